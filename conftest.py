@@ -1,0 +1,80 @@
+"""Settings that every test and every docstring example shares."""
+
+import os
+import random
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+pytest_plugins = ["pytester"]
+
+mpl.use("Agg")
+
+# Networks in tests are tiny, and several threads wait for each other on a busy machine.
+torch.set_num_threads(1)
+
+# A first call may compile or allocate, so a time limit on one example only makes noise.
+settings.register_profile("dev", deadline=None, max_examples=25)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture
+def global_random_seed():
+    """A test that uses it must pass for every seed from 0 to 99."""
+    return int(os.environ.get("ROBUSTKIT_TEST_SEED", "42"))
+
+
+@pytest.fixture(autouse=True)
+def global_random_streams_stay_put():
+    """No function of the package may draw from a stream that the caller owns."""
+    before = _global_streams()
+    yield
+    for name, state in _global_streams().items():
+        assert state == before[name], f"the test moved the global stream of {name}"
+
+
+def _global_streams():
+    kind, keys, position, *gauss = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (kind, keys.tobytes(), position, *gauss),
+        "random": random.getstate(),
+    }
+
+
+@pytest.fixture
+def pyplot():
+    """Matplotlib's pyplot, with every figure closed before and after the test."""
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    yield plt
+    plt.close("all")
+
+
+@pytest.fixture(autouse=True)
+def examples_import_what_they_use(request):
+    """Run the example of a docstring in an empty namespace."""
+    if isinstance(request.node, pytest.DoctestItem):
+        request.node.dtest.globs.clear()
+
+
+REAL_DATA = Path(
+    os.environ.get("ROBUSTKIT_DATA", Path(__file__).parent.parent / "shared" / "data")
+)
+
+
+@pytest.fixture(scope="session")
+def real_data_home():
+    """The folder with the real MNIST and CIFAR-10, for tests marked `real_data`."""
+    if not (REAL_DATA / "mnist").is_dir():
+        pytest.skip(
+            f"no real data at {REAL_DATA}: point ROBUSTKIT_DATA at a folder with "
+            "mnist/ and cifar10/"
+        )
+    return REAL_DATA

@@ -1,0 +1,33 @@
+"""Why is a neural network robust? Structure, attacks and a look inside.
+
+Read the rooms from the top: draw a graph, build a network from it, train it, attack
+it, look where its samples live. A room imports only rooms above it. Every public name
+is also reachable from here, and is loaded when it is first asked for, so that
+``import robustkit`` stays as light as ``import sklearn``.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.dev0"
+
+# Room -> the public names it offers.
+_ROOMS = {
+    # Images in, labels out.
+    "datasets": (),
+}
+
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [*_ROOMS, *_ROOM_OF]
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return import_module(f"robustkit.{name}")
+    if name in _ROOM_OF:
+        return getattr(import_module(f"robustkit.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'robustkit' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*__all__, "__version__"]

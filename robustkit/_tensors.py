@@ -1,0 +1,125 @@
+"""Arrays and tensors: in, out, on which device, and in pieces that fit."""
+
+import numpy as np
+import torch
+
+__all__ = ["as_array", "as_tensor", "map_batches", "resolve_device"]
+
+
+def resolve_device(device):
+    """Turn the `device` parameter of an estimator into a torch device.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" is CUDA where there is one, else the CPU.
+
+    Returns
+    -------
+    device : torch.device
+        A device that exists on this machine.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "The 'device' parameter must be 'auto', 'cpu', 'cuda' or 'cuda:<index>'. "
+            f"Got {device!r} instead."
+        ) from error
+    if resolved.type == "cuda":
+        _check_cuda_is_there(resolved)
+    return resolved
+
+
+def _check_cuda_is_there(device):
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_devices <= (device.index or 0):
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but torch sees {n_devices} CUDA "
+            "devices here. Use device='auto' or device='cpu'."
+        )
+
+
+def as_tensor(X, *, device="cpu", dtype=torch.float32):
+    """Bring an array to a device.
+
+    Parameters
+    ----------
+    X : array-like, DataFrame or torch.Tensor
+        The numbers.
+
+    device : str or torch.device, default="cpu"
+        Where they go.
+
+    dtype : torch.dtype, default=torch.float32
+        What they become.
+
+    Returns
+    -------
+    tensor : torch.Tensor
+        Shares memory with `X` where that is possible; never written to by robustkit.
+    """
+    if not torch.is_tensor(X):
+        X = np.ascontiguousarray(X)
+        if not X.flags.writeable:
+            # torch warns of read-only memory: a tensor of it could be written to.
+            X = X.copy()
+        X = torch.from_numpy(X)
+    return X.detach().to(device=device, dtype=dtype)
+
+
+def as_array(tensor):
+    """Bring a tensor back to numpy.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+        On any device, with or without a gradient.
+
+    Returns
+    -------
+    array : ndarray
+        Of the same shape.
+    """
+    return tensor.detach().cpu().numpy()
+
+
+def map_batches(function, *arrays, batch_size):
+    """Apply a function to rows in pieces, smaller ones if the GPU runs out of memory.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one slice of every array and returns a tensor, or a tuple of tensors,
+        with as many rows. A row's result must not depend on the other rows.
+
+    *arrays : torch.Tensor
+        All with the same number of rows.
+
+    batch_size : int
+        Rows a call at most. Halved, for the rows that are left, whenever CUDA reports
+        that its memory is full.
+
+    Returns
+    -------
+    result : torch.Tensor or tuple of torch.Tensor
+        The pieces, joined along the rows.
+    """
+    n_rows = arrays[0].shape[0]
+    pieces, start = [], 0
+    while start < n_rows or not pieces:
+        stop = min(start + batch_size, n_rows)
+        try:
+            pieces.append(function(*(array[start:stop] for array in arrays)))
+        except torch.OutOfMemoryError:
+            if stop - start <= 1:
+                raise
+            batch_size = (stop - start) // 2
+            torch.cuda.empty_cache()
+            continue
+        start = stop
+    if isinstance(pieces[0], tuple):
+        return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
+    return torch.cat(pieces)

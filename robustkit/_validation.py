@@ -1,0 +1,59 @@
+"""Checks that neither `_parameter_constraints` nor `validate_data` can say."""
+
+from difflib import get_close_matches
+from math import prod
+
+__all__ = ["check_image_shape", "did_you_mean"]
+
+
+def check_image_shape(image_shape, n_features):
+    """Check that flat samples can be seen as images.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (height, width) or (channels, height, width).
+
+    n_features : int
+        Length of a flat sample.
+
+    Returns
+    -------
+    image_shape : tuple of int
+        The same, as plain integers.
+    """
+    try:
+        shape = tuple(int(side) for side in image_shape)
+    except (TypeError, ValueError):
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(
+            "The 'image_shape' parameter must be (height, width) or (channels, height, "
+            f"width), all at least 1. Got {image_shape!r} instead."
+        )
+    if prod(shape) != n_features:
+        raise ValueError(
+            f"image_shape={image_shape!r} holds {prod(shape)} values, but X has "
+            f"{n_features} features."
+        )
+    return shape
+
+
+def did_you_mean(name, known):
+    """End an error message with the nearest known name.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+
+    known : iterable of str
+        What there is.
+
+    Returns
+    -------
+    hint : str
+        ", did you mean 'x'?" or "." if nothing is near.
+    """
+    near = get_close_matches(str(name), list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else "."

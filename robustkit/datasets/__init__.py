@@ -1,0 +1,3 @@
+"""Images in, labels out."""
+
+__all__ = []

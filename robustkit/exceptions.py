@@ -1,0 +1,31 @@
+"""Warnings and errors that a user may want to catch by name."""
+
+__all__ = [
+    "CorruptFileError",
+    "DownloadError",
+    "NarrowInputWarning",
+]
+
+
+class CorruptFileError(ValueError):
+    """A file is not what its name promises.
+
+    The message holds the path, the checksum expected and the one found. Delete the
+    file and fetch it again.
+    """
+
+
+class DownloadError(OSError):
+    """A file could not be downloaded.
+
+    The message holds the address and the reason. Nothing half-written is left behind;
+    calling again tries again.
+    """
+
+
+class NarrowInputWarning(UserWarning):
+    """The whole input is squeezed through very few units.
+
+    A graph with two or three sources can see only that many linear features of its
+    input. Another prior (more vertices, fewer neighbours, more rewiring) has more.
+    """

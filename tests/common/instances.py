@@ -1,0 +1,29 @@
+"""The instances that the common checks run on.
+
+Every public estimator is found by itself and checked with its default parameters; an
+entry here only makes it small enough to be checked often, or adds further instances.
+An entry is a function, so that importing this module builds nothing.
+"""
+
+from tests.common.public_api import estimator_classes
+
+# Class name -> function that returns the instances to check.
+INSTANCES = {}
+
+# Class name -> check name -> why it fails, in words that a scikit-learn developer would
+# accept. An entry whose check passes fails the run.
+EXPECTED_FAILED_CHECKS = {}
+
+
+def all_instances():
+    """One or more instances of every public estimator."""
+    return [
+        instance
+        for cls in estimator_classes()
+        for instance in INSTANCES.get(cls.__name__, lambda cls=cls: [cls()])()
+    ]
+
+
+def expected_failed_checks(estimator):
+    """Look the reasons up, as `parametrize_with_checks` asks for them."""
+    return EXPECTED_FAILED_CHECKS.get(type(estimator).__name__, {})

@@ -1,0 +1,35 @@
+"""Every public object and every estimator, found rather than listed."""
+
+import importlib
+import inspect
+
+from sklearn.base import BaseEstimator
+
+import robustkit
+
+
+def public_objects():
+    """Yield (path, object) for every public name of every room."""
+    for room, names in robustkit._ROOMS.items():
+        module = importlib.import_module(f"robustkit.{room}")
+        for name in names:
+            yield f"robustkit.{room}.{name}", getattr(module, name)
+
+
+def public_methods(path, thing):
+    """Yield (path, function) for the methods a class defines itself."""
+    for name, member in vars(thing).items():
+        function = member.__func__ if isinstance(member, classmethod) else member
+        if inspect.isfunction(function) and not name.startswith("_"):
+            yield f"{path}.{name}", function
+
+
+def estimator_classes():
+    """Every public estimator, in the order of the map."""
+    return [
+        thing
+        for _, thing in public_objects()
+        if inspect.isclass(thing)
+        and issubclass(thing, BaseEstimator)
+        and not inspect.isabstract(thing)
+    ]

@@ -1,0 +1,95 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.common.architecture import ROOT
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCES = sorted(ROOT.rglob("*.py"))
+TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
+
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 80
+
+
+def functions(source):
+    """Every function and method of a file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def code_length(function):
+    """Lines of a function, its docstring left out."""
+    has_docstring = ast.get_docstring(function) is not None
+    docstring = function.body[0] if has_docstring else None
+    length = function.end_lineno - function.lineno + 1
+    return length - (docstring.end_lineno - docstring.lineno + 1 if docstring else 0)
+
+
+def too_long(source):
+    """Functions over the limit."""
+    return [f.name for f in functions(source) if code_length(f) > LONGEST_FUNCTION]
+
+
+def raises_without_match(source):
+    """Lines where a test does not say which message it expects."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"pytest.raises", "pytest.warns"}
+        and not any(keyword.arg == "match" for keyword in node.keywords)
+    ]
+
+
+def mute_tests(source):
+    """Tests that can not fail: nothing in them asserts or expects an error."""
+    words = ("assert", "raises", "warns", "check", "expect")
+    return [
+        function.name
+        for function in functions(source)
+        if function.name.startswith("test_")
+        and not any(word in ast.unparse(function.body) for word in words)
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_file_holds_one_idea(path):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_functions_are_short(path):
+    assert not too_long(path.read_text())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_module_is_private_and_documented(path):
+    relative = path.relative_to(ROOT)
+    public = {"__init__.py", "__main__.py", "cli.py", "exceptions.py"}
+    assert path.name.startswith("_") or str(relative) in public or "static" in str(path)
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(REPOSITORY)))
+def test_tests_say_what_they_expect(path):
+    source = path.read_text()
+    assert not raises_without_match(source)
+    assert not mute_tests(source)
+
+
+def test_no_module_is_called_utils():
+    assert not [path for path in SOURCES if "utils" in path.stem]
+
+
+def test_guards_see_what_they_look_for():
+    long = "def f():\n" + "    x = 1\n" * (LONGEST_FUNCTION + 1)
+    assert too_long(long) == ["f"]
+    # Put together here, or this very file would break the rule.
+    careless = "def test_it():\n    with pytest." + "raises(ValueError):\n        f()\n"
+    assert raises_without_match(careless) == [2]
+    assert mute_tests("def test_it():\n    f()\n") == ["test_it"]

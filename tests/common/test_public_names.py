@@ -1,0 +1,48 @@
+"""Every public name has one home, and the map tells the truth about it."""
+
+import importlib
+from collections import Counter
+
+import pytest
+
+import robustkit
+from tests.common.architecture import present_rooms
+from tests.common.public_api import public_objects
+
+
+@pytest.mark.parametrize("room", robustkit._ROOMS)
+def test_map_and_room_agree(room):
+    module = importlib.import_module(f"robustkit.{room}")
+    assert sorted(robustkit._ROOMS[room]) == sorted(module.__all__)
+
+
+def test_every_public_room_is_on_the_map():
+    without_names = {"cli", "__main__", "exceptions"}
+    rooms = {room for room in present_rooms() if not room.startswith("_")}
+    assert rooms - without_names == set(robustkit._ROOMS)
+
+
+def test_a_name_has_one_home():
+    homes = Counter(name for names in robustkit._ROOMS.values() for name in names)
+    assert not [name for name, n in homes.items() if n > 1]
+    assert not set(homes) & set(robustkit._ROOMS)
+
+
+@pytest.mark.parametrize(("path", "thing"), list(public_objects()))
+def test_lives_in_a_private_file_of_its_room(path, thing):
+    """So that the documentation link of an estimator finds its page."""
+    if not hasattr(thing, "__module__"):
+        return
+    room = path.rpartition(".")[0]
+    assert thing.__module__.startswith(f"{room}._"), thing.__module__
+
+
+@pytest.mark.parametrize(("path", "thing"), list(public_objects()))
+def test_is_reachable_from_the_top(path, thing):
+    assert getattr(robustkit, path.rpartition(".")[2]) is thing
+    assert path.rpartition(".")[2] in dir(robustkit)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'GraphPrier'"):
+        robustkit.GraphPrier  # noqa: B018
