@@ -82,5 +82,5 @@ def test_guard_sees_an_estimator_that_breaks_the_conventions():
             return self
 
     # It declares a constraint and never validates it.
-    with pytest.raises(AssertionError, match="does not raise an appropriate error"):
+    with pytest.raises(AssertionError, match="does not raise an informative error"):
         check_param_validation("Careless", Careless())
