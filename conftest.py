@@ -18,9 +18,13 @@ mpl.use("Agg")
 torch.set_num_threads(1)
 
 # A first call may compile or allocate, so a time limit on one example only makes noise.
+# "dev" looks for new examples on every run, "ci" repeats the same ones.
 settings.register_profile("dev", deadline=None, max_examples=25)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile("thorough", settings.get_profile("dev"), max_examples=500)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev")
+)
 
 
 @pytest.fixture

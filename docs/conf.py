@@ -1,0 +1,74 @@
+"""How the documentation is built: ``sphinx-build -W docs docs/_build/html``."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+# Small networks: several threads would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import write_api
+import write_benchmarks
+
+import robustkit
+
+write_api.write(HERE / "api")
+write_benchmarks.write(
+    HERE.parent / "benchmarks" / "results.json", HERE / "_benchmark_tables.rst"
+)
+
+project = "robustkit"
+author = "the robustkit developers"
+project_copyright = "2026, the robustkit developers"
+version = release = robustkit.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
+default_role = "literal"
+nitpicky = False
+
+autosummary_generate = True
+autodoc_default_options = {"members": True, "inherited-members": False}
+numpydoc_show_class_members = False
+numpydoc_validation_checks = set()
+
+html_theme = "pydata_sphinx_theme"
+html_title = "robustkit"
+html_static_path = ["_static"]
+html_css_files = ["robustkit.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": False,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"index": [], "changelog": []}
+# The formulas are set by the reader's browser; nothing is fetched while building.
+suppress_warnings = ["config.cache"]
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(HERE.parent / "examples")],
+    "gallery_dirs": ["auto_examples"],
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "download_all_examples": False,
+    "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("matplotlib", "gallery_setup.reset"),
+    "doc_module": ("robustkit",),
+    "backreferences_dir": None,
+    "min_reported_time": 1,
+}

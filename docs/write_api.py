@@ -1,0 +1,63 @@
+"""Write the pages of the API reference from the map of the package."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import robustkit
+
+
+def first_line(thing):
+    """The summary of a docstring."""
+    return inspect.getdoc(thing).splitlines()[0]
+
+
+def titled(text, line):
+    """A heading in reStructuredText."""
+    return f"{text}\n{line * len(text)}\n"
+
+
+def page_of(room, names):
+    """One room: what it is, and a line for each public name."""
+    module = importlib.import_module(f"robustkit.{room}")
+    return "\n".join(
+        [
+            titled(f"robustkit.{room}", "="),
+            first_line(module),
+            "",
+            f".. currentmodule:: robustkit.{room}",
+            "",
+            ".. autosummary::",
+            "   :toctree: generated",
+            "",
+            *(f"   {name}" for name in names),
+            "",
+        ]
+    )
+
+
+def write(folder):
+    """Write the index and a page a room; leave a page alone if nothing changed."""
+    rooms = {room: names for room, names in robustkit._ROOMS.items() if names}
+    index = "\n".join(
+        [
+            titled("API reference", "="),
+            "Every public name, room by room, in the order of the story. Each is also",
+            "reachable as `robustkit.<name>`.",
+            "",
+            ".. toctree::",
+            "   :maxdepth: 1",
+            "",
+            *(f"   {room}" for room in rooms),
+            "   exceptions",
+            "",
+        ]
+    )
+    exceptions = importlib.import_module("robustkit.exceptions")
+    pages = {room: page_of(room, names) for room, names in rooms.items()}
+    pages |= {"index": index, "exceptions": page_of("exceptions", exceptions.__all__)}
+    Path(folder).mkdir(exist_ok=True)
+    for name, text in pages.items():
+        path = Path(folder) / f"{name}.rst"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
