@@ -14,6 +14,8 @@ __version__ = "0.1.dev0"
 _ROOMS = {
     # Images in, labels out.
     "datasets": (),
+    # What structure a network gets.
+    "graphs": ("LayeredGraph",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
