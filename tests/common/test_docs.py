@@ -28,7 +28,8 @@ def floors_on_the_page():
 
 def packages(requirements):
     """Distribution names of a list of requirements."""
-    return {re.match(r"[\w-]+", requirement)[0].lower() for requirement in requirements}
+    names = (re.match(r"[\w-]+", requirement)[0] for requirement in requirements)
+    return {name.lower().replace("_", "-") for name in names}
 
 
 def test_readme_has_two_commands():

@@ -1,6 +1,8 @@
 """Rules of the house that no linter knows."""
 
 import ast
+import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,14 @@ def test_guards_see_what_they_look_for():
     careless = "def test_it():\n    with pytest." + "raises(ValueError):\n        f()\n"
     assert raises_without_match(careless) == [2]
     assert mute_tests("def test_it():\n    f()\n") == ["test_it"]
+
+
+def test_a_warning_is_an_error():
+    with pytest.raises(UserWarning, match="unseen"):
+        warnings.warn("unseen", stacklevel=1)
+
+
+def test_coverage_counts_branches_and_has_a_floor():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    assert settings["coverage"]["run"]["branch"]
+    assert settings["coverage"]["report"]["fail_under"] >= 90

@@ -1,0 +1,63 @@
+"""One way from a `random_state` to numpy and torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from robustkit._randomness import (
+    draw_seed,
+    draw_seeds,
+    seeded_torch,
+    torch_generator,
+)
+
+
+def test_one_seed_draws_the_same_numbers(global_random_seed):
+    assert draw_seed(global_random_seed) == draw_seed(global_random_seed)
+    assert draw_seeds(global_random_seed, 5) == draw_seeds(global_random_seed, 5)
+    first, again = (torch_generator(global_random_seed) for _ in range(2))
+    assert torch.equal(torch.rand(3, generator=first), torch.rand(3, generator=again))
+
+
+def test_many_seeds_differ(global_random_seed):
+    assert len(set(draw_seeds(global_random_seed, 100))) == 100
+
+
+def test_a_random_state_moves_on():
+    rng = np.random.RandomState(0)
+    assert draw_seed(rng) != draw_seed(rng)
+
+
+def test_seeding_reaches_layers_and_gives_the_stream_back(global_random_seed):
+    before = torch.get_rng_state()
+    weights = []
+    for _ in range(2):
+        with seeded_torch(global_random_seed):
+            weights.append(torch.nn.Linear(3, 3).weight)
+    assert torch.equal(*weights)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_stream_comes_back_after_an_error():
+    before = torch.get_rng_state()
+
+    def fail():
+        with seeded_torch(0):
+            torch.rand(1)
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        fail()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_none_follows_numpys_global_stream_as_in_scikit_learn():
+    state = np.random.get_state()
+    try:
+        draws = []
+        for _ in range(2):
+            np.random.seed(3)
+            draws.append(draw_seed(None))
+    finally:
+        np.random.set_state(state)
+    assert draws[0] == draws[1]

@@ -1,0 +1,101 @@
+"""Arrays in, tensors out, on a device that exists, in pieces that fit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+
+ARRAY = np.arange(6, dtype=np.float64).reshape(3, 2)
+
+
+@pytest.mark.parametrize(
+    "X", [ARRAY, ARRAY.tolist(), pd.DataFrame(ARRAY), torch.from_numpy(ARRAY)]
+)
+def test_every_kind_of_array_becomes_the_same_tensor(X):
+    tensor = as_tensor(X)
+    assert tensor.dtype == torch.float32
+    assert np.array_equal(as_array(tensor), ARRAY)
+
+
+def test_read_only_memory_is_copied():
+    X = ARRAY.astype(np.float32)
+    X.flags.writeable = False
+    assert as_tensor(X).data_ptr() != X.ctypes.data
+
+
+def test_memory_is_shared_where_it_can_be():
+    X = ARRAY.astype(np.float32)
+    assert as_tensor(X).data_ptr() == X.ctypes.data
+
+
+def test_a_tensor_with_a_gradient_becomes_an_array():
+    tensor = torch.ones(2, requires_grad=True)
+    assert np.array_equal(as_array(2 * tensor), [2, 2])
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == torch.device("cpu")
+
+
+def test_auto_is_cuda_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda")
+
+
+def test_a_device_that_is_there_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+
+
+def test_cuda_asked_for_where_there_is_none_says_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch sees 0 CUDA devices here"):
+        resolve_device("cuda")
+
+
+@pytest.mark.parametrize("device", ["gpu", "", 1.5])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(ValueError, match="The 'device' parameter must be"):
+        resolve_device(device)
+
+
+@given(n_rows=st.integers(0, 20), batch_size=st.integers(1, 25))
+def test_pieces_join_to_the_whole(n_rows, batch_size):
+    X = torch.arange(float(n_rows)).reshape(-1, 1)
+    doubled, squared = map_batches(lambda x: (2 * x, x**2), X, batch_size=batch_size)
+    assert torch.equal(doubled, 2 * X)
+    assert torch.equal(squared, X**2)
+
+
+@given(
+    n_rows=st.integers(1, 40),
+    batch_size=st.integers(1, 40),
+    capacity=st.integers(1, 40),
+)
+def test_a_full_gpu_gets_smaller_pieces(n_rows, batch_size, capacity):
+    seen = []
+
+    def double(x, y):
+        if len(x) > capacity:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        seen.append(len(x))
+        return x + y
+
+    X = torch.arange(float(n_rows))
+    assert torch.equal(map_batches(double, X, X, batch_size=batch_size), 2 * X)
+    # Every row is done once: what was done before the memory ran out is kept.
+    assert sum(seen) == n_rows
+
+
+def test_a_single_row_that_does_not_fit_is_an_error():
+    def full(x):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        map_batches(full, torch.zeros(8), batch_size=8)
