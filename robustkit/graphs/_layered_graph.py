@@ -7,7 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array
 
+from robustkit.graphs._conversion import directed_edges
 from robustkit.graphs._layering import longest_path_layers, orient
+from robustkit.graphs._measures import measure
 
 __all__ = ["LayeredGraph"]
 
@@ -161,15 +163,8 @@ class LayeredGraph:
         layered : LayeredGraph
             Its `labels` are the vertices of `graph`.
         """
-        _check_networkx(graph)
-        index = {vertex: i for i, vertex in enumerate(graph.nodes)}
-        edges = np.array(
-            [(index[u], index[v]) for u, v in graph.edges], dtype=np.intp
-        ).reshape(-1, 2)
-        edges = edges.T
-        if not graph.is_directed():
-            edges = orient(edges, len(index), orientation, random_state)
-        return cls(edges, len(index), labels=tuple(index))
+        edges, labels = directed_edges(graph, orientation, random_state)
+        return cls(edges, len(labels), labels)
 
     @classmethod
     def from_adjacency(cls, A, *, orientation="index", random_state=None):
@@ -249,6 +244,21 @@ class LayeredGraph:
         )
         return weights + self.n_nodes + n_outputs
 
+    def properties(self, *, directed=False):
+        """Measure the graph.
+
+        Parameters
+        ----------
+        directed : bool, default=False
+            Whether the directions of the edges count.
+
+        Returns
+        -------
+        properties : Series
+            What :func:`graph_properties` returns.
+        """
+        return measure(self.edges, self.n_nodes, directed=directed)
+
     def __setattr__(self, name, value):
         raise AttributeError(f"A LayeredGraph never changes: cannot set {name!r}.")
 
@@ -314,16 +324,6 @@ def _check_labels(labels, n_nodes):
             f"labels must name each of the {n_nodes} vertices. Got {len(labels)} names."
         )
     return labels
-
-
-def _check_networkx(graph):
-    if not isinstance(graph, nx.Graph):
-        raise TypeError(f"graph must be a networkx graph. Got {graph!r} instead.")
-    if graph.is_multigraph():
-        raise ValueError(
-            "graph must not be a multigraph. nx.Graph(graph) or nx.DiGraph(graph) "
-            "keeps one of each set of parallel edges."
-        )
 
 
 def _sort_without_duplicates(edges, n_nodes):
