@@ -16,6 +16,8 @@ _ROOMS = {
     "datasets": (),
     # What structure a network gets.
     "graphs": ("LayeredGraph",),
+    # How torch sees a scikit-learn model.
+    "bridge": ("as_module",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -1,0 +1,92 @@
+"""See a fitted scikit-learn estimator as a torch module: the registry."""
+
+import copy
+import importlib
+import sys
+from functools import singledispatch
+
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["as_module"]
+
+# Package -> our module that registers its estimators, loaded once the package is: so a
+# package that nobody uses is neither imported nor needed.
+_CONVERTERS_OF = {"skorch": "robustkit.bridge._skorch_nets"}
+
+
+def as_module(estimator):
+    """See a fitted estimator as a differentiable torch module.
+
+    The module takes raw inputs, as the estimator does, and returns logits: numbers
+    whose softmax is `predict_proba`, or which are the `decision_function` where there
+    are no probabilities. A binary estimator, whose decision function is one column f,
+    becomes the two logits (0, f).
+
+    Supported are the networks of robustkit, skorch nets, scikit-learn's linear
+    classifiers (among them logistic regression and linear support vector machines) and
+    :class:`~sklearn.neural_network.MLPClassifier`; a
+    :class:`~sklearn.pipeline.Pipeline` of one of those after scalers,
+    :class:`~sklearn.preprocessing.Normalizer`, :class:`~sklearn.decomposition.PCA`,
+    :class:`~sklearn.preprocessing.FunctionTransformer` with a function that torch
+    understands, or "passthrough"; and all of them inside
+    :class:`~sklearn.frozen.FrozenEstimator` or a finished grid search. A transformer
+    alone becomes the module of its `transform`.
+
+    Any other class is taught with ``as_module.register(cls)``: it decorates a function
+    that takes a fitted estimator of this class and returns a module.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        In eval mode. It shares its weights with the estimator where that is itself a
+        network in eval mode, and is a copy else, so that the mode of the estimator's
+        own module never changes.
+
+    See Also
+    --------
+    sklearn.frozen.FrozenEstimator : Hand a fitted model to a meta-estimator.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from robustkit.bridge import as_module
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    >>> module = as_module(pipeline)
+    >>> x = torch.tensor(X[:1], dtype=torch.float32, requires_grad=True)
+    >>> module(x).shape
+    torch.Size([1, 3])
+    >>> gradient, = torch.autograd.grad(module(x)[0, 0], x)
+    >>> gradient.shape
+    torch.Size([1, 4])
+    """
+    for package, converters in _CONVERTERS_OF.items():
+        if package in sys.modules:
+            importlib.import_module(converters)
+    module = _convert(estimator)
+    if any(part.training for part in module.modules()):
+        module = copy.deepcopy(module).eval()
+    return module
+
+
+@singledispatch
+def _convert(estimator):
+    check_is_fitted(estimator)
+    name = type(estimator).__name__
+    raise TypeError(
+        f"as_module does not know {name}, so it has no gradient of it. Teach it with "
+        f"as_module.register({name}), or use an attack that needs no gradient, such as "
+        "OnePixelAttack."
+    )
+
+
+as_module.register = _convert.register

@@ -1,0 +1,222 @@
+"""Torch modules of scikit-learn's transformers, and of the pipelines around them."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from robustkit.bridge._as_module import as_module
+
+__all__ = ["Clamp", "ElementwiseScale", "Normalize", "linear"]
+
+
+class ElementwiseScale(nn.Module):
+    """Compute ``(x - center) * scale + offset`` feature by feature.
+
+    The center is subtracted first, as the scalers do it: folding it into the offset
+    would lose digits where the center is large and the spread small.
+    """
+
+    def __init__(self, center=0.0, scale=1.0, offset=0.0):
+        super().__init__()
+        self.register_buffer("center", _float32(center))
+        self.register_buffer("scale", _float32(scale))
+        self.register_buffer("offset", _float32(offset))
+
+    def forward(self, x):
+        """Scale a batch."""
+        return (x - self.center) * self.scale + self.offset
+
+
+class Clamp(nn.Module):
+    """Clip to a range."""
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.low, self.high = float(low), float(high)
+
+    def forward(self, x):
+        """Clip a batch."""
+        return x.clamp(self.low, self.high)
+
+
+class Normalize(nn.Module):
+    """Divide every sample by its norm; one of norm zero stays as it is."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        """Normalize a batch."""
+        if self.norm == "l1":
+            norms = x.abs().sum(dim=1, keepdim=True)
+        elif self.norm == "l2":
+            # Not sqrt(0): its gradient is infinite.
+            squares = x.square().sum(dim=1, keepdim=True)
+            norms = torch.where(squares == 0, 1.0, squares).sqrt()
+        else:
+            norms = x.abs().amax(dim=1, keepdim=True)
+        return x / torch.where(norms == 0, 1.0, norms)
+
+
+class Apply(nn.Module):
+    """Call a function."""
+
+    def __init__(self, function, arguments):
+        super().__init__()
+        self.function = function
+        self.arguments = arguments
+
+    def forward(self, x):
+        """Call it on a batch."""
+        return self.function(x, **self.arguments)
+
+
+def linear(weight, bias):
+    """Make a linear layer of given weights, drawing no random numbers.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_outputs, n_inputs)
+        Weights.
+
+    bias : ndarray of shape (n_outputs,)
+        Biases.
+
+    Returns
+    -------
+    layer : torch.nn.Linear
+        In float32.
+    """
+    n_outputs, n_inputs = weight.shape
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.array(weight)))
+        layer.bias.copy_(torch.from_numpy(np.array(bias)))
+    return layer
+
+
+def _float32(value):
+    return torch.as_tensor(np.array(value, dtype=np.float64), dtype=torch.float32)
+
+
+@as_module.register(FrozenEstimator)
+def _frozen(frozen):
+    return as_module(frozen.estimator)
+
+
+@as_module.register(GridSearchCV)
+@as_module.register(RandomizedSearchCV)
+def _search(search):
+    check_is_fitted(search)
+    return as_module(search.best_estimator_)
+
+
+@as_module.register(Pipeline)
+def _pipeline(pipeline):
+    check_is_fitted(pipeline)
+    parts = [
+        _step(name, step)
+        for name, step in pipeline.steps
+        if step is not None and step != "passthrough"
+    ]
+    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _step(name, step):
+    try:
+        return as_module(step)
+    except TypeError as error:
+        raise TypeError(f"Step {name!r} of the pipeline: {error}") from error
+
+
+@as_module.register(StandardScaler)
+def _standard_scaler(scaler):
+    check_is_fitted(scaler)
+    return ElementwiseScale(
+        center=scaler.mean_ if scaler.with_mean else 0.0,
+        scale=1.0 / scaler.scale_ if scaler.with_std else 1.0,
+    )
+
+
+@as_module.register(RobustScaler)
+def _robust_scaler(scaler):
+    check_is_fitted(scaler)
+    return ElementwiseScale(
+        center=scaler.center_ if scaler.with_centering else 0.0,
+        scale=1.0 / scaler.scale_ if scaler.with_scaling else 1.0,
+    )
+
+
+@as_module.register(MinMaxScaler)
+def _min_max_scaler(scaler):
+    check_is_fitted(scaler)
+    low, high = scaler.feature_range
+    scale = ElementwiseScale(
+        center=scaler.data_min_, scale=scaler.scale_, offset=np.float64(low)
+    )
+    return nn.Sequential(scale, Clamp(low, high)) if scaler.clip else scale
+
+
+@as_module.register(MaxAbsScaler)
+def _max_abs_scaler(scaler):
+    check_is_fitted(scaler)
+    scale = ElementwiseScale(scale=1.0 / scaler.scale_)
+    return nn.Sequential(scale, Clamp(-1, 1)) if scaler.clip else scale
+
+
+@as_module.register(Normalizer)
+def _normalizer(normalizer):
+    return Normalize(normalizer.norm)
+
+
+@as_module.register(PCA)
+def _pca(pca):
+    check_is_fitted(pca)
+    weight = pca.components_
+    if pca.whiten:
+        spread = np.sqrt(pca.explained_variance_)
+        weight = weight / np.maximum(spread, np.finfo(spread.dtype).eps)[:, None]
+    return nn.Sequential(
+        ElementwiseScale(center=pca.mean_), linear(weight, np.zeros(len(weight)))
+    )
+
+
+@as_module.register(FunctionTransformer)
+def _function_transformer(transformer):
+    if transformer.func is None:
+        return nn.Identity()
+    module = Apply(transformer.func, transformer.kw_args or {})
+    if not _is_differentiable(module, getattr(transformer, "n_features_in_", 1)):
+        name = getattr(transformer.func, "__name__", repr(transformer.func))
+        raise TypeError(
+            f"the function {name!r} of FunctionTransformer does not take a torch "
+            "tensor and return one with a gradient. Write it in torch, or use an "
+            "attack that needs no gradient, such as OnePixelAttack."
+        )
+    return module
+
+
+def _is_differentiable(module, n_features):
+    probe = torch.full((1, n_features), 0.5, requires_grad=True)
+    try:
+        # Also where the caller needs no gradient now. Any error says the same: this
+        # function is not for tensors.
+        with torch.enable_grad():
+            result = module(probe)
+    except Exception:
+        return False
+    return torch.is_tensor(result) and result.requires_grad
