@@ -13,7 +13,7 @@ __version__ = "0.1.dev0"
 # Room -> the public names it offers.
 _ROOMS = {
     # Images in, labels out.
-    "datasets": (),
+    "datasets": ("load_digits_images", "fetch_mnist", "fetch_cifar10"),
     # What structure a network gets.
     "graphs": ("LayeredGraph",),
     # How torch sees a scikit-learn model.

@@ -1,3 +1,7 @@
 """Images in, labels out."""
 
-__all__ = []
+from robustkit.datasets._cifar10 import fetch_cifar10
+from robustkit.datasets._digits import load_digits_images
+from robustkit.datasets._mnist import fetch_mnist
+
+__all__ = ["load_digits_images", "fetch_mnist", "fetch_cifar10"]
