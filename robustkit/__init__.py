@@ -15,7 +15,7 @@ _ROOMS = {
     # Images in, labels out.
     "datasets": ("load_digits_images", "fetch_mnist", "fetch_cifar10"),
     # What structure a network gets.
-    "graphs": ("LayeredGraph",),
+    "graphs": ("GraphPrior", "LayeredGraph", "graph_properties"),
     # How torch sees a scikit-learn model.
     "bridge": ("as_module",),
 }

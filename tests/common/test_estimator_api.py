@@ -3,6 +3,7 @@
 import inspect
 from numbers import Integral
 
+import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import (
@@ -35,6 +36,14 @@ TRANSFORMER_CHECKS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def numpy_stream_is_put_back(global_random_streams_stay_put):
+    """Some of scikit-learn's own checks draw from numpy's global stream."""
+    state = np.random.get_state()
+    yield
+    np.random.set_state(state)
+
+
 def name_of(thing):
     return thing.__name__ if inspect.isfunction(thing) else type(thing).__name__
 
@@ -52,6 +61,8 @@ def test_keeps_the_further_conventions(estimator, check):
     check(type(estimator).__name__, estimator)
 
 
+# A check itself fits on a frame and transforms an array, and the other way round.
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
 @pytest.mark.parametrize("check", TRANSFORMER_CHECKS, ids=name_of)
 @pytest.mark.parametrize(
     "estimator", [e for e in ESTIMATORS if hasattr(e, "transform")], ids=name_of

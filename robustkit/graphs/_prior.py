@@ -1,0 +1,321 @@
+"""A distribution over graphs, as a scikit-learn transformer."""
+
+from numbers import Integral, Real
+
+import networkx as nx
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from robustkit._randomness import draw_seed
+from robustkit._sklearn_private import Interval, StrOptions, _fit_context
+from robustkit.graphs._generators import GENERATORS
+from robustkit.graphs._layered_graph import LayeredGraph
+from robustkit.graphs._layering import ORIENTATIONS
+
+__all__ = ["GraphPrior"]
+
+
+class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Draw the structure of a network from a distribution over graphs.
+
+    A random graph is drawn, its edges are directed so that there is no cycle, and its
+    vertices are put in layers: a prior on what a network may look like before it has
+    seen any data. As a transformer it gives random features, the outputs of such a
+    network as it is before training.
+
+    Parameters
+    ----------
+    generator : str or callable, default="watts_strogatz"
+        How a graph is drawn. Each generator uses some of the parameters below, and
+        ignores the others:
+
+        - "watts_strogatz": a ring, each vertex joined to `n_neighbors` on each side,
+          *both* ends of every edge rewired with probability `rewiring`, as igraph
+          does. Self-loops and parallel edges are dropped.
+        - "watts_strogatz_networkx": the same, but the far end only is rewired, as
+          networkx does. No edge is lost.
+        - "erdos_renyi": any two vertices are joined with `edge_probability`.
+        - "barabasi_albert": vertices come one by one and join `n_attachments` earlier
+          ones, by preference those with many edges.
+        - "random_regular": every vertex has ``2 * n_neighbors`` edges, at random.
+        - "stochastic_block": `n_blocks` blocks; two vertices are joined with
+          `edge_probability` within a block, with `rewiring` times that between two.
+        - "geometric": points in the unit square, joined if they are near; how near is
+          chosen so that two of them are joined with `edge_probability`.
+        - A callable ``(n_nodes, random_state) -> networkx.Graph``, where `random_state`
+          is an int. A directed graph it returns must be acyclic, and keeps its
+          directions.
+
+    n_nodes : int, default=100
+        Number of vertices.
+
+    n_neighbors : int, default=2
+        Neighbours on each side of a ring; half the degree of a regular graph.
+
+    rewiring : float, default=0.5
+        Probability that an end of an edge moves to a random vertex.
+
+    edge_probability : float, default=0.05
+        Probability that two vertices are joined.
+
+    n_attachments : int, default=2
+        Edges that a new vertex brings.
+
+    n_blocks : int, default=4
+        Number of blocks.
+
+    orientation : {"index", "random", "degree"}, default="index"
+        What every edge climbs: the index of its vertices (the lower triangle of the
+        adjacency matrix), a random order of them, or their degree (the lower index
+        first among equals).
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the graph and, in `fit`, the weights. Pass an int for the same graph on
+        every call.
+
+    Attributes
+    ----------
+    structure_ : LayeredGraph
+        The graph drawn by `fit`.
+
+    properties_ : Series
+        Its :func:`graph_properties`.
+
+    input_weights_ : ndarray of shape (n_features, n_sources)
+        Weight of each feature at each source.
+
+    edge_weights_ : ndarray of shape (n_edges,)
+        Weight of each edge of `structure_`.
+
+    biases_ : ndarray of shape (n_nodes,)
+        Bias of each vertex.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features seen during `fit`, if all of them are strings.
+
+    See Also
+    --------
+    LayeredGraph : What a prior draws.
+    graph_properties : Measures of a graph.
+
+    Notes
+    -----
+    A vertex without predecessors sees every feature, any other sees its predecessors;
+    all are rectified linear units. Weights are uniform with He's bound
+    :math:`\sqrt{6 / k}`, where :math:`k` is the number of inputs that the vertex
+    really has; biases are normal with standard deviation 0.1.
+
+    References
+    ----------
+    .. [1] Ben Amor, M., Stier, J., & Granitzer, M. (2021). Correlation Analysis between
+       the Robustness of Sparse Neural Networks and their Random Hidden Structural
+       Priors. Procedia Computer Science, 192, 4073-4082.
+       :doi:`10.1016/j.procs.2021.09.182`
+
+    .. [2] Watts, D. J., & Strogatz, S. H. (1998). Collective dynamics of "small-world"
+       networks. Nature, 393, 440-442. :doi:`10.1038/30918`
+
+    Examples
+    --------
+    >>> from robustkit.graphs import GraphPrior
+    >>> prior = GraphPrior(n_nodes=500, rewiring=0.7, random_state=0)
+    >>> graph = prior.sample()
+    >>> graph
+    LayeredGraph(...)
+
+    As random features before a linear model:
+
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import RidgeClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = make_pipeline(MinMaxScaler(), prior, RidgeClassifier())
+    >>> round(model.fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]), 1)
+    0.9
+    """
+
+    _parameter_constraints: dict = {
+        "generator": [StrOptions(set(GENERATORS)), callable],
+        "n_nodes": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "rewiring": [Interval(Real, 0, 1, closed="both")],
+        "edge_probability": [Interval(Real, 0, 1, closed="both")],
+        "n_attachments": [Interval(Integral, 1, None, closed="left")],
+        "n_blocks": [Interval(Integral, 1, None, closed="left")],
+        "orientation": [StrOptions(set(ORIENTATIONS))],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        generator="watts_strogatz",
+        *,
+        n_nodes=100,
+        n_neighbors=2,
+        rewiring=0.5,
+        edge_probability=0.05,
+        n_attachments=2,
+        n_blocks=4,
+        orientation="index",
+        random_state=None,
+    ):
+        self.generator = generator
+        self.n_nodes = n_nodes
+        self.n_neighbors = n_neighbors
+        self.rewiring = rewiring
+        self.edge_probability = edge_probability
+        self.n_attachments = n_attachments
+        self.n_blocks = n_blocks
+        self.orientation = orientation
+        self.random_state = random_state
+
+    def sample(self, random_state=None):
+        """Draw one graph.
+
+        Parameters
+        ----------
+        random_state : int, RandomState instance or None, default=None
+            By default the prior's own, so that with an int there every call draws the
+            graph that `fit` draws.
+
+        Returns
+        -------
+        graph : LayeredGraph
+            Its `labels` are the vertices of the graph before it was layered.
+        """
+        self._validate_params()
+        if random_state is None:
+            random_state = self.random_state
+        return self._draw(check_random_state(random_state))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Draw a graph and the weights of an untrained network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Its values are not used.
+
+        y : Ignored, default=None
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : GraphPrior
+            Fitted.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        rng = check_random_state(self.random_state)
+        self.structure_ = self._draw(rng)
+        self.properties_ = self.structure_.properties()
+        self._draw_weights(rng)
+        return self
+
+    def transform(self, X):
+        """Compute the outputs of the sinks.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_sinks)
+            Random features, none of them negative.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return sink_outputs(
+            self.structure_,
+            X,
+            self.input_weights_.astype(X.dtype, copy=False),
+            self.edge_weights_.astype(X.dtype, copy=False),
+            self.biases_.astype(X.dtype, copy=False),
+        )
+
+    def _draw(self, rng):
+        if callable(self.generator):
+            graph = self.generator(self.n_nodes, draw_seed(rng))
+            if not isinstance(graph, nx.Graph):
+                raise TypeError(
+                    "A callable 'generator' must return a networkx.Graph. "
+                    f"{self.generator!r} returned {graph!r} instead."
+                )
+        else:
+            function, names = GENERATORS[self.generator]
+            parameters = {name: getattr(self, name) for name in names}
+            graph = function(self.n_nodes, rng, **parameters)
+        return LayeredGraph.from_networkx(
+            graph, orientation=self.orientation, random_state=rng
+        )
+
+    def _draw_weights(self, rng):
+        graph = self.structure_
+        shape = (self.n_features_in_, len(graph.sources))
+        self.input_weights_ = rng.uniform(-1, 1, size=shape) * np.sqrt(6 / shape[0])
+        n_inputs = np.bincount(graph.edges[1], minlength=graph.n_nodes)
+        self.edge_weights_ = rng.uniform(-1, 1, size=graph.n_edges) * np.sqrt(
+            6 / n_inputs[graph.edges[1]]
+        )
+        self.biases_ = rng.normal(scale=0.1, size=graph.n_nodes)
+
+    @property
+    def _n_features_out(self):
+        return len(self.structure_.sinks)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def sink_outputs(graph, X, input_weights, edge_weights, biases):
+    """Run samples through a network of rectified linear units.
+
+    Parameters
+    ----------
+    graph : LayeredGraph
+        The structure.
+
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+
+    input_weights : ndarray of shape (n_features, n_sources)
+        Weight of each feature at each source.
+
+    edge_weights : ndarray of shape (n_edges,)
+        Weight of each edge.
+
+    biases : ndarray of shape (n_nodes,)
+        Bias of each vertex.
+
+    Returns
+    -------
+    outputs : ndarray of shape (n_samples, n_sinks)
+        Values of the sinks.
+    """
+    values = np.empty((graph.n_nodes, len(X)), dtype=X.dtype)
+    values[graph.sources] = np.maximum((X @ input_weights + biases[graph.sources]).T, 0)
+    weights = sp.csr_array(
+        (edge_weights, (graph.edges[1], graph.edges[0])),
+        shape=(graph.n_nodes, graph.n_nodes),
+    )
+    for start, stop in zip(
+        graph.layer_offsets[1:-1], graph.layer_offsets[2:], strict=True
+    ):
+        layer = weights[start:stop, :start] @ values[:start]
+        values[start:stop] = np.maximum(layer + biases[start:stop, None], 0)
+    return values[graph.sinks].T
