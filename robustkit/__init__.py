@@ -18,6 +18,8 @@ _ROOMS = {
     "graphs": ("GraphPrior", "LayeredGraph", "graph_properties"),
     # How torch sees a scikit-learn model.
     "bridge": ("as_module",),
+    # What goes with what.
+    "correlation": ("RobustnessCorrelator",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

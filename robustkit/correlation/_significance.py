@@ -1,0 +1,158 @@
+"""How sure a coefficient is: p-values, corrections for many tests, intervals."""
+
+import numpy as np
+from scipy.special import ndtr, stdtr
+from scipy.stats import false_discovery_control, kendalltau, rankdata
+
+from robustkit.correlation._coefficients import n_controls
+
+__all__ = [
+    "bootstrap",
+    "correct",
+    "count_exceeding",
+    "kendall_p_values",
+    "partial_p_values",
+    "t_test",
+    "xi_p_values",
+]
+
+
+def t_test(X, Y, coefficients, n_controls=0):
+    """Two-sided test of a product-moment coefficient, of values or of ranks."""
+    dof = np.asarray(len(X) - 2 - n_controls, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = coefficients * np.sqrt(dof / ((1 - coefficients) * (1 + coefficients)))
+    return 2 * stdtr(dof, -np.abs(t))
+
+
+def partial_p_values(X, Y, coefficients):
+    """As `t_test`, one degree of freedom less for each direction held fixed."""
+    return t_test(X, Y, coefficients, n_controls(X)[:, None])
+
+
+def kendall_p_values(X, Y, coefficients):
+    """Exact for few models without ties, normal otherwise: as scipy does it."""
+    return np.array([[kendalltau(x, y).pvalue for y in Y.T] for x in X.T])
+
+
+def xi_p_values(X, Y, coefficients):
+    """One-sided normal test; its deviation under independence depends on Y alone.
+
+    Where x has ties, xi is a mean over their orders and deviates less: the test is
+    then on the safe side.
+    """
+    n = len(Y)
+    up = np.sort(rankdata(Y, method="max", axis=0), axis=0)
+    down = rankdata(-Y, method="max", axis=0)
+    later = n - np.arange(1, n + 1)[:, None]
+    mean_square = ((2 * later + 1) * up**2).sum(axis=0) / n**4
+    square_mean = ((np.cumsum(up, axis=0) + later * up) ** 2).sum(axis=0) / n**5
+    mean = ((2 * later + 1) * up).sum(axis=0) / n**3
+    spread = (down * (n - down)).sum(axis=0) / n**3
+    variance = (mean_square - 2 * square_mean + mean**2) / spread**2
+    return ndtr(-coefficients / np.sqrt(variance / n))
+
+
+def count_exceeding(coefficients, X, Y, observed, n_permutations, seed):
+    """Count how often shuffled models agree at least as well as the true ones.
+
+    Parameters
+    ----------
+    coefficients : callable
+        Takes X and Y, returns one number a pair; larger means more agreement.
+
+    X, Y : ndarray of shape (n_models, n_properties) and (n_models, n_measures)
+        Complete columns, none constant.
+
+    observed : ndarray of shape (n_properties, n_measures)
+        The coefficients of the models as they are.
+
+    n_permutations : int
+        How many shuffles. One shuffle serves every pair.
+
+    seed : int
+        Makes the shuffles.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_properties, n_measures)
+        At most `n_permutations` each.
+    """
+    rng = np.random.RandomState(seed)
+    counts = np.zeros(observed.shape, dtype=int)
+    # A shuffle that does nothing must count although it adds up in another order.
+    threshold = observed - 1e-9 * np.abs(observed)
+    for _ in range(n_permutations):
+        counts += coefficients(X, Y[rng.permutation(len(Y))]) >= threshold
+    return counts
+
+
+def bootstrap(coefficients, X, Y, groups, n_bootstrap, seed):
+    """Coefficients of models drawn again, with replacement, whole groups at a time.
+
+    Parameters
+    ----------
+    coefficients : callable
+        Takes X and Y, returns one number a pair, NaN for constant columns.
+
+    X, Y : ndarray of shape (n_models, n_properties) and (n_models, n_measures)
+        Complete columns.
+
+    groups : ndarray of shape (n_models,)
+        Models of one group are drawn together.
+
+    n_bootstrap : int
+        How many draws.
+
+    seed : int
+        Makes the draws.
+
+    Returns
+    -------
+    draws : ndarray of shape (n_bootstrap, n_properties, n_measures)
+        One coefficient a draw and pair.
+    """
+    rng = np.random.RandomState(seed)
+    order = np.argsort(groups, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    draws = np.empty((n_bootstrap, X.shape[1], Y.shape[1]))
+    for draw in draws:
+        chosen = rng.randint(len(members), size=len(members))
+        rows = np.concatenate([members[group] for group in chosen])
+        draw[:] = coefficients(X[rows], Y[rows])
+    return draws
+
+
+def correct(p_values, correction):
+    """Adjust p-values for the number of tests made.
+
+    Parameters
+    ----------
+    p_values : ndarray
+        NaN where there was no test: it counts for nothing and stays NaN.
+
+    correction : {"holm", "benjamini-hochberg"} or None
+        "holm" bounds the chance of a single false discovery, "benjamini-hochberg" the
+        expected share of false ones among the discoveries.
+
+    Returns
+    -------
+    p_adjusted : ndarray of the shape of p_values
+        Never below `p_values`.
+    """
+    adjusted = p_values.copy()
+    tested = ~np.isnan(p_values)
+    if correction == "holm":
+        adjusted[tested] = _holm(p_values[tested])
+    elif correction == "benjamini-hochberg" and tested.any():
+        adjusted[tested] = false_discovery_control(p_values[tested], method="bh")
+    return adjusted
+
+
+def _holm(p_values):
+    """Multiply the smallest p-value by n, the next by n - 1, ...; keep their order."""
+    order = np.argsort(p_values)
+    steps = p_values[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
