@@ -91,6 +91,8 @@ def _download(remote, path, n_retries, delay):
                     )
                 except (OSError, HTTPException) as error:
                     failures[url] = f"{url}: {str(error) or repr(error)}"
+                    if isinstance(error, HTTPError):
+                        error.close()  # It is also the answer, with an open socket.
                     if _is_final(error):
                         urls.remove(url)
                 else:
