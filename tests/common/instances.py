@@ -7,8 +7,22 @@ An entry is a function, so that importing this module builds nothing.
 
 from tests.common.public_api import estimator_classes
 
+def _correlators():
+    from robustkit.correlation import RobustnessCorrelator
+
+    # Lenient, because the checks' data are noise, of which the default keeps nothing.
+    lenient = {"correction": None, "alpha": 0.95}
+    methods = ("spearman", "kendall", "pearson", "distance", "xi", "mutual_info")
+    yield RobustnessCorrelator(**lenient)
+    yield RobustnessCorrelator(
+        methods=methods, n_bootstrap=3, n_permutations=3, **lenient
+    )
+
+
 # Class name -> function that returns the instances to check.
-INSTANCES = {}
+INSTANCES = {
+    "RobustnessCorrelator": lambda: _correlators(),
+}
 
 # Class name -> check name -> why it fails, in words that a scikit-learn developer would
 # accept. An entry whose check passes fails the run.
