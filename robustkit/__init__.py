@@ -16,8 +16,10 @@ _ROOMS = {
     "datasets": ("load_digits_images", "fetch_mnist", "fetch_cifar10"),
     # What structure a network gets.
     "graphs": ("GraphPrior", "LayeredGraph", "graph_properties"),
+    # Torch modules and how they train.
+    "networks": ("SparseNetwork", "initialize"),
     # How torch sees a scikit-learn model.
-    "bridge": ("as_module",),
+    "bridge": ("as_module", "ActivationExtractor"),
     # What goes with what.
     "correlation": ("RobustnessCorrelator",),
 }

@@ -1,0 +1,167 @@
+"""How the weights of a network are drawn before it is trained."""
+
+from math import sqrt
+
+import numpy as np
+import torch
+from torch import nn
+
+from robustkit._randomness import torch_generator
+from robustkit._validation import did_you_mean
+from robustkit.networks._sparse_network import SparseNetwork
+
+__all__ = ["FANS", "INITS", "draw_weights", "initialize"]
+
+# A ReLU lets through half of the variance.
+GAIN = sqrt(2)
+
+# Name -> the standard deviation, given how many weights meet at either end. A uniform
+# distribution of that deviation ends at sqrt(3) times it.
+INITS = {
+    "glorot_normal": lambda fan_in, fan_out: GAIN * (2 / (fan_in + fan_out)) ** 0.5,
+    "glorot_uniform": lambda fan_in, fan_out: GAIN * (2 / (fan_in + fan_out)) ** 0.5,
+    "he_normal": lambda fan_in, fan_out: GAIN / fan_in**0.5,
+    "he_uniform": lambda fan_in, fan_out: GAIN / fan_in**0.5,
+    "normal": lambda fan_in, fan_out: 0.1,
+    "uniform": lambda fan_in, fan_out: 0.1 / sqrt(3),
+}
+
+FANS = ("degree", "block")
+
+
+def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
+    """Draw all weights and biases of a network anew.
+
+    Biases are normal with a standard deviation of 0.1. The Glorot and He schemes have
+    a gain of sqrt(2).
+
+    Parameters
+    ----------
+    module : SparseNetwork or nn.Module
+        Changed in place. Of another module, every linear layer is drawn.
+
+    init : {"glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "normal", \
+            "uniform"}, default="he_uniform"
+        Distribution of the weights. "normal" has a standard deviation of 0.1, "uniform"
+        lies between -0.1 and 0.1.
+
+    fan : {"degree", "block"}, default="degree"
+        How many weights meet at a vertex of a graph: its real degree, or, as if the
+        layers of its two ends were joined densely, the width of the layer.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the numbers: the same ones on every device.
+
+    Returns
+    -------
+    module : SparseNetwork or nn.Module
+        The same object.
+
+    See Also
+    --------
+    SparseNetwork : A network built from a graph.
+
+    References
+    ----------
+    .. [1] Glorot, X., & Bengio, Y. (2010). Understanding the difficulty of training
+       deep feedforward neural networks. AISTATS.
+    .. [2] He, K., Zhang, X., Ren, S., & Sun, J. (2015). Delving deep into rectifiers.
+       ICCV. https://doi.org/10.1109/ICCV.2015.123
+
+    Examples
+    --------
+    >>> from robustkit.graphs import LayeredGraph
+    >>> from robustkit.networks import SparseNetwork, initialize
+    >>> graph = LayeredGraph([[0], [1]], n_nodes=2)
+    >>> network = initialize(SparseNetwork(graph, 3, 2), "uniform", random_state=0)
+    >>> bool(network.input_weight.abs().max() <= 0.1)
+    True
+    """
+    if fan not in FANS:
+        raise ValueError(
+            f"The 'fan' parameter must be one of {list(FANS)}. Got {fan!r} instead"
+            f"{did_you_mean(fan, FANS)}"
+        )
+    generator = torch_generator(random_state)
+    for part in module.modules():
+        if isinstance(part, SparseNetwork):
+            _initialize_graph(part, init, fan, generator)
+        elif isinstance(part, nn.Linear):
+            n_out, n_in = part.weight.shape
+            _draw_into(part.weight, init, n_in, n_out, generator)
+            _draw_biases_into(part.bias, generator)
+    return module
+
+
+def draw_weights(shape, init, fan_in, fan_out, generator):
+    """Draw weights on the CPU.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the result.
+
+    init : str
+        One of the names that `initialize` knows.
+
+    fan_in : int or torch.Tensor
+        Weights that end where this one ends; a tensor says it for each.
+
+    fan_out : int or torch.Tensor
+        Weights that begin where this one begins.
+
+    generator : torch.Generator
+        Of the CPU.
+
+    Returns
+    -------
+    weights : torch.Tensor
+        In float64.
+    """
+    if init not in INITS:
+        raise ValueError(
+            f"The 'init' parameter must be one of {list(INITS)}. Got {init!r} instead"
+            f"{did_you_mean(init, INITS)}"
+        )
+    deviation = INITS[init](fan_in, fan_out)
+    if init.endswith("uniform"):
+        unit = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return (2 * unit - 1) * sqrt(3) * deviation
+    return torch.randn(shape, generator=generator, dtype=torch.float64) * deviation
+
+
+def _initialize_graph(network, init, fan, generator):
+    n_outputs, n_sinks = network.output_weight.shape
+    n_sources, n_features = network.input_weight.shape
+    fans = _edge_fans(network.structure, fan)
+    _draw_into(network.input_weight, init, n_features, n_sources, generator)
+    _draw_into(network.edge_weight, init, *fans, generator)
+    _draw_into(network.output_weight, init, n_sinks, n_outputs, generator)
+    _draw_biases_into(network.bias, generator)
+    _draw_biases_into(network.output_bias, generator)
+
+
+def _edge_fans(structure, fan):
+    """How many edges meet at the target of each edge, and at its source."""
+    source, target = structure.edges
+    if fan == "degree":
+        n_in, n_out = (
+            np.bincount(ends, minlength=structure.n_nodes) for ends in (target, source)
+        )
+        fan_in, fan_out = n_in[target], n_out[source]
+    else:
+        width = np.bincount(structure.layer)
+        fan_in, fan_out = (width[structure.layer[ends]] for ends in (source, target))
+    return torch.from_numpy(fan_in.astype(float)), torch.from_numpy(
+        fan_out.astype(float)
+    )
+
+
+@torch.no_grad()
+def _draw_into(weight, init, fan_in, fan_out, generator):
+    weight.copy_(draw_weights(weight.shape, init, fan_in, fan_out, generator))
+
+
+@torch.no_grad()
+def _draw_biases_into(bias, generator):
+    bias.copy_(draw_weights(bias.shape, "normal", 1, 1, generator))
