@@ -7,6 +7,14 @@ An entry is a function, so that importing this module builds nothing.
 
 from tests.common.public_api import estimator_classes
 
+def _extractors():
+    from sklearn.linear_model import LogisticRegression
+
+    from robustkit.bridge import ActivationExtractor
+
+    yield ActivationExtractor(LogisticRegression())
+
+
 def _correlators():
     from robustkit.correlation import RobustnessCorrelator
 
@@ -22,6 +30,7 @@ def _correlators():
 # Class name -> function that returns the instances to check.
 INSTANCES = {
     "RobustnessCorrelator": lambda: _correlators(),
+    "ActivationExtractor": lambda: _extractors(),
 }
 
 # Class name -> check name -> why it fails, in words that a scikit-learn developer would

@@ -1,0 +1,206 @@
+"""Activations of a network as a scikit-learn transformer."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from robustkit._randomness import draw_seed
+from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
+from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit.bridge._layers import layer_values, module_on, resolve_layers
+
+__all__ = ["ActivationExtractor"]
+
+
+class ActivationExtractor(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+):
+    """Turn samples into what a layer of a network computes for them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier that :func:`as_module` understands. It is cloned and fitted; a
+        model already trained is passed as ``FrozenEstimator(model)``.
+
+    layer : str or int, default="logits"
+        "logits", "penultimate" (what enters the last affine map), a name as in
+        `named_modules()` of the network, or an index into its hidden layers.
+
+    spatial : {"random", "mean", "flatten"}, default="random"
+        What becomes of a layer of channels x height x width: "random" keeps the
+        channels at one position, drawn anew for each image; "mean" averages each
+        channel; "flatten" keeps all.
+
+    batch_size : int, default=4096
+        Samples that pass through the network at a time. It changes no result.
+
+    device : str or torch.device, default="auto"
+        Where the network runs; "auto" is CUDA where there is one, else the CPU.
+
+    random_state : int, RandomState instance or None, default=None
+        Seeds the positions of `spatial="random"`. They depend on it and on the content
+        of the image alone, not on its place among others.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted classifier.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had such.
+
+    See Also
+    --------
+    as_module : The network whose layers these are.
+    PopulatedRegionScorer : In how many pieces a layer cuts the samples.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from robustkit.bridge import ActivationExtractor
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((16, 8), max_iter=1000, random_state=0)
+    >>> ActivationExtractor(model, layer="penultimate").fit_transform(X, y).shape
+    (150, 8)
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"])],
+        "layer": [str, Integral],
+        "spatial": [StrOptions({"random", "mean", "flatten"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        layer="logits",
+        spatial="random",
+        batch_size=4096,
+        device="auto",
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.layer = layer
+        self.spatial = spatial
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+
+    # The classifier validates its own parameters.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None):
+        """Fit a clone of the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,), default=None
+            Their classes. A frozen classifier needs none.
+
+        Returns
+        -------
+        self : object
+            The fitted extractor.
+        """
+        X = validate_data(self, X, dtype=np.float32)
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        _check_n_features(self.estimator_, X)
+        one = self._run(X[:1], lambda values, _: values)
+        if one.ndim > 2 and self.spatial == "random":
+            self._position_seed = draw_seed(self.random_state)
+        self._n_features_out = self._as_rows(one, as_tensor(X[:1])).shape[1]
+        return self
+
+    def transform(self, X):
+        """Compute the activations.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        activations : ndarray of shape (n_samples, n_units), dtype=float32
+            What the layer computes for each.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        return self._extract(X)
+
+    def _extract(self, X):
+        return as_array(self._run(X, self._as_rows))
+
+    def _run(self, X, finish):
+        device = resolve_device(self.device)
+        module = module_on(self.estimator_, device)
+        (name,) = resolve_layers(module, self.layer)
+
+        def run(batch):
+            values = layer_values(module, batch.to(device), [name])[name].activation
+            return finish(values, batch).cpu()
+
+        with torch.no_grad():
+            return map_batches(run, as_tensor(X), batch_size=self.batch_size)
+
+    def _as_rows(self, values, samples):
+        if values.ndim <= 2 or self.spatial == "flatten":
+            return values.flatten(1)
+        values = values.flatten(2)
+        if self.spatial == "mean":
+            return values.mean(dim=2)
+        positions = _drawn_by_content(samples, values.shape[2], self._position_seed)
+        return values[torch.arange(len(values)), :, positions]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = get_tags(self.estimator).target_tags.required
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _drawn_by_content(samples, n_outcomes, seed):
+    """Draw an integer below `n_outcomes` for each sample from its content.
+
+    The bits of a sample's numbers are multiplied by random odd integers and added,
+    modulo 2**64: different samples rarely draw together, equal ones always do.
+    """
+    # Adding zero makes the two zeros, which are equal, equal in their bits.
+    bits = (as_array(samples.flatten(1)) + np.float32(0)).view(np.uint32)
+    factors = np.random.RandomState(seed).randint(
+        2**63, size=bits.shape[1], dtype=np.uint64
+    )
+    mixed = (bits * (2 * factors + np.uint64(1))).sum(axis=1, dtype=np.uint64)
+    # The high bits are the well mixed ones.
+    return torch.from_numpy((mixed >> np.uint64(33)).astype(np.int64) % n_outcomes)
+
+
+def _check_n_features(estimator, X):
+    # A frozen estimator does not look at X when it is fitted.
+    expected = getattr(estimator, "n_features_in_", X.shape[1])
+    if expected != X.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{expected} features as input."
+        )

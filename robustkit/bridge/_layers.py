@@ -1,0 +1,327 @@
+"""What a torch module computes on its way: its layers, by name."""
+
+from copy import deepcopy
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from robustkit._validation import did_you_mean
+from robustkit.bridge._as_module import as_module
+
+__all__ = [
+    "LayerValues",
+    "has_relu_units",
+    "head_parameters",
+    "layer_names",
+    "layer_values",
+    "module_on",
+    "resolve_layers",
+]
+
+# With these, the signs of a layer's pre-activations say which linear map the layer is.
+_RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
+_NONLINEAR = (
+    *_RELU_LIKE,
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.Mish,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Tanh,
+)
+_AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class LayerValues(NamedTuple):
+    """What a layer computed for a batch; both can be differentiated."""
+
+    pre_activation: torch.Tensor
+    """What went into its nonlinearity, shape (n_samples, ...)."""
+
+    activation: torch.Tensor
+    """What came out of it."""
+
+
+def module_on(estimator, device):
+    """See a fitted estimator as a torch module on some device.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted estimator that :func:`robustkit.bridge.as_module` understands.
+
+    device : torch.device
+        Where the module is needed.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        In eval mode. The estimator's own network never moves: if it lives on another
+        device, this is a copy.
+    """
+    module = as_module(estimator)
+    weights = [*module.parameters(), *module.buffers()]
+    if any(weight.device.type != device.type for weight in weights):
+        module = deepcopy(module).to(device)
+    return module
+
+
+def layer_names(module):
+    """Name the hidden layers of a module.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Such as :func:`robustkit.bridge.as_module` returns.
+
+    Returns
+    -------
+    names : list of str
+        The nonlinearities, in the order and with the names of `named_modules()`. The
+        layers of a sparse network are those of its graph, "layer_0", "layer_1" and so
+        on. A module without nonlinearities in sight, because it has none or calls them
+        as functions, is cut at its affine maps instead, the last one left out.
+    """
+    return list(_anatomy(module)[0])
+
+
+def resolve_layers(module, layers):
+    """Turn what a user wrote into names of layers.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    layers : str, int or list of (str or int)
+        "logits", "penultimate", a name of :func:`layer_names` or of
+        `named_modules()`, an index into the hidden layers, a list of these, or "all"
+        for every hidden layer.
+
+    Returns
+    -------
+    names : list of str
+        As :func:`layer_values` takes them, each once.
+    """
+    hidden = layer_names(module)
+    if isinstance(layers, str) and layers == "all":
+        layers = hidden or ["penultimate"]
+    elif isinstance(layers, str | Integral):
+        layers = [layers]
+    if len(layers) == 0:
+        raise ValueError(f"layer={layers!r} names no layer.")
+    return list(dict.fromkeys(_resolve(module, layer, hidden) for layer in layers))
+
+
+def _resolve(module, layer, hidden):
+    if layer == "logits":
+        return layer
+    if not hidden and (layer == "penultimate" or isinstance(layer, Integral)):
+        raise ValueError(
+            f"layer={layer!r} needs a hidden layer, but this model has none between "
+            "input and logits. Use layer='logits', or a model with hidden layers."
+        )
+    if layer == "penultimate":
+        return layer
+    if isinstance(layer, Integral):
+        if -len(hidden) <= layer < len(hidden):
+            return hidden[layer]
+        raise ValueError(
+            f"layer={layer!r} is out of range: the hidden layers are {hidden}."
+        )
+    inner = [name for name, _ in module.named_modules() if name]
+    known = list(dict.fromkeys(["logits", "penultimate", *hidden, *inner]))
+    if layer not in known:
+        raise ValueError(
+            f"layer={layer!r} is unknown{did_you_mean(layer, known)} The layers are "
+            f"{known}."
+        )
+    return layer
+
+
+def layer_values(module, X, names):
+    """Run a module on a batch and keep what some of its layers computed.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its mode, weights and hooks are left as they were.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        One batch, on the module's device.
+
+    names : list of str
+        As :func:`resolve_layers` returns them.
+
+    Returns
+    -------
+    values : dict of str to LayerValues
+        Of a nonlinearity its input and its output; of any other module of
+        `named_modules()`, and for "logits", twice its output. "penultimate" is what
+        went into the last nonlinearity, and into the last affine map: the two also
+        differ by what stands between, such as pooling. For a sparse network it is the
+        sinks of its graph. A module called several times shows its last call.
+    """
+    hidden, head = _anatomy(module)
+    taps = {name: _taps(module, name, hidden, head) for name in names}
+    with _Recorder(module, {tap for pair in taps.values() for tap in pair}) as recorder:
+        recorder.run(X)
+    return {
+        name: LayerValues(*(recorder.read(tap) for tap in pair))
+        for name, pair in taps.items()
+    }
+
+
+def has_relu_units(module):
+    """Whether the signs of pre-activations say which linear map a module is.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Returns
+    -------
+    found : bool
+        Whether one of its parts is a ReLU or a relative of it with one kink at zero, or
+        a sparse network.
+    """
+    return any(_is_graph(m) or isinstance(m, _RELU_LIKE) for m in module.modules())
+
+
+def head_parameters(module):
+    """Find the weights that turn the penultimate layer into logits.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Returns
+    -------
+    parameters : list of torch.nn.Parameter
+        Weights and biases of the last affine map.
+    """
+    head = _anatomy(module)[1]
+    if head is None:
+        return []
+    if _is_graph(head):
+        return [head.output_weight, head.output_bias]
+    return list(head.parameters())
+
+
+class _Tap(NamedTuple):
+    """One place where a value can be read."""
+
+    part: nn.Module
+    kind: str
+    """"input" or "output" of the part; "vertices" or "fired" of a graph."""
+
+    vertices: int | str = ""
+    """A layer of the graph, or its "sinks"."""
+
+
+def _anatomy(module):
+    """Find the hidden layers, each with its two taps, and the last affine part."""
+    nonlinear, affine, head = {}, {}, None
+    for name, part in module.named_modules():
+        if _is_graph(part):
+            prefix = f"{name}." if name else ""
+            for number in range(part.structure.n_layers):
+                nonlinear[f"{prefix}layer_{number}"] = _vertex_taps(part, number)
+            head = part
+        elif isinstance(part, _NONLINEAR):
+            nonlinear[name] = (_Tap(part, "input"), _Tap(part, "output"))
+        elif isinstance(part, _AFFINE):
+            affine[name] = (_Tap(part, "output"),) * 2
+            head = part
+    return nonlinear or dict(list(affine.items())[:-1]), head
+
+
+def _taps(module, name, hidden, head):
+    if name == "logits":
+        return (_Tap(module, "output"),) * 2
+    if name != "penultimate":
+        inner = dict(module.named_modules())
+        return hidden[name] if name in hidden else (_Tap(inner[name], "output"),) * 2
+    last = list(hidden.values())[-1]
+    if _is_graph(last[0].part):
+        last = _vertex_taps(last[0].part, "sinks")
+    return last if _is_graph(head) else (last[0], _Tap(head, "input"))
+
+
+def _vertex_taps(part, vertices):
+    return _Tap(part, "vertices", vertices), _Tap(part, "fired", vertices)
+
+
+def _is_graph(part):
+    return hasattr(part, "vertex_preactivations")
+
+
+class _Recorder:
+    """Runs a module while hooks write down what its parts take and give."""
+
+    def __init__(self, module, taps):
+        self.module = module
+        self.parts = {tap.part for tap in taps}
+        # A network that is a graph computes its vertices without being called.
+        self.needs_call = any(
+            tap.part is not module or tap.kind == "output" for tap in taps
+        )
+        self.inputs, self.outputs, self.vertices = {}, {}, {}
+
+    def __enter__(self):
+        self.hooks = []
+        for part in self.parts:
+            self.hooks += [
+                part.register_forward_pre_hook(self._before),
+                part.register_forward_hook(self._after),
+            ]
+        return self
+
+    def __exit__(self, *_):
+        for hook in self.hooks:
+            hook.remove()
+
+    def _before(self, part, inputs):
+        self.inputs[part] = inputs[0]
+        if getattr(part, "inplace", False):
+            # It writes over its input, which is the very tensor to be kept.
+            return (inputs[0].clone(), *inputs[1:])
+        return None
+
+    def _after(self, part, inputs, output):
+        self.outputs[part] = output
+
+    def run(self, X):
+        self.inputs[self.module] = X
+        if self.needs_call:
+            self.module(X)
+
+    def read(self, tap):
+        if tap.kind == "input":
+            return self.inputs[tap.part]
+        if tap.kind == "output":
+            return self.outputs[tap.part]
+        values = self._vertices(tap.part)[:, _indices(tap.part.structure, tap.vertices)]
+        return values.relu() if tap.kind == "fired" else values
+
+    def _vertices(self, graph):
+        if graph not in self.vertices:
+            self.vertices[graph] = graph.vertex_preactivations(self.inputs[graph])
+        return self.vertices[graph]
+
+
+def _indices(structure, vertices):
+    if vertices == "sinks":
+        return torch.from_numpy(np.array(structure.sinks))
+    start, stop = structure.layer_offsets[vertices : vertices + 2]
+    return slice(int(start), int(stop))

@@ -1,0 +1,166 @@
+"""Activations of a layer, as a transformer."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.datasets import load_iris
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit.bridge import ActivationExtractor, as_module
+
+
+class ConvClassifier(ClassifierMixin, BaseEstimator):
+    """An untrained convolution over images of 4 x 4 pixels."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        with seeded_torch(0):
+            self.module_ = nn.Sequential(
+                nn.Unflatten(1, (1, 4, 4)),
+                nn.Conv2d(1, 3, 1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(48, len(self.classes_)),
+            ).eval()
+        return self
+
+    def predict(self, X):
+        logits = self.module_(torch.as_tensor(X, dtype=torch.float32))
+        return self.classes_[logits.argmax(dim=1).numpy()]
+
+
+@as_module.register(ConvClassifier)
+def _conv_module(classifier):
+    return classifier.module_
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def pipeline(iris):
+    mlp = MLPClassifier((6, 5), solver="lbfgs", max_iter=2000, random_state=0)
+    return make_pipeline(StandardScaler(), mlp).fit(*iris)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.RandomState(0)
+    X = rng.rand(40, 16).astype(np.float32)
+    return X, rng.randint(2, size=40)
+
+
+def relu(z):
+    return np.maximum(z, 0)
+
+
+def test_layers_of_a_pipeline_equal_a_pass_by_hand(pipeline, iris):
+    X, y = iris
+    scaler, mlp = pipeline[0], pipeline[1]
+    first = relu(scaler.transform(X) @ mlp.coefs_[0] + mlp.intercepts_[0])
+    second = relu(first @ mlp.coefs_[1] + mlp.intercepts_[1])
+    logits = second @ mlp.coefs_[2] + mlp.intercepts_[2]
+    for layer, expected in {
+        0: first,
+        -1: second,
+        "penultimate": second,
+        "logits": logits,
+    }.items():
+        extractor = ActivationExtractor(FrozenEstimator(pipeline), layer=layer)
+        found = extractor.fit(X, y).transform(X)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_model_is_not_trained_again(pipeline, iris):
+    X, _ = iris
+    before = pipeline[1].coefs_[0].copy()
+    extractor = ActivationExtractor(FrozenEstimator(pipeline)).fit(X[:20])
+    assert extractor.estimator_.estimator is pipeline
+    np.testing.assert_array_equal(pipeline[1].coefs_[0], before)
+
+
+def test_another_model_is_cloned_and_trained(iris):
+    X, y = iris
+    model = LogisticRegression(max_iter=500)
+    extractor = ActivationExtractor(model).fit(X, y)
+    assert not hasattr(model, "coef_")
+    expected = extractor.estimator_.decision_function(X)
+    np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_works_between_two_steps_of_a_pipeline(pipeline, iris):
+    extractor = ActivationExtractor(FrozenEstimator(pipeline), layer="penultimate")
+    chain = make_pipeline(extractor, LogisticRegression(max_iter=500)).fit(*iris)
+    assert chain.score(*iris) > 0.9
+    assert chain[0].get_feature_names_out()[0] == "activationextractor0"
+
+
+def test_random_position_is_one_of_the_image_s_own(images):
+    X, y = images
+    model = FrozenEstimator(ConvClassifier().fit(X, y))
+    whole = ActivationExtractor(model, layer=0, spatial="flatten").fit_transform(X, y)
+    maps = whole.reshape(len(X), 3, 16)
+    extractor = ActivationExtractor(model, layer=0, random_state=0)
+    found = extractor.fit_transform(X, y)
+    where = (found[:, :, None] == maps).all(axis=1)
+    assert where.any(axis=1).all()
+    # Positions are drawn, image by image: many different ones among 40 images.
+    assert len(set(where.argmax(axis=1))) > 8
+
+
+def test_mean_and_flatten_keep_what_they_say(images):
+    X, y = images
+    model = FrozenEstimator(ConvClassifier().fit(X, y))
+    convolution = model.estimator.module_[1]
+    weight = convolution.weight.detach().numpy().reshape(3, 1)
+    bias = convolution.bias.detach().numpy().reshape(3, 1)
+    maps = relu(weight * X.reshape(len(X), 1, 16) + bias)
+    flat = ActivationExtractor(model, layer=0, spatial="flatten").fit_transform(X, y)
+    mean = ActivationExtractor(model, layer=0, spatial="mean").fit_transform(X, y)
+    np.testing.assert_allclose(flat, maps.reshape(len(X), -1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mean, maps.mean(axis=2), rtol=1e-5, atol=1e-6)
+
+
+@given(order=st.permutations(range(40)), size=st.integers(1, 50))
+def test_neither_order_nor_batch_size_moves_a_position(images, order, size):
+    X, y = images
+    model = FrozenEstimator(ConvClassifier().fit(X, y))
+    extractor = ActivationExtractor(model, layer=0, random_state=3).fit(X, y)
+    expected = extractor.transform(X)
+    found = clone(extractor).set_params(batch_size=size).fit(X, y).transform(X[order])
+    np.testing.assert_allclose(found, expected[order], rtol=1e-5, atol=1e-6)
+
+
+def test_seed_decides_the_positions(images):
+    X, y = images
+    model = FrozenEstimator(ConvClassifier().fit(X, y))
+    found = [
+        ActivationExtractor(model, layer=0, random_state=seed).fit_transform(X, y)
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
+def test_unknown_layer_is_refused_with_those_there_are(pipeline, iris):
+    extractor = ActivationExtractor(FrozenEstimator(pipeline), layer="penultimat")
+    with pytest.raises(ValueError, match="did you mean 'penultimate'"):
+        extractor.fit(*iris)
+
+
+def test_model_trained_on_other_features_is_refused(pipeline, iris):
+    X, y = iris
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
+        ActivationExtractor(FrozenEstimator(pipeline)).fit(X[:, :3], y)
