@@ -316,6 +316,6 @@ def sink_outputs(graph, X, input_weights, edge_weights, biases):
     for start, stop in zip(
         graph.layer_offsets[1:-1], graph.layer_offsets[2:], strict=True
     ):
-        layer = weights[start:stop, :start] @ values[:start]
+        layer = weights[start:stop] @ values
         values[start:stop] = np.maximum(layer + biases[start:stop, None], 0)
     return values[graph.sinks].T

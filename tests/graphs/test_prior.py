@@ -1,0 +1,221 @@
+"""A distribution over graphs, as a scikit-learn transformer."""
+
+import pickle
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import InvalidParameterError
+
+from robustkit.graphs import GraphPrior, LayeredGraph, graph_properties
+from robustkit.graphs._generators import GENERATORS
+from robustkit.graphs._prior import sink_outputs
+from tests.strategies import dag_edges, seeds
+
+X = np.random.RandomState(0).uniform(size=(20, 6))
+
+
+def outputs_by_vertex(graph, x, input_weights, edge_weights, biases):
+    """Values of the sinks for one sample, one vertex after another."""
+    values = np.zeros(graph.n_nodes)
+    for vertex in range(graph.n_nodes):
+        total = biases[vertex]
+        if vertex in graph.sources:
+            total += x @ input_weights[:, vertex]
+        for (source, target), weight in zip(graph.edges.T, edge_weights, strict=True):
+            if target == vertex:
+                total += weight * values[source]
+        values[vertex] = max(total, 0.0)
+    return values[graph.sinks]
+
+
+@given(dag_edges(), seeds)
+def test_outputs_are_those_of_the_definition(graph, seed):
+    layered = LayeredGraph(*graph)
+    rng = np.random.RandomState(seed)
+    input_weights = rng.normal(size=(6, len(layered.sources)))
+    edge_weights = rng.normal(size=layered.n_edges)
+    biases = rng.normal(size=layered.n_nodes)
+    found = sink_outputs(layered, X, input_weights, edge_weights, biases)
+    expected = [
+        outputs_by_vertex(layered, x, input_weights, edge_weights, biases) for x in X
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_transform_runs_the_network_of_its_attributes():
+    prior = GraphPrior(random_state=0).fit(X)
+    weights = prior.input_weights_, prior.edge_weights_, prior.biases_
+    expected = [outputs_by_vertex(prior.structure_, x, *weights) for x in X]
+    np.testing.assert_allclose(prior.transform(X), expected, atol=1e-12)
+
+
+def test_every_sink_is_an_output():
+    prior = GraphPrior(random_state=0).fit(X)
+    n_sinks = len(prior.structure_.sinks)
+    assert prior.transform(X).shape == (20, n_sinks)
+    assert len(prior.get_feature_names_out()) == n_sinks
+    assert np.ptp(prior.transform(X), axis=0).any()
+
+
+def test_transform_keeps_single_precision():
+    prior = GraphPrior(random_state=0).fit(X)
+    single = prior.transform(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, prior.transform(X), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_keep_the_bound_of_he():
+    prior = GraphPrior(n_nodes=400, n_neighbors=4, random_state=0).fit(X)
+    bound = np.sqrt(6 / 6)
+    assert np.abs(prior.input_weights_).max() <= bound
+    assert prior.input_weights_.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)
+    graph = prior.structure_
+    n_inputs = np.bincount(graph.edges[1], minlength=graph.n_nodes)[graph.edges[1]]
+    scaled = prior.edge_weights_ * np.sqrt(n_inputs / 6)
+    assert np.abs(scaled).max() <= 1
+    assert scaled.std() == pytest.approx(1 / np.sqrt(3), rel=0.1)
+    assert prior.biases_.std() == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("orientation", ["index", "random", "degree"])
+def test_one_seed_draws_one_structure(generator, orientation):
+    prior = GraphPrior(generator, n_nodes=30, orientation=orientation, random_state=3)
+    again = clone(prior).fit(X)
+    assert prior.sample() == prior.sample(3) == again.structure_
+    assert prior.sample(4) != prior.sample(3)
+    assert prior.sample().n_nodes == 30
+
+
+def test_a_stream_draws_one_graph_after_the_other():
+    prior = GraphPrior(random_state=np.random.RandomState(0))
+    assert prior.sample() != prior.sample()
+
+
+def test_properties_are_those_of_the_structure():
+    prior = GraphPrior(random_state=0).fit(X)
+    pd.testing.assert_series_equal(
+        prior.properties_, graph_properties(prior.structure_)
+    )
+
+
+@pytest.mark.parametrize("orientation", ["random", "degree"])
+def test_orientation_changes_directions_only(orientation):
+    plain = GraphPrior(random_state=0).sample()
+    other = GraphPrior(orientation=orientation, random_state=0).sample()
+
+    def named_edges(graph):
+        return {frozenset(graph.labels[v] for v in edge) for edge in graph.edges.T}
+
+    assert named_edges(plain) == named_edges(other)
+    assert plain != other
+
+
+def test_other_generators_ignore_what_they_do_not_use():
+    # 60 neighbours would be too many for a ring of 100.
+    prior = GraphPrior("erdos_renyi", n_neighbors=60, random_state=0)
+    assert prior.sample() == GraphPrior("erdos_renyi", random_state=0).sample()
+
+
+def test_generator_may_be_a_callable():
+    calls = []
+
+    def ladder(n_nodes, random_state):
+        calls.append((n_nodes, random_state))
+        return nx.ladder_graph(n_nodes // 2)
+
+    graph = GraphPrior(ladder, n_nodes=10, random_state=0).sample()
+    assert graph == LayeredGraph.from_networkx(nx.ladder_graph(5))
+    n_nodes, seed = calls[0]
+    assert n_nodes == 10
+    assert type(seed) is int
+
+
+def test_a_callable_may_draw_directed_graphs():
+    prior = GraphPrior(
+        lambda n, seed: nx.gn_graph(n, seed=seed), n_nodes=20, random_state=1
+    )
+    # Every vertex points to an earlier one, against the index.
+    graph = prior.sample()
+    assert all(graph.labels[u] > graph.labels[v] for u, v in graph.edges.T)
+
+
+@pytest.mark.parametrize(
+    ("generator", "error", "message"),
+    [
+        (lambda n, seed: "ring", TypeError, "must return a networkx.Graph.* 'ring'"),
+        (lambda n, seed: nx.MultiGraph([(0, 1)]), ValueError, "not be a multigraph"),
+        (lambda n, seed: nx.DiGraph([(0, 1), (1, 0)]), ValueError, "must be acyclic"),
+    ],
+)
+def test_what_a_callable_must_not_return(generator, error, message):
+    with pytest.raises(error, match=message):
+        GraphPrior(generator, random_state=0).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"generator": "ring"}, "The 'generator' parameter of GraphPrior must be"),
+        ({"n_nodes": 0}, r"'n_nodes' .* in the range \[1, inf\). Got 0"),
+        ({"n_neighbors": 1.5}, "'n_neighbors' .* must be an int"),
+        ({"rewiring": 1.1}, r"'rewiring' .* in the range \[0.0, 1.0\]. Got 1.1"),
+        ({"edge_probability": -0.1}, "'edge_probability' .* Got -0.1"),
+        ({"n_attachments": 0}, "'n_attachments' .* Got 0"),
+        ({"n_blocks": 0}, "'n_blocks' .* Got 0"),
+        ({"orientation": "up"}, "'orientation' .* Got 'up'"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "sample"])
+def test_bad_parameters_are_refused(method, parameters, message):
+    prior = GraphPrior(**{"random_state": 0, **parameters})
+    with pytest.raises(InvalidParameterError, match=message):
+        prior.fit(X) if method == "fit" else prior.sample()
+
+
+def test_a_ring_too_small_is_refused():
+    with pytest.raises(ValueError, match=r"n_neighbors=2 must be below .* = 2"):
+        GraphPrior(n_nodes=4, random_state=0).fit(X)
+
+
+def test_transform_wants_fit_first():
+    with pytest.raises(NotFittedError, match="GraphPrior instance is not fitted yet"):
+        GraphPrior().transform(X)
+
+
+def test_survives_pickling():
+    prior = GraphPrior(random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(prior))
+    np.testing.assert_array_equal(again.transform(X), prior.transform(X))
+
+
+def test_gives_frames_on_request():
+    prior = GraphPrior(random_state=0).set_output(transform="pandas")
+    frame = prior.fit_transform(pd.DataFrame(X, columns=list("abcdef")))
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns[0] == "graphprior0"
+    assert list(prior.feature_names_in_) == list("abcdef")
+
+
+def test_structure_is_searched_over_like_any_parameter():
+    images, digits = load_digits(return_X_y=True)
+    pipeline = Pipeline(
+        [("prior", GraphPrior(random_state=0)), ("model", RidgeClassifier())]
+    )
+    search = GridSearchCV(pipeline, {"prior__n_nodes": [20, 300]}, cv=2)
+    search.fit(images[:600] / 16, digits[:600])
+    assert search.best_params_ == {"prior__n_nodes": 300}
+
+
+def test_chains_are_deep_and_still_work():
+    prior = GraphPrior(lambda n, seed: nx.path_graph(n), n_nodes=2000, random_state=0)
+    assert np.isfinite(prior.fit_transform(X)).all()
