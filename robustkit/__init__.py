@@ -20,6 +20,13 @@ _ROOMS = {
     "networks": ("SparseNetwork", "initialize"),
     # How torch sees a scikit-learn model.
     "bridge": ("as_module", "ActivationExtractor"),
+    # scikit-learn estimators around networks.
+    "classifiers": (
+        "SparseNetClassifier",
+        "MLPNetClassifier",
+        "TorchClassifier",
+        "PrunedNetClassifier",
+    ),
     # What goes with what.
     "correlation": ("RobustnessCorrelator",),
 }

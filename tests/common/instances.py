@@ -27,8 +27,27 @@ def _correlators():
     )
 
 
+def _small_net(name, *args, **params):
+    from robustkit import classifiers
+
+    # Few samples are learned faster in small batches.
+    quick = {"max_epochs": 15, "batch_size": 16, "lr": 0.01, "device": "cpu"}
+    return getattr(classifiers, name)(*args, **quick, **params)
+
+
+def _pruned_nets():
+    from robustkit.classifiers import PrunedNetClassifier
+
+    dense = _small_net("MLPNetClassifier", (10, 10))
+    yield PrunedNetClassifier(dense, n_steps=2, retrain_epochs=1)
+
+
 # Class name -> function that returns the instances to check.
 INSTANCES = {
+    "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
+    "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],
+    "TorchClassifier": lambda: [_small_net("TorchClassifier")],
+    "PrunedNetClassifier": lambda: _pruned_nets(),
     "RobustnessCorrelator": lambda: _correlators(),
     "ActivationExtractor": lambda: _extractors(),
 }

@@ -1,0 +1,190 @@
+"""A classifier around a perceptron."""
+
+from numbers import Integral
+
+import torch
+
+from robustkit._sklearn_private import StrOptions
+from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.networks import initialize
+from robustkit.networks._architectures import mlp
+from robustkit.networks._initialization import INITS
+
+__all__ = ["MLPNetClassifier"]
+
+
+class MLPNetClassifier(BaseNetClassifier):
+    """Multi-layer perceptron: the dense network that sparse ones are compared with.
+
+    It is trained in the same way as :class:`SparseNetClassifier`: Adam, ReLU, softmax
+    cross-entropy.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(100,)
+        Units of each hidden layer, from the input to the output.
+
+    init : {"he_uniform", "he_normal", "glorot_uniform", "glorot_normal", "uniform", \
+            "normal"}, default="he_uniform"
+        How the first weights are drawn. He's and Glorot's way have a gain of sqrt(2);
+        "uniform" is U(-0.1, 0.1), "normal" is N(0, 0.1). Biases are N(0, 0.1).
+
+    max_epochs : int, default=30
+        Passes over the training data.
+
+    batch_size : int, default=128
+        Samples a step.
+
+    lr : float, default=1e-3
+        Learning rate of Adam.
+
+    weight_decay : float, default=0.0
+        L2 penalty.
+
+    label_smoothing : float, default=0.0
+        Share of the target that is spread over all classes.
+
+    adversary : object or None, default=None
+        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
+        such as an attack, which is called with every batch and returns the batch to
+        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        classifier's.
+
+    regularizer : object or None, default=None
+        Any object with ``penalty(module, X, y)``, which is added to the loss. It is
+        cloned and seeded as `adversary` is.
+
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the samples, to stop once their
+        accuracy no longer rises, and to keep the weights that had the best one.
+
+    validation_fraction : float, default=0.1
+        Share of the training samples held out, of each class alike, if
+        `early_stopping` is true.
+
+    n_iter_no_change : int, default=5
+        Epochs without a better accuracy after which to stop, if `early_stopping` is
+        true.
+
+    warm_start : bool, default=False
+        Whether another call of `fit` goes on from the weights of the last one instead
+        of starting anew.
+
+    device : str or torch.device, default="auto"
+        Where to train. "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the first weights and the order of the samples. Pass an int for the same
+        classifier on every call.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The trained network, in eval mode.
+
+    classes_ : ndarray of shape (n_classes,)
+        The classes, in the order of the network's outputs.
+
+    n_parameters_ : int
+        Weights and biases of the network.
+
+    n_iter_ : int
+        Epochs run, over all calls of `partial_fit` and warm starts.
+
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+
+    validation_scores_ : list of float
+        Accuracy on the samples held out, after each epoch. Only with `early_stopping`.
+
+    adversary_ : object
+        The clone of `adversary` that was used. Only if there was one.
+
+    regularizer_ : object
+        The clone of `regularizer` that was used. Only if there was one.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names that
+        are all strings.
+
+    See Also
+    --------
+    SparseNetClassifier : A network whose structure is a graph.
+    PrunedNetClassifier : Removes weights from this one, step by step.
+    sklearn.neural_network.MLPClassifier : Without attacks, regularizers and GPUs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_moons
+    >>> from robustkit.classifiers import MLPNetClassifier
+    >>> X, y = make_moons(200, noise=0.1, random_state=0)
+    >>> classifier = MLPNetClassifier(lr=0.01, batch_size=20, random_state=0).fit(X, y)
+    >>> classifier.score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNetClassifier._parameter_constraints,
+        "hidden_layer_sizes": ["array-like"],
+        "init": [StrOptions(set(INITS))],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        *,
+        init="he_uniform",
+        max_epochs=30,
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        adversary=None,
+        regularizer=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.init = init
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.adversary = adversary
+        self.regularizer = regularizer
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _make_module(self, n_features, n_classes, seed):
+        sizes = _check_hidden_layer_sizes(self.hidden_layer_sizes)
+        # Without memory there is nothing to draw, so torch's stream stays where it is.
+        with torch.device("meta"):
+            module = mlp(n_features, n_classes, hidden_layer_sizes=sizes)
+        module.to_empty(device="cpu")
+        return initialize(module, self.init, random_state=seed)
+
+
+def _check_hidden_layer_sizes(sizes):
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            "The 'hidden_layer_sizes' parameter of MLPNetClassifier must hold ints of "
+            f"at least 1. Got {sizes!r} instead."
+        )
+    return tuple(int(size) for size in sizes)

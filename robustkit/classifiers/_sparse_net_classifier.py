@@ -1,0 +1,266 @@
+"""A classifier around a network whose structure is a graph."""
+
+import warnings
+
+import networkx as nx
+
+from robustkit._randomness import draw_seeds
+from robustkit._sklearn_private import HasMethods, StrOptions
+from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.exceptions import NarrowInputWarning
+from robustkit.graphs import GraphPrior, LayeredGraph
+from robustkit.networks import SparseNetwork, initialize
+from robustkit.networks._initialization import FANS, INITS
+
+__all__ = ["SparseNetClassifier"]
+
+
+class SparseNetClassifier(BaseNetClassifier):
+    """Neural network whose structure is a graph, drawn at random or given.
+
+    Every vertex of the graph is a unit with a bias and a ReLU, every edge is one
+    weight, also where it skips layers. Every source of the graph sees the whole input,
+    every sink feeds every output. The network is trained with Adam on the softmax
+    cross-entropy.
+
+    Parameters
+    ----------
+    prior : GraphPrior, LayeredGraph, networkx graph or array-like, default=None
+        The structure: a prior, from which one graph is drawn in `fit`, or a graph, or
+        its adjacency matrix. None is ``GraphPrior()``, and becomes one as soon as a
+        parameter of it is set, as in ``set_params(prior__n_nodes=200)``. A prior with
+        a ``random_state`` of its own draws the same graph whatever that of the
+        classifier.
+
+    init : {"he_uniform", "he_normal", "glorot_uniform", "glorot_normal", "uniform", \
+            "normal"}, default="he_uniform"
+        How the first weights are drawn. He's and Glorot's way have a gain of sqrt(2);
+        "uniform" is U(-0.1, 0.1), "normal" is N(0, 0.1). Biases are N(0, 0.1).
+
+    fan : {"degree", "block"}, default="degree"
+        What He and Glorot count as inputs and outputs of a vertex: its own edges, or
+        the width of the layers before and after it.
+
+    max_epochs : int, default=30
+        Passes over the training data.
+
+    batch_size : int, default=128
+        Samples a step.
+
+    lr : float, default=1e-3
+        Learning rate of Adam.
+
+    weight_decay : float, default=0.0
+        L2 penalty.
+
+    label_smoothing : float, default=0.0
+        Share of the target that is spread over all classes.
+
+    adversary : object or None, default=None
+        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
+        such as an attack, which is called with every batch and returns the batch to
+        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        classifier's.
+
+    regularizer : object or None, default=None
+        Any object with ``penalty(module, X, y)``, which is added to the loss. It is
+        cloned and seeded as `adversary` is.
+
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the samples, to stop once their
+        accuracy no longer rises, and to keep the weights that had the best one.
+
+    validation_fraction : float, default=0.1
+        Share of the training samples held out, of each class alike, if
+        `early_stopping` is true.
+
+    n_iter_no_change : int, default=5
+        Epochs without a better accuracy after which to stop, if `early_stopping` is
+        true.
+
+    warm_start : bool, default=False
+        Whether another call of `fit` goes on from the weights of the last one instead
+        of starting anew. The structure stays, too.
+
+    device : str or torch.device, default="auto"
+        Where to train. "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the graph, the first weights and the order of the samples. Pass an int for
+        the same classifier on every call.
+
+    Attributes
+    ----------
+    structure_ : LayeredGraph
+        The graph that the network has.
+
+    module_ : torch.nn.Module
+        The trained network, in eval mode, with ordinary autograd.
+
+    classes_ : ndarray of shape (n_classes,)
+        The classes, in the order of the network's outputs.
+
+    n_parameters_ : int
+        Weights and biases of the network.
+
+    n_iter_ : int
+        Epochs run, over all calls of `partial_fit` and warm starts.
+
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+
+    validation_scores_ : list of float
+        Accuracy on the samples held out, after each epoch. Only with `early_stopping`.
+
+    adversary_ : object
+        The clone of `adversary` that was used. Only if there was one.
+
+    regularizer_ : object
+        The clone of `regularizer` that was used. Only if there was one.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names that
+        are all strings.
+
+    Warns
+    -----
+    NarrowInputWarning
+        If the graph has one or two sources, so that all the features are squeezed
+        through as many units.
+
+    See Also
+    --------
+    GraphPrior : The distributions that graphs are drawn from.
+    MLPNetClassifier : The dense network.
+
+    References
+    ----------
+    .. [1] Waqas, A., Farooq, H., Bouaynaya, N. C., & Rasool, G. (2022). Exploring
+       robust architectures for deep artificial neural networks. Communications
+       Engineering, 1(46). https://doi.org/10.1038/s44172-022-00043-2
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.classifiers import SparseNetClassifier
+    >>> from robustkit.graphs import GraphPrior
+    >>> X, y = load_digits(return_X_y=True)
+    >>> classifier = SparseNetClassifier(
+    ...     GraphPrior(n_nodes=100, rewiring=0.7), lr=0.01, random_state=0
+    ... ).fit(X / 16, y)
+    >>> classifier.structure_.n_nodes
+    100
+    >>> classifier.score(X / 16, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNetClassifier._parameter_constraints,
+        "prior": [
+            HasMethods("sample"),
+            LayeredGraph,
+            nx.Graph,
+            "array-like",
+            "sparse matrix",
+            None,
+        ],
+        "init": [StrOptions(set(INITS))],
+        "fan": [StrOptions(set(FANS))],
+    }
+
+    def __init__(
+        self,
+        prior=None,
+        *,
+        init="he_uniform",
+        fan="degree",
+        max_epochs=30,
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        adversary=None,
+        regularizer=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.prior = prior
+        self.init = init
+        self.fan = fan
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.adversary = adversary
+        self.regularizer = regularizer
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def set_params(self, **params):
+        """Set the parameters of this classifier and of its prior.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values. Those of the prior begin with ``prior__``.
+
+        Returns
+        -------
+        self : object
+            The classifier.
+        """
+        nested = any(name.startswith("prior__") for name in params)
+        if nested and params.get("prior", self.prior) is None:
+            # So that a grid over `prior__n_nodes` works with the default, too.
+            params["prior"] = GraphPrior()
+        return super().set_params(**params)
+
+    @property
+    def properties_(self):
+        """Properties of the graph, as a Series; see `graph_properties`."""
+        return self.structure_.properties()
+
+    def _make_module(self, n_features, n_classes, seed):
+        graph_seed, weights_seed = draw_seeds(seed, 2)
+        self.structure_ = _draw_structure(self.prior, graph_seed)
+        n_sources = len(self.structure_.sources)
+        if n_sources <= 2 and n_sources < n_features:
+            warnings.warn(
+                f"The graph has {n_sources} sources, so all {n_features} features are "
+                f"squeezed through {n_sources} units. A prior with more vertices, "
+                "fewer neighbours or more rewiring has more.",
+                NarrowInputWarning,
+                stacklevel=5,
+            )
+        module = SparseNetwork(self.structure_, n_features, n_classes)
+        return initialize(module, self.init, fan=self.fan, random_state=weights_seed)
+
+
+def _draw_structure(prior, seed):
+    if prior is None:
+        prior = GraphPrior()
+    if hasattr(prior, "sample"):
+        own_seed = prior.get_params().get("random_state")
+        return prior.sample(seed if own_seed is None else own_seed)
+    if isinstance(prior, LayeredGraph):
+        return prior
+    if isinstance(prior, nx.Graph):
+        return LayeredGraph.from_networkx(prior)
+    return LayeredGraph.from_adjacency(prior)

@@ -1,0 +1,365 @@
+"""A classifier around any torch module."""
+
+from collections import OrderedDict
+
+import numpy as np
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit._sklearn_private import StrOptions
+from robustkit._validation import check_image_shape
+from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers._labels import check_classes
+from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
+from robustkit.networks._training import AutogradStep
+
+__all__ = ["TorchClassifier"]
+
+
+class TorchClassifier(BaseNetClassifier):
+    """Any torch module as a scikit-learn classifier.
+
+    Parameters
+    ----------
+    module : {"mlp", "cnn6", "resnet18"} or callable, default="mlp"
+        How the network is made: one of ours by its name, or a function or class called
+        as ``module(n_features, n_classes, **module_params)`` that returns a
+        torch.nn.Module with one logit a class. Never a module itself, whose trained
+        weights `clone` would copy; for that there is :meth:`from_module`.
+
+    module_params : dict, default=None
+        Further arguments of `module`: ``hidden_layer_sizes`` of "mlp", ``width`` of
+        "resnet18".
+
+    image_shape : tuple of int, default=None
+        (channels, height, width) or (height, width), for modules that take images.
+        `X` stays two-dimensional. "cnn6" and "resnet18" need it.
+
+    optimizer : {"adam", "sgd"} or callable, default="adam"
+        "sgd" has a Nesterov momentum of 0.9. A callable, such as
+        ``torch.optim.AdamW``, is called with the parameters, `lr` and `weight_decay`.
+
+    max_epochs : int, default=30
+        Passes over the training data.
+
+    batch_size : int, default=128
+        Samples a step.
+
+    lr : float, default=1e-3
+        Learning rate.
+
+    weight_decay : float, default=0.0
+        L2 penalty, as the optimizer defines it.
+
+    label_smoothing : float, default=0.0
+        Share of the target that is spread over all classes.
+
+    adversary : object or None, default=None
+        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
+        such as an attack, which is called with every batch and returns the batch to
+        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        classifier's.
+
+    regularizer : object or None, default=None
+        Any object with ``penalty(module, X, y)``, which is added to the loss. It is
+        cloned and seeded as `adversary` is.
+
+    early_stopping : bool, default=False
+        Whether to hold out `validation_fraction` of the samples, to stop once their
+        accuracy no longer rises, and to keep the weights that had the best one.
+
+    validation_fraction : float, default=0.1
+        Share of the training samples held out, of each class alike, if
+        `early_stopping` is true.
+
+    n_iter_no_change : int, default=5
+        Epochs without a better accuracy after which to stop, if `early_stopping` is
+        true.
+
+    warm_start : bool, default=False
+        Whether another call of `fit` goes on from the weights of the last one instead
+        of starting anew.
+
+    device : str or torch.device, default="auto"
+        Where to train. "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the first weights and the order of the samples. Pass an int for the same
+        classifier on every call.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The trained network: what `module` built, in eval mode, or what was given to
+        `from_module`.
+
+    classes_ : ndarray of shape (n_classes,)
+        The classes, in the order of the network's outputs.
+
+    n_parameters_ : int
+        Weights and biases of the network.
+
+    n_iter_ : int
+        Epochs run, over all calls of `partial_fit` and warm starts.
+
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+
+    validation_scores_ : list of float
+        Accuracy on the samples held out, after each epoch. Only with `early_stopping`.
+
+    adversary_ : object
+        The clone of `adversary` that was used. Only if there was one.
+
+    regularizer_ : object
+        The clone of `regularizer` that was used. Only if there was one.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names that
+        are all strings.
+
+    See Also
+    --------
+    MLPNetClassifier : A perceptron with the choice of the first weights.
+    SparseNetClassifier : A network whose structure is a graph.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.classifiers import TorchClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> sizes = {"hidden_layer_sizes": (50, 50)}
+    >>> classifier = TorchClassifier(
+    ...     "mlp", module_params=sizes, lr=0.01, random_state=0
+    ... ).fit(X / 16, y)
+    >>> classifier.score(X / 16, y) > 0.95
+    True
+
+    A module that is already trained:
+
+    >>> module = classifier.module_
+    >>> wrapped = TorchClassifier.from_module(module, classes=range(10))
+    >>> bool((wrapped.predict(X / 16) == classifier.predict(X / 16)).all())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseNetClassifier._parameter_constraints,
+        "module": [StrOptions(set(ARCHITECTURES)), callable],
+        "module_params": [dict, None],
+        "image_shape": ["array-like", None],
+        "optimizer": [StrOptions({"adam", "sgd"}), callable],
+    }
+
+    # What `fit` and `from_module` learn about the module.
+    _image_shape = None
+    _is_frozen = False
+
+    def __init__(
+        self,
+        module="mlp",
+        *,
+        module_params=None,
+        image_shape=None,
+        optimizer="adam",
+        max_epochs=30,
+        batch_size=128,
+        lr=1e-3,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        adversary=None,
+        regularizer=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.module = module
+        self.module_params = module_params
+        self.image_shape = image_shape
+        self.optimizer = optimizer
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.adversary = adversary
+        self.regularizer = regularizer
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @classmethod
+    def from_module(cls, module, classes, image_shape=None):
+        """Wrap a module that is already trained.
+
+        The classifier is ready to predict, and frozen as with
+        :class:`~sklearn.frozen.FrozenEstimator`: `fit` leaves it as it is, and `clone`
+        returns it. So meta-estimators, which clone and fit, take it as it stands.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Takes a batch and returns one logit a class. It is not copied.
+
+        classes : array-like of shape (n_classes,)
+            The classes, in the order of the module's outputs.
+
+        image_shape : tuple of int, default=None
+            (channels, height, width) or (height, width), if the module takes images.
+
+        Returns
+        -------
+        classifier : TorchClassifier
+            The fitted classifier.
+        """
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"module must be a torch.nn.Module. Got {module!r} instead."
+            )
+        classifier = cls(image_shape=image_shape)
+        classes = np.asarray(list(classes))
+        if classes.ndim != 1 or len(np.unique(classes)) != len(classes):
+            raise ValueError(
+                "classes must name each output of the module once. Got "
+                f"{classes.tolist()} instead."
+            )
+        classifier.classes_ = check_classes(classifier, classes)
+        classifier.module_ = module
+        classifier.n_parameters_ = sum(w.numel() for w in module.parameters())
+        if image_shape is not None:
+            classifier.n_features_in_ = int(np.prod(image_shape))
+            classifier._image_shape = _check_image_shape(
+                image_shape, classifier.n_features_in_
+            )
+        classifier._is_frozen = True
+        return classifier
+
+    def __sklearn_clone__(self):
+        return self if self._is_frozen else super().__sklearn_clone__()
+
+    def fit(self, X, y):
+        """Train the network, unless it came from `from_module`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes, of any type.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+        """
+        return self if self._is_frozen else super().fit(X, y)
+
+    def partial_fit(self, X, y, classes=None):
+        """Train for one epoch on a chunk of the data, going on from the last call.
+
+        `early_stopping` has no say here, and a classifier that came from `from_module`
+        refuses, since the module is not its own.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may occur in any call. Needed on the first call only.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+        """
+        if self._is_frozen:
+            raise ValueError(
+                "partial_fit would change a module that was handed to from_module. "
+                "Train the module itself, or give TorchClassifier a 'module' to build."
+            )
+        return super().partial_fit(X, y, classes=classes)
+
+    def _network(self):
+        if self._image_shape is None:
+            return self.module_
+        images = ToImages(self._image_shape)
+        network = nn.Sequential(OrderedDict(images=images, module=self.module_))
+        # The wrapper is in the mode of what it holds, whose parts keep their own.
+        network.training = images.training = self.module_.training
+        return network
+
+    def _make_module(self, n_features, n_classes, seed):
+        params = dict(self.module_params or {})
+        shape = _check_image_shape(self.image_shape, n_features)
+        self._image_shape = None
+        if isinstance(self.module, nn.Module):
+            raise TypeError(
+                "The 'module' parameter of TorchClassifier must be a name or a "
+                "callable that builds a module, not a module, whose weights `clone` "
+                "would copy. "
+                "Use TorchClassifier.from_module for a trained one."
+            )
+        build = self.module
+        if isinstance(build, str):
+            build = ARCHITECTURES[build]
+            if build is not mlp:
+                _require_image_shape(self.module, shape)
+                params["image_shape"] = shape
+        else:
+            self._image_shape = shape
+        with seeded_torch(seed):
+            module = build(n_features, n_classes, **params)
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                "The 'module' parameter of TorchClassifier must build a "
+                f"torch.nn.Module. It built {module!r} instead."
+            )
+        return module
+
+    def _make_stepper(self, network, regularizer):
+        return AutogradStep(
+            network,
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            regularizer=regularizer,
+        )
+
+    def _draws_from_torch(self):
+        # Dropout, and whatever else a module may do.
+        return True
+
+
+def _check_image_shape(image_shape, n_features):
+    """Return (channels, height, width), or None."""
+    if image_shape is None:
+        return None
+    shape = check_image_shape(image_shape, n_features)
+    return shape if len(shape) == 3 else (1, *shape)
+
+
+def _require_image_shape(name, image_shape):
+    if image_shape is None:
+        raise ValueError(
+            f"module={name!r} takes images: pass image_shape=(channels, height, width)."
+        )

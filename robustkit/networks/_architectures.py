@@ -1,0 +1,172 @@
+"""Networks that need no graph: a perceptron, a small and a residual convnet.
+
+Each takes flat samples as well as images, so that a scikit-learn estimator can hold it
+without reshaping, and none works in place, so that hooks see what a layer really said.
+"""
+
+from collections import OrderedDict
+
+from torch import nn
+
+__all__ = ["ARCHITECTURES", "ToImages", "cnn6", "mlp", "resnet18"]
+
+
+class ToImages(nn.Module):
+    """See flat samples as images; images pass unchanged.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (channels, height, width).
+    """
+
+    def __init__(self, image_shape):
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+
+    def forward(self, X):
+        """Reshape a batch."""
+        return X.reshape(-1, *self.image_shape)
+
+    def extra_repr(self):
+        """Show the shape in the module's repr."""
+        return f"image_shape={self.image_shape}"
+
+
+def mlp(n_features, n_classes, *, hidden_layer_sizes=(100,)):
+    """Build a perceptron with ReLU after every hidden layer.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Sizes of the input and of the output.
+
+    hidden_layer_sizes : tuple of int, default=(100,)
+        Units of each hidden layer, from the input to the output.
+
+    Returns
+    -------
+    module : nn.Sequential
+        Layers "hidden1", "relu1", "hidden2", ..., "output".
+    """
+    layers, width = OrderedDict(flatten=nn.Flatten()), n_features
+    for number, size in enumerate(hidden_layer_sizes, start=1):
+        layers[f"hidden{number}"] = nn.Linear(width, size)
+        layers[f"relu{number}"] = nn.ReLU()
+        width = size
+    layers["output"] = nn.Linear(width, n_classes)
+    return nn.Sequential(layers)
+
+
+def cnn6(n_features, n_classes, *, image_shape):
+    """Build six convolutions and three dense layers, without batch normalisation.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Sizes of the input and of the output.
+
+    image_shape : tuple of int
+        (channels, height, width), at least 8 by 8 pixels.
+
+    Returns
+    -------
+    module : nn.Sequential
+        "images", the convolutions "conv1" to "conv6" with pooling after the second,
+        fourth and fifth, then "hidden1", "hidden2" and "output".
+    """
+    channels, height, width = image_shape
+    if min(height, width) < 8:
+        raise ValueError(
+            "module='cnn6' halves its images three times and needs at least 8 x 8 "
+            f"pixels. Got image_shape={tuple(image_shape)!r} instead."
+        )
+    layers = OrderedDict(images=ToImages(image_shape))
+    for number, n_filters in enumerate((32, 64, 128, 128, 64, 64), start=1):
+        layers[f"conv{number}"] = nn.Conv2d(channels, n_filters, 3, padding=1)
+        layers[f"conv_relu{number}"] = nn.ReLU()
+        if number in (2, 4, 5):
+            layers[f"pool{number}"] = nn.MaxPool2d(2)
+        channels = n_filters
+    layers["flatten"] = nn.Flatten()
+    layers["hidden1"] = nn.Linear(channels * (height // 8) * (width // 8), 512)
+    layers["relu1"] = nn.ReLU()
+    layers["hidden2"] = nn.Linear(512, 128)
+    layers["relu2"] = nn.ReLU()
+    layers["output"] = nn.Linear(128, n_classes)
+    return nn.Sequential(layers)
+
+
+class _ResidualBlock(nn.Module):
+    """Two convolutions whose result is added to what came in."""
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.shortcut = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(n_out),
+            )
+        self.relu2 = nn.ReLU()
+
+    def forward(self, X):
+        """Apply the block to a batch of images."""
+        inner = self.relu1(self.bn1(self.conv1(X)))
+        return self.relu2(self.bn2(self.conv2(inner)) + self.shortcut(X))
+
+
+def resnet18(n_features, n_classes, *, image_shape, width=64):
+    """Build the 18-layer residual network for small images.
+
+    The first convolution is 3 by 3 and nothing is pooled before the blocks, as is usual
+    for 32 by 32 pixels, where the last block's output is 512 x 4 x 4.
+
+    Parameters
+    ----------
+    n_features, n_classes : int
+        Sizes of the input and of the output.
+
+    image_shape : tuple of int
+        (channels, height, width).
+
+    width : int, default=64
+        Channels of the first block; the others have 2, 4 and 8 times as many.
+
+    Returns
+    -------
+    module : nn.Sequential
+        "images", "conv1", "bn1", "relu1", "layer1" to "layer4", "pool", "flatten",
+        "output".
+
+    References
+    ----------
+    .. [1] He, K., Zhang, X., Ren, S., & Sun, J. (2016). Deep residual learning for
+       image recognition. CVPR. https://doi.org/10.1109/CVPR.2016.90
+    """
+    layers = OrderedDict(
+        images=ToImages(image_shape),
+        conv1=nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False),
+        bn1=nn.BatchNorm2d(width),
+        relu1=nn.ReLU(),
+    )
+    n_in = width
+    for number, stride in enumerate((1, 2, 2, 2), start=1):
+        n_out = width * 2 ** (number - 1)
+        layers[f"layer{number}"] = nn.Sequential(
+            _ResidualBlock(n_in, n_out, stride), _ResidualBlock(n_out, n_out, 1)
+        )
+        n_in = n_out
+    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["output"] = nn.Linear(n_in, n_classes)
+    return nn.Sequential(layers)
+
+
+# The names that a user may give instead of a callable. "mlp" needs no image shape.
+ARCHITECTURES = {"mlp": mlp, "cnn6": cnn6, "resnet18": resnet18}

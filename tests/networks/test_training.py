@@ -1,0 +1,383 @@
+"""The one training loop, against the loop that anyone would write by hand."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit.networks._training import (
+    AutogradStep,
+    Epoch,
+    epoch_batches,
+    evaluating,
+    train,
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def small_module(seed=0):
+    with seeded_torch(seed):
+        return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def data(n_samples=50, seed=0):
+    rng = np.random.RandomState(seed)
+    X = torch.from_numpy(rng.normal(size=(n_samples, 5)).astype(np.float32))
+    return X, torch.from_numpy(rng.randint(3, size=n_samples))
+
+
+def weights(module):
+    return torch.cat([w.detach().flatten() for w in module.parameters()])
+
+
+class Recorder:
+    """Writes down how it is called."""
+
+    def __init__(self):
+        self.calls = []
+
+    def perturb_module(self, module, X, y):
+        self.calls.append(("perturb_module", module.training, X.shape, y.shape))
+        return X + 1
+
+    def penalty(self, module, X, y):
+        self.calls.append(("penalty", module.training, X.shape, y.shape))
+        return sum((w**2).sum() for w in module.parameters())
+
+    def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
+        self.calls.append(("begin", module.training, X.shape, epoch, max_epochs))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_it_is_the_loop_one_would_write_by_hand(weight_decay, label_smoothing):
+    X, y = data()
+    ours, plain = small_module(), small_module()
+    step = AutogradStep(
+        ours, lr=0.01, weight_decay=weight_decay, label_smoothing=label_smoothing
+    )
+    epochs = train(
+        ours, X, y, stepper=step, max_epochs=3, batch_size=16, generator=generator()
+    )
+
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, weight_decay=weight_decay)
+    criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    rng, losses = generator(), []
+    for _ in range(3):
+        total = 0.0
+        order = torch.randperm(50, generator=rng)
+        for start in range(0, 50, 16):
+            batch = order[start : start + 16]
+            loss = criterion(plain(X[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+        losses.append(total / 50)
+
+    torch.testing.assert_close(weights(ours), weights(plain))
+    assert [epoch.loss for epoch in epochs] == pytest.approx(losses, rel=1e-5)
+    assert [epoch.number for epoch in epochs] == [0, 1, 2]
+
+
+@given(st.integers(1, 60), st.integers(1, 70), st.booleans(), st.integers(0, 1000))
+def test_batches_hold_every_sample_once(n_samples, batch_size, join_last, seed):
+    batches = epoch_batches(n_samples, batch_size, generator(seed), join_last=join_last)
+    assert sorted(torch.cat(batches).tolist()) == list(range(n_samples))
+    assert all(len(batch) == batch_size for batch in batches[:-2])
+    lone = n_samples % batch_size == 1 and n_samples > 1 and batch_size > 1
+    assert len(batches[-1]) <= batch_size + (join_last and lone)
+    assert not (join_last and lone and len(batches[-1]) == 1)
+
+
+def test_a_module_that_normalises_batches_never_meets_a_lone_sample():
+    X, y = data(17)
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    seen = []
+    module.register_forward_hook(lambda m, inputs, out: seen.append(len(inputs[0])))
+    step = AutogradStep(module)
+    train(module, X, y, stepper=step, max_epochs=1, batch_size=8, generator=generator())
+    assert seen == [8, 9]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reference"),
+    [
+        ("adam", torch.optim.Adam),
+        (
+            "sgd",
+            lambda w, **kw: torch.optim.SGD(w, momentum=0.9, nesterov=True, **kw),
+        ),
+        (torch.optim.AdamW, torch.optim.AdamW),
+    ],
+)
+def test_optimizers_are_those_of_torch(optimizer, reference):
+    X, y = data()
+    ours, plain = small_module(), small_module()
+    step = AutogradStep(ours, optimizer=optimizer, lr=0.01, weight_decay=0.01)
+    other = reference(plain.parameters(), lr=0.01, weight_decay=0.01)
+    for _ in range(5):
+        step.step(X, y)
+        other.zero_grad()
+        nn.functional.cross_entropy(plain(X), y).backward()
+        other.step()
+    torch.testing.assert_close(weights(ours), weights(plain))
+
+
+def test_a_step_returns_the_loss_before_it():
+    X, y = data()
+    module = small_module()
+    expected = nn.functional.cross_entropy(module(X), y)
+    loss = AutogradStep(module, lr=0.1).step(X, y)
+    torch.testing.assert_close(loss, expected.detach())
+    assert loss.shape == ()
+    assert not loss.requires_grad
+
+
+def test_the_optimizer_goes_on_from_its_state_with_new_settings():
+    X, y = data()
+    whole, parts = small_module(), small_module()
+    step = AutogradStep(whole, lr=0.1)
+    for lr in (0.1, 0.1, 0.01, 0.01):
+        step.optimizer.param_groups[0]["lr"] = lr
+        step.step(X, y)
+    first = AutogradStep(parts, lr=0.1)
+    first.step(X, y), first.step(X, y)
+    second = AutogradStep(parts, lr=0.01)
+    second.load_state_dict(first.state_dict())
+    second.step(X, y), second.step(X, y)
+    torch.testing.assert_close(weights(whole), weights(parts))
+
+
+def test_a_frozen_parameter_stays_although_it_had_momentum():
+    X, y = data()
+    module = small_module()
+    step = AutogradStep(module, lr=0.1)
+    step.step(X, y)
+    module[2].requires_grad_(False)
+    before = module[2].weight.clone(), module[0].weight.clone()
+    step.step(X, y)
+    assert torch.equal(module[2].weight, before[0])
+    assert not torch.equal(module[0].weight, before[1])
+
+
+def test_hooks_are_called_as_documented():
+    X, y = data(20)
+    module, adversary, regularizer = small_module(), Recorder(), Recorder()
+    step = AutogradStep(module, regularizer=regularizer)
+    train(
+        module,
+        X,
+        y,
+        stepper=step,
+        max_epochs=2,
+        batch_size=16,
+        generator=generator(),
+        adversary=adversary,
+        regularizer=regularizer,
+    )
+    big, small = (
+        (torch.Size([16, 5]), torch.Size([16])),
+        (
+            torch.Size([4, 5]),
+            torch.Size([4]),
+        ),
+    )
+    for recorder, name, training in [
+        (adversary, "perturb_module", False),
+        (regularizer, "penalty", True),
+    ]:
+        assert recorder.calls == [
+            call
+            for epoch in range(2)
+            for call in [
+                ("begin", False, X.shape, epoch, 2),
+                (name, training, *big),
+                (name, training, *small),
+            ]
+        ]
+    assert not module.training
+
+
+def test_the_batch_of_the_adversary_is_trained_on():
+    X, y = data()
+    shifted, attacked = small_module(), small_module()
+    settings = {"max_epochs": 2, "batch_size": 16}
+    train(
+        shifted,
+        X + 1,
+        y,
+        stepper=AutogradStep(shifted),
+        generator=generator(),
+        **settings,
+    )
+    train(
+        attacked,
+        X,
+        y,
+        stepper=AutogradStep(attacked),
+        generator=generator(),
+        adversary=Recorder(),
+        **settings,
+    )
+    assert torch.equal(weights(shifted), weights(attacked))
+
+
+def test_the_penalty_sends_a_gradient():
+    X, y = data()
+    plain, shrunk = small_module(), small_module()
+    for module, regularizer in [(plain, None), (shrunk, Recorder())]:
+        step = AutogradStep(module, lr=0.01, regularizer=regularizer)
+        for _ in range(50):
+            step.step(X, y)
+    assert weights(shrunk).norm() < weights(plain).norm() / 2
+
+
+def test_what_a_hook_freezes_is_free_again_after_training():
+    class Freezer(Recorder):
+        def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
+            module[2].requires_grad_(epoch < 1)
+            self.calls.append(module[2].weight.detach().clone())
+
+    X, y = data()
+    module, freezer = small_module(), Freezer()
+    train(
+        module,
+        X,
+        y,
+        stepper=AutogradStep(module),
+        max_epochs=3,
+        batch_size=16,
+        generator=generator(),
+        regularizer=freezer,
+    )
+    start, after_first, after_second = freezer.calls
+    assert not torch.equal(start, after_first)
+    assert torch.equal(after_first, after_second)
+    assert torch.equal(after_second, module[2].weight)
+    assert all(weight.requires_grad for weight in module.parameters())
+
+
+def test_a_hook_that_fails_leaves_nothing_frozen():
+    class Failing(Recorder):
+        def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
+            module.requires_grad_(False)
+            raise RuntimeError("no regions")
+
+    X, y = data()
+    module = small_module()
+    with pytest.raises(RuntimeError, match="no regions"):
+        train(
+            module,
+            X,
+            y,
+            stepper=AutogradStep(module),
+            max_epochs=1,
+            batch_size=16,
+            generator=generator(),
+            regularizer=Failing(),
+        )
+    assert all(weight.requires_grad for weight in module.parameters())
+
+
+class ScriptedStep:
+    """Sets the weights to what a script says, epoch by epoch."""
+
+    def __init__(self, module, script):
+        self.module, self.script = module, iter(script)
+
+    @torch.no_grad()
+    def step(self, inputs, targets):
+        self.module.bias.fill_(0.0)[next(self.script)] = 1.0
+        return torch.tensor(0.5)
+
+
+def constant_classifier():
+    module = nn.utils.skip_init(nn.Linear, 2, 3)
+    nn.init.zeros_(module.weight)
+    return module
+
+
+def test_early_stopping_keeps_the_best_weights_and_stops_in_time():
+    # Class 0 is predicted, then 1, then 2; most of the validation samples are of 1.
+    module = constant_classifier()
+    X, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
+    validation = torch.zeros(10, 2), torch.tensor([0, 0, 1, 1, 1, 1, 1, 2, 2, 2])
+    epochs = train(
+        module,
+        X,
+        y,
+        stepper=ScriptedStep(module, [0, 1, 2, 1, 2, 2]),
+        max_epochs=6,
+        batch_size=4,
+        generator=generator(),
+        validation=validation,
+        n_iter_no_change=3,
+    )
+    assert [epoch.score for epoch in epochs] == [0.2, 0.5, 0.3, 0.5, 0.3]
+    assert module.bias.tolist() == [0.0, 1.0, 0.0]
+
+
+def test_a_watcher_hears_of_every_epoch_and_may_stop():
+    class Watcher:
+        def __init__(self):
+            self.heard = []
+
+        def epoch_begins(self):
+            self.heard.append("begins")
+
+        def epoch_ends(self, epoch):
+            self.heard.append(epoch)
+            return epoch.number == 1
+
+    module, watcher = constant_classifier(), Watcher()
+    X, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
+    train(
+        module,
+        X,
+        y,
+        stepper=ScriptedStep(module, [0, 0, 0]),
+        max_epochs=3,
+        batch_size=4,
+        generator=generator(),
+        watcher=watcher,
+    )
+    assert watcher.heard == ["begins", Epoch(0, 0.5), "begins", Epoch(1, 0.5)]
+
+
+def test_each_part_gets_its_own_mode_back():
+    module = small_module()
+    module[0].eval()
+
+    def fail():
+        with evaluating(module):
+            assert not any(part.training for part in module.modules())
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        fail()
+    assert [part.training for part in module] == [False, True, True]
+    assert module.training
+
+
+def test_nothing_is_drawn_from_the_stream_of_the_caller():
+    before = torch.get_rng_state()
+    X, y = data()
+    module = small_module()
+    train(
+        module,
+        X,
+        y,
+        stepper=AutogradStep(module),
+        max_epochs=1,
+        batch_size=7,
+        generator=generator(),
+    )
+    assert torch.equal(torch.get_rng_state(), before)
