@@ -128,20 +128,20 @@ def distance_sums(edges, n_nodes):
     if heads.size == 0:
         return totals, reached, farthest
     for start in range(0, n_nodes, _SOURCES_AT_ONCE):
-        seen = _one_bit_each(start, min(start + _SOURCES_AT_ONCE, n_nodes), n_nodes)
-        frontier = seen.copy()
+        frontier = _one_bit_each(start, min(start + _SOURCES_AT_ONCE, n_nodes), n_nodes)
+        unseen = ~frontier[heads]
         for distance in count(1):
             arrived = np.bitwise_or.reduceat(frontier[sources], first, axis=0)
-            arrived &= ~seen[heads]
+            arrived &= unseen
             n_new = np.bitwise_count(arrived).sum(axis=1, dtype=np.int64)
             if not n_new.any():
                 break
             totals[heads] += distance * n_new
             reached[heads] += n_new
             farthest[heads] = np.maximum(farthest[heads], distance * (n_new > 0))
+            unseen ^= arrived
             frontier[:] = 0
             frontier[heads] = arrived
-            seen |= frontier
     return totals, reached, farthest
 
 

@@ -1,0 +1,97 @@
+"""Measuring a graph: the whole set of properties, against those who compute them."""
+
+from importlib.util import find_spec
+
+import networkx as nx
+import numpy as np
+
+from benchmarks.harness import Case
+from robustkit.graphs import GraphPrior, graph_properties
+from tests.graphs.networkx_reference import networkx_properties
+
+# (n_nodes, n_neighbors, rewiring) of the graphs that networks are built from.
+SIZES = [(300, 4, 0.5), (500, 2, 0.7), (400, 10, 0.9)]
+
+
+def cases():
+    """All properties at once, along the directions and without them."""
+    for n_nodes, n_neighbors, rewiring in SIZES:
+        prior = GraphPrior(n_nodes=n_nodes, n_neighbors=n_neighbors, rewiring=rewiring)
+        graph = prior.sample(random_state=0)
+        for directed in (False, True):
+            yield from _cases(graph, (n_nodes, n_neighbors, rewiring), directed)
+
+
+def _cases(graph, size, directed):
+    name = f"all 20 properties, {'directed' if directed else 'undirected'} {size}"
+    theirs = graph.to_networkx()
+    yield Case(
+        name=name,
+        peer=f"networkx {nx.__version__}",
+        ours=lambda: graph_properties(graph, directed=directed),
+        theirs=lambda: networkx_properties(theirs, directed=directed),
+        same=_same,
+        limit=0.1,
+        note="distances between all pairs computed once for both",
+    )
+    if find_spec("igraph") is not None:
+        import igraph
+
+        peer = igraph.Graph(graph.n_nodes, graph.edges.T.tolist(), directed=directed)
+        yield Case(
+            name=name,
+            peer=f"igraph {igraph.__version__}",
+            ours=lambda: graph_properties(graph, directed=directed),
+            theirs=lambda: _igraph_properties(peer, graph),
+            same=_same,
+            note="layers, sources and sinks are ours on both sides",
+        )
+
+
+def _same(ours, theirs):
+    return all(np.isclose(ours[name], value) for name, value in theirs.items())
+
+
+def _igraph_properties(graph, layered):
+    """The same properties, by the names that igraph gives them."""
+    n_nodes, directed = graph.vcount(), graph.is_directed()
+    n_pairs = (n_nodes - 1) * (n_nodes - 2) / (1 if directed else 2)
+    n_edge_pairs = n_nodes * (n_nodes - 1) / (1 if directed else 2)
+    eccentricity = np.array(graph.eccentricity(mode="out"))
+    degree = np.array(graph.degree())
+    found = {
+        "n_nodes": n_nodes,
+        "n_edges": graph.ecount(),
+        "density": graph.density(),
+        "n_components": len(graph.connected_components(mode="weak")),
+        "average_path_length": graph.average_path_length(directed=directed),
+        "diameter": graph.diameter(directed=directed),
+        "radius": eccentricity.min(),
+        "average_eccentricity": eccentricity.mean(),
+        "average_betweenness": np.mean(graph.betweenness(directed=directed)) / n_pairs,
+        "average_edge_betweenness": np.mean(graph.edge_betweenness(directed=directed))
+        / n_edge_pairs,
+        "average_closeness": _closeness(graph),
+        "degree_mean": degree.mean(),
+        "degree_std": degree.std(),
+        "degree_min": degree.min(),
+        "degree_max": degree.max(),
+        "n_layers": layered.n_layers,
+        "n_sources": len(layered.sources),
+        "n_sinks": len(layered.sinks),
+    }
+    if not directed:
+        # On directed graphs igraph means something else by these two.
+        found["average_clustering"] = graph.transitivity_avglocal_undirected(
+            mode="zero"
+        )
+        found["assortativity"] = graph.assortativity_degree()
+    return found
+
+
+def _closeness(graph):
+    """Wasserman and Faust's, from igraph's closeness within what reaches a vertex."""
+    n_others = graph.vcount() - 1
+    closeness = np.nan_to_num(graph.closeness(mode="in", normalized=True))
+    reached = np.array(graph.neighborhood_size(order=n_others, mode="in")) - 1
+    return np.mean(closeness * reached / n_others)
