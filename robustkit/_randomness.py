@@ -90,6 +90,6 @@ def seeded_torch(random_state):
     import torch
 
     seed = draw_seed(random_state)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with _ONE_BLOCK, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield

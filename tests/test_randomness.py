@@ -1,5 +1,7 @@
 """One way from a `random_state` to numpy and torch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +63,16 @@ def test_none_follows_numpys_global_stream_as_in_scikit_learn():
     finally:
         np.random.set_state(state)
     assert draws[0] == draws[1]
+
+
+def test_threads_that_seed_torch_do_not_disturb_each_other():
+    def draw(seed):
+        with seeded_torch(seed):
+            return [torch.rand(1).item() for _ in range(200)]
+
+    before = torch.get_rng_state()
+    alone = [draw(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(draw, range(8)))
+    assert together == alone
+    assert torch.equal(torch.get_rng_state(), before)
