@@ -233,7 +233,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return as_array(logits)
 
     def decision_function(self, X):
-        """Logits of each class.
+        """Logit of each class.
 
         Parameters
         ----------

@@ -35,7 +35,7 @@ class MLPNetClassifier(BaseNetClassifier):
     batch_size : int, default=128
         Samples a step.
 
-    lr : float, default=1e-3
+    lr : float, default=0.001
         Learning rate of Adam.
 
     weight_decay : float, default=0.0

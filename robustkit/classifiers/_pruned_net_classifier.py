@@ -196,7 +196,7 @@ class PrunedNetClassifier(
         return self
 
     def decision_function(self, X):
-        """Logits of each class, after the last step.
+        """Logit of each class, after the last step.
 
         Parameters
         ----------

@@ -47,7 +47,7 @@ class SparseNetClassifier(BaseNetClassifier):
     batch_size : int, default=128
         Samples a step.
 
-    lr : float, default=1e-3
+    lr : float, default=0.001
         Learning rate of Adam.
 
     weight_decay : float, default=0.0
@@ -243,9 +243,9 @@ class SparseNetClassifier(BaseNetClassifier):
         n_sources = len(self.structure_.sources)
         if n_sources <= 2 and n_sources < n_features:
             warnings.warn(
-                f"The graph has {n_sources} sources, so all {n_features} features are "
-                f"squeezed through {n_sources} units. A prior with more vertices, "
-                "fewer neighbours or more rewiring has more.",
+                f"All {n_features} features are squeezed through {n_sources} unit(s), "
+                "as the graph has no more sources. A prior with more vertices, fewer "
+                "neighbours or more rewiring has.",
                 NarrowInputWarning,
                 stacklevel=5,
             )

@@ -45,7 +45,7 @@ class TorchClassifier(BaseNetClassifier):
     batch_size : int, default=128
         Samples a step.
 
-    lr : float, default=1e-3
+    lr : float, default=0.001
         Learning rate.
 
     weight_decay : float, default=0.0

@@ -27,7 +27,7 @@ class AutogradStep:
         "sgd" has a Nesterov momentum of 0.9. A callable, such as a class of
         torch.optim, is called with the parameters, `lr` and `weight_decay`.
 
-    lr : float, default=1e-3
+    lr : float, default=0.001
         Learning rate.
 
     weight_decay : float, default=0.0
