@@ -5,11 +5,15 @@ caller asks for it with ``random_state=None``, as scikit-learn defines.
 """
 
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 __all__ = ["draw_seed", "draw_seeds", "seeded_torch", "torch_generator"]
+
+# Torch's global stream belongs to the process: blocks of several threads take turns.
+_ONE_BLOCK = RLock()
 
 _LARGEST_SEED = np.iinfo(np.int32).max
 
@@ -80,7 +84,8 @@ def seeded_torch(random_state):
     """Seed torch for one block and give the caller its own streams back.
 
     Modules draw their first weights (and dropout its masks) from torch's global
-    stream, so a generator passed by hand would not reach them.
+    stream, so a generator passed by hand would not reach them. While a thread is in
+    such a block, others wait before theirs.
 
     Parameters
     ----------
@@ -90,6 +95,7 @@ def seeded_torch(random_state):
     import torch
 
     seed = draw_seed(random_state)
-    with _ONE_BLOCK, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    devices = range(torch.cuda.device_count())
+    with _ONE_BLOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

@@ -1,6 +1,7 @@
 """One way from a `random_state` to numpy and torch."""
 
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import numpy as np
 import pytest
@@ -68,7 +69,10 @@ def test_none_follows_numpys_global_stream_as_in_scikit_learn():
 def test_threads_that_seed_torch_do_not_disturb_each_other():
     def draw(seed):
         with seeded_torch(seed):
-            return [torch.rand(1).item() for _ in range(200)]
+            draws = [torch.rand(1).item()]
+            # Give way, as a training step does.
+            sleep(0.01)
+            return [*draws, torch.rand(1).item()]
 
     before = torch.get_rng_state()
     alone = [draw(seed) for seed in range(8)]
