@@ -27,8 +27,19 @@ _ROOMS = {
         "TorchClassifier",
         "PrunedNetClassifier",
     ),
+    # What shape activations have.
+    "topology": (
+        "MapperGraph",
+        "UniformCover",
+        "BalancedCover",
+        "node_purity",
+        "weighted_average_purity",
+        "node_accuracy",
+    ),
     # What goes with what.
     "correlation": ("RobustnessCorrelator",),
+    # Displays.
+    "plotting": ("LayeredGraphDisplay",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

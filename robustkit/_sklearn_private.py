@@ -3,13 +3,14 @@
 When a scikit-learn release moves one of them, this is the only file to change.
 """
 
-from sklearn.base import _fit_context
-from sklearn.callback import CallbackSupportMixin, ProgressBar
+from sklearn.base import _clone_parametrized, _fit_context
+from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     Options,
     StrOptions,
+    validate_parameter_constraints,
     validate_params,
 )
 
@@ -20,6 +21,9 @@ __all__ = [
     "Options",
     "ProgressBar",
     "StrOptions",
+    "_clone_parametrized",
     "_fit_context",
+    "validate_parameter_constraints",
     "validate_params",
+    "with_callbacks",
 ]

@@ -42,6 +42,19 @@ def _pruned_nets():
     yield PrunedNetClassifier(dense, n_steps=2, retrain_epochs=1)
 
 
+def _mapper_graphs():
+    from sklearn.cluster import AgglomerativeClustering
+
+    from robustkit.topology import MapperGraph
+
+    # Every sample is a core of its own cluster: some checks fit one sample only, where
+    # the default finds no cluster, and rightly says so.
+    few = {"n_intervals": 4, "min_samples": 1}
+    yield MapperGraph(**few)
+    yield MapperGraph("pca", cover="balanced", eps=1.0, warm_start=True, **few)
+    yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few)
+
+
 # Class name -> function that returns the instances to check.
 INSTANCES = {
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
@@ -50,6 +63,7 @@ INSTANCES = {
     "PrunedNetClassifier": lambda: _pruned_nets(),
     "RobustnessCorrelator": lambda: _correlators(),
     "ActivationExtractor": lambda: _extractors(),
+    "MapperGraph": lambda: _mapper_graphs(),
 }
 
 # Class name -> check name -> why it fails, in words that a scikit-learn developer would

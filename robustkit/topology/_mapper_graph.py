@@ -1,0 +1,491 @@
+"""Mapper graphs: the shape of a point cloud as a graph of overlapping clusters."""
+
+import warnings
+from itertools import chain
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.cluster import DBSCAN
+from sklearn.neighbors import VALID_METRICS
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from robustkit._sklearn_private import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _clone_parametrized,
+    _fit_context,
+)
+from robustkit.topology._clusters import cluster_with
+from robustkit.topology._cover import (
+    COVER_CONSTRAINTS,
+    BalancedCover,
+    UniformCover,
+    interval_slices,
+)
+from robustkit.topology._eps import knee, neighbor_distances
+from robustkit.topology._filters import fit_filter
+from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
+from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
+from robustkit.topology._placement import find_known_rows, nearest_nodes
+from robustkit.topology._purity import (
+    count_labels,
+    node_accuracy,
+    purity_of_counts,
+    weighted_average_purity,
+)
+
+
+class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """The shape of a point cloud as a graph of overlapping clusters.
+
+    A filter gives each sample one number. Overlapping intervals cover the values. The
+    samples of each interval are clustered; a cluster is a node. Two nodes that share a
+    sample are joined by an edge.
+
+    Parameters
+    ----------
+    filter : {"l2norm", "pca"}, int, callable or array-like of shape (n_samples,), \
+            default="l2norm"
+        One number a sample: its Euclidean norm, its coordinate along the first
+        principal component, a column of `X`, what the function returns for `X`, or the
+        value given for each training sample (then only these can be transformed).
+
+    cover : {"uniform", "balanced"}, UniformCover or BalancedCover, default="uniform"
+        Intervals of one length, or that hold equally many samples. An instance brings
+        its own `n_intervals` and `overlap`.
+
+    n_intervals : int, default=40
+        How many intervals.
+
+    overlap : float, default=0.3
+        Share of an interval that it has in common with the next one, in (0, 1).
+
+    clusterer : estimator, default=None
+        Clusters the samples of each interval; a clone of it is fitted to each. None is
+        :class:`~sklearn.cluster.DBSCAN` with `eps`, `min_samples` and `metric`. For
+        another clusterer these do not matter, but for `metric` in `transform`.
+
+    eps : "auto" or float, default="auto"
+        Distance within which samples are neighbours. "auto" sorts the distances of all
+        samples to their `min_samples`-th neighbour and takes the knee, the one farthest
+        from the straight line between the smallest and the largest.
+
+    min_samples : int, default=5
+        Samples within `eps`, itself included, that make a sample a core of a cluster.
+
+    metric : str or callable, default="euclidean"
+        As in :class:`~sklearn.neighbors.NearestNeighbors`. The fast search for
+        neighbours knows the Euclidean distance only.
+
+    warm_start : bool, default=False
+        Keep the neighbours found, so that the next fit to the same data, with another
+        cover, `n_intervals`, `overlap` or `min_samples` but the same distance, finds
+        them there. Clones share them, so that a grid search does too. The first fit
+        then looks for all neighbours that any cover could need.
+
+    n_jobs : int or None, default=None
+        Threads. None is 1 unless in a :obj:`joblib.parallel_config` context.
+
+    Attributes
+    ----------
+    membership_ : csr_matrix of shape (n_samples, n_nodes)
+        1.0 where a training sample lies in a node. Nodes are numbered interval by
+        interval.
+
+    graph_ : networkx.Graph
+        The nodes, with `interval` and `size`, and the edges, with `weight`, the number
+        of shared samples.
+
+    edges_ : ndarray of shape (n_edges, 2)
+        The pairs of nodes that share a sample, the smaller number first.
+
+    intervals_ : ndarray of shape (n_intervals, 2)
+        First and last value of each closed interval. Fewer than asked for where several
+        would be the same; a constant filter has one.
+
+    eps_ : float
+        The distance used; infinity for a clusterer that has none.
+
+    noise_ : ndarray of shape (n_noise,)
+        The training samples that lie in no node.
+
+    n_noise_ : int
+        How many these are.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    UniformCover : Intervals of one length, in two conventions.
+    BalancedCover : Intervals that hold equally many samples.
+    robustkit.plotting.MapperGraphDisplay : A picture of the graph.
+
+    Notes
+    -----
+    The nodes are those of scikit-learn's DBSCAN in every interval, but each pair of
+    neighbours is found once, not once for each interval that holds it.
+
+    `transform` finds the intervals by the filter value of a new sample, which may lie
+    in none; in each, the sample belongs to the node of the nearest core sample within
+    `eps_` (of the nearest sample, for a clusterer without core samples). A sample equal
+    to a training sample lies in the nodes of that one.
+
+    References
+    ----------
+    .. [1] G. Singh, F. Memoli, G. Carlsson, "Topological methods for the analysis of
+       high dimensional data sets and 3D object recognition", Eurographics Symposium on
+       Point-Based Graphics, 2007. doi:10.2312/SPBG/SPBG07/091-100
+    .. [2] Y. Zhou, Y. Zhou, J. Ding, B. Wang, "Visualizing and analyzing the topology
+       of neuron activations in deep adversarial training", Topology, Algebra, and
+       Geometry in Machine Learning, PMLR 221, 2023.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from robustkit.topology import MapperGraph
+    >>> angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    >>> circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    >>> mapper = MapperGraph("pca", n_intervals=4, eps=0.2).fit(circle)
+    >>> mapper.graph_.number_of_nodes(), mapper.graph_.number_of_edges()
+    (6, 6)
+    """
+
+    _parameter_constraints: dict = {
+        "filter": [
+            StrOptions({"l2norm", "pca"}),
+            Interval(Integral, 0, None, closed="left"),
+            callable,
+            "array-like",
+        ],
+        "cover": [StrOptions({"uniform", "balanced"}), UniformCover, BalancedCover],
+        **COVER_CONSTRAINTS,
+        "clusterer": [HasMethods(["fit_predict", "get_params"]), None],
+        "eps": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "min_samples": [Interval(Integral, 1, None, closed="left")],
+        "metric": [
+            StrOptions(set(chain(*VALID_METRICS.values())) - {"precomputed"}),
+            callable,
+        ],
+        "warm_start": ["boolean"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        filter="l2norm",
+        *,
+        cover="uniform",
+        n_intervals=40,
+        overlap=0.3,
+        clusterer=None,
+        eps="auto",
+        min_samples=5,
+        metric="euclidean",
+        warm_start=False,
+        n_jobs=None,
+    ):
+        self.filter = filter
+        self.cover = cover
+        self.n_intervals = n_intervals
+        self.overlap = overlap
+        self.clusterer = clusterer
+        self.eps = eps
+        self.min_samples = min_samples
+        self.metric = metric
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def __sklearn_clone__(self):
+        copy = _clone_parametrized(self)
+        if self.warm_start:
+            copy._cache = self._cache = getattr(self, "_cache", NeighborCache())
+        return copy
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Build the graph.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The point cloud, for example activations.
+
+        y : None, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        self._cache = self._cache_for_this_fit()
+        self._filter, is_lipschitz = fit_filter(self.filter, X)
+        values = self._filter(X)
+        self.intervals_ = self._make_cover().intervals(values)
+        slices = interval_slices(np.sort(values), self.intervals_)
+        clusters, anchors = self._cluster(X, values, slices, is_lipschitz)
+        self.membership_, self._node_intervals = join_clusters(clusters, len(X))
+        self.edges_, n_shared = shared_samples(self.membership_)
+        sizes = self._node_sizes()
+        self.graph_ = nerve_graph(self._node_intervals, sizes, self.edges_, n_shared)
+        self.noise_ = np.flatnonzero(np.diff(self.membership_.indptr) == 0)
+        self.n_noise_ = len(self.noise_)
+        self._fit_X, self._anchors = X, anchors
+        self._filter_means = (self.membership_.T @ values) / sizes
+        if len(sizes) == 0:
+            self._warn_of_an_empty_graph(X)
+        return self
+
+    def _cache_for_this_fit(self):
+        known = getattr(self, "_cache", None) if self.warm_start else None
+        return NeighborCache() if known is None else known
+
+    def _make_cover(self):
+        if self.cover == "uniform":
+            return UniformCover(self.n_intervals, self.overlap)
+        if self.cover == "balanced":
+            return BalancedCover(self.n_intervals, self.overlap)
+        return self.cover
+
+    def _cluster(self, X, values, slices, is_lipschitz):
+        if self.clusterer is None:
+            self.eps_ = self._choose_eps(X)
+            if self.metric == "euclidean":
+                return self._cluster_fast(X, values, slices, is_lipschitz)
+            clusterer = DBSCAN(
+                eps=self.eps_, min_samples=self.min_samples, metric=self.metric
+            )
+        else:
+            clusterer = self.clusterer
+            self.eps_ = float(clusterer.eps) if _is_dbscan(clusterer) else np.inf
+        order = np.argsort(values, kind="stable")
+        return cluster_with(clusterer, X, order, slices, self.n_jobs)
+
+    def _choose_eps(self, X):
+        if self.eps != "auto":
+            return float(self.eps)
+        return self._cache.eps(
+            (digest(X), self.min_samples, self.metric),
+            lambda: knee(
+                neighbor_distances(X, self.min_samples, self.metric, self.n_jobs)
+            ),
+        )
+
+    def _cluster_fast(self, X, values, slices, is_lipschitz):
+        def search():
+            return Neighbors(
+                X, values, slices, self.eps_, is_lipschitz,
+                for_any_cover=self.warm_start, n_jobs=self.n_jobs,
+            )  # fmt: skip
+
+        if self.warm_start:
+            key = digest(X), digest(values), self.eps_
+            neighbors = self._cache.neighbors(key, slices, search)
+        else:
+            neighbors = search()
+        return neighbors.clusters(slices, self.min_samples, self.n_jobs)
+
+    def _warn_of_an_empty_graph(self, X):
+        some = X[:: max(1, len(X) // 2000)]
+        median = np.median(neighbor_distances(some, self.min_samples, self.metric))
+        warnings.warn(
+            f"No cluster was found: every sample is noise. eps is {self.eps_:.3g} and "
+            f"min_samples {self.min_samples}, but the median distance of a sample to "
+            f"its {self.min_samples}-th neighbour is {median:.3g}. Try a larger eps, a "
+            "smaller min_samples or fewer intervals.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+    def _node_sizes(self):
+        return np.bincount(self.membership_.indices, minlength=self._n_features_out)
+
+    @property
+    def _n_features_out(self):
+        return self.membership_.shape[1]
+
+    def fit_transform(self, X, y=None):
+        """Build the graph and return which sample lies in which node.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The point cloud.
+
+        y : None, default=None
+            Ignored.
+
+        Returns
+        -------
+        membership : csr_matrix of shape (n_samples, n_nodes)
+            1.0 where the sample lies in the node.
+        """
+        return self.fit(X, y).membership_.copy()
+
+    def transform(self, X):
+        """Find the nodes in which samples lie.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, of the training data or new.
+
+        Returns
+        -------
+        membership : csr_matrix of shape (n_samples, n_nodes)
+            1.0 where the sample lies in the node.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=self._fit_X.dtype, order="C")
+        values = self._filter(X)
+        known = find_known_rows(X, self._fit_X)
+        samples, nodes = self.membership_[known].nonzero()
+        is_old = known[samples] >= 0
+        found = [(samples[is_old], nodes[is_old])]
+        is_new = known < 0
+        for k, (low, high) in enumerate(self.intervals_):
+            inside = np.flatnonzero(is_new & (low <= values) & (values <= high))
+            found.append((inside, self._nearest_nodes(X[inside], k)))
+        rows, columns = map(np.concatenate, zip(*found, strict=True))
+        rows, columns = rows[columns >= 0], columns[columns >= 0]
+        shape = len(X), self._n_features_out
+        return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+
+    def _nearest_nodes(self, X, interval):
+        anchors, labels = self._anchors[interval]
+        if len(X) == 0 or len(anchors) == 0:
+            return np.full(len(X), -1)
+        first = np.searchsorted(self._node_intervals, interval)
+        return nearest_nodes(
+            X, self._fit_X[anchors], first + labels, self.eps_, self.metric, self.n_jobs
+        )
+
+    def score(self, X, y):
+        """Average the purity of the nodes, weighted by the samples in them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : array-like of shape (n_samples,)
+            Their labels; the purity of a node is 0 if all of these are equally frequent
+            in it.
+
+        Returns
+        -------
+        purity : float
+            In [0, 1]. 0 if no sample lies in a node. Samples in no node do not count.
+        """
+        return weighted_average_purity(self.transform(X), y)
+
+    def describe(self, y=None, y_pred=None):
+        """Describe every node.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,), default=None
+            Labels of the training samples.
+
+        y_pred : array-like of shape (n_samples,), default=None
+            Predicted labels of the training samples.
+
+        Returns
+        -------
+        nodes : DataFrame of shape (n_nodes, n_columns)
+            `interval`, `size` and `filter_mean`, the mean filter value. With `y` also
+            `purity`, `majority`, the most frequent label, and `count_<label>` for each
+            label. With `y` and `y_pred` also `accuracy`.
+        """
+        check_is_fitted(self)
+        nodes = pd.DataFrame(
+            {
+                "interval": self._node_intervals,
+                "size": self._node_sizes(),
+                "filter_mean": self._filter_means,
+            },
+            index=pd.RangeIndex(self._n_features_out, name="node"),
+        )
+        if y is None:
+            if y_pred is not None:
+                raise ValueError("The 'y_pred' parameter needs 'y' to compare with.")
+            return nodes
+        counts, labels = count_labels(self.membership_, y)
+        nodes["purity"] = purity_of_counts(counts)
+        if y_pred is not None:
+            nodes["accuracy"] = node_accuracy(self.membership_, y, y_pred)
+        nodes["majority"] = labels[counts.argmax(axis=1)]
+        columns = [f"count_{label}" for label in labels]
+        counts = pd.DataFrame(counts.astype(int), index=nodes.index, columns=columns)
+        return nodes.join(counts)
+
+    def weak_samples(self, y, y_pred, budget=0.2):
+        """Collect the misclassified samples of the least accurate nodes.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples,)
+            Labels of the training samples.
+
+        y_pred : array-like of shape (n_samples,)
+            Predicted labels of the training samples.
+
+        budget : float or int, default=0.2
+            How many samples at most: a share of the training samples, or a number.
+
+        Returns
+        -------
+        indices : ndarray of shape (n_selected,)
+            Samples, those of the least accurate node first. Nodes of equal accuracy are
+            taken in their order, and so are the samples of a node.
+        """
+        check_is_fitted(self)
+        y, y_pred = column_or_1d(y, warn=True), column_or_1d(y_pred, warn=True)
+        check_consistent_length(self.membership_, y, y_pred)
+        n_wanted = _number_of_samples(budget, len(y))
+        accuracy = node_accuracy(self.membership_, y, y_pred)
+        rank = np.empty(len(accuracy), dtype=int)
+        rank[np.argsort(accuracy, kind="stable")] = np.arange(len(accuracy))
+        samples, nodes = self.membership_.nonzero()
+        is_wrong = (y != y_pred)[samples]
+        samples, ranks = samples[is_wrong], rank[nodes[is_wrong]]
+        samples = samples[np.lexsort((samples, ranks))]
+        # The first time that a sample appears is in its weakest node.
+        _, first = np.unique(samples, return_index=True)
+        return samples[np.sort(first)][:n_wanted]
+
+
+def _is_dbscan(clusterer):
+    return isinstance(clusterer, DBSCAN)
+
+
+def _number_of_samples(budget, n_samples):
+    is_number = isinstance(budget, Integral) and not isinstance(budget, bool)
+    if is_number and budget >= 0:
+        return int(budget)
+    if (
+        not isinstance(budget, Integral)
+        and isinstance(budget, Real)
+        and 0 <= budget <= 1
+    ):
+        # A share that is a whole number of samples but for rounding is that number.
+        return int(np.floor(budget * n_samples + 1e-9))
+    raise ValueError(
+        "The 'budget' parameter must be a float in [0, 1], the share of the samples, "
+        f"or an int in [0, inf), their number. Got {budget!r} instead."
+    )

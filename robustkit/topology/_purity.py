@@ -1,0 +1,172 @@
+"""How pure the nodes of a mapper graph are, and how well predicted."""
+
+import numpy as np
+from scipy.sparse import csr_matrix, issparse
+from scipy.special import entr
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import unique_labels
+
+
+def count_labels(membership, y, *, labels=None):
+    """Count the labels in every node.
+
+    Parameters
+    ----------
+    membership : {array-like, sparse matrix} of shape (n_samples, n_nodes)
+        Which sample lies in which node.
+
+    y : array-like of shape (n_samples,)
+        Labels of the samples.
+
+    labels : array-like of shape (n_labels,), default=None
+        All labels there are. None takes those in `y`.
+
+    Returns
+    -------
+    counts : ndarray of shape (n_nodes, n_labels)
+        How many samples of the node bear the label.
+
+    labels : ndarray of shape (n_labels,)
+        The labels, sorted.
+    """
+    membership = _check_membership(membership)
+    y = column_or_1d(y, warn=True)
+    check_consistent_length(membership, y)
+    labels = unique_labels(y) if labels is None else np.unique(labels)
+    unknown = np.setdiff1d(y, labels)
+    if len(unknown):
+        raise ValueError(
+            f"The 'labels' parameter must hold every label of y. Got {labels!r}, but "
+            f"y has {unknown[0]!r}."
+        )
+    rows = np.arange(len(y)), np.searchsorted(labels, y)
+    one_hot = csr_matrix((np.ones(len(y)), rows), shape=(len(y), len(labels)))
+    return (membership.T @ one_hot).toarray(), labels
+
+
+def _check_membership(membership):
+    if issparse(membership):
+        # A graph without nodes is one, too; check_array would refuse it.
+        return csr_matrix(membership) != 0
+    membership = check_array(membership, ensure_min_features=0)
+    return csr_matrix(membership != 0)
+
+
+def node_purity(membership, y, *, labels=None):
+    """Measure how far the labels in each node are from evenly mixed.
+
+    The purity of a node is 1 - H / log(n_labels), where H is the entropy of the labels
+    in it: 1 if they are all the same, 0 if all labels are equally frequent.
+
+    Parameters
+    ----------
+    membership : {array-like, sparse matrix} of shape (n_samples, n_nodes)
+        Which sample lies in which node, as :class:`MapperGraph` returns it.
+
+    y : array-like of shape (n_samples,)
+        Labels of the samples.
+
+    labels : array-like of shape (n_labels,), default=None
+        All labels there are, also those that no sample bears. None takes those in `y`.
+
+    Returns
+    -------
+    purity : ndarray of shape (n_nodes,)
+        In [0, 1]; NaN for a node without samples.
+
+    See Also
+    --------
+    weighted_average_purity : One number for all nodes.
+    node_accuracy : The share of right predictions in each node.
+
+    Examples
+    --------
+    >>> from robustkit.topology import node_purity
+    >>> node_purity([[1, 1], [1, 1], [1, 0], [1, 0]], ["a", "a", "b", "b"])
+    array([0., 1.])
+    """
+    counts, _ = count_labels(membership, y, labels=labels)
+    return purity_of_counts(counts)
+
+
+def purity_of_counts(counts):
+    """Purity of each row of label counts; NaN where there are none."""
+    sizes = counts.sum(axis=1)
+    shares = counts / np.maximum(sizes, 1)[:, None]
+    # With a single label there is nothing to mix.
+    uniform = np.log(counts.shape[1]) if counts.shape[1] > 1 else 1.0
+    purity = np.clip(1 - entr(shares).sum(axis=1) / uniform, 0, 1)
+    return np.where(sizes > 0, purity, np.nan)
+
+
+def weighted_average_purity(membership, y, *, labels=None):
+    """Average the purity of the nodes, weighted by their sizes.
+
+    Parameters
+    ----------
+    membership : {array-like, sparse matrix} of shape (n_samples, n_nodes)
+        Which sample lies in which node, as :class:`MapperGraph` returns it.
+
+    y : array-like of shape (n_samples,)
+        Labels of the samples.
+
+    labels : array-like of shape (n_labels,), default=None
+        All labels there are, also those that no sample bears. None takes those in `y`.
+
+    Returns
+    -------
+    purity : float
+        In [0, 1]; 0 if no sample lies in a node.
+
+    See Also
+    --------
+    node_purity : The purity of every node.
+
+    Examples
+    --------
+    >>> from robustkit.topology import weighted_average_purity
+    >>> weighted_average_purity([[1, 1], [1, 1], [1, 0], [1, 0]], [0, 0, 1, 1])
+    0.333...
+    """
+    counts, _ = count_labels(membership, y, labels=labels)
+    sizes = counts.sum(axis=1)
+    if not sizes.any():
+        return 0.0
+    return float(np.average(np.nan_to_num(purity_of_counts(counts)), weights=sizes))
+
+
+def node_accuracy(membership, y, y_pred):
+    """Measure the share of right predictions in each node.
+
+    Parameters
+    ----------
+    membership : {array-like, sparse matrix} of shape (n_samples, n_nodes)
+        Which sample lies in which node, as :class:`MapperGraph` returns it.
+
+    y : array-like of shape (n_samples,)
+        Labels of the samples.
+
+    y_pred : array-like of shape (n_samples,)
+        Predicted labels.
+
+    Returns
+    -------
+    accuracy : ndarray of shape (n_nodes,)
+        In [0, 1]; NaN for a node without samples.
+
+    See Also
+    --------
+    node_purity : How mixed the labels of each node are.
+
+    Examples
+    --------
+    >>> from robustkit.topology import node_accuracy
+    >>> node_accuracy([[1, 0], [1, 1], [1, 1], [1, 0]], [0, 0, 1, 1], [0, 0, 1, 0])
+    array([0.75, 1.  ])
+    """
+    membership = _check_membership(membership)
+    y, y_pred = column_or_1d(y, warn=True), column_or_1d(y_pred, warn=True)
+    check_consistent_length(membership, y, y_pred)
+    right = membership.T @ (y == y_pred).astype(float)
+    sizes = membership.T @ np.ones(len(y))
+    return np.where(sizes > 0, right / np.maximum(sizes, 1), np.nan)
