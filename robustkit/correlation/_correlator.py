@@ -61,9 +61,9 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
 
     n_bootstrap : int, default=0
         How often models are drawn again, whole groups at a time, for percentile
-        intervals of level ``1 - alpha``. 0 gives no intervals. There are none for "xi"
-        and "mutual_info": both look at nearest neighbours, and a model drawn twice is
-        its own neighbour.
+        intervals of level ``1 - alpha``. 0 gives no intervals. There are none (NaN) for
+        "distance", "xi" and "mutual_info": drawing a model twice makes it its own
+        neighbour, and what such an interval covers is not what it claims.
 
     n_permutations : int, default=999
         How often the measures are shuffled among the models for the p-values of

@@ -28,7 +28,7 @@ class Method:
     """Whether all properties are needed at once, so that a model must have them all."""
 
     bootstraps: bool = True
-    """Whether models drawn twice leave it a coefficient of the same thing."""
+    """Whether percentiles of its bootstrap draws cover the truth as often as claimed."""
 
     effect: Callable = np.abs
     """Puts the coefficient on the scale of an absolute correlation."""
@@ -66,7 +66,9 @@ METHODS = {
     "spearman": Method(_coefficients.spearman, _significance.t_test),
     "kendall": Method(_coefficients.kendall, _significance.kendall_p_values),
     "pearson": Method(_coefficients.pearson, _significance.t_test),
-    "distance": Method(_coefficients.distance),
+    # Above 0 even under independence, and further above it when models are drawn twice:
+    # percentile intervals of 95 % covered 0 never, and .3 (40 models) in 44 of 100.
+    "distance": Method(_coefficients.distance, bootstraps=False),
     # The next two look at nearest neighbours, and a model drawn twice is its own.
     "xi": Method(
         _coefficients.xi,

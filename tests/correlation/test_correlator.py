@@ -1,0 +1,418 @@
+"""The estimator: order of the steps, names, selection, scores, errors, promises."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+from sklearn import config_context
+from sklearn.exceptions import NotFittedError, UndefinedMetricWarning
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.correlation._methods import METHODS
+from tests.correlation.populations import with_confounder
+
+COLUMNS = [
+    "property",
+    "measure",
+    "method",
+    "coefficient",
+    "p_value",
+    "p_adjusted",
+    "ci_low",
+    "ci_high",
+    "n",
+    "n_outliers",
+    "strength",
+]
+PLAIN = {"outliers": None, "aggregate": None, "correction": None}
+
+
+def population(n=40, seed=2):
+    """Three properties, two measures; the first of each go together."""
+    rng = np.random.RandomState(seed)
+    X = pd.DataFrame(rng.normal(size=(n, 3)), columns=["density", "depth", "width"])
+    y = pd.DataFrame(rng.normal(size=(n, 2)), columns=["error rate", "confidence"])
+    y["error rate"] += 2 * X["density"]
+    return X, y
+
+
+def row(correlator, prop, measure, method="spearman"):
+    """One row of the table."""
+    table = correlator.correlations_
+    names = table[["property", "measure", "method"]]
+    (found,) = table[(names == [prop, measure, method]).all(axis=1)].to_dict("records")
+    return found
+
+
+def test_table_has_a_row_a_pair_and_method():
+    X, y = population()
+    table = RobustnessCorrelator().fit(X, y).correlations_
+    assert list(table.columns) == COLUMNS
+    assert list(table["property"]) == np.repeat(list(X), 4).tolist()
+    assert list(table["measure"]) == np.tile(np.repeat(list(y), 2), 3).tolist()
+    assert list(table["method"]) == ["spearman", "kendall"] * 6
+    assert table["n"].dtype == table["n_outliers"].dtype == int
+
+
+@pytest.mark.parametrize(
+    ("method", "function"),
+    [
+        ("spearman", stats.spearmanr),
+        ("kendall", stats.kendalltau),
+        ("pearson", stats.pearsonr),
+        ("xi", stats.chatterjeexi),
+    ],
+)
+def test_plain_equals_scipy_with_missing_values_left_out_by_pair(method, function):
+    X, y = population()
+    X.iloc[3, 0] = X.iloc[5, 1] = y.iloc[7, 0] = np.nan
+    correlator = RobustnessCorrelator(methods=method, **PLAIN).fit(X, y)
+    for prop in X:
+        for measure in y:
+            both = X[prop].notna() & y[measure].notna()
+            expected = function(X[prop][both], y[measure][both])
+            found = row(correlator, prop, measure, method)
+            assert_allclose(found["coefficient"], expected.statistic)
+            assert_allclose(found["p_value"], expected.pvalue, rtol=1e-6)
+            assert found["p_adjusted"] == found["p_value"]
+            assert found["n"] == both.sum()
+
+
+def test_outliers_go_first_then_repeats_are_averaged():
+    """As the paper has it, step by step with pandas."""
+    rng = np.random.RandomState(0)
+    graphs = rng.permutation(np.repeat(np.arange(20), 6))
+    X = pd.DataFrame({"density": rng.normal(size=20)[graphs]})
+    y = pd.Series(X["density"] + rng.standard_t(2, 120), name="error rate")
+    correlator = RobustnessCorrelator().fit(X, y, groups=graphs)
+
+    low, high = y.quantile(0.25), y.quantile(0.75)
+    inside = y.between(low - 1.5 * (high - low), high + 1.5 * (high - low))
+    assert 0 < (~inside).sum() < 30
+    means = y[inside].groupby(graphs[inside]).mean()
+    density = X["density"].groupby(graphs).first()
+    expected = stats.spearmanr(density[means.index], means)
+    found = row(correlator, "density", "error rate")
+    assert_allclose(found["coefficient"], expected.statistic)
+    assert_allclose(found["p_value"], expected.pvalue)
+    assert found["n"] == 20
+    assert found["n_outliers"] == (~inside).sum()
+    assert list(correlator.values_) == ["density", "error rate"]
+    assert_allclose(correlator.values_["error rate"], means)
+
+
+def test_a_property_of_graphs_keeps_its_ties_when_repeats_are_averaged():
+    """Means of equal values in groups of different size must not differ in a digit."""
+    graphs = np.repeat(np.arange(9), np.arange(1, 10))
+    X = np.where(graphs < 5, 0.1, 0.7)[:, None]
+    y = np.random.RandomState(0).normal(size=len(X))
+    values = RobustnessCorrelator().fit(X, y, groups=graphs).values_
+    assert values["x0"].nunique() == 2
+    constant = RobustnessCorrelator().fit(X * 0 + 0.1, y, groups=graphs)
+    assert constant.correlations_["coefficient"].isna().all()
+
+
+def test_without_averaging_every_row_counts():
+    X, y = population()
+    groups = np.repeat(np.arange(10), 4)
+    correlator = RobustnessCorrelator(**PLAIN).fit(X, y, groups=groups)
+    assert (correlator.correlations_["n"] == 40).all()
+
+
+def test_intervals_of_repeats_that_are_not_averaged_know_the_groups():
+    """Six copies of a graph are no six graphs: the interval must stay as wide."""
+    X, y = population(n=20)
+    options = {"n_bootstrap": 400, "random_state": 0, **PLAIN}
+    alone = RobustnessCorrelator(**options).fit(X, y)
+    X, y = (pd.concat([part] * 6, ignore_index=True) for part in (X, y))
+    graphs = np.tile(np.arange(20), 6)
+    copies = RobustnessCorrelator(**options).fit(X, y, groups=graphs)
+    careless = RobustnessCorrelator(**options).fit(X, y)
+
+    def widths(correlator):
+        table = correlator.correlations_
+        return (table["ci_high"] - table["ci_low"]).to_numpy()
+
+    assert_allclose(widths(copies), widths(alone), rtol=0.35)
+    assert (widths(careless) < 0.6 * widths(copies)).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fill", [1.0, np.nan])
+def test_constant_and_empty_columns_are_nan_and_none(method, fill):
+    X, y = population()
+    X["depth"], y["confidence"] = fill, fill
+    correlator = RobustnessCorrelator(
+        methods=method, n_bootstrap=3, n_permutations=99, random_state=0
+    ).fit(X, y)
+    dead = row(correlator, "depth", "error rate", method)
+    assert dead["strength"] == "none"
+    for name in ("coefficient", "p_value", "p_adjusted", "ci_low", "ci_high"):
+        assert np.isnan(dead[name])
+        assert np.isnan(row(correlator, "density", "confidence", method)[name])
+    alive = row(correlator, "density", "error rate", method)
+    assert alive["strength"] == "large"
+    # Two tests were made, not six.
+    assert alive["p_adjusted"] <= 2 * alive["p_value"] + 1e-15
+    assert correlator.get_feature_names_out().tolist() == ["density"]
+
+
+def test_words_of_cohen():
+    """Pearson's coefficient of these columns is exact to the last digit or nearly."""
+    x, z = np.repeat([-1.0, 1], 4), np.tile([-1.0, -1, 1, 1], 2)
+    levels = [0.09, 0.11, 0.29, 0.31, 0.49, 0.51]
+    y = np.column_stack([r * x + np.sqrt(1 - r * r) * z for r in [*levels, -0.31]])
+    table = RobustnessCorrelator(methods="pearson", **PLAIN).fit(x[:, None], y)
+    words = ["none", "small", "small", "medium", "medium", "large", "medium"]
+    assert table.correlations_["strength"].tolist() == words
+    assert_allclose(table.correlations_["coefficient"], [*levels, -0.31])
+
+
+@pytest.mark.parametrize(
+    ("y", "names"),
+    [
+        (np.arange(5.0), ["y"]),
+        (np.arange(10.0).reshape(5, 2), ["y0", "y1"]),
+        (pd.Series(np.arange(5.0)), ["y"]),
+        (pd.Series(np.arange(5.0), name="eps"), ["eps"]),
+        (pd.DataFrame({"eps": np.arange(5.0), 3: np.arange(5.0)}), ["eps", "3"]),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], ["y"]),
+    ],
+)
+def test_names_of_measures_are_kept(y, names):
+    X = np.arange(10.0).reshape(5, 2) ** 2
+    correlator = RobustnessCorrelator().fit(X, y)
+    assert correlator.measure_names_ == names
+    assert correlator.correlations_["measure"].unique().tolist() == names
+    assert correlator.correlations_["property"].unique().tolist() == ["x0", "x1"]
+
+
+def test_keeps_properties_with_a_significant_effect():
+    X, y = population()
+    correlator = RobustnessCorrelator().fit(X, y)
+    assert correlator.kept_pairs_.tolist() == [
+        [True, False],
+        [False, False],
+        [False] * 2,
+    ]
+    assert list(correlator.set_output(transform="pandas").transform(X)) == ["density"]
+    model = make_pipeline(RobustnessCorrelator(), LinearRegression()).fit(X, y)
+    assert model[-1].n_features_in_ == 1
+
+
+def test_min_effect_asks_for_more_than_significance():
+    X, y = population(n=400)
+    y["confidence"] += 0.3 * X["depth"]
+    assert RobustnessCorrelator().fit(X, y).support_.tolist() == [True, True, False]
+    strict = RobustnessCorrelator(min_effect=0.5).fit(X, y)
+    assert strict.support_.tolist() == [True, False, False]
+
+
+def test_spearman_selects_if_it_is_there_else_the_first():
+    X, y = population()
+    assert RobustnessCorrelator(methods=["xi", "spearman"]).fit(X, y).method_ == (
+        "spearman"
+    )
+    assert RobustnessCorrelator(methods=["xi", "kendall"]).fit(X, y).method_ == "xi"
+
+
+def test_score_is_the_mean_effect_of_the_kept_pairs_on_new_models():
+    X, y = population()
+    new_X, new_y = population(seed=1)
+    correlator = RobustnessCorrelator(outliers=None).fit(X, y)
+    expected = stats.spearmanr(new_X["density"], new_y["error rate"]).statistic
+    assert_allclose(correlator.score(new_X, new_y), abs(expected))
+    # The order of named measures does not matter.
+    assert_allclose(
+        correlator.score(new_X, new_y[["confidence", "error rate"]]), expected
+    )
+    assert_allclose(correlator.score(new_X, new_y.to_numpy()), expected)
+    new_X["density"] = 1.0
+    assert correlator.score(new_X, new_y) == 0
+
+
+def test_score_drops_outliers_by_the_bounds_of_fit():
+    X, y = population()
+    correlator = RobustnessCorrelator().fit(X, y)
+    before = correlator.score(X, y)
+    X, y = pd.concat([X, X[:1]]), pd.concat([y, y[:1] + 1000])
+    assert correlator.score(X, y) == before
+
+
+def test_score_is_zero_if_nothing_was_kept():
+    X, y = population()
+    correlator = RobustnessCorrelator().fit(X[["depth"]], y)
+    assert correlator.score(X[["depth"]], y) == 0
+
+
+def test_groups_are_routed_through_a_cross_validation():
+    X, y = population(n=120)
+    graphs = np.repeat(np.arange(24), 5)
+    with config_context(enable_metadata_routing=True):
+        correlator = (
+            RobustnessCorrelator()
+            .set_fit_request(groups=True)
+            .set_score_request(groups=True)
+        )
+        scores = cross_val_score(
+            correlator, X, y, params={"groups": graphs}, cv=GroupKFold(3)
+        )
+    correlator = RobustnessCorrelator()
+    expected = [
+        correlator.fit(X.iloc[train], y.iloc[train], groups=graphs[train]).score(
+            X.iloc[test], y.iloc[test], groups=graphs[test]
+        )
+        for train, test in GroupKFold(3).split(X, y, graphs)
+    ]
+    assert_allclose(scores, expected)
+
+
+def test_partial_finds_the_planted_relation_and_spearman_the_confounder():
+    X, y = with_confounder(200, np.random.RandomState(0))
+    X = pd.DataFrame(X, columns=["size", "depth", "width"])
+    misled = RobustnessCorrelator(methods="spearman").fit(X, y)
+    assert misled.get_feature_names_out().tolist() == ["size", "depth"]
+    told = RobustnessCorrelator(methods="partial").fit(X, y)
+    assert told.get_feature_names_out().tolist() == ["size", "width"]
+
+
+@pytest.mark.parametrize("correction", ["holm", "benjamini-hochberg"])
+def test_under_independence_false_discoveries_stay_at_alpha(correction):
+    """All hypotheses are true here, so both corrections bound the same chance."""
+    n_tables, alpha = 300, 0.1
+    rng = np.random.RandomState(0)
+    correlator = RobustnessCorrelator(alpha=alpha, correction=correction)
+    fooled = raw = 0
+    for _ in range(n_tables):
+        X, y = rng.normal(size=(25, 4)), rng.normal(size=(25, 3))
+        table = correlator.fit(X, y).correlations_
+        fooled += (table["p_adjusted"] <= alpha).any()
+        raw += (table["p_value"] <= alpha).any()
+    assert fooled <= stats.binom(n_tables, alpha).ppf(0.999)
+    # Without the correction most tables hold a discovery.
+    assert raw > n_tables / 2
+
+
+def test_shuffled_tests_keep_their_level_under_independence():
+    n_tables, alpha = 200, 0.1
+    rng = np.random.RandomState(0)
+    correlator = RobustnessCorrelator(
+        methods="distance", n_permutations=19, random_state=0, **PLAIN
+    )
+    rejected = [
+        correlator.fit(rng.normal(size=(12, 1)), rng.normal(size=12))
+        .correlations_["p_value"]
+        .le(alpha)
+        .all()
+        for _ in range(n_tables)
+    ]
+    low, high = stats.binom(n_tables, alpha).interval(0.999)
+    assert low <= np.sum(rejected) <= high
+
+
+def test_one_seed_one_table():
+    X, y = population(n=20)
+    options = {
+        "methods": ["spearman", "distance"],
+        "n_bootstrap": 20,
+        "n_permutations": 150,
+    }
+    first, again, other = (
+        RobustnessCorrelator(random_state=seed, **options).fit(X, y).correlations_
+        for seed in (0, 0, 1)
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert not first.equals(other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_and_places_do_not_matter_to_the_numbers(method):
+    X, y = population(n=20)
+    correlator = RobustnessCorrelator(
+        methods=method, n_permutations=1, random_state=0, **PLAIN
+    )
+    table = correlator.fit(X, y).correlations_
+    turned = correlator.fit(X.iloc[:, ::-1], y.iloc[:, ::-1]).correlations_
+    key = ["property", "measure"]
+    assert_allclose(
+        table.sort_values(key)["coefficient"],
+        turned.sort_values(key)["coefficient"],
+        atol=1e-6,
+    )
+
+
+def test_too_few_models():
+    with pytest.raises(
+        ValueError, match=r"2 sample\(s\) .* a minimum of 3 is required"
+    ):
+        RobustnessCorrelator().fit([[1.0], [2.0]], [1.0, 2.0])
+    with pytest.raises(
+        ValueError, match="Got 2 groups of models; at least 3 are needed"
+    ):
+        RobustnessCorrelator().fit(np.eye(4), np.arange(4.0), groups=[0, 0, 1, 1])
+
+
+def test_too_few_models_for_partial_are_told():
+    X, y = np.random.RandomState(0).normal(size=(2, 5, 4))
+    with pytest.warns(UndefinedMetricWarning, match="5 models or groups are too few"):
+        correlator = RobustnessCorrelator(methods="partial").fit(X, y)
+    assert correlator.correlations_["coefficient"].isna().all()
+
+
+def test_shuffles_too_few_to_pass_the_correction_are_told():
+    X, y = population(n=10)
+    correlator = RobustnessCorrelator(
+        methods="distance", n_permutations=99, random_state=0
+    )
+    # Six tests of at best .01 each can not pass .05; of .05 / 6 they can.
+    with pytest.warns(UserWarning, match="Use n_permutations=120 or more"):
+        correlator.fit(X, y)
+    correlator.set_params(n_permutations=119).fit(X, y)
+    assert correlator.correlations_["p_adjusted"].min() == pytest.approx(0.05)
+    correlator.set_params(n_permutations=99, correction="benjamini-hochberg").fit(X, y)
+    assert len(correlator.correlations_) == 6
+
+
+def test_unknown_method():
+    X, y = population()
+    with pytest.raises(ValueError, match="'pearsen' instead, did you mean 'pearson'"):
+        RobustnessCorrelator(methods=["pearsen"]).fit(X, y)
+
+
+def test_missing_columns():
+    X, y = population()
+    correlator = RobustnessCorrelator().fit(X, y)
+    with pytest.raises(ValueError, match=r"(?s)yet now missing.*- density"):
+        correlator.transform(X[["depth", "width"]])
+    with pytest.raises(ValueError, match=r"measures \['confidence'\] seen at fit time"):
+        correlator.score(X, y[["error rate"]])
+    with pytest.raises(ValueError, match="missing in y, which has 1 columns"):
+        correlator.score(X, y["confidence"].to_numpy())
+
+
+def test_groups_that_do_not_fit():
+    X, y = population()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        RobustnessCorrelator().fit(X, y, groups=[0, 1])
+    with pytest.raises(ValueError, match="groups must have one entry a model"):
+        RobustnessCorrelator().fit(X, y, groups=np.zeros((40, 2)))
+    with pytest.raises(ValueError, match="Input groups contains NaN"):
+        RobustnessCorrelator().fit(X, y, groups=np.full(40, np.nan))
+
+
+def test_infinite_measures_are_refused():
+    X, y = population()
+    y.iloc[0, 0] = np.inf
+    with pytest.raises(ValueError, match="Input y contains infinity"):
+        RobustnessCorrelator().fit(X, y)
+
+
+def test_unfitted():
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        RobustnessCorrelator().score(*population())
+    with pytest.raises(NotFittedError, match="is not fitted yet"):
+        RobustnessCorrelator().get_support()

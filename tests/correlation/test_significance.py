@@ -1,0 +1,169 @@
+"""P-values equal scipy's; corrections and intervals keep what they promise."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+
+from robustkit.correlation._coefficients import distance, partial, spearman, xi
+from robustkit.correlation._methods import METHODS
+from robustkit.correlation._significance import (
+    bootstrap,
+    correct,
+    count_exceeding,
+    partial_p_values,
+    xi_p_values,
+)
+from tests.correlation.populations import tables
+
+p_values = arrays(
+    float,
+    st.integers(1, 8),
+    elements=st.one_of(st.floats(0, 1), st.sampled_from([np.nan, 0.01, 0.5])),
+)
+
+
+@pytest.mark.parametrize("name", ["pearson", "spearman", "kendall"])
+@given(table=tables())
+def test_p_values_equal_scipy(name, table):
+    theirs = {
+        "pearson": stats.pearsonr,
+        "spearman": stats.spearmanr,
+        "kendall": stats.kendalltau,
+    }[name]
+    X, Y = table
+    found = METHODS[name].test(X, Y, METHODS[name].coefficients(X, Y))
+    expected = [[theirs(x, y).pvalue for y in Y.T] for x in X.T]
+    # Near |r| = 1 the last digit of r decides on t.
+    assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_p_values_of_xi_equal_scipy_without_ties_in_the_property():
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(50, 3)), rng.randint(5, size=(50, 2)).astype(float)
+    expected = [[stats.chatterjeexi(x, y).pvalue for y in Y.T] for x in X.T]
+    assert_allclose(xi_p_values(X, Y, xi(X, Y)), expected, rtol=1e-9)
+
+
+def test_p_value_of_partial_is_that_of_least_squares():
+    """For one property the t-test of its slope in a regression on all of them."""
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 1))
+    ranks = stats.rankdata(X, axis=0)
+    design = np.column_stack([np.ones(40), ranks])
+    target = stats.rankdata(y)
+    slopes, (error,), *_ = np.linalg.lstsq(design, target)
+    spread = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * error / 36)
+    expected = 2 * stats.t(36).sf(np.abs(slopes / spread))[1:]
+    found = partial_p_values(X, y, partial(X, y))[:, 0]
+    assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_shuffles_agree_with_all_permutations():
+    rng = np.random.RandomState(3)
+    x, y = rng.normal(size=(2, 6, 1))
+    y += 0.7 * x
+    exact = stats.permutation_test(
+        (y[:, 0],),
+        lambda shuffled: distance(x, shuffled[:, None])[0, 0],
+        permutation_type="pairings",
+        alternative="greater",
+    ).pvalue
+    n = 4000
+    (count,) = count_exceeding(distance, x, y, distance(x, y), n, seed=0)[0]
+    low, high = stats.binom(n, exact).interval(0.999)
+    assert low <= count <= high
+
+
+def test_a_shuffle_that_ties_with_the_truth_counts():
+    x = np.array([[0.0], [0.0], [1.0]])
+    y = np.array([[0.1], [0.2], [0.3]])
+    # One shuffle in three leaves the largest in its place, and one puts the smallest.
+    n = 3000
+    (count,) = count_exceeding(spearman, x, y, spearman(x, y), n, seed=0)[0]
+    low, high = stats.binom(n, 1 / 3).interval(0.999)
+    assert low <= count <= high
+
+
+def rejected_by_holm(p, alpha):
+    """The procedure in the words of its author."""
+    rejected = np.zeros(len(p), dtype=bool)
+    for step, index in enumerate(np.argsort(p, kind="stable")):
+        if not p[index] <= alpha / (len(p) - step):
+            break
+        rejected[index] = True
+    return rejected
+
+
+@given(arrays(float, st.integers(1, 8), elements=st.floats(0, 1)))
+def test_holm_rejects_what_the_procedure_rejects(p):
+    adjusted = correct(p, "holm")
+    for alpha in (0.01, 0.05, 0.2, 0.7):
+        # Rounding may decide where a p-value lies exactly on its bound.
+        clear = np.abs(adjusted - alpha) > 1e-12
+        rejected = rejected_by_holm(p, alpha)
+        assert_array_equal((adjusted <= alpha)[clear], rejected[clear])
+
+
+@given(p_values)
+def test_benjamini_hochberg_is_that_of_scipy(p):
+    tested = ~np.isnan(p)
+    adjusted = correct(p, "benjamini-hochberg")
+    if tested.any():
+        assert_allclose(adjusted[tested], stats.false_discovery_control(p[tested]))
+    assert np.isnan(adjusted[~tested]).all()
+
+
+@pytest.mark.parametrize("correction", ["holm", "benjamini-hochberg", None])
+@given(p=p_values)
+def test_adjusted_is_never_below_raw_and_keeps_the_order(correction, p):
+    adjusted = correct(p, correction)
+    tested = ~np.isnan(p)
+    assert_array_equal(np.isnan(adjusted), ~tested)
+    p, adjusted = p[tested], adjusted[tested]
+    assert (adjusted >= p - 1e-15).all()
+    assert (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p)]) >= -1e-15).all()
+
+
+def test_no_test_counts_for_nothing():
+    p = np.array([[0.01, np.nan], [0.04, np.nan]])
+    assert_allclose(correct(p, "holm")[:, 0], [0.02, 0.04])
+
+
+def test_bootstrap_draws_whole_groups():
+    groups = np.array([2, 0, 2, 1, 0, 2])
+    X = groups[:, None].astype(float)
+
+    def sizes(X, _):
+        return np.array([[np.sum(k == X) for k in range(3)]])
+
+    drawn = bootstrap(sizes, X, np.zeros((6, 3)), groups, 50, seed=0)[:, 0]
+    assert (drawn % [2, 1, 3] == 0).all()
+    assert (drawn / [2, 1, 3]).sum(axis=1) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.4, 0.8])
+@pytest.mark.parametrize("name", ["pearson", "spearman", "kendall"])
+def test_interval_covers_the_truth(name, rho):
+    truth = {
+        "pearson": rho,
+        "spearman": 6 / np.pi * np.arcsin(rho / 2),
+        "kendall": 2 / np.pi * np.arcsin(rho),
+    }[name]
+    rng, kernel = np.random.RandomState(0), METHODS[name].coefficients
+    x, noise = rng.normal(size=(2, 60, 60))
+    y = rho * x + np.sqrt(1 - rho**2) * noise
+    draws = np.stack(
+        [
+            bootstrap(kernel, x[:, [k]], y[:, [k]], np.arange(60), 150, seed=k)[:, 0, 0]
+            for k in range(60)
+        ]
+    )
+    low, high = np.quantile(draws, [0.025, 0.975], axis=1)
+    covered = ((low <= truth) & (truth <= high)).sum()
+    # A coverage below 90 % would fail this in all but one of a thousand runs or so.
+    assert covered >= stats.binom(60, 0.9).ppf(0.001)
