@@ -165,11 +165,14 @@ class LayeredGraphDisplay:
         for view, one in zip(views, axes, strict=True):
             self._draw(view, one)
         handles, names = axes[0].get_legend_handles_labels()
-        legend = axes[len(axes) // 2].legend(
+        middle = axes[len(axes) // 2]
+        legend = middle.legend(
             handles,
             names,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.1),
+            bbox_to_anchor=(0.5, 0),
+            # Below the ticks and the name of the axis, whatever the size of the axes.
+            borderaxespad=3.8,
             ncols=4,
             frameon=False,
             handletextpad=0.2,
@@ -195,7 +198,7 @@ class LayeredGraphDisplay:
             title = "every edge points to the right"
         else:
             places = _in_layers(graph)
-            curves = _lines(places, graph.edges)
+            curves = _bent_lines(places, graph.edges)
             title = f"{graph.n_layers} {'layer' if graph.n_layers == 1 else 'layers'}"
         _draw_edges(ax, curves, directed=view != "ring")
         _draw_vertices(ax, graph, places)
@@ -209,6 +212,9 @@ class LayeredGraphDisplay:
             ax.set_xlabel("layer")
             ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             ax.set_xlim(-0.5, graph.n_layers - 0.5)
+            # A chain stays a line, and what skips its vertices a ripple on it.
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, -1.5), max(high, 1.5))
         else:
             ax.set_xticks([])
 
@@ -268,6 +274,18 @@ def _lines(places, edges):
     return (1 - step) * source + step * target
 
 
+def _bent_lines(places, edges):
+    """Lines that skip a layer bend outwards, past the vertices that they skip."""
+    curves = _lines(places, edges)
+    (start, low), (stop, high) = np.moveaxis(places[edges], 2, 1)
+    largest = 0.5 + 0.05 * np.ptp(places[:, 1])
+    bend = np.minimum(0.4 * (stop - start - 1), largest)
+    bend *= np.where(low + high < 0, -1, 1)
+    step = np.linspace(0, 1, _POINTS_ON_A_CURVE)
+    curves[:, :, 1] += bend[:, None] * 4 * step * (1 - step)
+    return curves
+
+
 def _arcs(places, edges):
     """Half ellipses above the row, as high as their edge is long."""
     angle = np.linspace(np.pi, 0, _POINTS_ON_A_CURVE)
@@ -311,14 +329,14 @@ def _draw_arrowheads(ax, curves):
         pivot="mid",
         color="#555555",
         zorder=2,
-        # A head of 8 points, and nothing behind it.
-        units="dots",
-        scale_units="dots",
-        scale=1 / 8,
-        width=1,
-        headwidth=7,
-        headlength=8,
-        headaxislength=8,
+        # A head, and nothing behind it.
+        units="inches",
+        scale_units="inches",
+        scale=12,
+        width=1 / 120,
+        headwidth=8,
+        headlength=10,
+        headaxislength=10,
     )
 
 
