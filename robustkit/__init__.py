@@ -27,6 +27,8 @@ _ROOMS = {
         "TorchClassifier",
         "PrunedNetClassifier",
     ),
+    # Where the samples of a model live.
+    "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
     # What shape activations have.
     "topology": (
         "MapperGraph",

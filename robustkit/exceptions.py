@@ -4,6 +4,7 @@ __all__ = [
     "CorruptFileError",
     "DownloadError",
     "NarrowInputWarning",
+    "NoReLUWarning",
 ]
 
 
@@ -28,4 +29,12 @@ class NarrowInputWarning(UserWarning):
 
     A graph with two or three sources can see only that many linear features of its
     input. Another prior (more vertices, fewer neighbours, more rewiring) has more.
+    """
+
+
+class NoReLUWarning(UserWarning):
+    """The regions of a network without ReLU-like units are a convention.
+
+    Between ReLUs a network is linear, and their signs say which linear piece a sample
+    is on. A tanh or a logistic unit has a sign as well, but no kink at zero.
     """

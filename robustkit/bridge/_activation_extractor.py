@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
-from robustkit.bridge._layers import layer_values, module_on, resolve_layers
+from robustkit.bridge._layers import module_on, resolve_layers, steady_layer_values
 
 __all__ = ["ActivationExtractor"]
 
@@ -123,8 +123,10 @@ class ActivationExtractor(
         self : object
             The fitted extractor.
         """
+        # The classifier gets the data as they came, with the names of their columns.
+        given = X
         X = validate_data(self, X, dtype=np.float32)
-        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.estimator_ = clone(self.estimator).fit(given, y)
         _check_n_features(self.estimator_, X)
         one = self._run(X[:1], lambda values, _: values)
         if one.ndim > 2 and self.spatial == "random":
@@ -158,11 +160,10 @@ class ActivationExtractor(
         (name,) = resolve_layers(module, self.layer)
 
         def run(batch):
-            values = layer_values(module, batch.to(device), [name])[name].activation
-            return finish(values, batch).cpu()
+            values = steady_layer_values(module, batch.to(device), [name])[name]
+            return finish(values.activation, batch).cpu()
 
-        with torch.no_grad():
-            return map_batches(run, as_tensor(X), batch_size=self.batch_size)
+        return map_batches(run, as_tensor(X), batch_size=self.batch_size)
 
     def _as_rows(self, values, samples):
         if values.ndim <= 2 or self.spatial == "flatten":

@@ -19,6 +19,7 @@ __all__ = [
     "layer_values",
     "module_on",
     "resolve_layers",
+    "steady_layer_values",
 ]
 
 # With these, the signs of a layer's pre-activations say which linear map the layer is.
@@ -177,6 +178,41 @@ def layer_values(module, X, names):
     return {
         name: LayerValues(*(recorder.read(tap) for tap in pair))
         for name, pair in taps.items()
+    }
+
+
+def steady_layer_values(module, X, names, *, multiple=16):
+    """Do what :func:`layer_values` does, for a sample alone as among others.
+
+    Matrix products take another way for a few rows than for many, and round otherwise,
+    which is enough to turn a sign. So the last row is repeated until the number of rows
+    is round; then a sample's values hardly ever depend on its neighbours.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In eval mode.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        One batch, on the module's device.
+
+    names : list of str
+        As :func:`resolve_layers` returns them.
+
+    multiple : int, default=16
+        Of which the number of rows is made a multiple.
+
+    Returns
+    -------
+    values : dict of str to LayerValues
+        Without gradients, a row for each row of X.
+    """
+    padding = X[-1:].expand(-len(X) % multiple, *X.shape[1:])
+    with torch.no_grad():
+        values = layer_values(module, torch.cat([X, padding]), names)
+    return {
+        name: LayerValues(*(value[: len(X)] for value in pair))
+        for name, pair in values.items()
     }
 
 

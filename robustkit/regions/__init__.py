@@ -1,5 +1,7 @@
 """In how many pieces a network cuts its input space, and where the samples live."""
 
 from robustkit.regions._count_regions import count_regions
+from robustkit.regions._regularizer import PopulatedRegionRegularizer
+from robustkit.regions._scorer import PopulatedRegionScorer
 
-__all__ = ["count_regions"]
+__all__ = ["PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"]

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["RegionTable", "pack_signs"]
+__all__ = ["RegionTable", "pack_signs", "writeable"]
 
 # Rows worked on at a time: packed rows stay in the processor's cache, and so little is
 # held beyond the input that its size does not matter.
@@ -137,6 +137,9 @@ class RegionTable:
         # A slot holds a region's number plus one; zero is empty.
         self._slots = np.zeros(128, dtype=np.uint32)
 
+    def __setstate__(self, state):
+        vars(self).update(writeable(state))
+
     @property
     def patterns(self):
         """Words of every region, shape (n_regions, n_words)."""
@@ -218,6 +221,27 @@ class RegionTable:
         for start in range(0, self.n_regions, _BLOCK):
             block = self.patterns[start : start + _BLOCK]
             _place(_hash_rows(block), start, self._slots)
+
+
+def writeable(state):
+    """Copy those arrays of a pickled state that were mapped from a read-only file.
+
+    Parameters
+    ----------
+    state : dict
+        From name to value.
+
+    Returns
+    -------
+    state : dict
+        The same, with arrays that can be added to.
+    """
+    return {
+        name: np.require(value, requirements="W")
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in state.items()
+    }
 
 
 @njit(cache=True)

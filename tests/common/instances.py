@@ -15,6 +15,15 @@ def _extractors():
     yield ActivationExtractor(LogisticRegression())
 
 
+def _region_scorers():
+    from sklearn.neural_network import MLPClassifier
+
+    from robustkit.regions import PopulatedRegionScorer
+
+    model = MLPClassifier((5,), solver="lbfgs", tol=0.1, random_state=0)
+    yield PopulatedRegionScorer(model, device="cpu")
+
+
 def _correlators():
     from robustkit.correlation import RobustnessCorrelator
 
@@ -63,6 +72,7 @@ INSTANCES = {
     "PrunedNetClassifier": lambda: _pruned_nets(),
     "RobustnessCorrelator": lambda: _correlators(),
     "ActivationExtractor": lambda: _extractors(),
+    "PopulatedRegionScorer": lambda: _region_scorers(),
     "MapperGraph": lambda: _mapper_graphs(),
 }
 

@@ -25,11 +25,15 @@ def public_methods(path, thing):
 
 
 def estimator_classes():
-    """Every public estimator, in the order of the map."""
+    """Every public estimator, in the order of the map.
+
+    What has parameters but nothing to fit, such as a regularizer, is none.
+    """
     return [
         thing
         for _, thing in public_objects()
         if inspect.isclass(thing)
         and issubclass(thing, BaseEstimator)
         and not inspect.isabstract(thing)
+        and hasattr(thing, "fit")
     ]

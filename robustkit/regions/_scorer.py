@@ -1,0 +1,466 @@
+"""The populated regions of a model, as a scikit-learn estimator."""
+
+import warnings
+from collections.abc import Mapping
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils import check_array
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from robustkit._sklearn_private import HasMethods, Interval, _fit_context
+from robustkit._tensors import as_tensor, resolve_device
+from robustkit.bridge._layers import has_relu_units, module_on, resolve_layers
+from robustkit.classifiers._labels import encode
+from robustkit.exceptions import NoReLUWarning
+from robustkit.regions._measures import layer_table, prs_curve
+from robustkit.regions._population import Population
+from robustkit.regions._region_table import RegionTable
+from robustkit.regions._settling import complete_vectors, pattern_words, settle
+
+__all__ = ["PopulatedRegionScorer"]
+
+
+class PopulatedRegionScorer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+):
+    """Count the regions of a network that its training samples use.
+
+    The *region* of a sample is the pattern of a layer's units: which of them are
+    greater than zero before their ReLU. The *populated regions* are those with at
+    least one training sample, and the *PRS ratio* is their number over that of the
+    samples [1]_. Near 1, every sample has a region of its own; near 0, samples share
+    few.
+
+    A low ratio is said to go with robustness. It also goes with *gradient masking*,
+    which only looks like robustness: read :meth:`report` with the diagnostics of an
+    attack before believing either.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        A classifier that :func:`as_module` understands; None is scikit-learn's
+        MLPClassifier. It is cloned and fitted; a model already trained is passed as
+        ``FrozenEstimator(model)``.
+
+    layer : str, int or list of (str or int), default="penultimate"
+        Whose units make the pattern: "penultimate", "logits", a name as in
+        `named_modules()` of the network, an index into its hidden layers, several of
+        these, or "all" hidden layers. The layers of a sparse network are those of its
+        graph, so "all" is the pattern of every vertex.
+
+    batch_size : int, default=4096
+        Samples that pass through the network at a time. It changes no result.
+
+    device : str or torch.device, default="auto"
+        Where the network runs; "auto" is CUDA where there is one, else the CPU.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted classifier.
+
+    classes_ : ndarray of shape (n_classes,)
+        Its classes.
+
+    layers_ : list of str
+        Names of the layers that make the pattern.
+
+    n_samples_seen_ : int
+        Samples counted since the last `fit`.
+
+    n_regions_ : int
+        Regions that hold at least one of them.
+
+    prs_ratio_ : float
+        ``n_regions_ / n_samples_seen_``, above 0 and at most 1.
+
+    regions_ : DataFrame
+        A row a region, by its number: `count`, the samples in it; `majority`, the
+        class most of them belong to; `purity`, the share that does.
+
+    major_regions_ : ndarray of shape (n_classes,)
+        Each class's most frequent region; -1 while a class has no samples.
+
+    major_region_shares_ : ndarray of shape (n_classes,)
+        Share of each class's samples that live there.
+
+    major_region_vectors_ : ndarray of shape (n_classes, n_units)
+        Mean activation of those samples. After :meth:`partial_fit` it is NaN for a
+        class whose major region came only after thousands of others.
+
+    n_features_in_ : int
+        Number of features seen during `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had such.
+
+    See Also
+    --------
+    count_regions : The same for activations that you have.
+    PopulatedRegionRegularizer : Trains a network towards few regions.
+
+    References
+    ----------
+    .. [1] Park, S., Jeong, H., Djanibekov, T., Jeon, G., Seol, J., & Choi, J. (2025).
+       On the relationship between populated regions and adversarial robustness in deep
+       neural networks. IEEE International Conference on Data Mining.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> from robustkit.regions import PopulatedRegionScorer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((8,), solver="lbfgs", max_iter=1000, random_state=0)
+    >>> scorer = PopulatedRegionScorer(FrozenEstimator(model.fit(X, y))).fit(X, y)
+    >>> scorer.prs_ratio_ < 0.2
+    True
+    >>> scorer.regions_.loc[scorer.transform(X[:1])[0], "count"].item() > 1
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "layer": [str, Integral, list],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+    }
+
+    def __init__(
+        self, estimator=None, *, layer="penultimate", batch_size=4096, device="auto"
+    ):
+        self.estimator = estimator
+        self.layer = layer
+        self.batch_size = batch_size
+        self.device = device
+
+    # The classifier validates its own parameters.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Fit a clone of the classifier and count the regions of its samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        Returns
+        -------
+        self : object
+            The fitted scorer.
+        """
+        given = X
+        X, y = self._check(X, y, reset=True)
+        self._start(given, y)
+        empty = np.setdiff1d(self.classes_, y)
+        if len(empty):
+            raise ValueError(
+                f"y has no sample of the classes {empty.tolist()}, so they have no "
+                "major region. Pass samples of all classes, or use partial_fit, which "
+                "waits for them."
+            )
+        module, ids, indices = self._settle(X, y)
+        self.major_region_vectors_ = complete_vectors(
+            self._population,
+            module,
+            as_tensor(X),
+            indices,
+            ids,
+            self.layers_,
+            batch_size=self.batch_size,
+        )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def partial_fit(self, X, y):
+        """Count the regions of more samples.
+
+        The classifier is not trained further. The first call fits it if it is not
+        frozen, to these samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        Returns
+        -------
+        self : object
+            The fitted scorer.
+        """
+        first = not hasattr(self, "_population")
+        given = X
+        X, y = self._check(X, y, reset=first)
+        if first:
+            self._start(given, y)
+        self._settle(X, y)
+        self.major_region_vectors_ = self._population.major_vectors()
+        return self
+
+    def _check(self, X, y, *, reset):
+        X, y = validate_data(self, X, y, dtype=np.float32, reset=reset)
+        check_classification_targets(y)
+        return X, column_or_1d(y)
+
+    def _start(self, X, y):
+        """Fit the classifier and begin with nothing counted."""
+        estimator = MLPClassifier() if self.estimator is None else self.estimator
+        self.estimator_ = clone(estimator).fit(X, y)
+        self.classes_ = self.estimator_.classes_
+        module = self._module(self.estimator_)
+        self.layers_ = resolve_layers(module, self.layer)
+        _warn_without_relu(module, self.estimator_)
+        self._population = Population(len(self.classes_))
+        self._n_features_out = 1
+
+    def _settle(self, X, y):
+        module = self._module(self.estimator_)
+        indices = torch.from_numpy(encode(self.estimator_, y))
+        ids = settle(
+            self._population,
+            module,
+            as_tensor(X),
+            indices,
+            self.layers_,
+            batch_size=self.batch_size,
+        )
+        population = self._population
+        self.n_samples_seen_ = population.n_samples
+        self.n_regions_ = population.n_regions
+        self.prs_ratio_ = self.n_regions_ / self.n_samples_seen_
+        self.major_regions_ = population.major_regions()
+        self.major_region_shares_ = population.major_shares()
+        return module, ids, indices
+
+    def _module(self, estimator):
+        return module_on(estimator, resolve_device(self.device))
+
+    def _words(self, estimator, X, names):
+        module = self._module(estimator)
+        return pattern_words(module, as_tensor(X), names, batch_size=self.batch_size)
+
+    @property
+    def regions_(self):
+        """A row a region: `count`, `majority` and `purity`."""
+        # Made when asked for: a stream would make it anew for every piece.
+        check_is_fitted(self)
+        counts, majority, of_majority = self._population.census()
+        return pd.DataFrame(
+            {
+                "count": counts,
+                "majority": self.classes_[majority],
+                "purity": of_majority / counts,
+            },
+            index=pd.RangeIndex(len(counts), name="region"),
+        )
+
+    def transform(self, X):
+        """Find the region of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ids : ndarray of shape (n_samples, 1), dtype=int64
+            Number of the region, a row of `regions_`; -1 where no training sample
+            lives.
+        """
+        return self._look_up(X)[:, np.newaxis]
+
+    def _look_up(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        return self._population.look_up(self._words(self.estimator_, X, self.layers_))
+
+    def inclusion_ratio(self, X):
+        """Compute the share of samples that live where training samples do.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, such as a test set.
+
+        Returns
+        -------
+        ratio : float
+            Between 0 and 1.
+        """
+        return float(np.mean(self._look_up(X) >= 0))
+
+    def score(self, X, y=None):
+        """Compute 1 - PRS ratio of some samples under the fitted model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples. A ratio depends on how many there are: compare equal numbers.
+
+        y : array-like of shape (n_samples,), default=None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            At least 0 and below 1; higher means fewer regions.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        return self._one_minus_ratio(self.estimator_, X, self.layers_)
+
+    def __call__(self, estimator, X, y=None):
+        """Compute 1 - PRS ratio of some samples under another model.
+
+        This makes the scorer, fitted or not, a value for `scoring=`.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier.
+
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : array-like of shape (n_samples,), default=None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            At least 0 and below 1; higher means fewer regions.
+        """
+        X = check_array(X, dtype=np.float32)
+        module = self._module(estimator)
+        _warn_without_relu(module, estimator)
+        return self._one_minus_ratio(estimator, X, resolve_layers(module, self.layer))
+
+    def _one_minus_ratio(self, estimator, X, names):
+        words = self._words(estimator, X, names)
+        table = RegionTable(words.shape[1])
+        table.add(words)
+        return 1.0 - table.n_regions / len(X)
+
+    def layer_report(self, X):
+        """Measure each hidden layer by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        table : DataFrame
+            A row a hidden layer: `n_units`; `alive_units`, those that are greater than
+            zero for some sample; `active_units`, how many are so for one sample, on
+            average; `n_regions` and `prs_ratio`.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        return self._layer_table(X)
+
+    def _layer_table(self, X):
+        module = self._module(self.estimator_)
+        names = resolve_layers(module, "all")
+        return layer_table(module, as_tensor(X), names, batch_size=self.batch_size)
+
+    def report(self, X, y, *, diagnostics=None):
+        """Say how many regions some samples use, and what keeps the figure honest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, the training samples or others.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        diagnostics : object or mapping, default=None
+            A fitted attack on the same model, whose ``report(X, y)`` is added, with
+            its signs of gradient masking; or such figures under any names.
+
+        Returns
+        -------
+        report : Series
+            `n_samples`, `n_regions` and `prs_ratio` of X; `inclusion_ratio`, the share
+            in regions of training samples; `major_share`, the share in the major
+            region of their class; `prs_ratio[n=...]`, the ratio that a part of X has
+            on average, since ratios of different numbers of samples can not be
+            compared; for each hidden layer `prs_ratio[layer]`, `n_units[layer]`,
+            `alive_units[layer]` and `active_units[layer]`, as in :meth:`layer_report`.
+        """
+        check_is_fitted(self)
+        given = X
+        X, y = self._check(X, y, reset=False)
+        words = self._words(self.estimator_, X, self.layers_)
+        table = RegionTable(words.shape[1])
+        counts = np.bincount(table.add(words))
+        homes = self._population.look_up(words)
+        entries = {
+            "n_samples": len(X),
+            "n_regions": table.n_regions,
+            "prs_ratio": table.n_regions / len(X),
+            "inclusion_ratio": np.mean(homes >= 0),
+            "major_share": np.mean(
+                homes == self.major_regions_[encode(self.estimator_, y)]
+            ),
+        }
+        for size, ratio in prs_curve(counts).items():
+            entries[f"prs_ratio[n={size}]"] = ratio
+        for layer, row in self._layer_table(X).iterrows():
+            for measure in ("prs_ratio", "n_units", "alive_units", "active_units"):
+                entries[f"{measure}[{layer}]"] = row[measure]
+        return pd.Series(
+            {**entries, **_diagnose(diagnostics, given, y)}, name="regions"
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _warn_without_relu(module, estimator):
+    if not has_relu_units(module):
+        warnings.warn(
+            f"No unit of {type(estimator).__name__} is a ReLU module. Where a unit "
+            "has no kink at zero, the sign of what enters it is a convention, and says "
+            "nothing of the linear pieces of the network.",
+            NoReLUWarning,
+            stacklevel=3,
+        )
+
+
+def _diagnose(diagnostics, X, y):
+    if diagnostics is None:
+        return {}
+    if hasattr(diagnostics, "report"):
+        diagnostics = diagnostics.report(X, y)
+    if not isinstance(diagnostics, Mapping | pd.Series):
+        raise TypeError(
+            "The 'diagnostics' parameter must be an attack with a method report, or a "
+            f"mapping from names to figures. Got {diagnostics!r} instead."
+        )
+    return dict(diagnostics)
