@@ -22,7 +22,12 @@ from robustkit._sklearn_private import (
 from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
 from robustkit.bridge import as_module
 from robustkit.classifiers._hooks import seeded_clone
-from robustkit.classifiers._labels import check_classes, encode, hold_out
+from robustkit.classifiers._labels import (
+    check_classes,
+    check_logits,
+    encode,
+    hold_out,
+)
 from robustkit.classifiers._watcher import Watcher
 from robustkit.networks._training import AutogradStep, evaluating, train
 
@@ -222,14 +227,13 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         X = validate_data(self, X, reset=False, dtype=np.float32, order="C")
         network = self._network()
         device = next(network.parameters()).device
+
+        def logits_of(rows):
+            return network(as_tensor(_fill_up(rows), device=device))[: len(rows)]
+
         with evaluating(network), torch.no_grad():
-            logits = map_batches(
-                lambda rows: network(as_tensor(_fill_up(rows), device=device))[
-                    : len(rows)
-                ],
-                X,
-                batch_size=_PREDICT_BATCH,
-            )
+            logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
+        check_logits(logits, len(X), len(self.classes_))
         return as_array(logits)
 
     def decision_function(self, X):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-__all__ = ["check_classes", "encode", "hold_out"]
+__all__ = ["check_classes", "check_logits", "encode", "hold_out"]
 
 
 def check_classes(classifier, classes):
@@ -28,6 +28,24 @@ def check_classes(classifier, classes):
             f"class: {classes.tolist()!r}."
         )
     return classes
+
+
+def check_logits(logits, n_samples, n_classes):
+    """Check what a network returned.
+
+    Parameters
+    ----------
+    logits : torch.Tensor
+        The output of any module.
+
+    n_samples, n_classes : int
+        The shape it should have.
+    """
+    if tuple(logits.shape) != (n_samples, n_classes):
+        raise ValueError(
+            f"The network must return one logit for each of the {n_classes} classes. "
+            f"It returned the shape {tuple(logits.shape)} for {n_samples} samples."
+        )
 
 
 def encode(classifier, y):

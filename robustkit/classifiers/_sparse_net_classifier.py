@@ -257,7 +257,7 @@ def _draw_structure(prior, seed):
     if prior is None:
         prior = GraphPrior()
     if hasattr(prior, "sample"):
-        own_seed = prior.get_params().get("random_state")
+        own_seed = getattr(prior, "random_state", None)
         return prior.sample(seed if own_seed is None else own_seed)
     if isinstance(prior, LayeredGraph):
         return prior

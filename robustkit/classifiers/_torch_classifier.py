@@ -3,15 +3,16 @@
 from collections import OrderedDict
 
 import numpy as np
+import torch
 from torch import nn
 
 from robustkit._randomness import seeded_torch
 from robustkit._sklearn_private import StrOptions
 from robustkit._validation import check_image_shape
 from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.classifiers._labels import check_classes
+from robustkit.classifiers._labels import check_classes, check_logits
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
-from robustkit.networks._training import AutogradStep
+from robustkit.networks._training import AutogradStep, evaluating
 
 __all__ = ["TorchClassifier"]
 
@@ -299,13 +300,7 @@ class TorchClassifier(BaseNetClassifier):
         return super().partial_fit(X, y, classes=classes)
 
     def _network(self):
-        if self._image_shape is None:
-            return self.module_
-        images = ToImages(self._image_shape)
-        network = nn.Sequential(OrderedDict(images=images, module=self.module_))
-        # The wrapper is in the mode of what it holds, whose parts keep their own.
-        network.training = images.training = self.module_.training
-        return network
+        return _take_flat(self.module_, self._image_shape)
 
     def _make_module(self, n_features, n_classes, seed):
         params = dict(self.module_params or {})
@@ -328,11 +323,12 @@ class TorchClassifier(BaseNetClassifier):
             self._image_shape = shape
         with seeded_torch(seed):
             module = build(n_features, n_classes, **params)
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                "The 'module' parameter of TorchClassifier must build a "
-                f"torch.nn.Module. It built {module!r} instead."
-            )
+            if not isinstance(module, nn.Module):
+                raise TypeError(
+                    "The 'module' parameter of TorchClassifier must build a "
+                    f"torch.nn.Module. It built {module!r} instead."
+                )
+            _try_out(_take_flat(module, self._image_shape), n_features, n_classes)
         return module
 
     def _make_stepper(self, network, regularizer):
@@ -348,6 +344,22 @@ class TorchClassifier(BaseNetClassifier):
     def _draws_from_torch(self):
         # Dropout, and whatever else a module may do.
         return True
+
+
+def _take_flat(module, image_shape):
+    if image_shape is None:
+        return module
+    images = ToImages(image_shape)
+    network = nn.Sequential(OrderedDict(images=images, module=module))
+    # The wrapper is in the mode of what it holds, whose parts keep their own.
+    network.training = images.training = module.training
+    return network
+
+
+def _try_out(network, n_features, n_classes):
+    # Lazy layers take their sizes from the first samples that they see.
+    with evaluating(network), torch.no_grad():
+        check_logits(network(torch.zeros(2, n_features)), 2, n_classes)
 
 
 def _check_image_shape(image_shape, n_features):

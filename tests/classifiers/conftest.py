@@ -1,0 +1,50 @@
+"""Data and settings that the tests of all classifiers share."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    SparseNetClassifier,
+    TorchClassifier,
+)
+from robustkit.graphs import GraphPrior
+
+QUICK = {"max_epochs": 3, "lr": 0.01, "batch_size": 50, "random_state": 0}
+
+
+def sparse(**params):
+    return SparseNetClassifier(GraphPrior(n_nodes=40, n_neighbors=2), **QUICK | params)
+
+
+def dense(**params):
+    return MLPNetClassifier((20,), **QUICK | params)
+
+
+def anything(**params):
+    return TorchClassifier(**QUICK | params)
+
+
+def pruned(**params):
+    dense = MLPNetClassifier((20, 20), **QUICK | params)
+    return PrunedNetClassifier(dense, n_steps=2, retrain_epochs=1, random_state=0)
+
+
+TRAINED = [sparse, dense, anything]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """500 images of 8 by 8 pixels in [0, 1], and their digits."""
+    X, y = load_digits(return_X_y=True)
+    return (X[:500] / 16).astype(np.float32), y[:500]
+
+
+@pytest.fixture(scope="session")
+def two_digits(digits):
+    """The zeros and ones among them, called by their names."""
+    X, y = digits
+    few = y < 2
+    return X[few], np.array(["zero", "one"])[y[few]]
