@@ -27,6 +27,7 @@ version = release = robustkit.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.extlinks",
     "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_design",
@@ -36,6 +37,8 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
 default_role = "literal"
 nitpicky = False
+
+extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
 autosummary_generate = True
 autodoc_default_options = {"members": True, "inherited-members": False}

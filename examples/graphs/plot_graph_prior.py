@@ -1,7 +1,7 @@
 """
-=================================
+==================================
 What does a graph prior look like?
-=================================
+==================================
 
 A graph prior is a distribution over graphs. One draw of it decides which unit of a
 network is connected to which: its structure, before any weight is known. Here we look
