@@ -1,0 +1,175 @@
+"""The command `robustkit`, as a user meets it."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import robustkit
+from robustkit.cli import main
+from robustkit.datasets import _catalogue
+
+
+def run(capsys, *words):
+    """Exit status, standard output and standard error."""
+    try:
+        status = main(list(words))
+    except SystemExit as exit:
+        status = exit.code
+    return status, *capsys.readouterr()
+
+
+def start(*words, unbuffered=""):
+    """Start the command in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "robustkit", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+
+
+def test_version(capsys):
+    assert run(capsys, "--version") == (0, f"robustkit {robustkit.__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [(), ("demo",), ("datasets",)])
+def test_help_shows_examples_that_are_understood(capsys, words):
+    status, out, err = run(capsys, *words, "--help")
+    assert (status, err) == (0, "")
+    examples = out.partition("examples:\n")[2].split("\n\n")[0].splitlines()
+    assert examples
+    for example in examples:
+        command = example.split("  ")[1].split()
+        assert command[0] == "robustkit"
+        assert run(capsys, *command[1:], "--help")[0] == 0
+
+
+def test_datasets_are_listed_with_where_they_are(capsys, tmp_path):
+    status, out, err = run(capsys, "datasets", "--data-home", str(tmp_path))
+    assert (status, err) == (0, "")
+    head, digits, mnist, cifar10 = out.splitlines()
+    assert head.split() == ["name", "images", "shape", "classes", "where"]
+    assert digits.split()[:6] == ["digits", "1,797", "8", "x", "8", "10"]
+    assert digits.endswith("embedded in scikit-learn")
+    assert mnist.endswith(f"would be downloaded to {tmp_path}/mnist (11.6 MB)")
+    assert cifar10.split()[2:7] == ["3", "x", "32", "x", "32"]
+
+
+def test_demo_draws_trains_and_attacks(capsys):
+    status, out, err = run(capsys, "demo")
+    assert (status, err) == (0, "")
+    images, graph, progress, clean, robust = out.splitlines()
+    assert images == "Images    digits: 1,437 to train on, 360 to test"
+    assert graph.startswith("Graph     300 vertices, ")
+    assert "100%" in progress
+    assert float(clean.split()[1]) > 0.9
+    assert 0.3 < float(robust.split()[0]) < float(clean.split()[1])
+
+
+def test_demo_depends_on_the_seed_alone(capsys, tmp_path):
+    path = tmp_path / "mine.npz"
+    random_state = np.random.RandomState(0)
+    np.savez(path, X=random_state.rand(60, 3, 3), y=np.arange(60) % 2)
+    graphs = [
+        run(capsys, "demo", "--dataset", str(path), "--seed", seed)[1].splitlines()[1]
+        for seed in ("0", "0", "1")
+    ]
+    assert graphs[0] == graphs[1] != graphs[2]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with files that no one should trust."""
+    np.savez(tmp_path / "pickled.npz", X=np.array([{}] * 9, dtype=object), y=range(9))
+    np.savez(tmp_path / "text.npz", X=np.full((9, 2), "a"), y=np.arange(9))
+    np.savez(tmp_path / "unnamed.npz", np.eye(9))
+    (tmp_path / "bare.npz").write_bytes(pickle.dumps({}))
+    content = (tmp_path / "text.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(content[: len(content) // 2])
+    (tmp_path / "folder.npz").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "arguments are required: COMMAND (see robustkit --help)"),
+        ("dmeo", "unknown command 'dmeo', did you mean 'demo'? (see robustkit --help)"),
+        ("xyz", "unknown command 'xyz'. (see"),
+        ("demo --sead 3", "unknown argument '--sead', did you mean '--seed'? (see rob"),
+        ("demo --se 3", "unknown argument '--se'"),
+        ("--verison demo", "unknown argument '--verison', did you mean '--version'?"),
+        ("demo digits", "unknown argument 'digits'"),
+        ("demo --seed", "argument --seed: expected one argument"),
+        ("demo --seed -1", "--seed: must be an integer from 0 to 4294967295. Got '-1'"),
+        ("demo --seed 1.5", "Got '1.5' instead"),
+        ("demo --seed 4294967296", "Got '4294967296' instead"),
+        ("demo --dataset minst", "Got 'minst' instead, did you mean 'mnist'?"),
+        ("demo --dataset {}/none.npz", "No such file or directory: '{}/none.npz'"),
+        ("demo --dataset {}/folder.npz", "Is a directory: '{}/folder.npz'"),
+        ("demo --dataset {}/half.npz", "half.npz is corrupt or not a .npz file of"),
+        ("demo --dataset {}/bare.npz", "bare.npz is corrupt or not a .npz file of"),
+        ("demo --dataset {}/pickled.npz", "plain arrays: Object arrays cannot be"),
+        ("demo --dataset {}/text.npz", "text.npz: X and y: could not convert"),
+        ("demo --dataset {}/unnamed.npz", "must hold 'X'. Got arr_0."),
+        (
+            "demo --dataset mnist --data-home {}/bare.npz",
+            "Could not write to {}/bare.npz/mnist (Not a directory)",
+        ),
+    ],
+)
+def test_a_mistake_ends_with_one_line_and_status_2(capsys, folder, words, message):
+    status, _, err = run(capsys, *words.format(folder).split())
+    assert status == 2
+    assert err.startswith("robustkit: error: ")
+    assert err.count("\n") == 1
+    assert message.format(folder) in err
+
+
+def test_an_interrupt_ends_with_one_line(capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_catalogue, "locate", interrupt)
+    status, _, err = run(capsys, "datasets")
+    assert (status, err) == (130, "robustkit: interrupted\n")
+
+
+def test_a_real_interrupt_ends_with_one_line():
+    process = start("demo", unbuffered="1")
+    assert process.stdout.readline().startswith("Images")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "robustkit: interrupted\n")
+
+
+@pytest.mark.parametrize("words", ["datasets", "--help", "demo"])
+def test_a_reader_who_goes_away_hears_no_complaint(words):
+    process = start(words)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(60) == 141
+
+
+def test_the_module_is_the_command():
+    process = start("--version")
+    assert process.communicate(timeout=60) == (
+        f"robustkit {robustkit.__version__}\n",
+        "",
+    )
+    assert process.returncode == 0
+
+
+def test_nothing_heavy_is_loaded_to_answer():
+    code = (
+        "import sys, robustkit.cli\n"
+        "sys.exit(bool({'torch', 'sklearn', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
