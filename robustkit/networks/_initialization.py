@@ -151,10 +151,8 @@ def _edge_fans(structure, fan):
         fan_in, fan_out = n_in[target], n_out[source]
     else:
         width = np.bincount(structure.layer)
-        fan_in, fan_out = (width[structure.layer[ends]] for ends in (source, target))
-    return torch.from_numpy(fan_in.astype(float)), torch.from_numpy(
-        fan_out.astype(float)
-    )
+        fan_in, fan_out = width[structure.layer[source]], width[structure.layer[target]]
+    return torch.from_numpy(fan_in).double(), torch.from_numpy(fan_out).double()
 
 
 @torch.no_grad()

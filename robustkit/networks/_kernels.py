@@ -12,14 +12,16 @@ be assumed of the numbers: a NaN has to arrive at the output.
 import numpy as np
 from numba import njit
 
-__all__ = ["edge_gradients", "pull_gradients", "push_activations"]
+__all__ = ["descend", "edge_gradients", "pull_gradients", "push_activations"]
 
-_compiled = njit(
-    cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"}
-)
+_OPTIONS = {
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "reassoc"},
+}
 
 
-@_compiled
+@njit(**_OPTIONS)
 def _add_rows(rows, v, start, stop, neighbour, weight, out):
     """Add to row `v` of `out` the weighted rows of some neighbours."""
     batch = out.shape[1]
@@ -39,99 +41,103 @@ def _add_rows(rows, v, start, stop, neighbour, weight, out):
         e += 1
 
 
-@_compiled
-def push_activations(start, source, weight, bias, preactivation, activation):
-    """Carry samples from the sources of a graph to all its other vertices.
+@njit(**_OPTIONS)
+def push_activations(n_hidden, start, source, weight, bias, rows, activation):
+    """Carry samples from the sources of a graph to all its other rows.
 
     Parameters
     ----------
-    start : int array of shape (n_nodes + 1,)
-        The edges into vertex v are those from ``start[v]`` to ``start[v + 1]``.
+    n_hidden : int
+        The rows from here on are outputs, which have no ReLU.
+
+    start : int array of shape (n_rows + 1,)
+        The edges into row v are those from ``start[v]`` to ``start[v + 1]``.
 
     source : int array of shape (n_edges,)
-        The vertex that each edge comes from.
+        The row that each edge comes from.
 
     weight : array of shape (n_edges,)
         One number an edge.
 
-    bias : array of shape (n_nodes,)
-        One number a vertex.
+    bias : array of shape (n_rows,)
+        One number a row.
 
-    preactivation : array of shape (n_nodes, batch)
-        On entry, the rows of the sources hold what the input feeds them.
+    rows : array of shape (n_rows, batch)
+        Pre-activations. On entry the sources hold what the input feeds them.
 
-    activation : array of shape (n_nodes, batch)
-        Written. May be `preactivation` itself, which is lost then.
+    activation : array of shape (n_rows, batch)
+        Written. May be `rows` itself, which then keeps the pre-activations of the
+        outputs only.
     """
-    n_nodes, batch = activation.shape
+    n_rows, batch = rows.shape
     zero = weight.dtype.type(0)
-    for v in range(n_nodes):
+    for v in range(n_rows):
         if start[v] == start[v + 1]:
             for i in range(batch):
-                preactivation[v, i] += bias[v]
+                rows[v, i] += bias[v]
         else:
             for i in range(batch):
-                preactivation[v, i] = bias[v]
-            _add_rows(
-                activation, v, start[v], start[v + 1], source, weight, preactivation
-            )
-        for i in range(batch):
-            z = preactivation[v, i]
-            # This way round, a NaN is its own activation.
-            activation[v, i] = zero if zero > z else z
+                rows[v, i] = bias[v]
+            _add_rows(activation, v, start[v], start[v + 1], source, weight, rows)
+        if v < n_hidden:
+            for i in range(batch):
+                z = rows[v, i]
+                # This way round, a NaN is its own activation.
+                activation[v, i] = zero if zero > z else z
 
 
-@_compiled
-def pull_gradients(start, target, weight, preactivation, gradient):
-    """Carry gradients from the sinks of a graph to all its other vertices.
+@njit(**_OPTIONS)
+def pull_gradients(start, target, weight, rows, gradient):
+    """Carry gradients from the outputs of a graph to all its other rows.
 
     Parameters
     ----------
-    start : int array of shape (n_nodes + 1,)
-        The edges out of vertex v are those from ``start[v]`` to ``start[v + 1]``.
+    start : int array of shape (n_rows + 1,)
+        The edges out of row v are those from ``start[v]`` to ``start[v + 1]``.
 
     target : int array of shape (n_edges,)
-        The vertex that each edge leads to.
+        The row that each edge leads to.
 
     weight : array of shape (n_edges,)
         One number an edge, in the same order.
 
-    preactivation : array of shape (n_nodes, batch)
-        Or the activation: only whether it is positive is asked.
+    rows : array of shape (n_rows, batch)
+        Pre-activations, or activations: only whether they are positive is asked.
 
-    gradient : array of shape (n_nodes, batch)
+    gradient : array of shape (n_rows, batch)
         Of the pre-activations. On entry what comes from outside the graph, on return
         with what comes through the edges.
     """
-    n_nodes, batch = gradient.shape
+    n_rows, batch = gradient.shape
     zero = weight.dtype.type(0)
     through = np.empty((1, batch), dtype=gradient.dtype)
-    for v in range(n_nodes - 1, -1, -1):
+    for v in range(n_rows - 1, -1, -1):
         if start[v] == start[v + 1]:
             continue
         through[0] = zero
         _add_rows(gradient, 0, start[v], start[v + 1], target, weight, through)
         for i in range(batch):
-            z, g = preactivation[v, i], through[0, i]
+            # Both are loaded before the choice, or the loop is not turned into vectors.
+            z, g = rows[v, i], through[0, i]
             gradient[v, i] += zero if z <= zero else g
 
 
-@_compiled
-def edge_gradients(start, source, preactivation, gradient, out):
+@njit(**_OPTIONS)
+def edge_gradients(start, source, rows, gradient, out):
     """Multiply, for every edge, what entered it with the gradient at its end.
 
     Parameters
     ----------
-    start : int array of shape (n_nodes + 1,)
-        The edges into vertex v are those from ``start[v]`` to ``start[v + 1]``.
+    start : int array of shape (n_rows + 1,)
+        The edges into row v are those from ``start[v]`` to ``start[v + 1]``.
 
     source : int array of shape (n_edges,)
-        The vertex that each edge comes from.
+        The row that each edge comes from.
 
-    preactivation : array of shape (n_nodes, batch)
-        Or the activation, which is what the pre-activation is turned into.
+    rows : array of shape (n_rows, batch)
+        Pre-activations, or activations, which the former are turned into.
 
-    gradient : array of shape (n_nodes, batch)
+    gradient : array of shape (n_rows, batch)
         Of the pre-activations.
 
     out : array of shape (n_edges,)
@@ -143,6 +149,41 @@ def edge_gradients(start, source, preactivation, gradient, out):
         for e in range(start[v], start[v + 1]):
             a, total = source[e], zero
             for i in range(batch):
-                z = preactivation[a, i]
+                z = rows[a, i]
                 total += gradient[v, i] * (zero if zero > z else z)
             out[e] = total
+
+
+@njit(**_OPTIONS)
+def descend(weight, gradient, mean, square, rates, tiny):
+    """Change weights as Adam does.
+
+    Moments too small for normal numbers become zero. Those of a unit that is never
+    active halve every seven steps and would soon be subnormal, and stay it, which makes
+    a processor a hundred times slower.
+
+    Parameters
+    ----------
+    weight, gradient, mean, square : array of shape (n,)
+        All but the gradient are changed.
+
+    rates : array of shape (6,)
+        Learning rate over the correction of the mean, root of the correction of the
+        square, the two decays, L2 penalty, and what keeps the divisor from zero.
+
+    tiny : float
+        The smallest normal number.
+    """
+    zero = weight.dtype.type(0)
+    one = weight.dtype.type(1)
+    smallest = weight.dtype.type(tiny)
+    lr, root, beta1, beta2, weight_decay, eps = rates
+    for i in range(len(weight)):
+        w = weight[i]
+        g = gradient[i] + weight_decay * w
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        weight[i] = w - lr * m / (np.sqrt(v) / root + eps)
+        # This way round, a NaN stays one.
+        mean[i] = zero if abs(m) < smallest else m
+        square[i] = zero if v < smallest else v

@@ -1,8 +1,7 @@
 """The two ways to go through a graph: compiled for the CPU, sparse products for CUDA.
 
-Both do the same three things with tensors whose rows are vertices and whose columns are
-samples, and both see a weight as it is at the moment: nothing is copied at the start
-but what belongs to the wiring.
+Both do the same with tensors whose rows are vertices, then outputs, and whose columns
+are samples.
 """
 
 import warnings
@@ -11,13 +10,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from robustkit._validation import did_you_mean
 from robustkit.networks._kernels import (
     edge_gradients,
     pull_gradients,
     push_activations,
 )
 
-__all__ = ["CompiledPasses", "SparsePasses"]
+__all__ = ["ENGINES", "resolve_engine"]
 
 
 class CompiledPasses:
@@ -28,125 +28,200 @@ class CompiledPasses:
     wiring : Wiring
         Which row feeds which.
 
-    weight : torch.Tensor of shape (n_edges,)
-        One number an edge, on the CPU.
+    device : torch.device
+        The CPU.
     """
 
-    def __init__(self, wiring, weight):
+    def __init__(self, wiring, device):
         self.wiring = wiring
-        self.weight = weight.detach()
 
-    def forward(self, preactivation, activation, bias):
-        """Fill both buffers; on entry the first holds what the input feeds sources."""
+    def forward(self, weight, bias, rows, activation):
+        """Fill both buffers.
+
+        Parameters
+        ----------
+        weight : torch.Tensor of shape (n_edges,)
+            Of the edges, in the order of the wiring.
+
+        bias : torch.Tensor of shape (n_rows,)
+            Of the rows.
+
+        rows : torch.Tensor of shape (n_rows, n_samples)
+            Pre-activations. On entry the sources hold what the input feeds them.
+
+        activation : torch.Tensor of shape (n_rows, n_samples)
+            May be `rows` itself, which then keeps the pre-activations of the outputs
+            only.
+        """
         push_activations(
+            self.wiring.n_hidden,
             self.wiring.start_in,
             self.wiring.source,
-            self.weight.numpy(),
-            bias.detach().numpy(),
-            preactivation.numpy(),
-            activation.numpy(),
+            *_arrays(weight, bias, rows, activation),
         )
 
-    def backward(self, preactivation, gradient):
-        """Add to the gradients of the pre-activations what comes through the edges."""
+    def backward(self, weight, rows, gradient):
+        """Add to the gradients of all rows what comes to them through the edges.
+
+        Parameters
+        ----------
+        weight : torch.Tensor of shape (n_edges,)
+            Of the edges, in the order of the wiring.
+
+        rows : torch.Tensor of shape (n_rows, n_samples)
+            Pre-activations, or activations.
+
+        gradient : torch.Tensor of shape (n_rows, n_samples)
+            Of the pre-activations. On entry what comes from outside the graph.
+        """
+        weight, rows, gradient = _arrays(weight, rows, gradient)
         pull_gradients(
             self.wiring.start_out,
             self.wiring.target,
-            np.take(self.weight.numpy(), self.wiring.leaving),
-            preactivation.numpy(),
-            gradient.numpy(),
+            np.take(weight, self.wiring.leaving),
+            rows,
+            gradient,
         )
 
-    def edge_gradients(self, preactivation, gradient, out):
-        """Write the gradients of the weights."""
-        edge_gradients(
-            self.wiring.start_in,
-            self.wiring.source,
-            preactivation.numpy(),
-            gradient.numpy(),
-            out.numpy(),
-        )
+    def edge_gradients(self, rows, gradient, out):
+        """Write the gradients of the edges.
+
+        Parameters
+        ----------
+        rows : torch.Tensor of shape (n_rows, n_samples)
+            Pre-activations, or activations.
+
+        gradient : torch.Tensor of shape (n_rows, n_samples)
+            Of the pre-activations.
+
+        out : torch.Tensor of shape (n_edges,)
+            Written.
+        """
+        wiring = self.wiring
+        edge_gradients(wiring.start_in, wiring.source, *_arrays(rows, gradient, out))
 
 
 class SparsePasses:
     """Passes with one sparse matrix product a layer, on any device.
+
+    Its methods are those of `CompiledPasses`.
 
     Parameters
     ----------
     wiring : Wiring
         Which row feeds which, layer by layer.
 
-    weight : torch.Tensor of shape (n_edges,)
-        One number an edge.
+    device : torch.device
+        Where the weights are.
     """
 
-    def __init__(self, wiring, weight):
-        n, offsets = wiring.n_nodes, wiring.layer_offsets.tolist()
+    def __init__(self, wiring, device):
+        n, offsets = wiring.n_rows, wiring.layer_offsets
         self.layers = list(pairwise(offsets))
-        self.weight = weight.detach()
-        self.leaving = torch.from_numpy(wiring.leaving).to(weight.device)
-        self.weight_leaving = torch.empty_like(self.weight)
-        entering = (wiring.start_in, wiring.source)
-        leaving = (wiring.start_out, wiring.target)
-        # Values are views, so that the products see every change of the weights.
-        self.products = [
-            _block(*entering, self.weight, rows=(a, b), columns=(0, a))
-            for a, b in self.layers[1:]
+        entering = (wiring.start_in, wiring.source, device)
+        leaving = (wiring.start_out, wiring.target, device)
+        self.incoming = [
+            _Block(*entering, rows=(a, b), columns=(0, a)) for a, b in self.layers[1:]
         ]
-        self.products_back = [
-            _block(*leaving, self.weight_leaving, rows=(a, b), columns=(b, n))
-            for a, b in self.layers[:-1]
+        self.outgoing = [
+            _Block(*leaving, rows=(a, b), columns=(b, n)) for a, b in self.layers[:-1]
         ]
-        self.pattern = _block(
-            *entering, torch.zeros_like(self.weight), rows=(0, n), columns=(0, n)
-        )
+        self.all_edges = _Block(*entering, rows=(0, n), columns=(0, n))
+        self.leaving = torch.from_numpy(wiring.leaving).to(device)
 
-    def forward(self, preactivation, activation, bias):
-        """Fill both buffers; on entry the first holds what the input feeds sources."""
-        a, b = self.layers[0]
-        preactivation[a:b] += bias.detach()[a:b, None]
-        preactivation[b:] = bias.detach()[b:, None]
-        activation[a:b] = preactivation[a:b].relu()
-        for (a, b), product in zip(self.layers[1:], self.products, strict=True):
-            rows = preactivation[a:b]
-            torch.addmm(rows, product, activation[:a], out=rows)
-            activation[a:b] = rows.relu()
+    def forward(self, weight, bias, rows, activation):
+        """Fill both buffers."""
+        (a, b), *others = self.layers
+        rows[a:b] += bias[a:b, None]
+        rows[b:] = bias[b:, None]
+        activation[a:b] = rows[a:b].relu()
+        for (a, b), block in zip(others, self.incoming, strict=True):
+            torch.addmm(rows[a:b], block(weight), activation[:a], out=rows[a:b])
+            if (a, b) != self.layers[-1]:
+                activation[a:b] = rows[a:b].relu()
 
-    def backward(self, preactivation, gradient):
-        """Add to the gradients of the pre-activations what comes through the edges."""
-        torch.index_select(self.weight, 0, self.leaving, out=self.weight_leaving)
-        inner = zip(self.layers[:-1], self.products_back, strict=True)
-        for (a, b), product in reversed(list(inner)):
-            through = torch.mm(product, gradient[b:])
-            gradient[a:b] += _gate(through, preactivation[a:b], 0)
+    def backward(self, weight, rows, gradient):
+        """Add to the gradients of all rows what comes to them through the edges."""
+        weight = weight.index_select(0, self.leaving)
+        inner = zip(self.layers[:-1], self.outgoing, strict=True)
+        for (a, b), block in reversed(list(inner)):
+            through = torch.mm(block(weight), gradient[b:])
+            gradient[a:b] += _relu_gradient(through, rows[a:b], 0)
 
-    def edge_gradients(self, preactivation, gradient, out):
-        """Write the gradients of the weights."""
-        if out.numel():
-            entered = preactivation.relu().t()
-            sampled = torch.sparse.sampled_addmm(
-                self.pattern, gradient, entered, beta=0.0
-            )
-            out.copy_(sampled.values())
+    def edge_gradients(self, rows, gradient, out):
+        """Write the gradients of the edges."""
+        pattern = self.all_edges(torch.zeros_like(out))
+        entered = rows.relu().t()
+        sampled = torch.sparse.sampled_addmm(pattern, gradient, entered, beta=0.0)
+        out.copy_(sampled.values())
 
 
 # What torch's ReLU does to a gradient: nothing, where its input is positive or NaN.
-_gate = torch.ops.aten.threshold_backward
+_relu_gradient = torch.ops.aten.threshold_backward
 
 
-def _block(start, neighbour, values, *, rows, columns):
-    """See some rows and columns of the graph's matrix as a sparse one."""
-    edges = slice(start[rows[0]], start[rows[1]])
-    places = start[rows[0] : rows[1] + 1] - edges.start
-    with warnings.catch_warnings():
-        # "Sparse CSR tensor support is in beta state".
-        warnings.filterwarnings("ignore", message="Sparse CSR", category=UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(places).to(values.device, torch.int32),
-            torch.from_numpy(neighbour[edges] - columns[0]).to(
-                values.device, torch.int32
-            ),
-            values[edges],
-            size=(rows[1] - rows[0], columns[1] - columns[0]),
-            check_invariants=False,
+class _Block:
+    """Some rows and columns of the matrix of a graph; called with all the weights."""
+
+    def __init__(self, start, neighbour, device, *, rows, columns):
+        (a, b), (low, high) = rows, columns
+        self.edges = slice(int(start[a]), int(start[b]))
+        self.size = (b - a, high - low)
+        self.places, self.columns = (
+            torch.from_numpy(index).to(device, torch.int32)
+            for index in (
+                start[a : b + 1] - start[a],
+                neighbour[self.edges] - low,
+            )
         )
+
+    def __call__(self, weight):
+        with warnings.catch_warnings():
+            # "Sparse CSR tensor support is in beta state".
+            warnings.filterwarnings(
+                "ignore", message="Sparse CSR", category=UserWarning
+            )
+            return torch.sparse_csr_tensor(
+                self.places,
+                self.columns,
+                weight[self.edges],
+                size=self.size,
+                check_invariants=False,
+            )
+
+
+def _arrays(*tensors):
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+ENGINES = {"compiled": CompiledPasses, "sparse": SparsePasses}
+
+
+def resolve_engine(engine, device):
+    """Find out which engine "auto" is.
+
+    Parameters
+    ----------
+    engine : {"auto", "compiled", "sparse"}
+        The parameter as the user gave it.
+
+    device : torch.device
+        Where the weights are.
+
+    Returns
+    -------
+    engine : {"compiled", "sparse"}
+        One that works there.
+    """
+    if engine == "auto":
+        return "compiled" if device.type == "cpu" else "sparse"
+    if engine not in ENGINES:
+        raise ValueError(
+            f"engine must be one of {['auto', *ENGINES]}. Got {engine!r} instead"
+            f"{did_you_mean(engine, ENGINES)}"
+        )
+    if engine == "compiled" and device.type != "cpu":
+        raise ValueError(
+            f"engine='compiled' works on the CPU only, but the weights are on {device}."
+        )
+    return engine

@@ -6,14 +6,11 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from robustkit._validation import did_you_mean
 from robustkit.graphs import LayeredGraph
-from robustkit.networks._passes import CompiledPasses, SparsePasses
+from robustkit.networks._passes import ENGINES, resolve_engine
 from robustkit.networks._wiring import Wiring
 
 __all__ = ["SparseNetwork"]
-
-ENGINES = {"compiled": CompiledPasses, "sparse": SparsePasses}
 
 
 class SparseNetwork(nn.Module):
@@ -81,18 +78,15 @@ class SparseNetwork(nn.Module):
         self.structure = _check_structure(structure)
         self.n_features = _check_size(n_features, "n_features")
         self.n_outputs = _check_size(n_outputs, "n_outputs")
-        self.engine = _check_engine(engine)
+        resolve_engine(engine, torch.device("cpu"))
+        self.engine = engine
         n_sources, n_sinks = len(structure.sources), len(structure.sinks)
         self.input_weight = nn.Parameter(torch.zeros(n_sources, n_features))
         self.bias = nn.Parameter(torch.zeros(structure.n_nodes))
         self.edge_weight = nn.Parameter(torch.zeros(structure.n_edges))
         self.output_weight = nn.Parameter(torch.zeros(n_outputs, n_sinks))
         self.output_bias = nn.Parameter(torch.zeros(n_outputs))
-        # A buffer, so that it moves with the module; the structure can make it again.
-        sinks = torch.from_numpy(structure.sinks.copy())
-        self.register_buffer("_sinks", sinks, persistent=False)
-        self._wiring = Wiring([structure])
-        self._passes = None
+        self._passes = {}
 
     def forward(self, X):
         """Compute the outputs.
@@ -107,8 +101,7 @@ class SparseNetwork(nn.Module):
         outputs : torch.Tensor of shape (..., n_outputs)
             Logits, for a classifier.
         """
-        sinks = torch.relu(self._propagate(X).index_select(0, self._sinks))
-        outputs = torch.addmm(self.output_bias, sinks.t(), self.output_weight.t())
+        outputs = self._propagate(X)[self.structure.n_nodes :].t()
         return outputs.reshape(*X.shape[:-1], self.n_outputs)
 
     def vertex_preactivations(self, X):
@@ -124,11 +117,11 @@ class SparseNetwork(nn.Module):
         preactivations : torch.Tensor of shape (..., n_nodes)
             In the order of the vertices of `structure`.
         """
-        rows = self._propagate(X).t()
-        return rows.reshape(*X.shape[:-1], self.structure.n_nodes)
+        vertices = self._propagate(X)[: self.structure.n_nodes].t()
+        return vertices.reshape(*X.shape[:-1], self.structure.n_nodes)
 
     def _propagate(self, X):
-        """Pre-activations, a vertex a row, a sample a column."""
+        """Pre-activations of vertices and outputs, a row each, a column a sample."""
         if X.ndim == 0 or X.shape[-1] != self.n_features:
             raise ValueError(
                 f"X must have the shape (..., {self.n_features}). Got "
@@ -136,34 +129,32 @@ class SparseNetwork(nn.Module):
             )
         samples = X.reshape(-1, self.n_features)
         drive = self.input_weight @ samples.t()
-        return _Propagation.apply(
-            drive, self.bias, self.edge_weight, self._current_passes()
-        )
+        weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
+        bias = torch.cat([self.bias, self.output_bias])
+        return _Propagation.apply(drive, weight, bias, self._find_passes())
 
-    def _current_passes(self):
-        """Find passes that look at the edge weights where they lie now."""
-        weight, passes = self.edge_weight, self._passes
-        engine = self.engine
-        if engine == "auto":
-            engine = "compiled" if weight.device.type == "cpu" else "sparse"
-        if passes is None or not _same_memory(passes.weight, weight):
-            self._passes = ENGINES[engine](self._wiring, weight)
-        return self._passes
+    def _find_passes(self):
+        device = self.bias.device
+        if device not in self._passes:
+            engine = ENGINES[resolve_engine(self.engine, device)]
+            wiring = Wiring([self.structure], self.n_outputs)
+            self._passes[device] = engine(wiring, device)
+        return self._passes[device]
 
     def __getstate__(self):
         state = self.__dict__.copy()
-        # Made again when needed: it looks into the memory of this very module.
-        state["_passes"] = None
-        # While a FusedStep lives they are views of one vector, all of which pickle
-        # would write for each of them.
-        state["_parameters"] = {
-            name: nn.Parameter(weight.detach().clone(), weight.requires_grad)
-            for name, weight in self._parameters.items()
-        }
+        # The structure can make them again.
+        state["_passes"] = {}
         return state
 
     def extra_repr(self):
-        """Show the sizes in the module's repr."""
+        """Name what the module was made of, for its repr.
+
+        Returns
+        -------
+        text : str
+            Stands between the brackets.
+        """
         return (
             f"structure={self.structure}, n_features={self.n_features}, "
             f"n_outputs={self.n_outputs}"
@@ -171,38 +162,32 @@ class SparseNetwork(nn.Module):
 
 
 class _Propagation(torch.autograd.Function):
-    """From what the input feeds the sources to the pre-activations of all vertices."""
+    """From what the input feeds the sources to the pre-activations of all rows."""
 
     @staticmethod
-    def forward(ctx, drive, bias, weight, passes):
-        preactivation = drive.new_empty(len(bias), drive.shape[1])
-        preactivation[: len(drive)] = drive
-        passes.forward(preactivation, torch.empty_like(preactivation), bias)
-        # The weight is kept too, so that torch notices if it is changed before the
-        # backward pass, which reads it.
-        ctx.save_for_backward(preactivation, weight)
+    def forward(ctx, drive, weight, bias, passes):
+        rows = drive.new_empty(len(bias), drive.shape[1])
+        rows[: len(drive)] = drive
+        passes.forward(weight, bias, rows, torch.empty_like(rows))
+        ctx.save_for_backward(weight, rows)
         ctx.passes, ctx.n_sources = passes, len(drive)
-        return preactivation
+        return rows
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        preactivation, weight = ctx.saved_tensors
+        weight, rows = ctx.saved_tensors
         gradient = gradient.clone(memory_format=torch.contiguous_format)
-        ctx.passes.backward(preactivation, gradient)
-        of_drive = of_bias = of_weight = None
+        ctx.passes.backward(weight, rows, gradient)
+        of_drive = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_drive = gradient[: ctx.n_sources]
         if ctx.needs_input_grad[1]:
-            of_bias = gradient.sum(dim=1)
-        if ctx.needs_input_grad[2]:
             of_weight = torch.empty_like(weight)
-            ctx.passes.edge_gradients(preactivation, gradient, of_weight)
-        return of_drive, of_bias, of_weight, None
-
-
-def _same_memory(a, b):
-    return (a.data_ptr(), a.device, a.dtype) == (b.data_ptr(), b.device, b.dtype)
+            ctx.passes.edge_gradients(rows, gradient, of_weight)
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum(dim=1)
+        return of_drive, of_weight, of_bias, None
 
 
 def _check_structure(structure):
@@ -220,12 +205,3 @@ def _check_size(size, name):
     if size < 1:
         raise ValueError(f"{name} must be at least 1. Got {size} instead.")
     return int(size)
-
-
-def _check_engine(engine):
-    if engine != "auto" and engine not in ENGINES:
-        raise ValueError(
-            f"engine must be one of {['auto', *ENGINES]}. Got {engine!r} instead"
-            f"{did_you_mean(engine, ENGINES)}"
-        )
-    return engine
