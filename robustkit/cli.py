@@ -210,7 +210,9 @@ def _run_demo(arguments):
         f"{graph.n_layers} layers, {len(graph.sources)} sources"
     )
     net = SparseNetClassifier(graph, random_state=seed)
-    net.set_callbacks(ProgressBar()).fit(X, y)
+    if sys.stdout.isatty():
+        net.set_callbacks(ProgressBar())
+    net.fit(X, y)
     # A model that shows progress of its own may not be part of another estimator.
     net.set_callbacks()
 
