@@ -127,7 +127,6 @@ class ActivationExtractor(
         given = X
         X = validate_data(self, X, dtype=np.float32)
         self.estimator_ = clone(self.estimator).fit(given, y)
-        _check_n_features(self.estimator_, X)
         one = self._run(X[:1], lambda values, _: values)
         if one.ndim > 2 and self.spatial == "random":
             self._position_seed = draw_seed(self.random_state)
@@ -156,7 +155,7 @@ class ActivationExtractor(
 
     def _run(self, X, finish):
         device = resolve_device(self.device)
-        module = module_on(self.estimator_, device)
+        module = module_on(self.estimator_, X, device)
         (name,) = resolve_layers(module, self.layer)
 
         def run(batch):
@@ -195,13 +194,3 @@ def _drawn_by_content(samples, n_outcomes, seed):
     mixed = (bits * (2 * factors + np.uint64(1))).sum(axis=1, dtype=np.uint64)
     # The high bits are the well mixed ones.
     return torch.from_numpy((mixed >> np.uint64(33)).astype(np.int64) % n_outcomes)
-
-
-def _check_n_features(estimator, X):
-    # A frozen estimator does not look at X when it is fitted.
-    expected = getattr(estimator, "n_features_in_", X.shape[1])
-    if expected != X.shape[1]:
-        raise ValueError(
-            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
-            f"{expected} features as input."
-        )

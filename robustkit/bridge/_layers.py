@@ -51,13 +51,17 @@ class LayerValues(NamedTuple):
     """What came out of it."""
 
 
-def module_on(estimator, device):
+def module_on(estimator, X, device):
     """See a fitted estimator as a torch module on some device.
 
     Parameters
     ----------
     estimator : object
         A fitted estimator that :func:`robustkit.bridge.as_module` understands.
+
+    X : ndarray of shape (n_samples, n_features)
+        What the module will be given; its number of features is checked, which a
+        frozen estimator that was "fitted" to X did not do.
 
     device : torch.device
         Where the module is needed.
@@ -68,6 +72,12 @@ def module_on(estimator, device):
         In eval mode. The estimator's own network never moves: if it lives on another
         device, this is a copy.
     """
+    expected = getattr(estimator, "n_features_in_", X.shape[1])
+    if expected != X.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{expected} features as input."
+        )
     module = as_module(estimator)
     weights = [*module.parameters(), *module.buffers()]
     if any(weight.device.type != device.type for weight in weights):

@@ -167,7 +167,8 @@ class PopulatedRegionScorer(
         """
         given = X
         X, y = self._check(X, y, reset=True)
-        self._start(given, y)
+        self._start(given, X, y)
+        indices = encode(self.estimator_, y)
         empty = np.setdiff1d(self.classes_, y)
         if len(empty):
             raise ValueError(
@@ -175,16 +176,8 @@ class PopulatedRegionScorer(
                 "major region. Pass samples of all classes, or use partial_fit, which "
                 "waits for them."
             )
-        module, ids, indices = self._settle(X, y)
-        self.major_region_vectors_ = complete_vectors(
-            self._population,
-            module,
-            as_tensor(X),
-            indices,
-            ids,
-            self.layers_,
-            batch_size=self.batch_size,
-        )
+        run, ids = self._settle(X, indices)
+        self.major_region_vectors_ = complete_vectors(*run, ids, **self._how())
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -211,8 +204,8 @@ class PopulatedRegionScorer(
         given = X
         X, y = self._check(X, y, reset=first)
         if first:
-            self._start(given, y)
-        self._settle(X, y)
+            self._start(given, X, y)
+        self._settle(X, encode(self.estimator_, y))
         self.major_region_vectors_ = self._population.major_vectors()
         return self
 
@@ -221,41 +214,37 @@ class PopulatedRegionScorer(
         check_classification_targets(y)
         return X, column_or_1d(y)
 
-    def _start(self, X, y):
+    def _start(self, given, X, y):
         """Fit the classifier and begin with nothing counted."""
         estimator = MLPClassifier() if self.estimator is None else self.estimator
-        self.estimator_ = clone(estimator).fit(X, y)
+        # It gets the data as they came, with the names of their columns.
+        self.estimator_ = clone(estimator).fit(given, y)
         self.classes_ = self.estimator_.classes_
-        module = self._module(self.estimator_)
+        module = self._module(self.estimator_, X)
         self.layers_ = resolve_layers(module, self.layer)
         _warn_without_relu(module, self.estimator_)
         self._population = Population(len(self.classes_))
         self._n_features_out = 1
 
-    def _settle(self, X, y):
-        module = self._module(self.estimator_)
-        indices = torch.from_numpy(encode(self.estimator_, y))
-        ids = settle(
-            self._population,
-            module,
-            as_tensor(X),
-            indices,
-            self.layers_,
-            batch_size=self.batch_size,
-        )
-        population = self._population
+    def _settle(self, X, indices):
+        population, module = self._population, self._module(self.estimator_, X)
+        run = (population, module, as_tensor(X), torch.from_numpy(indices))
+        ids = settle(*run, **self._how())
         self.n_samples_seen_ = population.n_samples
         self.n_regions_ = population.n_regions
         self.prs_ratio_ = self.n_regions_ / self.n_samples_seen_
         self.major_regions_ = population.major_regions()
         self.major_region_shares_ = population.major_shares()
-        return module, ids, indices
+        return run, ids
 
-    def _module(self, estimator):
-        return module_on(estimator, resolve_device(self.device))
+    def _how(self):
+        return {"names": self.layers_, "batch_size": self.batch_size}
+
+    def _module(self, estimator, X):
+        return module_on(estimator, X, resolve_device(self.device))
 
     def _words(self, estimator, X, names):
-        module = self._module(estimator)
+        module = self._module(estimator, X)
         return pattern_words(module, as_tensor(X), names, batch_size=self.batch_size)
 
     @property
@@ -351,7 +340,7 @@ class PopulatedRegionScorer(
             At least 0 and below 1; higher means fewer regions.
         """
         X = check_array(X, dtype=np.float32)
-        module = self._module(estimator)
+        module = self._module(estimator, X)
         _warn_without_relu(module, estimator)
         return self._one_minus_ratio(estimator, X, resolve_layers(module, self.layer))
 
@@ -381,7 +370,7 @@ class PopulatedRegionScorer(
         return self._layer_table(X)
 
     def _layer_table(self, X):
-        module = self._module(self.estimator_)
+        module = self._module(self.estimator_, X)
         names = resolve_layers(module, "all")
         return layer_table(module, as_tensor(X), names, batch_size=self.batch_size)
 
