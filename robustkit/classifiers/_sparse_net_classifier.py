@@ -141,9 +141,10 @@ class SparseNetClassifier(BaseNetClassifier):
 
     References
     ----------
-    .. [1] Waqas, A., Farooq, H., Bouaynaya, N. C., & Rasool, G. (2022). Exploring
-       robust architectures for deep artificial neural networks. Communications
-       Engineering, 1(46). https://doi.org/10.1038/s44172-022-00043-2
+    .. [1] Ben Amor, M., Stier, J., & Granitzer, M. (2021). Correlation analysis between
+       the robustness of sparse neural networks and their random hidden structural
+       priors. Procedia Computer Science, 192, 4073-4082.
+       https://doi.org/10.1016/j.procs.2021.09.182
 
     Examples
     --------
