@@ -42,13 +42,14 @@ def cluster_with(clusterer, X, order, slices, n_jobs=None):
 
 
 def _cluster_with(clusterer, X, samples):
+    # A clone, also where it is not fitted: the one given may be fitted to other data.
+    clusterer = clone(clusterer)
     if len(samples) < _fewest_for_noise(clusterer):
         labels = np.full(len(samples), -1)
     elif len(samples) < max(2, _as_int(clusterer, "n_clusters")):
         # Fewer samples than clusters asked for, or a single one: nothing to join.
         labels = np.arange(len(samples))
     else:
-        clusterer = clone(clusterer)
         labels = np.asarray(clusterer.fit_predict(X[samples]))
     is_member = labels >= 0
     _, labels = np.unique(labels[is_member], return_inverse=True)

@@ -47,7 +47,7 @@ def _in_float64(function, X):
     """Apply a function of float64 rows in chunks.
 
     It must be one whose value of a sample does not depend on the other samples, not
-    even by rounding: einsum rather than a matrix product.
+    even by rounding: no matrix product.
     """
     step = max(1, _CHUNK // X.shape[1])
     return np.concatenate(
@@ -59,7 +59,7 @@ def _in_float64(function, X):
 
 
 def _l2norm(X):
-    return _in_float64(lambda rows: np.sqrt(np.einsum("ij,ij->i", rows, rows)), X)
+    return _in_float64(lambda rows: np.linalg.norm(rows, axis=1), X)
 
 
 def _first_principal_axis(X):

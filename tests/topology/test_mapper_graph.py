@@ -1,0 +1,358 @@
+"""The graph is the one of the definition, for any data, cover and clusterer."""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import DBSCAN, AgglomerativeClustering
+from sklearn.datasets import load_digits, load_iris
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from robustkit.topology import BalancedCover, MapperGraph, UniformCover
+from tests.topology.brute_force import mapper as brute_force
+from tests.topology.brute_force import nodes_of
+from tests.topology.strategies import covers, point_clouds
+
+FILTERS = {
+    "l2norm": lambda X: np.linalg.norm(X.astype(float), axis=1),
+    0: lambda X: X[:, 0].astype(float),
+}
+
+
+@contextmanager
+def empty_graphs_allowed():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No cluster was found", UserWarning)
+        yield
+
+
+def is_the_graph_of(nodes, edges, mapper):
+    return (
+        nodes_of(mapper.membership_) == nodes
+        and [tuple(edge) for edge in mapper.edges_.tolist()] == edges
+        and sorted(mapper.graph_.nodes) == list(range(len(nodes)))
+        and sorted(mapper.graph_.edges) == edges
+        and {edge: len(nodes[edge[0]] & nodes[edge[1]]) for edge in edges}
+        == {(i, j): n for i, j, n in mapper.graph_.edges(data="weight")}
+    )
+
+
+@given(
+    point_clouds(),
+    covers(),
+    st.sampled_from(list(FILTERS)),
+    st.sampled_from([1.0, 2.0, 8.0]),
+    st.integers(1, 5),
+)
+def test_dbscan_against_the_definition(X, cover, filter, eps, min_samples):
+    mapper = MapperGraph(filter, cover=cover, eps=eps, min_samples=min_samples)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    # The intervals are tested by themselves, and here make the same rounding.
+    nodes, edges = brute_force(
+        X, FILTERS[filter](X), mapper.intervals_,
+        DBSCAN(eps=eps, min_samples=min_samples).fit_predict,
+    )  # fmt: skip
+    assert is_the_graph_of(nodes, edges, mapper)
+    in_some_node = set().union(*nodes)
+    assert set(mapper.noise_) == set(range(len(X))) - in_some_node
+    assert mapper.n_noise_ == len(mapper.noise_)
+
+
+@given(
+    point_clouds(),
+    covers(),
+    st.sampled_from(["manhattan", "chebyshev"]),
+    st.integers(1, 4),
+)
+def test_other_metrics_against_the_definition(X, cover, metric, min_samples):
+    mapper = MapperGraph(cover=cover, metric=metric, eps=2.0, min_samples=min_samples)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    clusterer = DBSCAN(eps=2.0, min_samples=min_samples, metric=metric)
+    values = FILTERS["l2norm"](X)
+    nodes, edges = brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
+    assert is_the_graph_of(nodes, edges, mapper)
+
+
+@given(point_clouds(), covers())
+def test_other_clusterers_against_the_definition(X, cover):
+    clusterer = AgglomerativeClustering(None, distance_threshold=3.0)
+
+    def cluster(some):
+        return clusterer.fit_predict(some) if len(some) > 1 else np.zeros(1, int)
+
+    mapper = MapperGraph(cover=cover, clusterer=clusterer).fit(X)
+    values = FILTERS["l2norm"](X)
+    assert is_the_graph_of(*brute_force(X, values, mapper.intervals_, cluster), mapper)
+    assert mapper.eps_ == np.inf
+    assert mapper.n_noise_ == 0
+
+
+@given(point_clouds(), covers(), st.integers(1, 4), st.booleans())
+def test_transform_of_the_training_samples_is_the_training_membership(
+    X, cover, min_samples, other_path
+):
+    clusterer = DBSCAN(eps=2.0, min_samples=min_samples) if other_path else None
+    mapper = MapperGraph(
+        cover=cover, clusterer=clusterer, eps=2.0, min_samples=min_samples
+    )
+    with empty_graphs_allowed():
+        at_once = mapper.fit_transform(X)
+    assert (mapper.transform(X) != mapper.membership_).nnz == 0
+    assert (at_once != mapper.membership_).nnz == 0
+    if len(X) > 1:
+        assert (mapper.transform(X[::2]) != mapper.membership_[::2]).nnz == 0
+
+
+def two_lines():
+    """Two parallel lines of samples, 10 apart, 100 long."""
+    along = np.repeat(np.arange(100.0), 2)
+    return np.column_stack([along, np.tile([0.0, 10.0], 100)])
+
+
+def test_new_samples_go_to_the_node_of_the_nearest_core_sample():
+    mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(two_lines())
+    # Intervals [0, 66] and [33, 99], two nodes each.
+    assert len(mapper.graph_) == 4
+    found = mapper.transform(
+        [[10.0, 0.5], [50.0, 9.5], [50.0, 5.0], [90.0, 11.0], [100.0, 0.0], [-1.0, 0.0]]
+    ).toarray()
+    expected = [
+        [1, 0, 0, 0],
+        [0, 1, 0, 1],
+        # Too far from both lines, and outside all intervals.
+        [0, 0, 0, 0],
+        [0, 0, 0, 1],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(point_clouds(), st.integers(0, 100))
+def test_new_samples_against_the_definition(X, seed):
+    mapper = MapperGraph(0, n_intervals=3, eps=2.0, min_samples=3)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    # Off the lattice by less than any two distances of it can agree.
+    new = X + 0.01 * np.random.RandomState(seed).uniform(-1, 1, size=X.shape)
+    new = new.astype(X.dtype)
+    found = mapper.transform(new).toarray()
+    nodes = nodes_of(mapper.membership_)
+    for row, x in zip(found, new.astype(float), strict=True):
+        expected = set()
+        for low, high in mapper.intervals_:
+            if not low <= x[0] <= high:
+                continue
+            inside = np.flatnonzero((low <= X[:, 0]) & (X[:, 0] <= high))
+            near = np.linalg.norm(X[inside].astype(float) - x, axis=1)
+            pairs = np.linalg.norm(X[inside][:, None] - X[inside].astype(float), axis=2)
+            is_core = (pairs <= 2.0).sum(axis=1) >= 3
+            near[~is_core] = np.inf
+            if len(near) and near.min() <= 2.0 - 0.05:
+                core, k = inside[near.argmin()], mapper._node_intervals
+                interval = np.flatnonzero((mapper.intervals_ == [low, high]).all(1))[0]
+                expected |= {
+                    node
+                    for node, members in enumerate(nodes)
+                    if core in members and k[node] == interval
+                }
+            elif len(near) and near.min() <= 2.0 + 0.05:
+                # Too near to eps for a definition with rounded numbers.
+                return
+        # Two core samples may be nearly as near; both are then within eps.
+        assert set(np.flatnonzero(row)) == expected
+
+
+def test_order_of_samples_only_renames_nodes():
+    X, _ = load_iris(return_X_y=True)
+    params = {"n_intervals": 6, "eps": 0.6, "cover": "balanced"}
+    order = np.random.RandomState(0).permutation(len(X))
+    one = MapperGraph(**params).fit(X)
+    other = MapperGraph(**params).fit(X[order])
+    cores_decide = lambda mapper, back: sorted(  # noqa: E731
+        map(sorted, ({back[i] for i in node} for node in nodes_of(mapper.membership_)))
+    )
+    assert len(one.graph_) == len(other.graph_)
+    assert cores_decide(one, np.arange(len(X))) == cores_decide(other, order)
+
+
+@pytest.mark.parametrize("clusterer", [None, DBSCAN(eps=0.5)])
+def test_threads_change_nothing(clusterer):
+    X, _ = load_iris(return_X_y=True)
+    params = {"n_intervals": 6, "eps": 0.5, "clusterer": clusterer}
+    one = MapperGraph(**params).fit(X)
+    two = MapperGraph(n_jobs=2, **params).fit(X)
+    assert (one.membership_ != two.membership_).nnz == 0
+
+
+@pytest.mark.parametrize("n_intervals", [1, 500])
+def test_one_interval_and_more_than_samples(n_intervals):
+    X, _ = load_iris(return_X_y=True)
+    for cover in ("uniform", "balanced"):
+        mapper = MapperGraph(
+            cover=cover, n_intervals=n_intervals, min_samples=1, eps=0.5
+        ).fit(X)
+        assert mapper.n_noise_ == 0
+        if n_intervals == 1:
+            labels = DBSCAN(eps=0.5, min_samples=1).fit_predict(X)
+            assert len(mapper.graph_) == labels.max() + 1
+
+
+def test_a_constant_filter_is_clustering():
+    X = two_lines()
+    mapper = MapperGraph(np.ones(len(X)), eps=2.0).fit(X)
+    assert len(mapper.intervals_) == 1
+    assert nodes_of(mapper.membership_) == [
+        set(range(0, 200, 2)),
+        set(range(1, 200, 2)),
+    ]
+
+
+def test_an_instance_brings_its_own_intervals():
+    X, _ = load_iris(return_X_y=True)
+    mapper = MapperGraph(cover=UniformCover(3, 0.2), n_intervals=9, eps=1.0).fit(X)
+    assert len(mapper.intervals_) == 3
+
+
+def test_all_noise_is_an_empty_graph_with_a_warning():
+    X = np.arange(20.0)[:, None]
+    mapper = MapperGraph(eps=0.25, n_intervals=2, min_samples=3)
+    message = "No cluster was found.*eps is 0.25.*its 3-th neighbour is 2. Try"
+    with pytest.warns(UserWarning, match=message):
+        mapper.fit(X)
+    assert len(mapper.graph_) == 0
+    assert mapper.membership_.shape == (20, 0)
+    assert mapper.n_noise_ == 20
+    assert mapper.transform(X).shape == (20, 0)
+    assert mapper.score(X, np.arange(20) % 2) == 0
+    assert len(mapper.describe(np.zeros(20), np.zeros(20))) == 0
+    assert len(mapper.weak_samples(np.zeros(20), np.ones(20))) == 0
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        MapperGraph().fit([[np.nan], [1.0]])
+
+
+def test_describe():
+    X = two_lines()
+    mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(X)
+    y = np.where(X[:, 1] == 0, "low", "high").astype(object)
+    y[:20:2] = "other"
+    y_pred = np.where(X[:, 1] == 0, "low", "high")
+    nodes = mapper.describe(y, y_pred)
+    assert list(nodes.columns) == [
+        "interval", "size", "filter_mean", "purity", "accuracy", "majority",
+        "count_high", "count_low", "count_other",
+    ]  # fmt: skip
+    assert nodes["interval"].tolist() == [0, 0, 1, 1]
+    assert nodes["size"].tolist() == [67, 67, 67, 67]
+    assert nodes["filter_mean"].tolist() == [33, 33, 66, 66]
+    assert nodes["majority"].tolist() == ["low", "high", "low", "high"]
+    assert nodes["count_other"].tolist() == [10, 0, 0, 0]
+    np.testing.assert_allclose(nodes["accuracy"], [57 / 67, 1, 1, 1])
+    p = np.array([57 / 67, 10 / 67])
+    np.testing.assert_allclose(
+        nodes["purity"][0], 1 + (p * np.log(p)).sum() / np.log(3)
+    )
+    assert list(mapper.describe().columns) == ["interval", "size", "filter_mean"]
+    assert isinstance(mapper.describe(), pd.DataFrame)
+    with pytest.raises(ValueError, match="The 'y_pred' parameter needs 'y'"):
+        mapper.describe(y_pred=y_pred)
+
+
+def weak_by_the_definition(nodes, y, y_pred, n_wanted):
+    """Nodes by accuracy; the wrong samples of each, until there are enough."""
+    accuracy = [np.mean([y[i] == y_pred[i] for i in sorted(node)]) for node in nodes]
+    taken = []
+    for k in sorted(range(len(nodes)), key=lambda k: (accuracy[k], k)):
+        for i in sorted(nodes[k]):
+            if y[i] != y_pred[i] and i not in taken and len(taken) < n_wanted:
+                taken.append(i)
+    return taken
+
+
+@given(
+    point_clouds(), covers(), st.integers(0, 100), st.sampled_from([0.0, 0.2, 1.0, 7])
+)
+def test_weak_samples_against_the_definition(X, cover, seed, budget):
+    mapper = MapperGraph(cover=cover, eps=2.0, min_samples=2)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    y, y_pred = np.random.RandomState(seed).randint(3, size=(2, len(X)))
+    n_wanted = budget if isinstance(budget, int) else int(budget * len(X) + 1e-9)
+    expected = weak_by_the_definition(nodes_of(mapper.membership_), y, y_pred, n_wanted)
+    assert mapper.weak_samples(y, y_pred, budget).tolist() == expected
+
+
+def test_weak_samples_of_equal_nodes_come_in_their_order():
+    mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(two_lines())
+    y, y_pred = np.zeros(200), np.ones(200)
+    first = mapper.weak_samples(y, y_pred, 5)
+    np.testing.assert_array_equal(first, [0, 2, 4, 6, 8])
+    np.testing.assert_array_equal(mapper.weak_samples(y, y_pred, 5), first)
+    # Every sample once, also those of several nodes.
+    assert sorted(mapper.weak_samples(y, y_pred, 1.0)) == list(range(200))
+
+
+@pytest.mark.parametrize("budget", [-1, 1.5, -0.5, True, "all"])
+def test_a_bad_budget_is_named(budget):
+    mapper = MapperGraph(0, n_intervals=2, eps=2.0).fit(two_lines())
+    with pytest.raises(ValueError, match="The 'budget' parameter must be a float in"):
+        mapper.weak_samples(np.zeros(200), np.ones(200), budget)
+
+
+def test_labels_must_be_as_many_as_training_samples():
+    mapper = MapperGraph(0, n_intervals=2, eps=2.0).fit(two_lines())
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        mapper.weak_samples(np.zeros(7), np.ones(7))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        mapper.describe(np.zeros(7))
+
+
+def test_parameters_can_be_searched_after_an_activation_extractor():
+    from robustkit.bridge import ActivationExtractor
+
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:400] / 16, y[:400]
+    model = MLPClassifier((16,), solver="lbfgs", max_iter=1000, random_state=0)
+    extractor = ActivationExtractor(FrozenEstimator(model.fit(X, y)))
+    steps = [("activations", extractor), ("mapper", MapperGraph(eps=60.0))]
+    grid = {"mapper__n_intervals": [3, 6], "mapper__cover": ["uniform", "balanced"]}
+    search = GridSearchCV(Pipeline(steps), grid, cv=2).fit(X, y)
+    assert 0 < search.best_score_ <= 1
+    activations = search.best_estimator_[0].transform(X)
+    best = MapperGraph(eps=60.0, **{k[8:]: v for k, v in search.best_params_.items()})
+    expected = best.fit(activations).score(activations, y)
+    assert search.score(X, y) == pytest.approx(expected)
+
+
+def test_nodes_as_features_of_a_classifier():
+    X, y = load_iris(return_X_y=True)
+    pipeline = make_pipeline(
+        StandardScaler(),
+        MapperGraph(n_intervals=5, eps=1.0),
+        FunctionTransformer(lambda M: M.toarray(), accept_sparse=True),
+        MLPClassifier((5,), solver="lbfgs", random_state=0),
+    )
+    assert pipeline.fit(X, y).score(X, y) > 0.5
+    names = pipeline[1].get_feature_names_out()
+    assert names[0] == "mappergraph0"
+    assert len(names) == pipeline[1].membership_.shape[1]
+
+
+def test_float32_gives_the_graph_of_the_same_numbers_in_float64():
+    X = load_iris().data.astype(np.float32)
+    params = {"cover": BalancedCover(5, 0.4), "eps": 0.55}
+    one, other = (MapperGraph(**params).fit(data) for data in (X, X.astype(float)))
+    assert (one.membership_ != other.membership_).nnz == 0

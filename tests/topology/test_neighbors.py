@@ -1,0 +1,155 @@
+"""Neighbours are kept, found again in pieces, and re-used only where they suffice."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+from robustkit.topology import MapperGraph
+from robustkit.topology import _mapper_graph as mapper_module
+from robustkit.topology import _neighbors as neighbors_module
+from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
+from tests.topology.strategies import covers, point_clouds
+
+
+def cloud(n_samples=300):
+    rng = np.random.RandomState(0)
+    return rng.normal(size=(n_samples, 3)) + 3 * rng.randint(3, size=(n_samples, 1))
+
+
+def same_graph(one, other):
+    return (one.membership_ != other.membership_).nnz == 0 and np.array_equal(
+        one.edges_, other.edges_
+    )
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """The searches for neighbours, as they happen."""
+    happened = []
+
+    class Counted(Neighbors):
+        def __init__(self, *args, **kwargs):
+            happened.append(args)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(mapper_module, "Neighbors", Counted)
+    return happened
+
+
+def test_too_many_pairs_are_found_in_pieces(monkeypatch):
+    X = cloud()
+    kept = MapperGraph(n_intervals=5, eps=1.0).fit(X)
+    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 10)
+    monkeypatch.setattr(neighbors_module, "_PIECE", 500)
+    for warm_start in (False, True):
+        streamed = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
+        assert same_graph(kept, streamed)
+
+
+@given(point_clouds(), st.lists(covers(), min_size=2, max_size=4), st.integers(1, 4))
+def test_warm_start_changes_no_graph(X, covers, min_samples):
+    params = {"eps": 2.0, "min_samples": min_samples}
+    warm = MapperGraph(warm_start=True, **params)
+    if not (np.linalg.norm(X, axis=1) > 0).any():
+        return
+    for cover in covers:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MapperGraph, "_warn_of_an_empty_graph", lambda *_: None)
+            warm.set_params(cover=cover).fit(X)
+            cold = MapperGraph(cover=cover, **params).fit(X)
+        assert same_graph(warm, cold)
+
+
+@pytest.mark.parametrize("filter", ["l2norm", "pca", lambda X: X[:, 0] ** 2])
+def test_warm_start_searches_once(filter, searches):
+    mapper = MapperGraph(filter, eps=1.0, n_intervals=8, warm_start=True).fit(cloud())
+    for params in (
+        {"n_intervals": 2},
+        {"overlap": 0.6},
+        {"cover": "balanced"},
+        {"min_samples": 2},
+    ):
+        mapper.set_params(**params).fit(cloud())
+    assert len(searches) == 1
+    mapper.set_params(eps=0.9).fit(cloud())
+    assert len(searches) == 2
+    mapper.fit(cloud(299))
+    assert len(searches) == 3
+    mapper.set_params(filter=1).fit(cloud(299))
+    assert len(searches) == 4
+
+
+def test_without_warm_start_every_fit_searches(searches):
+    mapper = MapperGraph(eps=1.0, n_intervals=4).fit(cloud())
+    mapper.fit(cloud())
+    assert len(searches) == 2
+
+
+def test_pairs_kept_for_one_cover_do_not_pass_for_another(monkeypatch, searches):
+    X = cloud()
+    narrow = MapperGraph(lambda X: X[:, 0], eps=4.0, n_intervals=20, warm_start=True)
+    n_all = len(X) * (len(X) - 1) // 2
+    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", n_all // 8)
+    narrow.fit(X)
+    narrow.set_params(n_intervals=15).fit(X)
+    assert len(searches) == 2
+    assert same_graph(narrow, clone(narrow).set_params(warm_start=False).fit(X))
+
+
+def test_clones_share_what_was_found(searches):
+    grid = {"n_intervals": [3, 5, 8], "overlap": [0.2, 0.5]}
+    search = GridSearchCV(MapperGraph(eps=1.5, warm_start=True), grid, cv=2)
+    y = np.arange(300) % 2
+    search.fit(cloud(), y)
+    # One for each half and one for the whole, not one for each of 13 fits.
+    assert len(searches) == 3
+    assert 0 <= search.best_score_ <= 1
+
+
+def test_copies_on_disk_and_in_memory_forget(searches):
+    mapper = MapperGraph(eps=1.0, n_intervals=4, warm_start=True).fit(cloud())
+    for twin in (copy.deepcopy(mapper), pickle.loads(pickle.dumps(mapper))):
+        assert same_graph(twin.fit(cloud()), mapper)
+    assert len(searches) == 3
+    assert len(pickle.dumps(NeighborCache())) < 200
+
+
+def test_eps_is_chosen_once(monkeypatch):
+    mapper = MapperGraph(n_intervals=4, warm_start=True).fit(cloud())
+
+    def refuse(*_):
+        raise AssertionError("chosen again")
+
+    monkeypatch.setattr(mapper_module, "neighbor_distances", refuse)
+    assert mapper.set_params(n_intervals=3).fit(cloud()).eps_ > 0
+    with pytest.raises(AssertionError, match="chosen again"):
+        mapper.set_params(min_samples=4).fit(cloud())
+
+
+def test_the_least_recently_used_go_first(monkeypatch):
+    class Found:
+        n_pairs = 4
+
+        def suffice(self, slices):
+            return True
+
+    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 8)
+    cache, first, second, third = NeighborCache(), Found(), Found(), Found()
+    for key, found in (("a", first), ("b", second), ("a", first), ("c", third)):
+        assert cache.neighbors(key, None, lambda found=found: found) is found
+    assert cache.neighbors("a", None, lambda: None) is first
+    new = Found()
+    assert cache.neighbors("b", None, lambda: new) is new
+
+
+def test_digest_tells_content_shape_and_type_apart():
+    zeros = np.zeros(4)
+    others = (np.ones(4), zeros.reshape(2, 2), zeros.astype(np.int64))
+    assert digest(zeros) == digest(np.zeros(8)[::2])
+    assert all(digest(zeros) != digest(other) for other in others)
