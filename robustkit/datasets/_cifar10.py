@@ -176,7 +176,7 @@ def fetch_cifar10(
 
     The batches in it are pickles. They are read without running anything they name.
 
-    Read more in the :ref:`User Guide <datasets>`.
+    Read more in the :ref:`User Guide <guide_datasets>`.
 
     Parameters
     ----------

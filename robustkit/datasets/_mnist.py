@@ -94,7 +94,7 @@ def fetch_mnist(
 ):
     """Load MNIST, downloading its files (11.6 MB) where they are missing.
 
-    Read more in the :ref:`User Guide <datasets>`.
+    Read more in the :ref:`User Guide <guide_datasets>`.
 
     Parameters
     ----------
