@@ -12,7 +12,13 @@ be assumed of the numbers: a NaN has to arrive at the output.
 import numpy as np
 from numba import njit
 
-__all__ = ["descend", "edge_gradients", "pull_gradients", "push_activations"]
+__all__ = [
+    "descend",
+    "edge_gradients",
+    "find_gradients",
+    "pull_gradients",
+    "push_activations",
+]
 
 _OPTIONS = {
     "cache": True,
@@ -187,3 +193,88 @@ def descend(weight, gradient, mean, square, rates, tiny):
         # This way round, a NaN stays one.
         mean[i] = zero if abs(m) < smallest else m
         square[i] = zero if v < smallest else v
+
+
+@njit(**_OPTIONS)
+def _cross_entropy(logits, targets, label_smoothing, gradient):
+    """Mean loss of samples, whose gradient with respect to the logits is written."""
+    n_outputs, batch = logits.shape
+    peak, total = logits[0].copy(), np.zeros_like(logits[0])
+    for c in range(1, n_outputs):
+        for i in range(batch):
+            peak[i] = max(peak[i], logits[c, i])
+    for c in range(n_outputs):
+        for i in range(batch):
+            odds = np.exp(logits[c, i] - peak[i])
+            gradient[c, i] = odds
+            total[i] += odds
+    sure = logits.dtype.type(1 - label_smoothing)
+    share = logits.dtype.type(label_smoothing / n_outputs)
+    size = logits.dtype.type(batch)
+    loss = 0.0
+    for c in range(n_outputs):
+        for i in range(batch):
+            gradient[c, i] = (gradient[c, i] / total[i] - share) / size
+            loss -= share * logits[c, i]
+    for i in range(batch):
+        loss += np.log(total[i]) + peak[i] - sure * logits[targets[i], i]
+        gradient[targets[i], i] -= sure / size
+    return loss / batch
+
+
+@njit(**_OPTIONS)
+def find_gradients(
+    n_hidden,
+    start_in,
+    source,
+    start_out,
+    target,
+    leaving,
+    weight,
+    bias,
+    rows,
+    targets,
+    label_smoothing,
+    losses,
+    gradient,
+    of_weight,
+    of_bias,
+):
+    """Go through some graphs, to the losses and back to the sources.
+
+    Parameters
+    ----------
+    n_hidden, start_in, source, start_out, target, leaving
+        As in `Wiring`.
+
+    weight, bias, rows
+        As in `push_activations`; `rows` becomes the activations.
+
+    targets : int array of shape (batch,)
+        The class of each sample.
+
+    label_smoothing : float
+        Share of the target that is spread over all classes.
+
+    losses : array of shape (n_graphs,)
+        Written: the mean loss of each graph.
+
+    gradient : array of shape (n_rows, batch)
+        Written: of the pre-activations.
+
+    of_weight, of_bias : array
+        Written: the gradients of the weights and of the biases.
+    """
+    n_rows = len(rows)
+    push_activations(n_hidden, start_in, source, weight, bias, rows, rows)
+    n_outputs = (n_rows - n_hidden) // len(losses)
+    gradient[:n_hidden] = 0
+    for i in range(len(losses)):
+        outputs = slice(n_hidden + i * n_outputs, n_hidden + (i + 1) * n_outputs)
+        losses[i] = _cross_entropy(
+            rows[outputs], targets, label_smoothing, gradient[outputs]
+        )
+    pull_gradients(start_out, target, weight[leaving], rows, gradient)
+    edge_gradients(start_in, source, rows, gradient, of_weight)
+    for v in range(n_rows):
+        of_bias[v] = gradient[v].sum()

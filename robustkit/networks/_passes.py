@@ -13,6 +13,7 @@ import torch
 from robustkit._validation import did_you_mean
 from robustkit.networks._kernels import (
     edge_gradients,
+    find_gradients,
     pull_gradients,
     push_activations,
 )
@@ -100,6 +101,51 @@ class CompiledPasses:
         wiring = self.wiring
         edge_gradients(wiring.start_in, wiring.source, *_arrays(rows, gradient, out))
 
+    def find_gradients(
+        self, weight, bias, rows, targets, label_smoothing, n_graphs, of_weight, of_bias
+    ):
+        """Do all of the above for the cross-entropy of each graph.
+
+        Parameters
+        ----------
+        weight, bias, rows : torch.Tensor
+            As in `forward`.
+
+        targets : torch.Tensor of shape (n_samples,)
+            Class of each sample.
+
+        label_smoothing : float
+            Share of the target that is spread over all classes.
+
+        n_graphs : int
+            How many graphs share the outputs.
+
+        of_weight, of_bias : torch.Tensor
+            Written: the gradients of the weights and of the biases.
+
+        Returns
+        -------
+        losses : torch.Tensor of shape (n_graphs,)
+            Means over the samples.
+
+        gradient : torch.Tensor of shape (n_rows, n_samples)
+            Of the pre-activations.
+        """
+        wiring = self.wiring
+        losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
+        find_gradients(
+            wiring.n_hidden,
+            wiring.start_in,
+            wiring.source,
+            wiring.start_out,
+            wiring.target,
+            wiring.leaving,
+            *_arrays(weight, bias, rows, targets),
+            label_smoothing,
+            *_arrays(losses, gradient, of_weight, of_bias),
+        )
+        return losses, gradient
+
 
 class SparsePasses:
     """Passes with one sparse matrix product a layer, on any device.
@@ -155,6 +201,21 @@ class SparsePasses:
         sampled = torch.sparse.sampled_addmm(pattern, gradient, entered, beta=0.0)
         out.copy_(sampled.values())
 
+    def find_gradients(
+        self, weight, bias, rows, targets, label_smoothing, n_graphs, of_weight, of_bias
+    ):
+        """Do all of the above for the cross-entropy of each graph."""
+        self.forward(weight, bias, rows, rows)
+        gradient = torch.zeros_like(rows)
+        first, _ = self.layers[-1]
+        losses, gradient[first:] = _cross_entropy(
+            rows[first:], targets, label_smoothing, n_graphs
+        )
+        self.backward(weight, rows, gradient)
+        self.edge_gradients(rows, gradient, of_weight)
+        torch.sum(gradient, dim=1, out=of_bias)
+        return losses, gradient
+
 
 # What torch's ReLU does to a gradient: nothing, where its input is positive or NaN.
 _relu_gradient = torch.ops.aten.threshold_backward
@@ -188,6 +249,21 @@ class _Block:
                 size=self.size,
                 check_invariants=False,
             )
+
+
+def _cross_entropy(logits, targets, label_smoothing, n_graphs):
+    """Mean loss of each graph, and the gradient with respect to its logits."""
+    n_samples = len(targets)
+    log_odds = torch.log_softmax(logits.view(n_graphs, -1, n_samples), dim=1)
+    n_outputs = log_odds.shape[1]
+    places = targets.expand(n_graphs, 1, n_samples)
+    sure, share = 1 - label_smoothing, label_smoothing / n_outputs
+    losses = -sure * log_odds.gather(1, places).mean(dim=(1, 2))
+    losses -= label_smoothing * log_odds.mean(dim=(1, 2))
+    gradient = log_odds.exp() - share
+    # Not `scatter_add_`, which is not deterministic on every device.
+    gradient.scatter_(1, places, gradient.gather(1, places) - sure)
+    return losses, gradient.view_as(logits) / n_samples
 
 
 def _arrays(*tensors):

@@ -145,6 +145,11 @@ class SparseNetwork(nn.Module):
         state = self.__dict__.copy()
         # The structure can make them again.
         state["_passes"] = {}
+        # A parameter that is a view, as while a `FusedStep` lives, would be written
+        # with all that it is a view of.
+        state["_parameters"] = {
+            name: _alone(parameter) for name, parameter in self._parameters.items()
+        }
         return state
 
     def extra_repr(self):
@@ -188,6 +193,12 @@ class _Propagation(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=1)
         return of_drive, of_weight, of_bias, None
+
+
+def _alone(parameter):
+    if parameter.untyped_storage().nbytes() == parameter.nbytes:
+        return parameter
+    return nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
 
 
 def _check_structure(structure):

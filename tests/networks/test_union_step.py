@@ -1,0 +1,232 @@
+"""Steps without autograd do what steps with it do, for one network and for many."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from robustkit.networks._training import AutogradStep
+from robustkit.networks._union_step import FusedStep, UnionStep
+from tests.networks.reference import reference_gradients
+from tests.networks.shapes import SHAPES, every_shape, network_of, networks, samples
+
+every_engine = pytest.mark.parametrize("engine", ["compiled", "sparse"])
+
+SETTINGS = [
+    {},
+    {"lr": 0.1},
+    {"weight_decay": 0.1},
+    {"label_smoothing": 0.2},
+    {"lr": 0.01, "weight_decay": 1.0, "label_smoothing": 0.9},
+]
+
+
+def expect_same_weights(ours, theirs, tolerance=1e-8):
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
+
+
+def expect_same_steps(network, engine, settings, n_steps=4, tolerance=1e-8):
+    twin = copy.deepcopy(network)
+    ours = FusedStep(network, engine=engine, **settings)
+    theirs = AutogradStep(twin, **settings)
+    for seed in range(n_steps):
+        X, y = samples(1 + 10 * seed, seed=seed, dtype=network.bias.dtype)
+        torch.testing.assert_close(
+            ours.step(X, y), theirs.step(X, y), rtol=tolerance, atol=tolerance
+        )
+        expect_same_weights(network, twin, tolerance)
+    return ours, theirs
+
+
+@every_engine
+@given(data=st.data())
+def test_any_graph_takes_the_steps_that_autograd_takes(engine, data):
+    settings = data.draw(st.sampled_from(SETTINGS))
+    expect_same_steps(data.draw(networks()), engine, settings)
+
+
+@every_engine
+@every_shape
+def test_any_shape_takes_the_steps_that_autograd_takes(engine, graph):
+    expect_same_steps(network_of(graph), engine, {"label_smoothing": 0.1})
+
+
+@every_engine
+def test_in_single_precision(engine):
+    network = network_of(
+        SHAPES["five predecessors and more"], dtype=torch.float32, n_features=3
+    )
+    expect_same_steps(network, engine, {}, tolerance=1e-4)
+
+
+@every_engine
+@every_shape
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+def test_gradients_are_those_of_the_definition(engine, graph, label_smoothing):
+    network = network_of(graph)
+    X, y = samples(9)
+    loss, _, *expected = reference_gradients(network, X, y, label_smoothing)
+    step = FusedStep(network, engine=engine, label_smoothing=label_smoothing)
+    torch.testing.assert_close(step.step(X, y), loss.detach())
+    found = step._union.split(step._gradient)[0]
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@every_engine
+def test_one_step_is_that_of_torch_adam(engine):
+    network = network_of(SHAPES["disconnected"])
+    X, y = samples(8)
+    twin = copy.deepcopy(network)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=0.02, weight_decay=0.3)
+    functional.cross_entropy(twin(X), y).backward()
+    optimizer.step()
+    FusedStep(network, engine=engine, lr=0.02, weight_decay=0.3).step(X, y)
+    expect_same_weights(network, twin)
+
+
+def mixed_networks(n_networks=7, dtype=torch.float64):
+    graphs = [*SHAPES.values()][:n_networks]
+    return [network_of(graph, seed=i, dtype=dtype) for i, graph in enumerate(graphs)]
+
+
+@every_engine
+@given(data=st.data())
+def test_many_networks_take_the_steps_that_each_takes_alone(engine, data):
+    modules = data.draw(st.lists(networks(), min_size=1, max_size=5))
+    settings = data.draw(st.sampled_from(SETTINGS))
+    expect_the_steps_of_each(modules, engine, settings)
+
+
+@every_engine
+def test_many_networks_of_very_different_shapes(engine):
+    expect_the_steps_of_each(mixed_networks(len(SHAPES)), engine, {})
+
+
+def expect_the_steps_of_each(modules, engine, settings):
+    alone = [AutogradStep(copy.deepcopy(module), **settings) for module in modules]
+    together = UnionStep(modules, engine=engine, **settings)
+    for seed in range(3):
+        X, y = samples(5 + seed, seed=seed)
+        losses = torch.stack([step.step(X, y) for step in alone])
+        torch.testing.assert_close(together.step(X, y), losses)
+    together.store()
+    for module, step, state in zip(modules, alone, together.state_dicts(), strict=True):
+        expect_same_weights(module, step.module)
+        torch.testing.assert_close(state, step.state_dict(), check_dtype=False)
+
+
+@every_engine
+def test_a_network_that_diverges_harms_no_other(engine):
+    modules = mixed_networks()
+    twins = copy.deepcopy(modules)
+    with torch.no_grad():
+        modules[2].input_weight.fill_(float("nan"))
+    step, healthy = UnionStep(modules, engine=engine), UnionStep(twins, engine=engine)
+    X, y = samples(6)
+    for _ in range(3):
+        losses, expected = step.step(X, y), healthy.step(X, y)
+    assert losses.isnan().tolist() == [i == 2 for i in range(len(modules))]
+    kept = [i for i in range(len(modules)) if i != 2]
+    torch.testing.assert_close(losses[kept], expected[kept])
+    step.store()
+    assert modules[2].bias.isnan().any()
+
+
+def test_weights_stay_where_they_were_until_they_are_stored():
+    modules = mixed_networks()
+    before = copy.deepcopy(modules)
+    UnionStep(modules).step(*samples(6))
+    for module, twin in zip(modules, before, strict=True):
+        expect_same_weights(module, twin, 0)
+
+
+def test_the_two_steps_take_turns():
+    network = network_of(SHAPES["skip over 100 layers"])
+    fused, autograd = expect_same_steps(network, "compiled", {"lr": 0.01})
+    torch.testing.assert_close(
+        fused.state_dict(), autograd.state_dict(), check_dtype=False
+    )
+    other = AutogradStep(network, lr=0.01)
+    other.load_state_dict(fused.state_dict())
+    again = FusedStep(autograd.module, lr=0.01)
+    again.load_state_dict(autograd.state_dict())
+    X, y = samples(8, seed=9)
+    other.step(X, y)
+    again.step(X, y)
+    expect_same_weights(other.module, again.module)
+
+
+def test_frozen_parameters_stay():
+    network = network_of(SHAPES["disconnected"])
+    twin = copy.deepcopy(network)
+    for module in (network, twin):
+        module.output_weight.requires_grad_(False)
+        module.bias.requires_grad_(False)
+    ours, theirs = FusedStep(network, lr=0.1), AutogradStep(twin, lr=0.1)
+    X, y = samples(8)
+    for _ in range(3):
+        ours.step(X, y)
+        theirs.step(X, y)
+    expect_same_weights(network, twin)
+    assert not any(ours.state_dict()[1]["exp_avg"])
+
+
+def test_weights_loaded_while_it_trains_are_used():
+    network, other = (network_of(SHAPES["disconnected"], seed=s) for s in (0, 1))
+    step = FusedStep(network)
+    X, y = samples(8)
+    step.step(X, y)
+    network.load_state_dict(other.state_dict())
+    expected = functional.cross_entropy(other(X), y)
+    torch.testing.assert_close(step.step(X, y), expected.detach())
+
+
+def test_two_steps_on_one_module_both_see_its_weights():
+    network = network_of(SHAPES["disconnected"])
+    first, second = FusedStep(network), FusedStep(network)
+    X, y = samples(8)
+    for step in (first, second, first):
+        expected = functional.cross_entropy(network(X), y)
+        torch.testing.assert_close(step.step(X, y), expected.detach())
+
+
+def test_a_pickle_of_the_module_holds_each_weight_once():
+    network = network_of(SHAPES["skip over 100 layers"])
+    n_bytes = len(pickle.dumps(network))
+    FusedStep(network).step(*samples(8))
+    assert len(pickle.dumps(network)) < 1.1 * n_bytes
+
+
+def test_moments_that_vanish_become_zero():
+    network = network_of(SHAPES["disconnected"], dtype=torch.float32)
+    step = FusedStep(network)
+    step._adam.mean.fill_(1e-38)
+    step._adam.square.fill_(1e-45)
+    with torch.no_grad():
+        network.input_weight.zero_()
+        network.bias.fill_(-1)
+    X, y = samples(8, dtype=torch.float32)
+    step.step(X, y)
+    state = step.state_dict()[2]
+    assert state["exp_avg"].tolist() == [0, 0, 0, 0]
+    assert state["exp_avg_sq"].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_takes_the_steps_that_the_cpu_takes():
+    modules = mixed_networks()
+    on_cuda = [copy.deepcopy(module).cuda() for module in modules]
+    cpu, cuda = UnionStep(modules), UnionStep(on_cuda)
+    for seed in range(5):
+        X, y = samples(64, seed=seed)
+        expected = cpu.step(X, y)
+        torch.testing.assert_close(cuda.step(X.cuda(), y.cuda()).cpu(), expected)
+    cpu.store()
+    cuda.store()
+    for ours, theirs in zip(on_cuda, modules, strict=True):
+        expect_same_weights(ours.cpu(), theirs)
