@@ -26,6 +26,16 @@ _ROOMS = {
         "MLPNetClassifier",
         "TorchClassifier",
         "PrunedNetClassifier",
+        "fit_many",
+    ),
+    # What is done to a model, and its measures.
+    "attacks": (
+        "FGSMAttack",
+        "BIMAttack",
+        "LeastLikelyAttack",
+        "PGDAttack",
+        "GrowingEpsilonAttack",
+        "AttackResult",
     ),
     # Where the samples of a model live.
     "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
@@ -38,10 +48,12 @@ _ROOMS = {
         "weighted_average_purity",
         "node_accuracy",
     ),
+    # Models made robust by what was learned about them.
+    "defenses": ("WeakRegionRefiner",),
     # What goes with what.
     "correlation": ("RobustnessCorrelator",),
     # Displays.
-    "plotting": ("LayeredGraphDisplay",),
+    "plotting": ("LayeredGraphDisplay", "LossCurveDisplay", "CorrelationDisplay"),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

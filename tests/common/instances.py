@@ -64,8 +64,41 @@ def _mapper_graphs():
     yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few)
 
 
+def _refiners():
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.linear_model import SGDClassifier
+
+    from robustkit.defenses import WeakRegionRefiner
+    from robustkit.topology import MapperGraph
+
+    # One model that as_module knows, and one that it does not.
+    mapper = MapperGraph(n_intervals=3, min_samples=1)
+    linear = SGDClassifier(loss="log_loss", random_state=0)
+    yield WeakRegionRefiner(linear, mapper, random_state=0)
+    forest = RandomForestClassifier(5, max_depth=2, random_state=0)
+    yield WeakRegionRefiner(forest, mapper, random_state=0)
+
+
+def _attack(name, **params):
+    from sklearn.linear_model import LogisticRegression
+
+    from robustkit import attacks
+
+    # The default model needs more than its default steps on some of the checks' data.
+    model = LogisticRegression(max_iter=1000)
+    return getattr(attacks, name)(model, device="cpu", **params)
+
+
 # Class name -> function that returns the instances to check.
 INSTANCES = {
+    "FGSMAttack": lambda: [_attack("FGSMAttack")],
+    "BIMAttack": lambda: [_attack("BIMAttack", max_iter=2)],
+    "LeastLikelyAttack": lambda: [_attack("LeastLikelyAttack", max_iter=2)],
+    "PGDAttack": lambda: [
+        _attack("PGDAttack", max_iter=2),
+        _attack("PGDAttack", max_iter=2, norm="l2", loss="rotate", n_restarts=2),
+    ],
+    "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],
     "TorchClassifier": lambda: [_small_net("TorchClassifier")],
@@ -74,6 +107,7 @@ INSTANCES = {
     "ActivationExtractor": lambda: _extractors(),
     "PopulatedRegionScorer": lambda: _region_scorers(),
     "MapperGraph": lambda: _mapper_graphs(),
+    "WeakRegionRefiner": lambda: _refiners(),
 }
 
 # Class name -> check name -> why it fails, in words that a scikit-learn developer would

@@ -1,0 +1,176 @@
+"""The points an attack may reach: a ball around each sample, cut by the clip range."""
+
+import numpy as np
+import torch
+
+__all__ = ["L2Ball", "LinfBall", "keep_inside", "make_ball"]
+
+
+class LinfBall:
+    """Every feature may move by at most `radius`.
+
+    Parameters
+    ----------
+    center : torch.Tensor of shape (n_samples, ...)
+        Clean samples.
+
+    radius : float
+        Of the ball.
+
+    clip : tuple of two floats or None
+        Range of every feature.
+    """
+
+    def __init__(self, center, radius, clip):
+        self.radius = radius
+        self.lower, self.upper = center - radius, center + radius
+        if clip is not None:
+            self.lower.clamp_(min=clip[0])
+            self.upper.clamp_(max=clip[1])
+
+    def project_(self, points):
+        """Move points, in place, to the nearest ones allowed."""
+        return torch.clamp(points, self.lower, self.upper, out=points)
+
+    def step_(self, points, gradient, size):
+        """Climb by one step, in place (of the gradient too), and stay inside."""
+        return self.project_(points.add_(gradient.sign_(), alpha=size))
+
+    def take(self, rows):
+        """Keep the balls of some samples only."""
+        self.lower = self.lower.index_select(0, rows)
+        self.upper = self.upper.index_select(0, rows)
+
+
+class L2Ball:
+    """The Euclidean length of the perturbation is at most `radius`.
+
+    The clip range comes after the ball: the clean sample is in both, so clipping only
+    shortens a perturbation.
+
+    Parameters
+    ----------
+    center : torch.Tensor of shape (n_samples, ...)
+        Clean samples.
+
+    radius : float
+        Of the ball.
+
+    clip : tuple of two floats or None
+        Range of every feature.
+    """
+
+    def __init__(self, center, radius, clip):
+        self.center, self.radius, self.clip = center, radius, clip
+
+    def project_(self, points):
+        """Move points, in place, into the ball and then into the clip range."""
+        points.sub_(self.center)
+        length = _per_sample(points, torch.linalg.vector_norm(_flat(points), dim=1))
+        points.mul_((self.radius / length.clamp_min(1e-30)).clamp_(max=1))
+        points.add_(self.center)
+        return points if self.clip is None else points.clamp_(*self.clip)
+
+    def step_(self, points, gradient, size):
+        """Climb by one step, in place (of the gradient too), and stay inside.
+
+        A gradient of zero has no direction: that sample stays where it is.
+        """
+        # Divided by its largest entry first: squares of tiny numbers are zero.
+        largest = _flat(gradient).abs().amax(dim=1).clamp_min_(1e-38)
+        gradient.div_(_per_sample(gradient, largest))
+        length = torch.linalg.vector_norm(_flat(gradient), dim=1).clamp_min_(1e-30)
+        points.add_(gradient.mul_(_per_sample(gradient, size / length)))
+        return self.project_(points)
+
+    def take(self, rows):
+        """Keep the balls of some samples only."""
+        self.center = self.center.index_select(0, rows)
+
+
+def make_ball(center, radius, clip, norm):
+    """Choose the ball of a norm.
+
+    Parameters
+    ----------
+    center : torch.Tensor of shape (n_samples, ...)
+        Clean samples.
+
+    radius : float
+        Of the ball.
+
+    clip : tuple of two floats or None
+        Range of every feature.
+
+    norm : {"linf", "l2"}
+        Which length is bounded.
+
+    Returns
+    -------
+    ball : LinfBall or L2Ball
+        One ball a sample.
+    """
+    return {"linf": LinfBall, "l2": L2Ball}[norm](center, radius, clip)
+
+
+def keep_inside(points, center, radius, norm, clip, out):
+    """Bring whatever an attack returns back into the ball and the clip range.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_samples, n_features)
+        In the dtype of `center`. Overwritten.
+
+    center : ndarray of shape (n_samples, n_features)
+        Clean samples, inside the clip range.
+
+    radius : float
+        Of the ball.
+
+    norm : {"linf", "l2"}
+        Which length is bounded.
+
+    clip : tuple of two floats or None
+        Range of every feature.
+
+    out : ndarray of shape (n_samples, n_features)
+        Becomes the points, at most `radius` away up to the rounding of their dtype.
+
+    Returns
+    -------
+    length : ndarray of shape (n_samples,)
+        How far away they are.
+    """
+    np.clip(points, *(clip or (-np.inf, np.inf)), out=out)
+    length = _length(np.subtract(out, center, out=points), norm)
+    # Rounding alone can make the distance a little too long. Shortening such a move
+    # would only round again.
+    largest = np.abs(center if clip is None else clip).max(initial=0)
+    slack = np.finfo(out.dtype).eps * (largest + radius)
+    far = np.flatnonzero(length > radius + slack)
+    if len(far):
+        move = out[far] - center[far]
+        if norm == "linf":
+            np.clip(move, -radius, radius, out=move)
+        else:
+            # The clean sample is inside the clip range, and so is the way to it.
+            move *= (radius / length[far])[:, None]
+        out[far] = center[far] + move
+    return np.minimum(length, radius)
+
+
+def _length(move, norm):
+    move = torch.from_numpy(move)
+    if norm == "l2":
+        length = torch.linalg.vector_norm(move, dim=1)
+    else:
+        length = move.abs_().amax(dim=1)
+    return length.numpy().astype(np.float64)
+
+
+def _flat(points):
+    return points.flatten(1)
+
+
+def _per_sample(like, values):
+    return values.view(-1, *[1] * (like.ndim - 1))

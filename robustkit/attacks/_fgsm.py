@@ -1,0 +1,120 @@
+"""One step along the sign of the gradient."""
+
+from numbers import Real
+
+import torch
+
+from robustkit._sklearn_private import Interval
+from robustkit.attacks._descent import Goal, input_gradient
+from robustkit.attacks._gradient_attack import GradientAttack
+
+__all__ = ["FGSMAttack"]
+
+
+class FGSMAttack(GradientAttack):
+    """Fast gradient sign method: one step of length `eps` for every feature.
+
+    The cheapest attack there is: one gradient a sample. A model that withstands it may
+    still fall to many small steps, :class:`PGDAttack`.
+
+    Read more in the :ref:`User Guide <attacks>`.
+
+    Parameters
+    ----------
+    estimator : object, default=None
+        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
+        otherwise `fit` fits a clone. None is
+        :class:`~sklearn.linear_model.LogisticRegression`.
+
+    eps : float, default=0.1
+        How far every feature may move.
+
+    clip : "auto", tuple of two floats or None, default="auto"
+        Range of every feature. "auto" is (0, 1) if the training data lie in it, else
+        no range.
+
+    batch_size : int, default=1024
+        Samples attacked at once.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after each batch.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The fitted model.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The range that perturbed samples keep to.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    PGDAttack : Many steps, random starts; much stronger.
+    GrowingEpsilonAttack : The same step, with the smallest `eps` that fools.
+
+    References
+    ----------
+    .. [1] I. Goodfellow, J. Shlens and C. Szegedy. Explaining and harnessing
+       adversarial examples. ICLR 2015. :doi:`10.48550/arXiv.1412.6572`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import FGSMAttack
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = FGSMAttack(eps=0.1).fit(X, y)
+    >>> report = attack.report(X, y)
+    >>> bool(report["robust_accuracy"] < report["clean_accuracy"])
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **GradientAttack._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        eps=0.1,
+        clip="auto",
+        batch_size=1024,
+        device="auto",
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.eps = eps
+        self.clip = clip
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    def _starts_clean(self):
+        return True
+
+    def _search_batch(self, module, x, labels, wanted, seed, look):
+        return self._step(module, x, labels, look), torch.ones_like(labels)
+
+    def _perturb_batch(self, module, x, labels, clip):
+        points = self._step(module, x, labels)
+        return points if clip is None else points.clamp_(*clip)
+
+    def _step(self, module, x, labels, look=None):
+        _, gradient = input_gradient(module, x, Goal(labels, self._loss()), look)
+        return torch.add(x, gradient.sign_(), alpha=self.eps, out=gradient)

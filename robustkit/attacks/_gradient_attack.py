@@ -1,0 +1,122 @@
+"""What the attacks share that follow a model's gradient."""
+
+from abc import abstractmethod
+from numbers import Integral
+
+import torch
+
+from robustkit._sklearn_private import Interval, StrOptions
+from robustkit._tensors import as_array, as_tensor, resolve_device
+from robustkit.attacks._balls import keep_inside
+from robustkit.attacks._base import BaseAttack
+from robustkit.attacks._judge import Judge
+from robustkit.attacks._modes import evaluation_mode, on_device
+from robustkit.bridge import as_module
+
+__all__ = ["GradientAttack"]
+
+
+class GradientAttack(BaseAttack):
+    """An attack on a model that :func:`~robustkit.bridge.as_module` can see.
+
+    A subclass writes `_search_batch` and `_perturb_batch`.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "clip": [StrOptions({"auto"}), "array-like", None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+    }
+
+    # Set on a copy, to measure what another loss would have found.
+    _forced_loss = None
+
+    # What a search returns beside the points.
+    _learns = ("n_queries",)
+
+    def perturb_module(self, module, X, y):
+        """Perturb a batch against a bare module, as adversarial training needs it.
+
+        Nothing is checked and nothing leaves the device. All samples are attacked with
+        all steps, also those that the module gets wrong; where a step is drawn at
+        random, it is drawn anew whenever the weights of the module have changed. The
+        module is in eval mode meanwhile and gets no gradient.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Takes a batch, returns logits.
+
+        X : torch.Tensor of shape (n_samples, ...)
+            Clean samples, on the device of the module. With ``clip="auto"`` an attack
+            that was not fitted clips to [0, 1] if this batch lies in it.
+
+        y : torch.Tensor of shape (n_samples,)
+            Index of the true class.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X`
+            Perturbed samples.
+        """
+        X = X.detach()
+        clip = self._clip_of_batch(X)
+        with evaluation_mode(module):
+            return self._perturb_batch(module, X, y, clip).detach()
+
+    def _clip_of_batch(self, X):
+        if hasattr(self, "clip_"):
+            return self.clip_
+        if self.clip is None or not isinstance(self.clip, str):
+            return self.clip
+        return (0.0, 1.0) if bool((X.min() >= 0) & (X.max() <= 1)) else None
+
+    @abstractmethod
+    def _search_batch(self, module, x, labels, wanted, seed, look):
+        """Return points, and a tensor for each of `_learns`."""
+
+    @abstractmethod
+    def _perturb_batch(self, module, x, labels, clip):
+        """Return the points that adversarial training wants."""
+
+    def _loss(self):
+        """Name of the loss climbed."""
+        return self._forced_loss or "ce"
+
+    def _radius(self):
+        """Return the radius of the ball, and the name of its norm."""
+        return self.eps, "linf"
+
+    def _seed(self):
+        """Return the seed of all random starts of one run."""
+        return 0
+
+    def _check_model(self):
+        as_module(self.estimator_)
+
+    def _judge(self):
+        device = resolve_device(self.device)
+        module = on_device(as_module(self.estimator_), device)
+        return Judge(self.estimator_, module, device)
+
+    def _start_search(self, judge):
+        seed = self._seed()
+
+        def search(X, labels, wanted, look):
+            x = as_tensor(X, device=judge.device, dtype=judge.dtype)
+            aims = [
+                None if a is None else as_tensor(a, device=judge.device, dtype=None)
+                for a in (labels, wanted)
+            ]
+            points, *learned = self._search_batch(judge.module, x, *aims, seed, look)
+            candidates = as_array(points).astype(X.dtype, copy=False)
+            names = self._learns
+            learned = {n: as_array(v) for n, v in zip(names, learned, strict=True)}
+            return candidates, learned
+
+        return search
+
+    def _project(self, candidates, X, out):
+        eps, norm = self._radius()
+        return keep_inside(candidates, X, eps, norm, self.clip_, out)

@@ -1,0 +1,211 @@
+"""The shortest step along the sign of the gradient that fools."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+
+from robustkit._sklearn_private import Interval
+from robustkit.attacks._descent import Goal, input_gradient
+from robustkit.attacks._gradient_attack import GradientAttack
+
+__all__ = ["GrowingEpsilonAttack", "grow"]
+
+
+class GrowingEpsilonAttack(GradientAttack):
+    """The smallest step along the sign of the gradient that fools the model.
+
+    The direction is that of :class:`FGSMAttack`, taken once at the clean sample; `eps`
+    grows from `start` in steps of `step`. Instead of one robust accuracy it gives every
+    sample a distance, the `eps` of the result.
+
+    Read more in the :ref:`User Guide <attacks>`.
+
+    Parameters
+    ----------
+    estimator : object, default=None
+        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
+        otherwise `fit` fits a clone. None is
+        :class:`~sklearn.linear_model.LogisticRegression`.
+
+    start : float, default=0.001
+        First `eps` tried.
+
+    step : float, default=0.01
+        What is added each time.
+
+    stop : float, default=0.26
+        No `eps` above it is tried.
+
+    clip : "auto", tuple of two floats or None, default="auto"
+        Range of every feature. "auto" is (0, 1) if the training data lie in it, else
+        no range.
+
+    batch_size : int, default=1024
+        Samples attacked at once.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after each batch.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The fitted model.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The range that perturbed samples keep to.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    FGSMAttack : The same step of a given length.
+    robustkit.plotting.RobustnessCurveDisplay : Accuracy as a function of `eps`.
+
+    Notes
+    -----
+    Every `eps` is tried in turn, not by bisection: a longer step does not always fool
+    where a shorter one did. A sample that no `eps` fools has nan for its `eps`, and the
+    point at the largest `eps` for its perturbed sample.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import GrowingEpsilonAttack
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = GrowingEpsilonAttack().fit(X, y)
+    >>> result = attack.perturb(X, y)
+    >>> bool((result.eps[result.success] >= 0.001).all())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **GradientAttack._parameter_constraints,
+        "start": [Interval(Real, 0, None, closed="left")],
+        "step": [Interval(Real, 0, None, closed="neither")],
+        "stop": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _learns = ("n_queries", "eps")
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        start=0.001,
+        step=0.01,
+        stop=0.26,
+        clip="auto",
+        batch_size=1024,
+        device="auto",
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.start = start
+        self.step = step
+        self.stop = stop
+        self.clip = clip
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    def _lengths(self):
+        """Every eps tried, by multiplication: adding up would drift from the grid."""
+        if self.start > self.stop:
+            raise ValueError(
+                "The 'start' parameter of GrowingEpsilonAttack must be at most 'stop'. "
+                f"Got start={self.start!r} and stop={self.stop!r} instead."
+            )
+        # A grid that ends at `stop` up to rounding contains it.
+        n_lengths = int((self.stop - self.start) / self.step + 1e-9) + 1
+        return self.start + self.step * np.arange(n_lengths)
+
+    def _radius(self):
+        return self._lengths()[-1], "linf"
+
+    def _starts_clean(self):
+        return True
+
+    def _search_batch(self, module, x, labels, wanted, seed, look):
+        goal = Goal(labels, self._loss())
+        return grow(module, x, goal, self._lengths(), self.clip_, look)
+
+    def _perturb_batch(self, module, x, labels, clip):
+        return grow(module, x, Goal(labels, self._loss()), self._lengths(), clip)[0]
+
+
+def grow(module, x, goal, lengths, clip, look=None):
+    """Try one length after the other along the sign of the gradient.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    x : torch.Tensor of shape (n_samples, ...)
+        Clean samples.
+
+    goal : Goal
+        What is climbed, and when a sample is fooled.
+
+    lengths : ndarray of shape (n_lengths,)
+        In ascending order.
+
+    clip : tuple of two floats or None
+        Range of every feature.
+
+    look : FirstLook, default=None
+        A look at the clean samples that was already taken.
+
+    Returns
+    -------
+    points : torch.Tensor of the shape of `x`
+        At the first length that fools, else at the last one.
+
+    n_queries : torch.Tensor of shape (n_samples,)
+        The gradient, and lengths tried.
+
+    eps : torch.Tensor of shape (n_samples,)
+        The first length that fools, else nan. In float64.
+    """
+    _, direction = input_gradient(module, x, goal, look)
+    direction.sign_()
+    rows = torch.arange(len(x), device=x.device)
+    points, n_queries = x.clone(), torch.full_like(rows, 1 + len(lengths))
+    eps = torch.full_like(rows, torch.nan, dtype=torch.float64)
+    for k, length in enumerate(lengths):
+        tried = torch.add(x, direction, alpha=float(length))
+        if clip is not None:
+            tried.clamp_(*clip)
+        with torch.no_grad():
+            fooled = goal.judge(module(tried))[1]
+        n_fooled = int(fooled.sum())
+        if n_fooled:
+            found = rows[fooled]
+            points[found], eps[found] = tried[fooled], float(length)
+            n_queries[found] = k + 2
+            rest = (~fooled).nonzero().squeeze(1)
+            x, direction, rows, goal = (
+                x[rest],
+                direction[rest],
+                rows[rest],
+                goal.take(rest),
+            )
+            tried = tried[rest]
+        if len(rows) == 0:
+            break
+    points[rows] = tried
+    return points, n_queries, eps
