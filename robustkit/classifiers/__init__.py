@@ -1,5 +1,6 @@
 """scikit-learn classifiers around networks."""
 
+from robustkit.classifiers._fit_many import fit_many
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
@@ -10,4 +11,5 @@ __all__ = [
     "MLPNetClassifier",
     "TorchClassifier",
     "PrunedNetClassifier",
+    "fit_many",
 ]

@@ -12,7 +12,6 @@ from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.networks import SparseNetwork, initialize
 from robustkit.networks._initialization import FANS, INITS
 from robustkit.networks._union_step import FusedStep
-from robustkit.networks._union_step import FusedStep
 
 __all__ = ["SparseNetClassifier"]
 
@@ -254,17 +253,6 @@ class SparseNetClassifier(BaseNetClassifier):
             )
         module = SparseNetwork(self.structure_, n_features, n_classes)
         return initialize(module, self.init, fan=self.fan, random_state=weights_seed)
-
-    def _make_stepper(self, network, regularizer):
-        on_cpu = network.bias.device.type == "cpu"
-        if regularizer is not None or not on_cpu:
-            return super()._make_stepper(network, regularizer)
-        return FusedStep(
-            network,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-        )
 
     def _make_stepper(self, network, regularizer):
         # A regularizer needs autograd, and the compiled step is one for the CPU.

@@ -229,3 +229,33 @@ def test_mnist_is_learned_as_published(real_data_home):
     classifier = SparseNetClassifier(prior, max_epochs=15, random_state=0).fit(X, y)
     # A readout of the last layer alone gets about 22 %.
     assert classifier.score(X_test, y_test) >= 0.94
+
+
+class NoPenalty:
+    """A regularizer that changes nothing, except that it needs autograd."""
+
+    def penalty(self, module, X, y):
+        return torch.zeros(())
+
+
+def test_the_engine_makes_no_difference(digits):
+    X, y = digits
+    settings = {"weight_decay": 0.01, "label_smoothing": 0.1}
+    fused, autograd = (
+        sparse(regularizer=regularizer, **settings).fit(X, y)
+        for regularizer in (None, NoPenalty())
+    )
+    assert fused.loss_curve_ == pytest.approx(autograd.loss_curve_, rel=1e-4)
+    np.testing.assert_allclose(
+        fused.predict_proba(X), autograd.predict_proba(X), rtol=1e-2, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("order", [(None, NoPenalty()), (NoPenalty(), None)])
+def test_one_engine_goes_on_where_another_stopped(order, digits):
+    X, y = digits
+    changing, plain = sparse(warm_start=True), sparse(warm_start=True)
+    for regularizer in order:
+        changing.set_params(regularizer=regularizer).fit(X, y)
+        plain.fit(X, y)
+    assert changing.loss_curve_ == pytest.approx(plain.loss_curve_, rel=1e-3)

@@ -1,0 +1,134 @@
+"""Classifiers fitted together are those that are fitted alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from robustkit.classifiers import SparseNetClassifier, fit_many
+from robustkit.graphs import GraphPrior
+from tests.classifiers.conftest import QUICK, sparse
+
+PRIORS = [
+    GraphPrior(n_nodes=40),
+    GraphPrior(n_nodes=50, n_neighbors=3, rewiring=0.9),
+    GraphPrior("erdos_renyi", n_nodes=30),
+    GraphPrior(n_nodes=60, random_state=7),
+]
+
+
+def many(**params):
+    return [SparseNetClassifier(prior, **QUICK | params) for prior in PRIORS]
+
+
+def expect_equal(together, alone, X):
+    assert together.structure_ == alone.structure_
+    assert_allclose(together.loss_curve_, alone.loss_curve_, rtol=1e-4)
+    assert_allclose(together.predict_proba(X), alone.predict_proba(X), atol=1e-3)
+    assert together.n_iter_ == alone.n_iter_
+    assert together.n_parameters_ == alone.n_parameters_
+    assert together.n_features_in_ == alone.n_features_in_
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"label_smoothing": 0.2, "weight_decay": 0.01, "batch_size": 64}],
+)
+def test_each_is_what_its_own_fit_gives(params, digits):
+    X, y = digits
+    classifiers = many(**params)
+    alone = [clone(classifier).fit(X, y) for classifier in classifiers]
+    fitted = fit_many(classifiers, X, y)
+    assert fitted == classifiers
+    for ours, theirs in zip(fitted, alone, strict=True):
+        expect_equal(ours, theirs, X)
+
+
+def test_settings_may_differ(digits):
+    X, y = digits
+    classifiers = [
+        clone(classifier)
+        for params in ({"lr": 0.003}, {"max_epochs": 2}, {"batch_size": 128}, {})
+        for classifier in many(**params)[:2]
+    ]
+    alone = [clone(classifier).fit(X, y) for classifier in classifiers]
+    for ours, theirs in zip(fit_many(classifiers, X, y), alone, strict=True):
+        expect_equal(ours, theirs, X)
+
+
+def test_another_seed_keeps_its_graph_and_its_first_weights(digits):
+    X, y = digits
+    classifiers = fit_many([sparse(), sparse(random_state=1, lr=1e-9)], X, y)
+    alone = sparse(random_state=1, lr=1e-9).fit(X, y)
+    assert classifiers[1].structure_ == alone.structure_
+    assert_allclose(classifiers[1].predict_proba(X), alone.predict_proba(X), atol=1e-5)
+    # The batches are those of its group, in which it is the only one.
+    assert_allclose(classifiers[1].loss_curve_, alone.loss_curve_, rtol=1e-5)
+
+
+def test_the_order_of_the_batches_is_that_of_the_first(digits):
+    X, y = digits
+    first, second = fit_many([sparse(), sparse(random_state=1)], X, y)
+    expect_equal(first, sparse().fit(X, y), X)
+    alone = sparse(random_state=1).fit(X, y)
+    assert second.structure_ == alone.structure_
+    assert not np.allclose(second.loss_curve_, alone.loss_curve_, rtol=1e-4)
+
+
+def test_what_follows_goes_on_as_after_fit(digits):
+    X, y = digits
+    together = fit_many([sparse(warm_start=True), sparse(warm_start=True)], X, y)[1]
+    alone = sparse(warm_start=True).fit(X, y)
+    for classifier in (together, alone):
+        classifier.partial_fit(X, y).fit(X, y)
+    expect_equal(together, alone, X)
+
+
+def test_fitting_again_starts_anew(digits):
+    X, y = digits
+    classifiers = fit_many(many(), X, y)
+    curves = [classifier.loss_curve_ for classifier in classifiers]
+    again = fit_many(classifiers, X, y)
+    assert curves == [classifier.loss_curve_ for classifier in again]
+
+
+def test_names_of_features_and_classes_are_kept(two_digits):
+    X, y = two_digits
+    X = pd.DataFrame(X).add_prefix("pixel")
+    for classifier in fit_many(many(), X, y):
+        assert classifier.feature_names_in_.tolist() == X.columns.tolist()
+        assert classifier.classes_.tolist() == ["one", "zero"]
+        assert classifier.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "error", "message"),
+    [
+        ([], ValueError, "at least one classifier"),
+        ([sparse(), LogisticRegression()], TypeError, "at index 1"),
+        ([sparse(early_stopping=True)], ValueError, "needs early_stopping=False"),
+        ([sparse(), sparse(lr=-1)], ValueError, "'lr' parameter"),
+        ([sparse()] * 2, ValueError, "different objects"),
+    ],
+)
+def test_what_can_not_be_fitted_together_is_refused(
+    classifiers, error, message, digits
+):
+    with pytest.raises(error, match=message):
+        fit_many(classifiers, *digits)
+
+
+def test_one_class_is_refused(digits):
+    X, _ = digits
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        fit_many(many(), X, np.zeros(len(X)))
+
+
+def test_the_one_that_diverged_is_named(digits):
+    X, y = digits
+    classifiers = many(max_epochs=1)
+    classifiers[1].set_params(lr=1e30)
+    with pytest.raises(ValueError, match="index 1 are no longer finite"):
+        fit_many(classifiers, X, y)
