@@ -94,23 +94,27 @@ def _visit(words, hashes, slots, patterns, n_regions, ids, adding):
     last = np.uint64(slots.size - 1)
     n_words = words.shape[1]
     for i in range(words.shape[0]):
+        # Fetches all the slots at once from slow memory; the walk below would wait for
+        # one after the other.
+        ids[i] = slots[hashes[i] & last]
+    for i in range(words.shape[0]):
         slot = hashes[i] & last
         ids[i] = -1
-        while ids[i] < 0:
-            if slots[slot] == 0:
-                if not adding:
-                    break
-                for w in range(n_words):
-                    patterns[n_regions, w] = words[i, w]
-                n_regions += 1
-                slots[slot] = n_regions
+        while slots[slot] > 0:
             region = np.int64(slots[slot]) - 1
             w = 0
             while w < n_words and patterns[region, w] == words[i, w]:
                 w += 1
             if w == n_words:
                 ids[i] = region
+                break
             slot = (slot + np.uint64(1)) & last
+        if ids[i] < 0 and adding:
+            for w in range(n_words):
+                patterns[n_regions, w] = words[i, w]
+            ids[i] = n_regions
+            n_regions += 1
+            slots[slot] = n_regions
     return n_regions
 
 

@@ -386,3 +386,13 @@ def test_nothing_can_be_asked_before_fit(iris):
         scorer.report(*iris)
     with pytest.raises(NotFittedError, match="not fitted yet"):
         _ = scorer.regions_
+
+
+def test_memory_grows_with_the_regions_and_not_with_the_samples(frozen, iris):
+    X, y = iris
+    scorer = PopulatedRegionScorer(frozen, layer="all").fit(X, y)
+    before = len(pickle.dumps(scorer._population))
+    for _ in range(200):
+        scorer.partial_fit(X, y)
+    assert scorer.n_samples_seen_ == 201 * len(X)
+    assert len(pickle.dumps(scorer._population)) < before + 100
