@@ -115,8 +115,9 @@ class Epoch:
     number: int
     """Counted from 0."""
 
-    loss: float
-    """Mean over the samples, each with the weights it met."""
+    loss: float | list[float]
+    """Mean over the samples, each with the weights it met; a list if the step trains
+    several networks."""
 
     score: float | None = None
     """Accuracy on the validation samples; None without them."""
@@ -260,15 +261,15 @@ def evaluating(module):
 def _run_epoch(module, X, y, batches, stepper, adversary):
     module.train()
     # Summed on the device: asking for the number would wait for every step.
-    total = torch.zeros((), dtype=torch.float64, device=X.device)
+    total = 0
     for batch in batches:
         inputs, targets = X[batch], y[batch]
         if adversary is not None:
             with evaluating(module):
                 inputs = adversary.perturb_module(module, inputs, targets).detach()
-        total += stepper.step(inputs, targets) * len(batch)
+        total = total + stepper.step(inputs, targets).double() * len(batch)
     module.eval()
-    return total.item() / len(X)
+    return (total / len(X)).tolist()
 
 
 def _normalises_batches(module):
