@@ -78,31 +78,37 @@ def ensure(remote, folder, *, download_if_missing=True, n_retries=3, delay=1.0):
 
 def _download(remote, path, n_retries, delay):
     """Try every address, again and again, until one gives the right file."""
-    urls, failures, n_rounds = list(remote.urls), {}, 0
+    failures, given_up, n_tries = {}, set(), 0
     with _private_folder(path.parent) as private, _progress(remote) as advance:
-        while urls and n_rounds <= n_retries:
-            if n_rounds:
-                time.sleep(delay * 2 ** (n_rounds - 1))
-            n_rounds += 1
-            for url in list(urls):
-                try:
-                    arrived = _transfer(
-                        url, remote, Path(mkdtemp(dir=private)), advance
-                    )
-                except (OSError, HTTPException) as error:
-                    failures[url] = f"{url}: {str(error) or repr(error)}"
-                    if isinstance(error, HTTPError):
-                        error.close()  # It is also the answer, with an open socket.
-                    if _is_final(error):
-                        urls.remove(url)
-                else:
-                    _make_readable(arrived)
-                    # Atomic: under its own name a file is there whole, or not at all.
-                    os.replace(arrived, path)
-                    return
+        for url in _attempts(remote.urls, given_up, n_retries, delay):
+            n_tries += 1
+            own = Path(mkdtemp(dir=private))
+            try:
+                arrived = _transfer(url, remote, own, advance)
+            except (OSError, HTTPException) as error:
+                failures[url] = f"{url}: {str(error) or repr(error)}"
+                if _is_final(error):
+                    given_up.add(url)
+                if isinstance(error, HTTPError):
+                    error.close()  # It is also the answer, with an open socket.
+                continue
+            _make_readable(arrived)
+            # Atomic: under its own name a file is there whole, or not at all.
+            os.replace(arrived, path)
+            return
     raise DownloadError(
-        f"Could not download {path} (tries: {n_rounds}); {'; '.join(failures.values())}"
+        f"Could not download {path} (tries: {n_tries}); {'; '.join(failures.values())}"
     )
+
+
+def _attempts(urls, given_up, n_retries, delay):
+    """Yield the addresses round by round, less those given up meanwhile."""
+    for n_rounds in range(n_retries + 1):
+        if given_up.issuperset(urls):
+            return
+        if n_rounds:
+            time.sleep(delay * 2 ** (n_rounds - 1))
+        yield from (url for url in urls if url not in given_up)
 
 
 def _is_final(error):
