@@ -23,6 +23,7 @@ class Rays(ClassifierMixin, BaseEstimator):
     """A fixed hidden layer: every unit copies one feature."""
 
     def fit(self, X, y):
+        """Build the layer."""
         self.classes_ = np.arange(10)
         self.n_features_in_ = N_UNITS
         self.module_ = torch.nn.Sequential(
@@ -36,6 +37,7 @@ class Rays(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
+        """Take the largest logit."""
         return self.module_(torch.as_tensor(X)).argmax(dim=1).numpy()
 
 

@@ -141,6 +141,10 @@ class RegionTable:
         # A slot holds a region's number plus one; zero is empty.
         self._slots = np.zeros(128, dtype=np.uint32)
 
+    def __getstate__(self):
+        # Rows that were only reserved hold whatever lay in memory there.
+        return {**vars(self), "_patterns": self.patterns}
+
     def __setstate__(self, state):
         vars(self).update(writeable(state))
 
