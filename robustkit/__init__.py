@@ -36,6 +36,7 @@ _ROOMS = {
         "PGDAttack",
         "GrowingEpsilonAttack",
         "AttackResult",
+        "robust_scorer",
     ),
     # Where the samples of a model live.
     "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),

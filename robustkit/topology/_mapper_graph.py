@@ -20,9 +20,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from robustkit._sklearn_private import (
     HasMethods,
     Interval,
+    RealNotInt,
     StrOptions,
     _clone_parametrized,
     _fit_context,
+    validate_parameter_constraints,
 )
 from robustkit.topology._clusters import cluster_with
 from robustkit.topology._cover import (
@@ -42,6 +44,12 @@ from robustkit.topology._purity import (
     purity_of_counts,
     weighted_average_purity,
 )
+
+# A share of the samples, or their number.
+BUDGET_CONSTRAINT = [
+    Interval(RealNotInt, 0, 1, closed="both"),
+    Interval(Integral, 0, None, closed="left"),
+]
 
 
 class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -475,17 +483,10 @@ def _is_dbscan(clusterer):
 
 
 def _number_of_samples(budget, n_samples):
-    is_number = isinstance(budget, Integral) and not isinstance(budget, bool)
-    if is_number and budget >= 0:
-        return int(budget)
-    if (
-        not isinstance(budget, Integral)
-        and isinstance(budget, Real)
-        and 0 <= budget <= 1
-    ):
-        # A share that is a whole number of samples but for rounding is that number.
-        return int(np.floor(budget * n_samples + 1e-9))
-    raise ValueError(
-        "The 'budget' parameter must be a float in [0, 1], the share of the samples, "
-        f"or an int in [0, inf), their number. Got {budget!r} instead."
+    validate_parameter_constraints(
+        {"budget": BUDGET_CONSTRAINT}, {"budget": budget}, "weak_samples"
     )
+    if isinstance(budget, Integral):
+        return budget
+    # A share that is a whole number of samples but for rounding is that number.
+    return int(np.floor(budget * n_samples + 1e-9))

@@ -305,10 +305,10 @@ def test_weak_samples_of_equal_nodes_come_in_their_order():
     assert sorted(mapper.weak_samples(y, y_pred, 1.0)) == list(range(200))
 
 
-@pytest.mark.parametrize("budget", [-1, 1.5, -0.5, True, "all"])
+@pytest.mark.parametrize("budget", [-1, 1.5, -0.5, "all"])
 def test_a_bad_budget_is_named(budget):
     mapper = MapperGraph(0, n_intervals=2, eps=2.0).fit(two_lines())
-    with pytest.raises(ValueError, match="The 'budget' parameter must be a float in"):
+    with pytest.raises(ValueError, match="The 'budget' parameter of weak_samples"):
         mapper.weak_samples(np.zeros(200), np.ones(200), budget)
 
 

@@ -1,0 +1,212 @@
+"""Weak regions are found where they are, and the model learns from them."""
+
+import copy
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_digits, make_moons
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+
+from robustkit.attacks import PGDAttack
+from robustkit.bridge import ActivationExtractor
+from robustkit.classifiers import MLPNetClassifier
+from robustkit.defenses import WeakRegionRefiner
+from robustkit.topology import BalancedCover, MapperGraph
+
+
+@pytest.fixture(scope="module")
+def moons():
+    return make_moons(300, noise=0.25, random_state=0)
+
+
+def small_mapper(**params):
+    return MapperGraph(**{"n_intervals": 6, "min_samples": 1, **params})
+
+
+MODELS = [
+    SGDClassifier(loss="log_loss", random_state=0),
+    MLPClassifier((8,), max_iter=600, learning_rate_init=0.01, random_state=0),
+    MLPNetClassifier((8,), max_epochs=15, device="cpu", random_state=0),
+    GaussianNB(),
+    RandomForestClassifier(5, max_depth=2, random_state=0),
+    HistGradientBoostingClassifier(max_iter=3, random_state=0),
+    LogisticRegression(C=1e-3),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_any_classifier_that_can_be_trained_further(model, moons):
+    X, y = moons
+    refiner = WeakRegionRefiner(model, small_mapper(), random_state=0)
+    refiner.set_params(max_epochs=20).fit(X, y)
+    before, after = refiner.base_estimator_, refiner.estimator_
+    assert len(refiner.refined_indices_)
+    assert (before.predict(X) != y)[refiner.refined_indices_].all()
+    np.testing.assert_array_equal(refiner.predict(X), after.predict(X))
+    assert refiner.score(X, y) == after.score(X, y)
+    # It goes on from what was there, and learns something.
+    assert type(after) is type(model)
+    assert not np.array_equal(before.predict_proba(X), after.predict_proba(X))
+    assert after.get_params() == before.get_params()
+
+
+@pytest.mark.parametrize("cover", ["uniform", "balanced", BalancedCover(5, 0.4)])
+def test_the_graph_and_its_weak_samples_are_those_of_the_activations(cover, moons):
+    X, y = moons
+    model = MLPClassifier((8,), max_iter=600, learning_rate_init=0.01, random_state=0)
+    model.fit(X, y)
+    mapper = small_mapper(cover=cover)
+    refiner = WeakRegionRefiner(
+        FrozenEstimator(model), mapper, budget=0.05, random_state=0
+    )
+    refiner.fit(X, y)
+    activations = ActivationExtractor(FrozenEstimator(model)).fit_transform(X)
+    expected = mapper.fit(activations)
+    assert (refiner.mapper_.membership_ != expected.membership_).nnz == 0
+    weak = expected.weak_samples(y, model.predict(X), 0.05)
+    np.testing.assert_array_equal(refiner.refined_indices_, weak)
+    assert 0 < len(weak) <= 15
+
+
+def test_a_frozen_model_is_left_as_it_is(moons):
+    X, y = moons
+    model = SGDClassifier(loss="log_loss", random_state=0).fit(X, y)
+    before = copy.deepcopy(model)
+    refiner = WeakRegionRefiner(FrozenEstimator(model), small_mapper(), random_state=0)
+    refiner.fit(X, y)
+    np.testing.assert_array_equal(model.coef_, before.coef_)
+    np.testing.assert_array_equal(refiner.base_estimator_.coef_, before.coef_)
+    assert not np.array_equal(refiner.estimator_.coef_, before.coef_)
+
+
+class Recorder(ClassifierMixin, BaseEstimator):
+    """Always wrong about the first class; remembers what it is trained with."""
+
+    def fit(self, X, y):
+        self.classes_, self.seen_ = np.unique(y), []
+        return self
+
+    def partial_fit(self, X, y):
+        self.seen_.append((X, y))
+        return self
+
+    def predict(self, X):
+        return np.where(X[:, 0] < 1, self.classes_[-1], self.classes_[1])
+
+    def decision_function(self, X):
+        return X[:, 0]
+
+
+def three_classes():
+    y = np.repeat(["a", "b", "c"], 20)
+    return np.repeat([0.0, 1.0, 2.0], 20)[:, None] + np.linspace(0, 0.5, 60)[:, None], y
+
+
+@pytest.mark.parametrize(
+    ("replay", "n_replayed"), [(0, 2), (1.0, 10), (0.5, 5), (99, 50)]
+)
+def test_what_is_trained_with(replay, n_replayed):
+    X, y = three_classes()
+    mapper = MapperGraph(n_intervals=1, eps=1.0)
+    refiner = WeakRegionRefiner(
+        Recorder(), mapper, budget=10, max_epochs=3, replay=replay, random_state=0
+    ).fit(X, y)
+    np.testing.assert_array_equal(refiner.refined_indices_, np.arange(10))
+    assert len(refiner.estimator_.seen_) == 3
+    for X_seen, y_seen in refiner.estimator_.seen_:
+        np.testing.assert_array_equal(X_seen[:10], X[:10])
+        assert len(X_seen) >= 10 + n_replayed
+        # No class is forgotten, not even without replay.
+        assert set(y_seen) == set(y)
+        assert len(np.unique(X_seen)) == len(X_seen)
+    assert refiner.base_estimator_.seen_ == []
+
+
+def test_nothing_weak_changes_nothing():
+    X, y = three_classes()
+    model = MLPClassifier((8,), solver="lbfgs", max_iter=500, random_state=0).fit(X, y)
+    assert model.score(X, y) == 1
+    refiner = WeakRegionRefiner(FrozenEstimator(model), small_mapper(), random_state=0)
+    refiner.fit(X, y)
+    assert len(refiner.refined_indices_) == 0
+    np.testing.assert_array_equal(refiner.predict(X), model.predict(X))
+
+
+def test_a_model_without_layers_shows_its_scores(moons):
+    X, y = moons
+    forest = RandomForestClassifier(5, max_depth=2, random_state=0).fit(X, y)
+    refiner = WeakRegionRefiner(FrozenEstimator(forest), small_mapper(), random_state=0)
+    refiner.fit(X, y)
+    expected = small_mapper().fit(forest.predict_proba(X))
+    assert (refiner.mapper_.membership_ != expected.membership_).nnz == 0
+    with pytest.raises(TypeError, match="as_module does not know RandomForest"):
+        refiner.set_params(layer="penultimate").fit(X, y)
+
+
+def test_an_attack_shows_what_is_weak_under_attack():
+    X, y = load_digits(return_X_y=True)
+    X, y = (X[:300] / 16).astype(np.float32), y[:300]
+    model = MLPNetClassifier(
+        (32,), max_epochs=20, lr=0.01, device="cpu", random_state=0
+    )
+    model.fit(X, y)
+    attack = PGDAttack(eps=0.1, max_iter=5, device="cpu", random_state=0)
+    mapper = MapperGraph(n_intervals=6, min_samples=2)
+    refiner = WeakRegionRefiner(
+        FrozenEstimator(model), mapper, attack=attack, budget=0.1, random_state=0
+    ).fit(X, y)
+    attack.set_params(estimator=FrozenEstimator(model)).fit(X, y)
+    X_adv = attack.perturb(X, y).X_adv
+    wrong = model.predict(X_adv) != y
+    assert wrong[refiner.refined_indices_].all()
+    # Clean, the model is right about nearly all: the attack is what finds them.
+    assert (model.predict(X) != y).sum() < len(refiner.refined_indices_)
+    activations = ActivationExtractor(FrozenEstimator(model)).fit_transform(X_adv)
+    expected = mapper.fit(activations)
+    assert (refiner.mapper_.membership_ != expected.membership_).nnz == 0
+
+
+def test_the_same_seed_gives_the_same_model(moons):
+    X, y = moons
+    refiner = WeakRegionRefiner(
+        MLPNetClassifier((8,), max_epochs=5, device="cpu", random_state=0),
+        small_mapper(),
+        random_state=0,
+    )
+    one, other = (refiner.fit(X, y).predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_budget_and_cover_can_be_searched(moons):
+    X, y = moons
+    refiner = WeakRegionRefiner(
+        SGDClassifier(loss="log_loss", random_state=0), small_mapper(), random_state=0
+    )
+    grid = {"budget": [0.1, 5], "mapper__cover": ["uniform", "balanced"]}
+    assert GridSearchCV(refiner, grid, cv=2).fit(X, y).best_score_ > 0.5
+
+
+def test_methods_are_those_of_the_model(moons):
+    X, y = moons
+    refiner = WeakRegionRefiner(GaussianNB(), small_mapper(), random_state=0)
+    refiner.fit(X, y)
+    assert refiner.predict_proba(X).shape == (300, 2)
+    assert not hasattr(refiner, "decision_function")
+    model = SGDClassifier(random_state=0)
+    refiner = WeakRegionRefiner(model, small_mapper(), random_state=0)
+    assert not hasattr(refiner, "predict_proba")
+    assert refiner.fit(X, y).decision_function(X).shape == (300,)
+
+
+def test_a_model_that_cannot_be_trained_further_is_refused(moons):
+    with pytest.raises(
+        ValueError, match="with the method partial_fit or the parameter"
+    ):
+        WeakRegionRefiner(KNeighborsClassifier()).fit(*moons)
