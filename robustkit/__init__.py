@@ -54,7 +54,12 @@ _ROOMS = {
     # What goes with what.
     "correlation": ("RobustnessCorrelator",),
     # Displays.
-    "plotting": ("LayeredGraphDisplay", "LossCurveDisplay", "CorrelationDisplay"),
+    "plotting": (
+        "LayeredGraphDisplay",
+        "LossCurveDisplay",
+        "PopulatedRegionsDisplay",
+        "CorrelationDisplay",
+    ),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
