@@ -300,7 +300,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return twin
 
     def __getstate__(self):
-        state = super().__getstate__()
+        # A copy: Python hands out the attributes themselves.
+        state = dict(super().__getstate__())
         if any(w.device.type != "cpu" for w in self._weights()):
             # So that a model trained on a GPU can be loaded where there is none.
             state["module_"] = copy.deepcopy(self.module_).cpu()

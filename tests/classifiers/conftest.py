@@ -35,6 +35,26 @@ def pruned(**params):
 TRAINED = [sparse, dense, anything]
 
 
+class StopAfter:
+    """A callback that has seen enough."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def setup(self, estimator, context):
+        self.n_seen = 0
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        self.n_seen += 1
+        return self.n_seen == self.n_epochs
+
+    def teardown(self, estimator, context):
+        pass
+
+
 @pytest.fixture(scope="session")
 def digits():
     """500 images of 8 by 8 pixels in [0, 1], and their digits."""

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from robustkit.bridge import as_module
 from robustkit.classifiers import _base
-from tests.classifiers.conftest import TRAINED, anything, dense, pruned
+from tests.classifiers.conftest import TRAINED, StopAfter, anything, dense, pruned
 
 every_kind = pytest.mark.parametrize("make", [*TRAINED, pruned])
 every_trained_kind = pytest.mark.parametrize("make", TRAINED)
@@ -218,17 +218,35 @@ def test_a_pickle_predicts_the_same_and_goes_on_the_same(make, digits):
 
 
 @every_trained_kind
-def test_a_pickle_made_on_another_device_lives_on_the_cpu(make, digits):
+def test_a_pickle_of_a_network_on_a_gpu_is_one_on_the_cpu(make, digits, monkeypatch):
     X, y = digits
     classifier = make().fit(X, y)
-    # The only device without memory that is everywhere; its numbers can not be copied.
-    meta = copy.copy(classifier)
-    meta.module_ = copy.deepcopy(classifier.module_).to("meta")
-    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
-        pickle.dumps(meta)
-    state = _base._to_cpu({0: {"exp_avg": weights(classifier), "step": 3}})
-    assert state[0]["exp_avg"].device.type == "cpu"
-    assert state[0]["step"] == 3
+    expected = pickle.loads(pickle.dumps(classifier))
+    # Only what they say of themselves; where there is a GPU, the next test uses it.
+    elsewhere = [torch.empty(1, device="meta")]
+    monkeypatch.setattr(type(classifier), "_weights", lambda self: elsewhere)
+    state = classifier.__getstate__()
+    assert state["module_"] is not classifier.module_
+    loaded = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(loaded.predict_proba(X), expected.predict_proba(X))
+    loaded.partial_fit(X, y), expected.partial_fit(X, y)
+    assert torch.equal(weights(loaded), weights(expected))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@every_trained_kind
+def test_what_was_trained_on_a_gpu_can_be_loaded_without(make, digits):
+    X, y = digits
+    classifier = make(device="cuda").fit(X, y)
+    assert {w.device.type for w in classifier.module_.parameters()} == {"cuda"}
+    loaded = pickle.loads(pickle.dumps(classifier))
+    assert {w.device.type for w in loaded.module_.parameters()} == {"cpu"}
+    np.testing.assert_allclose(
+        loaded.predict_proba(X), classifier.predict_proba(X), rtol=1e-3, atol=1e-5
+    )
+    assert copy.deepcopy(classifier).module_ is not classifier.module_
+    assert next(copy.deepcopy(classifier).module_.parameters()).is_cuda
+    loaded.set_params(device="cpu").partial_fit(X, y)
 
 
 @every_trained_kind
@@ -396,26 +414,6 @@ def test_callbacks_see_every_epoch(make, digits, capsys):
     assert type(classifier).__name__ in capsys.readouterr().out
 
 
-class StopAfter:
-    """A callback that has seen enough."""
-
-    def __init__(self, n_epochs):
-        self.n_epochs = n_epochs
-
-    def setup(self, estimator, context):
-        self.n_seen = 0
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
-
-    def on_fit_task_end(self, estimator, context):
-        self.n_seen += 1
-        return self.n_seen == self.n_epochs
-
-    def teardown(self, estimator, context):
-        pass
-
-
 @every_trained_kind
 def test_a_callback_may_stop_the_training(make, digits):
     X, y = digits
@@ -433,6 +431,12 @@ def test_verbose_prints_a_line_an_epoch(digits, capsys):
         f"Epoch 1/3: loss {classifier.loss_curve_[0]:.4f}, "
         f"validation accuracy {classifier.validation_scores_[0]:.4f}"
     )
+
+
+def test_without_validation_samples_the_line_is_the_loss(digits, capsys):
+    classifier = dense(verbose=True, max_epochs=1).fit(*digits)
+    loss = classifier.loss_curve_[0]
+    assert capsys.readouterr().out == f"Epoch 1/1: loss {loss:.4f}\n"
 
 
 def test_it_is_silent_by_default(digits, capsys):

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from robustkit.bridge import as_module
 from robustkit.classifiers import MLPNetClassifier, PrunedNetClassifier
-from tests.classifiers.conftest import QUICK
+from tests.classifiers.conftest import QUICK, StopAfter
 
 
 def prune(dense=None, **params):
@@ -163,3 +163,8 @@ def test_a_callback_sees_every_step(digits):
     log = monitor.get_logs().data_as_pandas
     scores = log[log.task_name == "step"].accuracy.tolist()
     assert scores == [step.accuracy for step in pruned.steps_]
+
+
+def test_a_callback_may_stop_the_pruning(digits):
+    pruned = prune().set_callbacks(StopAfter(2)).fit(*digits)
+    assert len(pruned.steps_) == 2
