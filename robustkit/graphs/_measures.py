@@ -140,7 +140,7 @@ def distance_sums(edges, n_nodes):
             reached[heads] += n_new
             farthest[heads] = np.maximum(farthest[heads], distance * (n_new > 0))
             unseen ^= arrived
-            frontier[:] = 0
+            # What nothing leads to keeps its own bit, which nobody is left to see anew.
             frontier[heads] = arrived
     return totals, reached, farthest
 

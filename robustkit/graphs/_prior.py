@@ -19,7 +19,7 @@ from robustkit.graphs._generators import GENERATORS
 from robustkit.graphs._layered_graph import LayeredGraph
 from robustkit.graphs._layering import ORIENTATIONS
 
-__all__ = ["GraphPrior"]
+__all__ = ["GraphPrior", "sink_outputs"]
 
 
 class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
