@@ -57,6 +57,7 @@ _ROOMS = {
     "plotting": (
         "LayeredGraphDisplay",
         "LossCurveDisplay",
+        "MapperGraphDisplay",
         "PopulatedRegionsDisplay",
         "CorrelationDisplay",
     ),

@@ -3,11 +3,13 @@
 from robustkit.plotting._correlation_display import CorrelationDisplay
 from robustkit.plotting._layered_graph_display import LayeredGraphDisplay
 from robustkit.plotting._loss_curve_display import LossCurveDisplay
+from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._populated_regions_display import PopulatedRegionsDisplay
 
 __all__ = [
     "LayeredGraphDisplay",
     "LossCurveDisplay",
+    "MapperGraphDisplay",
     "PopulatedRegionsDisplay",
     "CorrelationDisplay",
 ]

@@ -1,0 +1,345 @@
+"""A mapper graph as a picture: pies of labels, or nodes coloured by a number."""
+
+import networkx as nx
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["MapperGraphDisplay"]
+
+# Okabe and Ito's colours and Tol's "muted" ones in an order in which neighbours, and
+# most pairs, are told apart also by colour-blind readers; labels stand in the legend.
+_LABEL_COLORS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
+    "#332288", "#999999", "#44AA99", "#882255", "#DDCC77",
+)  # fmt: skip
+
+# One ramp of lightness, so that it reads in grey as well.
+_COLORMAP = "cividis"
+
+_COLORINGS = ("pie", "majority", "purity", "accuracy", "size", "filter_mean")
+
+
+class MapperGraphDisplay:
+    """A mapper graph whose nodes are pies of labels, or coloured by a number.
+
+    Larger nodes hold more samples. Nodes are laid out by the
+    stress of the graph (Kamada and Kawai), each component by itself, the largest first:
+    the same graph always gets the same picture.
+
+    It is recommended to use :meth:`from_mapper` to create a display.
+
+    Parameters
+    ----------
+    graph : networkx.Graph
+        The graph; its nodes are numbered from 0.
+
+    nodes : DataFrame of shape (n_nodes, n_columns)
+        A row a node: `size`, the columns it may be coloured by, and `count_<label>`
+        for the pies.
+
+    labels : array-like of shape (n_labels,), default=()
+        The labels, in the order of their columns.
+
+    positions : ndarray of shape (n_nodes, 2), default=None
+        Where the nodes lie. None lays them out.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where the graph is.
+
+    figure_ : matplotlib Figure
+        The figure it belongs to.
+
+    positions_ : ndarray of shape (n_nodes, 2)
+        Where the nodes lie. Pass them on to draw another attack level, or another
+        colouring, in the same places.
+
+    See Also
+    --------
+    robustkit.topology.MapperGraph : Builds such graphs.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_iris
+    >>> from robustkit.plotting import MapperGraphDisplay
+    >>> from robustkit.topology import MapperGraph
+    >>> X, y = load_iris(return_X_y=True)
+    >>> mapper = MapperGraph(n_intervals=8, eps=0.6).fit(X)
+    >>> display = MapperGraphDisplay.from_mapper(mapper, y)
+    >>> plt.show()
+    """
+
+    def __init__(self, graph, nodes, labels=(), positions=None):
+        self.graph = graph
+        self.nodes = nodes
+        self.labels = labels
+        self.positions = positions
+
+    @classmethod
+    def from_mapper(
+        cls, mapper, y=None, y_pred=None, *, color="auto", positions=None, ax=None
+    ):
+        """Draw the graph of a fitted mapper.
+
+        Parameters
+        ----------
+        mapper : MapperGraph
+            Fitted.
+
+        y : array-like of shape (n_samples,), default=None
+            Labels of its training samples.
+
+        y_pred : array-like of shape (n_samples,), default=None
+            Predicted labels of its training samples.
+
+        color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
+                "filter_mean"}, default="auto"
+            What the nodes show: a pie of the labels in it, the most frequent one, or a
+            number of :meth:`robustkit.topology.MapperGraph.describe`. "auto" is
+            "accuracy" with `y_pred`, "pie" with `y` alone, and "filter_mean" without.
+
+        positions : ndarray of shape (n_nodes, 2), default=None
+            Where the nodes lie. None lays them out.
+
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : MapperGraphDisplay
+            Plotted.
+        """
+        check_is_fitted(mapper)
+        labels = () if y is None else np.unique(column_or_1d(y))
+        display = cls(mapper.graph_, mapper.describe(y, y_pred), labels, positions)
+        return display.plot(ax, color=color)
+
+    def plot(self, ax=None, *, color="auto"):
+        """Draw the graph.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
+                "filter_mean"}, default="auto"
+            What the nodes show, as in :meth:`from_mapper`.
+
+        Returns
+        -------
+        display : MapperGraphDisplay
+            This display.
+        """
+        import matplotlib.pyplot as plt
+
+        color = self._check_color(color)
+        if ax is None:
+            _, ax = plt.subplots(figsize=(8, 6.5), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        self.positions_ = (
+            lay_out(self.graph, self._radii()) if self.positions is None
+            else np.asarray(self.positions, dtype=float)
+        )  # fmt: skip
+        self._draw_edges()
+        if color in ("pie", "majority"):
+            self._draw_labels(color)
+        else:
+            self._draw_numbers(color)
+        ax.set(aspect="equal", xticks=[], yticks=[])
+        ax.set_frame_on(False)
+        return self
+
+    def _check_color(self, color):
+        if color == "auto":
+            if "accuracy" in self.nodes:
+                return "accuracy"
+            return "pie" if len(self.labels) else "filter_mean"
+        if color not in _COLORINGS:
+            raise ValueError(
+                f"The 'color' parameter must be 'auto' or one of {_COLORINGS}. Got "
+                f"{color!r} instead."
+            )
+        needs = {"pie": "y", "majority": "y", "purity": "y", "accuracy": "y_pred"}
+        is_there = len(self.labels) > 0 if color == "pie" else color in self.nodes
+        if not is_there:
+            raise ValueError(f"color={color!r} needs {needs.get(color, color)!r}.")
+        return color
+
+    def _radii(self):
+        """Radii in units of the layout; areas grow with the root of the sizes."""
+        sizes = self.nodes["size"].to_numpy(dtype=float)
+        radii = (sizes / sizes.max(initial=1)) ** 0.25
+        # Not smaller, or the smallest pies could not be read.
+        return 0.42 * np.maximum(radii, 0.4)
+
+    def _draw_edges(self):
+        from matplotlib.collections import LineCollection
+
+        edges = list(self.graph.edges(data="weight", default=1))
+        shared = np.array([weight for *_, weight in edges], dtype=float)
+        widths = 0.6 + 1.6 * np.sqrt(shared / shared.max(initial=1))
+        segments = [self.positions_[[i, j]] for i, j, _ in edges]
+        self.ax_.add_collection(
+            LineCollection(segments, linewidths=widths, colors="0.72", zorder=1)
+        )
+
+    def _draw_labels(self, color):
+        colors = label_colors(len(self.labels))
+        counts = self._counts()
+        if color == "majority":
+            counts = np.eye(len(self.labels))[counts.argmax(axis=1)]
+        wedges, faces = [], []
+        for place, radius, row in zip(
+            self.positions_, self._radii(), counts, strict=True
+        ):
+            for label, wedge in _pie(place, radius, row):
+                wedges.append(wedge)
+                faces.append(colors[label])
+        self._add_nodes(wedges, facecolors=faces)
+        self._draw_outlines()
+        self._draw_legend(colors)
+
+    def _counts(self):
+        return self.nodes[[f"count_{label}" for label in self.labels]].to_numpy()
+
+    def _draw_outlines(self):
+        from matplotlib.patches import Circle
+
+        circles = [
+            Circle(place, radius)
+            for place, radius in zip(self.positions_, self._radii(), strict=True)
+        ]
+        self._add_nodes(circles, facecolors="none", edgecolors="0.25", linewidths=0.5)
+
+    def _draw_numbers(self, column):
+        from matplotlib.patches import Circle
+
+        circles = [
+            Circle(place, radius)
+            for place, radius in zip(self.positions_, self._radii(), strict=True)
+        ]
+        nodes = self._add_nodes(circles, edgecolors="0.25", linewidths=0.5)
+        nodes.set(array=self.nodes[column].to_numpy(dtype=float), cmap=_COLORMAP)
+        if column in ("purity", "accuracy"):
+            # Most nodes are near 1, and the others are those that matter.
+            lowest = self.nodes[column].min() if len(self.nodes) else 0
+            nodes.set_clim(min(np.floor(10 * lowest) / 10, 0.9), 1)
+        self.figure_.colorbar(
+            nodes, ax=self.ax_, label=column.replace("_", " "), shrink=0.7
+        )
+
+    def _add_nodes(self, patches, **style):
+        from matplotlib.collections import PatchCollection
+
+        nodes = PatchCollection(patches, zorder=2, **style)
+        self.ax_.add_collection(nodes)
+        self.ax_.autoscale_view()
+        return nodes
+
+    def _draw_legend(self, colors):
+        from matplotlib.patches import Patch
+
+        self.ax_.legend(
+            handles=[
+                Patch(facecolor=face, edgecolor="0.25", linewidth=0.5, label=str(label))
+                for label, face in zip(self.labels, colors, strict=True)
+            ],
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            frameon=False,
+            ncols=1 + (len(self.labels) - 1) // 20,
+        )
+
+
+def label_colors(n_labels):
+    """Colours for labels; a colour map where there are more than twelve."""
+    if n_labels <= len(_LABEL_COLORS):
+        return list(_LABEL_COLORS[:n_labels])
+    import matplotlib as mpl
+
+    return list(mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n_labels)))
+
+
+def _pie(center, radius, counts):
+    """Yield (label, patch) for every label in a node, clockwise from the top."""
+    from matplotlib.patches import Circle, Wedge
+
+    present = np.flatnonzero(counts)
+    if len(present) == 1:
+        # A full wedge has a seam.
+        yield present[0], Circle(center, radius)
+        return
+    ends = 90 - 360 * np.cumsum(counts[present]) / counts.sum()
+    starts = np.concatenate([[90], ends[:-1]])
+    for label, start, end in zip(present, starts, ends, strict=True):
+        yield label, Wedge(center, radius, end, start)
+
+
+def lay_out(graph, radii):
+    """Place the nodes of a graph, the same way each time.
+
+    Parameters
+    ----------
+    graph : networkx.Graph
+        Its nodes are numbered from 0.
+
+    radii : ndarray of shape (n_nodes,)
+        Of the nodes, for the room they need.
+
+    Returns
+    -------
+    positions : ndarray of shape (n_nodes, 2)
+        Neighbours are about 1 apart.
+    """
+    positions = np.zeros((len(graph), 2))
+    components = sorted(nx.connected_components(graph), key=lambda c: (-len(c), min(c)))
+    boxes = []
+    for component in map(sorted, components):
+        places = _lay_out_component(graph.subgraph(component), component)
+        margin = radii[component].max()
+        low = (places - margin).min(axis=0)
+        positions[component] = places - low
+        boxes.append((component, (places + margin).max(axis=0) - low))
+    _pack(positions, boxes)
+    return positions
+
+
+def _lay_out_component(graph, nodes):
+    if len(nodes) == 1:
+        return np.zeros((1, 2))
+    # Fixed starts and no randomness. The graph is built anew, because the layout
+    # depends on the order in which nodes and edges are listed.
+    ordered = nx.Graph()
+    ordered.add_nodes_from(nodes)
+    ordered.add_edges_from(sorted(map(tuple, map(sorted, graph.edges))))
+    start = nx.circular_layout(ordered)
+    places = nx.kamada_kawai_layout(ordered, pos=start, weight=None)
+    places = np.array([places[node] for node in nodes])
+    lengths = [
+        np.linalg.norm(places[nodes.index(i)] - places[nodes.index(j)])
+        for i, j in ordered.edges
+    ]
+    places = places / np.median(lengths)
+    # Along its longest axis from left to right.
+    centered = places - places.mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
+    axes *= np.sign(axes[:, :1] + (axes[:, :1] == 0))
+    return centered @ axes.T
+
+
+def _pack(positions, boxes, gap=0.25):
+    """Move the components into rows, like words into lines."""
+    area = sum((width + gap) * (height + gap) for _, (width, height) in boxes)
+    widest = max((width for _, (width, _) in boxes), default=0)
+    line = max(1.25 * np.sqrt(area), widest)
+    x = y = tallest = 0.0
+    for component, (width, height) in boxes:
+        if x > 0 and x + width > line:
+            x, y, tallest = 0.0, y - tallest - gap, 0.0
+        positions[component] += [x, y - height]
+        x += width + gap
+        tallest = max(tallest, height)

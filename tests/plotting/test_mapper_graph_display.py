@@ -1,0 +1,169 @@
+"""The picture shows the graph: places, pies, numbers and labels."""
+
+import networkx as nx
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from robustkit.plotting import MapperGraphDisplay
+from robustkit.plotting._mapper_graph_display import label_colors, lay_out
+from robustkit.topology import MapperGraph
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    return MapperGraph(n_intervals=8, eps=0.6).fit(X), names
+
+
+def patches_of(display):
+    return [c for c in display.ax_.collections if type(c).__name__ == "PatchCollection"]
+
+
+def test_pies_hold_the_shares_of_the_labels(pyplot, iris):
+    mapper, y = iris
+    display = MapperGraphDisplay.from_mapper(mapper, y)
+    slices, outlines = patches_of(display)
+    counts = mapper.describe(y).filter(like="count_").to_numpy()
+    assert len(slices.get_paths()) == (counts > 0).sum()
+    assert len(outlines.get_paths()) == len(mapper.graph_)
+    # The area of a slice is the share of its label.
+    areas = [
+        path.to_polygons()[0] if path.to_polygons() else []
+        for path in slices.get_paths()
+    ]
+    areas = np.array([polygon_area(np.array(area)) for area in areas])
+    node = np.repeat(np.arange(len(counts)), (counts > 0).sum(axis=1))
+    whole = np.bincount(node, areas)
+    shares = (counts / counts.sum(axis=1, keepdims=True))[counts > 0]
+    np.testing.assert_allclose(areas / whole[node], shares, atol=0.02)
+
+
+def polygon_area(points):
+    x, y = points.T
+    return abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+
+
+def test_legend_names_the_labels_in_their_colors(pyplot, iris):
+    mapper, y = iris
+    legend = MapperGraphDisplay.from_mapper(mapper, y).ax_.get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["setosa", "versicolor", "virginica"]
+
+
+def test_majority_is_one_color_a_node(pyplot, iris):
+    mapper, y = iris
+    display = MapperGraphDisplay.from_mapper(mapper, y, color="majority")
+    assert len(patches_of(display)[0].get_paths()) == len(mapper.graph_)
+
+
+@pytest.mark.parametrize("color", ["purity", "accuracy", "size", "filter_mean"])
+def test_numbers_are_those_of_the_nodes(pyplot, iris, color):
+    mapper, y = iris
+    y_pred = np.where(y == "setosa", "setosa", "virginica")
+    display = MapperGraphDisplay.from_mapper(mapper, y, y_pred, color=color)
+    (nodes,) = patches_of(display)
+    np.testing.assert_allclose(nodes.get_array(), mapper.describe(y, y_pred)[color])
+    if color in ("purity", "accuracy"):
+        assert nodes.get_clim()[1] == 1
+
+
+def test_auto_shows_the_most_that_is_known(pyplot, iris):
+    mapper, y = iris
+    figures = [
+        MapperGraphDisplay.from_mapper(mapper).figure_,
+        MapperGraphDisplay.from_mapper(mapper, y, y).figure_,
+    ]
+    labels = [figure.axes[-1].get_ylabel() for figure in figures]
+    assert labels == ["filter mean", "accuracy"]
+
+
+def test_edges_join_the_nodes(pyplot, iris):
+    mapper, y = iris
+    display = MapperGraphDisplay.from_mapper(mapper, y)
+    segments = display.ax_.collections[0].get_segments()
+    ends = [display.positions_[list(edge)] for edge in mapper.graph_.edges]
+    np.testing.assert_allclose(segments, ends)
+
+
+def test_layout_is_the_same_each_time(pyplot, iris):
+    mapper, y = iris
+    first, second = (MapperGraphDisplay.from_mapper(mapper, y) for _ in range(2))
+    np.testing.assert_array_equal(first.positions_, second.positions_)
+    # The same graph, listed in another order.
+    shuffled = nx.Graph()
+    shuffled.add_nodes_from(reversed(list(mapper.graph_)))
+    shuffled.add_edges_from((j, i) for i, j in reversed(list(mapper.graph_.edges)))
+    places = lay_out(shuffled, np.full(len(shuffled), 0.2))
+    expected = lay_out(mapper.graph_, np.full(len(shuffled), 0.2))
+    np.testing.assert_array_equal(places, expected)
+
+
+def test_places_can_be_kept(pyplot, iris):
+    mapper, y = iris
+    places = np.random.RandomState(0).normal(size=(len(mapper.graph_), 2))
+    display = MapperGraphDisplay.from_mapper(mapper, y, positions=places)
+    np.testing.assert_array_equal(display.positions_, places)
+
+
+def test_components_do_not_overlap():
+    graph = nx.disjoint_union_all(
+        [nx.cycle_graph(9), nx.path_graph(4), *3 * [nx.Graph()]]
+    )
+    graph.add_nodes_from(range(13, 20))
+    radii = np.full(20, 0.3)
+    places = lay_out(graph, radii)
+    boxes = [
+        (places[list(c)].min(axis=0) - 0.3, places[list(c)].max(axis=0) + 0.3)
+        for c in nx.connected_components(graph)
+    ]
+    for i, (low, high) in enumerate(boxes):
+        for other_low, other_high in boxes[:i]:
+            assert (low > other_high).any() or (other_low > high).any()
+
+
+def test_neighbours_are_about_one_apart():
+    places = lay_out(nx.path_graph(12), np.full(12, 0.3))
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    np.testing.assert_allclose(steps, 1, rtol=0.2)
+    # A path lies from left to right.
+    assert np.ptp(places[:, 0]) > 5 * np.ptp(places[:, 1])
+
+
+def test_given_axes_are_used(pyplot, iris):
+    _, ax = pyplot.subplots()
+    display = MapperGraphDisplay.from_mapper(iris[0], iris[1], ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
+    assert display.plot(color="purity").ax_ is not ax
+
+
+def test_an_empty_graph_is_an_empty_picture(pyplot):
+    with pytest.warns(UserWarning, match="No cluster was found"):
+        mapper = MapperGraph(eps=0.1).fit(np.arange(10.0)[:, None])
+    for color in ("auto", "pie", "purity"):
+        display = MapperGraphDisplay.from_mapper(mapper, np.arange(10) % 2, color=color)
+        assert len(display.positions_) == 0
+        display.figure_.canvas.draw()
+
+
+def test_colors_differ():
+    for n_labels in (3, 12, 30):
+        assert (
+            len({tuple(np.atleast_1d(c)) for c in label_colors(n_labels)}) == n_labels
+        )
+
+
+@pytest.mark.parametrize(
+    ("color", "message"),
+    [
+        ("pies", "The 'color' parameter must be 'auto' or one of"),
+        ("pie", "color='pie' needs 'y'"),
+        ("purity", "color='purity' needs 'y'"),
+        ("accuracy", "color='accuracy' needs 'y_pred'"),
+    ],
+)
+def test_what_is_missing_is_named(pyplot, iris, color, message):
+    with pytest.raises(ValueError, match=message):
+        MapperGraphDisplay.from_mapper(iris[0], color=color)
