@@ -3,6 +3,7 @@
 __all__ = [
     "CorruptFileError",
     "DownloadError",
+    "GradientMaskingWarning",
     "NarrowInputWarning",
     "NoReLUWarning",
 ]
@@ -21,6 +22,15 @@ class DownloadError(OSError):
 
     The message holds the address and the reason. Nothing half-written is left behind;
     calling again tries again.
+    """
+
+
+class GradientMaskingWarning(UserWarning):
+    """An attack may have failed because the model hides its gradient.
+
+    Saturated outputs have a gradient of zero, and an attack that follows it goes
+    nowhere. Such a model looks robust and is not: attack it with another loss
+    (``PGDAttack(loss="rotate")``) or with an attack that needs no gradient.
     """
 
 

@@ -6,6 +6,7 @@ from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
 from robustkit.attacks._least_likely import LeastLikelyAttack
 from robustkit.attacks._pgd import PGDAttack
 from robustkit.attacks._result import AttackResult
+from robustkit.attacks._scorer import robust_scorer
 
 __all__ = [
     "AttackResult",
@@ -14,4 +15,5 @@ __all__ = [
     "GrowingEpsilonAttack",
     "LeastLikelyAttack",
     "PGDAttack",
+    "robust_scorer",
 ]

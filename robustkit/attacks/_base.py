@@ -199,6 +199,8 @@ class BaseAttack(
     def _attack_rows(self, judge, search, X, labels, wanted, look, attacked, out):
         """Search, make what was found obey the rules, and ask the model again."""
         rows = np.flatnonzero(attacked)
+        if len(rows) == 0:
+            return {}
         if len(rows) >= _NEARLY_ALL * len(X):
             found, kept = out, attacked
         else:
@@ -284,7 +286,7 @@ class BaseAttack(
         if (index < 0).any():
             raise ValueError(
                 f"'{name}' must hold classes of the model, which are "
-                f"{judge.classes.tolist()}. Got {labels[index < 0][0]!r}."
+                f"{judge.classes.tolist()}. Got {labels[index < 0].tolist()[0]!r}."
             )
         return index
 

@@ -1,15 +1,20 @@
 """What the attacks share that follow a model's gradient."""
 
+import copy
 from abc import abstractmethod
 from numbers import Integral
 
+import numpy as np
 import torch
+from sklearn.utils.validation import validate_data
 
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor, resolve_device
 from robustkit.attacks._balls import keep_inside
 from robustkit.attacks._base import BaseAttack
+from robustkit.attacks._diagnostics import gradient_health, warn_of_masking
 from robustkit.attacks._judge import Judge
+from robustkit.attacks._measures import measures, robust_accuracy
 from robustkit.attacks._modes import evaluation_mode, on_device
 from robustkit.bridge import as_module
 
@@ -71,6 +76,70 @@ class GradientAttack(BaseAttack):
         if self.clip is None or not isinstance(self.clip, str):
             return self.clip
         return (0.0, 1.0) if bool((X.min() >= 0) & (X.max() <= 1)) else None
+
+    def report(self, X, y, target=None, *, diagnostics=True):
+        """Attack, summarize what came out, and see whether it can be believed.
+
+        A :class:`~robustkit.exceptions.GradientMaskingWarning` is given if the margin
+        loss leaves a robust accuracy more than 10 points below the cross-entropy's.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Clean samples.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        target : array-like of shape (n_samples,) or a single label, default=None
+            The labels that a targeted attack wants the model to say.
+
+        diagnostics : bool, default=True
+            Whether to look for a hidden gradient, which takes one or two more attacks.
+
+        Returns
+        -------
+        report : pandas.Series
+            `n_samples`, `n_correct` (right before the attack), `n_success`,
+            `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
+            `error_rate` (share of those right before that are wrong after), and over
+            those the means `average_confidence` (of the wrong answer) and
+            `average_eps`. nan where there is nothing to average. The diagnostics are
+            `zero_gradient_share` (of those right before), `median_logit_margin`,
+            `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
+            cross-entropy, and with the margin loss.
+        """
+        result = self.perturb(X, y, target)
+        report = measures(result)
+        if diagnostics:
+            for name, value in self._diagnose(result, X, y, target).items():
+                report[name] = value
+            warn_of_masking(report, stacklevel=3)
+        return report
+
+    def _diagnose(self, result, X, y, target):
+        found = {}
+        for loss in ("ce", "margin"):
+            if loss != self._loss():
+                twin = copy.copy(self)
+                twin._forced_loss = loss
+                found[loss] = twin.perturb(X, y, target)
+            else:
+                found[loss] = result
+        judge = self._judge()
+        health = gradient_health(
+            judge.module,
+            validate_data(self, X, dtype=[np.float32, np.float64], reset=False),
+            judge.encode(result.y),
+            result.clean_prediction == result.y,
+            batch_size=self.batch_size,
+            device=judge.device,
+            dtype=judge.dtype,
+        )
+        return health | {
+            f"robust_accuracy_{loss}": robust_accuracy(other)
+            for loss, other in found.items()
+        }
 
     @abstractmethod
     def _search_batch(self, module, x, labels, wanted, seed, look):

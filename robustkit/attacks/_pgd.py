@@ -219,7 +219,7 @@ class PGDAttack(IteratedAttack):
         return self.eps, self.norm
 
     def _seed(self):
-        return draw_seed(self.random_state)
+        return draw_seed(self.random_state) if self.random_start else 0
 
     def _fresh(self, module):
         # Training changes the weights with every batch, so their hash gives the same

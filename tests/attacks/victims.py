@@ -1,5 +1,6 @@
 """Small models that are attacked in the tests, and the data that they know."""
 
+import itertools
 from functools import cache
 
 import numpy as np
@@ -80,7 +81,7 @@ def _sequential(mlp):
     sizes = [mlp.coefs_[0].shape[0], *(coef.shape[1] for coef in mlp.coefs_)]
     layers = []
     with seeded_torch(0):
-        for k, (n_inputs, n_outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for k, (n_inputs, n_outputs) in enumerate(itertools.pairwise(sizes)):
             layer = nn.Linear(n_inputs, n_outputs)
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(mlp.coefs_[k].T.copy()))
