@@ -63,6 +63,9 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         "random_state": ["random_state"],
     }
 
+    # What the optimizer remembers between calls.
+    _optimizer_state = None
+
     @abstractmethod
     def _make_module(self, n_features, n_classes, seed):
         """Build the untrained network, on the CPU."""
@@ -226,10 +229,10 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32, order="C")
         network = self._network()
-        device = next(network.parameters()).device
+        weight = next(network.parameters(), torch.empty(0))
 
         def logits_of(rows):
-            return network(as_tensor(_fill_up(rows), device=device))[: len(rows)]
+            return network(as_tensor(_fill_up(rows), device=weight.device))[: len(rows)]
 
         with evaluating(network), torch.no_grad():
             logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
