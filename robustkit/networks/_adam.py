@@ -49,7 +49,7 @@ class CompiledAdam:
         """Change the weights once."""
         self.count += 1
         corrections = [1 - beta ** self.count.item() for beta in BETAS]
-        rates = (self.lr / corrections[0], corrections[1] ** 0.5, *BETAS)
+        rates = (self.lr / corrections[0], corrections[1] ** -0.5, *BETAS)
         rates = np.array([*rates, self.weight_decay, EPS], self._arrays[0].dtype)
         descend(*self._arrays, rates, self._tiny)
 

@@ -174,7 +174,7 @@ def descend(weight, gradient, mean, square, rates, tiny):
         All but the gradient are changed.
 
     rates : array of shape (6,)
-        Learning rate over the correction of the mean, root of the correction of the
+        Learning rate over the correction of the mean, one over the root of that of the
         square, the two decays, L2 penalty, and what keeps the divisor from zero.
 
     tiny : float
@@ -183,13 +183,13 @@ def descend(weight, gradient, mean, square, rates, tiny):
     zero = weight.dtype.type(0)
     one = weight.dtype.type(1)
     smallest = weight.dtype.type(tiny)
-    lr, root, beta1, beta2, weight_decay, eps = rates
+    lr, scale, beta1, beta2, weight_decay, eps = rates
     for i in range(len(weight)):
         w = weight[i]
         g = gradient[i] + weight_decay * w
         m = beta1 * mean[i] + (one - beta1) * g
         v = beta2 * square[i] + (one - beta2) * g * g
-        weight[i] = w - lr * m / (np.sqrt(v) / root + eps)
+        weight[i] = w - lr * m / (np.sqrt(v) * scale + eps)
         # This way round, a NaN stays one.
         mean[i] = zero if abs(m) < smallest else m
         square[i] = zero if v < smallest else v
