@@ -1,0 +1,155 @@
+"""The kernels do what the mathematics says, compiled and as plain Python."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from robustkit.networks import _kernels as kernels
+from robustkit.networks._wiring import Wiring
+from tests.networks.shapes import SHAPES, every_shape
+
+KERNELS = ("push_activations", "pull_gradients", "edge_gradients", "find_gradients")
+
+
+@pytest.fixture(params=["compiled", "python"])
+def kernel(request, monkeypatch):
+    """Look a kernel up by its name, compiled or as the function that was compiled."""
+    names = [*KERNELS, "descend", "_add_rows", "_cross_entropy"]
+    if request.param == "python":
+        for name in names:
+            monkeypatch.setattr(kernels, name, getattr(kernels, name).py_func)
+    return lambda name: getattr(kernels, name)
+
+
+def drawn(graph, n_samples=5, n_outputs=3):
+    """A wiring, and weights, biases and rows for it."""
+    wiring = Wiring([graph], n_outputs)
+    rng = np.random.RandomState(0)
+    weight = rng.standard_normal(len(wiring.source))
+    bias = rng.standard_normal(wiring.n_rows)
+    rows = rng.standard_normal((wiring.n_rows, n_samples))
+    return wiring, weight, bias, rows
+
+
+def dense(wiring, weight):
+    matrix = np.zeros((wiring.n_rows, wiring.n_rows))
+    target = np.repeat(np.arange(wiring.n_rows), np.diff(wiring.start_in))
+    matrix[target, wiring.source] = weight
+    return matrix
+
+
+@every_shape
+def test_passes_are_products_with_the_matrix_of_the_graph(kernel, graph):
+    wiring, weight, bias, rows = drawn(graph)
+    matrix, drive = dense(wiring, weight), rows.copy()
+    entering = wiring.start_in, wiring.source
+    activation = np.empty_like(rows)
+    kernel("push_activations")(
+        wiring.n_hidden, *entering, weight, bias, rows, activation
+    )
+    activation[wiring.n_hidden :] = 0
+    drive[wiring.n_sources :] = 0
+    np.testing.assert_allclose(rows, drive + bias[:, None] + matrix @ activation)
+    hidden = slice(wiring.n_hidden)
+    np.testing.assert_array_equal(activation[hidden], np.maximum(rows[hidden], 0))
+
+    outside = np.random.RandomState(1).standard_normal(rows.shape)
+    gradient = outside.copy()
+    kernel("pull_gradients")(
+        wiring.start_out, wiring.target, weight[wiring.leaving], rows, gradient
+    )
+    through = np.where(rows > 0, matrix.T @ gradient, 0)
+    np.testing.assert_allclose(gradient, outside + through)
+
+    of_weight = np.empty_like(weight)
+    kernel("edge_gradients")(*entering, rows, gradient, of_weight)
+    products = gradient @ activation.T
+    target = np.repeat(np.arange(wiring.n_rows), np.diff(wiring.start_in))
+    np.testing.assert_allclose(of_weight, products[target, wiring.source], atol=1e-12)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+def test_the_loss_and_its_gradient_are_those_of_torch(kernel, label_smoothing):
+    logits = 5 * np.random.RandomState(0).standard_normal((4, 6))
+    targets = np.array([0, 3, 3, 1, 2, 0])
+    given = torch.tensor(logits.T, requires_grad=True)
+    expected = functional.cross_entropy(
+        given, torch.tensor(targets), label_smoothing=label_smoothing
+    )
+    expected.backward()
+    gradient = np.empty_like(logits)
+    loss = kernel("_cross_entropy")(logits, targets, label_smoothing, gradient)
+    np.testing.assert_allclose(loss, expected.item())
+    np.testing.assert_allclose(gradient, given.grad.T, atol=1e-15)
+
+
+def test_huge_logits_give_a_finite_loss(kernel):
+    logits = np.array([[1e4, -1e4], [-1e4, 1e4]])
+    gradient = np.empty_like(logits)
+    loss = kernel("_cross_entropy")(logits, np.array([0, 0]), 0.0, gradient)
+    assert loss == 1e4
+    assert gradient.tolist() == [[0, -0.5], [0, 0.5]]
+
+
+def test_all_gradients_are_found_in_one_call(kernel):
+    wiring, weight, bias, rows = drawn(SHAPES["disconnected"])
+    targets = np.array([0, 1, 2, 1, 0])
+    expected_rows, expected = rows.copy(), np.zeros_like(rows)
+    entering = wiring.start_in, wiring.source
+    push, pull, edges = (kernel(name) for name in KERNELS[:3])
+    push(wiring.n_hidden, *entering, weight, bias, expected_rows, expected_rows)
+    outputs = slice(wiring.n_hidden, None)
+    loss = kernel("_cross_entropy")(
+        expected_rows[outputs], targets, 0.1, expected[outputs]
+    )
+    leaving = wiring.start_out, wiring.target
+    pull(*leaving, weight[wiring.leaving], expected_rows, expected)
+    of_expected = np.empty_like(weight)
+    edges(*entering, expected_rows, expected, of_expected)
+
+    losses, gradient = np.empty(1), np.empty_like(rows)
+    of_weight, of_bias = np.empty_like(weight), np.empty_like(bias)
+    kernel("find_gradients")(
+        wiring.n_hidden,
+        *entering,
+        *leaving,
+        wiring.leaving,
+        weight,
+        bias,
+        rows,
+        targets,
+        0.1,
+        losses,
+        gradient,
+        of_weight,
+        of_bias,
+    )
+    np.testing.assert_allclose(losses, [loss])
+    np.testing.assert_allclose(gradient, expected)
+    np.testing.assert_allclose(of_weight, of_expected)
+    np.testing.assert_allclose(of_bias, expected.sum(axis=1))
+
+
+def test_descending_is_what_adam_does(kernel):
+    rng = np.random.RandomState(0)
+    weight = rng.standard_normal(7)
+    ours, mean, square = weight.copy(), np.zeros(7), np.zeros(7)
+    theirs = torch.nn.Parameter(torch.tensor(weight))
+    optimizer = torch.optim.Adam([theirs], lr=0.1, weight_decay=0.01)
+    for step in range(1, 6):
+        gradient = rng.standard_normal(7)
+        theirs.grad = torch.tensor(gradient)
+        optimizer.step()
+        corrections = 1 - 0.9**step, 1 - 0.999**step
+        rates = [0.1 / corrections[0], corrections[1] ** -0.5, 0.9, 0.999, 0.01, 1e-8]
+        kernel("descend")(ours, gradient, mean, square, np.array(rates), 1e-300)
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-10)
+
+
+def test_what_is_no_number_stays_none(kernel):
+    ours, mean, square = np.ones(2), np.zeros(2), np.zeros(2)
+    rates = np.array([0.1, 1.0, 0.9, 0.999, 0.0, 1e-8])
+    kernel("descend")(ours, np.array([np.nan, 0.0]), mean, square, rates, 1e-300)
+    assert np.isnan([ours[0], mean[0], square[0]]).all()
+    assert (ours[1], mean[1], square[1]) == (1, 0, 0)
