@@ -22,6 +22,7 @@ __all__ = [
 
 _OPTIONS = {
     "cache": True,
+    "nogil": True,
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "reassoc"},
 }
