@@ -163,7 +163,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return self
 
     def _validate(self, X, y, *, reset):
-        # Shown before anything is read or trained.
+        # Before any work is done: the device may not be there.
         resolve_device(self.device)
         X, y = validate_data(self, X, y, dtype=np.float32, order="C", reset=reset)
         check_classification_targets(y)
@@ -173,8 +173,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         """Forget all that was learned and build a new network."""
         self._rng = check_random_state(self.random_state)
         module_seed, self._validation_seed = draw_seeds(self._rng, 2)
-        self.classes_ = classes
         self.module_ = self._make_module(X.shape[1], len(classes), module_seed)
+        self.classes_ = classes
         self.n_parameters_ = sum(w.numel() for w in self.module_.parameters())
         self.n_iter_, self.loss_curve_ = 0, []
         self._optimizer_state = None

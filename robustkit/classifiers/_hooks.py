@@ -1,6 +1,6 @@
 """Objects handed to the training loop are copied and seeded first."""
 
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 
 from robustkit._randomness import draw_seeds
 
@@ -8,7 +8,7 @@ __all__ = ["seeded_clone"]
 
 
 def seeded_clone(hook, seed):
-    """Copy an object that may learn, and seed what it leaves to chance.
+    """Copy an object that may learn, check it, and seed what it leaves to chance.
 
     Parameters
     ----------
@@ -24,8 +24,11 @@ def seeded_clone(hook, seed):
         The copy.
     """
     twin = clone(hook, safe=False)
-    if not hasattr(twin, "get_params"):
+    if not isinstance(twin, BaseEstimator):
         return twin
+    if hasattr(twin, "_parameter_constraints"):
+        # Its own `fit`, which would check them, may never be called.
+        twin._validate_params()
     unset = sorted(
         name
         for name, value in twin.get_params(deep=True).items()

@@ -1,5 +1,6 @@
 """What is handed to the training loop is copied and seeded."""
 
+import pytest
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -24,6 +25,11 @@ def test_only_what_was_left_to_chance_is_seeded(global_random_seed):
 def test_parts_get_seeds_of_their_own():
     nested = seeded_clone(AdaBoostClassifier(DecisionTreeClassifier()), 0)
     assert nested.random_state != nested.estimator.random_state is not None
+
+
+def test_parameters_are_checked():
+    with pytest.raises(ValueError, match="'n_estimators' parameter of AdaBoost"):
+        seeded_clone(AdaBoostClassifier(n_estimators=0), 0)
 
 
 def test_what_is_no_estimator_is_copied():
