@@ -78,6 +78,7 @@ def _against_skorch(name, classifier, X, y, **options):
 def _fit_skorch(module, X, y):
     from skorch import NeuralNetClassifier
 
+    torch.manual_seed(0)
     net = NeuralNetClassifier(
         copy.deepcopy(module),
         criterion=torch.nn.CrossEntropyLoss,
@@ -114,7 +115,7 @@ def _fit_scikit_learn(X, y):
 
 def _same(ours, theirs):
     # The order of the samples differs.
-    return np.allclose(ours, theirs, rtol=0.03)
+    return np.allclose(ours, theirs, rtol=0.05)
 
 
 def _images(n_samples, n_features):
