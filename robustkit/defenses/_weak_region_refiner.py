@@ -61,7 +61,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Passes over these samples; iterations or new trees, for a classifier without
         `partial_fit`.
 
-    replay : float, default=1.0
+    replay : float, default=4.0
         How many of the other training samples, drawn at random, are trained with as
         well, for each of these samples. 0 trains with the weak regions alone: quickly
         forgotten is then what the model knew of the others.
@@ -146,7 +146,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         *,
         budget=0.2,
         max_epochs=5,
-        replay=1.0,
+        replay=4.0,
         attack=None,
         layer="logits",
         random_state=None,

@@ -7,11 +7,11 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["MapperGraphDisplay"]
 
-# Okabe and Ito's colours and Tol's "muted" ones in an order in which neighbours, and
-# most pairs, are told apart also by colour-blind readers; labels stand in the legend.
+# Okabe and Ito's colours, which colour-blind readers tell apart, with grey, wine, indigo
+# and teal after them.
 _LABEL_COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
-    "#332288", "#999999", "#44AA99", "#882255", "#DDCC77",
+    "#222222", "#999999", "#882255", "#332288", "#44AA99",
 )  # fmt: skip
 
 # One ramp of lightness, so that it reads in grey as well.
@@ -331,7 +331,7 @@ def _lay_out_component(graph, nodes):
     return centered @ axes.T
 
 
-def _pack(positions, boxes, gap=0.25):
+def _pack(positions, boxes, gap=0.7):
     """Move the components into rows, like words into lines."""
     area = sum((width + gap) * (height + gap) for _, (width, height) in boxes)
     widest = max((width for _, (width, _) in boxes), default=0)
