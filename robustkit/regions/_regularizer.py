@@ -73,6 +73,7 @@ class PopulatedRegionRegularizer(BaseEstimator):
     .. [1] Park, S., Jeong, H., Djanibekov, T., Jeon, G., Seol, J., & Choi, J. (2025).
        On the relationship between populated regions and adversarial robustness in deep
        neural networks. IEEE International Conference on Data Mining.
+       https://doi.org/10.48550/arXiv.2207.03400
 
     Examples
     --------
