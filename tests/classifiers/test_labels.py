@@ -1,0 +1,53 @@
+"""Labels become indices, and come back."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from robustkit.classifiers import MLPNetClassifier
+from robustkit.classifiers._labels import check_classes, check_logits, encode, hold_out
+
+label_types = st.sampled_from([st.integers(-9, 9), st.text("abc", max_size=3)])
+
+
+def told(classes, **params):
+    classifier = MLPNetClassifier(**params)
+    classifier.classes_ = classes
+    return classifier
+
+
+@given(label_types.flatmap(lambda labels: st.lists(labels, min_size=1)))
+def test_encoding_is_undone_by_looking_up(labels):
+    y = np.array(labels)
+    classes = np.unique(y)
+    assert np.array_equal(classes[encode(told(classes), y)], y)
+
+
+def test_an_unknown_label_is_named():
+    with pytest.raises(ValueError, match=r"y holds \['c'\].* classes are \['a', 'b'\]"):
+        encode(told(np.array(["a", "b"])), np.array(["a", "c"]))
+
+
+def test_one_class_is_not_enough():
+    with pytest.raises(ValueError, match=r"MLPNetClassifier needs at least 2 classes"):
+        check_classes(MLPNetClassifier(), np.array([1]))
+    assert check_classes(MLPNetClassifier(), np.array([1, 2])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 3), (4, 3, 1)])
+def test_logits_of_another_shape_are_refused(shape):
+    check_logits(torch.empty(4, 3), 4, 3)
+    with pytest.raises(ValueError, match="one logit for each of the 3 classes"):
+        check_logits(torch.empty(shape), 4, 3)
+
+
+@given(arrays(int, st.integers(40, 80), elements=st.integers(0, 2)), st.integers(0, 99))
+def test_each_class_is_held_out_in_proportion(y, seed):
+    y = np.concatenate([y, [0, 1, 2] * 5])
+    kept, held_out = hold_out(told([0, 1, 2], validation_fraction=0.2), y, seed=seed)
+    assert sorted([*kept, *held_out]) == list(range(len(y)))
+    counts, all_counts = np.bincount(y[held_out], minlength=3), np.bincount(y)
+    assert (abs(counts - 0.2 * all_counts) <= 1).all()
