@@ -10,6 +10,7 @@ from torch import nn
 
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
+from robustkit.networks import SparseNetwork
 
 __all__ = [
     "LayerValues",
@@ -309,7 +310,7 @@ def _vertex_taps(part, vertices):
 
 
 def _is_graph(part):
-    return hasattr(part, "vertex_preactivations")
+    return isinstance(part, SparseNetwork)
 
 
 class _Recorder:

@@ -1,17 +1,24 @@
 """Layers by name, and what they compute."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit.bridge import as_module
 from robustkit.bridge._layers import (
     has_relu_units,
     head_parameters,
     layer_names,
     layer_values,
+    module_on,
     resolve_layers,
+    steady_layer_values,
 )
+from robustkit.classifiers import MLPNetClassifier
+from robustkit.graphs import GraphPrior
+from robustkit.networks import SparseNetwork, initialize
 
 
 @pytest.fixture(name="X")
@@ -155,3 +162,82 @@ def test_a_linear_model_has_no_hidden_layer(layer, X):
     with pytest.raises(ValueError, match="has none between input and logits"):
         resolve_layers(module, layer)
     assert layer_values(module, X, ["logits"])["logits"].activation.shape == (7, 3)
+
+
+@pytest.fixture(scope="module")
+def sparse():
+    structure = GraphPrior(n_nodes=30, random_state=0).sample()
+    return initialize(SparseNetwork(structure, 5, 3), random_state=0)
+
+
+@pytest.mark.parametrize("prefix", ["", "1."])
+def test_layers_of_a_sparse_network_are_those_of_its_graph(sparse, X, prefix):
+    module = nn.Sequential(nn.Identity(), sparse) if prefix else sparse
+    structure, vertices = sparse.structure, sparse.vertex_preactivations(X)
+    names = [f"{prefix}layer_{i}" for i in range(structure.n_layers)]
+    assert layer_names(module) == names
+    assert resolve_layers(module, -1) == names[-1:]
+    assert has_relu_units(module)
+    values = layer_values(module, X, [*names, "penultimate", "logits"])
+    members = {name: structure.layer == i for i, name in enumerate(names)}
+    for name, chosen in {**members, "penultimate": structure.sinks}.items():
+        expected = vertices[:, torch.from_numpy(chosen.copy())]
+        torch.testing.assert_close(values[name].pre_activation, expected)
+        torch.testing.assert_close(values[name].activation, expected.relu())
+    torch.testing.assert_close(values["logits"].activation, sparse(X))
+
+
+def test_a_sparse_network_is_not_called_where_its_vertices_suffice(
+    sparse, X, monkeypatch
+):
+    def refuse(self, X):
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr(SparseNetwork, "forward", refuse)
+    layer_values(sparse, X, ["penultimate", "layer_0"])
+
+
+def test_head_of_a_sparse_network_is_what_its_sinks_feed(sparse):
+    weight, bias = head_parameters(sparse)
+    assert weight is sparse.output_weight
+    assert bias is sparse.output_bias
+
+
+def test_a_graph_before_a_linear_model_is_penultimate(sparse, X):
+    with seeded_torch(0):
+        head = nn.Linear(3, 2)
+    module = nn.Sequential(sparse, head)
+    value = layer_values(module, X, ["penultimate"])["penultimate"]
+    sinks = torch.from_numpy(sparse.structure.sinks.copy())
+    torch.testing.assert_close(
+        value.pre_activation, sparse.vertex_preactivations(X)[:, sinks]
+    )
+    torch.testing.assert_close(value.activation, sparse(X))
+
+
+def test_values_of_a_sample_do_not_depend_on_its_neighbours():
+    generator = torch.Generator().manual_seed(0)
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(90, 70), nn.ReLU(), nn.Linear(70, 9)).eval()
+    X = torch.randn(100, 90, generator=generator)
+    whole = steady_layer_values(module, X, ["1", "logits"])
+    for size in (1, 2, 3, 17, 64):
+        for start in range(0, 100, size):
+            piece = slice(start, start + size)
+            values = steady_layer_values(module, X[piece], ["1", "logits"])
+            for name, pair in values.items():
+                for found, expected in zip(pair, whole[name], strict=True):
+                    torch.testing.assert_close(found, expected[piece], rtol=0, atol=0)
+                    assert not found.requires_grad
+
+
+def test_the_estimator_s_own_network_never_moves():
+    X = np.random.RandomState(0).rand(20, 4).astype(np.float32)
+    classifier = MLPNetClassifier((3,), max_epochs=1, device="cpu", random_state=0)
+    classifier.fit(X, np.arange(20) % 2)
+    assert module_on(classifier, X, torch.device("cpu")) is as_module(classifier)
+    elsewhere = module_on(classifier, X, torch.device("meta"))
+    assert next(elsewhere.parameters()).device.type == "meta"
+    assert next(as_module(classifier).parameters()).device.type == "cpu"
+    with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
+        module_on(classifier, X[:, :3], torch.device("cpu"))
