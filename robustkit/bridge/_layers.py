@@ -80,8 +80,10 @@ def module_on(estimator, X, device):
             f"{expected} features as input."
         )
     module = as_module(estimator)
+    # A tensor knows which of several GPUs "cuda" means.
+    there = torch.empty(0, device=device).device
     weights = [*module.parameters(), *module.buffers()]
-    if any(weight.device.type != device.type for weight in weights):
+    if any(weight.device != there for weight in weights):
         module = deepcopy(module).to(device)
     return module
 
