@@ -59,7 +59,6 @@ def cases():
                 ours=_run(FusedStep(_network(structures[0])), batches),
                 theirs=_run(theirs, batches),
                 limit=1 / factor,
-                repeats=3,
                 note="with torch's Adam as it comes; it reads out the last layer only",
             )
 

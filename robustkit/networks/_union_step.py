@@ -1,5 +1,7 @@
 """Training steps of sparse networks, without autograd: of one, or of many at once."""
 
+from itertools import compress
+
 import torch
 
 from robustkit.networks._adam import CompiledAdam, TorchAdam
@@ -50,6 +52,8 @@ class UnionStep:
             [_tensors_of(module) for module in self.modules]
         )
         self._gradient = torch.zeros_like(self._weight)
+        self._weights = self._union.see(self._weight)
+        self._gradients = self._union.see(self._gradient)
         kind = CompiledAdam if engine == "compiled" else TorchAdam
         self._adam = kind(
             self._weight, self._gradient, lr=lr, weight_decay=weight_decay
@@ -76,8 +80,8 @@ class UnionStep:
         return self._run(inputs, targets)
 
     def _descend(self, inputs, targets):
-        input_weight, bias, weight = self._union.see(self._weight)
-        of_input, of_bias, of_weight = self._union.see(self._gradient)
+        input_weight, bias, weight = self._weights
+        of_input, of_bias, of_weight = self._gradients
         n_sources = len(input_weight)
         rows = inputs.new_empty(len(bias), len(inputs))
         torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
@@ -192,11 +196,11 @@ class FusedStep(UnionStep):
         if any(p.data_ptr() != view.data_ptr() for p, view in pairs):
             # Someone gave them other memory, such as another step.
             self._take_over()
+        frozen = [not parameter.requires_grad for parameter in self._parameters]
         kept = [
             (tensor, tensor.clone())
             for tensors in (self._views, self._means, self._squares)
-            for tensor, p in zip(tensors, self._parameters, strict=True)
-            if not p.requires_grad
+            for tensor in compress(tensors, frozen)
         ]
         loss = super().step(inputs, targets)[0]
         for tensor, value in kept:
