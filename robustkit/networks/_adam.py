@@ -49,8 +49,11 @@ class CompiledAdam:
         """Change the weights once."""
         self.count += 1
         corrections = [1 - beta ** self.count.item() for beta in BETAS]
-        rates = (self.lr / corrections[0], corrections[1] ** -0.5, *BETAS)
-        rates = np.array([*rates, self.weight_decay, EPS], self._arrays[0].dtype)
+        rates = [self.lr / corrections[0], corrections[1] ** -0.5]
+        # In double precision: 1 - 0.999 has five correct digits in single precision.
+        rates += [part for beta in BETAS for part in (beta, 1 - beta)]
+        rates += [self.weight_decay, EPS]
+        rates = np.array(rates, dtype=self._arrays[0].dtype)
         descend(*self._arrays, rates, self._tiny)
 
 

@@ -174,22 +174,22 @@ def descend(weight, gradient, mean, square, rates, tiny):
     weight, gradient, mean, square : array of shape (n,)
         All but the gradient are changed.
 
-    rates : array of shape (6,)
+    rates : array of shape (8,)
         Learning rate over the correction of the mean, one over the root of that of the
-        square, the two decays, L2 penalty, and what keeps the divisor from zero.
+        square, how much of the mean is kept and how much of the gradient is added, the
+        same for the square, L2 penalty, and what keeps the divisor from zero.
 
     tiny : float
         The smallest normal number.
     """
     zero = weight.dtype.type(0)
-    one = weight.dtype.type(1)
     smallest = weight.dtype.type(tiny)
-    lr, scale, beta1, beta2, weight_decay, eps = rates
+    lr, scale, keep_mean, add_mean, keep_square, add_square, decay, eps = rates
     for i in range(len(weight)):
         w = weight[i]
-        g = gradient[i] + weight_decay * w
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
+        g = gradient[i] + decay * w
+        m = keep_mean * mean[i] + add_mean * g
+        v = keep_square * square[i] + add_square * g * g
         weight[i] = w - lr * m / (np.sqrt(v) * scale + eps)
         # This way round, a NaN stays one.
         mean[i] = zero if abs(m) < smallest else m
@@ -218,6 +218,8 @@ def _cross_entropy(logits, targets, label_smoothing, gradient):
             gradient[c, i] = (gradient[c, i] / total[i] - share) / size
             loss -= share * logits[c, i]
     for i in range(batch):
+        if not 0 <= targets[i] < n_outputs:
+            raise IndexError("a target is not the index of an output")
         loss += np.log(total[i]) + peak[i] - sure * logits[targets[i], i]
         gradient[targets[i], i] -= sure / size
     return loss / batch

@@ -104,6 +104,24 @@ class SparseNetwork(nn.Module):
         outputs = self._propagate(X)[self.structure.n_nodes :].t()
         return outputs.reshape(*X.shape[:-1], self.n_outputs)
 
+    def forward_from_sources(self, drive):
+        """Compute the outputs from what the input feeds the sources.
+
+        With ``drive = X @ input_weight.t()`` it is `forward`, for callers that know how
+        `drive` changes without computing that product again.
+
+        Parameters
+        ----------
+        drive : torch.Tensor of shape (n_samples, n_sources)
+            What arrives at each source from the input, before its bias.
+
+        Returns
+        -------
+        outputs : torch.Tensor of shape (n_samples, n_outputs)
+            Logits, for a classifier.
+        """
+        return self._propagate_drive(drive.t())[self.structure.n_nodes :].t()
+
     def vertex_preactivations(self, X):
         """Compute what arrives at every vertex, before its ReLU.
 
@@ -128,7 +146,9 @@ class SparseNetwork(nn.Module):
                 f"{tuple(X.shape)} instead."
             )
         samples = X.reshape(-1, self.n_features)
-        drive = self.input_weight @ samples.t()
+        return self._propagate_drive(self.input_weight @ samples.t())
+
+    def _propagate_drive(self, drive):
         weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
         bias = torch.cat([self.bias, self.output_bias])
         return _Propagation.apply(drive, weight, bias, self._find_passes())

@@ -1,8 +1,5 @@
 """Many sparse networks side by side, as if they were one."""
 
-from itertools import pairwise
-
-import numpy as np
 import torch
 
 from robustkit.networks._wiring import Wiring
@@ -29,37 +26,29 @@ class Union:
     wiring : Wiring
         Of the union.
 
-    parts : list of slice
-        Where the vector holds the weights of the input, the biases of the vertices,
-        those of the outputs, the weights of the edges and those of the outputs.
+    n_parameters : int
+        Length of the vector.
     """
 
     def __init__(self, modules, *, by_layer):
         structures = [module.structure for module in modules]
-        self.n_features, self.n_outputs = modules[0].n_features, modules[0].n_outputs
-        self.device = modules[0].bias.device
-        self.wiring = Wiring(structures, self.n_outputs, by_layer=by_layer)
-        self.n_sources = [len(graph.sources) for graph in structures]
-        self.n_nodes = [graph.n_nodes for graph in structures]
-        self.n_edges = [graph.n_edges for graph in structures]
+        self.wiring = Wiring(structures, modules[0].n_outputs, by_layer=by_layer)
+        self._n_features, self._n_outputs = modules[0].n_features, modules[0].n_outputs
+        self._n_sources = [len(graph.sources) for graph in structures]
+        self._n_nodes = [graph.n_nodes for graph in structures]
+        self._n_edges = [graph.n_edges for graph in structures]
+        n_inputs = self.wiring.n_sources * self._n_features
+        self._ends = n_inputs, n_inputs + self.wiring.n_rows
+        self.n_parameters = self._ends[1] + len(self.wiring.source)
         if len(structures) == 1:
             # Everything stands in order, and is seen rather than copied.
             self._rows = self._slots = [slice(None)]
         else:
+            device = modules[0].bias.device
             self._rows, self._slots = (
-                [torch.from_numpy(places).to(self.device) for places in of_each]
+                [torch.from_numpy(places).to(device) for places in of_each]
                 for of_each in (self.wiring.rows, self.wiring.slots)
             )
-        n_edges = sum(self.n_edges)
-        sizes = [
-            self.n_features * self.wiring.n_sources,
-            self.wiring.n_hidden,
-            self.wiring.n_rows - self.wiring.n_hidden,
-            n_edges,
-            len(self.wiring.source) - n_edges,
-        ]
-        ends = [0, *np.cumsum(sizes).tolist()]
-        self.parts = [slice(a, b) for a, b in pairwise(ends)]
 
     def see(self, vector):
         """See a vector as the weights of the input, of the rows and of the edges.
@@ -80,12 +69,8 @@ class Union:
         weight : torch.Tensor of shape (n_edges,)
             In the order of the wiring.
         """
-        inputs, biases, _, weights, _ = self.parts
-        return (
-            vector[inputs].view(-1, self.n_features),
-            vector[biases.start : weights.start],
-            vector[weights.start :],
-        )
+        input_weight, bias, weight = vector.tensor_split(self._ends)
+        return input_weight.view(-1, self._n_features), bias, weight
 
     def join(self, networks):
         """Copy what each network has into one vector.
@@ -100,7 +85,7 @@ class Union:
         vector : torch.Tensor of shape (n_parameters,)
             Of the union.
         """
-        vector = networks[0][0].new_empty(self.parts[-1].stop)
+        vector = networks[0][0].new_empty(self.n_parameters)
         input_weight, bias, weight = self.see(vector)
         input_weight.copy_(torch.cat([of_one[0] for of_one in networks]))
         for rows, slots, (_, b, w, v, c) in zip(
@@ -125,10 +110,10 @@ class Union:
         """
         input_weight, bias, weight = self.see(vector)
         networks = []
-        for i, inputs in enumerate(input_weight.split(self.n_sources)):
+        for i, inputs in enumerate(input_weight.split(self._n_sources)):
             own_bias, own_weight = bias[self._rows[i]], weight[self._slots[i]]
-            biases = own_bias.tensor_split([self.n_nodes[i]])
-            edges, outputs = own_weight.tensor_split([self.n_edges[i]])
-            outputs = outputs.view(self.n_outputs, -1)
+            biases = own_bias.tensor_split([self._n_nodes[i]])
+            edges, outputs = own_weight.tensor_split([self._n_edges[i]])
+            outputs = outputs.view(self._n_outputs, -1)
             networks.append([inputs, biases[0], edges, outputs, biases[1]])
         return networks

@@ -148,6 +148,14 @@ def test_any_leading_dimensions(engine, leading):
 
 
 @every_engine
+def test_forward_goes_on_from_what_the_sources_are_fed(engine):
+    network = network_of(SHAPES["disconnected"], engine=engine)
+    X, _ = samples(5)
+    drive = X @ network.input_weight.t()
+    torch.testing.assert_close(network.forward_from_sources(drive), network(X))
+
+
+@every_engine
 def test_a_gradient_of_a_gradient_is_refused(engine):
     network = network_of(SHAPES["one source"], engine=engine)
     X, _ = samples(2)
