@@ -35,6 +35,7 @@ _ROOMS = {
         "LeastLikelyAttack",
         "PGDAttack",
         "GrowingEpsilonAttack",
+        "OnePixelAttack",
         "AttackResult",
         "robust_scorer",
     ),

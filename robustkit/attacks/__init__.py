@@ -4,6 +4,7 @@ from robustkit.attacks._bim import BIMAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
 from robustkit.attacks._least_likely import LeastLikelyAttack
+from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 from robustkit.attacks._result import AttackResult
 from robustkit.attacks._scorer import robust_scorer
@@ -14,6 +15,7 @@ __all__ = [
     "FGSMAttack",
     "GrowingEpsilonAttack",
     "LeastLikelyAttack",
+    "OnePixelAttack",
     "PGDAttack",
     "robust_scorer",
 ]

@@ -189,10 +189,12 @@ class BaseAttack(
         }
         if wanted is not None:
             found["target"] = wanted
+        if self._proves():
+            found["certified"] = np.zeros(len(X), dtype=bool)
         about = self._attack_rows(judge, search, X, labels, wanted, look, attacked, out)
         out[~attacked] = X[~attacked]
         for name, values in about.items():
-            found.setdefault(name, np.zeros(len(X), values.dtype))[attacked] = values
+            found[name][attacked] = values
         found["success"] = attacked & self._is_success(found)
         return found
 
@@ -255,6 +257,10 @@ class BaseAttack(
 
     def _check_model(self):
         """Refuse, at the end of `fit`, a model that this attack cannot attack."""
+
+    def _proves(self):
+        """Whether the search says of samples that nothing allowed fools the model."""
+        return False
 
     def _starts_clean(self):
         """Whether the search can use a gradient at the clean samples."""

@@ -66,9 +66,8 @@ class Judge:
             return np.zeros(0, dtype=np.intp), np.zeros(0), None
         if self._is_the_model:
             return self._ask_the_module(X, keep_graph)
-        named = self._as_the_model_knows_it(X)
-        prediction = self.encode(self.estimator.predict(named))
-        probabilities = self._probabilities(named)
+        prediction = self.encode(self.estimator.predict(self._named(X)))
+        probabilities = self.probabilities(X)
         return prediction, probabilities[np.arange(len(X)), prediction], None
 
     def encode(self, labels):
@@ -92,7 +91,7 @@ class Judge:
         odds = np.exp(logits - best[:, None], dtype=np.float64)
         return prediction, 1 / odds.sum(axis=1), look
 
-    def _as_the_model_knows_it(self, X):
+    def _named(self, X):
         """Give columns their names back, or a model fitted on a table would warn."""
         names = getattr(self.estimator, "feature_names_in_", None)
         if names is None:
@@ -101,7 +100,20 @@ class Judge:
 
         return pd.DataFrame(X, columns=names)
 
-    def _probabilities(self, X):
+    def probabilities(self, X):
+        """Probability of every class, or the softmax of the decision function.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            nan if the model knows neither.
+        """
+        X = self._named(X)
         if hasattr(self.estimator, "predict_proba"):
             probabilities = np.asarray(self.estimator.predict_proba(X))
             _check_finite(probabilities, "probabilities")

@@ -10,7 +10,7 @@ import math
 
 import torch
 
-__all__ = ["random_start", "sample_keys", "uniform_noise"]
+__all__ = ["normal_noise", "random_start", "sample_keys", "uniform_noise"]
 
 _WORD = 0xFFFFFFFF
 
@@ -45,7 +45,7 @@ def random_start(center, radius, norm, seed, stream):
     if norm == "linf":
         noise = uniform_noise(keys, size, 3 * stream).mul_(radius)
     else:
-        noise = _normal_noise(keys, size, 3 * stream)
+        noise = normal_noise(keys, size, 3 * stream)
         # A uniform direction; the radius' d-th power is uniform.
         length = torch.linalg.vector_norm(noise, dim=1).clamp_min_(1e-30)
         height = uniform_noise(keys, 1, 3 * stream + 2).add_(1).mul_(0.5).squeeze(1)
@@ -106,8 +106,26 @@ def uniform_noise(keys, size, stream):
     return bits.to(torch.float32).mul_(2.0**-31)
 
 
-def _normal_noise(keys, size, stream):
-    """Box and Muller's two uniforms make one normal number."""
+def normal_noise(keys, size, stream):
+    """Numbers that are normal with mean 0 and variance 1.
+
+    Parameters
+    ----------
+    keys : torch.Tensor of shape (n_samples,) and dtype int64
+        From :func:`sample_keys`.
+
+    size : int
+        Numbers a sample.
+
+    stream : int
+        This stream and the next are used up: Box and Muller make one normal number of
+        two uniform ones.
+
+    Returns
+    -------
+    noise : torch.Tensor of shape (n_samples, size)
+        In float32.
+    """
     height = uniform_noise(keys, size, stream).add_(1).mul_(0.5).clamp_min_(2.0**-25)
     angle = uniform_noise(keys, size, stream + 1).mul_(math.pi)
     return height.log_().mul_(-2).sqrt_().mul_(angle.cos_())

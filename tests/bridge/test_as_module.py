@@ -36,6 +36,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from torch import nn
 
 from robustkit.bridge import as_module
+from robustkit.graphs import GraphPrior
 
 
 def tanh_of_either(x):
@@ -59,6 +60,7 @@ STEPS = [
     PCA(n_components=2, whiten=True, random_state=0),
     FunctionTransformer(),
     FunctionTransformer(tanh_of_either),
+    GraphPrior(n_nodes=30, random_state=0),
     "passthrough",
 ]
 MODELS = [

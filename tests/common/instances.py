@@ -98,6 +98,11 @@ INSTANCES = {
         _attack("PGDAttack", max_iter=2),
         _attack("PGDAttack", max_iter=2, norm="l2", loss="rotate", n_restarts=2),
     ],
+    "OnePixelAttack": lambda: [
+        _attack("OnePixelAttack", pop_size=4, max_iter=2),
+        _attack("OnePixelAttack", method="exhaustive", levels=3),
+        _attack("OnePixelAttack", method="certified"),
+    ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],

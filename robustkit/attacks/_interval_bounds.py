@@ -1,0 +1,212 @@
+r"""Bounds on the logits of a network whose units lie in intervals.
+
+An interval is written as a center and a radius. A linear map :math:`W` takes center
+:math:`c` to :math:`W c` and radius :math:`r` to :math:`|W| r`; a rectifier is monotone,
+so it takes the ends of an interval to the ends of the result.
+
+Rounding. The bounds hold for the network in exact arithmetic, and for any network whose
+weights differ from it by a relative :math:`2^{-24}`, one float32 rounding. A product of
+n terms in arithmetic of unit roundoff u has an error of at most :math:`\gamma_{n}
+= n u / (1 - n u)` times the product of the absolute values, in whatever order it is
+summed [1]_. Every radius is widened by more than that: :math:`|W| (r + g (|c| + r)) +
+g |b|` with :math:`g = 2^{-23} + 4 (n + 4) u`, which covers the rounding of the weights,
+of center and of radius.
+
+.. [1] N. J. Higham. Accuracy and Stability of Numerical Algorithms. SIAM 2002.
+   :doi:`10.1137/1.9780898718027`
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy import sparse
+from torch import nn
+
+from robustkit._tensors import as_array
+from robustkit.networks import SparseNetwork
+
+__all__ = ["BoundedNetwork", "slack_factor"]
+
+
+def slack_factor(n_terms, dtype):
+    """How much a sum of products can be off, relative to the absolute values.
+
+    Parameters
+    ----------
+    n_terms : int
+        Number of products.
+
+    dtype : dtype
+        In which it is computed.
+
+    Returns
+    -------
+    factor : float
+        Larger than the rounding of weights to float32 and of the sum to `dtype`.
+    """
+    return 2.0**-23 + 4 * (n_terms + 4) * np.finfo(dtype).eps / 2
+
+
+class BoundedNetwork:
+    """The part of a network behind its first linear map, ready to be bounded.
+
+    Parameters
+    ----------
+    modules : list of torch.nn.Module
+        In order.
+
+    dtype : dtype
+        In which bounds are computed.
+    """
+
+    def __init__(self, modules, dtype):
+        self.dtype = dtype
+        self.steps = [step for module in modules for step in _steps(module, dtype)]
+        self.last = None
+        if self.steps and isinstance(self.steps[-1], _Affine):
+            self.last = self.steps.pop()
+
+    def margins(self, center, radius, labels):
+        """Bound the margin: logit of the label minus the best other one.
+
+        Parameters
+        ----------
+        center, radius : ndarray of shape (n, n_units)
+            Intervals of the results of the first map.
+
+        labels : ndarray of shape (n,)
+            Indices of classes.
+
+        Returns
+        -------
+        margin : ndarray of shape (n,)
+            No point of the intervals has a smaller one.
+        """
+        for step in self.steps:
+            center, radius = step(center, radius)
+        margin = np.empty(len(center))
+        for label in np.unique(labels):
+            rows = labels == label
+            margin[rows] = self._margins_of(label, center[rows], radius[rows])
+        return margin
+
+    def _margins_of(self, label, center, radius):
+        last = self.last
+        if last is None:
+            last = _Affine(
+                np.eye(center.shape[1]), np.zeros(center.shape[1]), self.dtype
+            )
+        # Bounding the difference of two logits is sharper than both logits' bounds.
+        center, radius = last.against(label)(center, radius)
+        lower = center - radius
+        lower[:, label] = np.inf
+        return lower.min(axis=1)
+
+
+class _Affine:
+    """A linear map with a bias."""
+
+    def __init__(self, weight, bias, dtype):
+        self.weight, self.bias, self.dtype = weight, bias, dtype
+        # Transposed copies, as products of many rows are fastest so.
+        self.forward = np.ascontiguousarray(weight.T, dtype=dtype)
+        self.absolute = np.abs(self.forward)
+        self.shift = np.asarray(bias, dtype=dtype)
+        self.slack = dtype(slack_factor(weight.shape[1], dtype))
+
+    def __call__(self, center, radius):
+        wider = radius + self.slack * (np.abs(center) + radius)
+        center = center @ self.forward + self.shift
+        # The sum of product and bias is rounded too, and the last sum of all.
+        radius = (wider @ self.absolute) + self.slack * np.abs(self.shift)
+        return center, radius * (1 + self.slack)
+
+    def against(self, label):
+        """Map to what the label's result is larger by than each other one."""
+        return _Difference(self, label)
+
+
+class _Difference(_Affine):
+    """Differences of rows, widened as much as the rows themselves would have been."""
+
+    def __init__(self, affine, label):
+        weight, bias = affine.weight, affine.bias
+        super().__init__(weight[label] - weight, bias[label] - bias, affine.dtype)
+        size = np.abs(weight[label]) + np.abs(weight)
+        self.size = np.ascontiguousarray(size.T, dtype=affine.dtype)
+        self.bias_size = (np.abs(bias[label]) + np.abs(bias)).astype(affine.dtype)
+
+    def __call__(self, center, radius):
+        largest = np.abs(center) + radius
+        rounding = self.slack * (largest @ self.size + self.bias_size)
+        center = center @ self.forward + self.shift
+        radius = (radius @ self.absolute + rounding) * (1 + self.slack)
+        return center, radius
+
+
+def _rectify(center, radius):
+    low, high = np.maximum(center - radius, 0), np.maximum(center + radius, 0)
+    half = center.dtype.type(0.5)
+    # Adding and halving round by less than two units in the last place of `high`.
+    unit = 4 * np.finfo(center.dtype).eps
+    return half * (low + high), half * (high - low) + unit * high
+
+
+class _Graph:
+    """The hidden part of a sparse network: from its sources to its rectified sinks."""
+
+    def __init__(self, network, dtype):
+        structure = network.structure
+        self.structure, self.dtype = structure, dtype
+        self.bias = as_array(network.bias).astype(dtype)
+        source, target = structure.edges
+        shape = (structure.n_nodes, structure.n_nodes)
+        weight = as_array(network.edge_weight).astype(dtype)
+        matrix = sparse.csr_array((weight, (target, source)), shape=shape)
+        self.layers = [
+            (start, stop, matrix[start:stop, :start], abs(matrix[start:stop, :start]))
+            for start, stop in pairwise(structure.layer_offsets[1:])
+        ]
+        # Sums have as many terms as a vertex has predecessors, and a bias.
+        most = np.bincount(target, minlength=1).max(initial=0) + 1
+        self.slack = dtype(slack_factor(most, dtype))
+
+    def __call__(self, center, radius):
+        n_nodes, n_sources = self.structure.n_nodes, center.shape[1]
+        c = np.empty((n_nodes, len(center)), dtype=self.dtype)
+        r = np.empty_like(c)
+        c[:n_sources], r[:n_sources] = _rectify(
+            *self._add_bias(center.T, radius.T, slice(n_sources))
+        )
+        for start, stop, weight, absolute in self.layers:
+            wider = r[:start] + self.slack * (np.abs(c[:start]) + r[:start])
+            pair = weight @ c[:start], (absolute @ wider) * (1 + self.slack)
+            c[start:stop], r[start:stop] = _rectify(
+                *self._add_bias(*pair, slice(start, stop))
+            )
+        sinks = self.structure.sinks
+        return np.ascontiguousarray(c[sinks].T), np.ascontiguousarray(r[sinks].T)
+
+    def _add_bias(self, center, radius, rows):
+        bias = self.bias[rows, None]
+        center = center + bias
+        return center, radius + self.slack * (np.abs(bias) + np.abs(center))
+
+
+def _steps(module, dtype):
+    """Turn a module into what bounds pass through."""
+    if isinstance(module, nn.Linear):
+        weight = as_array(module.weight).astype(np.float64)
+        bias = np.zeros(len(weight)) if module.bias is None else as_array(module.bias)
+        return [_Affine(weight, bias.astype(np.float64), dtype)]
+    if isinstance(module, nn.ReLU):
+        return [_rectify]
+    if isinstance(module, SparseNetwork):
+        weight = as_array(module.output_weight).astype(np.float64)
+        bias = as_array(module.output_bias).astype(np.float64)
+        return [_Graph(module, dtype), _Affine(weight, bias, dtype)]
+    raise TypeError(
+        "method='certified' knows networks of linear layers and ReLU, sparse networks, "
+        f"linear models and scalers. This one has a {type(module).__name__}: use "
+        "method='exhaustive' or 'differential_evolution'."
+    )

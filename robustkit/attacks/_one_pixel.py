@@ -1,0 +1,255 @@
+"""Change a single pixel: by search, by trying everything, or with proof."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from robustkit._randomness import draw_seed
+from robustkit._sklearn_private import Interval, StrOptions
+from robustkit._tensors import as_tensor, resolve_device
+from robustkit._validation import check_image_shape
+from robustkit.attacks._base import BaseAttack
+from robustkit.attacks._judge import Judge
+from robustkit.attacks._modes import on_device
+from robustkit.attacks._pixel_certificate import PixelCertifier
+from robustkit.attacks._pixel_evaluators import make_evaluator
+from robustkit.attacks._pixel_searches import evolve, try_everything
+from robustkit.attacks._pixel_space import PixelSpace
+from robustkit.bridge import as_module
+
+__all__ = ["OnePixelAttack"]
+
+
+class OnePixelAttack(BaseAttack):
+    """Change one pixel, or one feature, to any value.
+
+    It needs no gradient: any classifier with `predict_proba` can be attacked. Networks
+    that begin with a linear map (perceptrons, sparse nets, linear models, all also
+    behind scalers) are asked much faster, and for most of them it can be proved that no
+    pixel fools.
+
+    Read more in the :ref:`User Guide <attacks>`.
+
+    Parameters
+    ----------
+    estimator : object, default=None
+        The model: a classifier with `predict_proba`, or one that
+        :func:`~robustkit.bridge.as_module` can see. Wrapped in
+        :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is; otherwise
+        `fit` fits a clone. None is
+        :class:`~sklearn.linear_model.LogisticRegression`.
+
+    method : {"differential_evolution", "exhaustive", "certified"}, \
+            default="differential_evolution"
+        "differential_evolution": a random search, for any classifier. "exhaustive":
+        every pixel with every level, the exact answer on the grid. "certified": branch
+        and bound, the exact answer for every real value, with proof; for networks of
+        linear layers and ReLU, sparse networks, linear models, and those behind
+        scalers.
+
+    pop_size : int, default=500
+        Candidates of one generation of the evolution.
+
+    max_iter : int, default=500
+        Generations of the evolution at most.
+
+    image_shape : tuple of int, default=None
+        (height, width) or (channels, height, width) of an image; a pixel has a value in
+        every channel. None: one feature is changed instead of one pixel.
+
+    levels : int, default=256
+        Values of the grid that "differential_evolution" and "exhaustive" choose from,
+        evenly spaced over the range.
+
+    clip : "auto", tuple of two floats or None, default="auto"
+        Range of every feature. "auto" is (0, 1) if the training data lie in it. Where
+        there is none, a feature's values range as they do in the training data.
+
+    batch_size : int, default=128
+        Samples attacked at once.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after each batch.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the evolution. It depends on this and on the content of each sample, not
+        on its place: order, subset and batch size change nothing.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The fitted model.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The range that perturbed samples keep to.
+
+    value_range_ : ndarray of shape (2, n_features)
+        Smallest and largest value that the attack gives to each feature.
+
+    n_iter_ : int
+        Generations that a sample takes unless it is fooled earlier.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    PGDAttack : Changes all features, each by a little.
+
+    Notes
+    -----
+    A sample that is not fooled is returned as it was. `eps` of the result is the
+    largest change of a value. With ``method="certified"`` the result has `certified`,
+    and :meth:`report` has `certified_accuracy`: the share of samples that the model
+    gets right and that provably no single pixel fools. The proof is for the network in
+    exact arithmetic and covers the rounding of its weights to single precision; a
+    sample that it can not decide, because a margin is zero up to rounding, counts
+    neither as fooled nor as certified.
+
+    References
+    ----------
+    .. [1] J. Su, D. V. Vargas and K. Sakurai. One pixel attack for fooling deep neural
+       networks. IEEE Transactions on Evolutionary Computation, 2019.
+       :doi:`10.1109/TEVC.2019.2890858`
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import OnePixelAttack
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = OnePixelAttack(method="certified", image_shape=(8, 8)).fit(X, y)
+    >>> result = attack.perturb(X, y)
+    >>> decided = result.success | result.certified
+    >>> bool(decided[result.clean_prediction == y].all())
+    True
+    >>> int((result.X_adv != X).sum(axis=1).max())
+    1
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "method": [StrOptions({"differential_evolution", "exhaustive", "certified"})],
+        # A mutant needs three members other than itself.
+        "pop_size": [Interval(Integral, 4, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "image_shape": ["array-like", None],
+        "levels": [Interval(Integral, 2, None, closed="left")],
+        "clip": [StrOptions({"auto"}), "array-like", None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        method="differential_evolution",
+        pop_size=500,
+        max_iter=500,
+        image_shape=None,
+        levels=256,
+        clip="auto",
+        batch_size=128,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.method = method
+        self.pop_size = pop_size
+        self.max_iter = max_iter
+        self.image_shape = image_shape
+        self.levels = levels
+        self.clip = clip
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _learn_clip(self, X):
+        if self.image_shape is not None:
+            check_image_shape(self.image_shape, X.shape[1])
+        clip = super()._learn_clip(X)
+        if clip is None:
+            self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
+        else:
+            self.value_range_ = np.repeat(np.array(clip)[:, None], X.shape[1], axis=1)
+        return clip
+
+    def _check_model(self):
+        self.n_iter_ = self.max_iter
+        module = _module_or_none(self.estimator_)
+        if module is None and not hasattr(self.estimator_, "predict_proba"):
+            raise TypeError(
+                "OnePixelAttack needs a model with predict_proba, or one that "
+                f"as_module can see. {type(self.estimator_).__name__} is neither; wrap "
+                "it in CalibratedClassifierCV to give it probabilities."
+            )
+        if self.method == "certified":
+            if module is None:
+                # Its own words say which part of the model is unknown.
+                module = as_module(self.estimator_)
+            PixelCertifier(module, self._space())
+
+    def _judge(self):
+        device = resolve_device(self.device)
+        module = _module_or_none(self.estimator_)
+        if module is not None:
+            module = on_device(module, device)
+        return Judge(self.estimator_, module, device)
+
+    def _proves(self):
+        return self.method == "certified"
+
+    def _space(self):
+        low, high = self.value_range_
+        shape = self.image_shape
+        return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
+
+    def _start_search(self, judge):
+        space = self._space()
+        evolves = self.method == "differential_evolution"
+        seed = draw_seed(self.random_state) if evolves else 0
+        certifies = self.method == "certified"
+        certifier = PixelCertifier(judge.module, space) if certifies else None
+
+        def search(X, labels, wanted, look):
+            evaluate = make_evaluator(judge, space, X, labels)
+            about = {}
+            if certifies:
+                found, about["certified"] = certifier(evaluate, X, labels)
+            elif evolves:
+                x = as_tensor(X, device=judge.device)
+                size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
+                found = evolve(evaluate, space, x, **size, seed=seed)
+            else:
+                found = try_everything(evaluate, space, len(X), judge.device)
+            return (space, found), about | {"n_queries": found.n_queries}
+
+        return search
+
+    def _project(self, candidates, X, out):
+        # One pixel is written into clean samples: nothing else can have changed.
+        space, found = candidates
+        space.write(X, found.pixel, found.level, out)
+        return np.abs(out - X).max(axis=1).astype(np.float64)
+
+
+def _module_or_none(estimator):
+    try:
+        return as_module(estimator)
+    except TypeError:
+        return None

@@ -1,0 +1,230 @@
+"""Find one pixel that fools, or prove that there is none: branch and bound."""
+
+import numpy as np
+import torch
+
+from robustkit._tensors import as_array
+from robustkit.attacks._interval_bounds import BoundedNetwork, slack_factor
+from robustkit.attacks._pixel_evaluators import split_first_map
+from robustkit.attacks._pixel_searches import Found
+
+__all__ = ["PixelCertifier"]
+
+# Boxes bounded at once: more leave the cache.
+_CHUNK = 2048
+# A box that is still undecided when it is this small, in levels, stays so.
+_SMALLEST = 2.0**-16
+
+
+class PixelCertifier:
+    """Branch and bound over (pixel, interval of values).
+
+    A box is a pixel and an interval of values in every channel. A box whose smallest
+    possible margin is positive holds nothing that fools, for any real value in it. The
+    others are halved, and the model is asked at the point where; first at the levels of
+    the grid, then between them.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    space : PixelSpace
+        Positions and values.
+    """
+
+    def __init__(self, module, space):
+        first = split_first_map(module)
+        if first is None:
+            raise TypeError(
+                "method='certified' needs a model that begins with a linear map, after "
+                "scalers at most. Use method='exhaustive' or 'differential_evolution'."
+            )
+        self.space, self.first = space, first
+        # Wide boxes are bounded in single precision; those that are as narrow as the
+        # grid in double, where rounding does not keep them undecided.
+        self.networks = {
+            dtype: BoundedNetwork(first.modules, dtype)
+            for dtype in (np.float32, np.float64)
+        }
+        columns = as_array(first.columns)
+        self.columns = {dtype: columns.astype(dtype) for dtype in self.networks}
+
+    def __call__(self, evaluate, X, labels):
+        """Decide about images.
+
+        Parameters
+        ----------
+        evaluate : callable
+            Asks the model.
+
+        X : ndarray of shape (n_samples, n_features)
+            Clean images.
+
+        labels : ndarray of shape (n_samples,)
+            Indices of the classes attacked.
+
+        Returns
+        -------
+        found : Found
+            Which images are fooled, and by what.
+
+        certified : ndarray of shape (n_samples,) and dtype bool
+            Which images cannot be fooled.
+        """
+        found = Found(len(X), self.space.n_channels)
+        units = self._units(X)
+        boxes = self._all_boxes(len(X))
+        undecided = np.zeros(len(X), dtype=bool)
+        self._ask_corners(evaluate, found, boxes)
+        while True:
+            boxes = boxes.take(~found.fooled[boxes.image])
+            if len(boxes) == 0:
+                break
+            boxes = boxes.take(self._may_fool(units, X, labels, boxes))
+            stuck = boxes.width().max(axis=1) <= _SMALLEST
+            undecided[boxes.image[stuck]] = True
+            boxes = boxes.take(~stuck & ~undecided[boxes.image])
+            if len(boxes) == 0:
+                break
+            boxes, middle = boxes.halve()
+            self._ask(evaluate, found, boxes.image, boxes.pixel, middle)
+            boxes = boxes.both()
+            self._ask_grid_cells(evaluate, found, boxes)
+        return found, ~found.fooled & ~undecided
+
+    def _units(self, X):
+        """Results of the first map on clean images, and how far off they may be."""
+        everywhere = np.arange(X.shape[1])[None]
+        x, size = self._scaled(X.astype(np.float64), everywhere)
+        weight = as_array(self.first.weight).astype(np.float64)
+        bias = as_array(self.first.bias).astype(np.float64)
+        units = x @ weight.T + bias
+        radius = size @ np.abs(weight).T + np.abs(bias)
+        radius *= slack_factor(X.shape[1], np.float64)
+        return {d: (units.astype(d), radius.astype(d)) for d in self.networks}
+
+    def _all_boxes(self, n_samples):
+        n_pixels, n_channels = self.space.n_pixels, self.space.n_channels
+        shape = (n_samples * n_pixels, n_channels)
+        return _Boxes(
+            np.repeat(np.arange(n_samples), n_pixels),
+            np.tile(np.arange(n_pixels), n_samples),
+            np.zeros(shape),
+            np.full(shape, self.space.levels - 1.0),
+        )
+
+    def _may_fool(self, units, X, labels, boxes):
+        narrow = boxes.width().max(axis=1) <= 1
+        may = np.empty(len(boxes), dtype=bool)
+        for dtype, rows in ((np.float32, ~narrow), (np.float64, narrow)):
+            rows = np.flatnonzero(rows)
+            for start in range(0, len(rows), _CHUNK):
+                piece = rows[start : start + _CHUNK]
+                may[piece] = (
+                    self._bound(dtype, units, X, labels, boxes.take(piece)) <= 0
+                )
+        return may
+
+    def _bound(self, dtype, units, X, labels, boxes):
+        """Smallest possible margin of every box."""
+        features = self.space.features[boxes.pixel]
+        low, size = self._scaled(self.space.values(boxes.pixel, boxes.low), features)
+        high, top = self._scaled(self.space.values(boxes.pixel, boxes.high), features)
+        old, was = self._scaled(X[boxes.image[:, None], features], features)
+        middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
+        # Scaling is rounded by the model, and its parameters are by us.
+        half += slack_factor(4, np.float32) * (size + top + was)
+        center = units[dtype][0][boxes.image]
+        radius = units[dtype][1][boxes.image]
+        size = np.abs(center)
+        for channel in range(features.shape[1]):
+            column = self.columns[dtype][features[:, channel]]
+            move = column * middle[:, channel, None].astype(dtype)
+            center += move
+            size += np.abs(move)
+            radius += np.abs(column) * half[:, channel, None].astype(dtype)
+        radius += dtype(slack_factor(4, dtype)) * (size + radius)
+        return self.networks[dtype].margins(center, radius, labels[boxes.image])
+
+    def _scaled(self, values, features):
+        """Scale values of features; also bound the terms that were summed for it."""
+        values = torch.from_numpy(values.astype(np.float64))
+        features = torch.from_numpy(features)
+        scaled = self.first.scaled(values, features)
+        return as_array(scaled), as_array(self.first.scaled_size(values, features))
+
+    def _ask_corners(self, evaluate, found, boxes):
+        n_channels = self.space.n_channels
+        for corner in np.ndindex((2,) * n_channels):
+            boxes = boxes.take(~found.fooled[boxes.image])
+            level = np.where(corner, boxes.high, boxes.low)
+            self._ask(evaluate, found, boxes.image, boxes.pixel, level)
+
+    def _ask_grid_cells(self, evaluate, found, boxes):
+        """Ask at all corners of the boxes between neighbouring levels.
+
+        With one channel they have been asked already, where the boxes were halved.
+        """
+        if self.space.n_channels > 1:
+            cells = boxes.take((boxes.width() == 1).all(axis=1))
+            self._ask_corners(evaluate, found, cells)
+
+    def _ask(self, evaluate, found, image, pixel, level):
+        if len(image) == 0:
+            return
+        device = self.first.weight.device
+        _, fooled = evaluate(
+            torch.from_numpy(image).to(device),
+            torch.from_numpy(pixel).to(device),
+            torch.from_numpy(np.ascontiguousarray(level)).to(device),
+        )
+        found.n_queries += np.bincount(image, minlength=len(found.n_queries))
+        hit = np.flatnonzero(as_array(fooled))
+        found.note(image[hit], pixel[hit], level[hit])
+
+
+class _Boxes:
+    """Pixels of images, each with an interval of levels in every channel."""
+
+    def __init__(self, image, pixel, low, high):
+        self.image, self.pixel, self.low, self.high = image, pixel, low, high
+
+    def __len__(self):
+        return len(self.image)
+
+    def width(self):
+        """Levels between the two ends."""
+        return self.high - self.low
+
+    def take(self, rows):
+        """Keep some boxes."""
+        return _Boxes(
+            self.image[rows], self.pixel[rows], self.low[rows], self.high[rows]
+        )
+
+    def halve(self):
+        """Cut every box in its widest channel, at a level while there is one."""
+        width = self.width()
+        self.channel = width.argmax(axis=1)
+        rows = np.arange(len(self))
+        middle = (self.low + self.high) / 2
+        cut = middle[rows, self.channel]
+        cut = np.where(width[rows, self.channel] > 1, np.floor(cut), cut)
+        self.cut = cut
+        middle = np.where(width > 1, np.floor(middle), middle)
+        middle[rows, self.channel] = cut
+        return self, middle
+
+    def both(self):
+        """Return the lower and the upper half of every box that was cut."""
+        rows = np.arange(len(self))
+        high, low = self.high.copy(), self.low.copy()
+        high[rows, self.channel] = self.cut
+        low[rows, self.channel] = self.cut
+        return _Boxes(
+            np.concatenate([self.image, self.image]),
+            np.concatenate([self.pixel, self.pixel]),
+            np.concatenate([self.low, low]),
+            np.concatenate([high, self.high]),
+        )

@@ -1,0 +1,236 @@
+"""Search for one pixel that fools: by evolution, or by trying everything."""
+
+import itertools
+
+import numpy as np
+import torch
+
+from robustkit.attacks._random_starts import normal_noise, sample_keys, uniform_noise
+
+__all__ = ["Found", "evolve", "try_everything"]
+
+# Su, Vargas and Sakurai's differential evolution: rand/1, no crossover.
+_MUTATION = 0.5
+# Candidates of one image tried at once.
+_CHUNK = 2048
+# More candidates than this for one image, and somebody mistook channels for pixels.
+_MOST_CANDIDATES = 10**8
+
+
+class Found:
+    """What is known of every image while the search goes on.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of images.
+
+    n_channels : int
+        Values of one pixel.
+    """
+
+    def __init__(self, n_samples, n_channels):
+        self.fooled = np.zeros(n_samples, dtype=bool)
+        self.pixel = np.full(n_samples, -1)
+        self.level = np.zeros((n_samples, n_channels))
+        self.n_queries = np.zeros(n_samples, dtype=np.int64)
+
+    def note(self, rows, pixel, level):
+        """Keep one candidate that fools, of each image that had none."""
+        rows, first = np.unique(rows, return_index=True)
+        new = ~self.fooled[rows]
+        rows, first = rows[new], first[new]
+        self.fooled[rows] = True
+        self.pixel[rows], self.level[rows] = pixel[first], level[first]
+
+
+def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
+    """Differential evolution of (position, value), all images at once.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Asks the model.
+
+    space : PixelSpace
+        Positions and values.
+
+    x : torch.Tensor of shape (n_samples, n_features)
+        Clean images: with the seed, they decide all random numbers.
+
+    pop_size : int
+        Candidates a generation of one image.
+
+    max_iter : int
+        Generations at most.
+
+    seed : int
+        Of the search.
+
+    Returns
+    -------
+    found : Found
+        An image leaves with the first generation that holds a candidate that fools.
+    """
+    found = Found(len(x), space.n_channels)
+    rows, keys = torch.arange(len(x), device=x.device), sample_keys(x, seed)
+    population = _first_generation(space, keys, pop_size)
+    fitness, fooled, place = _ask(evaluate, space, rows, population)
+    trial_fitness = fitness
+    for generation in itertools.count(1):
+        found.n_queries[rows.cpu().numpy()] += pop_size
+        _note_best(found, rows, trial_fitness, fooled, place)
+        stay = (~fooled.any(dim=1)).nonzero().squeeze(1)
+        if generation > max_iter or len(stay) == 0:
+            break
+        if len(stay) < len(rows):
+            rows, keys = rows[stay], keys[stay]
+            population, fitness = population[stay], fitness[stay]
+        trial = _mutate(population, keys, generation)
+        trial_fitness, fooled, place = _ask(evaluate, space, rows, trial)
+        better = trial_fitness < fitness
+        population = torch.where(better[..., None], trial, population)
+        fitness = torch.where(better, trial_fitness, fitness)
+    return found
+
+
+def _first_generation(space, keys, pop_size):
+    """Positions uniform over the image; values normal around the middle of the range.
+
+    Every gene is a share in [0, 1]: of the height and width, then of the range.
+    """
+    n_genes, n_places = len(space.grid) + space.n_channels, len(space.grid)
+    genes = uniform_noise(keys, pop_size * n_places, 0).add_(1).div_(2)
+    genes = genes.view(len(keys), pop_size, n_places)
+    values = normal_noise(keys, pop_size * space.n_channels, 1).mul_(0.5).add_(0.5)
+    values = values.view(len(keys), pop_size, n_genes - n_places).clamp_(0, 1)
+    return torch.cat([genes, values], dim=2)
+
+
+def _mutate(population, keys, generation):
+    """Add the scaled difference of two members to a third.
+
+    What leaves the range is drawn anew.
+    """
+    n_images, size, n_genes = population.shape
+    noise = uniform_noise(keys, size * (3 + n_genes), 3 * generation).add_(1).div_(2)
+    noise = noise.view(n_images, size, 3 + n_genes)
+    one, two, three = (
+        population.gather(1, partner[..., None].expand_as(population))
+        for partner in _partners(noise[..., :3])
+    )
+    trial = one + _MUTATION * (two - three)
+    return torch.where((trial < 0) | (trial > 1), noise[..., 3:], trial)
+
+
+def _partners(noise):
+    """Three different members for every member, none of them itself."""
+    size = noise.shape[1]
+    itself = torch.arange(size, device=noise.device)
+    offsets = []
+    for k in range(3):
+        # A draw counts only the offsets that are left, in ascending order.
+        n_left = size - 1 - k
+        draw = (noise[..., k] * n_left).long().clamp_(max=n_left - 1) + 1
+        for offset in _ascending(offsets):
+            draw = draw + (draw >= offset)
+        offsets.append(draw)
+    return [(itself + offset) % size for offset in offsets]
+
+
+def _ascending(offsets):
+    if len(offsets) < 2:
+        return offsets
+    return [torch.minimum(*offsets), torch.maximum(*offsets)]
+
+
+def _ask(evaluate, space, rows, population):
+    """Fitness of every member, whether it fools, and where it stands."""
+    n_images, size, _ = population.shape
+    pixel = torch.zeros(n_images, size, dtype=torch.int64, device=population.device)
+    for axis, length in enumerate(space.grid):
+        step = (population[..., axis] * length).long().clamp_(max=length - 1)
+        pixel = pixel * length + step
+    level = (population[..., len(space.grid) :] * (space.levels - 1)).round()
+    fitness, fooled = evaluate(
+        rows.repeat_interleave(size), pixel.flatten(), level.flatten(0, 1)
+    )
+    return (
+        fitness.view(n_images, size).to(population.device),
+        fooled.view(n_images, size).to(population.device),
+        (pixel, level),
+    )
+
+
+def _note_best(found, rows, fitness, fooled, place):
+    """Of each image that has members that fool, keep the one that fools best."""
+    if not fooled.any():
+        return
+    pixel, level = place
+    best = torch.where(fooled, fitness, torch.inf).argmin(dim=1)
+    image = fooled.any(dim=1).nonzero().squeeze(1)
+    best = best[image]
+    found.note(
+        rows[image].cpu().numpy(),
+        pixel[image, best].cpu().numpy(),
+        level[image, best].double().cpu().numpy(),
+    )
+
+
+def try_everything(evaluate, space, n_samples, device):
+    """Try every pixel with every level.
+
+    Parameters
+    ----------
+    evaluate : callable
+        Asks the model.
+
+    space : PixelSpace
+        Positions and values.
+
+    n_samples : int
+        Number of images.
+
+    device : torch.device
+        Where the model is.
+
+    Returns
+    -------
+    found : Found
+        The exact answer: an image that is not fooled has no such pixel on the grid.
+    """
+    n_values = space.levels**space.n_channels
+    if n_values * space.n_pixels > _MOST_CANDIDATES:
+        raise ValueError(
+            f"method='exhaustive' with levels={space.levels} and {space.n_channels} "
+            f"channels has {n_values * space.n_pixels:.1e} candidates an image. Use "
+            "fewer levels, or method='certified'."
+        )
+    found = Found(n_samples, space.n_channels)
+    everyone = torch.arange(n_samples, device=device)
+    # The ends of the range fool nearly all images that can be fooled at all.
+    ends = (0, space.levels - 1)
+    for values in (ends, range(space.levels)):
+        grid = list(itertools.product(values, repeat=space.n_channels))
+        grid = torch.tensor(grid, dtype=torch.float64, device=device)
+        for row in everyone[torch.from_numpy(~found.fooled).to(device)]:
+            _try_all_pixels(evaluate, space, found, row, grid)
+    return found
+
+
+def _try_all_pixels(evaluate, space, found, row, grid):
+    n_candidates = space.n_pixels * len(grid)
+    for start in range(0, n_candidates, _CHUNK):
+        stop = min(start + _CHUNK, n_candidates)
+        index = torch.arange(start, stop, device=grid.device)
+        pixel, level = index // len(grid), grid[index % len(grid)]
+        _, fooled = evaluate(row.expand(len(index)), pixel, level)
+        found.n_queries[int(row)] += len(index)
+        if fooled.any():
+            first = int(fooled.to(torch.int8).argmax())
+            found.note(
+                np.array([int(row)]),
+                pixel[first : first + 1].cpu().numpy(),
+                level[first : first + 1].cpu().numpy(),
+            )
+            return
