@@ -19,6 +19,8 @@ def count_regions(activations):
     Two samples are in one region if and only if exactly the same units are. Every bit
     is compared, so that no two regions are ever taken for one.
 
+    Read more in the :ref:`User Guide <guide_regions>`.
+
     Parameters
     ----------
     activations : array-like of shape (n_samples, n_units)

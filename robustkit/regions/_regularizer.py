@@ -18,7 +18,7 @@ __all__ = ["PopulatedRegionRegularizer"]
 # How sharply a pre-activation becomes a sign: tanh(10 z) is within 0.1 % of it at 0.4.
 _SHARPNESS = 10.0
 
-_BATCH_SIZE = 4096
+_BATCH_SIZE = 1024
 
 
 class PopulatedRegionRegularizer(BaseEstimator):
@@ -32,7 +32,8 @@ class PopulatedRegionRegularizer(BaseEstimator):
     the major region, times `sign_strength`. It is the regularizer of [1]_; the soft
     sign is ours.
 
-    It is passed to a classifier: ``SparseNetClassifier(regularizer=...)``.
+    It is passed to a classifier: ``SparseNetClassifier(regularizer=...)``. Read more in
+    the :ref:`User Guide <guide_regions>`.
 
     Parameters
     ----------

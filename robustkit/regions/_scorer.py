@@ -47,6 +47,8 @@ class PopulatedRegionScorer(
     which only looks like robustness: read :meth:`report` with the diagnostics of an
     attack before believing either.
 
+    Read more in the :ref:`User Guide <guide_regions>`.
+
     Parameters
     ----------
     estimator : estimator, default=None

@@ -24,6 +24,7 @@ from robustkit.classifiers import (
     SparseNetClassifier,
     TorchClassifier,
 )
+from robustkit.datasets import fetch_mnist
 from robustkit.exceptions import NoReLUWarning
 from robustkit.graphs import GraphPrior
 from robustkit.regions import PopulatedRegionScorer, _population
@@ -396,3 +397,14 @@ def test_memory_grows_with_the_regions_and_not_with_the_samples(frozen, iris):
         scorer.partial_fit(X, y)
     assert scorer.n_samples_seen_ == 202 * len(X)
     assert len(pickle.dumps(scorer._population)) == pytest.approx(before, abs=10)
+
+
+@pytest.mark.real_data
+def test_mnist_has_the_regions_that_sorting_finds(real_data_home):
+    X, y = fetch_mnist(data_home=real_data_home, subset=2000, return_X_y=True)
+    net = MLPNetClassifier((70, 40), max_epochs=2, device="cpu", random_state=0)
+    scorer = PopulatedRegionScorer(FrozenEstimator(net.fit(X, y)), layer=0).fit(X, y)
+    hidden = next(m for m in net.module_.modules() if isinstance(m, torch.nn.Linear))
+    with torch.no_grad():
+        expected = sorted_counts(hidden(torch.from_numpy(X)).numpy() > 0)
+    assert sorted(scorer.regions_["count"]) == expected
