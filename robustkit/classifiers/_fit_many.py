@@ -26,10 +26,9 @@ _REFUSED = {"adversary": None, "regularizer": None, "early_stopping": False}
 def fit_many(classifiers, X, y):
     """Fit many classifiers with different graphs together, on one device.
 
-    It does what a call of `fit` on each does, several times faster. Their graphs are
-    put side by side into one, so that a training step is a handful of large operations
-    for all instead of as many small ones for each. Priors, initialisations and seeds
-    may differ. Classifiers that differ in `max_epochs`, `batch_size`, `lr`,
+    It does what a call of `fit` on each does, faster. Their graphs are put side by side
+    into one, so that a training step is a handful of large operations for all instead
+    of as many small ones for each. Priors, initialisations and seeds may differ. Classifiers that differ in `max_epochs`, `batch_size`, `lr`,
     `weight_decay`, `label_smoothing` or `device` are trained one group after another.
 
     All see the same batches: those that the first classifier of their group would

@@ -167,7 +167,7 @@ def descend(weight, gradient, mean, square, rates, tiny):
 
     Moments too small for normal numbers become zero. Those of a unit that is never
     active halve every seven steps and would soon be subnormal, and stay it, which makes
-    a processor a hundred times slower.
+    a processor many times slower.
 
     Parameters
     ----------
