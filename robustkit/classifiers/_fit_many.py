@@ -28,8 +28,9 @@ def fit_many(classifiers, X, y):
 
     It does what a call of `fit` on each does, faster. Their graphs are put side by side
     into one, so that a training step is a handful of large operations for all instead
-    of as many small ones for each. Priors, initialisations and seeds may differ. Classifiers that differ in `max_epochs`, `batch_size`, `lr`,
-    `weight_decay`, `label_smoothing` or `device` are trained one group after another.
+    of as many small ones for each. Priors, initialisations and seeds may differ.
+    Classifiers that differ in `max_epochs`, `batch_size`, `lr`, `weight_decay`,
+    `label_smoothing` or `device` are trained one group after another.
 
     All see the same batches: those that the first classifier of their group would
     draw. Hence a classifier ends with the weights that its own `fit` gives, up to
