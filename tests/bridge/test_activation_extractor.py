@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor, as_module
 
 
@@ -105,6 +106,15 @@ def test_works_between_two_steps_of_a_pipeline(pipeline, iris):
     chain = make_pipeline(extractor, LogisticRegression(max_iter=500)).fit(*iris)
     assert chain.score(*iris) > 0.9
     assert chain[0].get_feature_names_out()[0] == "activationextractor0"
+
+
+def test_follows_an_attack_in_a_pipeline(pipeline, iris):
+    X, y = iris
+    frozen = FrozenEstimator(pipeline)
+    attack = PGDAttack(frozen, eps=0.3, max_iter=3, random_state=0)
+    chain = make_pipeline(attack, ActivationExtractor(frozen)).fit(X, y)
+    expected = ActivationExtractor(frozen).fit(X).transform(attack.transform(X))
+    np.testing.assert_allclose(chain.transform(X), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_random_position_is_one_of_the_image_s_own(images):

@@ -18,14 +18,16 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from robustkit.attacks import PGDAttack
 from robustkit.bridge import as_module
+from robustkit.bridge._layers import head_parameters
 from robustkit.classifiers import (
     MLPNetClassifier,
     SparseNetClassifier,
     TorchClassifier,
 )
 from robustkit.datasets import fetch_mnist
-from robustkit.exceptions import NoReLUWarning
+from robustkit.exceptions import GradientMaskingWarning, NoReLUWarning
 from robustkit.graphs import GraphPrior
 from robustkit.regions import PopulatedRegionScorer, _population
 
@@ -329,6 +331,21 @@ def test_report_adds_the_diagnostics_of_an_attack(frozen, iris):
     assert report["robust_accuracy_margin"] == 9
     with pytest.raises(TypeError, match=r"'diagnostics' parameter .* Got 3 instead"):
         scorer.report(X, y, diagnostics=3)
+
+
+def test_report_of_a_real_attack_shows_masked_gradients(iris):
+    X, y = iris
+    net = MLPNetClassifier((16,), max_epochs=60, device="cpu", random_state=0)
+    net.fit(X, y)
+    with torch.no_grad():
+        for weight in head_parameters(net.module_):
+            weight *= 10_000
+    attack = PGDAttack(FrozenEstimator(net), eps=1.0, random_state=0).fit(X, y)
+    scorer = PopulatedRegionScorer(FrozenEstimator(net)).fit(X, y)
+    with pytest.warns(GradientMaskingWarning, match="hides its gradient"):
+        report = scorer.report(X, y, diagnostics=attack)
+    assert report["zero_gradient_share"] > 0.5
+    assert report["robust_accuracy_ce"] > report["robust_accuracy_margin"] + 0.1
 
 
 def test_unknown_layer_is_refused_with_those_there_are(frozen, iris):
