@@ -156,7 +156,7 @@ class ActivationExtractor(
     def _run(self, X, finish):
         device = resolve_device(self.device)
         module = module_on(self.estimator_, X, device)
-        (name,) = resolve_layers(module, self.layer)
+        (name,) = resolve_layers(module, [self.layer])
 
         def run(batch):
             values = steady_layer_values(module, batch.to(device), [name])[name]

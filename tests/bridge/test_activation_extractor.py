@@ -168,6 +168,8 @@ def test_unknown_layer_is_refused_with_those_there_are(pipeline, iris):
     extractor = ActivationExtractor(FrozenEstimator(pipeline), layer="penultimat")
     with pytest.raises(ValueError, match="did you mean 'penultimate'"):
         extractor.fit(*iris)
+    with pytest.raises(ValueError, match="layer='all' is unknown"):
+        extractor.set_params(layer="all").fit(*iris)
 
 
 def test_model_trained_on_other_features_is_refused(pipeline, iris):
