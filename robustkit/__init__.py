@@ -58,6 +58,8 @@ _ROOMS = {
     "plotting": (
         "LayeredGraphDisplay",
         "LossCurveDisplay",
+        "RobustnessCurveDisplay",
+        "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "PopulatedRegionsDisplay",
         "CorrelationDisplay",

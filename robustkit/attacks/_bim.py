@@ -12,7 +12,7 @@ class BIMAttack(IteratedAttack):
     It is :class:`PGDAttack` in the maximum norm without random starts, so it draws no
     random numbers at all.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

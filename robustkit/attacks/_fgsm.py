@@ -17,7 +17,7 @@ class FGSMAttack(GradientAttack):
     The cheapest attack there is: one gradient a sample. A model that withstands it may
     still fall to many small steps, :class:`PGDAttack`.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

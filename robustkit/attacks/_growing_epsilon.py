@@ -19,7 +19,7 @@ class GrowingEpsilonAttack(GradientAttack):
     grows from `start` in steps of `step`. Instead of one robust accuracy it gives every
     sample a distance, the `eps` of the result.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

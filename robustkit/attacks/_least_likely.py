@@ -16,7 +16,7 @@ class LeastLikelyAttack(IteratedAttack):
     the true class left out. It makes mistakes that nobody could call understandable; as
     a measure of robustness it is weaker than :class:`PGDAttack`.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

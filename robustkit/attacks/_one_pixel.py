@@ -29,7 +29,7 @@ class OnePixelAttack(BaseAttack):
     behind scalers) are asked much faster, and for most of them it can be proved that no
     pixel fools.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class PGDAttack(IteratedAttack):
     projection onto the points allowed, from one or several random starts. A sample
     leaves as soon as one point fools the model.
 
-    Read more in the :ref:`User Guide <attacks>`.
+    Read more in the :ref:`User Guide <guide_attacks>`.
 
     Parameters
     ----------

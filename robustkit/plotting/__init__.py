@@ -1,14 +1,20 @@
 """Displays."""
 
+from robustkit.plotting._adversarial_examples_display import (
+    AdversarialExamplesDisplay,
+)
 from robustkit.plotting._correlation_display import CorrelationDisplay
 from robustkit.plotting._layered_graph_display import LayeredGraphDisplay
 from robustkit.plotting._loss_curve_display import LossCurveDisplay
 from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._populated_regions_display import PopulatedRegionsDisplay
+from robustkit.plotting._robustness_curve_display import RobustnessCurveDisplay
 
 __all__ = [
     "LayeredGraphDisplay",
     "LossCurveDisplay",
+    "RobustnessCurveDisplay",
+    "AdversarialExamplesDisplay",
     "MapperGraphDisplay",
     "PopulatedRegionsDisplay",
     "CorrelationDisplay",

@@ -1,0 +1,223 @@
+"""What single samples look like before and after an attack."""
+
+import math
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from robustkit._validation import check_image_shape
+
+__all__ = ["AdversarialExamplesDisplay"]
+
+
+class AdversarialExamplesDisplay:
+    """What single images look like before and after an attack.
+
+    One row an image: the original, the perturbation, the adversarial image; above them
+    what the model says.
+
+    It is recommended to use :meth:`from_estimator` or :meth:`from_result` to create a
+    display.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_examples, n_features)
+        Original images.
+
+    X_adv : ndarray of shape (n_examples, n_features)
+        Adversarial images.
+
+    before : sequence
+        What the model says of the originals.
+
+    after : sequence
+        What the model says of the adversarial images.
+
+    confidence : sequence of float, default=None
+        How sure the model is of the latter.
+
+    image_shape : tuple of int, default=None
+        (height, width) or (channels, height, width). None: a square.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes of shape (n_examples, 3)
+        A row an image.
+
+    figure_ : matplotlib Figure
+        The figure they belong to.
+
+    See Also
+    --------
+    RobustnessCurveDisplay : How accuracy falls as an attack may do more.
+    robustkit.attacks.AttackResult : What is drawn.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import FGSMAttack
+    >>> from robustkit.plotting import AdversarialExamplesDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = FGSMAttack(eps=0.15).fit(X, y)
+    >>> display = AdversarialExamplesDisplay.from_estimator(attack, X, y)
+    >>> plt.show()
+    """
+
+    def __init__(self, X, X_adv, before, after, *, confidence=None, image_shape=None):
+        self.X = X
+        self.X_adv = X_adv
+        self.before = before
+        self.after = after
+        self.confidence = confidence
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(cls, attack, X, y, *, n_examples=4, image_shape=None):
+        """Attack samples, and draw the first ones that fooled the model.
+
+        Parameters
+        ----------
+        attack : object
+            A fitted attack.
+
+        X : array-like of shape (n_samples, n_features)
+            Clean images.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        n_examples : int, default=4
+            Images drawn at most.
+
+        image_shape : tuple of int, default=None
+            (height, width) or (channels, height, width). None: that of the attack, or
+            a square.
+
+        Returns
+        -------
+        display : AdversarialExamplesDisplay
+            Plotted.
+        """
+        check_is_fitted(attack)
+        if image_shape is None:
+            image_shape = getattr(attack, "image_shape", None)
+        result = attack.perturb(X, y)
+        return cls.from_result(
+            result, X, n_examples=n_examples, image_shape=image_shape
+        )
+
+    @classmethod
+    def from_result(cls, result, X, *, n_examples=4, image_shape=None):
+        """Draw the first samples that fooled the model.
+
+        Parameters
+        ----------
+        result : AttackResult
+            What the attack found.
+
+        X : array-like of shape (n_samples, n_features)
+            The clean images that were attacked.
+
+        n_examples : int, default=4
+            Images drawn at most.
+
+        image_shape : tuple of int, default=None
+            (height, width) or (channels, height, width). None: a square.
+
+        Returns
+        -------
+        display : AdversarialExamplesDisplay
+            Plotted.
+        """
+        rows = np.flatnonzero(result.success)[:n_examples]
+        if len(rows) == 0:
+            raise ValueError(
+                "There is nothing to draw: the attack fooled the model on none of "
+                f"{len(result.success)} samples."
+            )
+        display = cls(
+            np.asarray(X)[rows],
+            result.X_adv[rows],
+            result.clean_prediction[rows],
+            result.prediction[rows],
+            confidence=result.confidence[rows],
+            image_shape=image_shape,
+        )
+        return display.plot()
+
+    def plot(self, axes=None):
+        """Draw.
+
+        Parameters
+        ----------
+        axes : ndarray of matplotlib Axes of shape (n_examples, 3), default=None
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        display : AdversarialExamplesDisplay
+            This display.
+        """
+        X, X_adv = np.asarray(self.X, float), np.asarray(self.X_adv, float)
+        shape = _shape_of(self.image_shape, X.shape[1])
+        if axes is None:
+            import matplotlib.pyplot as plt
+
+            size = (4.8, 1.7 * len(X) + 0.3)
+            _, axes = plt.subplots(
+                len(X), 3, figsize=size, squeeze=False, layout="constrained"
+            )
+        self.axes_, self.figure_ = axes, axes[0, 0].figure
+        low, high = min(X.min(), X_adv.min()), max(X.max(), X_adv.max())
+        largest = np.abs(X_adv - X).max()
+        for i, row in enumerate(axes):
+            _show(row[0], X[i], shape, low, high)
+            _show_difference(row[1], X_adv[i] - X[i], shape, largest)
+            _show(row[2], X_adv[i], shape, low, high)
+            self._write_titles(row, i, np.abs(X_adv[i] - X[i]).max())
+        return self
+
+    def _write_titles(self, row, i, largest):
+        after = f"“{self.after[i]}”"
+        if self.confidence is not None and np.isfinite(self.confidence[i]):
+            after += f" ({self.confidence[i]:.0%})"
+        titles = f"“{self.before[i]}”", f"± {largest:.2g}", after
+        for ax, title in zip(row, titles, strict=True):
+            ax.set_title(title, fontsize=10)
+        if i == 0:
+            heads = "original", "perturbation", "adversarial"
+            for ax, head, title in zip(row, heads, titles, strict=True):
+                ax.set_title(f"{head}\n{title}", fontsize=10)
+
+
+def _shape_of(image_shape, n_features):
+    if image_shape is not None:
+        return check_image_shape(image_shape, n_features)
+    side = math.isqrt(n_features)
+    if side**2 != n_features:
+        raise ValueError(
+            f"{n_features} features are no square image: give 'image_shape', "
+            "(height, width) or (channels, height, width)."
+        )
+    return side, side
+
+
+def _show(ax, image, shape, low, high):
+    if len(shape) == 3 and shape[0] == 3:
+        ax.imshow((image.reshape(shape).transpose(1, 2, 0) - low) / (high - low))
+    else:
+        ax.imshow(image.reshape(shape[-2:]), cmap="gray", vmin=low, vmax=high)
+    ax.set_axis_off()
+
+
+def _show_difference(ax, move, shape, largest):
+    # A model may be fooled by nothing at all only if nothing was asked of the attack.
+    largest = largest or 1.0
+    if len(shape) == 3 and shape[0] == 3:
+        ax.imshow(0.5 + move.reshape(shape).transpose(1, 2, 0) / (2 * largest))
+    else:
+        move = move.reshape(shape[-2:])
+        ax.imshow(move, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    ax.set_axis_off()

@@ -1,0 +1,199 @@
+"""How accuracy falls as an attack may do more."""
+
+import copy
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from robustkit.attacks import GrowingEpsilonAttack
+
+__all__ = ["RobustnessCurveDisplay"]
+
+
+class RobustnessCurveDisplay:
+    """How accuracy falls as an attack may do more.
+
+    It is recommended to use :meth:`from_estimator` to create a display.
+
+    Parameters
+    ----------
+    eps : array-like of shape (n_eps,)
+        Sizes of perturbation, in ascending order. 0 is the clean accuracy.
+
+    robust_accuracy : array-like of shape (n_eps,)
+        Share of samples that the model gets right before and after the attack.
+
+    n_samples : int, default=None
+        Samples attacked: gives the curve a band, Wilson's interval of 95 %.
+
+    name : str, default=None
+        What the curve is called in the legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where the curve is.
+
+    figure_ : matplotlib Figure
+        The figure it belongs to.
+
+    line_ : matplotlib Line2D
+        The curve.
+
+    See Also
+    --------
+    robustkit.attacks.PGDAttack : The attack to draw it with.
+    AdversarialExamplesDisplay : What single samples look like after an attack.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import PGDAttack
+    >>> from robustkit.plotting import RobustnessCurveDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = PGDAttack(max_iter=10, random_state=0).fit(X, y)
+    >>> display = RobustnessCurveDisplay.from_estimator(
+    ...     attack, X, y, eps=[0.02, 0.05, 0.1]
+    ... )
+    >>> plt.show()
+    """
+
+    def __init__(self, eps, robust_accuracy, *, n_samples=None, name=None):
+        self.eps = eps
+        self.robust_accuracy = robust_accuracy
+        self.n_samples = n_samples
+        self.name = name
+
+    @classmethod
+    def from_estimator(cls, attack, X, y, *, eps=None, name=None, ax=None):
+        """Attack with one size after the other, and draw.
+
+        A sample that a smaller perturbation fools counts as fooled by a larger one: it
+        is allowed there too. So the curve never rises, and only those left are attacked
+        again.
+
+        Parameters
+        ----------
+        attack : object
+            A fitted attack with a parameter `eps`, or a
+            :class:`~robustkit.attacks.GrowingEpsilonAttack`.
+
+        X : array-like of shape (n_samples, n_features)
+            Clean samples.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        eps : array-like of shape (n_eps,), default=None
+            Sizes of perturbation. None is ten from 0 to twice that of the attack, or
+            the grid of a growing one.
+
+        name : str, default=None
+            What the curve is called in the legend.
+
+        ax : matplotlib axes, default=None
+            Where to draw. By default a new figure. Several models may be drawn on one
+            axes.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            Plotted.
+        """
+        check_is_fitted(attack)
+        if isinstance(attack, GrowingEpsilonAttack):
+            sizes, accuracy = _grown(attack, X, y, eps)
+        elif hasattr(attack, "eps"):
+            sizes, accuracy = _one_by_one(attack, X, y, eps)
+        else:
+            raise TypeError(
+                f"{type(attack).__name__} has no parameter 'eps' to draw a curve over. "
+                "Use a gradient attack, such as PGDAttack."
+            )
+        return cls(sizes, accuracy, n_samples=len(y), name=name).plot(ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, default=None
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            This display.
+        """
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            _, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        eps, accuracy = np.asarray(self.eps), np.asarray(self.robust_accuracy)
+        (self.line_,) = ax.plot(eps, accuracy, marker="o", ms=4, label=self.name)
+        if self.n_samples is not None:
+            low, high = _wilson(accuracy, self.n_samples)
+            color = self.line_.get_color()
+            ax.fill_between(eps, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.set(xlabel="size of perturbation, eps", ylabel="robust accuracy")
+        ax.set_ylim(0, 1.02)
+        ax.set_xlim(left=0)
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+        if self.name is not None:
+            ax.legend(frameon=False)
+        return self
+
+
+def _one_by_one(attack, X, y, eps):
+    sizes = np.linspace(0, 2 * attack.eps, 10) if eps is None else _ascending(eps)
+    # Before any attack: size zero.
+    sizes = np.union1d([0.0], sizes)
+    X, y = np.asarray(X), column_or_1d(y)
+    twin = copy.copy(attack)
+    left = np.arange(len(y))
+    accuracy = []
+    for size in sizes:
+        if len(left):
+            twin.eps = float(size)
+            result = twin.perturb(X[left], y[left])
+            left = left[(result.prediction == result.y) & _was_right(result)]
+        accuracy.append(len(left) / len(y))
+    return sizes, np.array(accuracy)
+
+
+def _grown(attack, X, y, eps):
+    result = attack.perturb(X, y)
+    if eps is None:
+        fooled = result.eps[result.success]
+        eps = np.unique(np.append(fooled, attack.stop))
+    sizes = np.union1d([0.0], _ascending(eps))
+    # nan: no size fools it.
+    distance = np.where(np.isnan(result.eps), np.inf, result.eps)
+    stands = _was_right(result) & (distance > sizes[:, None])
+    return sizes, stands.mean(axis=1)
+
+
+def _was_right(result):
+    return result.clean_prediction == result.y
+
+
+def _ascending(eps):
+    eps = np.unique(np.asarray(eps, dtype=float))
+    if len(eps) == 0 or not (eps >= 0).all():
+        raise ValueError(
+            f"'eps' must hold numbers that are at least 0. Got {eps.tolist()}."
+        )
+    return eps
+
+
+def _wilson(share, n_samples):
+    """Wilson's interval of a share, which stays in [0, 1] at the ends too."""
+    z = 1.96
+    middle = (share + z**2 / (2 * n_samples)) / (1 + z**2 / n_samples)
+    half = z / (1 + z**2 / n_samples)
+    half = half * np.sqrt(share * (1 - share) / n_samples + (z / (2 * n_samples)) ** 2)
+    return middle - half, middle + half
