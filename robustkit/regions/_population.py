@@ -171,14 +171,14 @@ class _ClassPopulation:
         _count_and_sum(rows, features, self._counts, self._sums)
 
     def _make_room(self, n_features, max_rows):
-        n_rows = self.table.n_regions
-        if n_rows > len(self._counts):
-            self._counts = _grown(self._counts, n_rows)
         if self._sums is None:
             self._sums = np.zeros((0, n_features))
-        n_rows = min(n_rows, max_rows)
-        if n_rows > len(self._sums):
-            self._sums = _grown(self._sums, min(n_rows * 3 // 2, max_rows))
+        n_rows = self.table.n_regions
+        with_slack = n_rows * 3 // 2
+        if n_rows > len(self._counts):
+            self._counts = _grown(self._counts, with_slack)
+        if min(n_rows, max_rows) > len(self._sums):
+            self._sums = _grown(self._sums, min(with_slack, max_rows))
 
     def major_row(self):
         return int(self.counts.argmax())
@@ -200,7 +200,7 @@ class _ClassPopulation:
 
 
 def _grown(array, n_rows):
-    larger = np.zeros((max(n_rows, len(array) * 3 // 2), *array.shape[1:]), array.dtype)
+    larger = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger
 
