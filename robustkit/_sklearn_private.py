@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
     validate_params,
 )
+from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = [
     "CallbackSupportMixin",
@@ -25,6 +26,7 @@ __all__ = [
     "StrOptions",
     "_clone_parametrized",
     "_fit_context",
+    "_get_threadpool_controller",
     "validate_parameter_constraints",
     "validate_params",
     "with_callbacks",

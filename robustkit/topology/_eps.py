@@ -1,7 +1,17 @@
 """The distance within which samples are neighbours, when the data shall choose it."""
 
 import numpy as np
+from numba import njit
 from sklearn.neighbors import NearestNeighbors
+
+from robustkit.topology._ordered_samples import OrderedSamples
+from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band, find_pairs
+
+# Samples from which the distance is guessed.
+_N_GUESSED = 500
+
+# Of the samples, all but this share are served by pairs within the distance guessed.
+_SHARE_LEFT = 0.03
 
 
 def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
@@ -31,6 +41,84 @@ def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
         return np.zeros(len(X))
     search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric, n_jobs=n_jobs)
     return search.fit(X).kneighbors()[0][:, -1]
+
+
+def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
+    """Distance of every sample to its n-th nearest other one, for large data.
+
+    All pairs within a distance, guessed from a few samples, give the answer for nearly
+    every sample. The others are compared with all.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    values : ndarray of shape (n_samples,)
+        Their filter values.
+
+    is_lipschitz : bool
+        Whether the filter values of two samples differ by at most their distance.
+
+    n_neighbors : int
+        Which neighbour; the last one, where there are fewer.
+
+    n_jobs : int or None, default=None
+        Threads.
+
+    Returns
+    -------
+    distances : ndarray of shape (n_samples,)
+        In the order of the samples.
+    """
+    n_samples = len(X)
+    n_neighbors = min(n_neighbors, n_samples - 1)
+    everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
+    everyone.set_params(n_jobs=n_jobs).fit(X)
+    guessed = np.arange(0, n_samples, max(1, n_samples // _N_GUESSED))
+    distances = np.full(n_samples, np.inf)
+    # A sample is its own nearest: the last of one more is the one asked for.
+    distances[guessed] = everyone.kneighbors(X[guessed])[0][:, -1]
+    eps = np.quantile(distances[guessed], 1 - _SHARE_LEFT)
+    samples = OrderedSamples(X, values)
+    ends = np.full(n_samples, n_samples)
+    if is_lipschitz:
+        ends = ends_of_band(samples.values, eps)
+    pairs = find_pairs(samples, eps, ends, most=LARGEST_N_PAIRS, n_jobs=n_jobs)
+    if pairs is not None:
+        smallest = np.full((n_samples, n_neighbors), np.inf)
+        _keep_smallest(*pairs, samples.order, X, smallest)
+        distances = np.sqrt(smallest.max(axis=1))
+    left = np.flatnonzero(~np.isfinite(distances))
+    if len(left):
+        distances[left] = everyone.kneighbors(X[left])[0][:, -1]
+    return distances
+
+
+@njit(cache=True, nogil=True)
+def _keep_smallest(indptr, indices, order, X, smallest):
+    """Keep the smallest squared distances of each sample, in ascending order."""
+    for position in range(len(indptr) - 1):
+        i = order[position]
+        for k in range(indptr[position], indptr[position + 1]):
+            j = order[indices[k]]
+            squared = 0.0
+            for feature in range(X.shape[1]):
+                difference = np.float64(X[i, feature]) - np.float64(X[j, feature])
+                squared += difference * difference
+            _insert(squared, smallest[i])
+            _insert(squared, smallest[j])
+
+
+@njit(cache=True, nogil=True)
+def _insert(value, ascending):
+    place = len(ascending) - 1
+    if value >= ascending[place]:
+        return
+    while place > 0 and ascending[place - 1] > value:
+        ascending[place] = ascending[place - 1]
+        place -= 1
+    ascending[place] = value
 
 
 def knee(distances):

@@ -33,7 +33,11 @@ from robustkit.topology._cover import (
     UniformCover,
     interval_slices,
 )
-from robustkit.topology._eps import knee, neighbor_distances
+from robustkit.topology._eps import (
+    fast_neighbor_distances,
+    knee,
+    neighbor_distances,
+)
 from robustkit.topology._filters import fit_filter
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
 from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
@@ -44,6 +48,9 @@ from robustkit.topology._purity import (
     purity_of_counts,
     weighted_average_purity,
 )
+
+# From here on the search for the distance "auto" is worth a detour.
+_LARGE = 5000
 
 # A share of the samples, or their number.
 BUDGET_CONSTRAINT = [
@@ -272,7 +279,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _cluster(self, X, values, slices, is_lipschitz):
         if self.clusterer is None:
-            self.eps_ = self._choose_eps(X)
+            self.eps_ = self._choose_eps(X, values, is_lipschitz)
             if self.metric == "euclidean":
                 return self._cluster_fast(X, values, slices, is_lipschitz)
             clusterer = DBSCAN(
@@ -284,15 +291,19 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         order = np.argsort(values, kind="stable")
         return cluster_with(clusterer, X, order, slices, self.n_jobs)
 
-    def _choose_eps(self, X):
+    def _choose_eps(self, X, values, is_lipschitz):
         if self.eps != "auto":
             return float(self.eps)
-        return self._cache.eps(
-            (digest(X), self.min_samples, self.metric),
-            lambda: knee(
-                neighbor_distances(X, self.min_samples, self.metric, self.n_jobs)
-            ),
-        )
+
+        def distances():
+            if self.metric == "euclidean" and len(X) >= _LARGE:
+                return fast_neighbor_distances(
+                    X, values, is_lipschitz, self.min_samples, self.n_jobs
+                )
+            return neighbor_distances(X, self.min_samples, self.metric, self.n_jobs)
+
+        key = digest(X), self.min_samples, self.metric
+        return self._cache.eps(key, lambda: knee(distances()))
 
     def _cluster_fast(self, X, values, slices, is_lipschitz):
         def search():

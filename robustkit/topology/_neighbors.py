@@ -9,13 +9,15 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit.topology._dbscan import NOISE, cluster_interval
 from robustkit.topology._ordered_samples import OrderedSamples
-from robustkit.topology._pairs import ends_of_band, ends_of_intervals, find_pairs
-
-# Pairs that may be kept: 4 bytes each, and as much again while they are joined.
-LARGEST_N_PAIRS = 30_000_000
+from robustkit.topology._pairs import (
+    LARGEST_N_PAIRS,
+    ends_of_band,
+    ends_of_intervals,
+    find_pairs,
+)
 
 # Candidates of one piece, where the pairs are too many to be kept.
-_PIECE = 2**24
+_PIECE = 2**23
 
 
 class Neighbors:

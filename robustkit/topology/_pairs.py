@@ -9,8 +9,14 @@ float32 is measured again in float64.
 """
 
 import numpy as np
+from joblib import effective_n_jobs
 from numba import njit
 from sklearn.utils.parallel import Parallel, delayed
+
+from robustkit._sklearn_private import _get_threadpool_controller
+
+# Pairs that may be kept: 4 bytes each, and as much again while they are joined.
+LARGEST_N_PAIRS = 30_000_000
 
 # Rows and columns of a tile: the product and what it is made of stay in the cache.
 _N_ROWS = 256
@@ -19,11 +25,12 @@ _N_COLUMNS = 2048
 # Numbers of the columns that one task holds.
 _NUMBERS_OF_TASK = 2**24
 
-# Rows of one task: enough of them to use a tile of columns many times.
+# Rows of one task at most: enough of them to use a tile of columns many times.
 _N_ROWS_OF_TASK = 4096
 
-# Tasks handed out before the pairs are counted again.
-_BATCH = 16
+# Candidates of one task and of one block at most, in case that all of them are pairs.
+_N_CANDIDATES_OF_TASK = 2**24
+_N_CANDIDATES_OF_BLOCK = 2**21
 
 _UNIT_ROUNDOFF = 2.0**-24
 
@@ -101,18 +108,23 @@ def find_pairs(samples, eps, ends, *, start=0, stop=None, most=np.inf, n_jobs=No
     """
     stop = len(ends) if stop is None else stop
     split = samples.cells(eps)
-    tasks = list(_tasks(*split, start, stop))
+    # The longest row decides how many rows may be looked at together.
+    longest = int((ends - np.arange(len(ends)))[start:stop].max())
+    tasks = list(_tasks(*split, start, stop, _at_most(_N_CANDIDATES_OF_TASK, longest)))
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     search = delayed(_pairs_of_rows)
     found, n_pairs = [], 0
-    for batch in _batches(len(tasks), _BATCH):
-        for blocks in parallel(
-            search(samples, eps, ends, split, *task) for task in tasks[batch]
-        ):
-            found += blocks
-            n_pairs += sum(len(columns) for _, _, columns in blocks)
-        if n_pairs > most:
-            return None
+    # Tiles are too small to be shared out among threads again.
+    with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+        # So many tasks are handed out before the pairs are counted again.
+        for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
+            for blocks in parallel(
+                search(samples, eps, ends, split, *task) for task in tasks[batch]
+            ):
+                found += blocks
+                n_pairs += sum(len(columns) for _, _, columns in blocks)
+            if n_pairs > most:
+                return None
     return _merge(found, start, stop)
 
 
@@ -120,7 +132,11 @@ def _batches(n, size):
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _tasks(cells, is_shallow, start, stop):
+def _at_most(n_candidates, longest):
+    return min(max(n_candidates // longest, 1), _N_ROWS_OF_TASK)
+
+
+def _tasks(cells, is_shallow, start, stop, n_rows):
     """Which rows to compare with which columns, so that no pair is forgotten."""
     for cell in range(is_shallow.shape[1]):
         is_inside = cells == cell
@@ -129,7 +145,7 @@ def _tasks(cells, is_shallow, start, stop):
         outside = both[~is_inside[both]]
         for rows, columns in ((inside, both), (outside, inside)):
             chosen = rows[slice(*np.searchsorted(rows, [start, stop]))]
-            for batch in _batches(len(chosen), _N_ROWS_OF_TASK):
+            for batch in _batches(len(chosen), n_rows):
                 yield cell, chosen[batch], columns
 
 
@@ -177,7 +193,9 @@ def _pairs_of_rows(samples, eps, ends, split, cell, rows, columns):
         vectors = samples.rows(some)
         first = np.searchsorted(some, rows, side="right")
         last = np.searchsorted(some, ends[rows], side="left")
-        for batch in _batches(len(rows), _N_ROWS):
+        longest = max(int((last - first).max()), 1)
+        n_rows = min(_N_ROWS, _at_most(_N_CANDIDATES_OF_BLOCK, longest))
+        for batch in _batches(len(rows), n_rows):
             found = _pairs_of_block(
                 samples, eps, split, cell, rows[batch], some, vectors, first[batch],
                 last[batch],

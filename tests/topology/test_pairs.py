@@ -47,7 +47,8 @@ def tiny_tiles(n_cells):
         patch.setattr(pairs_module, "_N_COLUMNS", 4)
         patch.setattr(pairs_module, "_N_ROWS_OF_TASK", 7)
         patch.setattr(pairs_module, "_NUMBERS_OF_TASK", 1)
-        patch.setattr(pairs_module, "_BATCH", 2)
+        patch.setattr(pairs_module, "_N_CANDIDATES_OF_TASK", 30)
+        patch.setattr(pairs_module, "_N_CANDIDATES_OF_BLOCK", 20)
         yield
 
 
