@@ -24,7 +24,7 @@ from robustkit.defenses._further_training import (
     with_every_class,
 )
 from robustkit.topology import MapperGraph
-from robustkit.topology._mapper_graph import BUDGET_CONSTRAINT
+from robustkit.topology._weak_samples import BUDGET_CONSTRAINT
 
 
 def _model_has(method):

@@ -14,17 +14,14 @@ from sklearn.base import (
 )
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import VALID_METRICS
-from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._sklearn_private import (
     HasMethods,
     Interval,
-    RealNotInt,
     StrOptions,
     _clone_parametrized,
     _fit_context,
-    validate_parameter_constraints,
 )
 from robustkit.topology._clusters import cluster_with
 from robustkit.topology._cover import (
@@ -48,15 +45,10 @@ from robustkit.topology._purity import (
     purity_of_counts,
     weighted_average_purity,
 )
+from robustkit.topology._weak_samples import weak_samples
 
 # From here on the search for the distance "auto" is worth a detour.
 _LARGE = 5000
-
-# A share of the samples, or their number.
-BUDGET_CONSTRAINT = [
-    Interval(RealNotInt, 0, 1, closed="both"),
-    Interval(Integral, 0, None, closed="left"),
-]
 
 
 class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -474,30 +466,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             taken in their order, and so are the samples of a node.
         """
         check_is_fitted(self)
-        y, y_pred = column_or_1d(y, warn=True), column_or_1d(y_pred, warn=True)
-        check_consistent_length(self.membership_, y, y_pred)
-        n_wanted = _number_of_samples(budget, len(y))
-        accuracy = node_accuracy(self.membership_, y, y_pred)
-        rank = np.empty(len(accuracy), dtype=int)
-        rank[np.argsort(accuracy, kind="stable")] = np.arange(len(accuracy))
-        samples, nodes = self.membership_.nonzero()
-        is_wrong = (y != y_pred)[samples]
-        samples, ranks = samples[is_wrong], rank[nodes[is_wrong]]
-        samples = samples[np.lexsort((samples, ranks))]
-        # The first time that a sample appears is in its weakest node.
-        _, first = np.unique(samples, return_index=True)
-        return samples[np.sort(first)][:n_wanted]
+        return weak_samples(self.membership_, y, y_pred, budget)
 
 
 def _is_dbscan(clusterer):
     return isinstance(clusterer, DBSCAN)
-
-
-def _number_of_samples(budget, n_samples):
-    validate_parameter_constraints(
-        {"budget": BUDGET_CONSTRAINT}, {"budget": budget}, "weak_samples"
-    )
-    if isinstance(budget, Integral):
-        return budget
-    # A share that is a whole number of samples but for rounding is that number.
-    return int(np.floor(budget * n_samples + 1e-9))

@@ -45,7 +45,7 @@ MODELS = [
 def test_any_classifier_that_can_be_trained_further(model, moons):
     X, y = moons
     refiner = WeakRegionRefiner(model, small_mapper(), random_state=0)
-    refiner.set_params(max_epochs=20).fit(X, y)
+    refiner.set_params(max_epochs=20, replay=1.0).fit(X, y)
     before, after = refiner.base_estimator_, refiner.estimator_
     assert len(refiner.refined_indices_)
     assert (before.predict(X) != y)[refiner.refined_indices_].all()
