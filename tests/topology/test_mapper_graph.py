@@ -83,6 +83,8 @@ def test_other_metrics_against_the_definition(X, cover, metric, min_samples):
     assert is_the_graph_of(nodes, edges, mapper)
 
 
+# scipy's doubt whether a small symmetric array of samples is one of distances.
+@pytest.mark.filterwarnings("ignore:The symmetric non-negative hollow observation")
 @given(point_clouds(), covers())
 def test_other_clusterers_against_the_definition(X, cover):
     clusterer = AgglomerativeClustering(None, distance_threshold=3.0)
