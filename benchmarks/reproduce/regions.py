@@ -1,7 +1,7 @@
 """Does a low PRS ratio go with robustness? The paper's experiment, and its control.
 
 Run ``python -m benchmarks.reproduce.regions --dataset digits`` (minutes), ``--dataset
-mnist --network mlp --eps 0.05`` (half an hour), or ``--dataset mnist``, which is the
+mnist --network mlp --eps 0.05`` (a quarter of an hour), or ``--dataset mnist``, which is the
 convolutional network and the budget of the paper, and takes days without a GPU.
 
 First, one architecture is trained at many batch sizes, with several seeds, and measured

@@ -145,9 +145,9 @@ print(pd.DataFrame(rows).groupby("strength").mean().round(3))
 # exactly zero, so that this is no case of gradient masking either.
 #
 # So: not on these digits, and not with this network. Over all networks a low ratio may
-# go with robustness; within one batch size it does not, and a ratio made low on purpose
-# did not help. The full command adds larger networks, more seeds, intervals and, where
-# it is installed, AutoAttack.
+# go with robustness; within one batch size it hardly does, and a ratio made low on
+# purpose did not help. The full command adds larger networks, more seeds, intervals
+# and, where it is installed, AutoAttack.
 #
 # .. [1] Park, S., Jeong, H., Djanibekov, T., Jeon, G., Seol, J., & Choi, J. (2025). On
 #    the relationship between populated regions and adversarial robustness in deep
