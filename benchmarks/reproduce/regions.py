@@ -1,8 +1,8 @@
 """Does a low PRS ratio go with robustness? The paper's experiment, and its control.
 
 Run ``python -m benchmarks.reproduce.regions --dataset digits`` (minutes), ``--dataset
-mnist --network mlp --eps 0.05`` (a quarter of an hour), or ``--dataset mnist``, which is the
-convolutional network and the budget of the paper, and takes days without a GPU.
+mnist --network mlp --eps 0.05 --epochs 5 15 30`` (a quarter of an hour), or ``--dataset
+mnist``, the convolutional network and the budget of the paper, which wants a GPU.
 
 First, one architecture is trained at many batch sizes, with several seeds, and measured
 after several numbers of epochs: the PRS ratio of its training samples, against accuracy
