@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.feature_selection import mutual_info_regression
 
-# How many pairs of models are held in memory at once: some 100 MB for 20 columns.
-_PAIRS_AT_ONCE = 2**18
+# How many pairs of models are looked at at once: few enough for the processor's cache.
+_PAIRS_AT_ONCE = 2**12
 
 # Below this length, a column of length one is what rounding left of nothing.
 _NOTHING = 1e-8
@@ -27,13 +27,15 @@ def spearman(X, Y):
 
 def kendall(X, Y):
     """Kendall's tau-b: agreeing minus disagreeing pairs of models, ties left out."""
+    # Short floats hold ranks, and the counts of one piece, exactly in half the time.
+    X, Y = (rankdata(Z, "dense", axis=0).astype(np.float32) for Z in (X, Y))
     agreement = np.zeros((X.shape[1], Y.shape[1]))
     untied_x, untied_y = np.zeros(X.shape[1]), np.zeros(Y.shape[1])
     for i, j in _pairs_of_models(len(X)):
         x, y = np.sign(X[i] - X[j]), np.sign(Y[i] - Y[j])
         agreement += x.T @ y
-        untied_x += np.abs(x).sum(axis=0)
-        untied_y += np.abs(y).sum(axis=0)
+        untied_x += np.count_nonzero(x, axis=0)
+        untied_y += np.count_nonzero(y, axis=0)
     # Every number so far is a count, hence exact; so is tau = 1 of a monotone map.
     return agreement / np.sqrt(np.multiply.outer(untied_x, untied_y))
 

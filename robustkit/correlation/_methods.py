@@ -28,7 +28,7 @@ class Method:
     """Whether all properties are needed at once, so that a model must have them all."""
 
     bootstraps: bool = True
-    """Whether percentiles of its bootstrap draws cover the truth as often as claimed."""
+    """Whether percentiles of its bootstrap draws cover the truth as they claim."""
 
     effect: Callable = np.abs
     """Puts the coefficient on the scale of an absolute correlation."""
