@@ -32,9 +32,13 @@ class LinfBall:
         """Move points, in place, to the nearest ones allowed."""
         return torch.clamp(points, self.lower, self.upper, out=points)
 
-    def step_(self, points, gradient, size):
-        """Climb by one step, in place (of the gradient too), and stay inside."""
-        return self.project_(points.add_(gradient.sign_(), alpha=size))
+    def step(self, points, gradient, size):
+        """Climb by one step and stay inside; written where the gradient was.
+
+        What is not a number has no sign: torch gives it the sign of zero.
+        """
+        torch.add(points, gradient.sign_(), alpha=size, out=gradient)
+        return self.project_(gradient)
 
     def take(self, rows):
         """Keep the balls of some samples only."""
@@ -71,17 +75,22 @@ class L2Ball:
         points.add_(self.center)
         return points if self.clip is None else points.clamp_(*self.clip)
 
-    def step_(self, points, gradient, size):
-        """Climb by one step, in place (of the gradient too), and stay inside.
+    def step(self, points, gradient, size):
+        """Climb by one step and stay inside; written where the gradient was.
 
-        A gradient of zero has no direction: that sample stays where it is.
+        A gradient of zero has no direction: that sample stays where it is. What is not
+        a number counts as zero.
         """
+        largest = _flat(gradient).abs().amax(dim=1)
+        if not bool(torch.isfinite(largest).all()):
+            gradient.nan_to_num_()
+            largest = _flat(gradient).abs().amax(dim=1)
         # Divided by its largest entry first: squares of tiny numbers are zero.
-        largest = _flat(gradient).abs().amax(dim=1).clamp_min_(1e-38)
+        largest.clamp_min_(1e-38)
         gradient.div_(_per_sample(gradient, largest))
         length = torch.linalg.vector_norm(_flat(gradient), dim=1).clamp_min_(1e-30)
-        points.add_(gradient.mul_(_per_sample(gradient, size / length)))
-        return self.project_(points)
+        gradient.mul_(_per_sample(gradient, size / length))
+        return self.project_(gradient.add_(points))
 
     def take(self, rows):
         """Keep the balls of some samples only."""

@@ -26,6 +26,7 @@ from robustkit._sklearn_private import (
     _fit_context,
     with_callbacks,
 )
+from robustkit._tensors import as_tensor
 from robustkit.attacks._measures import measures, robust_accuracy
 from robustkit.attacks._result import AttackResult
 
@@ -127,7 +128,8 @@ class BaseAttack(
             reset=False,
             ensure_all_finite=False,
         )
-        low, high = X.min(), X.max()
+        # One pass over X says whether it is finite, and where it lies.
+        low, high = (end.item() for end in torch.aminmax(as_tensor(X, dtype=None)))
         if not np.isfinite(low + high):
             # To be refused with scikit-learn's own words.
             validate_data(self, given, reset=False)

@@ -6,11 +6,18 @@ import torch
 
 from robustkit.attacks._losses import LOSSES, margin_loss
 
-__all__ = ["FirstLook", "Goal", "climb", "climb_to_the_end", "input_gradient"]
+__all__ = [
+    "SHARE_DONE",
+    "FirstLook",
+    "Goal",
+    "climb",
+    "climb_to_the_end",
+    "input_gradient",
+]
 
 # Samples that are done leave the batch only once they are this share of it: copying the
 # others costs about as much as carrying the done ones for one step.
-_SHARE_DONE = 0.2
+SHARE_DONE = 0.2
 
 
 @dataclass
@@ -111,17 +118,14 @@ def input_gradient(module, points, goal, look=None):
         At the points.
 
     gradient : torch.Tensor of the shape of `points`
-        Not a number counts as zero: such a sample stays where it is.
+        Of the sum of all losses.
     """
     # Also inside a caller's `no_grad`.
     with torch.enable_grad():
         if look is None:
             points = points.detach().requires_grad_(True)
             look = FirstLook(points, module(points))
-        logits, gradient = look.gradient(goal)
-    if not bool(torch.isfinite(gradient.sum())):
-        gradient = torch.nan_to_num(gradient)
-    return logits, gradient
+        return look.gradient(goal)
 
 
 @dataclass
@@ -155,17 +159,18 @@ class Climb:
     def merge(self, other, rows):
         """Take what is better in a further climb of some of the samples."""
         self.n_queries[rows] += other.n_queries
-        everyone = torch.ones_like(other.reached)
-        _keep_better(
-            self,
-            other.points,
-            other.margin,
-            other.fooled,
-            other.reached,
-            rows,
-            everyone,
+        better = other.reached | _beats(
+            other.margin, other.fooled, self.margin[rows], self.fooled[rows]
         )
+        better = better.nonzero().squeeze(1)
+        self.save(other, rows[better], better)
         return self
+
+    def save(self, found, where, rows):
+        """Copy some rows of what was found."""
+        self.points.index_copy_(0, where, found.points.index_select(0, rows))
+        for name in ("margin", "fooled", "reached"):
+            getattr(self, name)[where] = getattr(found, name)[rows]
 
 
 def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
@@ -180,7 +185,7 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
         The model.
 
     start : torch.Tensor of shape (n_samples, ...)
-        First points, inside the balls. Overwritten.
+        First points, inside the balls.
 
     goal : Goal
         What is wanted.
@@ -202,9 +207,8 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
     result : Climb
         The best point of every sample, and what is known of it.
     """
-    points, rows = start, torch.arange(len(start), device=start.device)
-    active = torch.ones_like(rows, dtype=torch.bool)
-    best = None
+    memory = _Memory(start, max_iter + 1)
+    points, previous = start, None
     for step in range(max_iter + 1):
         if step < max_iter:
             logits, gradient = input_gradient(module, points, goal, look)
@@ -212,39 +216,89 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
         else:
             with torch.no_grad():
                 logits = module(points)
-        margin, fooled, reached = goal.judge(logits)
-        if best is None:
-            n_queries = torch.full_like(rows, max_iter + 1)
-            best = Climb(points.clone(), margin, fooled, reached, n_queries)
-        else:
-            _keep_better(best, points, margin, fooled, reached, rows, active)
-        active &= ~reached
-        best.n_queries[rows[reached]] = best.n_queries[rows[reached]].clamp(
-            max=step + 1
-        )
-        n_active = int(active.sum())
+        n_active = memory.note(points, previous, *goal.judge(logits), step + 1)
         if step == max_iter or n_active == 0:
             break
-        if n_active <= (1 - _SHARE_DONE) * len(points):
-            keep = active.nonzero().squeeze(1)
+        if n_active <= (1 - SHARE_DONE) * len(points):
+            keep = memory.drop_done()
             points = points.index_select(0, keep)
-            gradient, rows = gradient.index_select(0, keep), rows[keep]
-            goal, active = goal.take(keep), active[keep]
+            gradient = gradient.index_select(0, keep)
+            goal = goal.take(keep)
             ball.take(keep)
-        points = ball.step_(points.detach(), gradient, step_size)
-    return best
+        previous, points = points, ball.step(points, gradient, step_size)
+    return memory.close(points)
 
 
-def _keep_better(best, points, margin, fooled, reached, rows, active):
-    """Remember points that beat the best: an error first, then a larger margin."""
-    was_fooled = best.fooled[rows]
-    better = (margin > best.margin[rows]) & (fooled == was_fooled)
-    better = ((better | (fooled & ~was_fooled) | reached) & active).nonzero().squeeze(1)
-    where = rows[better]
-    best.points.index_copy_(0, where, points.index_select(0, better))
-    best.margin[where] = margin[better]
-    best.fooled[where] = fooled[better]
-    best.reached[where] = reached[better]
+class _Memory:
+    """The best point of every sample, written down only when the climb leaves it.
+
+    While a sample climbs, its best point is the current one, and copying it at every
+    step would cost a tenth of the whole attack.
+    """
+
+    def __init__(self, start, most_queries):
+        n_samples, device = len(start), start.device
+        self.rows = torch.arange(n_samples, device=device)
+        self.active = torch.ones_like(self.rows, dtype=torch.bool)
+        self.at_best = torch.zeros_like(self.active)
+        nothing = start.new_full((n_samples,), -torch.inf)
+        self.margin, self.fooled = nothing, torch.zeros_like(self.active)
+        self.best = Climb(
+            torch.empty_like(start),
+            nothing.clone(),
+            torch.zeros_like(self.active),
+            torch.zeros_like(self.active),
+            torch.full_like(self.rows, most_queries),
+        )
+
+    def note(self, points, previous, margin, fooled, reached, n_queries):
+        """Compare the current points; return how many samples go on."""
+        better = reached | _beats(margin, fooled, self.margin, self.fooled)
+        better &= self.active
+        # Their best point is the one before: now it must be written down.
+        left = (self.at_best & ~better & self.active).nonzero().squeeze(1)
+        if len(left):
+            self._write_points(previous, left)
+        self.at_best = better
+        self.margin = torch.where(better, margin, self.margin)
+        self.fooled = torch.where(better, fooled, self.fooled)
+        done = (reached & self.active).nonzero().squeeze(1)
+        if len(done):
+            self.active[done] = self.at_best[done] = False
+            self._write_points(points, done)
+            self._write_facts(done)
+            where = self.rows[done]
+            self.best.reached[where], self.best.n_queries[where] = True, n_queries
+        return int(self.active.sum())
+
+    def drop_done(self):
+        """Forget samples that are done; return the places of the others."""
+        keep = self.active.nonzero().squeeze(1)
+        for name in ("rows", "active", "at_best", "margin", "fooled"):
+            setattr(self, name, getattr(self, name)[keep])
+        return keep
+
+    def close(self, points):
+        """Write down what is still open, and return everything."""
+        self._write_points(points, self.at_best.nonzero().squeeze(1))
+        self._write_facts(self.active.nonzero().squeeze(1))
+        return self.best
+
+    def _write_points(self, points, which):
+        where = self.rows[which]
+        self.best.points.index_copy_(0, where, points.index_select(0, which))
+
+    def _write_facts(self, which):
+        where = self.rows[which]
+        self.best.margin[where] = self.margin[which]
+        self.best.fooled[where] = self.fooled[which]
+
+
+def _beats(margin, fooled, other_margin, other_fooled):
+    """Compare: an error beats none, and else the larger margin beats the smaller."""
+    return (fooled & ~other_fooled) | (
+        (fooled == other_fooled) & (margin > other_margin)
+    )
 
 
 def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
@@ -259,7 +313,7 @@ def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
         The model.
 
     start : torch.Tensor of shape (n_samples, ...)
-        First points, inside the balls. Overwritten.
+        First points, inside the balls.
 
     goal : Goal
         What is climbed.
@@ -281,5 +335,5 @@ def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
     points = start
     for _ in range(max_iter):
         _, gradient = input_gradient(module, points, goal)
-        points = ball.step_(points, gradient, step_size)
+        points = ball.step(points, gradient, step_size)
     return points

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from robustkit._sklearn_private import Interval
-from robustkit.attacks._descent import Goal, input_gradient
+from robustkit.attacks._descent import SHARE_DONE, Goal, input_gradient
 from robustkit.attacks._gradient_attack import GradientAttack
 
 __all__ = ["GrowingEpsilonAttack", "grow"]
@@ -186,26 +186,26 @@ def grow(module, x, goal, lengths, clip, look=None):
     rows = torch.arange(len(x), device=x.device)
     points, n_queries = x.clone(), torch.full_like(rows, 1 + len(lengths))
     eps = torch.full_like(rows, torch.nan, dtype=torch.float64)
+    left = torch.ones_like(rows, dtype=torch.bool)
     for k, length in enumerate(lengths):
         tried = torch.add(x, direction, alpha=float(length))
         if clip is not None:
             tried.clamp_(*clip)
         with torch.no_grad():
             fooled = goal.judge(module(tried))[1]
-        n_fooled = int(fooled.sum())
-        if n_fooled:
-            found = rows[fooled]
-            points[found], eps[found] = tried[fooled], float(length)
-            n_queries[found] = k + 2
-            rest = (~fooled).nonzero().squeeze(1)
-            x, direction, rows, goal = (
-                x[rest],
-                direction[rest],
-                rows[rest],
-                goal.take(rest),
-            )
-            tried = tried[rest]
-        if len(rows) == 0:
+        new = (fooled & left).nonzero().squeeze(1)
+        found = rows[new]
+        points.index_copy_(0, found, tried.index_select(0, new))
+        eps[found], n_queries[found] = float(length), k + 2
+        left[new] = False
+        n_left = int(left.sum())
+        if n_left == 0:
             break
-    points[rows] = tried
+        if n_left <= (1 - SHARE_DONE) * len(rows):
+            keep = left.nonzero().squeeze(1)
+            x, direction = x.index_select(0, keep), direction.index_select(0, keep)
+            rows, left, goal = rows[keep], left[keep], goal.take(keep)
+            tried = tried.index_select(0, keep)
+    last = left.nonzero().squeeze(1)
+    points.index_copy_(0, rows[last], tried.index_select(0, last))
     return points, n_queries, eps

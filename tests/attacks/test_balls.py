@@ -58,7 +58,7 @@ def test_a_step_goes_uphill_and_stays_inside(norm, clip, size, scale, seed):
     center = torch.from_numpy(rng.uniform(0.2, 0.8, size=(3, 2, 3))).float()
     gradient = scale * torch.from_numpy(rng.normal(size=(3, 2, 3))).float()
     ball = make_ball(center, 0.1, clip, norm)
-    points = ball.step_(center.clone(), gradient.clone(), size)
+    points = ball.step(center.clone(), gradient.clone(), size)
     move = (points - center).flatten(1)
     assert (length_of(move.numpy(), norm) <= 0.1 + 1e-6).all()
     assert ((move * gradient.flatten(1).sign()).sum(dim=1) > 0).all()
@@ -69,7 +69,7 @@ def test_a_step_goes_uphill_and_stays_inside(norm, clip, size, scale, seed):
 def test_a_gradient_of_zero_moves_nothing(norm):
     center = torch.full((2, 3), 0.5)
     gradient = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1e-40, 0.0]])
-    points = make_ball(center, 0.1, None, norm).step_(center.clone(), gradient, 0.1)
+    points = make_ball(center, 0.1, None, norm).step(center.clone(), gradient, 0.1)
     assert torch.equal(points[0], center[0])
     assert torch.isfinite(points).all()
 

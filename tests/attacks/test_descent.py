@@ -31,7 +31,7 @@ def trajectory(module, x, goal, ball, step_size, max_iter):
         at = points[-1].clone().requires_grad_(True)
         loss = LOSSES[goal.loss](module(at), goal.labels, goal.wanted)
         (gradient,) = torch.autograd.grad(loss.sum(), at)
-        points.append(ball.step_(points[-1].clone(), gradient, step_size))
+        points.append(ball.step(points[-1].clone(), gradient, step_size))
     return points
 
 
