@@ -1,6 +1,7 @@
 """The populated regions of a model."""
 
 import pickle
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ def test_copies_and_order_of_samples_change_no_region(frozen, iris, seed, n):
 def test_neither_scale_nor_order_of_units_changes_a_region(mlp, iris, scale, seed):
     X, y = iris
     order = np.random.RandomState(seed).permutation(9)
-    twin = clone(mlp).fit(X, y)
+    twin = deepcopy(mlp)
     # A power of two, so that no product is rounded otherwise.
     twin.coefs_[0] = 2.0**scale * twin.coefs_[0][:, order]
     twin.intercepts_[0] = 2.0**scale * twin.intercepts_[0][order]
@@ -389,7 +390,7 @@ def test_labels_that_the_model_does_not_know_are_refused(frozen, iris):
 
 def test_activations_that_are_not_numbers_are_refused(mlp, iris):
     X, y = iris
-    broken = clone(mlp).fit(X, y)
+    broken = deepcopy(mlp)
     broken.coefs_[0][0, 0] = np.nan
     with pytest.raises(ValueError, match="The activations contain NaN"):
         PopulatedRegionScorer(FrozenEstimator(broken)).fit(X, y)
