@@ -43,6 +43,32 @@ def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
     return search.fit(X).kneighbors()[0][:, -1]
 
 
+def typical_distance(X, n_neighbors, metric="euclidean"):
+    """Median distance of a sample to its n-th nearest other one, from 1,000 or so.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    n_neighbors : int
+        Which neighbour; the last one, where there are fewer.
+
+    metric : str or callable, default="euclidean"
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
+    Returns
+    -------
+    distance : float
+        The median.
+    """
+    # A sample is its own nearest: the last of one more is the one asked for.
+    n_neighbors = min(n_neighbors + 1, len(X))
+    search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric).fit(X)
+    some = X[:: max(1, len(X) // 1000)]
+    return float(np.median(search.kneighbors(some)[0][:, -1]))
+
+
 def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
     """Distance of every sample to its n-th nearest other one, for large data.
 

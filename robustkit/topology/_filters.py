@@ -26,7 +26,7 @@ def fit_filter(filter, X):
     if isinstance(filter, str):
         if filter == "l2norm":
             return _l2norm, True
-        return _Projection(_first_principal_axis(X)), True
+        return _Projection(*_first_principal_axis(X)), True
     if callable(filter):
         return _Checked(filter), False
     if np.ndim(filter) == 0:
@@ -80,17 +80,19 @@ def _first_principal_axis(X):
     norm = np.linalg.norm(axis)
     if norm == 0:
         # All samples are the same: every axis is as good.
-        return np.eye(1, n_features)[0]
+        return np.eye(1, n_features)[0], mean
     # An axis has no sign; the largest coordinate is made positive, as in PCA.
-    return axis / norm * np.sign(axis[np.argmax(np.abs(axis))])
+    return axis / norm * np.sign(axis[np.argmax(np.abs(axis))]), mean
 
 
 class _Projection:
-    def __init__(self, axis):
-        self.axis = axis
+    def __init__(self, axis, mean):
+        self.axis, self.mean = axis, mean
 
     def __call__(self, X):
-        return _in_float64(lambda rows: np.einsum("ij,j->i", rows, self.axis), X)
+        return _in_float64(
+            lambda rows: np.einsum("ij,j->i", rows - self.mean, self.axis), X
+        )
 
 
 class _Column:

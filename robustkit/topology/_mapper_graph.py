@@ -34,6 +34,7 @@ from robustkit.topology._eps import (
     fast_neighbor_distances,
     knee,
     neighbor_distances,
+    typical_distance,
 )
 from robustkit.topology._filters import fit_filter
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
@@ -312,16 +313,18 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return neighbors.clusters(slices, self.min_samples, self.n_jobs)
 
     def _warn_of_an_empty_graph(self, X):
-        some = X[:: max(1, len(X) // 2000)]
-        median = np.median(neighbor_distances(some, self.min_samples, self.metric))
-        warnings.warn(
-            f"No cluster was found: every sample is noise. eps is {self.eps_:.3g} and "
-            f"min_samples {self.min_samples}, but the median distance of a sample to "
-            f"its {self.min_samples}-th neighbour is {median:.3g}. Try a larger eps, a "
-            "smaller min_samples or fewer intervals.",
-            UserWarning,
-            stacklevel=2,
-        )
+        message = "No cluster was found: every sample is noise"
+        if self.clusterer is None:
+            median = typical_distance(X, self.min_samples, self.metric)
+            message += (
+                f". eps is {self.eps_:.3g} and min_samples {self.min_samples}, but the "
+                f"median distance to neighbour number {self.min_samples} is "
+                f"{median:.3g}. Try a larger eps, a smaller min_samples or fewer "
+                "intervals."
+            )
+        else:
+            message += f" to {self.clusterer!r}. Try other parameters of it."
+        warnings.warn(message, UserWarning, stacklevel=4)
 
     def _node_sizes(self):
         return np.bincount(self.membership_.indices, minlength=self._n_features_out)
@@ -363,6 +366,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=self._fit_X.dtype, order="C")
+        if np.array_equal(X, self._fit_X):
+            return self.membership_.copy()
         values = self._filter(X)
         known = find_known_rows(X, self._fit_X)
         samples, nodes = self.membership_[known].nonzero()

@@ -158,6 +158,9 @@ class NeighborCache:
                 self._neighbors.move_to_end(key)
                 return known
         found = compute()
+        if found.n_pairs == 0:
+            # Too many to be kept, or none at all.
+            return found
         with self._lock:
             self._neighbors[key] = found
             self._neighbors.move_to_end(key)

@@ -58,16 +58,18 @@ class OrderedSamples:
         fits = 4 * X.size <= _LARGEST_COPY
         self._copy = np.empty(X.shape, dtype=np.float32) if fits else None
         self.norms = np.empty(len(X))
-        products = np.empty((len(X), len(centers)))
+        self._cells = np.empty(len(X), dtype=np.int32)
+        self._depths = np.empty((len(X), len(centers)), dtype=np.float32)
         step = max(1, _CHUNK // X.shape[1])
         for start in range(0, len(X), step):
             chunk = slice(start, start + step)
             rows = self._centered(self.order[chunk])
             self.norms[chunk] = np.einsum("ij,ij->i", rows, rows)
-            products[chunk] = rows @ centers.T
+            self._depths[chunk], self._cells[chunk] = _voronoi(
+                rows, self.norms[chunk], centers
+            )
             if fits:
                 self._copy[chunk] = rows
-        self._depths, self._cells = _voronoi(products, centers, self.norms.max())
 
     def rows(self, positions):
         """Centred and scaled samples at some positions, float32."""
@@ -127,37 +129,40 @@ def _power_of_two_scale(X, mean):
     return 2.0 ** -np.ceil(np.log2(largest)) if largest > 0 else 1.0
 
 
-def _voronoi(products, centers, largest_norm):
+def _voronoi(rows, norms, centers):
     """Lower bounds on the depths, the distances to the planes between cells.
 
     Parameters
     ----------
-    products : ndarray of shape (n_samples, n_centers)
-        Inner product of every sample with every centre.
+    rows : ndarray of shape (n_rows, n_features)
+        Samples.
+
+    norms : ndarray of shape (n_rows,)
+        Their squared norms.
 
     centers : ndarray of shape (n_centers, n_features)
         The centres.
 
-    largest_norm : float
-        Squared norm of the largest sample.
-
     Returns
     -------
-    depths : ndarray of shape (n_samples, n_centers)
+    depths : ndarray of shape (n_rows, n_centers)
         How far a sample is from the plane between its cell and each other one, less
         the rounding error; minus infinity for its own cell.
 
-    cells : ndarray of shape (n_samples,)
+    cells : ndarray of shape (n_rows,)
         The cell of each sample.
     """
+    center_norms = np.einsum("ij,ij->i", centers, centers)
     # Half the squared distance to each centre, but for a term of the sample alone.
-    potentials = 0.5 * np.einsum("ij,ij->i", centers, centers) - products
+    potentials = 0.5 * center_norms - rows @ centers.T
     cells = potentials.argmin(axis=1)
-    gaps = np.linalg.norm(centers[:, None] - centers[None], axis=2)
-    error = 1e-10 * (largest_norm + (centers**2).sum(axis=1).max())
-    depths = potentials - potentials[np.arange(len(cells)), cells][:, None] - error
+    gaps = np.linalg.norm(centers[:, None] - centers[None], axis=2)[cells]
+    error = 1e-10 * (norms + center_norms.max())
+    depths = potentials - (potentials[np.arange(len(cells)), cells] + error)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        depths /= gaps[cells]
+        depths /= gaps
+    # They are kept in float32.
+    depths -= 1e-7 * np.abs(depths)
     # Its own cell, and centres that coincide, have no plane between them.
-    depths[gaps[cells] == 0] = -np.inf
+    depths[gaps == 0] = -np.inf
     return depths, cells

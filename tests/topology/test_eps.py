@@ -12,6 +12,7 @@ from robustkit.topology._eps import (
     fast_neighbor_distances,
     knee,
     neighbor_distances,
+    typical_distance,
 )
 from tests.topology.strategies import point_clouds
 
@@ -68,6 +69,12 @@ def test_compiled_loops_as_python(monkeypatch):
     np.testing.assert_array_equal(
         fast_neighbor_distances(X, X[:, 0], True, 3), expected
     )
+
+
+def test_typical_distance():
+    X = np.arange(5000.0)[:, None]
+    assert typical_distance(X, 4) == 2
+    assert typical_distance(X[:3], 9) == 2
 
 
 def test_knee_by_hand():

@@ -229,7 +229,7 @@ def test_an_instance_brings_its_own_intervals():
 def test_all_noise_is_an_empty_graph_with_a_warning():
     X = np.arange(20.0)[:, None]
     mapper = MapperGraph(eps=0.25, n_intervals=2, min_samples=3)
-    message = "No cluster was found.*eps is 0.25.*its 3-th neighbour is 2. Try"
+    message = "No cluster was found.*eps is 0.25.*to neighbour number 3 is 2. Try"
     with pytest.warns(UserWarning, match=message):
         mapper.fit(X)
     assert len(mapper.graph_) == 0
@@ -239,6 +239,20 @@ def test_all_noise_is_an_empty_graph_with_a_warning():
     assert mapper.score(X, np.arange(20) % 2) == 0
     assert len(mapper.describe(np.zeros(20), np.zeros(20))) == 0
     assert len(mapper.weak_samples(np.zeros(20), np.ones(20))) == 0
+
+
+def test_all_noise_to_a_clusterer_names_it():
+    clusterer = DBSCAN(eps=0.25)
+    with pytest.warns(
+        UserWarning, match=r"every sample is noise to DBSCAN\(eps=0.25\)"
+    ):
+        MapperGraph(clusterer=clusterer).fit(np.arange(20.0)[:, None])
+
+
+def test_twins_with_other_filter_values_keep_their_nodes():
+    X = np.repeat([[0.0], [1.0]], 4, axis=0)
+    mapper = MapperGraph(np.arange(8.0), n_intervals=4, eps=0.5, min_samples=1).fit(X)
+    assert (mapper.transform(X) != mapper.membership_).nnz == 0
 
 
 def test_nan_is_refused():
