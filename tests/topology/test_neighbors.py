@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,20 @@ def test_too_many_pairs_are_found_in_pieces(monkeypatch):
     for warm_start in (False, True):
         streamed = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
         assert same_graph(kept, streamed)
+
+
+def test_memory_is_bounded_where_all_samples_are_neighbours():
+    X = cloud(9000)
+    assert len(X) * (len(X) - 1) // 2 > neighbors_module.LARGEST_N_PAIRS
+    tracemalloc.start()
+    try:
+        mapper = MapperGraph(n_intervals=1, eps=100.0).fit(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500e6
+    assert mapper.membership_.shape == (9000, 1)
+    assert mapper.n_noise_ == 0
 
 
 @given(point_clouds(), st.lists(covers(), min_size=2, max_size=4), st.integers(1, 4))
