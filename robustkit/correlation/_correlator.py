@@ -397,7 +397,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
                 f"{self.n_features_in_} properties, unless some are constant or "
                 "explained by others. Train more models or drop properties.",
                 UndefinedMetricWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         table = self.correlations_
         by_shuffling = [name for name in methods if METHODS[name].p_values is None]
@@ -412,7 +412,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
                 f"{int(np.ceil(n_tests / self.alpha))} or more, or "
                 "correction='benjamini-hochberg'.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def __sklearn_tags__(self):

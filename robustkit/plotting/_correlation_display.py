@@ -177,7 +177,11 @@ class CorrelationDisplay:
 
     def _draw_scatter(self, ax, row):
         ax = _new_axes(4.8, 3.8) if ax is None else ax
-        points = self.values[[row["property"], row["measure"]]].dropna()
+        # By place: a property may have been correlated with itself, under one name.
+        columns = list(self.values)
+        x = columns.index(row["property"])
+        y = len(columns) - 1 - columns[::-1].index(row["measure"])
+        points = self.values.iloc[:, [x, y]].dropna()
         many = len(points) > 200
         ax.scatter(*points.to_numpy().T, s=12 if many else 28, alpha=0.6, linewidths=0)
         ax.set(xlabel=row["property"], ylabel=row["measure"])

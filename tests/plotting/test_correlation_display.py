@@ -87,6 +87,16 @@ def test_a_pair_without_a_coefficient_can_be_looked_at(pyplot, correlator):
     assert display.ax_.get_title() == "Spearman's ρ = nan"
 
 
+def test_properties_can_be_correlated_with_themselves(pyplot):
+    X = pd.DataFrame(np.random.RandomState(0).normal(size=(9, 2)), columns=["a", "b"])
+    correlator = RobustnessCorrelator(outliers=None).fit(X, X)
+    display = CorrelationDisplay.from_correlator(
+        correlator, kind="scatter", pair=("b", "a")
+    )
+    points = display.ax_.collections[0].get_offsets()
+    np.testing.assert_array_equal(points, X[["b", "a"]])
+
+
 def test_the_first_method_of_the_table_is_the_default_of_plot(pyplot, correlator):
     display = CorrelationDisplay(correlator.correlations_, correlator.values_).plot()
     assert "Kendall" in display.figure_.axes[1].get_ylabel()
