@@ -10,6 +10,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+# Loading these draws from Python's global stream. Loaded here, that is not blamed on
+# the test that happens to need them first.
+import rich.console  # noqa: F401 isort: skip
+import sklearn.feature_selection  # noqa: F401 isort: skip
+
 pytest_plugins = ["pytester"]
 
 mpl.use("Agg")

@@ -41,7 +41,6 @@ nitpicky = False
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
 autosummary_generate = True
-autodoc_default_options = {"members": True, "inherited-members": False}
 numpydoc_show_class_members = False
 numpydoc_validation_checks = set()
 
@@ -75,3 +74,13 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
     "min_reported_time": 1,
 }
+
+
+def skip_member(app, what, name, thing, skip, options):
+    """Leave out what every estimator inherits: scikit-learn documents it."""
+    return skip or getattr(thing, "__module__", "").startswith("sklearn.")
+
+
+def setup(app):
+    """Tell sphinx."""
+    app.connect("autodoc-skip-member", skip_member)

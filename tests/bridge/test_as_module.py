@@ -1,5 +1,7 @@
 """A torch module says what its estimator says, and has the gradient besides."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,10 @@ MODELS = [
 
 
 def name_of(thing):
-    return thing if isinstance(thing, str) else " ".join(repr(thing).split())[:60]
+    """A name that is the same in every process: without addresses."""
+    if isinstance(thing, str):
+        return thing
+    return re.sub(r" at 0x\w+", "", " ".join(repr(thing).split()))[:60]
 
 
 def make_data(n_classes=3, offset=0.0, scale=1.0, seed=0, n_samples=60):
