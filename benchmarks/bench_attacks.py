@@ -90,7 +90,7 @@ def small_digits_on_a_canvas():
     x = torch.tensor(X.reshape(-1, 1, 8, 8) / 16, dtype=torch.float32)
     x = functional.interpolate(x, size=(12, 12), mode="bilinear")[:, 0].numpy()
     order = rng.permutation(len(y))
-    train, test = np.tile(order[:-500], 6), order[-500:]
+    train, test = np.tile(order[:-500], 20), order[-500:]
     images = []
     for rows in (train, test):
         canvas = np.zeros((len(rows), 28, 28), dtype=np.float32)
@@ -144,14 +144,14 @@ def _fgsm():
     _, _, X, y = smooth_digits()
     X, y = np.tile(X, (10, 1)), np.tile(y, 10)
     module = network(smooth_digits)
-    x, labels = torch.from_numpy(X), torch.from_numpy(y)
+    labels = torch.from_numpy(y)
     attack = aim(FGSMAttack(eps=0.1), module, X, y)
 
     def forward_and_backward():
-        for rows, targets in zip(x.split(1024), labels.split(1024), strict=True):
-            batch = rows.clone().requires_grad_(True)
-            functional.cross_entropy(module(batch), targets).backward()
+        x = torch.from_numpy(X).requires_grad_(True)
+        functional.cross_entropy(module(x), labels).backward()
         module.zero_grad()
+        return x.grad
 
     return Case(
         name="FGSM, 10,000 images of 784 pixels, perceptron 100-50-20",
@@ -288,7 +288,7 @@ def _same_eps(ours, theirs):
 
 def _pixel_setting(n_samples=20):
     X0, y0, X, y = small_digits_on_a_canvas()
-    module = network(small_digits_on_a_canvas, epochs=40)
+    module = network(small_digits_on_a_canvas, epochs=15)
     with torch.no_grad():
         known = (module(torch.from_numpy(X)).argmax(1).numpy() == y).nonzero()[0]
     rows = known[:n_samples]

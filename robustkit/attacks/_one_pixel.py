@@ -141,8 +141,8 @@ class OnePixelAttack(BaseAttack):
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "method": [StrOptions({"differential_evolution", "exhaustive", "certified"})],
-        # A mutant needs three members other than itself.
-        "pop_size": [Interval(Integral, 4, None, closed="left")],
+        # A mutant needs two members other than itself.
+        "pop_size": [Interval(Integral, 3, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "image_shape": ["array-like", None],
         "levels": [Interval(Integral, 2, None, closed="left")],

@@ -9,8 +9,10 @@ from robustkit.attacks._random_starts import normal_noise, sample_keys, uniform_
 
 __all__ = ["Found", "evolve", "try_everything"]
 
-# Su, Vargas and Sakurai's differential evolution: rand/1, no crossover.
-_MUTATION = 0.5
+# Storn and Price's strategy best/1 without crossover, its scale drawn from this range
+# for every generation. Su, Vargas and Sakurai mutate random members instead of the
+# best: that finds the same in the end, and less of it in few generations.
+_MUTATION = (0.5, 1.0)
 # Candidates of one image tried at once.
 _CHUNK = 2048
 # More candidates than this for one image, and somebody mistook channels for pixels.
@@ -86,7 +88,7 @@ def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
         if len(stay) < len(rows):
             rows, keys = rows[stay], keys[stay]
             population, fitness = population[stay], fitness[stay]
-        trial = _mutate(population, keys, generation)
+        trial = _mutate(population, fitness, keys, generation)
         trial_fitness, fooled, place = _ask(evaluate, space, rows, trial)
         better = trial_fitness < fitness
         population = torch.where(better[..., None], trial, population)
@@ -107,41 +109,34 @@ def _first_generation(space, keys, pop_size):
     return torch.cat([genes, values], dim=2)
 
 
-def _mutate(population, keys, generation):
-    """Add the scaled difference of two members to a third.
+def _mutate(population, fitness, keys, generation):
+    """Add the scaled difference of two members to the best one.
 
     What leaves the range is drawn anew.
     """
     n_images, size, n_genes = population.shape
-    noise = uniform_noise(keys, size * (3 + n_genes), 3 * generation).add_(1).div_(2)
-    noise = noise.view(n_images, size, 3 + n_genes)
-    one, two, three = (
+    noise = uniform_noise(keys, size * (2 + n_genes) + 1, 3 * generation)
+    noise = noise.add_(1).div_(2)
+    scale = _MUTATION[0] + (_MUTATION[1] - _MUTATION[0]) * noise[:, -1, None, None]
+    noise = noise[:, :-1].view(n_images, size, 2 + n_genes)
+    one, two = (
         population.gather(1, partner[..., None].expand_as(population))
-        for partner in _partners(noise[..., :3])
+        for partner in _partners(noise[..., :2])
     )
-    trial = one + _MUTATION * (two - three)
-    return torch.where((trial < 0) | (trial > 1), noise[..., 3:], trial)
+    best = population[torch.arange(n_images), fitness.argmin(dim=1)]
+    trial = best[:, None] + scale * (one - two)
+    return torch.where((trial < 0) | (trial > 1), noise[..., 2:], trial)
 
 
 def _partners(noise):
-    """Three different members for every member, none of them itself."""
+    """Two different members for every member, neither of them itself."""
     size = noise.shape[1]
     itself = torch.arange(size, device=noise.device)
-    offsets = []
-    for k in range(3):
-        # A draw counts only the offsets that are left, in ascending order.
-        n_left = size - 1 - k
-        draw = (noise[..., k] * n_left).long().clamp_(max=n_left - 1) + 1
-        for offset in _ascending(offsets):
-            draw = draw + (draw >= offset)
-        offsets.append(draw)
-    return [(itself + offset) % size for offset in offsets]
-
-
-def _ascending(offsets):
-    if len(offsets) < 2:
-        return offsets
-    return [torch.minimum(*offsets), torch.maximum(*offsets)]
+    first = (noise[..., 0] * (size - 1)).long().clamp_(max=size - 2) + 1
+    # The second draw counts only the offsets that are left.
+    second = (noise[..., 1] * (size - 2)).long().clamp_(max=size - 3) + 1
+    second += second >= first
+    return (itself + first) % size, (itself + second) % size
 
 
 def _ask(evaluate, space, rows, population):
