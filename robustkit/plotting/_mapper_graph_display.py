@@ -7,8 +7,8 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["MapperGraphDisplay"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, with grey, wine, indigo
-# and teal after them.
+# Okabe and Ito's colours, which colour-blind readers tell apart, then grey, wine,
+# indigo and teal.
 _LABEL_COLORS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
     "#222222", "#999999", "#882255", "#332288", "#44AA99",
