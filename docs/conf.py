@@ -78,7 +78,8 @@ sphinx_gallery_conf = {
 
 def skip_member(app, what, name, thing, skip, options):
     """Leave out what every estimator inherits: scikit-learn documents it."""
-    return skip or getattr(thing, "__module__", "").startswith("sklearn.")
+    module = getattr(thing, "__module__", None) or ""
+    return skip or module.startswith("sklearn.")
 
 
 def setup(app):

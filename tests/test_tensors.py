@@ -7,7 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit._tensors import (
+    as_array,
+    as_tensor,
+    map_batches,
+    resolve_device,
+    threads_for,
+)
 
 ARRAY = np.arange(6, dtype=np.float64).reshape(3, 2)
 
@@ -99,3 +105,39 @@ def test_a_single_row_that_does_not_fit_is_an_error():
 
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         map_batches(full, torch.zeros(8), batch_size=8)
+
+
+@pytest.fixture
+def two_threads():
+    """Torch with two threads, and with as many as before after the test."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("module", "n_rows", "n_threads"),
+    [
+        (torch.nn.Linear(64, 10, device="meta"), 128, 1),
+        (torch.nn.Linear(64, 10, device="meta"), 100_000, 2),
+        (torch.nn.Linear(4096, 4096, device="meta"), 128, 2),
+        (torch.nn.Conv2d(1, 2, 3, device="meta"), 1, 2),
+    ],
+)
+def test_little_work_gets_one_thread(module, n_rows, n_threads):
+    with threads_for(module, n_rows):
+        assert torch.get_num_threads() == n_threads
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_threads_come_back_after_an_error():
+    def fail():
+        with threads_for(torch.nn.Identity(), 1):
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        fail()
+    assert torch.get_num_threads() == 2

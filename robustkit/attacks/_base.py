@@ -144,14 +144,15 @@ class BaseAttack(
         search = self._start_search(judge)
         found = {"X_adv": np.empty_like(X)}
         for rows in self._batches(len(X)):
-            part = self._attack(
-                judge,
-                search,
-                X[rows],
-                None if labels is None else labels[rows],
-                None if wanted is None else wanted[rows],
-                out=found["X_adv"][rows],
-            )
+            with judge.fitting_threads(min(self.batch_size, len(X))):
+                part = self._attack(
+                    judge,
+                    search,
+                    X[rows],
+                    None if labels is None else labels[rows],
+                    None if wanted is None else wanted[rows],
+                    out=found["X_adv"][rows],
+                )
             for name, values in part.items():
                 found.setdefault(name, np.empty(len(X), values.dtype))[rows] = values
         for name in ("y", "clean_prediction", "prediction", "target"):

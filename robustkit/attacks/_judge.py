@@ -1,11 +1,13 @@
 """Ask a model what it says, and how sure it is of that."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.frozen import FrozenEstimator
 
-from robustkit._tensors import as_array, as_tensor
+from robustkit._tensors import as_array, as_tensor, threads_for
 from robustkit.attacks._descent import FirstLook
 from robustkit.attacks._modes import dtype_of
 from robustkit.classifiers._base import BaseNetClassifier
@@ -69,6 +71,12 @@ class Judge:
         prediction = self.encode(self.estimator.predict(self._named(X)))
         probabilities = self.probabilities(X)
         return prediction, probabilities[np.arange(len(X)), prediction], None
+
+    def fitting_threads(self, n_rows):
+        """Let a small module run on one thread, for one block."""
+        return (
+            nullcontext() if self.module is None else threads_for(self.module, n_rows)
+        )
 
     def encode(self, labels):
         """Turn labels into indices of classes; -1 for one that is no class."""

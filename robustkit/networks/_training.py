@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from robustkit._tensors import threads_for
+
 __all__ = ["AutogradStep", "Epoch", "epoch_batches", "evaluating", "train"]
 
 
@@ -192,7 +194,7 @@ def train(
     keeper = None if validation is None else _BestWeights(module, *validation)
     join_last = _normalises_batches(module)
     epochs = []
-    with _frozen_parts_are_freed(module):
+    with _frozen_parts_are_freed(module), threads_for(module, batch_size):
         for number in range(max_epochs):
             if watcher is not None:
                 watcher.epoch_begins()
