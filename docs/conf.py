@@ -77,9 +77,9 @@ sphinx_gallery_conf = {
 
 
 def skip_member(app, what, name, thing, skip, options):
-    """Leave out what every estimator inherits: scikit-learn documents it."""
+    """Leave out what is inherited: scikit-learn and torch document it."""
     module = getattr(thing, "__module__", None) or ""
-    return skip or module.startswith("sklearn.")
+    return skip or module.startswith(("sklearn.", "torch."))
 
 
 def setup(app):

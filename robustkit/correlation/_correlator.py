@@ -114,13 +114,13 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     kept_pairs_ : ndarray of shape (n_features_in_, n_measures), dtype=bool
         Pairs with a significant coefficient by `method_` of at least `min_effect`.
 
-    support_ : ndarray of shape (n_features_in_,), dtype=bool
+    support_ : ndarray of shape (`n_features_in_`,), dtype=bool
         Properties with a kept pair.
 
     n_features_in_ : int
         Number of properties.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the properties, where `X` is a DataFrame with names that are strings.
 
     See Also
