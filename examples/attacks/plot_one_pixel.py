@@ -107,8 +107,8 @@ plt.show()
 # Which pixels are dangerous?
 # ---------------------------
 #
-# For every pixel, the share of images that it fools when it is switched on or off. It is
-# the background that is dangerous: a bright pixel where no digit should be.
+# For every pixel, the share of images that it fools when it is switched on or off. It
+# is the background that is dangerous: a bright pixel where no digit should be.
 
 right = model.predict(X_test) == y_test
 images, truth = X_test[right][:60], y_test[right][:60]

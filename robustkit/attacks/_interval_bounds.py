@@ -115,11 +115,14 @@ class _Affine:
         self.slack = dtype(slack_factor(weight.shape[1], dtype))
 
     def __call__(self, center, radius):
-        wider = radius + self.slack * (np.abs(center) + radius)
-        center = center @ self.forward + self.shift
+        wider = _widen(center, radius, self.slack)
+        center = center @ self.forward
+        center += self.shift
+        radius = wider @ self.absolute
         # The sum of product and bias is rounded too, and the last sum of all.
-        radius = (wider @ self.absolute) + self.slack * np.abs(self.shift)
-        return center, radius * (1 + self.slack)
+        radius += self.slack * np.abs(self.shift)
+        radius *= 1 + self.slack
+        return center, radius
 
     def against(self, label):
         """Map to what the label's result is larger by than each other one."""
@@ -144,12 +147,27 @@ class _Difference(_Affine):
         return center, radius
 
 
+def _widen(center, radius, slack):
+    """Add a share of the largest absolute value to the radius."""
+    wider = np.abs(center)
+    wider += radius
+    wider *= slack
+    wider += radius
+    return wider
+
+
 def _rectify(center, radius):
-    low, high = np.maximum(center - radius, 0), np.maximum(center + radius, 0)
+    low, high = center - radius, center + radius
+    np.maximum(low, 0, out=low)
+    np.maximum(high, 0, out=high)
     half = center.dtype.type(0.5)
+    center, radius = low + high, high - low
+    center *= half
+    radius *= half
     # Adding and halving round by less than two units in the last place of `high`.
-    unit = 4 * np.finfo(center.dtype).eps
-    return half * (low + high), half * (high - low) + unit * high
+    high *= 4 * np.finfo(center.dtype).eps
+    radius += high
+    return center, radius
 
 
 class _Graph:
@@ -179,7 +197,7 @@ class _Graph:
             *self._add_bias(center.T, radius.T, slice(n_sources))
         )
         for start, stop, weight, absolute in self.layers:
-            wider = r[:start] + self.slack * (np.abs(c[:start]) + r[:start])
+            wider = _widen(c[:start], r[:start], self.slack)
             pair = weight @ c[:start], (absolute @ wider) * (1 + self.slack)
             c[start:stop], r[start:stop] = _rectify(
                 *self._add_bias(*pair, slice(start, stop))

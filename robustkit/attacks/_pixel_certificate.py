@@ -102,7 +102,16 @@ class PixelCertifier:
         units = x @ weight.T + bias
         radius = size @ np.abs(weight).T + np.abs(bias)
         radius *= slack_factor(X.shape[1], np.float64)
-        return {d: (units.astype(d), radius.astype(d)) for d in self.networks}
+        return {
+            dtype: (
+                units.astype(dtype),
+                # Of the rounding to this type, and of adding something to it.
+                (radius + slack_factor(4, dtype) * (np.abs(units) + radius)).astype(
+                    dtype
+                ),
+            )
+            for dtype in self.networks
+        }
 
     def _all_boxes(self, n_samples):
         n_pixels, n_channels = self.space.n_pixels, self.space.n_channels
@@ -135,16 +144,16 @@ class PixelCertifier:
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
         # Scaling is rounded by the model, and its parameters are by us.
         half += slack_factor(4, np.float32) * (size + top + was)
+        # Of the column, of its product with the move, and of adding that.
+        half += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
         center = units[dtype][0][boxes.image]
         radius = units[dtype][1][boxes.image]
-        size = np.abs(center)
         for channel in range(features.shape[1]):
             column = self.columns[dtype][features[:, channel]]
-            move = column * middle[:, channel, None].astype(dtype)
-            center += move
-            size += np.abs(move)
-            radius += np.abs(column) * half[:, channel, None].astype(dtype)
-        radius += dtype(slack_factor(4, dtype)) * (size + radius)
+            center += column * middle[:, channel, None].astype(dtype)
+            np.abs(column, out=column)
+            column *= half[:, channel, None].astype(dtype)
+            radius += column
         return self.networks[dtype].margins(center, radius, labels[boxes.image])
 
     def _scaled(self, values, features):
@@ -156,9 +165,10 @@ class PixelCertifier:
 
     def _ask_corners(self, evaluate, found, boxes):
         n_channels = self.space.n_channels
+        # The bright ends first: on dark images the dark ones change little.
         for corner in np.ndindex((2,) * n_channels):
             boxes = boxes.take(~found.fooled[boxes.image])
-            level = np.where(corner, boxes.high, boxes.low)
+            level = np.where(corner, boxes.low, boxes.high)
             self._ask(evaluate, found, boxes.image, boxes.pixel, level)
 
     def _ask_grid_cells(self, evaluate, found, boxes):

@@ -119,3 +119,35 @@ def test_bound_is_exact_for_a_linear_model():
 def test_unknown_layer_is_refused_by_name():
     with pytest.raises(TypeError, match="This one has a Tanh"):
         BoundedNetwork([nn.Tanh()], np.float32)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bound_is_sharp_where_all_weights_are_positive(kind, dtype):
+    """All units rise together, so the worst point of a box is its upper corner."""
+    if kind == "dense":
+        modules, n_units = dense(np.random.default_rng(0), [6, 5, 4]), 6
+    else:
+        network, n_units = sparse_net(0)
+        modules = [network]
+    with torch.no_grad():
+        for module in modules:
+            for weight in module.parameters():
+                weight.abs_()
+        # The label's own logit does not move.
+        last = modules[-1]
+        (last.weight if kind == "dense" else last.output_weight)[0] = 0
+    rng = np.random.default_rng(1)
+    center = rng.random((8, n_units)).astype(dtype)
+    radius = rng.random((8, n_units)).astype(dtype)
+    labels = np.zeros(8, dtype=int)
+    bound = BoundedNetwork(modules, dtype).margins(center, radius, labels)
+    corner = torch.from_numpy(center.astype(np.float64) + radius)
+    with torch.no_grad():
+        if kind == "dense":
+            logits = nn.Sequential(*modules).double()(corner)
+        else:
+            logits = network.double().forward_from_sources(corner)
+    exact = margin_of(logits.numpy(), labels)
+    assert (bound <= exact).all()
+    np.testing.assert_allclose(bound, exact, rtol=1e-3)
