@@ -3,7 +3,7 @@
 import math
 import time
 from abc import abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
@@ -91,7 +92,10 @@ class BaseAttack(
         whole = self._init_callback_context(max_subtasks=1)
         whole.call_on_fit_task_begin(estimator=self, X=X, y=y)
         part = whole.subcontext(task_name="fit-model")
-        with part.propagate_callback_context(model):
+        # A model that is frozen is not fitted again, and the callbacks that it was
+        # fitted with are none of this attack's.
+        is_frozen = isinstance(model, FrozenEstimator)
+        with nullcontext() if is_frozen else part.propagate_callback_context(model):
             part.call_on_fit_task_begin(estimator=self, X=X, y=y)
             yield model
             part.call_on_fit_task_end(estimator=self, X=X, y=y)

@@ -328,6 +328,13 @@ def test_progress_bar_works():
     assert attack.fit(X, y).perturb(X, y).success.any()
 
 
+def test_a_frozen_model_keeps_the_callbacks_of_its_own_training():
+    X, y = digits(50)
+    model = LogisticRegression(max_iter=300).set_callbacks(ProgressBar()).fit(X, y)
+    attack = FGSMAttack(FrozenEstimator(model)).set_callbacks(Counter())
+    assert attack.fit(X, y).perturb(X, y).success.any()
+
+
 def test_unfitted_is_refused():
     X, y = digits(10)
     with pytest.raises(NotFittedError, match="not fitted"):
