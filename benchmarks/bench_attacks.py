@@ -286,9 +286,9 @@ def _same_eps(ours, theirs):
     return np.array_equal(ours.eps[correct], theirs[correct], equal_nan=True)
 
 
-def _pixel_setting(n_samples=20):
+def _pixel_setting(n_samples=50):
     X0, y0, X, y = small_digits_on_a_canvas()
-    module = network(small_digits_on_a_canvas, epochs=15)
+    module = network(small_digits_on_a_canvas, epochs=30)
     with torch.no_grad():
         known = (module(torch.from_numpy(X)).argmax(1).numpy() == y).nonzero()[0]
     rows = known[:n_samples]
@@ -300,8 +300,7 @@ def _one_pixel(torchattacks):
     for method, pop_size, max_iter, limit, repeats in (
         ("differential_evolution", 100, 20, 1 / 30, 5),
         ("differential_evolution", 500, 20, 1 / 30, 3),
-        ("exhaustive", 500, 20, None, 3),
-        ("certified", 500, 100, 1 / 300, 3),
+        ("certified", 500, 100, 1 / 300, 2),
     ):
         attack = OnePixelAttack(
             method=method,
@@ -327,7 +326,7 @@ def _one_pixel(torchattacks):
                 np.random.set_state(state)
 
         yield Case(
-            name=f"one pixel, 20 images, {method}",
+            name=f"one pixel, 50 images, {method}",
             peer=f"torchattacks {torchattacks.__version__}, {pop_size} x {max_iter}",
             ours=lambda attack=attack: attack.perturb(X, y),
             theirs=run_theirs,
@@ -370,7 +369,7 @@ def _one_pixel_art():
             np.random.set_state(state)
 
     return Case(
-        name="one pixel, 20 images, differential_evolution",
+        name="one pixel, 50 images, differential_evolution",
         peer="ART, its fixed population of 400 x 20",
         ours=lambda: attack.perturb(X, y),
         theirs=run_theirs,

@@ -13,6 +13,7 @@ __all__ = ["Found", "evolve", "try_everything"]
 # for every generation. Su, Vargas and Sakurai mutate random members instead of the
 # best: that finds the same in the end, and less of it in few generations.
 _MUTATION = (0.5, 1.0)
+_GENERATIONS_AT_ONCE = 8
 # Candidates of one image tried at once.
 _CHUNK = 2048
 # More candidates than this for one image, and somebody mistook channels for pixels.
@@ -78,7 +79,7 @@ def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
     rows, keys = torch.arange(len(x), device=x.device), sample_keys(x, seed)
     population = _first_generation(space, keys, pop_size)
     fitness, fooled, place = _ask(evaluate, space, rows, population)
-    trial_fitness = fitness
+    trial_fitness, noise = fitness, None
     for generation in itertools.count(1):
         found.n_queries[rows.cpu().numpy()] += pop_size
         _note_best(found, rows, trial_fitness, fooled, place)
@@ -88,7 +89,11 @@ def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
         if len(stay) < len(rows):
             rows, keys = rows[stay], keys[stay]
             population, fitness = population[stay], fitness[stay]
-        trial = _mutate(population, fitness, keys, generation)
+            noise = noise if noise is None else noise[stay]
+        turn = (generation - 1) % _GENERATIONS_AT_ONCE
+        if turn == 0:
+            noise = _draw(keys, population, generation)
+        trial = _mutate(population, fitness, noise[:, turn])
         trial_fitness, fooled, place = _ask(evaluate, space, rows, trial)
         better = trial_fitness < fitness
         population = torch.where(better[..., None], trial, population)
@@ -109,16 +114,22 @@ def _first_generation(space, keys, pop_size):
     return torch.cat([genes, values], dim=2)
 
 
-def _mutate(population, fitness, keys, generation):
+def _draw(keys, population, generation):
+    """Draw all random numbers of the next generations; one draw costs what many do."""
+    _, size, n_genes = population.shape
+    n_numbers = size * (2 + n_genes) + 1
+    noise = uniform_noise(keys, _GENERATIONS_AT_ONCE * n_numbers, 3 * generation)
+    return noise.add_(1).div_(2).view(len(keys), _GENERATIONS_AT_ONCE, n_numbers)
+
+
+def _mutate(population, fitness, noise):
     """Add the scaled difference of two members to the best one.
 
     What leaves the range is drawn anew.
     """
     n_images, size, n_genes = population.shape
-    noise = uniform_noise(keys, size * (2 + n_genes) + 1, 3 * generation)
-    noise = noise.add_(1).div_(2)
     scale = _MUTATION[0] + (_MUTATION[1] - _MUTATION[0]) * noise[:, -1, None, None]
-    noise = noise[:, :-1].view(n_images, size, 2 + n_genes)
+    noise = noise[:, :-1].reshape(n_images, size, 2 + n_genes)
     one, two = (
         population.gather(1, partner[..., None].expand_as(population))
         for partner in _partners(noise[..., :2])
