@@ -213,8 +213,6 @@ def _run_demo(arguments):
     if sys.stdout.isatty():
         net.set_callbacks(ProgressBar())
     net.fit(X, y)
-    # A model that shows progress of its own may not be part of another estimator.
-    net.set_callbacks()
 
     eps = round(0.05 * float(np.ptp(X)), 6)
     attack = PGDAttack(FrozenEstimator(net), eps=eps, random_state=seed).fit(X, y)

@@ -111,7 +111,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     method_ : str
         The method that selects: "spearman" if it is among the methods, else the first.
 
-    kept_pairs_ : ndarray of shape (n_features_in_, n_measures), dtype=bool
+    kept_pairs_ : ndarray of shape (`n_features_in_`, n_measures), dtype=bool
         Pairs with a significant coefficient by `method_` of at least `min_effect`.
 
     support_ : ndarray of shape (`n_features_in_`,), dtype=bool
