@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+EXAMPLES = HERE.parent / "examples"
 sys.path.insert(0, str(HERE))
 # Small networks: several threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -54,12 +55,28 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "changelog": []}
+html_sidebars = {
+    page: []
+    for page in (
+        "index",
+        "quickstart",
+        "glossary",
+        "architecture",
+        "benchmarks",
+        "changelog",
+    )
+}
 # The formulas are set by the reader's browser; nothing is fetched while building.
 suppress_warnings = ["config.cache"]
 
+
+def rooms_with_examples():
+    """Rooms in the order of the story."""
+    return [room for room in robustkit._ROOMS if (EXAMPLES / room).is_dir()]
+
+
 sphinx_gallery_conf = {
-    "examples_dirs": [str(HERE.parent / "examples")],
+    "examples_dirs": [str(EXAMPLES)],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
@@ -68,6 +85,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
+    "subsection_order": [f"../examples/{room}" for room in rooms_with_examples()],
     "within_subsection_order": "FileNameSortKey",
     "reset_modules": ("matplotlib", "gallery_setup.reset"),
     "doc_module": ("robustkit",),

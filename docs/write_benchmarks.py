@@ -20,7 +20,7 @@ def rows(results):
 
 def list_table(cells):
     """A table in reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 38 20 12 14 8 8", ""]
     for row in cells:
         lines += [
             f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)
