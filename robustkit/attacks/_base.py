@@ -386,7 +386,9 @@ class BaseAttack(
             `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
             `error_rate` (share of those right before that are wrong after), and over
             those the means `average_confidence` (of the wrong answer) and
-            `average_eps`. nan where there is nothing to average.
+            `average_eps`. nan where there is nothing to average. An attack with
+            targets adds `target_rate` (of those right before), one that proves
+            something `certified_accuracy`.
         """
         return measures(self.perturb(X, y, target))
 

@@ -104,7 +104,8 @@ class GradientAttack(BaseAttack):
             `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
             `error_rate` (share of those right before that are wrong after), and over
             those the means `average_confidence` (of the wrong answer) and
-            `average_eps`. nan where there is nothing to average. The diagnostics are
+            `average_eps`. nan where there is nothing to average. An attack with
+            targets adds `target_rate` (of those right before). The diagnostics are
             `zero_gradient_share` (of those right before), `median_logit_margin`,
             `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
             cross-entropy, and with the margin loss.

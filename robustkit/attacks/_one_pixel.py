@@ -207,9 +207,10 @@ class OnePixelAttack(BaseAttack):
     def _judge(self):
         device = resolve_device(self.device)
         module = _module_or_none(self.estimator_)
-        if module is not None:
-            module = on_device(module, device)
-        return Judge(self.estimator_, module, device)
+        if module is None:
+            # What `predict_proba` computes, it computes on the CPU.
+            return Judge(self.estimator_, None, torch.device("cpu"))
+        return Judge(self.estimator_, on_device(module, device), device)
 
     def _proves(self):
         return self.method == "certified"
@@ -230,7 +231,7 @@ class OnePixelAttack(BaseAttack):
             evaluate = make_evaluator(judge, space, X, labels)
             about = {}
             if certifies:
-                found, about["certified"] = certifier(evaluate, X, labels)
+                found, about["certified"] = certifier(evaluate, X, labels, judge.device)
             elif evolves:
                 x = as_tensor(X, device=judge.device)
                 size = {"pop_size": self.pop_size, "max_iter": self.max_iter}

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from robustkit._tensors import as_array
+from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks._interval_bounds import BoundedNetwork, slack_factor
+from robustkit.attacks._modes import on_device
 from robustkit.attacks._pixel_evaluators import split_first_map
 from robustkit.attacks._pixel_searches import Found
 
@@ -34,7 +35,8 @@ class PixelCertifier:
     """
 
     def __init__(self, module, space):
-        first = split_first_map(module)
+        # Bounds are computed with numpy.
+        first = split_first_map(on_device(module, torch.device("cpu")))
         if first is None:
             raise TypeError(
                 "method='certified' needs a model that begins with a linear map, after "
@@ -50,7 +52,7 @@ class PixelCertifier:
         columns = as_array(first.columns)
         self.columns = {dtype: columns.astype(dtype) for dtype in self.networks}
 
-    def __call__(self, evaluate, X, labels):
+    def __call__(self, evaluate, X, labels, device):
         """Decide about images.
 
         Parameters
@@ -64,6 +66,9 @@ class PixelCertifier:
         labels : ndarray of shape (n_samples,)
             Indices of the classes attacked.
 
+        device : torch.device
+            Where the model is asked.
+
         Returns
         -------
         found : Found
@@ -73,6 +78,7 @@ class PixelCertifier:
             Which images cannot be fooled.
         """
         found = Found(len(X), self.space.n_channels)
+        evaluate = _from_arrays(evaluate, device)
         units = self._units(X)
         boxes = self._all_boxes(len(X))
         undecided = np.zeros(len(X), dtype=bool)
@@ -84,7 +90,7 @@ class PixelCertifier:
             boxes = boxes.take(self._may_fool(units, X, labels, boxes))
             stuck = boxes.width().max(axis=1) <= _SMALLEST
             undecided[boxes.image[stuck]] = True
-            boxes = boxes.take(~stuck & ~undecided[boxes.image])
+            boxes = boxes.take(~stuck)
             if len(boxes) == 0:
                 break
             boxes, middle = boxes.halve()
@@ -183,15 +189,20 @@ class PixelCertifier:
     def _ask(self, evaluate, found, image, pixel, level):
         if len(image) == 0:
             return
-        device = self.first.weight.device
-        _, fooled = evaluate(
-            torch.from_numpy(image).to(device),
-            torch.from_numpy(pixel).to(device),
-            torch.from_numpy(np.ascontiguousarray(level)).to(device),
-        )
+        fooled = evaluate(image, pixel, level)
         found.n_queries += np.bincount(image, minlength=len(found.n_queries))
-        hit = np.flatnonzero(as_array(fooled))
+        hit = np.flatnonzero(fooled)
         found.note(image[hit], pixel[hit], level[hit])
+
+
+def _from_arrays(evaluate, device):
+    """Let arrays in, and only what fools out."""
+
+    def ask(*arrays):
+        tensors = [as_tensor(array, device=device, dtype=None) for array in arrays]
+        return as_array(evaluate(*tensors)[1])
+
+    return ask
 
 
 class _Boxes:
