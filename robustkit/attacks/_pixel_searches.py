@@ -9,9 +9,9 @@ from robustkit.attacks._random_starts import normal_noise, sample_keys, uniform_
 
 __all__ = ["Found", "evolve", "try_everything"]
 
-# Storn and Price's mutation without crossover, its scale drawn from this range for every
-# generation. Half of the members mutate the best one, which is quick, half themselves,
-# which keeps looking elsewhere: within few generations each alone finds less.
+# Storn and Price's mutation without crossover, its scale drawn from this range for
+# every generation. Half of the members mutate the best one, which is quick, half
+# themselves, which keeps looking elsewhere: in few generations each alone finds less.
 _MUTATION = (0.5, 1.0)
 _GENERATIONS_AT_ONCE = 8
 # Candidates of one image tried at once.
