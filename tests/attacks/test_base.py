@@ -419,3 +419,29 @@ def test_attack_without_target_says_who_takes_one():
     attack = aim(FGSMAttack(), digits_pipeline(), X, y)
     with pytest.raises(ValueError, match=r"Use PGDAttack\(targeted=True\)"):
         attack.perturb(X, y, target=3)
+
+
+def test_short_memory_halves_the_batch_and_changes_nothing(monkeypatch):
+    X, y = digits(60)
+    attack = aim(PGDAttack(max_iter=3, random_state=0), digits_pipeline(), X, y)
+    whole = attack.perturb(X, y)
+    climb, sizes = PGDAttack._search_batch, []
+
+    def short(self, module, x, *rest):
+        sizes.append(len(x))
+        if len(x) > 16:
+            raise torch.OutOfMemoryError("no memory")
+        return climb(self, module, x, *rest)
+
+    monkeypatch.setattr(PGDAttack, "_search_batch", short)
+    pieces = attack.perturb(X, y)
+    assert max(sizes) > 16
+    np.testing.assert_allclose(pieces.X_adv, whole.X_adv, atol=2e-5)
+    np.testing.assert_array_equal(pieces.success, whole.success)
+
+    def hopeless(self, *args):
+        raise torch.OutOfMemoryError("not even one")
+
+    monkeypatch.setattr(PGDAttack, "_search_batch", hopeless)
+    with pytest.raises(torch.OutOfMemoryError, match="not even one"):
+        attack.perturb(X, y)
