@@ -7,6 +7,7 @@ An entry is a function, so that importing this module builds nothing.
 
 from tests.common.public_api import estimator_classes
 
+
 def _extractors():
     from sklearn.linear_model import LogisticRegression
 

@@ -1,6 +1,7 @@
 """What the documents say is what the code does."""
 
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def test_ci_runs_the_very_commands_of_the_readme(command):
 @pytest.mark.parametrize("command", commands(README))
 def test_readme_installs_tested_versions(command):
     assert command.startswith("python -m pip install -c constraints.txt ")
+
+
+def test_readme_example_runs(capsys):
+    lines = re.findall(r"^(?:    .*)?$", README, re.M)
+    exec(textwrap.dedent("\n".join(lines)), {})
+    assert "robust_accuracy" in capsys.readouterr().out
 
 
 def test_contributing_prints_the_same_test_command():
