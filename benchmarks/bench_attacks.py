@@ -331,8 +331,8 @@ def _one_pixel(torchattacks):
             ours=lambda attack=attack: attack.perturb(X, y),
             theirs=run_theirs,
             limit=limit,
-            # No lower success. One image of fifty is chance: over eight seeds, both find
-            # .58 with 100 x 20, of .60 that can be found.
+            # No lower success. One image of fifty is chance: over eight seeds, both
+            # find .58 with 100 x 20, of .60 that can be found.
             same=lambda a, b: (
                 right(module, images(a.X_adv), y) <= right(module, b, y) + 0.02
             ),

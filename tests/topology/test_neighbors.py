@@ -1,4 +1,4 @@
-"""Neighbours are kept, found again in pieces, and re-used only where they suffice."""
+"""Neighbours are kept, found again in pieces, and reused only where they suffice."""
 
 import copy
 import pickle
