@@ -147,8 +147,8 @@ class BaseAttack(
         wanted = self._encode_target(judge, target, len(X))
         search = self._start_search(judge)
         found = {"X_adv": np.empty_like(X)}
-        for rows in self._batches(len(X)):
-            with judge.fitting_threads(min(self.batch_size, len(X))):
+        with judge.fitting_threads(min(self.batch_size, len(X))):
+            for rows in self._batches(len(X)):
                 part = self._attack(
                     judge,
                     search,
@@ -157,8 +157,9 @@ class BaseAttack(
                     None if wanted is None else wanted[rows],
                     out=found["X_adv"][rows],
                 )
-            for name, values in part.items():
-                found.setdefault(name, np.empty(len(X), values.dtype))[rows] = values
+                for name, values in part.items():
+                    array = found.setdefault(name, np.empty(len(X), values.dtype))
+                    array[rows] = values
         for name in ("y", "clean_prediction", "prediction", "target"):
             if name in found:
                 found[name] = judge.classes[found[name]]
