@@ -23,6 +23,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 
+from benchmarks.reproduce import figures
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import as_module
 from robustkit.classifiers import TorchClassifier
@@ -205,6 +206,9 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     plain = by_batch_size(network, eps, checkpoints, data, arguments)
     plain.to_csv(arguments.out / "by_batch_size.csv", index=False)
+    figures.robustness_against_ratio(
+        plain, MEASURES, arguments.out / "by_batch_size.png"
+    )
     print(slopes(plain).round(3).to_string(index=False), end="\n\n")
     pairs = regularised_against_plain(network, eps, checkpoints, data, arguments)
     pairs.to_csv(arguments.out / "matched.csv", index=False)

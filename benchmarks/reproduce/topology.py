@@ -11,6 +11,7 @@ with samples drawn at random, and the weak regions without other samples (`repla
 import argparse
 import copy
 import os
+from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -20,6 +21,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
+from benchmarks.reproduce import figures
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier
@@ -66,13 +68,17 @@ def robust_accuracy(model, data, eps, seed):
     return attack(eps, seed, model).fit(X, y).score(X_test, y_test)
 
 
-def graph_measures(model, data, settings, eps, seed):
+def graph_measures(model, data, settings, eps, seed, folder):
     """Purity and size of the mapper graph of the (perturbed) training activations."""
     X, y = data[:2]
     if eps:
         X = attack(eps, seed, model).fit(X, y).perturb(X, y).X_adv
     activations = ActivationExtractor(FrozenEstimator(model)).fit_transform(X)
     mapper = MapperGraph(n_intervals=settings["n_intervals"]).fit(activations)
+    if folder and seed == 0:
+        name = f"eps {eps:g}" if eps else CLEAN
+        path = folder / f"graph_{name.replace(' ', '_')}.png"
+        figures.mapper_graph(mapper, y, model.predict(X), name, path)
     return {
         "purity": mapper.score(activations, y),
         "nodes": len(mapper.graph_),
@@ -98,11 +104,11 @@ def trained_on(model, data, n_samples, n_epochs, seed):
     return model
 
 
-def one_level(data, settings, eps, seed):
+def one_level(data, settings, eps, seed, folder):
     """Everything measured at one attack level."""
     model = train(data, settings, eps, seed)
     row = {"eps": eps, "seed": seed, "clean": model.score(*data[2:])}
-    row |= graph_measures(model, data, settings, eps, seed)
+    row |= graph_measures(model, data, settings, eps, seed, folder)
     row["M_adv"] = robust_accuracy(model, data, eps, seed)
     if eps == 0:
         return row
@@ -159,17 +165,24 @@ def main():
         "--eps", type=float, nargs="+", default=[0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
     )
     parser.add_argument("--out", help="a CSV file for every single result")
+    parser.add_argument(
+        "--figures", type=Path, help="a folder for the graphs of seed 0 and the purity"
+    )
     chosen = parser.parse_args()
     data, settings = load(chosen.dataset, chosen.data_home, chosen.n_train)
     if chosen.epochs:
         settings["epochs"] = chosen.epochs
+    if chosen.figures:
+        chosen.figures.mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in range(chosen.n_seeds):
         for eps in (0.0, *chosen.eps):
-            rows.append(one_level(data, settings, eps, seed))
+            rows.append(one_level(data, settings, eps, seed, chosen.figures))
             print(f"seed {seed}, eps {eps:g}: {rows[-1]}", flush=True)
             if chosen.out:
                 pd.DataFrame(rows).to_csv(chosen.out, index=False)
+    if chosen.figures:
+        figures.purity_against_eps(pd.DataFrame(rows), chosen.figures / "purity.png")
     with pd.option_context("display.width", 200, "display.max_columns", None):
         print(summary(pd.DataFrame(rows)))
 
