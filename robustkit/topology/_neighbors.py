@@ -90,7 +90,7 @@ class Neighbors:
             yield 0, *self._pairs
             return
         ends = np.minimum(self._ends, stop)
-        step = max(1, _PIECE // (stop - start))
+        step = max(1, _PIECE // max(1, stop - start))
         for first in range(start, stop, step):
             last = min(first + step, stop)
             yield first, *find_pairs(*self._search, ends, start=first, stop=last)

@@ -53,6 +53,14 @@ def test_too_many_pairs_are_found_in_pieces(monkeypatch):
         assert same_graph(kept, streamed)
 
 
+def test_an_empty_interval_has_no_pieces(monkeypatch):
+    X = np.concatenate([cloud(), cloud() + 1000])
+    kept = MapperGraph(n_intervals=9, eps=1.0).fit(X)
+    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 10)
+    # A warning, of a division by the length of an interval, would be an error here.
+    assert same_graph(kept, MapperGraph(n_intervals=9, eps=1.0).fit(X))
+
+
 def test_memory_is_bounded_where_all_samples_are_neighbours():
     X = cloud(9000)
     assert len(X) * (len(X) - 1) // 2 > neighbors_module.LARGEST_N_PAIRS
