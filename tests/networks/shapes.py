@@ -46,6 +46,17 @@ def network_of(graph, *, n_features=3, n_outputs=4, seed=0, dtype=torch.float64,
     return initialize(network, random_state=seed).to(dtype)
 
 
+def chain_of_2000(**kwargs):
+    """A path along which values and gradients neither grow nor fade."""
+    n_nodes = 2000
+    network = network_of(_chain(n_nodes), **kwargs)
+    with torch.no_grad():
+        network.edge_weight.fill_(1.0)
+        network.bias.abs_()
+        network.output_weight.div_(n_nodes)
+    return network
+
+
 def samples(n_samples, n_features=3, n_classes=4, seed=0, dtype=torch.float64):
     rng = np.random.RandomState(seed)
     X = torch.from_numpy(rng.standard_normal((n_samples, n_features))).to(dtype)

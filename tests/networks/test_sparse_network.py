@@ -15,6 +15,7 @@ from robustkit.networks import SparseNetwork
 from tests.networks.reference import reference, reference_gradients
 from tests.networks.shapes import (
     SHAPES,
+    chain_of_2000,
     every_shape,
     network_of,
     networks,
@@ -60,14 +61,7 @@ def test_any_shape_gives_what_the_definition_says(engine, graph, dtype):
 
 @every_engine
 def test_a_chain_of_2000_vertices(engine):
-    n_nodes = 2000
-    chain = LayeredGraph([range(n_nodes - 1), range(1, n_nodes)], n_nodes)
-    network = network_of(chain, engine=engine)
-    with torch.no_grad():
-        network.edge_weight.fill_(1.0)
-        network.bias.abs_()
-        network.output_weight.div_(n_nodes)
-    expect_the_reference(network, *samples(3))
+    expect_the_reference(chain_of_2000(engine=engine), *samples(3))
 
 
 @every_engine

@@ -12,7 +12,14 @@ from torch.nn import functional
 from robustkit.networks._training import AutogradStep
 from robustkit.networks._union_step import FusedStep, UnionStep
 from tests.networks.reference import reference_gradients
-from tests.networks.shapes import SHAPES, every_shape, network_of, networks, samples
+from tests.networks.shapes import (
+    SHAPES,
+    chain_of_2000,
+    every_shape,
+    network_of,
+    networks,
+    samples,
+)
 
 every_engine = pytest.mark.parametrize("engine", ["compiled", "sparse"])
 
@@ -64,17 +71,25 @@ def test_in_single_precision(engine):
     expect_same_steps(network, engine, {}, tolerance=1e-4)
 
 
-@every_engine
-@every_shape
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
-def test_gradients_are_those_of_the_definition(engine, graph, label_smoothing):
-    network = network_of(graph)
+def expect_gradients_of_the_definition(network, engine, label_smoothing=0.0):
     X, y = samples(9)
     loss, _, *expected = reference_gradients(network, X, y, label_smoothing)
     step = FusedStep(network, engine=engine, label_smoothing=label_smoothing)
     torch.testing.assert_close(step.step(X, y), loss.detach())
     found = step._union.split(step._gradient)[0]
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@every_engine
+@every_shape
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+def test_gradients_are_those_of_the_definition(engine, graph, label_smoothing):
+    expect_gradients_of_the_definition(network_of(graph), engine, label_smoothing)
+
+
+@every_engine
+def test_gradients_along_a_chain_of_2000_vertices(engine):
+    expect_gradients_of_the_definition(chain_of_2000(), engine)
 
 
 @every_engine
@@ -104,7 +119,8 @@ def test_many_networks_take_the_steps_that_each_takes_alone(engine, data):
 
 @every_engine
 def test_many_networks_of_very_different_shapes(engine):
-    expect_the_steps_of_each(mixed_networks(len(SHAPES)), engine, {})
+    modules = [*mixed_networks(len(SHAPES)), chain_of_2000()]
+    expect_the_steps_of_each(modules, engine, {})
 
 
 def expect_the_steps_of_each(modules, engine, settings):
