@@ -186,7 +186,6 @@ def _add_demo(commands):
 
 def _run_demo(arguments):
     import numpy as np
-    import torch
     from sklearn.frozen import FrozenEstimator
 
     from robustkit._sklearn_private import ProgressBar
@@ -195,8 +194,6 @@ def _run_demo(arguments):
     from robustkit.datasets._catalogue import load_dataset
     from robustkit.graphs import GraphPrior
 
-    # In networks as small as this one, threads would only wait for each other.
-    torch.set_num_threads(1)
     name, seed = arguments.dataset, arguments.seed
     images = load_dataset(
         name, data_home=arguments.data_home, n_train=5000, n_test=1000

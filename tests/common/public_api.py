@@ -17,10 +17,15 @@ def public_objects():
 
 
 def public_methods(path, thing):
-    """Yield (path, function) for the methods a class defines itself."""
-    for name, member in vars(thing).items():
-        function = member.__func__ if isinstance(member, classmethod) else member
-        if inspect.isfunction(function) and not name.startswith("_"):
+    """Yield (path, function) for the methods of a class that this package wrote."""
+    for name, member in inspect.getmembers(thing):
+        function = getattr(member, "__func__", member)
+        ours = getattr(function, "__module__", None) or ""
+        if (
+            inspect.isfunction(function)
+            and not name.startswith("_")
+            and ours.startswith("robustkit.")
+        ):
             yield f"{path}.{name}", function
 
 
