@@ -18,7 +18,7 @@ __all__ = ["FirstMap", "make_evaluator", "split_first_map"]
 
 # Rows of one forward pass: of the part after the first map, and of a whole network on
 # the CPU, where longer ones leave the cache.
-_TAIL_ROWS = 4096
+_TAIL_ROWS = 8192
 _WHOLE_ROWS = {"cpu": 256, "cuda": 8192}
 # Numbers handed to `predict_proba` in one call.
 _TABLE_SIZE = 2**23
@@ -182,7 +182,8 @@ class _AskTheRest:
         self.x = as_tensor(X, device=judge.device, dtype=judge.dtype)
         self.labels = as_tensor(labels, device=judge.device, dtype=torch.int64)
         with torch.no_grad():
-            self.units = first.units(self.x)
+            # A column a sample, the layout in which a sparse network computes.
+            self.units = first.units(self.x).t().contiguous()
 
     @torch.no_grad()
     def __call__(self, rows, pixel, level):
@@ -199,13 +200,13 @@ class _AskTheRest:
 
     def _ask(self, rows, pixel, level):
         features, values = self.space.features_and_values(pixel, level)
-        units = self.units.index_select(0, rows)
+        units = self.units.index_select(1, rows)
         old = self.x[rows[:, None], features]
         change = self.first.scaled(values, features) - self.first.scaled(old, features)
         for channel in range(features.shape[1]):
-            column = self.first.columns.index_select(0, features[:, channel])
-            units.addcmul_(column, change[:, channel, None])
-        return _judge_logits(self.first.rest(units), self.labels[rows])
+            column = self.first.weight.index_select(1, features[:, channel])
+            units.addcmul_(column, change[:, channel])
+        return _judge_logits(self.first.rest(units.t()), self.labels[rows])
 
 
 class _AskTheModule:
@@ -255,7 +256,7 @@ class _AskTheEstimator:
 
 
 def _judge_logits(logits, labels):
-    return -margin_loss(logits, labels), logits.argmax(dim=1) != labels
+    return -margin_loss(logits, labels), logits.max(dim=1).indices != labels
 
 
 def _join(pieces):

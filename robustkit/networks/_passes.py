@@ -33,6 +33,9 @@ class CompiledPasses:
         The CPU.
     """
 
+    # More fall out of the cache, one row of all samples after the other.
+    n_samples_at_once = 1024
+
     def __init__(self, wiring, device):
         self.wiring = wiring
 
@@ -160,6 +163,8 @@ class SparsePasses:
     device : torch.device
         Where the weights are.
     """
+
+    n_samples_at_once = 2**20
 
     def __init__(self, wiring, device):
         n, offsets = wiring.n_rows, wiring.layer_offsets

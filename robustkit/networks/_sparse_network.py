@@ -101,7 +101,7 @@ class SparseNetwork(nn.Module):
         outputs : torch.Tensor of shape (..., n_outputs)
             Logits, for a classifier.
         """
-        outputs = self._propagate(X)[self.structure.n_nodes :].t()
+        outputs = self._outputs(self._drive(X)).t()
         return outputs.reshape(*X.shape[:-1], self.n_outputs)
 
     def forward_from_sources(self, drive):
@@ -120,7 +120,7 @@ class SparseNetwork(nn.Module):
         outputs : torch.Tensor of shape (n_samples, n_outputs)
             Logits, for a classifier.
         """
-        return self._propagate_drive(drive.t())[self.structure.n_nodes :].t()
+        return self._outputs(drive.t()).t()
 
     def vertex_preactivations(self, X):
         """Compute what arrives at every vertex, before its ReLU.
@@ -135,23 +135,43 @@ class SparseNetwork(nn.Module):
         preactivations : torch.Tensor of shape (..., n_nodes)
             In the order of the vertices of `structure`.
         """
-        vertices = self._propagate(X)[: self.structure.n_nodes].t()
+        rows = self._propagate(self._drive(X))
+        vertices = rows[: self.structure.n_nodes].t()
         return vertices.reshape(*X.shape[:-1], self.structure.n_nodes)
 
-    def _propagate(self, X):
-        """Pre-activations of vertices and outputs, a row each, a column a sample."""
+    def _drive(self, X):
+        """Feed the sources: a row each, a column a sample."""
         if X.ndim == 0 or X.shape[-1] != self.n_features:
             raise ValueError(
                 f"X must have the shape (..., {self.n_features}). Got "
                 f"{tuple(X.shape)} instead."
             )
-        samples = X.reshape(-1, self.n_features)
-        return self._propagate_drive(self.input_weight @ samples.t())
+        return self.input_weight @ X.reshape(-1, self.n_features).t()
 
-    def _propagate_drive(self, drive):
+    def _propagate(self, drive):
+        """Pre-activations of vertices and outputs, a row each, a column a sample."""
+        return _Propagation.apply(drive, *self._weight_and_bias(), self._find_passes())
+
+    def _outputs(self, drive):
+        """Only the rows of the outputs."""
+        if torch.is_grad_enabled():
+            return self._propagate(drive)[self.structure.n_nodes :]
+        weight, bias = self._weight_and_bias()
+        passes = self._find_passes()
+        outputs = drive.new_empty(self.n_outputs, drive.shape[1])
+        size = passes.n_samples_at_once
+        for piece, out in zip(
+            drive.split(size, 1), outputs.split(size, 1), strict=True
+        ):
+            # One buffer does for both: nobody will ask for the pre-activations.
+            rows = _sources_in_place(piece, len(bias))
+            passes.forward(weight, bias, rows, rows)
+            out.copy_(rows[self.structure.n_nodes :])
+        return outputs
+
+    def _weight_and_bias(self):
         weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
-        bias = torch.cat([self.bias, self.output_bias])
-        return _Propagation.apply(drive, weight, bias, self._find_passes())
+        return weight, torch.cat([self.bias, self.output_bias])
 
     def _find_passes(self):
         device = self.bias.device
@@ -191,8 +211,7 @@ class _Propagation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, drive, weight, bias, passes):
-        rows = drive.new_empty(len(bias), drive.shape[1])
-        rows[: len(drive)] = drive
+        rows = _sources_in_place(drive, len(bias))
         passes.forward(weight, bias, rows, torch.empty_like(rows))
         ctx.save_for_backward(weight, rows)
         ctx.passes, ctx.n_sources = passes, len(drive)
@@ -213,6 +232,12 @@ class _Propagation(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=1)
         return of_drive, of_weight, of_bias, None
+
+
+def _sources_in_place(drive, n_rows):
+    rows = drive.new_empty(n_rows, drive.shape[1])
+    rows[: len(drive)] = drive
+    return rows
 
 
 def _alone(parameter):

@@ -260,3 +260,15 @@ def test_says_that_samples_have_another_length():
     network = network_of(SHAPES["one source"])
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 3\)\. Got \(2, 5\)"):
         network(torch.ones(2, 5))
+
+
+@every_engine
+@every_shape
+@pytest.mark.parametrize("n_samples", [0, 1, 5, 6, 7, 18])
+def test_samples_in_pieces_give_the_same_outputs(engine, graph, n_samples, monkeypatch):
+    network = network_of(graph, engine=engine)
+    X, _ = samples(n_samples)
+    expected = network(X).detach()
+    monkeypatch.setattr(type(network._find_passes()), "n_samples_at_once", 6)
+    with torch.no_grad():
+        torch.testing.assert_close(network(X), expected)
