@@ -95,19 +95,33 @@ def partial(X, Y):
     that the others explain fully has no rest, hence no coefficient.
     """
     X, Y = _unit_ranks(X), _unit_ranks(Y)
-    result = np.full((X.shape[1], Y.shape[1]), np.nan)
-    for j, x in enumerate(X.T):
-        basis = _basis_of_the_others(X, j)
-        # With fewer models the rests lie on a line, and any two of them agree.
-        if len(X) >= basis.shape[1] + 3:
-            result[j] = _cosines(_rest(x[:, None], basis), _rest(Y, basis))[0]
-    return result
+    return np.vstack(
+        [_partial(X[:, [j]], Y, np.delete(X, j, axis=1)) for j in range(X.shape[1])]
+    )
+
+
+def partial_given(X, Y, Z):
+    """Spearman's coefficient of every pair given all columns of `Z`: as `partial`."""
+    return _partial(*map(_unit_ranks, (X, Y, Z)))
 
 
 def n_controls(X):
     """How many independent directions the other properties span, for each property."""
-    X = _unit_ranks(X)
-    return np.array([_basis_of_the_others(X, j).shape[1] for j in range(X.shape[1])])
+    return np.array([n_directions(np.delete(X, j, axis=1)) for j in range(X.shape[1])])
+
+
+def n_directions(Z):
+    """How many independent directions the ranks of these columns span."""
+    return _basis(_unit_ranks(Z)).shape[1]
+
+
+def _partial(X, Y, others):
+    """Cosines of what the others leave; all are ranks of mean 0 and length 1."""
+    basis = _basis(others)
+    # With fewer models the rests lie on a line, and any two of them agree.
+    if len(X) < basis.shape[1] + 3:
+        return np.full((X.shape[1], Y.shape[1]), np.nan)
+    return _cosines(_rest(X, basis), _rest(Y, basis))
 
 
 def _centred(X):
@@ -127,12 +141,11 @@ def _unit_ranks(X):
     return ranks / np.linalg.norm(ranks, axis=0)
 
 
-def _basis_of_the_others(X, j):
-    """Orthonormal basis of what all columns but one span."""
-    others = np.delete(X, j, axis=1)
-    if others.shape[1] == 0:
-        return others
-    basis, lengths, _ = np.linalg.svd(others, full_matrices=False)
+def _basis(columns):
+    """Orthonormal basis of what the columns span."""
+    if columns.shape[1] == 0:
+        return columns
+    basis, lengths, _ = np.linalg.svd(columns, full_matrices=False)
     return basis[:, lengths > _NOTHING]
 
 
