@@ -18,6 +18,7 @@ _EXAMPLES = """\
 examples:
   robustkit demo                        draw a graph, train it, attack it (digits)
   robustkit demo --dataset mnist        the same on 5,000 images of MNIST
+  robustkit explore --demo              look inside two networks, in the browser
   robustkit datasets                    which data sets there are, and where
 
 'robustkit COMMAND --help' tells the options of a command.
@@ -86,7 +87,7 @@ def _parse(argv):
         "--version", action="version", version=f"robustkit {__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for add in (_add_demo, _add_datasets):
+    for add in (_add_demo, _add_explore, _add_datasets):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -216,3 +217,50 @@ def _run_demo(arguments):
     report = attack.report(X_test, y_test)
     print(f"Accuracy  {report.clean_accuracy:.3f} on the test images")
     print(f"          {report.robust_accuracy:.3f} under attack (PGD, eps={eps})")
+
+
+def _add_explore(commands):
+    examples = """\
+  robustkit explore --demo
+  robustkit explore RUN
+  robustkit explore RUN --port 8000 --no-open
+"""
+    summary = "look inside models in the browser"
+    command = _add_command(commands, "explore", _run_explore, summary, examples)
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "run_folder", nargs="?", metavar="RUN", help="a folder written by save_run"
+    )
+    what.add_argument(
+        "--demo",
+        action="store_true",
+        help="train a clean and an adversarially trained net on digits, and show them",
+    )
+    command.add_argument(
+        "--port",
+        type=_port,
+        default=0,
+        metavar="N",
+        help="where to listen; 0 takes any free port (default: %(default)s)",
+    )
+    command.add_argument(
+        "--no-open", action="store_true", help="print the address, open no browser"
+    )
+
+
+def _port(text):
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(
+            f"must be an integer from 0 to 65535. Got {text!r} instead."
+        )
+    return int(text)
+
+
+def _run_explore(arguments):
+    from robustkit.explorer import explore, load_run
+    from robustkit.explorer._demo import demo_run
+
+    if arguments.demo:
+        print("Training two nets on digits and attacking them ...", flush=True)
+    run = demo_run() if arguments.demo else load_run(arguments.run_folder)
+    explore(run, port=arguments.port, open_browser=not arguments.no_open)

@@ -313,18 +313,18 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return neighbors.clusters(slices, self.min_samples, self.n_jobs)
 
     def _warn_of_an_empty_graph(self, X):
+        warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)
+
+    def _explain_an_empty_graph(self, X):
         message = "No cluster was found: every sample is noise"
-        if self.clusterer is None:
-            median = typical_distance(X, self.min_samples, self.metric)
-            message += (
-                f". eps is {self.eps_:.3g} and min_samples {self.min_samples}, but the "
-                f"median distance to neighbour number {self.min_samples} is "
-                f"{median:.3g}. Try a larger eps, a smaller min_samples or fewer "
-                "intervals."
-            )
-        else:
-            message += f" to {self.clusterer!r}. Try other parameters of it."
-        warnings.warn(message, UserWarning, stacklevel=4)
+        if self.clusterer is not None:
+            return f"{message} to {self.clusterer!r}. Try other parameters of it."
+        median = typical_distance(X, self.min_samples, self.metric)
+        return (
+            f"{message}. eps is {self.eps_:.3g} and min_samples {self.min_samples}, "
+            f"but the median distance to neighbour number {self.min_samples} is "
+            f"{median:.3g}. Try a larger eps, a smaller min_samples or fewer intervals."
+        )
 
     def _node_sizes(self):
         return np.bincount(self.membership_.indices, minlength=self._n_features_out)

@@ -1,0 +1,96 @@
+"""Views of fitted models under an attack."""
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from robustkit.bridge import ActivationExtractor
+from robustkit.explorer._run import View
+
+__all__ = ["make_views"]
+
+
+def make_views(models, X, y, attack=None, levels=(0.0,), *, layer="logits"):
+    """Look at samples through fitted models, at several attack levels.
+
+    Parameters
+    ----------
+    models : dict of str to estimator
+        Fitted classifiers by their names.
+
+    X : array-like of shape (n_samples, n_features)
+        The samples.
+
+    y : array-like of shape (n_samples,)
+        Their labels.
+
+    attack : attack, default=None
+        What perturbs the samples: a clone of it attacks each model, with `eps` at each
+        level. Needed only for levels above 0.
+
+    levels : sequence of float, default=(0.0,)
+        Sizes of the perturbation.
+
+    layer : str or int, default="logits"
+        Whose activations, as in :class:`~robustkit.bridge.ActivationExtractor`.
+
+    Returns
+    -------
+    views : list of View
+        One for each model and level.
+
+    See Also
+    --------
+    save_run : Store the views.
+    explore : Look at them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from robustkit.attacks import FGSMAttack
+    >>> from robustkit.explorer import make_views
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X = X / 16
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> views = make_views({"linear": model}, X, y, FGSMAttack(), [0.0, 0.1])
+    >>> [(view.model, view.level) for view in views]
+    [('linear', 0.0), ('linear', 0.1)]
+    """
+    if attack is None and any(level > 0 for level in levels):
+        raise ValueError(
+            f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
+        )
+    return [
+        _make_view(name, model, X, y, attack, level, layer)
+        for name, model in models.items()
+        for level in levels
+    ]
+
+
+def _make_view(name, model, X, y, attack, level, layer):
+    frozen = FrozenEstimator(model)
+    perturbed = None
+    if level > 0:
+        attack = clone(attack).set_params(estimator=frozen, eps=level)
+        perturbed = attack.fit(X, y).perturb(X, y).X_adv
+    seen = X if perturbed is None else perturbed
+    extractor = ActivationExtractor(frozen, layer=layer, random_state=0)
+    return View(
+        model=name,
+        level=level,
+        activations=extractor.fit(X, y).transform(seen),
+        prediction=model.predict(seen),
+        confidence=_confidence(model, seen),
+        X=perturbed,
+    )
+
+
+def _confidence(model, X):
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(X)).max(axis=1)
+    scores = np.asarray(model.decision_function(X))
+    if scores.ndim == 1:
+        scores = np.column_stack([np.zeros(len(scores)), scores])
+    return softmax(scores, axis=1).max(axis=1)

@@ -1,0 +1,381 @@
+"""A run as a folder: a manifest in JSON and arrays in `.npz` files.
+
+Nothing that is read can execute, every array is checked against the manifest, and a
+folder is written under another name until it is whole.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from robustkit.exceptions import CorruptFileError
+from robustkit.explorer._run import Run, RunView, make_run
+
+__all__ = ["load_run", "save_run"]
+
+FORMAT = "robustkit-run"
+VERSION = 1
+_MANIFEST = "manifest.json"
+_SAMPLES = "samples.npz"
+_LARGEST_MANIFEST = 2**24
+
+
+def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, title=None):
+    """Store samples, and what models make of them, for the explorer.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder; it must not exist, or must be a run, which is then replaced.
+
+    y : array-like of shape (n_samples,)
+        True labels.
+
+    views : list of View
+        What models make of the samples, at least one.
+
+    X : array-like of shape (n_samples, n_features), default=None
+        The samples, with values from 0 to 1. They are shown as images.
+
+    image_shape : tuple of int, default=None
+        (height, width) or (channels, height, width). None shows no images.
+
+    class_names : list of str, default=None
+        Names of the classes in ascending order of their labels. None takes the labels.
+
+    title : str, default=None
+        What the page is called. None is the name of the folder.
+
+    Returns
+    -------
+    path : Path
+        The folder.
+
+    See Also
+    --------
+    make_views : Views of fitted models under an attack.
+    load_run : Read it again.
+    explore : Look at it in the browser.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from robustkit.explorer import View, load_run, save_run
+    >>> view = View("M_clean", 0.0, [[0.2, 1.3], [2.1, 0.4]], [1, 0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = load_run(save_run(Path(folder) / "run", y=[1, 1], views=[view]))
+    >>> run.n_samples, run.models
+    (2, ['M_clean'])
+    """
+    path = Path(path)
+    run = make_run(
+        y=y, views=views, X=X, image_shape=image_shape, class_names=class_names,
+        title=path.name if title is None else title,
+    )  # fmt: skip
+    if path.exists() and _why_no_run(path) is not None:
+        raise FileExistsError(
+            f"{path} exists and is no run: it would be lost. Choose another folder."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside its final place, so that renaming it is one step.
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        _write(unfinished, run)
+        # A folder for oneself alone is what mkdtemp makes; this one is to be shared.
+        unfinished.chmod(0o777 & ~_umask())
+        _replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return path
+
+
+def _umask():
+    # There is no way to ask without setting.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _replace(new, path):
+    if path.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        path.rename(old / path.name)
+        new.rename(path)
+        shutil.rmtree(old)
+    else:
+        new.rename(path)
+
+
+def _write(folder, run):
+    np.savez(folder / _SAMPLES, **_present(y=run.y, images=run.images))
+    for i, view in enumerate(run.views):
+        np.savez(
+            folder / _view_file(i),
+            **_present(
+                activations=view.activations,
+                prediction=view.prediction,
+                confidence=view.confidence,
+                images=view.images,
+                regions=view.regions,
+            ),
+        )
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "title": run.title,
+        "n_samples": run.n_samples,
+        "n_classes": len(run.class_names),
+        "class_names": run.class_names,
+        "image_shape": None if run.image_shape is None else list(run.image_shape),
+        "views": [
+            {"id": i, "model": view.model, "level": view.level, "file": _view_file(i)}
+            for i, view in enumerate(run.views)
+        ],
+    }
+    # Last: a folder without it is half-written.
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+def _present(**arrays):
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _view_file(i):
+    return f"view_{i}.npz"
+
+
+def load_run(path):
+    """Read a run, and check every part of it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A folder written by :func:`save_run`.
+
+    Returns
+    -------
+    run : Run
+        Its samples and views, for :func:`explore` and :func:`export_html`.
+
+    See Also
+    --------
+    save_run : Writes such folders.
+
+    Examples
+    --------
+    >>> from robustkit.explorer import load_run
+    >>> load_run("no_such_folder")
+    Traceback (most recent call last):
+    FileNotFoundError: No run at no_such_folder: there is no such folder.
+    """
+    path = Path(path)
+    reason = _why_no_run(path)
+    if reason is not None:
+        error = FileNotFoundError if not path.exists() else CorruptFileError
+        raise error(f"No run at {path}: {reason}.")
+    manifest = _read_manifest(path / _MANIFEST)
+    arrays = _Arrays(path, manifest)
+    return Run(
+        title=manifest["title"],
+        y=arrays.classes(_SAMPLES, "y"),
+        class_names=manifest["class_names"],
+        image_shape=arrays.image_shape,
+        images=arrays.images(_SAMPLES),
+        views=[_read_view(arrays, view) for view in manifest["views"]],
+    )
+
+
+def _read_view(arrays, view):
+    file = view["file"]
+    return RunView(
+        model=view["model"],
+        level=float(view["level"]),
+        activations=arrays.activations(file),
+        prediction=arrays.classes(file, "prediction"),
+        confidence=arrays.confidence(file),
+        images=arrays.images(file),
+        regions=arrays.regions(file),
+    )
+
+
+def _why_no_run(path):
+    """Say in a few words why a folder is none, as far as can be seen at a glance."""
+    if not path.exists():
+        return "there is no such folder"
+    if not path.is_dir():
+        return "it is a file, not a folder"
+    if not (path / _MANIFEST).is_file():
+        if (path / _SAMPLES).exists():
+            return "it is half-written (manifest.json is missing)"
+        return "the folder is not one written by save_run (no manifest.json)"
+    return None
+
+
+def _read_manifest(path):
+    if path.stat().st_size > _LARGEST_MANIFEST:
+        raise CorruptFileError(f"{path} is too large to be a manifest.")
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(
+            f"{path} is corrupt or half-written: {error}."
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CorruptFileError(f"{path} does not describe a run of robustkit.")
+    version = manifest.get("version")
+    if _is_int(version) and version > VERSION:
+        raise ValueError(
+            f"{path} has version {version} and was written by a newer robustkit; this "
+            f"one reads version {VERSION}."
+        )
+    wrong = _wrong_entry(manifest)
+    if wrong is not None:
+        raise CorruptFileError(f"{path}: {wrong}.")
+    return manifest
+
+
+def _wrong_entry(manifest):
+    """Say what is wrong in a manifest; None if nothing is."""
+    if manifest.get("version") != VERSION:
+        return f"'version' must be {VERSION}"
+    if not isinstance(manifest.get("title"), str):
+        return "'title' must be a string"
+    for name in ("n_samples", "n_classes"):
+        if not _is_int(manifest.get(name)) or manifest[name] < 1:
+            return f"{name!r} must be an integer from 1"
+    names = manifest.get("class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return "'class_names' must be a list of strings"
+    if len(names) != manifest["n_classes"]:
+        return "'class_names' must hold 'n_classes' names"
+    shape = manifest.get("image_shape")
+    if shape is not None and not _is_image_shape(shape):
+        return "'image_shape' must be null or [1 or 3, height, width]"
+    views = manifest.get("views")
+    if not isinstance(views, list) or not views:
+        return "'views' must be a list of at least one view"
+    for i, view in enumerate(views):
+        if not _is_view(view, i):
+            return f"view {i} must have its 'id', 'model', 'level' and 'file'"
+    return None
+
+
+def _is_int(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_image_shape(shape):
+    return (
+        isinstance(shape, list)
+        and len(shape) == 3
+        and all(_is_int(side) and 1 <= side <= 4096 for side in shape)
+        and shape[0] in (1, 3)
+    )
+
+
+def _is_view(view, i):
+    if not isinstance(view, dict):
+        return False
+    level = view.get("level")
+    return (
+        view.get("id") == i
+        # A name of our own: what the manifest says opens no other file.
+        and view.get("file") == _view_file(i)
+        and isinstance(view.get("model"), str)
+        and isinstance(level, int | float)
+        and not isinstance(level, bool)
+        and 0 <= level < float("inf")
+    )
+
+
+class _Arrays:
+    """Reads the arrays of a run, and refuses those that the manifest does not fit."""
+
+    def __init__(self, folder, manifest):
+        self.folder = folder
+        self.n_samples, self.n_classes = manifest["n_samples"], manifest["n_classes"]
+        shape = manifest["image_shape"]
+        self.image_shape = None if shape is None else tuple(shape)
+        self._file, self._arrays = None, {}
+
+    def _get(self, file, name, kinds, n_columns=None, *, optional=False):
+        arrays = self._open(file)
+        path = self.folder / file
+        if name not in arrays:
+            if optional:
+                return None
+            raise CorruptFileError(f"{path} must hold the array {name!r}.")
+        array = arrays[name]
+        shape = (self.n_samples,) if n_columns is None else (self.n_samples, n_columns)
+        fits = len(array.shape) == len(shape) and all(
+            want in (side, -1) for side, want in zip(array.shape, shape, strict=True)
+        )
+        if not fits or array.dtype.kind not in kinds or 0 in array.shape:
+            raise CorruptFileError(
+                f"{path}: the array {name!r} does not fit the manifest. Got the shape "
+                f"{array.shape} and the type {array.dtype} for {self.n_samples} samples."
+            )
+        return array
+
+    def _open(self, file):
+        if self._file != file:
+            self._file, self._arrays = file, _read_npz(self.folder / file)
+        return self._arrays
+
+    def _refuse(self, file, name, what):
+        raise CorruptFileError(f"{self.folder / file}: {name!r} holds {what}.")
+
+    def classes(self, file, name):
+        """Indices of classes."""
+        values = self._get(file, name, "iu")
+        if values.min() < 0 or values.max() >= self.n_classes:
+            self._refuse(file, name, f"classes outside 0 to {self.n_classes - 1}")
+        return values.astype(np.int32, copy=False)
+
+    def activations(self, file):
+        """Finite numbers, a row a sample."""
+        values = self._get(file, "activations", "f", -1)
+        if not np.isfinite(values).all():
+            self._refuse(file, "activations", "NaN or infinity")
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+    def confidence(self, file):
+        """From 0 to 1; NaN where unknown."""
+        values = self._get(file, "confidence", "f").astype(np.float32, copy=False)
+        if (values < 0).any() or (values > 1 + 1e-5).any():
+            self._refuse(file, "confidence", "numbers outside 0 to 1")
+        return values
+
+    def regions(self, file):
+        """Ids, if there are any."""
+        values = self._get(file, "regions", "iu", optional=True)
+        return None if values is None else values.astype(np.int64, copy=False)
+
+    def images(self, file):
+        """Bytes, a row an image, if there are any."""
+        if self.image_shape is None:
+            return None
+        return self._get(
+            file, "images", "u", prod(self.image_shape), optional=file != _SAMPLES
+        )
+
+
+def _read_npz(path):
+    if not path.is_file():
+        raise CorruptFileError(f"{path} is missing: the run is not whole.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        # What is wrong with the file decides which of a dozen exceptions this is.
+        # numpy goes on with advice to load what is not safe.
+        reason = str(error).partition(".")[0]
+        raise CorruptFileError(
+            f"{path} is corrupt or not a .npz file of plain arrays: {reason}."
+        ) from error
