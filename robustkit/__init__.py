@@ -64,6 +64,8 @@ _ROOMS = {
         "PopulatedRegionsDisplay",
         "CorrelationDisplay",
     ),
+    # Many models, one table.
+    "study": ("RobustnessStudy",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

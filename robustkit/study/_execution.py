@@ -1,0 +1,109 @@
+"""Hand the tasks out, and keep every row as it comes in."""
+
+from contextlib import closing
+from itertools import chain
+
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib.parallel import get_active_backend
+
+from robustkit.study._job import run, run_to_end
+
+__all__ = ["execute"]
+
+
+def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
+    """Do what is left to do of a study.
+
+    Parameters
+    ----------
+    store : Store
+        Says which tasks are left, and gets the rows.
+
+    tasks : list of Task
+        All of the study.
+
+    recipe : Recipe
+        What they have in common.
+
+    data : tuple of ndarray
+        X, y, X_test, y_test.
+
+    n_jobs : int or None
+        Processes.
+
+    n_together : int
+        How many tasks of one seed are trained together at most.
+
+    watch : callable
+        Told the number of rows that came in.
+    """
+    chunks = _chunks(store, tasks, n_together)
+    if _stays_in_this_process(n_jobs):
+        finished = (pair for chunk in chunks for pair in run(chunk, recipe, *data))
+        _keep(store, finished, watch)
+        return
+    with _data_everywhere(data):
+        parallel = Parallel(
+            n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
+        )
+        # Parallel asks for the next chunk when a worker is free.
+        results = parallel(
+            delayed(run_to_end)(chunk, recipe, *data) for chunk in chunks
+        )
+        with closing(results):
+            _keep(store, chain.from_iterable(results), watch)
+
+
+def _keep(store, finished, watch):
+    for number, rows in finished:
+        store.add(number, rows)
+        watch(len(rows))
+
+
+def _chunks(store, tasks, n_together):
+    """Yield tasks that nobody does, then those that nobody has finished."""
+    handed_out = set()
+    seeds = {task.seed for task in tasks}
+    numbers = {seed: [] for seed in seeds}
+    for task in tasks:
+        numbers[task.seed].append(task.number)
+    while (first := store.claim(handed_out)) is not None:
+        handed_out.add(first)
+        chunk = [first]
+        kin = set(numbers[tasks[first].seed])
+        while len(chunk) < n_together:
+            another = store.claim(handed_out, among=kin)
+            if another is None:
+                break
+            handed_out.add(another)
+            chunk.append(another)
+        yield [tasks[number] for number in sorted(chunk)]
+
+
+def _stays_in_this_process(n_jobs):
+    return effective_n_jobs(n_jobs) == 1 and _dask_client() is None
+
+
+def _dask_client():
+    """Return the client of the cluster that the caller chose, if any."""
+    return getattr(get_active_backend()[0], "client", None)
+
+
+def _data_everywhere(data):
+    """Send the data to every worker of a cluster, once.
+
+    Else joblib sends them to one worker when the first task comes, the others copy
+    them from there, and if that one dies before, they are lost. Processes on this
+    machine map one file into their memory, which joblib sees to.
+    """
+    backend, n_jobs = get_active_backend()
+    client = _dask_client()
+    if client is None:
+        return parallel_config()
+    return parallel_config(
+        "dask",
+        n_jobs=n_jobs,
+        client=client,
+        scatter=list(data),
+        **backend.submit_kwargs,
+    )

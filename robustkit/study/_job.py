@@ -1,0 +1,174 @@
+"""Train what belongs together, and turn every model into a row."""
+
+import platform
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import sklearn
+import torch
+
+import robustkit
+from robustkit._sklearn_private import _get_threadpool_controller
+from robustkit._tensors import resolve_device
+from robustkit.study._measures import (
+    analyse,
+    attack,
+    performance,
+    structural_properties,
+    timed,
+)
+from robustkit.study._train import train_and_prune, train_one, train_together
+
+__all__ = ["Recipe", "run", "run_to_end"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all models of a study have in common. Small: it travels with every task."""
+
+    population: object
+    attacks: dict
+    """Name -> pair of an attack and a number of images or None."""
+
+    analyses: dict
+    device: str
+    engine: str
+    """How to train: "single" or "batched"."""
+
+
+def run(tasks, recipe, X, y, X_test, y_test):
+    """Train some models and measure each.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        Several only if they can be trained together.
+
+    recipe : Recipe
+        How.
+
+    X, y, X_test, y_test : ndarray
+        Training and test samples.
+
+    Yields
+    ------
+    number : int
+        Of the task that is finished.
+
+    rows : list of dict
+        A row a model, in groups of columns.
+    """
+    data = X, y, X_test, y_test
+    for task, trained in _train(tasks, recipe, X, y):
+        with _one_thread():
+            rows = [_row(task, one, recipe, data) for one in trained]
+        yield task.number, rows
+
+
+def run_to_end(*args):
+    """Do all that `run` does: a generator can not leave its process.
+
+    Parameters
+    ----------
+    *args : object
+        As for `run`.
+
+    Returns
+    -------
+    finished : list of tuple
+        What `run` yields.
+    """
+    return list(run(*args))
+
+
+def _train(tasks, recipe, X, y):
+    """Yield each task with its trained models."""
+    classifiers = [_on_device(recipe.population.build(t), recipe.device) for t in tasks]
+    if recipe.engine == "batched":
+        with _one_thread():
+            trained = train_together(classifiers, X, y)
+        yield from ((task, [one]) for task, one in zip(tasks, trained, strict=True))
+        return
+    for task, classifier in zip(tasks, classifiers, strict=True):
+        with _one_thread():
+            if recipe.population.is_pruned:
+                trained = train_and_prune(classifier, X, y)
+            else:
+                trained = [train_one(classifier, X, y)]
+        yield task, trained
+
+
+@contextmanager
+def _one_thread():
+    """Compute with one thread: several processes share the machine.
+
+    Sums are then also added up in the same order in every process.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _get_threadpool_controller().limit(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _on_device(estimator, device):
+    """Send an estimator, and what it holds, where the study runs."""
+    params = estimator.get_params(deep=True)
+    places = {
+        name: device
+        for name, value in params.items()
+        if name.rpartition("__")[2] == "device" and value == "auto"
+    }
+    return estimator.set_params(**places)
+
+
+def _row(task, trained, recipe, data):
+    seconds, measures = {"train": trained.seconds}, {}
+    properties = structural_properties(trained.structure, trained.n_parameters)
+    if trained.density is not None:
+        properties["density"] = trained.density
+    if trained.model is not None:
+        for name, analysis in recipe.analyses.items():
+            with timed(seconds, name):
+                properties |= analyse(name, analysis, trained.model, data)
+        measures = performance(trained.model, *data[2:])
+        for name, (one, n_images) in recipe.attacks.items():
+            with timed(seconds, name):
+                measures |= attack(name, one, n_images, trained.model, data)
+    model = task.model + (trained.step or 0)
+    place = {"model": model, "graph": task.graph, "init": task.init}
+    place |= {"seed": task.seed, "graph_seed": task.graph_seed}
+    if trained.step is not None:
+        place["step"] = trained.step
+    return {
+        "place": place,
+        "parameters": task.params,
+        "properties": properties,
+        "measures": measures,
+        "seconds": seconds,
+        "made": {
+            **_versions(),
+            "device": _name_of(resolve_device(recipe.device)),
+            "engine": recipe.engine,
+            "error": trained.error,
+        },
+    }
+
+
+def _versions():
+    return {
+        "version_robustkit": robustkit.__version__,
+        "version_python": platform.python_version(),
+        "version_numpy": np.__version__,
+        "version_sklearn": sklearn.__version__,
+        "version_torch": torch.__version__,
+    }
+
+
+def _name_of(device):
+    if device.type != "cuda":
+        return device.type
+    return f"{device.type} ({torch.cuda.get_device_name(device)})"

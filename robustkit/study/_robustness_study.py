@@ -1,0 +1,529 @@
+"""Train many models, attack each, look inside, and correlate."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from robustkit._randomness import draw_seed, draw_seeds
+from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
+from robustkit._tensors import resolve_device
+from robustkit._validation import did_you_mean
+from robustkit.classifiers._hooks import seeded_clone
+from robustkit.classifiers._labels import check_classes
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.networks._initialization import INITS
+from robustkit.study._execution import execute
+from robustkit.study._identity import canonical
+from robustkit.study._job import Recipe
+from robustkit.study._measures import (
+    check_analyses,
+    check_attacks,
+    default_analyses,
+    default_attacks,
+)
+from robustkit.study._plan import GraphPopulation, PrunedPopulation
+from robustkit.study._store import Store
+from robustkit.study._table import columns_of, independent, table_of
+
+__all__ = ["RobustnessStudy"]
+
+_POPULATIONS = {"graphs": GraphPopulation, "pruning": PrunedPopulation}
+
+# Of a study of graphs that names none: small networks, more or less rewired.
+_DEFAULT_SPACE = {
+    "prior__n_nodes": [100, 150, 200, 250, 300],
+    "prior__rewiring": [0.5, 0.6, 0.7, 0.8, 0.9],
+}
+
+# Of a study that is not given test data: the share of the samples held out.
+_TEST_SHARE = 0.2
+
+
+class RobustnessStudy(BaseEstimator):
+    """Train many networks, attack each, look inside, and say what goes with what.
+
+    Graphs are drawn from a prior; each becomes a network, trained once from every
+    initialisation. Every network is measured with three lenses, its graph, its
+    populated regions and the shape of its activations, and attacked. The result is one
+    table, a row a model, and the correlations between its columns.
+
+    Every finished model is kept in `store` at once. A study that was stopped, by
+    whatever, goes on where it was when `fit` is called again with the same parameters
+    and data, and ends with the table that it would have had. Several processes may work
+    on one store, and joblib hands the work to other machines.
+
+    Read more in the :ref:`User Guide <guide_study>`.
+
+    Parameters
+    ----------
+    estimator : SparseNetClassifier or PrunedNetClassifier, default=None
+        The network to train: a classifier with the parameters `prior` and `init`, or,
+        with ``population="pruning"``, one that prunes. None is the default of either.
+
+    param_space : dict, default=None
+        What varies from graph to graph: names as in ``estimator.get_params()``, such as
+        "prior__n_nodes", to lists or distributions. Of lists, the points of their grid
+        are taken in a random order, round after round, with a fresh seed each time; a
+        distribution (anything with a method `rvs`) makes every point a draw of its own.
+        None varies size and rewiring of small graphs; nothing in a study of pruning.
+
+    population : {"graphs", "pruning"}, default="graphs"
+        "graphs": random graphs. "pruning": dense networks that lose their inner weights
+        step by step; the dense network and every step are models of the table.
+
+    n_graphs : int, default=100
+        How many graphs; in a study of pruning, how many dense networks.
+
+    inits : sequence of str, default=("glorot_normal", "glorot_uniform", "he_normal", \
+            "he_uniform", "normal", "uniform")
+        Initialisations from each of which every graph is trained once.
+
+    n_parameters : pair of int, default=None
+        Keep only graphs whose network has at least so many and at most so many
+        parameters. None keeps all.
+
+    attacks : dict, default=None
+        Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; its `estimator` is set
+        by the study. ``(attack, 100)`` attacks the first 100 test samples that a model
+        gets right. None is FGSM and PGD at eps 0.1, and FGSM with growing eps.
+
+    analyses : dict, default=None
+        Name -> PopulatedRegionScorer, MapperGraph (of the logits of the training
+        samples) or a function ``(model, X, y, X_test, y_test) -> dict`` of numbers.
+        None is one of each of the first two, called "regions" and "mapper".
+
+    correlator : RobustnessCorrelator, default=None
+        Correlates properties with measures. None is one with 500 bootstrap samples.
+
+    store : str or path-like, default=None
+        SQLite file in which finished models are kept. None keeps them in memory until
+        `fit` ends.
+
+    engine : {"auto", "single", "batched"}, default="auto"
+        "single" trains one network at a time, "batched" as many together as memory
+        allows, with equal results up to rounding. "auto" is "batched" where the device
+        is a GPU and the estimator permits it.
+
+    n_jobs : int, default=None
+        Processes. None is 1 unless in a :obj:`joblib.parallel_config` context, -1 all
+        processors. Each computes with one thread.
+
+    device : str or torch.device, default="auto"
+        Where models are trained and attacked; "auto" is CUDA where there is one. Parts
+        that name a device of their own keep it.
+
+    verbose : int, default=0
+        Whether to show how far the study is.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws graphs, weights, the order of the samples, the samples held out and the
+        random starts of attacks. Pass an int for the same table on every call. With
+        None, a store remembers what was drawn.
+
+    Attributes
+    ----------
+    results_ : DataFrame
+        A row a model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of a
+        study of pruning); the parameters that vary; `n_parameters` and the properties of
+        the graph; what the analyses found; `clean_accuracy`, `f1_macro` and what the
+        attacks report, each under its name; `seconds_...`, `version_...`, `device`,
+        `engine`, and `error`, empty unless training failed.
+
+    columns_ : Bunch
+        Which columns are what: `parameters`, `properties` and `measures`.
+
+    correlator_ : RobustnessCorrelator
+        Fitted to the properties and measures that say something of their own.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names that
+        are all strings.
+
+    See Also
+    --------
+    robustkit.correlation.RobustnessCorrelator : Correlates a table that you have.
+    robustkit.classifiers.fit_many : Trains networks together.
+
+    Notes
+    -----
+    All graphs share the seed of an initialisation: they see the samples in the same
+    order, so that what differs between them is the graph. It also makes a model
+    independent of what else is trained, when, where and together with which others.
+
+    A model whose weights do not stay finite has a row with the reason in `error` and
+    nothing measured; the study goes on.
+
+    Examples
+    --------
+    >>> from robustkit.classifiers import SparseNetClassifier
+    >>> from robustkit.datasets import load_digits_images
+    >>> from robustkit.study import RobustnessStudy
+    >>> X, y = load_digits_images(return_X_y=True)
+    >>> study = RobustnessStudy(
+    ...     SparseNetClassifier(max_epochs=2, lr=0.01),
+    ...     {"prior__n_nodes": [30, 60, 90]},
+    ...     n_graphs=6,
+    ...     inits=["he_normal", "uniform"],
+    ...     random_state=0,
+    ... ).fit(X, y)
+    >>> study.results_[["model", "graph", "init", "prior__n_nodes"]].head(3)
+       model  graph       init  prior__n_nodes
+    0      0      0  he_normal              90
+    1      1      0    uniform              90
+    2      2      1  he_normal              60
+    >>> table = study.correlator_.correlations_
+    >>> bool(table["measure"].isin(["fgsm_error_rate"]).any())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "estimator": [HasMethods(["fit", "predict"]), None],
+        "param_space": [dict, None],
+        "population": [StrOptions(set(_POPULATIONS))],
+        "n_graphs": [Interval(Integral, 1, None, closed="left")],
+        "inits": ["array-like"],
+        "n_parameters": ["array-like", None],
+        "attacks": [dict, None],
+        "analyses": [dict, None],
+        "correlator": [HasMethods(["fit"]), None],
+        "store": [str, HasMethods(["__fspath__"]), None],
+        "engine": [StrOptions({"auto", "single", "batched"})],
+        "n_jobs": [Integral, None],
+        "device": [str, torch.device],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        param_space=None,
+        *,
+        population="graphs",
+        n_graphs=100,
+        inits=(
+            "glorot_normal",
+            "glorot_uniform",
+            "he_normal",
+            "he_uniform",
+            "normal",
+            "uniform",
+        ),
+        n_parameters=None,
+        attacks=None,
+        analyses=None,
+        correlator=None,
+        store=None,
+        engine="auto",
+        n_jobs=None,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.param_space = param_space
+        self.population = population
+        self.n_graphs = n_graphs
+        self.inits = inits
+        self.n_parameters = n_parameters
+        self.attacks = attacks
+        self.analyses = analyses
+        self.correlator = correlator
+        self.store = store
+        self.engine = engine
+        self.n_jobs = n_jobs
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # The estimators inside validate their own parameters.
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, X_test=None, y_test=None):
+        """Train, attack and analyse all models that are not in the store yet.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training samples.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        X_test : array-like of shape (n_test_samples, n_features), default=None
+            Samples that are attacked. None holds out a fifth of the training samples.
+
+        y_test : array-like of shape (n_test_samples,), default=None
+            Their classes.
+
+        Returns
+        -------
+        self : object
+            The fitted study.
+        """
+        population = _POPULATIONS[self.population](self.estimator)
+        parts = self._check_parameters()
+        given = self._check_data(X, y, X_test, y_test)
+        with Store(self.store) as store:
+            seed = self._seed(store)
+            split_seed, hooks_seed, plan_seed = draw_seeds(seed, 3)
+            data = self._hold_out(given, split_seed)
+            shape = data[0].shape[1], len(np.unique(data[1]))
+            self._tasks = population.tasks(
+                parts.param_space,
+                self.n_graphs,
+                list(self.inits),
+                parts.size,
+                shape,
+                plan_seed,
+            )
+            self._population = population
+            identity = self._identity(population, parts, seed, given)
+            store.open_study(identity=identity, settings=identity)
+            store.plan(range(len(self._tasks)))
+            recipe = self._recipe(population, parts, hooks_seed)
+            execute(
+                store,
+                self._tasks,
+                recipe,
+                data,
+                n_jobs=self.n_jobs,
+                n_together=1,
+                watch=lambda n_rows: None,
+            )
+            self._tabulate(store)
+        self._correlate()
+        return self
+
+    def _check_parameters(self):
+        resolve_device(self.device)
+        attacks = default_attacks() if self.attacks is None else self.attacks
+        attacks = check_attacks(attacks)
+        analyses = default_analyses() if self.analyses is None else self.analyses
+        unknown = [init for init in self.inits if init not in INITS]
+        if unknown or not len(self.inits) or len(set(self.inits)) < len(self.inits):
+            hint = did_you_mean(unknown[0], INITS) if unknown else "."
+            raise ValueError(
+                f"inits must hold names of initialisations, each once: {', '.join(INITS)}. "
+                f"Got {list(self.inits)} instead{hint}"
+            )
+        space = self.param_space
+        if space is None:
+            space = _DEFAULT_SPACE if self.population == "graphs" else {}
+        return Bunch(
+            attacks=attacks,
+            analyses=check_analyses(analyses, attacks),
+            param_space=space,
+            size=_check_size(self.n_parameters),
+        )
+
+    def _check_data(self, X, y, X_test, y_test):
+        X, y = validate_data(self, X, y, dtype=np.float32, order="C")
+        check_classification_targets(y)
+        check_classes(self, np.unique(y))
+        if (X_test is None) != (y_test is None):
+            raise ValueError("Pass both of X_test and y_test, or none of them.")
+        if X_test is None:
+            return X, y, None, None
+        X_test = validate_data(self, X_test, dtype=np.float32, order="C", reset=False)
+        y_test = column_or_1d(y_test)
+        check_consistent_length(X_test, y_test)
+        unknown = np.setdiff1d(y_test, y)
+        if len(unknown):
+            raise ValueError(f"y_test holds {unknown.tolist()}, which y does not.")
+        return X, y, X_test, y_test
+
+    def _hold_out(self, given, seed):
+        X, y, X_test, y_test = given
+        if X_test is not None:
+            return given
+        try:
+            X, X_test, y, y_test = train_test_split(
+                X, y, test_size=_TEST_SHARE, stratify=y, random_state=seed
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"A fifth of {len(X)} samples can not be held out so that every class "
+                f"is in both parts ({error}). Pass X_test and y_test."
+            ) from error
+        return X, y, X_test, y_test
+
+    def _seed(self, store):
+        """Draw the seed of the study; without a random_state, once for the store."""
+        seed = draw_seed(self.random_state)
+        if self.random_state is None:
+            return store.keep_first("seed", seed)
+        return seed
+
+    def _identity(self, population, parts, seed, given):
+        names = ("X", "y", "X_test", "y_test")
+        identity = {
+            "estimator": population.estimator,
+            "population": self.population,
+            "param_space": parts.param_space,
+            "n_graphs": self.n_graphs,
+            "inits": self.inits,
+            "n_parameters": parts.size,
+            "attacks": parts.attacks,
+            "analyses": parts.analyses,
+            "random_state": seed,
+            "data": dict(zip(names, given, strict=True)),
+        }
+        return canonical(identity)
+
+    def _recipe(self, population, parts, seed):
+        seeds = iter(draw_seeds(seed, len(parts.attacks) + len(parts.analyses)))
+        # What is left to chance, such as random starts, is the same for all models.
+        attacks = {
+            name: (seeded_clone(attack, next(seeds)), n_images)
+            for name, (attack, n_images) in parts.attacks.items()
+        }
+        analyses = {
+            name: seeded_clone(analysis, next(seeds))
+            for name, analysis in parts.analyses.items()
+        }
+        return Recipe(
+            population, attacks, analyses, self.device, self._engine(population)
+        )
+
+    def _engine(self, population):
+        return "single"
+
+    def _tabulate(self, store):
+        rows = store.rows()
+        self.results_ = table_of(rows)
+        self.columns_ = columns_of(rows)
+        self._settings = store.read("settings")
+
+    def _correlate(self):
+        """Correlate what is worth it, graph by graph."""
+        table = self.results_
+        properties = independent(table, self.columns_.properties)
+        measures = independent(table, self.columns_.measures)
+        correlator = self.correlator
+        if correlator is None:
+            correlator = RobustnessCorrelator(n_bootstrap=500, random_state=0)
+        groups = None if "step" in table else table["graph"]
+        try:
+            self.correlator_ = clone(correlator).fit(
+                table[properties].astype(float),
+                table[measures].astype(float),
+                groups=groups,
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"The {len(table)} models of the study can not be correlated: {error} "
+                "All of them are in results_, and in the store if there is one."
+            ) from error
+
+    @classmethod
+    def from_store(cls, store, *, correlator=None):
+        """Read a study from its store, whatever part of it is finished.
+
+        Parameters
+        ----------
+        store : str or path-like
+            The file.
+
+        correlator : RobustnessCorrelator, default=None
+            As in the class.
+
+        Returns
+        -------
+        study : RobustnessStudy
+            With `results_`, `columns_` and `correlator_`, and able to write its
+            report. To go on training, call `fit` with the parameters and the data.
+        """
+        study = cls(store=store, correlator=correlator)
+        with Store(store, must_exist=True) as opened:
+            study._tabulate(opened)
+        study._correlate()
+        return study
+
+    def rebuild(self, model):
+        """Make the classifier of one row anew.
+
+        Parameters
+        ----------
+        model : int
+            Its number in `results_`.
+
+        Returns
+        -------
+        classifier : estimator
+            Not fitted. Fitted to the training samples of the study, it is the model
+            that was measured.
+        """
+        check_is_fitted(self)
+        task = self._task_of(model)
+        step = model - task.model if self._population.is_pruned else None
+        return self._population.build(task, step)
+
+    def _task_of(self, model):
+        if not hasattr(self, "_tasks"):
+            raise ValueError(
+                "A study that was read from a store can not rebuild models. Call fit "
+                "with the parameters and the data of the study."
+            )
+        known = self.results_["model"].tolist()
+        if model not in known:
+            raise ValueError(
+                f"model must be one of the {len(known)} numbers in results_, from "
+                f"{min(known)} to {max(known)}. Got {model!r} instead."
+            )
+        return max(
+            (task for task in self._tasks if task.model <= model),
+            key=lambda task: task.model,
+        )
+
+    def report(self, path):
+        """Write one HTML file with the tables and figures of the study.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        """
+        from robustkit.study._report import write_report
+
+        check_is_fitted(self)
+        write_report(
+            self.results_,
+            self.columns_,
+            self.correlator_,
+            path,
+            settings=self._settings,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+
+def _check_size(n_parameters):
+    if n_parameters is None:
+        return None
+    try:
+        low, high = (int(end) for end in n_parameters)
+    except (TypeError, ValueError):
+        low, high = 1, 0
+    if low > high:
+        raise ValueError(
+            "The 'n_parameters' parameter must be None or a pair (low, high) with low "
+            f"<= high. Got {n_parameters!r} instead."
+        )
+    return low, high
