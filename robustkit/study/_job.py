@@ -3,12 +3,10 @@
 import platform
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 
-import numpy as np
-import sklearn
 import torch
 
-import robustkit
 from robustkit._sklearn_private import _get_threadpool_controller
 from robustkit._tensors import resolve_device
 from robustkit.study._measures import (
@@ -160,10 +158,10 @@ def _row(task, trained, recipe, data):
 
 def _versions():
     return {
-        "version_robustkit": robustkit.__version__,
+        "version_robustkit": version("robustkit"),
         "version_python": platform.python_version(),
-        "version_numpy": np.__version__,
-        "version_sklearn": sklearn.__version__,
+        "version_numpy": version("numpy"),
+        "version_sklearn": version("scikit-learn"),
         "version_torch": torch.__version__,
     }
 

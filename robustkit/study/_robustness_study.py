@@ -5,33 +5,22 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import train_test_split
-from sklearn.utils import Bunch
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    check_consistent_length,
     check_is_fitted,
-    column_or_1d,
     validate_data,
 )
 
 from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import resolve_device
-from robustkit._validation import did_you_mean
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import check_classes
 from robustkit.correlation import RobustnessCorrelator
-from robustkit.networks._initialization import INITS
 from robustkit.study._execution import execute
 from robustkit.study._identity import canonical
+from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
 from robustkit.study._job import Recipe
-from robustkit.study._measures import (
-    check_analyses,
-    check_attacks,
-    default_analyses,
-    default_attacks,
-)
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._store import Store
 from robustkit.study._table import columns_of, independent, table_of
@@ -39,15 +28,6 @@ from robustkit.study._table import columns_of, independent, table_of
 __all__ = ["RobustnessStudy"]
 
 _POPULATIONS = {"graphs": GraphPopulation, "pruning": PrunedPopulation}
-
-# Of a study of graphs that names none: small networks, more or less rewired.
-_DEFAULT_SPACE = {
-    "prior__n_nodes": [100, 150, 200, 250, 300],
-    "prior__rewiring": [0.5, 0.6, 0.7, 0.8, 0.9],
-}
-
-# Of a study that is not given test data: the share of the samples held out.
-_TEST_SHARE = 0.2
 
 
 class RobustnessStudy(BaseEstimator):
@@ -94,8 +74,8 @@ class RobustnessStudy(BaseEstimator):
         parameters. None keeps all.
 
     attacks : dict, default=None
-        Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; its `estimator` is set
-        by the study. ``(attack, 100)`` attacks the first 100 test samples that a model
+        Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; the study sets its
+        `estimator`. ``(attack, 100)`` attacks the first 100 test samples that a model
         gets right. None is FGSM and PGD at eps 0.1, and FGSM with growing eps.
 
     analyses : dict, default=None
@@ -135,8 +115,8 @@ class RobustnessStudy(BaseEstimator):
     ----------
     results_ : DataFrame
         A row a model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of a
-        study of pruning); the parameters that vary; `n_parameters` and the properties of
-        the graph; what the analyses found; `clean_accuracy`, `f1_macro` and what the
+        study of pruning); the parameters that vary; `n_parameters` and the properties
+        of the graph; what the analyses found; `clean_accuracy`, `f1_macro` and what the
         attacks report, each under its name; `seconds_...`, `version_...`, `device`,
         `engine`, and `error`, empty unless training failed.
 
@@ -275,17 +255,17 @@ class RobustnessStudy(BaseEstimator):
             The fitted study.
         """
         population = _POPULATIONS[self.population](self.estimator)
-        parts = self._check_parameters()
+        parts = check_parts(self)
         given = self._check_data(X, y, X_test, y_test)
         with Store(self.store) as store:
             seed = self._seed(store)
             split_seed, hooks_seed, plan_seed = draw_seeds(seed, 3)
-            data = self._hold_out(given, split_seed)
+            data = hold_out_test(*given, seed=split_seed)
             shape = data[0].shape[1], len(np.unique(data[1]))
             self._tasks = population.tasks(
                 parts.param_space,
                 self.n_graphs,
-                list(self.inits),
+                parts.inits,
                 parts.size,
                 shape,
                 plan_seed,
@@ -308,57 +288,18 @@ class RobustnessStudy(BaseEstimator):
         self._correlate()
         return self
 
-    def _check_parameters(self):
-        resolve_device(self.device)
-        attacks = default_attacks() if self.attacks is None else self.attacks
-        attacks = check_attacks(attacks)
-        analyses = default_analyses() if self.analyses is None else self.analyses
-        unknown = [init for init in self.inits if init not in INITS]
-        if unknown or not len(self.inits) or len(set(self.inits)) < len(self.inits):
-            hint = did_you_mean(unknown[0], INITS) if unknown else "."
-            raise ValueError(
-                f"inits must hold names of initialisations, each once: {', '.join(INITS)}. "
-                f"Got {list(self.inits)} instead{hint}"
-            )
-        space = self.param_space
-        if space is None:
-            space = _DEFAULT_SPACE if self.population == "graphs" else {}
-        return Bunch(
-            attacks=attacks,
-            analyses=check_analyses(analyses, attacks),
-            param_space=space,
-            size=_check_size(self.n_parameters),
-        )
-
     def _check_data(self, X, y, X_test, y_test):
+        resolve_device(self.device)
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         check_classes(self, np.unique(y))
         if (X_test is None) != (y_test is None):
             raise ValueError("Pass both of X_test and y_test, or none of them.")
-        if X_test is None:
-            return X, y, None, None
-        X_test = validate_data(self, X_test, dtype=np.float32, order="C", reset=False)
-        y_test = column_or_1d(y_test)
-        check_consistent_length(X_test, y_test)
-        unknown = np.setdiff1d(y_test, y)
-        if len(unknown):
-            raise ValueError(f"y_test holds {unknown.tolist()}, which y does not.")
-        return X, y, X_test, y_test
-
-    def _hold_out(self, given, seed):
-        X, y, X_test, y_test = given
         if X_test is not None:
-            return given
-        try:
-            X, X_test, y, y_test = train_test_split(
-                X, y, test_size=_TEST_SHARE, stratify=y, random_state=seed
+            X_test = validate_data(
+                self, X_test, dtype=np.float32, order="C", reset=False
             )
-        except ValueError as error:
-            raise ValueError(
-                f"A fifth of {len(X)} samples can not be held out so that every class "
-                f"is in both parts ({error}). Pass X_test and y_test."
-            ) from error
+            y_test = check_test_labels(y_test, X_test, y)
         return X, y, X_test, y_test
 
     def _seed(self, store):
@@ -375,7 +316,7 @@ class RobustnessStudy(BaseEstimator):
             "population": self.population,
             "param_space": parts.param_space,
             "n_graphs": self.n_graphs,
-            "inits": self.inits,
+            "inits": parts.inits,
             "n_parameters": parts.size,
             "attacks": parts.attacks,
             "analyses": parts.analyses,
@@ -512,18 +453,3 @@ class RobustnessStudy(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
-
-
-def _check_size(n_parameters):
-    if n_parameters is None:
-        return None
-    try:
-        low, high = (int(end) for end in n_parameters)
-    except (TypeError, ValueError):
-        low, high = 1, 0
-    if low > high:
-        raise ValueError(
-            "The 'n_parameters' parameter must be None or a pair (low, high) with low "
-            f"<= high. Got {n_parameters!r} instead."
-        )
-    return low, high
