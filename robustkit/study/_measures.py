@@ -22,6 +22,8 @@ __all__ = [
     "check_attacks",
     "default_analyses",
     "default_attacks",
+    "logits_of",
+    "shape_of",
     "structural_properties",
     "timed",
 ]
@@ -190,17 +192,57 @@ def _regions(scorer, model, X, y, X_test, y_test):
 
 
 def _shape(mapper, model, X, y, X_test, y_test):
+    return shape_of(mapper, logits_of(model, X, y), y, model.predict(X))
+
+
+def logits_of(model, X, y):
+    """Compute the point cloud of which a mapper graph is drawn.
+
+    Parameters
+    ----------
+    model : classifier
+        Fitted.
+
+    X, y : ndarray
+        Training samples.
+
+    Returns
+    -------
+    activations : ndarray of shape (n_samples, n_classes)
+        The logits.
+    """
     extractor = ActivationExtractor(FrozenEstimator(model), layer="logits")
-    activations = extractor.fit_transform(X, y)
+    return extractor.fit_transform(X, y)
+
+
+def shape_of(mapper, activations, y, y_pred):
+    """Describe the shape of a point cloud.
+
+    Parameters
+    ----------
+    mapper : MapperGraph
+        How to look at it.
+
+    activations : ndarray of shape (n_samples, n_units)
+        The points.
+
+    y, y_pred : ndarray of shape (n_samples,)
+        True and predicted classes.
+
+    Returns
+    -------
+    properties : dict
+        Purity; the share of points in nodes of low accuracy, and in none.
+    """
     mapper = clone(mapper).fit(activations)
-    accuracy = node_accuracy(mapper.membership_, y, model.predict(X))
+    accuracy = node_accuracy(mapper.membership_, y, y_pred)
     is_weak = (mapper.membership_ @ (accuracy < _WEAK)) > 0
     return {
         "purity": mapper.score(activations, y),
         "weak_mass": is_weak.mean(),
         "n_nodes": mapper.membership_.shape[1],
         "n_edges": len(mapper.edges_),
-        "noise": mapper.n_noise_ / len(X),
+        "noise": mapper.n_noise_ / len(activations),
     }
 
 
