@@ -1,18 +1,25 @@
-r"""Bounds on the logits of a network whose units lie in intervals.
+r"""Bounds on the logits of a network whose first units move along a few lines.
 
-An interval is written as a center and a radius. A linear map :math:`W` takes center
-:math:`c` to :math:`W c` and radius :math:`r` to :math:`|W| r`; a rectifier is monotone,
-so it takes the ends of an interval to the ends of the result.
+What a unit can be is written as :math:`c + \sum_k s_k t_k + e` with any :math:`t_k` in
+:math:`[-1, 1]`, shared by all units, and any :math:`|e| \le r`: center, slopes and
+radius. A linear map :math:`W` takes center and slopes to :math:`W c` and :math:`W s_k`,
+and the radius to :math:`|W| r`. A rectifier keeps a unit that cannot be negative and
+silences one that cannot be positive; over an interval :math:`[l, h]` around zero it
+lies in the band from :math:`\lambda x` to :math:`\lambda (x - l)` with :math:`\lambda =
+h / (h - l)` [1]_. Units that move together are so known to, which plain intervals
+forget.
 
 Rounding. The bounds hold for the network in exact arithmetic, and for any network whose
 weights differ from it by a relative :math:`2^{-24}`, one float32 rounding. A product of
 n terms in arithmetic of unit roundoff u has an error of at most :math:`\gamma_{n}
 = n u / (1 - n u)` times the product of the absolute values, in whatever order it is
-summed [1]_. Every radius is widened by more than that: :math:`|W| (r + g (|c| + r)) +
-g |b|` with :math:`g = 2^{-23} + 4 (n + 4) u`, which covers the rounding of the weights,
-of center and of radius.
+summed [2]_. Every radius is widened by more than that: :math:`|W| (r + g (|c| + \sum_k
+|s_k| + r)) + g |b|` with :math:`g = 2^{-23} + 4 (n + 4) u`, which covers the rounding
+of the weights, of center, of slopes and of radius.
 
-.. [1] N. J. Higham. Accuracy and Stability of Numerical Algorithms. SIAM 2002.
+.. [1] G. Singh, T. Gehr, M. Mirman, M. Püschel and M. Vechev. Fast and effective
+   robustness certification. NeurIPS 2018.
+.. [2] N. J. Higham. Accuracy and Stability of Numerical Algorithms. SIAM 2002.
    :doi:`10.1137/1.9780898718027`
 """
 
@@ -66,13 +73,16 @@ class BoundedNetwork:
         if self.steps and isinstance(self.steps[-1], _Affine):
             self.last = self.steps.pop()
 
-    def margins(self, center, radius, labels):
+    def margins(self, center, slope, radius, labels):
         """Bound the margin: logit of the label minus the best other one.
 
         Parameters
         ----------
         center, radius : ndarray of shape (n, n_units)
-            Intervals of the results of the first map.
+            Of the results of the first map.
+
+        slope : ndarray of shape (n_lines, n, n_units)
+            How far the results move along each line, to either side.
 
         labels : ndarray of shape (n,)
             Indices of classes.
@@ -80,25 +90,26 @@ class BoundedNetwork:
         Returns
         -------
         margin : ndarray of shape (n,)
-            No point of the intervals has a smaller one.
+            No point that is meant has a smaller one.
         """
+        units = center, slope, radius
         for step in self.steps:
-            center, radius = step(center, radius)
+            units = step(*units)
         margin = np.empty(len(center))
         for label in np.unique(labels):
-            rows = labels == label
-            margin[rows] = self._margins_of(label, center[rows], radius[rows])
+            rows = np.flatnonzero(labels == label)
+            margin[rows] = self._margins_of(label, *(x[..., rows, :] for x in units))
         return margin
 
-    def _margins_of(self, label, center, radius):
+    def _margins_of(self, label, center, slope, radius):
         last = self.last
         if last is None:
             last = _Affine(
                 np.eye(center.shape[1]), np.zeros(center.shape[1]), self.dtype
             )
         # Bounding the difference of two logits is sharper than both logits' bounds.
-        center, radius = last.against(label)(center, radius)
-        lower = center - radius
+        center, slope, radius = last.against(label)(center, slope, radius)
+        lower = center - _reach(slope, radius)
         lower[:, label] = np.inf
         return lower.min(axis=1)
 
@@ -114,15 +125,15 @@ class _Affine:
         self.shift = np.asarray(bias, dtype=dtype)
         self.slack = dtype(slack_factor(weight.shape[1], dtype))
 
-    def __call__(self, center, radius):
-        wider = _widen(center, radius, self.slack)
+    def __call__(self, center, slope, radius):
+        wider = _widen(center, slope, radius, self.slack)
         center = center @ self.forward
         center += self.shift
         radius = wider @ self.absolute
         # The sum of product and bias is rounded too, and the last sum of all.
         radius += self.slack * np.abs(self.shift)
         radius *= 1 + self.slack
-        return center, radius
+        return center, slope @ self.forward, radius
 
     def against(self, label):
         """Map to what the label's result is larger by than each other one."""
@@ -139,35 +150,46 @@ class _Difference(_Affine):
         self.size = np.ascontiguousarray(size.T, dtype=affine.dtype)
         self.bias_size = (np.abs(bias[label]) + np.abs(bias)).astype(affine.dtype)
 
-    def __call__(self, center, radius):
-        largest = np.abs(center) + radius
+    def __call__(self, center, slope, radius):
+        largest = np.abs(center) + _reach(slope, radius)
         rounding = self.slack * (largest @ self.size + self.bias_size)
         center = center @ self.forward + self.shift
         radius = (radius @ self.absolute + rounding) * (1 + self.slack)
-        return center, radius
+        return center, slope @ self.forward, radius
 
 
-def _widen(center, radius, slack):
+def _reach(slope, radius):
+    """Bound the distance from the center."""
+    reach = np.abs(slope).sum(axis=0) + radius
+    # Every sum rounds; one more covers this product.
+    return reach * (1 + (len(slope) + 1) * np.finfo(radius.dtype).eps)
+
+
+def _widen(center, slope, radius, slack):
     """Add a share of the largest absolute value to the radius."""
     wider = np.abs(center)
-    wider += radius
+    wider += _reach(slope, radius)
     wider *= slack
     wider += radius
     return wider
 
 
-def _rectify(center, radius):
-    low, high = center - radius, center + radius
-    np.maximum(low, 0, out=low)
-    np.maximum(high, 0, out=high)
-    half = center.dtype.type(0.5)
-    center, radius = low + high, high - low
-    center *= half
-    radius *= half
-    # Adding and halving round by less than two units in the last place of `high`.
-    high *= 4 * np.finfo(center.dtype).eps
-    radius += high
-    return center, radius
+def _rectify(center, slope, radius):
+    dtype = np.finfo(center.dtype)
+    reach = _reach(slope, radius)
+    # The sign of a rounded sum is exact.
+    low, high = np.minimum(center - reach, 0), np.maximum(center + reach, 0)
+    share = high / np.maximum(high - low, dtype.tiny)
+    half_band = share * low
+    half_band *= -0.5
+    # What rounding does to the share, the band and the middle of it is less than 16
+    # units of roundoff of the upper end.
+    rounding = np.multiply(high, 8 * dtype.eps, out=high)
+    return (
+        share * center + half_band,
+        share * slope,
+        share * radius + (half_band + rounding),
+    )
 
 
 class _Graph:
@@ -189,26 +211,34 @@ class _Graph:
         most = np.bincount(target, minlength=1).max(initial=0) + 1
         self.slack = dtype(slack_factor(most, dtype))
 
-    def __call__(self, center, radius):
+    def __call__(self, center, slope, radius):
         n_nodes, n_sources = self.structure.n_nodes, center.shape[1]
         c = np.empty((n_nodes, len(center)), dtype=self.dtype)
-        r = np.empty_like(c)
-        c[:n_sources], r[:n_sources] = _rectify(
-            *self._add_bias(center.T, radius.T, slice(n_sources))
-        )
+        s, r = np.empty((len(slope), *c.shape), dtype=self.dtype), np.empty_like(c)
+        rows = slice(n_sources)
+        fired = self._fire(rows, center.T, slope.transpose(0, 2, 1), radius.T)
+        c[rows], s[:, rows], r[rows] = fired
         for start, stop, weight, absolute in self.layers:
-            wider = _widen(c[:start], r[:start], self.slack)
-            pair = weight @ c[:start], (absolute @ wider) * (1 + self.slack)
-            c[start:stop], r[start:stop] = _rectify(
-                *self._add_bias(*pair, slice(start, stop))
+            rows = slice(start, stop)
+            wider = _widen(c[:start], s[:, :start], r[:start], self.slack)
+            fired = self._fire(
+                rows,
+                weight @ c[:start],
+                np.stack([weight @ line[:start] for line in s]),
+                (absolute @ wider) * (1 + self.slack),
             )
+            c[rows], s[:, rows], r[rows] = fired
         sinks = self.structure.sinks
-        return np.ascontiguousarray(c[sinks].T), np.ascontiguousarray(r[sinks].T)
+        return tuple(
+            np.ascontiguousarray(part.swapaxes(-1, -2))
+            for part in (c[sinks], s[:, sinks], r[sinks])
+        )
 
-    def _add_bias(self, center, radius, rows):
+    def _fire(self, rows, center, slope, radius):
         bias = self.bias[rows, None]
         center = center + bias
-        return center, radius + self.slack * (np.abs(bias) + np.abs(center))
+        radius = radius + self.slack * (np.abs(bias) + np.abs(center))
+        return _rectify(center, slope, radius)
 
 
 def _steps(module, dtype):

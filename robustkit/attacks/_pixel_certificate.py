@@ -12,7 +12,9 @@ from robustkit.attacks._pixel_searches import Found
 __all__ = ["PixelCertifier"]
 
 # Boxes bounded at once: more leave the cache.
-_CHUNK = 2048
+_CHUNK = 512
+# Pixels asked about before anything is bounded: every so many.
+_EVERY = 8
 # A box that is still undecided when it is this small, in levels, stays so.
 _SMALLEST = 2.0**-16
 
@@ -80,23 +82,28 @@ class PixelCertifier:
         found = Found(len(X), self.space.n_channels)
         evaluate = _from_arrays(evaluate, device)
         units = self._units(X)
-        boxes = self._all_boxes(len(X))
         undecided = np.zeros(len(X), dtype=bool)
-        self._ask_corners(evaluate, found, boxes)
-        while True:
+
+        def that_may_fool(boxes):
             boxes = boxes.take(~found.fooled[boxes.image])
-            if len(boxes) == 0:
-                break
-            boxes = boxes.take(self._may_fool(units, X, labels, boxes))
-            stuck = boxes.width().max(axis=1) <= _SMALLEST
-            undecided[boxes.image[stuck]] = True
-            boxes = boxes.take(~stuck)
-            if len(boxes) == 0:
-                break
+            return boxes.take(self._may_fool(units, X, labels, boxes))
+
+        boxes = self._all_boxes(len(X))
+        # A few pixels fool most images that can be fooled. For the others it is told
+        # first where asking is worth it.
+        few = boxes.take(boxes.pixel % _EVERY == 0)
+        self._ask(evaluate, found, few.image, few.pixel, few.high)
+        boxes = that_may_fool(boxes)
+        self._ask_corners(evaluate, found, boxes)
+        while len(boxes := boxes.take(~found.fooled[boxes.image])):
             boxes, middle = boxes.halve()
             self._ask(evaluate, found, boxes.image, boxes.pixel, middle)
             boxes = boxes.both()
             self._ask_grid_cells(evaluate, found, boxes)
+            boxes = that_may_fool(boxes)
+            stuck = boxes.width().max(axis=1) <= _SMALLEST
+            undecided[boxes.image[stuck]] = True
+            boxes = boxes.take(~stuck)
         return found, ~found.fooled & ~undecided
 
     def _units(self, X):
@@ -149,18 +156,19 @@ class PixelCertifier:
         old, was = self._scaled(X[boxes.image[:, None], features], features)
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
         # Scaling is rounded by the model, and its parameters are by us.
-        half += slack_factor(4, np.float32) * (size + top + was)
+        rounding = slack_factor(4, np.float32) * (size + top + was)
         # Of the column, of its product with the move, and of adding that.
-        half += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
-        center = units[dtype][0][boxes.image]
-        radius = units[dtype][1][boxes.image]
-        for channel in range(features.shape[1]):
-            column = self.columns[dtype][features[:, channel]]
-            center += column * middle[:, channel, None].astype(dtype)
-            np.abs(column, out=column)
-            column *= half[:, channel, None].astype(dtype)
-            radius += column
-        return self.networks[dtype].margins(center, radius, labels[boxes.image])
+        rounding += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
+        columns = self.columns[dtype][features.T]
+
+        def along(lengths):
+            return columns * lengths.T[..., None].astype(dtype)
+
+        center = units[dtype][0][boxes.image] + along(middle).sum(axis=0)
+        radius = units[dtype][1][boxes.image] + np.abs(along(rounding)).sum(axis=0)
+        return self.networks[dtype].margins(
+            center, along(half), radius, labels[boxes.image]
+        )
 
     def _scaled(self, values, features):
         """Scale values of features; also bound the terms that were summed for it."""
