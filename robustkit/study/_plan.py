@@ -57,6 +57,7 @@ class GraphPopulation:
     """
 
     is_pruned = False
+    rows_a_task = 1
 
     def __init__(self, estimator):
         estimator = SparseNetClassifier() if estimator is None else clone(estimator)
@@ -127,6 +128,8 @@ class PrunedPopulation:
                 f"MLPNetClassifier has. Got {estimator.estimator!r} instead."
             )
         self.estimator = estimator
+        # The dense network, then every step.
+        self.rows_a_task = 1 + estimator.n_steps
 
     def tasks(self, param_space, n_graphs, inits, size, shape, random_state):
         """Draw the parameters and number the models.
@@ -144,21 +147,15 @@ class PrunedPopulation:
         rng = check_random_state(settings_seed)
         settings = draw_settings(param_space, rng)
         draws = [Draw(next(settings), draw_seed(rng)) for _ in range(n_graphs)]
-        n_steps = [self._n_steps(draw.params) for draw in draws]
         seeds = draw_seeds(seeds_seed, n_graphs * len(inits))
         return [
-            Task(
-                k, k * (1 + max(n_steps)), graph, init, seeds[k], draw.seed, draw.params
-            )
+            Task(k, k * self.rows_a_task, graph, init, seeds[k], draw.seed, draw.params)
             for k, (graph, draw, init) in enumerate(
                 (graph, draw, init)
                 for graph, draw in enumerate(draws)
                 for init in inits
             )
         ]
-
-    def _n_steps(self, params):
-        return params.get("n_steps", self.estimator.n_steps)
 
     def build(self, task, step=None):
         """Make the unfitted classifier of a model: pruned so many steps, or dense."""

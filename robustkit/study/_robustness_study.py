@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -22,6 +23,7 @@ from robustkit.study._identity import canonical
 from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
 from robustkit.study._job import Recipe
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
+from robustkit.study._progress import StudyProgress
 from robustkit.study._store import Store
 from robustkit.study._table import columns_of, independent, table_of
 
@@ -272,19 +274,15 @@ class RobustnessStudy(BaseEstimator):
             )
             self._population = population
             identity = self._identity(population, parts, seed, given)
-            store.open_study(identity=identity, settings=identity)
+            settings = {**identity, "data": _sizes(data)}
+            store.open_study(identity=identity, settings=settings)
             store.plan(range(len(self._tasks)))
             recipe = self._recipe(population, parts, hooks_seed)
-            execute(
-                store,
-                self._tasks,
-                recipe,
-                data,
-                n_jobs=self.n_jobs,
-                n_together=1,
-                watch=lambda n_rows: None,
-            )
-            self._tabulate(store)
+            try:
+                self._execute(store, recipe, data)
+            finally:
+                # Also if it was interrupted: what is there can be looked at.
+                self._tabulate(store)
         self._correlate()
         return self
 
@@ -338,6 +336,37 @@ class RobustnessStudy(BaseEstimator):
         }
         return Recipe(
             population, attacks, analyses, self.device, self._engine(population)
+        )
+
+    def _execute(self, store, recipe, data):
+        n_models = len(self._tasks) * self._population.rows_a_task
+        progress = StudyProgress(n_models, store.n_models(), self.verbose)
+        try:
+            with progress:
+                execute(
+                    store,
+                    self._tasks,
+                    recipe,
+                    data,
+                    n_jobs=self.n_jobs,
+                    n_together=1,
+                    watch=progress.add,
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._stopped(progress)) from None
+        except TerminatedWorkerError as error:
+            raise RuntimeError(
+                f"A worker process died, killed or out of memory: {error} "
+                f"{self._stopped(progress)}"
+            ) from error
+
+    def _stopped(self, progress):
+        done = f"{progress.n_done:,} of {progress.n_models:,} models are done"
+        if self.store is None:
+            return f"{done} and in results_. Only a study with a 'store' can go on."
+        return (
+            f"{done} and safe in {self.store}. To continue, call fit again with the "
+            "same parameters and data."
         )
 
     def _engine(self, population):
@@ -453,3 +482,13 @@ class RobustnessStudy(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
+
+
+def _sizes(data):
+    X, y, X_test, _ = data
+    return {
+        "n_train": len(X),
+        "n_test": len(X_test),
+        "n_features": X.shape[1],
+        "n_classes": len(np.unique(y)),
+    }

@@ -30,6 +30,7 @@ _RESERVED = {
     "prior": "prior__...",
     "init": "inits",
     "random_state": "random_state",
+    "n_steps": "estimator",
     "estimator__init": "inits",
     "estimator__random_state": "random_state",
 }

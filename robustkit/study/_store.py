@@ -290,6 +290,17 @@ class Store:
         with self._reading() as run:
             return {task for (task,) in run("SELECT DISTINCT task FROM models")}
 
+    def n_models(self):
+        """Count the models that are finished.
+
+        Returns
+        -------
+        n_models : int
+            So many rows there are.
+        """
+        with self._reading() as run:
+            return run("SELECT count(*) FROM models").fetchone()[0]
+
     def rows(self):
         """Read all rows.
 
