@@ -1,0 +1,77 @@
+"""Results that grow run by run, and that a command which was killed finds again."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+class ResultTable:
+    """A CSV file with a row for each run that was finished.
+
+    Parameters
+    ----------
+    path : path-like
+        The file. It is made with the first row.
+
+    keys : list of str
+        The columns that say which run it was.
+    """
+
+    def __init__(self, path, keys):
+        self.path, self.keys = Path(path), list(keys)
+
+    def read(self):
+        """All rows so far."""
+        if not self.path.exists():
+            return pd.DataFrame(columns=self.keys)
+        # An empty cell is a number that was not measured, and a key that is a word
+        # may well be "none".
+        return pd.read_csv(self.path, keep_default_na=False, na_values=[""])
+
+    def has(self, **key):
+        """Tell whether a run was finished."""
+        rows = self.read()
+        found = np.ones(len(rows), dtype=bool)
+        for name in self.keys:
+            found &= (rows[name] == key[name]).to_numpy(dtype=bool)
+        return bool(found.any())
+
+    def add(self, rows):
+        """Append rows; the file on the disk is always a whole one."""
+        table = pd.concat([self.read(), pd.DataFrame(rows)], ignore_index=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".part")
+        table.to_csv(fresh, index=False, float_format="%.6g")
+        os.replace(fresh, self.path)
+
+
+def half_width(values):
+    """Half the width of the 95 % interval of a mean (Student); nan for one value."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return np.nan
+    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
+def with_interval(values, digits=2):
+    """Mean, and half the width of its 95 % interval."""
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return ""
+    mean, half = f"{values.mean():.{digits}f}", half_width(values)
+    return mean if np.isnan(half) else f"{mean} ± {half:.{digits}f}"
+
+
+def rst_table(table, title, widths=None):
+    """Write a table, all of whose cells are text, for a page of the documentation."""
+    lines = [f".. list-table:: {title}", "   :header-rows: 1"]
+    lines += [f"   :widths: {widths}", ""] if widths else [""]
+    for row in (table.columns, *table.itertuples(index=False)):
+        lines += [
+            f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)
+        ]
+    return "\n".join(lines) + "\n\n"
