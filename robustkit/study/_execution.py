@@ -37,11 +37,15 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
     watch : callable
         Told the number of rows that came in.
     """
-    chunks = _chunks(store, tasks, n_together)
     if _stays_in_this_process(n_jobs):
+        chunks = _chunks(store, tasks, n_together)
         finished = (pair for chunk in chunks for pair in run(chunk, recipe, *data))
         _keep(store, finished, watch)
         return
+    # Rows leave another process when the whole chunk is done: not too large a one.
+    n_workers = effective_n_jobs(n_jobs)
+    n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
+    chunks = _chunks(store, tasks, n_together)
     with _data_everywhere(data):
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1

@@ -82,6 +82,7 @@ class GraphPopulation:
         draws = draw_graphs(
             self.estimator.prior, param_space, n_graphs, size, shape, graphs_seed
         )
+        self.draws = draws
         seeds = draw_seeds(inits_seed, len(inits))
         return [
             Task(k, k, graph, init, seed, draw.seed, draw.params)

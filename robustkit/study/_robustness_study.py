@@ -26,6 +26,7 @@ from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._progress import StudyProgress
 from robustkit.study._store import Store
 from robustkit.study._table import columns_of, independent, table_of
+from robustkit.study._together import choose_engine, how_many_together
 
 __all__ = ["RobustnessStudy"]
 
@@ -334,9 +335,9 @@ class RobustnessStudy(BaseEstimator):
             name: seeded_clone(analysis, next(seeds))
             for name, analysis in parts.analyses.items()
         }
-        return Recipe(
-            population, attacks, analyses, self.device, self._engine(population)
-        )
+        space = parts.param_space
+        engine = choose_engine(self.engine, population, space, self.device)
+        return Recipe(population, attacks, analyses, self.device, engine)
 
     def _execute(self, store, recipe, data):
         n_models = len(self._tasks) * self._population.rows_a_task
@@ -349,7 +350,7 @@ class RobustnessStudy(BaseEstimator):
                     recipe,
                     data,
                     n_jobs=self.n_jobs,
-                    n_together=1,
+                    n_together=self._n_together(recipe),
                     watch=progress.add,
                 )
         except KeyboardInterrupt:
@@ -360,6 +361,11 @@ class RobustnessStudy(BaseEstimator):
                 f"{self._stopped(progress)}"
             ) from error
 
+    def _n_together(self, recipe):
+        if recipe.engine == "single":
+            return 1
+        return how_many_together(recipe.population, self.device)
+
     def _stopped(self, progress):
         done = f"{progress.n_done:,} of {progress.n_models:,} models are done"
         if self.store is None:
@@ -368,9 +374,6 @@ class RobustnessStudy(BaseEstimator):
             f"{done} and safe in {self.store}. To continue, call fit again with the "
             "same parameters and data."
         )
-
-    def _engine(self, population):
-        return "single"
 
     def _tabulate(self, store):
         rows = store.rows()

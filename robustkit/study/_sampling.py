@@ -42,6 +42,8 @@ class Draw:
 
     params: dict
     seed: int
+    n_nodes: int = 0
+    n_parameters: int = 0
 
 
 def check_param_space(param_space, estimator):
@@ -192,11 +194,11 @@ def draw_graphs(prior, param_space, n_graphs, size, shape, random_state):
     low, high = (0, np.inf) if size is None else size
     draws, counts, in_vain = [], [], 0
     for params in draw_settings(param_space, rng):
-        draw = Draw(params, draw_seed(rng))
-        graph = structure_of(prior, split_params(params)[0], draw.seed)
+        seed = draw_seed(rng)
+        graph = structure_of(prior, split_params(params)[0], seed)
         counts.append(graph.n_parameters(*shape))
         if low <= counts[-1] <= high:
-            draws.append(draw)
+            draws.append(Draw(params, seed, graph.n_nodes, counts[-1]))
             in_vain = 0
         else:
             in_vain += 1

@@ -96,7 +96,17 @@ def train_together(classifiers, X, y):
         In the same order; each took an equal share of the time.
     """
     start = time.perf_counter()
-    error = _failure_of(classifiers[0], lambda: fit_many(classifiers, X, y))
+    try:
+        error = _failure_of(classifiers[0], lambda: fit_many(classifiers, X, y))
+    except torch.OutOfMemoryError:
+        if len(classifiers) == 1:
+            raise
+        torch.cuda.empty_cache()
+        middle = len(classifiers) // 2
+        return [
+            *train_together(classifiers[:middle], X, y),
+            *train_together(classifiers[middle:], X, y),
+        ]
     seconds = (time.perf_counter() - start) / len(classifiers)
     # An error names the first network that failed; all were trained to the end.
     return [
