@@ -64,6 +64,7 @@ html_sidebars = {
         "architecture",
         "benchmarks",
         "changelog",
+        "what_robust_accuracy_does_not_tell",
     )
 }
 # The formulas are set by the reader's browser; nothing is fetched while building.

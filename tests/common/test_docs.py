@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import pkgutil
 import re
 import textwrap
 import tomllib
@@ -12,6 +13,14 @@ from tests.common.architecture import FLOORS
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 CI = (REPOSITORY / ".ci" / "run").read_text()
+DOCS = REPOSITORY / "docs"
+# The pages that are kept in the repository; others are written while building.
+WRITTEN = re.compile(r"api/|auto_examples/|_|sg_execution_times")
+PAGES = {
+    name: path
+    for path in sorted(DOCS.rglob("*.rst"))
+    if not WRITTEN.match(name := path.relative_to(DOCS).with_suffix("").as_posix())
+}
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
 
@@ -85,8 +94,52 @@ def test_every_dependency_has_a_tested_version():
     assert needed - {"robustkit"} <= pinned
 
 
-def test_every_guide_page_is_in_the_index():
-    guide = REPOSITORY / "docs" / "guide"
-    listed = re.findall(r"^   (\w+)$", (guide / "index.rst").read_text(), re.M)
-    pages = {path.stem for path in guide.glob("*.rst")} - {"index"}
-    assert pages == set(listed)
+def pages_below(page):
+    """A page and all that the tables of contents on it lead to, those written by us."""
+    folder, text = (DOCS / page).parent, (DOCS / f"{page}.rst").read_text()
+    found = {page}
+    for tree in re.findall(r"\.\. toctree::\n((?:   .*\n|\n)+)", text):
+        for entry in re.findall(r"^   (?:[^:\n]*<)?([\w/]+)>?$", tree, re.M):
+            below = (folder / entry).relative_to(DOCS).as_posix()
+            found |= pages_below(below) if below in PAGES else set()
+    return found
+
+
+def is_there(name):
+    """Whether a dotted name is that of a module, or of something in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def dead_links(text):
+    """Names that a page links to, and that do not exist."""
+    module, dead = "robustkit", []
+    role = r"^\.\. currentmodule:: (.*)$|:(?:class|func|meth|attr|exc|mod):`([^`]+)`"
+    for current, link in re.findall(role, text, re.M):
+        module = current or module
+        name = re.sub(r"^.*<|>$|^~|\s", "", link, flags=re.S).lstrip("~")
+        if link and not any(map(is_there, (name, f"{module}.{name}"))):
+            dead.append(name)
+    return dead
+
+
+def test_every_page_can_be_reached_from_the_first():
+    assert set(PAGES) == pages_below("index")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_name_that_a_page_links_to_exists(page):
+    assert not dead_links(PAGES[page].read_text())
+
+
+def test_a_dead_link_is_seen():
+    page = (
+        ".. currentmodule:: robustkit.graphs\n\n:class:`GraphPrior` :meth:`a <{}.fit>`"
+    )
+    assert not dead_links(page.format("~sklearn.pipeline.Pipeline"))
+    assert dead_links(page.format("robustkit.GraphPriors")) == [
+        "robustkit.GraphPriors.fit"
+    ]
