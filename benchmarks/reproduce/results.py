@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+# Where the pages of the documentation look for them.
+RESULTS = Path("docs/results")
+
 
 class ResultTable:
     """A CSV file with a row for each run that was finished.

@@ -25,14 +25,13 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.reproduce.results import ResultTable
+from benchmarks.reproduce.results import RESULTS, ResultTable
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier, TorchClassifier
 from robustkit.datasets._catalogue import load_dataset
 from robustkit.topology import MapperGraph
 
-RESULTS = Path("docs/results")
 KEYS = ["dataset", "attack", "norm", "eps", "seed"]
 LINF, L2 = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.1, 0.2, 0.3)
 CIFAR10_L2 = (0.01, 0.05, 0.1, 0.2, 0.3)
