@@ -96,9 +96,10 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     warm_start : bool, default=False
         Keep the neighbours found, so that the next fit to the same data, with another
-        cover, `n_intervals`, `overlap` or `min_samples` but the same distance, finds
-        them there. Clones share them, so that a grid search does too. The first fit
-        then looks for all neighbours that any cover could need.
+        cover, `n_intervals`, `overlap` or `min_samples` but the same distance (or a
+        smaller one, up to 64 features), finds them there. Clones share them, so that a
+        grid search does too. The first fit then looks for all neighbours that any cover
+        could need.
 
     n_jobs : int or None, default=None
         Threads. None is 1 unless in a :obj:`joblib.parallel_config` context.
@@ -306,8 +307,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             )  # fmt: skip
 
         if self.warm_start:
-            key = digest(X), digest(values), self.eps_
-            neighbors = self._cache.neighbors(key, slices, search)
+            key = digest(X), digest(values)
+            neighbors = self._cache.neighbors(key, self.eps_, slices, search)
         else:
             neighbors = search()
         return neighbors.clusters(slices, self.min_samples, self.n_jobs)

@@ -1,5 +1,6 @@
 """DBSCAN in every interval, from neighbours that are searched for only once."""
 
+import copy
 import threading
 from collections import OrderedDict
 from hashlib import blake2b
@@ -14,10 +15,16 @@ from robustkit.topology._pairs import (
     ends_of_band,
     ends_of_intervals,
     find_pairs,
+    pairs_within,
+    squared_distances,
 )
 
 # Candidates of one piece, where the pairs are too many to be kept.
 _PIECE = 2**23
+
+# With more features than this, it is faster to search anew than to measure every pair
+# that is kept.
+_MOST_FEATURES_TO_MEASURE = 64
 
 
 class Neighbors:
@@ -67,6 +74,7 @@ class Neighbors:
             self._pairs = find_pairs(
                 samples, eps, self._ends, most=LARGEST_N_PAIRS, n_jobs=n_jobs
             )
+        self._X, self._squared = X, None
         # Too many to be kept: they will be found again whenever they are needed.
         self._search = (samples, eps) if self._pairs is None else None
 
@@ -83,6 +91,35 @@ class Neighbors:
         return self._pairs is not None and bool(
             (self._ends >= self._needed(slices)).all()
         )
+
+    @property
+    def can_be_narrowed(self):
+        """Whether the pairs within a smaller distance are found faster among these."""
+        return self._pairs is not None and (
+            self._X.shape[1] <= _MOST_FEATURES_TO_MEASURE
+        )
+
+    def within(self, eps):
+        """Return the neighbours within a smaller distance.
+
+        Parameters
+        ----------
+        eps : float
+            The distance.
+
+        Returns
+        -------
+        nearer : Neighbors
+            The same as a search would find.
+        """
+        if self._squared is None:
+            self._squared = squared_distances(*self._pairs, self.order, self._X)
+        nearer = copy.copy(self)
+        nearer._squared = None
+        nearer._pairs = pairs_within(
+            *self._pairs, self._squared, self.order, self._X, float(eps) ** 2
+        )
+        return nearer
 
     def _pieces(self, start, stop):
         """Yield the pairs of one interval, as `cluster_interval` wants them."""
@@ -150,26 +187,43 @@ class NeighborCache:
             self._eps[key] = compute()
         return self._eps[key]
 
-    def neighbors(self, key, slices, compute):
-        """Return neighbours found before that suffice for a cover, or find them now."""
+    def neighbors(self, key, eps, slices, compute):
+        """Return neighbours found before that suffice for a cover, or find them now.
+
+        Those within a larger distance hold all that are within this one.
+        """
         with self._lock:
-            known = self._neighbors.get(key)
-            if known is not None and known.suffice(slices):
-                self._neighbors.move_to_end(key)
-                return known
+            known = self._nearest_known(key, eps, slices)
+        if known is not None:
+            found_eps, neighbors = known
+            return neighbors if found_eps == eps else neighbors.within(eps)
         found = compute()
         if found.n_pairs == 0:
             # Too many to be kept, or none at all.
             return found
         with self._lock:
-            self._neighbors[key] = found
-            self._neighbors.move_to_end(key)
+            self._neighbors[key, eps] = found
+            self._neighbors.move_to_end((key, eps))
             while (
                 len(self._neighbors) > 1
                 and sum(n.n_pairs for n in self._neighbors.values()) > LARGEST_N_PAIRS
             ):
                 self._neighbors.popitem(last=False)
         return found
+
+    def _nearest_known(self, key, eps, slices):
+        usable = [
+            (other_eps, neighbors)
+            for (other_key, other_eps), neighbors in self._neighbors.items()
+            if other_key == key
+            and (other_eps == eps or (other_eps > eps and neighbors.can_be_narrowed))
+            and neighbors.suffice(slices)
+        ]
+        if not usable:
+            return None
+        nearest = min(usable, key=lambda known: known[0])
+        self._neighbors.move_to_end((key, nearest[0]))
+        return nearest
 
 
 def digest(array):

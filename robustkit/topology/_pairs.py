@@ -285,11 +285,16 @@ def _is_ours(row, column, cells, is_shallow, cell):
 
 @njit(cache=True, nogil=True)
 def _is_within(X, i, j, limit):
+    return _squared_distance(X, i, j) <= limit
+
+
+@njit(cache=True, nogil=True)
+def _squared_distance(X, i, j):
     total = 0.0
     for k in range(X.shape[1]):
         difference = np.float64(X[i, k]) - np.float64(X[j, k])
         total += difference * difference
-    return total <= limit
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -305,3 +310,73 @@ def _group_by_row(rows, columns, n_rows):
         grouped[target[rows[k]]] = columns[k]
         target[rows[k]] += 1
     return counts, grouped
+
+
+@njit(cache=True, nogil=True)
+def squared_distances(indptr, indices, order, X):
+    """Measure pairs.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray
+        The pairs of positions, as :func:`find_pairs` returns them.
+
+    order : ndarray of shape (n_samples,)
+        The sample at each position.
+
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    squared : ndarray of shape (n_pairs,), dtype=float32
+        Squared distances, rounded.
+    """
+    squared = np.empty(len(indices), np.float32)
+    for position in range(len(indptr) - 1):
+        i = order[position]
+        for k in range(indptr[position], indptr[position + 1]):
+            squared[k] = _squared_distance(X, i, order[indices[k]])
+    return squared
+
+
+@njit(cache=True, nogil=True)
+def pairs_within(indptr, indices, squared, order, X, limit):
+    """Keep the pairs whose squared distance is not above a limit.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray
+        The pairs of positions, as :func:`find_pairs` returns them.
+
+    squared : ndarray of shape (n_pairs,)
+        Their squared distances, rounded to float32.
+
+    order : ndarray of shape (n_samples,)
+        The sample at each position.
+
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    limit : float
+        The limit.
+
+    Returns
+    -------
+    indptr, indices : ndarray
+        The pairs that are left.
+    """
+    kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
+    # What rounding may have moved across the limit is measured again.
+    sure, possible = np.float32(limit * (1 - 1e-6)), np.float32(limit * (1 + 1e-6))
+    n_kept = 0
+    for position in range(len(indptr) - 1):
+        for k in range(indptr[position], indptr[position + 1]):
+            if squared[k] <= possible and (
+                squared[k] < sure
+                or _is_within(X, order[position], order[indices[k]], limit)
+            ):
+                kept[n_kept] = indices[k]
+                n_kept += 1
+        kept_indptr[position + 1] = n_kept
+    return kept_indptr, kept[:n_kept].copy()

@@ -89,6 +89,33 @@ def test_warm_start_changes_no_graph(X, covers, min_samples):
         assert same_graph(warm, cold)
 
 
+@given(
+    point_clouds(),
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0]), min_size=2, max_size=4),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_neighbours_within_a_smaller_distance_are_those_of_a_search(X, eps, dtype):
+    """The distances lie on a grid, so that many are just the limit."""
+    X = (np.round(X * 2) / 2).astype(dtype)
+    values = np.linalg.norm(X.astype(float), axis=1)
+    slices = np.array([[0, len(X)]])
+    largest, *smaller = sorted(eps, reverse=True)
+    known = Neighbors(X, values, slices, largest, True, for_any_cover=True)
+    for distance in smaller:
+        nearer = known.within(distance)
+        searched = Neighbors(X, values, slices, distance, True, for_any_cover=True)
+        for mine, theirs in zip(nearer._pairs, searched._pairs, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert nearer.suffice(slices)
+
+
+def test_wide_data_are_searched_anew(searches):
+    X = np.random.RandomState(0).normal(size=(50, 65))
+    mapper = MapperGraph(eps=20.0, n_intervals=4, warm_start=True).fit(X)
+    mapper.set_params(eps=19.0).fit(X)
+    assert len(searches) == 2
+
+
 @pytest.mark.parametrize("filter", ["l2norm", "pca", lambda X: X[:, 0] ** 2])
 def test_warm_start_searches_once(filter, searches):
     mapper = MapperGraph(filter, eps=1.0, n_intervals=8, warm_start=True).fit(cloud())
@@ -101,6 +128,8 @@ def test_warm_start_searches_once(filter, searches):
         mapper.set_params(**params).fit(cloud())
     assert len(searches) == 1
     mapper.set_params(eps=0.9).fit(cloud())
+    assert len(searches) == 1
+    mapper.set_params(eps=1.1).fit(cloud())
     assert len(searches) == 2
     mapper.fit(cloud(299))
     assert len(searches) == 3
@@ -165,10 +194,10 @@ def test_the_least_recently_used_go_first(monkeypatch):
     monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 8)
     cache, first, second, third = NeighborCache(), Found(), Found(), Found()
     for key, found in (("a", first), ("b", second), ("a", first), ("c", third)):
-        assert cache.neighbors(key, None, lambda found=found: found) is found
-    assert cache.neighbors("a", None, lambda: None) is first
+        assert cache.neighbors(key, 1.0, None, lambda found=found: found) is found
+    assert cache.neighbors("a", 1.0, None, lambda: None) is first
     new = Found()
-    assert cache.neighbors("b", None, lambda: new) is new
+    assert cache.neighbors("b", 1.0, None, lambda: new) is new
 
 
 def test_digest_tells_content_shape_and_type_apart():
