@@ -1,0 +1,61 @@
+"""Small studies, and what two tables must have in common."""
+
+import numpy as np
+from pandas.testing import assert_frame_equal
+
+from robustkit.attacks import FGSMAttack
+from robustkit.classifiers import SparseNetClassifier
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.datasets import load_digits_images
+from robustkit.study import RobustnessStudy
+
+
+def small_data(n_train=200, n_test=50):
+    """Some digits to train on, and others to test."""
+    X, y = load_digits_images(return_X_y=True)
+    test = slice(n_train, n_train + n_test)
+    return X[:n_train], y[:n_train], X[test], y[test]
+
+
+def small_study(store=None, **params):
+    """A study whose models take some hundredths of a second each."""
+    network = SparseNetClassifier(max_epochs=2, batch_size=50, lr=0.01, device="cpu")
+    defaults = {
+        "estimator": network,
+        "param_space": {"prior__n_nodes": [20, 25, 30]},
+        "n_graphs": 4,
+        "inits": ["he_uniform", "normal"],
+        "attacks": {"fgsm": FGSMAttack(eps=0.1)},
+        "analyses": {},
+        "correlator": RobustnessCorrelator(),
+        "device": "cpu",
+        "random_state": 0,
+    }
+    return RobustnessStudy(store=store, **{**defaults, **params})
+
+
+def what_was_found(table):
+    """The table without what depends on the machine and the moment."""
+    of_the_moment = ("seconds_", "version_")
+    names = [
+        name
+        for name in table
+        if not name.startswith(of_the_moment) and name not in ("device", "engine")
+    ]
+    return table[names]
+
+
+def assert_same_table(one, other, rtol=0.0):
+    """Every figure is the same, bit by bit if `rtol` is 0."""
+    assert_frame_equal(
+        what_was_found(one),
+        what_was_found(other),
+        check_exact=rtol == 0,
+        rtol=rtol,
+        atol=rtol,
+    )
+
+
+def n_sources_of(model, X, y, X_test, y_test):
+    """An analysis as a user may write one."""
+    return {"n_sources": len(model.structure_.sources), "mean": np.mean(X)}

@@ -1,0 +1,236 @@
+import json
+import os
+import sqlite3
+import stat
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustkit.exceptions import CorruptFileError
+from robustkit.study._store import Store
+
+as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+def row(model, **measures):
+    return {"place": {"model": model}, "measures": measures}
+
+
+def fill(path, n_rows=3):
+    """A store with some finished tasks."""
+    with Store(path) as store:
+        store.open_study(identity={"n_graphs": 2, "attacks": {"fgsm": {"eps": 0.1}}})
+        store.plan(range(5))
+        for task in range(n_rows):
+            store.add(task, [row(task, error=0.1 * task)])
+    return path
+
+
+@given(value=st.floats(allow_infinity=False))
+def test_numbers_come_back_bit_by_bit(value):
+    with Store(None) as store:
+        store.add(0, [row(0, plain=value, numpy=np.float64(value))])
+        (back,) = store.rows()
+    assert np.array([back["measures"]["plain"]]).tobytes() == (
+        np.array([value]).tobytes()
+    ) or np.isnan(value)
+    assert np.isnan(value) or back["measures"]["numpy"] == value
+    assert not np.isnan(value) or np.isnan(back["measures"]["numpy"])
+
+
+def test_numpy_numbers_are_kept_as_numbers():
+    with Store(None) as store:
+        store.add(0, [row(0, count=np.int64(3), small=np.float32(0.1))])
+        (back,) = store.rows()
+    assert back["measures"] == {"count": 3, "small": float(np.float32(0.1))}
+
+
+def test_rows_are_there_when_the_file_is_opened_again(tmp_path):
+    path = fill(tmp_path / "study.db")
+    with Store(path) as store:
+        assert [r["place"]["model"] for r in store.rows()] == [0, 1, 2]
+        assert store.done() == {0, 1, 2}
+        assert store.n_models() == 3
+
+
+def test_the_first_row_of_a_model_stays(tmp_path):
+    with Store(fill(tmp_path / "study.db")) as store:
+        store.add(0, [row(0, error=9.0)])
+        assert store.rows()[0]["measures"]["error"] == 0.0
+
+
+def test_rows_of_a_task_come_all_or_not_at_all(tmp_path):
+    with Store(fill(tmp_path / "study.db")) as store:
+        with pytest.raises(KeyError, match="place"):
+            store.add(3, [row(3), {}])
+        assert store.done() == {0, 1, 2}
+        store.add(3, [row(3), row(4)])
+        assert store.n_models() == 5
+
+
+def test_tasks_that_nobody_claimed_come_first(tmp_path):
+    path = fill(tmp_path / "study.db", n_rows=1)
+    with Store(path) as one, Store(path) as other:
+        assert one.claim(set()) == 1
+        assert other.claim(set()) == 2
+        assert one.claim({1}) == 3
+        assert other.claim({2}) == 4
+        # All are claimed: take from the other what it has not finished.
+        one.add(1, [row(1)])
+        assert other.claim({2, 4}) == 3
+        assert one.claim({1, 3}) == 2
+        one.add(2, [row(2)])
+        assert other.claim({2, 4, 3}) is None
+
+
+def test_a_claim_can_be_restricted(tmp_path):
+    with Store(fill(tmp_path / "study.db")) as store:
+        assert store.claim(set(), among={4}) == 4
+        assert store.claim({4}, among={4}) is None
+
+
+def test_what_was_kept_first_stays():
+    with Store(None) as store:
+        assert store.keep_first("seed", 3) == 3
+        assert store.keep_first("seed", 4) == 3
+        assert store.read("seed") == 3
+        assert store.read("settings") is None
+
+
+def test_another_study_is_refused_and_named(tmp_path):
+    with Store(fill(tmp_path / "study.db")) as store:
+        other = {"n_graphs": 3, "attacks": {"fgsm": {"eps": 0.1}, "pgd": {}}}
+        message = (
+            r"study\.db holds another study: attacks\.pgd is null there and \{\} here; "
+            r"n_graphs is 2 there and 3 here"
+        )
+        with pytest.raises(ValueError, match=message):
+            store.open_study(identity=other)
+        assert store.n_models() == 3
+
+
+def test_a_foreign_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "foreign.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(CorruptFileError, match="not the store of a study"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear Sir or Madam, " * 100)
+    before = path.read_bytes()
+    with pytest.raises(CorruptFileError, match="left as it is"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_a_damaged_store_is_refused_and_left_alone(tmp_path, place):
+    path = tmp_path / "study.db"
+    with Store(path) as store:
+        store.open_study(identity={})
+        for task in range(50):
+            store.add(task, [row(task, error=list(range(100)))])
+    content = bytearray(path.read_bytes())
+    at = int(place * len(content)) // 4096 * 4096
+    content[at : at + 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match=r"damaged: .*bring a copy back"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    path = fill(tmp_path / "study.db")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ValueError, match=r"has format 99, .*Update robustkit"):
+        Store(path)
+
+
+def test_a_store_that_must_exist_is_not_made(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no store of a study"):
+        Store(tmp_path / "study.db", must_exist=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(PermissionError, match="Its folder must exist"):
+        Store(tmp_path / "missing" / "study.db")
+
+
+@pytest.mark.skipif(as_root, reason="root may write everywhere")
+def test_a_read_only_file_is_named(tmp_path):
+    path = fill(tmp_path / "study.db")
+    path.chmod(stat.S_IRUSR)
+    with (
+        pytest.raises(PermissionError, match="must be writable"),
+        Store(path) as store,
+    ):
+        store.add(4, [row(4)])
+
+
+def test_sqlite_saying_read_only_is_translated(tmp_path):
+    """As with a file that may only be read, also where root runs the tests."""
+    with Store(fill(tmp_path / "study.db")) as store:
+        store._connection.execute("PRAGMA query_only = 1")
+        with pytest.raises(PermissionError, match="must be writable"):
+            store.add(4, [row(4)])
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    path = fill(tmp_path / "study.db")
+    with Store(path) as store:
+        (n_pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {n_pages + 2}")
+        with pytest.raises(
+            OSError, match=r"disk is full.*make room and call fit again"
+        ):
+            for task in range(3, 100):
+                store.add(task, [row(task, error=list(range(500)))])
+        n_models = store.n_models()
+        assert 3 <= n_models < 100
+    with Store(path) as store:
+        assert store.n_models() == n_models
+        store.add(99, [row(99)])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_a_file_that_may_not_grow_loses_nothing(tmp_path):
+    """The same, with the operating system saying no."""
+    import resource
+    import signal
+
+    path = fill(tmp_path / "study.db")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    usual = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with Store(path) as store:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+            with pytest.raises(OSError, match="The models before are safe"):
+                for task in range(3, 1000):
+                    store.add(task, [row(task, error=list(range(500)))])
+            n_models = store.n_models()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, usual)
+    with Store(path) as store:
+        assert 3 <= store.n_models() == n_models
+        store.add(999, [row(999)])
+
+
+def test_nothing_in_a_store_is_ever_executed(tmp_path):
+    path = fill(tmp_path / "study.db")
+    connection = sqlite3.connect(path)
+    records = connection.execute("SELECT record FROM models").fetchall()
+    connection.close()
+    assert [json.loads(record)["place"]["model"] for (record,) in records] == [0, 1, 2]
