@@ -50,7 +50,6 @@ class Store:
         self._lock = threading.RLock()
         if must_exist and not self.path.is_file():
             raise FileNotFoundError(f"There is no store of a study at {self.path}.")
-        self._connection = None
         with self._translated_errors("open"):
             self._connection = sqlite3.connect(
                 ":memory:" if path is None else self.path,
@@ -58,7 +57,11 @@ class Store:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
 
     def _prepare(self):
         """Make the tables, or see whether they are ours."""
@@ -90,12 +93,11 @@ class Store:
             )
         (verdict,) = run("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+            raise sqlite3.DatabaseError(" ".join(verdict.split()))
 
     def close(self):
         """Close the file; SQLite then folds its journal into it."""
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     def __enter__(self):
         return self
@@ -310,8 +312,18 @@ class Store:
             By number of the model.
         """
         with self._reading() as run:
-            records = run("SELECT record FROM models ORDER BY model").fetchall()
-        return [json.loads(record) for (record,) in records]
+            query = "SELECT model, record FROM models ORDER BY model"
+            records = run(query).fetchall()
+        return [self._parsed(*record) for record in records]
+
+    def _parsed(self, model, record):
+        try:
+            return json.loads(record)
+        except json.JSONDecodeError as error:
+            raise CorruptFileError(
+                f"The row of model {model} in {self.path} is damaged: {error}. Bring a "
+                "copy of the file back."
+            ) from error
 
 
 def _as_json(value):

@@ -1,3 +1,5 @@
+"""What is in a store is safe, and what is not a store is left alone."""
+
 import json
 import os
 import sqlite3
@@ -27,6 +29,12 @@ def fill(path, n_rows=3):
         for task in range(n_rows):
             store.add(task, [row(task, error=0.1 * task)])
     return path
+
+
+def fill_up(store, n_rows):
+    """Add more, and larger, rows than there is room for."""
+    for task in range(3, n_rows):
+        store.add(task, [row(task, error=list(range(500)))])
 
 
 @given(value=st.floats(allow_infinity=False))
@@ -137,8 +145,7 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, place):
     path = tmp_path / "study.db"
     with Store(path) as store:
         store.open_study(identity={})
-        for task in range(50):
-            store.add(task, [row(task, error=list(range(100)))])
+        fill_up(store, 20)
     content = bytearray(path.read_bytes())
     at = int(place * len(content)) // 4096 * 4096
     content[at : at + 4096] = b"\xff" * 4096
@@ -146,6 +153,16 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path, place):
     with pytest.raises(CorruptFileError, match=r"damaged: .*bring a copy back"):
         Store(path)
     assert path.read_bytes() == content
+
+
+def test_a_damaged_row_is_refused(tmp_path):
+    path = fill(tmp_path / "study.db")
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE models SET record = '{' WHERE model = 1")
+    connection.commit()
+    connection.close()
+    with Store(path) as store, pytest.raises(CorruptFileError, match="model 1"):
+        store.rows()
 
 
 def test_a_newer_format_is_refused(tmp_path):
@@ -192,11 +209,8 @@ def test_a_full_disk_loses_nothing(tmp_path):
     with Store(path) as store:
         (n_pages,) = store._connection.execute("PRAGMA page_count").fetchone()
         store._connection.execute(f"PRAGMA max_page_count = {n_pages + 2}")
-        with pytest.raises(
-            OSError, match=r"disk is full.*make room and call fit again"
-        ):
-            for task in range(3, 100):
-                store.add(task, [row(task, error=list(range(500)))])
+        with pytest.raises(OSError, match=r"is full.*make room and call fit again"):
+            fill_up(store, 100)
         n_models = store.n_models()
         assert 3 <= n_models < 100
     with Store(path) as store:
@@ -217,8 +231,7 @@ def test_a_file_that_may_not_grow_loses_nothing(tmp_path):
         with Store(path) as store:
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
             with pytest.raises(OSError, match="The models before are safe"):
-                for task in range(3, 1000):
-                    store.add(task, [row(task, error=list(range(500)))])
+                fill_up(store, 1000)
             n_models = store.n_models()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
