@@ -1,143 +1,50 @@
-"""What was found, in plain words, and how sure it is."""
+"""Correlate the table of a study."""
 
-from dataclasses import dataclass
+from sklearn.base import clone
 
-import numpy as np
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.study._table import independent
 
-from robustkit.study._words import (
-    METHODS,
-    SYMBOLS,
-    interval,
-    listed,
-    number,
-    p_value,
-    robust_sign,
-    words,
-)
-
-__all__ = ["SURENESS", "Finding", "findings_of", "in_one_sentence"]
+__all__ = ["correlate"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One pair that passed a test."""
-
-    property: str
-    measure: str
-    coefficient: float
-    meaning: int
-    """1 if more of the property is more robust, -1 if it is less so, 0 if neither."""
-
-    verdict: str
-    """A key of `SURENESS`."""
-
-    goes: str
-    """How the measure goes: "higher", "lower", or "" where that can not be said."""
-
-    numbers: str
-    """All that the tables say of it."""
-
-
-SURENESS = {
-    "stands": "stands on its own",
-    "shared": "may come from what is held fixed",
-    "inseparable": "can not be told from what is held fixed",
-    "hidden": "seen only with the rest held fixed",
-}
-
-
-def findings_of(evidence):
-    """Turn the pairs that passed into sentences.
+def correlate(table, columns, correlator):
+    """Correlate the properties of the models with their measures, graph by graph.
 
     Parameters
     ----------
-    evidence : Evidence
-        Of the study.
+    table : DataFrame
+        A row a model.
+
+    columns : Bunch
+        Which columns are `properties` and `measures`.
+
+    correlator : RobustnessCorrelator or None
+        Not changed; None is one with 500 bootstrap samples.
 
     Returns
     -------
-    findings : list of Finding
-        The strongest first.
+    correlator : RobustnessCorrelator
+        A fitted clone.
     """
-    if evidence.correlator is None:
-        return []
-    alpha, method = evidence.correlator.alpha, evidence.correlator.method_
-    found = []
-    pairs, held = evidence.pairs, evidence.held
-    for pair, given in zip(
-        pairs.to_dict("records"), held.to_dict("records"), strict=True
-    ):
-        verdict = _verdict(pair, given, alpha)
-        if verdict is not None:
-            found.append(_finding(pair, given, verdict, method))
-    return sorted(found, key=lambda finding: -abs(finding.coefficient))
-
-
-def in_one_sentence(findings):
-    """Say what was found of one property, with one verdict.
-
-    Parameters
-    ----------
-    findings : list of Finding
-        Of the same property and verdict.
-
-    Returns
-    -------
-    sentence : str
-        Ends with what it means for robustness, if all of them agree.
-
-    numbers : str
-        A line for each finding.
-    """
-    name = words(findings[0].property)
-    parts = {}
-    for finding in findings:
-        parts.setdefault(finding.goes, []).append(f"the {words(finding.measure)}")
-    how = " and ".join(f"{goes} {listed(some)}".strip() for goes, some in parts.items())
-    said = f"The {name} goes with {how}"
-    if "" not in parts:
-        how = "; ".join(f"the {goes} {listed(some)}" for goes, some in parts.items())
-        said = f"The larger the {name}, {how}"
-    meanings = {finding.meaning for finding in findings} - {0}
-    meaning = {(1,): ": more robust", (-1,): ": less robust"}.get((*meanings,), "")
-    return f"{said}{meaning}.", "; ".join(finding.numbers for finding in findings)
-
-
-def _verdict(pair, given, alpha):
-    """How sure a pair is; None if nothing was found."""
-    # Without a p-value there was no test, and nothing was found.
-    plain = pair["p_adjusted"] <= alpha
-    stands = given["p_adjusted"] <= alpha
-    if not plain:
-        return "hidden" if stands else None
-    if np.isnan(given["coefficient"]):
-        return "inseparable"
-    same_sign = given["coefficient"] * pair["coefficient"] > 0
-    return "stands" if stands and same_sign else "shared"
-
-
-def _finding(pair, given, verdict, method):
-    of = given if verdict == "hidden" else pair
-    sign = np.sign(of["coefficient"])
-    # A coefficient without a sign says that two columns go together, not how.
-    has_sign = verdict == "hidden" or method in SYMBOLS
-    numbers = (
-        f"{words(pair['measure'])}: {SYMBOLS.get(method, METHODS[method])} "
-        f"{number(pair['coefficient'])}{_bounds(pair)}, "
-        f"held fixed {number(given['coefficient'])}, "
-        f"adjusted p {p_value(pair['p_adjusted'])} and {p_value(given['p_adjusted'])}"
-    )
-    return Finding(
-        property=pair["property"],
-        measure=pair["measure"],
-        coefficient=of["coefficient"],
-        meaning=int(sign) * robust_sign(pair["measure"]) if has_sign else 0,
-        verdict=verdict,
-        goes={1: "higher", -1: "lower"}[sign] if has_sign else "",
-        numbers=numbers,
-    )
-
-
-def _bounds(pair):
-    text = interval(pair["ci_low"], pair["ci_high"])
-    return "" if text == "–" else f" {text}"
+    if not columns.measures:
+        reasons = "; ".join(table["error"].unique()) if len(table) else "there is none"
+        raise ValueError(f"No model of the study could be measured: {reasons}.")
+    if correlator is None:
+        correlator = RobustnessCorrelator(n_bootstrap=500, random_state=0)
+    properties = independent(table, columns.properties)
+    measures = independent(table, columns.measures)
+    # Every step of a pruned network is a graph of its own.
+    groups = None if "step" in table else table["graph"]
+    try:
+        return clone(correlator).fit(
+            table[properties].astype(float),
+            table[measures].astype(float),
+            groups=groups,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"The {len(table)} models of the study can not be correlated: "
+            f"{str(error).rstrip('.')}. All of them are in results_, and in the store "
+            "if there is one."
+        ) from error

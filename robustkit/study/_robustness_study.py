@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_is_fitted,
@@ -17,15 +17,15 @@ from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_co
 from robustkit._tensors import resolve_device
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import check_classes
-from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._execution import execute
+from robustkit.study._findings import correlate
 from robustkit.study._identity import canonical
 from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
 from robustkit.study._job import Recipe
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._progress import StudyProgress
 from robustkit.study._store import Store
-from robustkit.study._table import columns_of, independent, table_of
+from robustkit.study._table import columns_of, table_of
 from robustkit.study._together import choose_engine, how_many_together
 
 __all__ = ["RobustnessStudy"]
@@ -382,25 +382,7 @@ class RobustnessStudy(BaseEstimator):
         self._settings = store.read("settings")
 
     def _correlate(self):
-        """Correlate what is worth it, graph by graph."""
-        table = self.results_
-        properties = independent(table, self.columns_.properties)
-        measures = independent(table, self.columns_.measures)
-        correlator = self.correlator
-        if correlator is None:
-            correlator = RobustnessCorrelator(n_bootstrap=500, random_state=0)
-        groups = None if "step" in table else table["graph"]
-        try:
-            self.correlator_ = clone(correlator).fit(
-                table[properties].astype(float),
-                table[measures].astype(float),
-                groups=groups,
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"The {len(table)} models of the study can not be correlated: {error} "
-                "All of them are in results_, and in the store if there is one."
-            ) from error
+        self.correlator_ = correlate(self.results_, self.columns_, self.correlator)
 
     @classmethod
     def from_store(cls, store, *, correlator=None):

@@ -93,7 +93,7 @@ def independent(table, names):
     Returns
     -------
     kept : list of str
-        Those that are left, in the same order.
+        Those that are left, in the same order; the first if none is.
     """
     kept, seen = [], set()
     for name in names:
@@ -107,4 +107,4 @@ def independent(table, names):
         if up not in seen:
             kept.append(name)
             seen |= {up, down}
-    return kept
+    return kept or names[:1]

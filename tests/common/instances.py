@@ -90,6 +90,22 @@ def _attack(name, **params):
     return getattr(attacks, name)(model, device="cpu", **params)
 
 
+def _studies():
+    from robustkit.correlation import RobustnessCorrelator
+    from robustkit.study import RobustnessStudy
+
+    # As few models as can be correlated.
+    yield RobustnessStudy(
+        _small_net("SparseNetClassifier"),
+        {"prior__n_nodes": [30, 40, 50]},
+        n_graphs=3,
+        inits=["he_uniform"],
+        analyses={},
+        correlator=RobustnessCorrelator(),
+        device="cpu",
+    )
+
+
 # Class name -> function that returns the instances to check.
 INSTANCES = {
     "FGSMAttack": lambda: [_attack("FGSMAttack")],
@@ -114,6 +130,7 @@ INSTANCES = {
     "PopulatedRegionScorer": lambda: _region_scorers(),
     "MapperGraph": lambda: _mapper_graphs(),
     "WeakRegionRefiner": lambda: _refiners(),
+    "RobustnessStudy": lambda: _studies(),
 }
 
 # Class name -> check name -> why it fails, in words that a scikit-learn developer would
