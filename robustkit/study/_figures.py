@@ -79,12 +79,13 @@ def histogram(values, label):
     distinct = np.unique(values)
 
     def draw(ax):
-        if len(distinct) <= 8:
+        if len(distinct) <= min(8, len(values) - 1):
             counts = [(values == value).sum() for value in distinct]
             ax.bar([f"{value:g}" for value in distinct], counts, color=_BLUE)
         else:
             ax.hist(values, bins="auto", color=_BLUE, rwidth=0.94)
         ax.set(xlabel=label, ylabel="count")
+        ax.yaxis.get_major_locator().set_params(integer=True)
 
     low, middle, high = (_short(q) for q in np.quantile(values, [0, 0.5, 1]))
     alt = (

@@ -165,7 +165,7 @@ figcaption { color: var(--soft); font-size: .92rem; max-width: 46rem; }
 .panels { display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); }
 .panels img { width: 100%; max-width: 25rem; height: auto; }
-.panels img.large { grid-column: 1 / -1; max-width: 52rem; }
+img.large { width: 100%; min-width: 38rem; max-width: 52rem; height: auto; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 .wide:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .88rem;

@@ -1,8 +1,8 @@
 """The figures of the paper from a study's own data, and those of the joint table."""
 
 from robustkit.study import _figures as draw
-from robustkit.study._findings import findings_of
-from robustkit.study._html import Html, join, tag
+from robustkit.study._report_findings import findings_of
+from robustkit.study._html import Html, join, scrolling, tag
 from robustkit.study._words import split_measure, words
 
 __all__ = ["joint_figure", "paper_figures"]
@@ -105,7 +105,8 @@ def joint_figure(evidence):
     caption = (
         "All pairs at once. A star: significant after the correction for all tests"
     )
-    figures = [_figure(None, caption, [_image(svg, alt, class_="large")])]
+    picture = scrolling(_image(svg, alt, class_="large"), caption)
+    figures = [tag("figure", picture, tag("figcaption", f"{caption}."))]
     strongest = {}
     for finding in findings_of(evidence):
         if finding.verdict == "stands":
@@ -114,9 +115,10 @@ def joint_figure(evidence):
         shown = list(strongest.items())[:_MOST_SCATTERS]
         caption = (
             "The properties that stand also with the controls held fixed, each with "
-            "the measure that it goes with most"
+            "the measure that it goes with most."
         )
-        figures.append(_figure(None, caption, _scatters(evidence, shown)))
+        panels = tag("div", *_scatters(evidence, shown), class_="panels")
+        figures.append(tag("figure", panels, tag("figcaption", caption)))
     return join(figures)
 
 
@@ -134,14 +136,9 @@ def _figure_7(evidence):
 
 
 def _figure(name, caption, panels):
-    text = [f"{caption}."] if name is None else [tag("b", f"{name}. "), f"{caption}."]
-    if not panels:
-        text.append(" The study has no data for it.")
-    return tag(
-        "figure",
-        tag("div", *panels, class_="panels"),
-        tag("figcaption", *text),
-    )
+    missing = "" if panels else " The study has no data for it."
+    text = tag("figcaption", tag("b", f"{name}. "), f"{caption}.{missing}")
+    return tag("figure", tag("div", *panels, class_="panels"), text)
 
 
 def _image(svg, alt, **attributes):
