@@ -1,0 +1,157 @@
+/** Where the page begins: ask for the run, build the parts, join them. */
+
+import { Curve } from "./curve.js";
+import { byId, el } from "./dom.js";
+import { buildDownloads } from "./downloads.js";
+import { Follow } from "./follow.js";
+import { count, whole } from "./format.js";
+import { buildHelp } from "./help.js";
+import { readLink, writeLink } from "./link.js";
+import { buildPane } from "./pane_view.js";
+import { COLOURINGS } from "./scene.js";
+import { SearchPanel } from "./search_panel.js";
+import { SelectionPanel } from "./selection_panel.js";
+import { Session } from "./session.js";
+import { Shortcuts } from "./shortcuts.js";
+import { Tabs } from "./tabs.js";
+import { Theme } from "./theme.js";
+import { buildTopBar } from "./top_bar.js";
+import { createTransport } from "./transport.js";
+import { WeakPanel } from "./weak_panel.js";
+
+const theme = new Theme();
+
+start().catch((error) => {
+  byId("main").replaceChildren(el("div", { class: "no-start", role: "alert", "data-testid": "no-start" },
+    el("h2", {}, "The explorer cannot start"), el("p", {}, error.message)));
+});
+
+async function start() {
+  const transport = createTransport();
+  const run = await transport.run();
+  const session = new Session({ run, transport, theme });
+  const tab = readLink(session, location.hash.slice(1));
+  document.title = `${run.title ?? "Run"} · robustkit explorer`;
+  const say = announcer();
+  const tabs = buildSide(session, say);
+  const link = () => `${location.href.split("#")[0]}#${writeLink(session, tabs.shown)}`;
+  const shortcuts = new Shortcuts(shortcutTable(session, tabs));
+  const help = buildHelp(shortcuts);
+  document.body.append(help);
+  const downloads = buildDownloads(session, { link, say });
+  byId("top").replaceChildren(...buildTopBar(session, { downloads, help }));
+  byId("run-title").textContent = run.title ?? "";
+  byId("run-note").textContent = `${count(run.n_samples, "sample")}, ${whole(run.class_names.length)} classes`;
+  tabs.show(tab);
+  buildPanes(session);
+  keepLink(session, tabs, link);
+  for (const pane of session.shown) pane.recompute(0);
+}
+
+function buildPanes(session) {
+  const built = Object.values(session.panes).map((pane) => [pane, buildPane(pane)]);
+  byId("panes").replaceChildren(...built.map(([, element]) => element));
+  const sync = () => {
+    byId("panes").classList.toggle("two", session.two);
+    for (const [pane, element] of built) {
+      element.hidden = !session.shown.includes(pane);
+      element.classList.toggle("in-focus", session.two && pane === session.pane);
+    }
+  };
+  for (const [pane, element] of built) {
+    element.addEventListener("pointerdown", () => session.focus(pane.side), { capture: true });
+    element.addEventListener("focusin", () => session.focus(pane.side));
+  }
+  session.on("layout", sync);
+  session.on("focus", sync);
+  sync();
+}
+
+function buildSide(session, say) {
+  const follow = new Follow(session, say);
+  const selection = new SelectionPanel(session, {
+    onSample: (sample) => follow.samples([sample.i], `(sample ${sample.i})`),
+    report: say,
+  });
+  const search = new SearchPanel(session, {
+    found: (samples, label) => follow.samples(samples, label),
+    images(samples, label) {
+      tabs.show("selection");
+      selection.showSamples(samples, label);
+    },
+  });
+  const weak = new WeakPanel(session);
+  const tabs = new Tabs([
+    ["selection", "Selection", selection.element],
+    ["weak", "Weak regions", weak.element],
+    ["search", "Search", search.element],
+  ]);
+  byId("side").replaceChildren(new Curve(session, say).element, tabs.element);
+  return tabs;
+}
+
+/** The address bar always holds the link to what is seen. */
+function keepLink(session, tabs, link) {
+  let timer = 0;
+  const later = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      try {
+        history.replaceState(null, "", link());
+      } catch {
+        // A sandboxed frame has no address of its own to keep.
+      }
+    }, 300);
+  };
+  for (const pane of Object.values(session.panes)) {
+    for (const event of ["setting", "graph", "selection", "look"]) pane.on(event, later);
+  }
+  session.on("layout", later);
+  session.on("focus", later);
+  tabs.onShow = later;
+}
+
+/** Short messages: shown for a while, and read aloud. */
+function announcer() {
+  const place = byId("messages");
+  let timer = 0;
+  return (text) => {
+    clearTimeout(timer);
+    place.replaceChildren(el("p", { class: "message" }, text));
+    timer = setTimeout(() => place.replaceChildren(), 8000);
+  };
+}
+
+function shortcutTable(session, tabs) {
+  const step = (by) => {
+    const { pane } = session;
+    const at = pane.levels.findIndex((view) => view.id === pane.view) + by;
+    if (at >= 0 && at < pane.levels.length) pane.showView(pane.levels[at].id);
+  };
+  const colour = () => {
+    const names = COLOURINGS.map(([name]) => name);
+    const { pane } = session;
+    pane.colourBy(names[(names.indexOf(pane.scene.colouring) + 1) % names.length]);
+  };
+  const open = (name) => {
+    tabs.show(name);
+    byId(`tab-${name}`).focus();
+  };
+  return [
+    ["1", "one pane", () => session.showTwo(false)],
+    ["2", "two panes", () => session.showTwo(true)],
+    ["o", "the other pane", () => session.two && session.focus(session.other(session.pane).side)],
+    ["[", "lower attack level", () => step(-1)],
+    ["]", "higher attack level", () => step(1)],
+    ["c", "next colouring", colour],
+    ["f", "show the whole graph", () => session.pane.fit()],
+    ["s", "selection", () => open("selection")],
+    ["w", "weak regions", () => open("weak")],
+    ["/", "search", () => {
+      tabs.show("search");
+      document.querySelector('[data-testid="search-sample"]').focus();
+    }],
+    ["Escape", "clear the selection", () => session.pane.select([])],
+    ["?", "this help", () => document.querySelector("dialog").showModal()],
+  ];
+}

@@ -1,0 +1,57 @@
+/** Where the reader stands: which world point is in the middle, and how near. */
+export class Camera {
+  x = 0.5;
+  y = 0.5;
+  /** Screen pixels to one unit of the world. */
+  scale = 500;
+  /** The scale at which the whole graph is seen; zoom is told against it. */
+  fitScale = 500;
+  width = 1;
+  height = 1;
+
+  toScreen(x, y) {
+    return [
+      (x - this.x) * this.scale + this.width / 2,
+      (y - this.y) * this.scale + this.height / 2,
+    ];
+  }
+
+  toWorld(sx, sy) {
+    return [
+      (sx - this.width / 2) / this.scale + this.x,
+      (sy - this.height / 2) / this.scale + this.y,
+    ];
+  }
+
+  get zoom() {
+    return this.scale / this.fitScale;
+  }
+
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y -= dy / this.scale;
+  }
+
+  /** Nearer or farther, with the world point under the pointer kept in place. */
+  zoomAt(factor, sx, sy) {
+    const [wx, wy] = this.toWorld(sx, sy);
+    const lowest = this.fitScale / 8;
+    this.scale = Math.min(this.fitScale * 60, Math.max(lowest, this.scale * factor));
+    this.x = wx - (sx - this.width / 2) / this.scale;
+    this.y = wy - (sy - this.height / 2) / this.scale;
+  }
+
+  /** The scale and middle that show all of the box, with a margin. */
+  fit({ left, top, right, bottom }) {
+    const margin = Math.min(48, this.width / 8, this.height / 8);
+    const width = Math.max(1e-6, right - left);
+    const height = Math.max(1e-6, bottom - top);
+    this.scale = Math.min(
+      (this.width - 2 * margin) / width,
+      (this.height - 2 * margin) / height,
+    );
+    this.fitScale = this.scale;
+    this.x = (left + right) / 2;
+    this.y = (top + bottom) / 2;
+  }
+}

@@ -1,0 +1,179 @@
+/** The settings of one pane: native controls with labels, kept in step with it. */
+
+import { button, el, select } from "./dom.js";
+import { level } from "./format.js";
+import { COLOURINGS } from "./scene.js";
+
+const FILTERS = { l2norm: "l2 norm", max: "Largest activation", pca: "First principal component" };
+const COVERS = { uniform: "Uniform", balanced: "Balanced" };
+
+/** @returns {HTMLElement} the pane's form */
+export function buildControls(pane) {
+  const rows = [viewRow(pane), parameterRow(pane)];
+  const form = el(
+    "form",
+    { class: "controls", on: { submit: (event) => event.preventDefault() } },
+    ...rows.map((row) => row.element),
+  );
+  const sync = () => rows.forEach((row) => row.sync());
+  pane.on("setting", sync);
+  pane.on("graph", sync);
+  sync();
+  return form;
+}
+
+function viewRow(pane) {
+  const { side, run } = pane;
+  const model = select("Model", `model-${side}`, run.models.map((m) => [m, m]), (value) =>
+    pane.showModel(value),
+  );
+  const slider = range(`level-${side}`, (value) => pane.showView(pane.levels[value].id));
+  const colour = select("Colour by", `colour-${side}`, COLOURINGS, (value) => pane.colourBy(value));
+  const levelField = slider.field("Attack level");
+  return {
+    element: el("div", { class: "row row-view" }, model.element, levelField, colour.element),
+    sync() {
+      const { levels, viewInfo } = pane;
+      model.choice.value = viewInfo.model;
+      colour.choice.value = pane.scene.colouring;
+      const position = levels.findIndex((view) => view.id === pane.view);
+      slider.show(position, `eps ${level(viewInfo.level)}`, { min: 0, max: levels.length - 1, step: 1 });
+      slider.input.disabled = levels.length < 2;
+    },
+  };
+}
+
+function parameterRow(pane) {
+  const { side, run } = pane;
+  const { limits } = run;
+  const named = (names, words) => names.map((name) => [name, words[name] ?? name]);
+  const filter = select("Filter", `filter-${side}`, named(run.filters, FILTERS), (value) =>
+    pane.set({ filter: value }),
+  );
+  const cover = select("Cover", `cover-${side}`, named(run.covers, COVERS), (value) =>
+    pane.set({ cover: value }),
+  );
+  const intervals = range(`intervals-${side}`, (value) => pane.set({ n_intervals: value }));
+  const overlap = range(`overlap-${side}`, (value) => pane.set({ overlap: value }));
+  const least = range(`min-samples-${side}`, (value) => pane.set({ min_samples: value }));
+  const eps = epsField(pane);
+  const fields = el(
+    "fieldset",
+    { class: "row row-parameters", disabled: run.embedded === true },
+    el("legend", { class: "visually-hidden" }, `Mapper graph of the ${side} pane`),
+    filter.element, cover.element, intervals.field("Intervals"), overlap.field("Overlap"),
+    eps.element, least.field("Min. samples"),
+  );
+  const details = el(
+    "details",
+    { class: "parameters", open: innerWidth > 700, "data-testid": `parameters-${side}` },
+    el("summary", {}, "Graph parameters"),
+    fields,
+  );
+  if (run.embedded) {
+    details.append(el("p", { class: "note" }, "This file holds the graphs of these parameters. Others need the explorer itself."));
+  }
+  return {
+    element: details,
+    sync() {
+      const values = pane.parameters;
+      filter.choice.value = values.filter;
+      cover.choice.value = values.cover;
+      intervals.show(values.n_intervals, String(values.n_intervals), bounds(limits.n_intervals, 1));
+      overlap.show(values.overlap, `${Math.round(100 * values.overlap)} %`, bounds(limits.overlap, 0.01));
+      least.show(values.min_samples, String(values.min_samples), bounds(limits.min_samples, 1));
+      eps.sync();
+    },
+  };
+}
+
+const bounds = ([min, max], step) => ({ min, max, step });
+
+/** The radius of a neighbourhood: a number, or left to the knee of the distances. */
+function epsField(pane) {
+  const { side } = pane;
+  const number = el("input", {
+    type: "number", min: 0, step: "any", required: true, id: `eps-${side}`, "data-testid": `eps-${side}`,
+    on: {
+      change: () => {
+        const value = number.valueAsNumber;
+        if (Number.isFinite(value) && value > 0) pane.set({ eps: value });
+        else number.reportValidity();
+      },
+    },
+  });
+  const auto = el("input", {
+    type: "checkbox", "data-testid": `eps-auto-${side}`,
+    on: {
+      change: () => {
+        const found = pane.graph?.eps ?? 1;
+        pane.set({ eps: auto.checked ? "auto" : Number(found.toPrecision(4)) });
+      },
+    },
+  });
+  const element = el(
+    "div",
+    { class: "field" },
+    el("label", { for: `eps-${side}` }, "Radius (DBSCAN eps)"),
+    el("div", { class: "with-check" }, number, el("label", { class: "check" }, auto, "auto")),
+  );
+  return {
+    element,
+    sync() {
+      const { eps } = pane.parameters;
+      auto.checked = eps === "auto";
+      number.disabled = eps === "auto";
+      const shown = eps === "auto" ? pane.graph?.eps : eps;
+      number.value = shown === undefined ? "" : String(Number(shown.toPrecision(4)));
+    },
+  };
+}
+
+/** A slider with its value written beside its label and read aloud. */
+function range(testid, onInput) {
+  const output = el("output", { "data-testid": `${testid}-value` });
+  const input = el("input", {
+    type: "range", "data-testid": testid, on: { input: () => onInput(input.valueAsNumber) },
+  });
+  return {
+    input,
+    field: (label) =>
+      el("label", { class: "field" }, el("span", { class: "with-value" }, label, " ", output), input),
+    show(value, text, { min, max, step }) {
+      Object.assign(input, { min, max, step });
+      input.value = String(value);
+      input.setAttribute("aria-valuetext", text);
+      output.textContent = text;
+    },
+  };
+}
+
+/** The tools that lie on the canvas. */
+export function buildTools(pane, tool) {
+  const { side } = pane;
+  const kinds = [
+    ["move", "✥", "Move: drag to pan, drag a node to place it"],
+    ["box", "▭", "Select with a box (or hold Shift)"],
+    ["lasso", "⟡", "Select with a lasso (or hold Alt)"],
+  ];
+  const choices = kinds.map(([kind, glyph, label]) => {
+    const input = el("input", {
+      type: "radio", name: `tool-${side}`, value: kind, checked: kind === "move", class: "visually-hidden",
+      "data-testid": `tool-${kind}-${side}`, on: { change: () => (tool.kind = kind) },
+    });
+    const face = el("span", { "aria-hidden": "true" }, glyph);
+    return el("label", { class: "tool", title: label }, input, face, el("span", { class: "visually-hidden" }, label));
+  });
+  const zooms = [
+    button("Zoom in", `zoom-in-${side}`, () => pane.zoom(1.4), { glyph: "+", kind: "tool" }),
+    button("Zoom out", `zoom-out-${side}`, () => pane.zoom(1 / 1.4), { glyph: "−", kind: "tool" }),
+    button("Show the whole graph", `fit-${side}`, () => pane.fit(), { glyph: "⤢", kind: "tool" }),
+    button("Put dragged nodes back", `put-back-${side}`, () => pane.putBack(), { glyph: "↺", kind: "tool" }),
+  ];
+  return el(
+    "div",
+    { class: "tools" },
+    el("div", { class: "group", role: "radiogroup", "aria-label": "Pointer tool" }, ...choices),
+    el("div", { class: "group" }, ...zooms),
+  );
+}

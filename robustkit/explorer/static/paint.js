@@ -1,0 +1,204 @@
+/**
+ * Drawing a scene: edges, then nodes, then what is pointed out.
+ *
+ * All functions draw through the few calls that a canvas and `SvgContext` share,
+ * and in screen coordinates, so that the picture on the screen, the PNG and the
+ * SVG come from the same lines.
+ */
+
+import { classColour, inkOn } from "./palette.js";
+
+// Below this radius a pie's slices cannot be told apart: its largest class stands for it.
+const SMALLEST_PIE = 3.2;
+// From this radius the name of the largest class is written into the pie.
+const SMALLEST_LABEL = 12;
+// One path for everything of a colour saves calls, but a very long path costs
+// more to fill than several short ones.
+const PATH_LENGTH = 128;
+
+export function paintScene(ctx, scene) {
+  if (scene.length === 0) return;
+  paintEdges(ctx, scene);
+  paintNodes(ctx, scene);
+}
+
+function paintEdges(ctx, scene) {
+  const { source, target, shared } = scene.graph.edges;
+  const { camera, xs, ys } = scene;
+  const widths = [0.8, 1.4, 2.4];
+  const groups = widths.map(() => []);
+  for (let e = 0; e < source.length; e += 1) {
+    const strength = Math.sqrt(shared[e] / scene.mostShared);
+    groups[Math.min(2, Math.floor(3 * strength))].push(e);
+  }
+  ctx.strokeStyle = scene.ink.edge;
+  ctx.globalAlpha = scene.emphasis === null ? 1 : 0.4;
+  groups.forEach((edges, k) => {
+    ctx.lineWidth = widths[k];
+    inChunks(edges, (chunk) => {
+      ctx.beginPath();
+      for (const e of chunk) {
+        const [x1, y1] = camera.toScreen(xs[source[e]], ys[source[e]]);
+        const [x2, y2] = camera.toScreen(xs[target[e]], ys[target[e]]);
+        if (outside(camera, Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2))) {
+          continue;
+        }
+        ctx.moveTo(x1, y1);
+        ctx.lineTo(x2, y2);
+      }
+      ctx.stroke();
+    });
+  });
+  ctx.globalAlpha = 1;
+}
+
+function paintNodes(ctx, scene) {
+  const small = { front: [], back: [] };
+  const large = { front: [], back: [] };
+  for (const i of scene.order) {
+    const [x, y] = scene.camera.toScreen(scene.xs[i], scene.ys[i]);
+    const r = scene.radius(i);
+    if (outside(scene.camera, x - r, y - r, x + r, y + r)) continue;
+    const group = r < SMALLEST_PIE ? small : large;
+    group[scene.inFront(i) ? "front" : "back"].push({ i, x, y, r });
+  }
+  ctx.globalAlpha = 0.14;
+  paintDiscs(ctx, scene, small.back);
+  paintPies(ctx, scene, large.back);
+  ctx.globalAlpha = 1;
+  paintPies(ctx, scene, large.front);
+  paintDiscs(ctx, scene, small.front);
+}
+
+/** Small nodes, by colour: one fill for many. */
+function paintDiscs(ctx, scene, items) {
+  const byColour = new Map();
+  for (const item of items) {
+    const colour = scene.colour(item.i);
+    if (!byColour.has(colour)) byColour.set(colour, []);
+    byColour.get(colour).push(item);
+  }
+  for (const [colour, group] of byColour) {
+    ctx.fillStyle = colour;
+    inChunks(group, (chunk) => {
+      ctx.beginPath();
+      for (const { x, y, r } of chunk) {
+        ctx.moveTo(x + r, y);
+        ctx.arc(x, y, r, 0, 2 * Math.PI);
+      }
+      ctx.fill();
+    });
+  }
+}
+
+function paintPies(ctx, scene, items) {
+  for (const { i, x, y, r } of items) {
+    if (scene.colouring === "labels") paintPie(ctx, scene, i, x, y, r);
+    else fillDisc(ctx, scene.colour(i), x, y, r);
+    paintOutline(ctx, scene, x, y, r);
+    if (r >= SMALLEST_LABEL) paintLabel(ctx, scene, i, x, y, r);
+  }
+}
+
+function paintPie(ctx, scene, i, x, y, r) {
+  const parts = scene.slices[i];
+  if (parts.length === 1) {
+    fillDisc(ctx, classColour(parts[0][0], scene.ink.dark), x, y, r);
+    return;
+  }
+  for (const [k, begin, end] of parts) {
+    ctx.fillStyle = classColour(k, scene.ink.dark);
+    ctx.beginPath();
+    ctx.moveTo(x, y);
+    ctx.arc(x, y, r, begin, end);
+    ctx.closePath();
+    ctx.fill();
+  }
+}
+
+function fillDisc(ctx, colour, x, y, r) {
+  ctx.fillStyle = colour;
+  ctx.beginPath();
+  ctx.arc(x, y, r, 0, 2 * Math.PI);
+  ctx.fill();
+}
+
+/** The outline keeps pale colours visible on a pale ground. */
+function paintOutline(ctx, scene, x, y, r) {
+  ctx.strokeStyle = scene.ink.outline;
+  ctx.lineWidth = r < 6 ? 0.6 : 1;
+  ctx.beginPath();
+  ctx.arc(x, y, r, 0, 2 * Math.PI);
+  ctx.stroke();
+}
+
+function paintLabel(ctx, scene, i, x, y, r) {
+  const name = scene.classNames[scene.majority(i)];
+  const text = name.length > 4 ? `${name.slice(0, 3)}…` : name;
+  const size = Math.min(15, r * (text.length > 2 ? 0.62 : 0.95));
+  ctx.font = `600 ${size.toFixed(1)}px system-ui, sans-serif`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  const ground = scene.colour(i);
+  ctx.fillStyle = inkOn(ground);
+  ctx.fillText(text, x, y + size * 0.04);
+}
+
+/** Selection, marks, the node under the pointer and the one under the keyboard. */
+export function paintPointedOut(ctx, scene, { keyboard }) {
+  if (scene.length === 0) return;
+  for (const [i, held] of scene.marks) {
+    const share = held / scene.graph.nodes.size[i];
+    ring(ctx, scene, i, { gap: 3, width: 1.2, colour: scene.ink.mark });
+    ring(ctx, scene, i, { gap: 3, width: 4, colour: scene.ink.mark, share });
+  }
+  for (const i of scene.selection) {
+    ring(ctx, scene, i, { gap: 1, width: 4.5, colour: scene.ink.paper });
+    ring(ctx, scene, i, { gap: 1.2, width: 2.6, colour: scene.ink.selection });
+  }
+  if (scene.hover >= 0) ring(ctx, scene, scene.hover, { gap: 1, width: 1.5, colour: scene.ink.text });
+  if (keyboard && scene.active >= 0) {
+    ring(ctx, scene, scene.active, { gap: 5, width: 2, colour: scene.ink.focus, dash: [4, 3] });
+  }
+}
+
+function ring(ctx, scene, i, { gap, width, colour, share = 1, dash = [] }) {
+  const [x, y] = scene.camera.toScreen(scene.xs[i], scene.ys[i]);
+  const r = scene.radius(i) + gap;
+  if (outside(scene.camera, x - r, y - r, x + r, y + r)) return;
+  const begin = -Math.PI / 2;
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.setLineDash(dash);
+  ctx.beginPath();
+  ctx.arc(x, y, r, begin, begin + 2 * Math.PI * Math.min(1, share));
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+/** The outline of a box or lasso while it is drawn. */
+export function paintGesture(ctx, scene, points) {
+  if (points.length < 2) return;
+  ctx.strokeStyle = scene.ink.selection;
+  ctx.fillStyle = scene.ink.selection;
+  ctx.lineWidth = 1.5;
+  ctx.setLineDash([5, 4]);
+  ctx.beginPath();
+  points.forEach(([x, y], k) => (k === 0 ? ctx.moveTo(x, y) : ctx.lineTo(x, y)));
+  ctx.closePath();
+  ctx.stroke();
+  ctx.globalAlpha = 0.1;
+  ctx.fill();
+  ctx.globalAlpha = 1;
+  ctx.setLineDash([]);
+}
+
+function outside(camera, left, top, right, bottom) {
+  return right < 0 || bottom < 0 || left > camera.width || top > camera.height;
+}
+
+function inChunks(items, draw) {
+  for (let from = 0; from < items.length; from += PATH_LENGTH) {
+    draw(items.slice(from, from + PATH_LENGTH));
+  }
+}

@@ -1,0 +1,132 @@
+/** One pane's elements: settings, canvas, legend, hint, status and failure. */
+
+import { CanvasView } from "./canvas_view.js";
+import { buildControls, buildTools } from "./controls.js";
+import { el } from "./dom.js";
+import { count, fraction, percent } from "./format.js";
+import { buildLegend } from "./legend.js";
+import { buildNodeList, words } from "./node_list.js";
+import { inside, listenToPointer } from "./pointer.js";
+
+/** @returns {HTMLElement} */
+export function buildPane(pane) {
+  const { side, scene } = pane;
+  const tool = { kind: "move" };
+  const canvas = new CanvasView(scene, side, () => {
+    if (pane.fitted) scene.fit();
+  });
+  const hint = el("div", { class: "hint", hidden: true, "data-testid": `hint-${side}` });
+  const list = buildNodeList(pane, () => canvas.redraw("points"));
+  canvas.element.append(
+    list, buildTools(pane, tool), buildLegend(pane), hint, buildWaiting(pane),
+  );
+  pane.on("look", () => canvas.redraw());
+  pane.on("active", () => canvas.redraw("points"));
+  listenToPointer(canvas.surface, pointerActions(pane, canvas, tool, hint));
+  return el(
+    "section",
+    { class: "pane", "data-testid": `pane-${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} pane` },
+    buildControls(pane),
+    canvas.element,
+    buildStatus(pane),
+  );
+}
+
+function pointerActions(pane, canvas, tool, hint) {
+  const { scene } = pane;
+  return {
+    tool: () => tool.kind,
+    hitTest: (x, y) => scene.hitTest(x, y),
+    hover(i, x, y) {
+      if (i !== scene.hover) {
+        scene.hover = i;
+        canvas.redraw("points");
+      }
+      canvas.surface.classList.toggle("on-node", i >= 0);
+      hint.hidden = i < 0;
+      if (i < 0) return;
+      hint.textContent = hintText(pane, i);
+      const left = Math.min(x + 14, canvas.element.clientWidth - hint.offsetWidth - 8);
+      const below = y + 18 + hint.offsetHeight < canvas.element.clientHeight;
+      hint.style.left = `${Math.max(8, left)}px`;
+      hint.style.top = `${below ? y + 16 : y - hint.offsetHeight - 10}px`;
+    },
+    click(i, add) {
+      if (i >= 0) {
+        pane.activate(i);
+        pane.select([i], { add });
+      } else if (!add && scene.selection.size > 0) pane.select([]);
+    },
+    dragNode: (i, x, y) => pane.dragNode(i, x, y),
+    pan: (dx, dy) => pane.pan(dx, dy),
+    zoom: (factor, x, y) => pane.zoom(factor, x, y),
+    outline(points) {
+      canvas.gesture = points;
+      canvas.redraw("points");
+    },
+    selectWithin(outline, add) {
+      const within = scene.order.filter((i) => {
+        return inside(outline, ...scene.camera.toScreen(scene.xs[i], scene.ys[i]));
+      });
+      const kept = add ? [...scene.selection] : [];
+      pane.select([...new Set([...kept, ...within])]);
+    },
+  };
+}
+
+function hintText(pane, i) {
+  const held = pane.scene.marks.get(i);
+  const text = words(pane.describe(i));
+  return held === undefined ? text : `${text}; holds ${count(held, "followed sample")}`;
+}
+
+function buildWaiting(pane) {
+  const bar = el("div", { class: "waiting", hidden: true, "data-testid": `computing-${pane.side}` },
+    el("span", { class: "bar", "aria-hidden": "true" }), el("span", { class: "visually-hidden" }, "Computing"));
+  const empty = el("p", { class: "empty", hidden: true });
+  const sync = () => {
+    bar.hidden = !pane.computing;
+    const nothing = pane.graph !== null && pane.scene.length === 0;
+    empty.hidden = !(nothing || (pane.graph === null && !pane.failure));
+    empty.textContent = nothing
+      ? "No node: every sample is noise at this radius. Raise eps, or lower min. samples."
+      : "Computing the graph…";
+  };
+  for (const event of ["computing", "graph", "failure"]) pane.on(event, sync);
+  sync();
+  return el("div", { class: "waiting-layer" }, bar, empty);
+}
+
+function buildStatus(pane) {
+  const { side } = pane;
+  const status = el("span", { role: "status", "data-testid": `status-${side}` });
+  const measures = el("span", { class: "measures", "data-testid": `measures-${side}` });
+  const marks = el("span", { class: "marks", role: "status", "data-testid": `marks-${side}` });
+  const failure = el("p", { class: "failure", role: "alert", hidden: true, "data-testid": `error-${side}` });
+  const sync = () => {
+    failure.hidden = pane.failure === null;
+    failure.textContent = pane.failure === null
+      ? ""
+      : `${pane.failure}${pane.graph === null ? "" : " The last graph is left in place."}`;
+    if (pane.computing) status.textContent = "Computing…";
+    else status.textContent = pane.graph === null ? "No graph yet" : statusText(pane.graph);
+    if (pane.graph !== null) measures.replaceChildren(...measureItems(pane));
+  };
+  for (const event of ["computing", "graph", "failure"]) pane.on(event, sync);
+  pane.on("marks", () => (marks.textContent = pane.told ?? ""));
+  pane.on("graph", () => (marks.textContent = ""));
+  return el("footer", { class: "pane-status" }, failure, el("div", { class: "line" }, status, measures), marks);
+}
+
+const statusText = ({ nodes, edges, seconds }) =>
+  `${count(nodes.size.length, "node")}, ${count(edges.source.length, "edge")}, ${seconds.toFixed(2)} s`;
+
+function measureItems(pane) {
+  const { accuracy, purity, n_noise: noise, n_in_nodes: kept } = pane.graph;
+  const pairs = [
+    ["Accuracy", percent(accuracy)],
+    ["Purity", fraction(purity)],
+    ["Noise", percent(noise / Math.max(1, noise + kept))],
+  ];
+  return pairs.map(([name, value]) => el("span", { class: "measure" }, `${name} `, el("b", {}, value)));
+}

@@ -1,0 +1,185 @@
+/**
+ * What one pane shows: the graph, where its nodes stand, how large and of which
+ * colour they are, and which are selected or marked. Painting, hit testing and
+ * exporting all read this, so that they cannot disagree.
+ */
+
+import { Camera } from "./camera.js";
+import { Grid } from "./grid.js";
+import { classColour, scaleColour } from "./palette.js";
+
+export const COLOURINGS = [
+  ["labels", "True labels"],
+  ["accuracy", "Accuracy"],
+  ["purity", "Purity"],
+  ["size", "Size"],
+];
+
+export class Scene {
+  camera = new Camera();
+  graph = null;
+  /** Where the nodes are drawn now; while they move, not where they will rest. */
+  xs = new Float64Array(0);
+  ys = new Float64Array(0);
+  colouring = "labels";
+  selection = new Set();
+  /** Node index -> how many of the marked samples it holds. */
+  marks = new Map();
+  active = -1;
+  hover = -1;
+  /** The class pointed out in the legend: nodes without it step back. */
+  emphasis = null;
+  #grid = null;
+  #moved = new Map();
+
+  constructor(ink) {
+    this.ink = ink;
+  }
+
+  get length() {
+    return this.graph === null ? 0 : this.graph.nodes.size.length;
+  }
+
+  /** Take a new answer; what was selected and dragged stays by the nodes' ids. */
+  accept(graph) {
+    const nodes = graph.nodes;
+    const index = new Map(nodes.id.map((id, i) => [id, i]));
+    const before = this.graph?.nodes.id ?? [];
+    const kept = [...this.selection].map((i) => index.get(before[i]));
+    this.selection = new Set(kept.filter((i) => i !== undefined));
+    this.marks = new Map();
+    this.active = index.get(before[this.active]) ?? -1;
+    this.hover = -1;
+    this.graph = graph;
+    this.indexOf = index;
+    this.largest = nodes.size.reduce((a, b) => Math.max(a, b), 1);
+    this.smallest = nodes.size.reduce((a, b) => Math.min(a, b), this.largest);
+    this.mostShared = graph.edges.shared.reduce((a, b) => Math.max(a, b), 1);
+    this.slices = nodes.counts.map(slices);
+    this.order = nodes.size.map((_, i) => i).sort((a, b) => nodes.size[b] - nodes.size[a]);
+    this.#grid = null;
+  }
+
+  /** The places where the nodes come to rest: the layout's, or where they were dragged. */
+  restingPlaces() {
+    const { id, x, y } = this.graph.nodes;
+    const xs = Float64Array.from(x);
+    const ys = Float64Array.from(y);
+    for (const [node, [px, py]] of this.#moved) {
+      const i = this.indexOf.get(node);
+      if (i !== undefined) [xs[i], ys[i]] = [px, py];
+    }
+    return { id, xs, ys };
+  }
+
+  place(xs, ys) {
+    this.xs = xs;
+    this.ys = ys;
+    this.#grid = null;
+  }
+
+  drag(i, x, y) {
+    this.xs[i] = x;
+    this.ys[i] = y;
+    this.#moved.set(this.graph.nodes.id[i], [x, y]);
+    this.#grid = null;
+  }
+
+  /** Node ids and places of what was dragged, for the link. */
+  get moved() {
+    return this.#moved;
+  }
+
+  set moved(entries) {
+    this.#moved = new Map(entries);
+  }
+
+  fit() {
+    const { xs, ys } = this.graph === null ? { xs: [], ys: [] } : this.restingPlaces();
+    if (xs.length === 0) return;
+    const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
+    for (let i = 0; i < xs.length; i += 1) {
+      box.left = Math.min(box.left, xs[i]);
+      box.right = Math.max(box.right, xs[i]);
+      box.top = Math.min(box.top, ys[i]);
+      box.bottom = Math.max(box.bottom, ys[i]);
+    }
+    // A single node, or a row of them, has no extent of its own to fill the pane.
+    const least = 0.2;
+    const grow = (low, high) => Math.max(0, (least - (high - low)) / 2);
+    const dx = grow(box.left, box.right);
+    const dy = grow(box.top, box.bottom);
+    this.camera.fit({
+      left: box.left - dx, right: box.right + dx, top: box.top - dy, bottom: box.bottom + dy,
+    });
+  }
+
+  /**
+   * A node's radius on the screen. Area follows size; the largest radius leaves
+   * room for all the nodes; zooming in enlarges nodes less than distances, so
+   * that what is crowded comes apart.
+   */
+  radius(i) {
+    const { camera } = this;
+    const room = Math.sqrt((camera.width * camera.height) / Math.max(12, this.length));
+    const largest = Math.min(26, Math.max(3.5, 0.42 * room));
+    const share = Math.sqrt(this.graph.nodes.size[i] / this.largest);
+    return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
+  }
+
+  hitTest(sx, sy) {
+    if (this.length === 0) return -1;
+    const { camera } = this;
+    const [x, y] = camera.toWorld(sx, sy);
+    this.#grid ??= new Grid(this.xs, this.ys, 40 / camera.fitScale);
+    // Small nodes are easier to hit than to see: a finger is wider than a pixel.
+    const radius = (i) => Math.max(this.radius(i), 7) / camera.scale;
+    return this.#grid.hit(x, y, Math.max(radius(this.order[0]), 0), radius);
+  }
+
+  /** Whether the node is shown in full, or steps back behind the pointed-out class. */
+  inFront(i) {
+    if (this.emphasis === null) return true;
+    return this.graph.nodes.counts[i][this.emphasis] > 0;
+  }
+
+  majority(i) {
+    const counts = this.graph.nodes.counts[i];
+    return counts.indexOf(Math.max(...counts));
+  }
+
+  colour(i) {
+    const { nodes } = this.graph;
+    switch (this.colouring) {
+      case "accuracy":
+        return scaleColour("accuracy", nodes.accuracy[i]);
+      case "purity":
+        return scaleColour("purity", nodes.purity[i]);
+      case "size":
+        return scaleColour("size", this.sizeShare(nodes.size[i]));
+      default:
+        return classColour(this.majority(i), this.ink.dark);
+    }
+  }
+
+  /** Sizes span decades, so their scale is logarithmic. */
+  sizeShare(size) {
+    const low = Math.log(this.smallest);
+    const high = Math.log(this.largest);
+    return high > low ? (Math.log(size) - low) / (high - low) : 1;
+  }
+}
+
+/** The slices of a pie: class, begin and end of the angle, from the top clockwise. */
+function slices(counts) {
+  const total = counts.reduce((a, b) => a + b, 0);
+  const out = [];
+  let angle = -Math.PI / 2;
+  for (let k = 0; k < counts.length; k += 1) {
+    if (counts[k] === 0) continue;
+    const end = angle + (counts[k] / total) * 2 * Math.PI;
+    out.push([k, angle, end]);
+    angle = end;
+  }
+  return out;
+}
