@@ -1,8 +1,8 @@
 """The figures of the paper from a study's own data, and those of the joint table."""
 
 from robustkit.study import _figures as draw
-from robustkit.study._report_findings import findings_of
 from robustkit.study._html import Html, join, scrolling, tag
+from robustkit.study._report_findings import findings_of
 from robustkit.study._words import split_measure, words
 
 __all__ = ["joint_figure", "paper_figures"]

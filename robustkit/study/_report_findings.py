@@ -142,15 +142,19 @@ def _finding(pair, given, verdict, method):
 
 def _numbers(findings):
     pairs = [finding.pair for finding in findings]
-    held = _sizes([finding.given for finding in findings])
+    given = [finding.given for finding in findings]
     worst = p_value(max(pair["p_adjusted"] for pair in pairs))
     sure = f"adjusted p {worst if worst.startswith('<') else f'up to {worst}'}"
-    size = f"of size {_sizes(pairs)}"
     if len(pairs) == 1:
-        size = " ".join(["=", number(pairs[0]["coefficient"]), _bounds(pairs[0])])
+        plain = " ".join(["=", number(pairs[0]["coefficient"]), _bounds(pairs[0])])
+        held = number(given[0]["coefficient"])
+    else:
+        plain, held = f"of size {_sizes(pairs)}", f"of size {_sizes(given)}"
+    if all(np.isnan(row["coefficient"]) for row in given):
+        held = "there is none"
     return (
-        f"{findings[0].symbol} {size.strip()}; with the controls held fixed "
-        f"{held}; {sure}"
+        f"{findings[0].symbol} {plain.strip()}; with the controls held fixed {held}; "
+        f"{sure}"
     )
 
 
@@ -162,7 +166,6 @@ def _bounds(pair):
 def _sizes(rows):
     """Range of the coefficients without their signs, which the sentence tells."""
     sizes = [abs(row["coefficient"]) for row in rows]
-    if np.isnan(sizes).all():
-        return "there is none"
-    ends = dict.fromkeys(number(end(sizes)) for end in (np.nanmin, np.nanmax))
+    sizes = [size for size in sizes if not np.isnan(size)] or [np.nan]
+    ends = dict.fromkeys(number(end(sizes)) for end in (min, max))
     return " to ".join(ends)

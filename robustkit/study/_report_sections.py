@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from robustkit.study._report_findings import SURENESS, findings_of, in_one_sentence
 from robustkit.study._html import Html, join, table, tag
 from robustkit.study._published import F1_SCORES, SOURCE, TABLES
 from robustkit.study._report_figures import joint_figure, paper_figures
+from robustkit.study._report_findings import SURENESS, findings_of, in_one_sentence
 from robustkit.study._report_tables import (
     health_table,
     initialisation_table,
