@@ -64,6 +64,15 @@ _ROOMS = {
         "PopulatedRegionsDisplay",
         "CorrelationDisplay",
     ),
+    # The browser tool.
+    "explorer": (
+        "explore",
+        "save_run",
+        "load_run",
+        "make_views",
+        "View",
+        "export_html",
+    ),
     # Many models, one table.
     "study": ("RobustnessStudy",),
 }

@@ -8,6 +8,7 @@ one line on standard error and exit status 2; a traceback is a mistake of ours.
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from robustkit import __version__
 from robustkit._validation import did_you_mean
@@ -16,6 +17,9 @@ __all__ = ["main"]
 
 _EXAMPLES = """\
 examples:
+  robustkit study                       300 networks of digits, attacked, correlated
+  robustkit study --preset random-graphs     the published study, on MNIST
+  robustkit report STORE                its report anew, of what is finished so far
   robustkit demo                        draw a graph, train it, attack it (digits)
   robustkit demo --dataset mnist        the same on 5,000 images of MNIST
   robustkit explore --demo              look inside two networks, in the browser
@@ -48,11 +52,11 @@ def main(argv=None):
         # Python flushes once more at exit, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"robustkit: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("robustkit: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["robustkit: interrupted", *interrupt.args]), file=sys.stderr)
         return 130
     return 0
 
@@ -87,7 +91,7 @@ def _parse(argv):
         "--version", action="version", version=f"robustkit {__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for add in (_add_demo, _add_explore, _add_datasets):
+    for add in (_add_study, _add_report, _add_demo, _add_explore, _add_datasets):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -111,13 +115,13 @@ def _add_command(commands, name, run, summary, examples):
     return command
 
 
-def _add_dataset_options(command):
+def _add_dataset_options(command, default="digits", otherwise="%(default)s"):
     command.add_argument(
         "--dataset",
-        default="digits",
+        default=default,
         metavar="NAME",
         help="digits, mnist, cifar10 or a file FILE.npz with X and y, and perhaps "
-        "X_test and y_test (default: %(default)s)",
+        f"X_test and y_test (default: {otherwise})",
     )
     _add_data_home(command)
 
@@ -172,6 +176,157 @@ def _run_datasets(arguments):
         print(line(image_set.name, f"{image_set.n_images:,}", shape, n_classes, where))
 
 
+def _add_study(commands):
+    examples = """\
+  robustkit study
+  robustkit study --n-graphs 20 --inits he_normal uniform --seed 1
+  robustkit study --dataset mine.npz --out mine
+  robustkit study --preset random-graphs --data-home /data --n-jobs 4
+"""
+    summary = "train many networks, attack each, and say what goes with robustness"
+    command = _add_command(commands, "study", _run_study, summary, examples)
+    command.add_argument(
+        "--preset",
+        default="quick",
+        metavar="NAME",
+        help="what to study: quick, random-graphs, random-graphs-mismatched, "
+        "graph-families or pruning (default: %(default)s)",
+    )
+    _add_dataset_options(command, default=None, otherwise="that of the preset")
+    command.add_argument(
+        "--n-graphs",
+        type=_count,
+        metavar="N",
+        help="how many graphs (default: that of the preset)",
+    )
+    command.add_argument(
+        "--inits",
+        nargs="+",
+        metavar="NAME",
+        help="initialisations, such as he_normal uniform (default: those of the "
+        "preset)",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where to write report.html and results.csv (default: study-DATASET, or "
+        "PRESET)",
+    )
+    command.add_argument(
+        "--store",
+        metavar="FILE",
+        help="where to keep every finished network; give the same command again to "
+        "continue (default: FOLDER/study.sqlite)",
+    )
+    command.add_argument(
+        "--n-jobs",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="processes; -1 is one a core (default: %(default)s)",
+    )
+    command.add_argument(
+        "--engine",
+        choices=["auto", "single", "batched"],
+        default="auto",
+        help="train networks one at a time or together (default: %(default)s)",
+    )
+    command.add_argument(
+        "-v", "--verbose", action="store_true", help="tell every finished network"
+    )
+    _add_seed(command)
+
+
+def _count(text):
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(
+            f"must be an integer of at least 1. Got {text!r} instead."
+        )
+    return int(text)
+
+
+def _run_study(arguments):
+    from robustkit.datasets._catalogue import load_dataset
+    from robustkit.study._presets import find_preset
+
+    preset = find_preset(arguments.preset)
+    images = load_dataset(
+        preset.dataset if arguments.dataset is None else arguments.dataset,
+        data_home=arguments.data_home,
+        n_train=preset.n_train,
+        n_test=preset.n_test,
+    )
+    folder = Path(arguments.out or _name_of_study(arguments.preset, images.name))
+    store = Path(arguments.store or folder / "study.sqlite")
+    study = preset.make(images).set_params(
+        store=store,
+        engine=arguments.engine,
+        n_jobs=arguments.n_jobs,
+        verbose=1 + arguments.verbose,
+        random_state=arguments.seed,
+    )
+    if arguments.n_graphs is not None:
+        study.set_params(n_graphs=arguments.n_graphs)
+    if arguments.inits is not None:
+        study.set_params(inits=arguments.inits)
+    n_train, n_test = len(images.X_train), len(images.X_test)
+    print(f"Images    {images.name}: {n_train:,} to train on, {n_test:,} to test")
+    print(f"Study     {preset.summary}")
+    print(f"Store     {store}", flush=True)
+    for place in (folder, store.parent):
+        place.mkdir(parents=True, exist_ok=True)
+    try:
+        study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"what is finished is safe in {store}; give the same command again to "
+            "continue"
+        ) from None
+    _tell(study, folder / "report.html", folder / "results.csv")
+
+
+def _name_of_study(preset, dataset):
+    return f"study-{Path(dataset).stem if preset == 'quick' else preset}"
+
+
+def _tell(study, report, table):
+    """Print what goes with what, and write everything down."""
+    from robustkit.study._report import correlation_lines
+
+    print()
+    for line in correlation_lines(study.correlator_):
+        print(line)
+    study.results_.to_csv(table, index=False)
+    study.report(report)
+    print()
+    print(f"Table     {table}")
+    print(f"Report    {report}")
+
+
+def _add_report(commands):
+    examples = """\
+  robustkit report study-digits/study.sqlite
+  robustkit report study-digits/study.sqlite --out elsewhere
+"""
+    summary = "write the report of a study anew, of what is finished so far"
+    command = _add_command(commands, "report", _run_report, summary, examples)
+    command.add_argument("store", metavar="STORE", help="what the study keeps")
+    command.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where to write report.html and results.csv (default: beside STORE)",
+    )
+
+
+def _run_report(arguments):
+    from robustkit.study import RobustnessStudy
+
+    study = RobustnessStudy.from_store(arguments.store)
+    folder = Path(arguments.out or Path(arguments.store).parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    _tell(study, folder / "report.html", folder / "results.csv")
+
+
 def _add_demo(commands):
     examples = """\
   robustkit demo
@@ -224,6 +379,7 @@ def _add_explore(commands):
   robustkit explore --demo
   robustkit explore RUN
   robustkit explore RUN --port 8000 --no-open
+  robustkit explore RUN --export page.html
 """
     summary = "look inside models in the browser"
     command = _add_command(commands, "explore", _run_explore, summary, examples)
@@ -246,6 +402,11 @@ def _add_explore(commands):
     command.add_argument(
         "--no-open", action="store_true", help="print the address, open no browser"
     )
+    command.add_argument(
+        "--export",
+        metavar="FILE",
+        help="write the page to a file that needs no server, and end",
+    )
 
 
 def _port(text):
@@ -257,10 +418,14 @@ def _port(text):
 
 
 def _run_explore(arguments):
-    from robustkit.explorer import explore, load_run
+    from robustkit.explorer import explore, export_html, load_run
     from robustkit.explorer._demo import demo_run
 
     if arguments.demo:
         print("Training two nets on digits and attacking them ...", flush=True)
     run = demo_run() if arguments.demo else load_run(arguments.run_folder)
-    explore(run, port=arguments.port, open_browser=not arguments.no_open)
+    if arguments.export is not None:
+        print(f"Written   {export_html(run, arguments.export)}")
+    else:
+        open_browser = not arguments.no_open
+        explore(run, port=arguments.port, open_browser=open_browser, block=True)

@@ -1,26 +1,35 @@
 """What the page may ask, and the answers."""
 
+import json
 import time
+from collections import OrderedDict
 
 import numpy as np
 from starlette.responses import Response
 
+from robustkit.explorer._export import (
+    graph_as_dict,
+    graph_as_graphml,
+    selection_as_csv,
+)
 from robustkit.explorer._fields import Fields
 from robustkit.explorer._graphs import GraphParameters
-from robustkit.explorer._layout import lay_out
-from robustkit.explorer._newest import NewestOnly
+from robustkit.explorer._newest import NewestOnly, in_thread
+from robustkit.explorer._page_file import page_as_html
+from robustkit.explorer._persistence import next_picture
 from robustkit.explorer._queries import (
-    as_number,
+    LIMITS,
+    as_items,
+    describe_run,
     found_in_nodes,
     list_members,
     samples_confused,
+    show,
+    trace_levels,
 )
 
-__all__ = ["Api", "Gone"]
+__all__ = ["Api", "GoneError"]
 
-_N_INTERVALS = (2, 200)
-_OVERLAP = (0.01, 0.9)
-_MIN_SAMPLES = (1, 50)
 _EPS = (1e-12, 1e12)
 _LARGEST_SEQ = 2**53
 
@@ -29,9 +38,10 @@ _PARAMETERS = (
 )  # fmt: skip
 _MOST_IMAGES = 500
 _MOST_FOUND = 5000
+_MOST_PANES = 64
 
 
-class Gone(LookupError):
+class GoneError(LookupError):
     """A graph that was forgotten meanwhile."""
 
 
@@ -54,60 +64,48 @@ class Api:
 
     def __init__(self, run, graphs):
         self.run, self.graphs = run, graphs
-        self._newest = NewestOnly()
+        self._newest = NewestOnly(n_panes=_MOST_PANES)
+        self._pictures = OrderedDict()
         self.gets = {
             "run": self.describe_run,
             "members": self.members,
+            "samples": self.samples,
             "search": self.search,
             "images": self.images,
+            "export": self.export,
+            "selection.csv": self.selection,
+            "page.html": self.page,
         }
-        self.posts = {"graph": self.graph, "where": self.where}
+        self.posts = {"graph": self.graph, "where": self.where, "curve": self.curve}
 
     async def describe_run(self, values):
         """Say what there is to see."""
         Fields(values, [])
-        run = self.run
-        return {
-            "title": run.title,
-            "n_samples": run.n_samples,
-            "class_names": run.class_names,
-            "image_shape": run.image_shape,
-            "has_images": run.images is not None,
-            "models": run.models,
-            "views": [
-                {
-                    "id": i,
-                    "model": view.model,
-                    "level": view.level,
-                    "accuracy": float((view.prediction == run.y).mean()),
-                    "has_regions": view.regions is not None,
-                }
-                for i, view in enumerate(run.views)
-            ],
-            "defaults": self.graphs.defaults,
-            "limits": {
-                "n_intervals": _N_INTERVALS,
-                "overlap": _OVERLAP,
-                "min_samples": _MIN_SAMPLES,
-            },
-            "filters": self.graphs.filters,
-            "covers": self.graphs.covers,
-        }
+        return describe_run(self.run, self.graphs)
 
     async def graph(self, values):
         """Compute a graph and lay it out."""
         fields = Fields(values, ["tab", "pane", "seq", *_PARAMETERS])
-        pane = fields.text("tab", 64), fields.choice("pane", ["left", "right"])
-        seq = fields.integer("seq", 0, _LARGEST_SEQ)
+        pane, seq = self._pane(fields)
         parameters = self._parameters(fields)
 
         def compute(cancelled):
             start = time.perf_counter()
             graph = self.graphs.compute(parameters, cancelled)
-            places = lay_out(graph)
-            return graph, places, time.perf_counter() - start
+            picture = next_picture(graph, self._pictures.get(pane))
+            return picture, time.perf_counter() - start
 
-        return self._show(*await self._newest.run(pane, seq, compute))
+        picture, seconds = await self._newest.run(pane, seq, compute)
+        self._pictures[pane] = picture
+        self._pictures.move_to_end(pane)
+        while len(self._pictures) > _MOST_PANES:
+            self._pictures.popitem(last=False)
+        return show(self.run, picture, seconds)
+
+    @staticmethod
+    def _pane(fields):
+        pane = fields.text("tab", 64), fields.choice("pane", ["left", "right"])
+        return pane, fields.integer("seq", 0, _LARGEST_SEQ)
 
     def _parameters(self, fields):
         eps = "auto"
@@ -117,47 +115,16 @@ class Api:
             view=fields.integer("view", 0, len(self.run.views) - 1),
             filter=fields.choice("filter", self.graphs.filters),
             cover=fields.choice("cover", self.graphs.covers),
-            n_intervals=fields.integer("n_intervals", *_N_INTERVALS),
-            overlap=fields.number("overlap", *_OVERLAP),
+            n_intervals=fields.integer("n_intervals", *LIMITS["n_intervals"]),
+            overlap=fields.number("overlap", *LIMITS["overlap"]),
             eps=eps,
-            min_samples=fields.integer("min_samples", *_MIN_SAMPLES),
+            min_samples=fields.integer("min_samples", *LIMITS["min_samples"]),
         )
-
-    def _show(self, graph, places, seconds):
-        view = self.run.views[graph.parameters.view]
-        x, y, radius = places
-        return {
-            "graph": graph.parameters.key,
-            "eps": as_number(graph.eps, 12),
-            "n_noise": graph.n_samples - graph.n_in_nodes,
-            "n_in_nodes": graph.n_in_nodes,
-            "seconds": round(seconds, 4),
-            "purity": graph.mean_purity,
-            "accuracy": float((view.prediction == self.run.y).mean()),
-            "note": graph.note,
-            "nodes": {
-                "id": list(range(graph.n_nodes)),
-                "x": np.round(x, 5).tolist(),
-                "y": np.round(y, 5).tolist(),
-                "radius": np.round(radius, 5).tolist(),
-                "size": graph.size.tolist(),
-                "interval": graph.interval.tolist(),
-                "filter_mean": graph.filter_mean.tolist(),
-                "purity": np.round(graph.purity, 5).tolist(),
-                "accuracy": np.round(graph.accuracy, 5).tolist(),
-                "counts": graph.counts.tolist(),
-            },
-            "edges": {
-                "source": graph.edges[:, 0].tolist(),
-                "target": graph.edges[:, 1].tolist(),
-                "shared": graph.n_shared.tolist(),
-            },
-        }
 
     def _graph(self, fields, name="graph"):
         graph = self.graphs.find(fields.text(name, 64))
         if graph is None:
-            raise Gone("the graph was forgotten; ask for it anew")
+            raise GoneError("the graph was forgotten; ask for it anew")
         return graph
 
     async def members(self, values):
@@ -174,6 +141,13 @@ class Api:
                 "sort", ["index", "confidence", "wrong"], default="index"
             ),
         )
+
+    async def samples(self, values):
+        """Describe some samples."""
+        fields = Fields(values, ["graph", "ids"])
+        view = self.run.views[self._graph(fields).parameters.view]
+        ids = fields.integers("ids", self.run.n_samples, _MOST_IMAGES)
+        return {"samples": as_items(self.run, view, np.array(ids, dtype=np.int64))}
 
     async def search(self, values):
         """Find a sample, or those of one class taken for another."""
@@ -209,7 +183,7 @@ class Api:
         """Give images as bytes, one after the other."""
         fields = Fields(values, ["view", "ids"])
         if self.run.images is None:
-            raise Gone("this run has no images")
+            raise GoneError("this run has no images")
         images = self.run.images
         if not fields.is_text("view", "clean"):
             view = self.run.views[fields.integer("view", 0, len(self.run.views) - 1)]
@@ -217,3 +191,55 @@ class Api:
         ids = fields.integers("ids", self.run.n_samples, _MOST_IMAGES)
         content = images[np.array(ids, dtype=np.int64)].tobytes()
         return Response(content, media_type="application/octet-stream")
+
+    async def curve(self, values):
+        """Trace purity and accuracy of one model over its attack levels."""
+        fields = Fields(values, ["tab", "pane", "seq", "model", *_PARAMETERS])
+        pane, seq = ("", object()), 0
+        if "tab" in fields:
+            pane, seq = self._pane(fields)
+        model = fields.choice("model", self.run.models)
+        fields.default("view", 0)
+        parameters = self._parameters(fields)
+
+        def compute(cancelled):
+            return trace_levels(self.run, self.graphs, parameters, model, cancelled)
+
+        return await self._newest.run((*pane, "curve"), seq, compute)
+
+    async def export(self, values):
+        """Give a graph as a file."""
+        fields = Fields(values, ["graph", "format"])
+        graph = self._graph(fields)
+        if fields.choice("format", ["json", "graphml"]) == "json":
+            text = json.dumps(graph_as_dict(self.run, graph), indent=1)
+            return _download(text, "graph.json", "application/json")
+        return _download(graph_as_graphml(self.run, graph), "graph.graphml", "text/xml")
+
+    async def selection(self, values):
+        """Give the samples of some nodes as a table."""
+        fields = Fields(values, ["graph", "nodes"])
+        graph = self._graph(fields)
+        nodes = fields.integers("nodes", graph.n_nodes, graph.n_nodes)
+        text = selection_as_csv(self.run, graph, nodes)
+        return _download(text, "selection.csv", "text/csv; charset=utf-8")
+
+    async def page(self, values):
+        """Give everything at some parameters as one page that needs no server."""
+        values = {name: _as_json(value) for name, value in values.items()}
+        parameters = self._parameters(Fields({"view": 0} | values, _PARAMETERS))
+        text = await in_thread(page_as_html, self.run, self.graphs, parameters)
+        return _download(text, "robustkit.html", "text/html; charset=utf-8")
+
+
+def _as_json(text):
+    """Turn a value of a query into what it would be in JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _download(text, name, media_type):
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type=media_type, headers=headers)

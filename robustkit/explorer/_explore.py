@@ -2,15 +2,24 @@
 
 import secrets
 import socket
+import sys
 import threading
 import webbrowser
 from html import escape
 
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
 from robustkit.explorer._graphs import Graphs
-from robustkit.explorer._run import Run
+from robustkit.explorer._run import Run, View, make_run
 from robustkit.explorer._run_folder import load_run
+from robustkit.topology import MapperGraph
 
 __all__ = ["Explorer", "explore"]
+
+# A notebook is a page of this computer on whatever port, or of Visual Studio Code. What
+# it frames shows nothing to it: it is of another origin.
+_FRAMES_OF_NOTEBOOKS = "http://127.0.0.1:* http://localhost:* vscode-webview:"
 
 
 class Explorer:
@@ -42,18 +51,19 @@ class Explorer:
         from robustkit.explorer._server import make_app
 
         self._socket = socket.create_server(("127.0.0.1", port))
-        self.port = self._socket.getsockname()[1]
+        port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
-        self.url = f"http://127.0.0.1:{self.port}/{token}/"
-        ancestors = "'none'"
-        if in_notebook:
-            # A notebook is a page of this computer, on whatever port.
-            ancestors = "'self' http://127.0.0.1:* http://localhost:* vscode-webview:"
-        app = Guard(make_app(run, graphs), token, self.port, ancestors)
+        self.url = f"http://127.0.0.1:{port}/{token}/"
+        app = Guard(
+            make_app(run, graphs),
+            token,
+            port,
+            _FRAMES_OF_NOTEBOOKS if in_notebook else "'none'",
+        )
         config = uvicorn.Config(
             app, log_level="critical", lifespan="off", ws="none", http="h11",
             loop="asyncio", access_log=False, server_header=False,
-            # Whoever still listens to an answer does not keep Ctrl-C from ending it.
+            # Whoever still waits for an answer does not keep Ctrl-C from ending it.
             timeout_graceful_shutdown=0,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -61,10 +71,13 @@ class Explorer:
 
     def serve(self):
         """Serve until Ctrl-C."""
-        self._server.run(sockets=[self._socket])
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
 
     def start(self):
-        """Serve in a thread."""
+        """Serve in the background."""
         self._thread = threading.Thread(target=self.serve, daemon=True)
         self._thread.start()
 
@@ -97,11 +110,130 @@ def _import_server():
     return uvicorn
 
 
-def explore(run, *, port=0, open_browser=True, block=None):
-    """Look at a run in the browser."""
-    run = run if isinstance(run, Run) else load_run(run)
-    explorer = Explorer(run, Graphs(run), port)
-    print(explorer.url, flush=True)
-    if open_browser:
+def explore(
+    run,
+    X=None,
+    y=None,
+    y_pred=None,
+    images=None,
+    *,
+    mapper=None,
+    port=0,
+    open_browser=True,
+    block=None,
+):
+    """Look inside models in the browser.
+
+    Parameters
+    ----------
+    run : Run, path-like, str or MapperGraph
+        A run, the folder of one, or a mapper.
+
+    X : array-like of shape (n_samples, n_features), default=None
+        The points of a mapper, for example activations. None takes those that it was
+        fitted to.
+
+    y : array-like of shape (n_samples,), default=None
+        True labels of the points of a mapper.
+
+    y_pred : array-like of shape (n_samples,), default=None
+        Labels that a model predicts for them. None takes `y`.
+
+    images : array-like of shape (n_samples, height, width) or (n_samples, channels, \
+            height, width), default=None
+        What the points of a mapper look like: bytes, or numbers from 0 to 1.
+
+    mapper : MapperGraph, default=None
+        Its parameters are those that a run is shown with first. None is
+        :class:`~robustkit.topology.MapperGraph` with its defaults.
+
+    port : int, default=0
+        Where to listen, on this computer alone; 0 takes any free port.
+
+    open_browser : bool, default=True
+        Whether to open the page in the browser; a notebook shows it inline instead.
+
+    block : bool, default=None
+        Whether to go on serving until Ctrl-C. None does so in a script, and serves in
+        the background in an interactive session.
+
+    Returns
+    -------
+    explorer : Explorer
+        The page: its `url`, and `close` to stop it.
+
+    See Also
+    --------
+    save_run : Stores a run for later.
+    export_html : The page as one file, without a server.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from robustkit.explorer import explore
+    >>> from robustkit.topology import MapperGraph
+    >>> X, y = load_iris(return_X_y=True)
+    >>> mapper = MapperGraph(n_intervals=8, eps=0.6).fit(X)
+    >>> explorer = explore(mapper, y=y, open_browser=False, block=False)
+    http://127.0.0.1:.../.../
+    >>> explorer.close()
+    """
+    if isinstance(run, MapperGraph):
+        mapper, run = run, _run_of_mapper(run, X, y, y_pred, images)
+    elif any(given is not None for given in (X, y, y_pred, images)):
+        raise ValueError(
+            "The parameters 'X', 'y', 'y_pred' and 'images' go with a MapperGraph; a "
+            "run holds its own."
+        )
+    elif not isinstance(run, Run):
+        run = load_run(run)
+    in_notebook = _in_notebook()
+    explorer = Explorer(run, Graphs(run, mapper), port, in_notebook)
+    # A line of its own, for whoever started this to read.
+    sys.stdout.write(f"{explorer.url}\n")
+    sys.stdout.flush()
+    if open_browser and not in_notebook:
         webbrowser.open(explorer.url)
-    explorer.serve()
+    if block if block is not None else not _is_interactive():
+        explorer.serve()
+    else:
+        explorer.start()
+    return explorer
+
+
+def _run_of_mapper(mapper, X, y, y_pred, images):
+    if X is None:
+        check_is_fitted(mapper)
+        X = mapper._fit_X
+    if y is None:
+        if y_pred is not None:
+            raise ValueError("The 'y_pred' parameter needs 'y' to compare with.")
+        y = np.zeros(len(X), dtype=int)
+    pixels = image_shape = None
+    if images is not None:
+        images = np.asarray(images)
+        if images.ndim not in (3, 4):
+            raise ValueError(
+                "The 'images' parameter must have the shape (n_samples, height, width) "
+                f"or (n_samples, channels, height, width). Got {images.shape}."
+            )
+        pixels, image_shape = images.reshape(len(images), -1), images.shape[1:]
+    view = View("model", 0.0, X, y if y_pred is None else y_pred)
+    return make_run(
+        y=y, views=[view], X=pixels, image_shape=image_shape, title="MapperGraph"
+    )
+
+
+def _ipython_shell():
+    """Return the shell that runs this, if it is one of IPython."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()
+
+
+def _in_notebook():
+    """Whether a Jupyter kernel, or a notebook of another kind, runs this."""
+    return getattr(_ipython_shell(), "kernel", None) is not None
+
+
+def _is_interactive():
+    return hasattr(sys, "ps1") or _ipython_shell() is not None

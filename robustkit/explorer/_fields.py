@@ -4,10 +4,10 @@ import math
 
 from robustkit._validation import did_you_mean
 
-__all__ = ["BadRequest", "Fields"]
+__all__ = ["RequestError", "Fields"]
 
 
-class BadRequest(ValueError):
+class RequestError(ValueError):
     """What was asked for makes no sense; the message says why."""
 
 
@@ -25,19 +25,23 @@ class Fields:
 
     def __init__(self, values, known):
         if not isinstance(values, dict):
-            raise BadRequest("The request must be a JSON object.")
+            raise RequestError("The request must be a JSON object.")
         known = list(known)
         for name in values:
             if name not in known:
-                raise BadRequest(f"unknown field {name!r}{did_you_mean(name, known)}")
-        self._values = values
+                raise RequestError(f"unknown field {name!r}{did_you_mean(name, known)}")
+        self._values = dict(values)
 
     def __contains__(self, name):
         return name in self._values
 
+    def default(self, name, value):
+        """Give a value to a field that is missing."""
+        self._values.setdefault(name, value)
+
     def _get(self, name):
         if name not in self._values:
-            raise BadRequest(f"the field {name!r} is missing")
+            raise RequestError(f"the field {name!r} is missing")
         return self._values[name]
 
     def is_text(self, name, text):
@@ -105,4 +109,4 @@ def _is_digits(word):
 def _wrong(name, what, value):
     got = repr(value)
     got = got if len(got) <= 80 else f"{got[:77]}..."
-    return BadRequest(f"the field {name!r} must be {what}. Got {got}.")
+    return RequestError(f"the field {name!r} must be {what}. Got {got}.")

@@ -7,15 +7,31 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.neighbors import NearestNeighbors
 
-from robustkit.explorer._newest import Cancelled
+from robustkit.explorer._newest import SupersededError
 from robustkit.topology import BalancedCover, MapperGraph, UniformCover
+from robustkit.topology._neighbors import MOST_FEATURES_TO_MEASURE
+from robustkit.topology._pairs import LARGEST_N_PAIRS
 from robustkit.topology._purity import count_labels, purity_of_counts
 
 __all__ = ["Graph", "GraphParameters", "Graphs"]
 
 # A network's logits are worth looking along, one by one; a wide layer's units are not.
 _MOST_COLUMNS = 32
+
+# The first search for neighbours looks so much farther than it must, so that afterwards
+# the distance may be changed without another one; as far as the pairs can be kept.
+_REACHES = (1.5, 1.3, 1.15)
+_MOST_PAIRS = 0.8 * LARGEST_N_PAIRS
+_N_SAMPLED = 300
+
+# Neighbours are kept for so many pairs of view and filter.
+_N_MAPPERS = 4
+
+# What is remembered of graphs that are forgotten.
+_N_PURITIES = 2000
 
 _COVERS = {
     "uniform": UniformCover,
@@ -125,7 +141,7 @@ class Graph:
         return is_held
 
     def samples_of(self, nodes):
-        """Samples of some nodes, each once, ascending."""
+        """Collect the samples of some nodes, each once, ascending."""
         parts = [self.members[self.indptr[j] : self.indptr[j + 1]] for j in nodes]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
@@ -167,16 +183,26 @@ class Graphs:
         self.n_kept = n_kept
         self._mapper = MapperGraph() if mapper is None else mapper
         self._mappers = OrderedDict()
-        self._eps = {}
-        self._graphs = OrderedDict()
+        self._searched = set()
+        self._eps_and_reach = {}
+        self._graphs, self._purities = OrderedDict(), OrderedDict()
         self._lock = threading.Lock()
+        # A view is prepared once, also where two panes ask for it together.
+        self._locks = [threading.Lock() for _ in run.views]
 
     @property
     def filters(self):
         """Names of the filters."""
         width = min(view.activations.shape[1] for view in self.run.views)
         columns = range(width if width <= _MOST_COLUMNS else 0)
-        return ["l2norm", "pca", *(f"column {column}" for column in columns)]
+        given = [] if self._given_filter is None else ["given"]
+        return [*given, "l2norm", "pca", *(f"column {column}" for column in columns)]
+
+    @property
+    def _given_filter(self):
+        """A filter of the user's own, which has no name."""
+        given = self._mapper.filter
+        return None if isinstance(given, str | int | np.integer) else given
 
     @property
     def covers(self):
@@ -186,13 +212,25 @@ class Graphs:
     @property
     def defaults(self):
         """The parameters to begin with, but for the view."""
+        mapper, cover = self._mapper, self._mapper.cover
+        given, name = mapper, cover
+        if not isinstance(cover, str):
+            given = cover
+            name = "balanced" if isinstance(cover, BalancedCover) else "uniform"
+            if getattr(cover, "convention", "range") == "kepler":
+                name = "kepler"
+        filter = mapper.filter
+        if self._given_filter is not None:
+            filter = "given"
+        elif not isinstance(filter, str):
+            filter = f"column {filter}"
         return {
-            "filter": "l2norm",
-            "cover": "uniform",
-            "n_intervals": 40,
-            "overlap": 0.3,
-            "eps": "auto",
-            "min_samples": 5,
+            "filter": filter,
+            "cover": name,
+            "n_intervals": int(given.n_intervals),
+            "overlap": float(given.overlap),
+            "eps": mapper.eps if mapper.eps == "auto" else float(mapper.eps),
+            "min_samples": int(mapper.min_samples),
         }
 
     def find(self, key):
@@ -212,7 +250,7 @@ class Graphs:
             What it depends on.
 
         cancelled : Event, default=None
-            Once it is set, Cancelled is raised at the next step.
+            Once it is set, SupersededError is raised at the next step.
 
         Returns
         -------
@@ -228,44 +266,81 @@ class Graphs:
                     self._graphs.popitem(last=False)
         return graph
 
+    def mean_purity(self, parameters, cancelled=None):
+        """Return the weighted purity of a graph, which is remembered for long.
+
+        Parameters
+        ----------
+        parameters : GraphParameters
+            What the graph depends on.
+
+        cancelled : Event, default=None
+            Once it is set, SupersededError is raised at the next step.
+
+        Returns
+        -------
+        purity : float
+            In [0, 1].
+        """
+        if parameters not in self._purities:
+            purity = self.compute(parameters, cancelled).mean_purity
+            with self._lock:
+                self._purities[parameters] = purity
+                while len(self._purities) > _N_PURITIES:
+                    self._purities.popitem(last=False)
+        return self._purities[parameters]
+
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
-        mapper = self._prepare(parameters, view)
-        _stop_if(cancelled)
-        mapper.fit(view.activations)
-        self._remember_eps(parameters, mapper.eps_)
+        with self._locks[parameters.view]:
+            _stop_if(cancelled)
+            auto, reach = self._prepare_view(parameters.view, view)
+        eps = auto if parameters.eps == "auto" else parameters.eps
+        mapper = self._shared_mapper(parameters).set_params(
+            filter=self._filter(parameters.filter),
+            cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
+            min_samples=parameters.min_samples,
+            # Beyond the reach it costs less to look only for what this one cover needs.
+            warm_start=eps == reach or (eps < reach and _is_narrow(view.activations)),
+        )
+        key = parameters.view, parameters.filter
+        if mapper.warm_start and key not in self._searched:
+            # All that takes long, now: also to measure how near the neighbours are.
+            for distance in (reach, 0.99 * reach)[: 1 + _is_narrow(view.activations)]:
+                mapper.set_params(eps=distance).fit(view.activations)
+                _stop_if(cancelled)
+            self._searched.add(key)
+        mapper.set_params(eps=eps).fit(view.activations)
         _stop_if(cancelled)
         return self._describe(parameters, view, mapper)
 
-    def _prepare(self, parameters, view):
-        name = parameters.filter
-        mapper = self._shared_mapper(parameters.view, name)
-        is_column = name.startswith("column ")
-        return mapper.set_params(
-            filter=int(name.removeprefix("column ")) if is_column else name,
-            cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
-            eps=self._eps.get(parameters.view, "auto")
-            if parameters.eps == "auto" else parameters.eps,
-            min_samples=parameters.min_samples,
-        )  # fmt: skip
+    def _prepare_view(self, i, view):
+        """Choose a distance for a view, and how far its neighbours are looked for."""
+        if i not in self._eps_and_reach:
+            mapper = _QuietMapper(**self._mapper.get_params(deep=False))
+            mapper.set_params(eps="auto", filter="l2norm", warm_start=False)
+            eps = mapper.fit(view.activations).eps_
+            self._eps_and_reach[i] = eps, eps * _reach(view.activations, eps)
+        return self._eps_and_reach[i]
 
-    def _shared_mapper(self, view, filter):
+    def _filter(self, name):
+        if name == "given":
+            return self._given_filter
+        if name.startswith("column "):
+            return int(name.removeprefix("column "))
+        return name
+
+    def _shared_mapper(self, parameters):
         """Return a mapper for one computation that shares what was found before."""
-        from sklearn.base import clone
-
+        key = parameters.view, parameters.filter
         with self._lock:
-            known = self._mappers.get((view, filter))
-            if known is None:
+            if key not in self._mappers:
                 params = self._mapper.get_params(deep=False) | {"warm_start": True}
-                known = self._mappers[view, filter] = _QuietMapper(**params)
-            self._mappers.move_to_end((view, filter))
-            while len(self._mappers) > 8:
-                self._mappers.popitem(last=False)
-            return clone(known)
-
-    def _remember_eps(self, parameters, eps):
-        if parameters.eps == "auto":
-            self._eps.setdefault(parameters.view, eps)
+                self._mappers[key] = _QuietMapper(**params)
+            self._mappers.move_to_end(key)
+            while len(self._mappers) > _N_MAPPERS:
+                self._searched.discard(self._mappers.popitem(last=False)[0])
+            return clone(self._mappers[key])
 
     def _describe(self, parameters, view, mapper):
         membership = mapper.membership_.tocsc()
@@ -296,4 +371,23 @@ class Graphs:
 
 def _stop_if(cancelled):
     if cancelled is not None and cancelled.is_set():
-        raise Cancelled
+        raise SupersededError
+
+
+def _is_narrow(X):
+    """Whether neighbours within a smaller distance are found among those known."""
+    return X.shape[1] <= MOST_FEATURES_TO_MEASURE
+
+
+def _reach(X, eps):
+    """Return the largest factor with which all pairs within eps can still be kept."""
+    if not (np.isfinite(eps) and _is_narrow(X)):
+        return 1.0
+    some = X[:: max(1, len(X) // _N_SAMPLED)]
+    search = NearestNeighbors(algorithm="brute").fit(X)
+    for reach in _REACHES:
+        found = search.radius_neighbors(some, reach * eps, return_distance=False)
+        n_pairs = sum(map(len, found)) / len(some) * len(X) / 2
+        if n_pairs <= _MOST_PAIRS:
+            return reach
+    return 1.0

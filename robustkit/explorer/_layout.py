@@ -1,13 +1,341 @@
-"""Where the nodes of a graph lie on the page."""
+"""Where the nodes of a graph lie on the page.
+
+The place from left to right tells the interval of the filter, so that it keeps its
+meaning from one graph to the next. From top to bottom, neighbours are near each other:
+in every interval the nodes are sorted by the mean place of their neighbours, and moved
+towards it as far as the others in the interval let them. Components are then pushed
+together like words on a page. Nothing is drawn at random.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+__all__ = ["Layout", "lay_out", "lay_out_around"]
+
+# All lengths are in units of the room that the largest node takes, 1.
+_SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
+_GAP = 0.08
+
+# Room that a node and its edges take, and width over height, for the whole.
+_ROOM = 1.7
+_ASPECT = 1.2
+
+# Less, and the edges of a chain could not be seen.
+_NARROWEST_COLUMN = 0.7
+
+_N_SWEEPS = 12
+
+# Where a layout is too high, the columns are moved apart, and it is made again.
+_N_TRIES = 4
+
+# Of the skyline under which components are pushed together.
+_BINS_PER_UNIT = 4
+
+# Kept places are given up where they leave nodes smaller than this share of their size.
+_SMALLEST_SCALE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Discs that do not overlap.
+
+    Parameters
+    ----------
+    x, y, radius : ndarray of shape (n_nodes,)
+        Centres and radii; the first interval is at x = 0, the last at x = 1.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    radius: np.ndarray
 
 
 def lay_out(graph):
-    x = graph.interval / max(1, graph.n_intervals - 1)
-    y = np.zeros(graph.n_nodes)
-    seen = {}
-    for j, k in enumerate(graph.interval):
-        y[j] = seen.get(k, 0)
-        seen[k] = y[j] + 1
-    return x, y / 40, np.full(graph.n_nodes, 0.01)
+    """Place the nodes of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+
+    Returns
+    -------
+    layout : Layout
+        The same for the same graph.
+    """
+    radius = _radii(graph.size)
+    spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / graph.n_intervals
+    for _ in range(_N_TRIES):
+        spacing = max(_NARROWEST_COLUMN, spacing)
+        x, y = _pack(graph, radius, spacing)
+        too_high = _ASPECT * _extent(y) / _extent(x)
+        if too_high < 1.2:
+            break
+        spacing *= min(2.0, np.sqrt(too_high))
+    width = max(1.0, (graph.n_intervals - 1) * spacing)
+    return Layout(x / width, y / width, radius / width)
+
+
+def _extent(places):
+    return 1 + (np.ptp(places) if len(places) else 0)
+
+
+def _pack(graph, radius, spacing):
+    """Place the nodes in columns that are so far apart."""
+    column = np.asarray(graph.interval, dtype=np.int64)
+    x, y = column * spacing, np.zeros(graph.n_nodes)
+    neighbors = _neighbors(graph.edges, graph.n_nodes)
+    _, component = connected_components(neighbors, directed=False)
+    n_bins = ((graph.n_intervals - 1) * spacing + 4) * _BINS_PER_UNIT
+    skyline = np.zeros(int(n_bins))
+    for nodes, edges in _by_size(component, graph.edges):
+        if len(nodes) > 1:
+            _arrange(nodes, column, neighbors.indptr, neighbors.indices, y)
+            _separate(nodes, np.zeros(len(nodes), dtype=np.bool_), x, y, radius)
+        # Within its column a node may lie to the left or to the right.
+        _push_up(nodes, edges, max(1, int(spacing)), x, y, radius, skyline)
+    return x, y
+
+
+def lay_out_around(graph, layout, kept, x, y):
+    """Place the nodes of a graph, some of which stay where they were.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+
+    layout : Layout
+        Where its nodes would lie if none had to stay.
+
+    kept : ndarray of int
+        The nodes that stay; at least one.
+
+    x, y : ndarray of shape (n_kept,)
+        Where these are.
+
+    Returns
+    -------
+    around : Layout or None
+        None if there is not enough room between the places that stay.
+    """
+    scale = _largest_scale(x, y, layout.radius[kept])
+    if scale < _SMALLEST_SCALE:
+        return None
+    radius = layout.radius * scale
+    new_x, new_y = layout.x.copy(), layout.y.copy()
+    moved = y - layout.y[kept]
+    new_x[kept], new_y[kept] = x, y
+    is_kept = np.zeros(graph.n_nodes, dtype=np.bool_)
+    is_kept[kept] = True
+    neighbors = _neighbors(graph.edges, graph.n_nodes)
+    # Without a neighbour that stays, a node moves with the others.
+    new_y[~is_kept] += np.median(moved)
+    _follow(neighbors.indptr, neighbors.indices, is_kept, new_y)
+    order = np.lexsort((new_y, new_x, ~is_kept))
+    _separate(order, is_kept[order], new_x, new_y, radius)
+    return Layout(new_x, new_y, radius)
+
+
+def _radii(sizes):
+    share = np.sqrt(sizes / max(1, sizes.max(initial=0)))
+    return _SMALLEST_RADIUS + (_LARGEST_RADIUS - _SMALLEST_RADIUS) * share
+
+
+def _neighbors(edges, n_nodes):
+    rows, columns = edges.T
+    ones = np.ones(len(edges), dtype=np.int8)
+    upper = coo_matrix((ones, (rows, columns)), shape=(n_nodes, n_nodes))
+    neighbors = (upper + upper.T).tocsr()
+    neighbors.sort_indices()
+    return neighbors
+
+
+def _by_size(component, edges):
+    """Yield the nodes and the edges of each component, the largest first."""
+    sizes = np.bincount(component)
+    nodes = np.split(np.argsort(component, kind="stable"), np.cumsum(sizes)[:-1])
+    owner = component[edges[:, 0]]
+    n_edges = np.bincount(owner, minlength=len(sizes))
+    edges = edges[np.argsort(owner, kind="stable")]
+    edges = np.split(edges, np.cumsum(n_edges)[:-1])
+    for i in np.argsort(-sizes, kind="stable") if len(component) else ():
+        yield nodes[i], edges[i]
+
+
+@njit(cache=True, nogil=True)
+def _arrange(nodes, column, indptr, indices, y):
+    """Sort the nodes of a component in each column, and let them near neighbours.
+
+    `nodes` are ascending, and with them their columns.
+    """
+    starts = [0]
+    for i in range(1, len(nodes)):
+        if column[nodes[i]] != column[nodes[i - 1]]:
+            starts.append(i)  # noqa: PERF401 (numba)
+    starts.append(len(nodes))
+    n_columns = len(starts) - 1
+    for k in range(n_columns):
+        for i in range(starts[k], starts[k + 1]):
+            y[nodes[i]] = i - starts[k]
+    for sweep in range(_N_SWEEPS):
+        for step in range(n_columns):
+            k = step if sweep % 2 == 0 else n_columns - 1 - step
+            members = nodes[starts[k] : starts[k + 1]]
+            wanted = np.empty(len(members))
+            for i in range(len(members)):
+                total, n = 0.0, 0
+                for j in indices[indptr[members[i]] : indptr[members[i] + 1]]:
+                    # Back and forth at first, then a balance of both sides.
+                    is_before = (column[j] < column[members[i]]) == (sweep % 2 == 0)
+                    if is_before or sweep >= _N_SWEEPS // 2:
+                        total += y[j]
+                        n += 1
+                wanted[i] = total / n if n else y[members[i]]
+            order = np.argsort(wanted, kind="mergesort")
+            places = _spread(wanted[order])
+            for i in range(len(members)):
+                y[members[order[i]]] = places[i]
+
+
+@njit(cache=True, nogil=True)
+def _spread(wanted):
+    """Least squares, with 1 at least between one place and the next: blocks."""
+    n = len(wanted)
+    total, count = np.empty(n), np.empty(n, np.int64)
+    n_blocks = 0
+    for i in range(n):
+        total[n_blocks], count[n_blocks] = wanted[i] - i, 1
+        n_blocks += 1
+        while n_blocks > 1 and (
+            total[n_blocks - 2] * count[n_blocks - 1]
+            >= total[n_blocks - 1] * count[n_blocks - 2]
+        ):
+            total[n_blocks - 2] += total[n_blocks - 1]
+            count[n_blocks - 2] += count[n_blocks - 1]
+            n_blocks -= 1
+    places = np.empty(n)
+    i = 0
+    for block in range(n_blocks):
+        for _ in range(count[block]):
+            places[i] = total[block] / count[block] + i
+            i += 1
+    return places
+
+
+@njit(cache=True, nogil=True)
+def _separate(order, is_fixed, x, y, radius):
+    """Move each node up or down to the nearest place that is free, one by one."""
+    n = len(order)
+    low, high = np.empty(n), np.empty(n)
+    for i in range(n):
+        if is_fixed[i]:
+            continue
+        node, n_taken = order[i], 0
+        for j in range(n):
+            # Those before it have their places, and so have those that are fixed.
+            if j < i or is_fixed[j]:
+                apart = (radius[node] + radius[order[j]]) * (1 + _GAP)
+                aside = abs(x[node] - x[order[j]])
+                if aside < apart:
+                    half = np.sqrt(apart * apart - aside * aside)
+                    low[n_taken] = y[order[j]] - half
+                    high[n_taken] = y[order[j]] + half
+                    n_taken += 1
+        up = down = y[node]
+        for j in np.argsort(low[:n_taken], kind="mergesort"):
+            if low[j] < up < high[j]:
+                up = high[j]
+        for j in np.argsort(-high[:n_taken], kind="mergesort"):
+            if low[j] < down < high[j]:
+                down = low[j]
+        y[node] = up if up - y[node] <= y[node] - down else down
+
+
+@njit(cache=True, nogil=True)
+def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
+    """Move a component up until it touches those that are there."""
+    best_shift, best_offset = 0.0, np.inf
+    for step in range(n_shifts):
+        shift = (step + 1) // 2 * (1.0 if step % 2 else -1.0)
+        top, _ = _outline(nodes, edges, shift, x, y, radius, len(skyline))
+        offset = -np.inf
+        for b in range(len(skyline)):
+            if top[b] < np.inf:
+                offset = max(offset, skyline[b] - top[b])
+        if offset < best_offset - 1e-9:
+            best_shift, best_offset = shift, offset
+    _, bottom = _outline(nodes, edges, best_shift, x, y, radius, len(skyline))
+    # Components are farther apart than the nodes of one.
+    best_offset += 3 * _GAP
+    for b in range(len(skyline)):
+        if bottom[b] > -np.inf:
+            skyline[b] = bottom[b] + best_offset
+    for node in nodes:
+        x[node] += best_shift
+        y[node] += best_offset
+
+
+@njit(cache=True, nogil=True)
+def _outline(nodes, edges, shift, x, y, radius, n_bins):
+    """Return how far a component reaches up and down in every bin."""
+    top, bottom = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
+    for node in nodes:
+        here, reach = x[node] + shift, radius[node] + _GAP
+        for b in range(_bin(here - reach), _bin(here + reach) + 1):
+            top[b] = min(top[b], y[node] - radius[node])
+            bottom[b] = max(bottom[b], y[node] + radius[node])
+    for e in range(len(edges)):
+        i, j = edges[e, 0], edges[e, 1]
+        start, length = x[i] + shift, max(x[j] - x[i], 1e-9)
+        for b in range(_bin(start), _bin(start + length) + 1):
+            share = ((b + 0.5) / _BINS_PER_UNIT - 1 - start) / length
+            place = y[i] + min(max(share, 0.0), 1.0) * (y[j] - y[i])
+            top[b], bottom[b] = min(top[b], place), max(bottom[b], place)
+    return top, bottom
+
+
+@njit(cache=True, nogil=True)
+def _bin(x):
+    # Nodes of the first column reach to the left of it.
+    return int((x + 1) * _BINS_PER_UNIT)
+
+
+@njit(cache=True, nogil=True)
+def _largest_scale(x, y, radius):
+    """Share of their radius, at most 1, that discs can have without overlapping."""
+    scale = 1.0
+    for i in range(len(x)):
+        for j in range(i):
+            apart = (radius[i] + radius[j]) * (1 + _GAP)
+            aside, below = x[i] - x[j], y[i] - y[j]
+            if abs(aside) < apart and abs(below) < apart:
+                distance = np.sqrt(aside * aside + below * below)
+                scale = min(scale, distance / apart)
+    return scale
+
+
+@njit(cache=True, nogil=True)
+def _follow(indptr, indices, is_kept, y):
+    """Put nodes at the mean place of those neighbours that have theirs, outwards."""
+    has_place = is_kept.copy()
+    is_new = True
+    while is_new:
+        is_new = False
+        found = has_place.copy()
+        for i in range(len(y)):
+            if has_place[i]:
+                continue
+            total, n = 0.0, 0
+            for j in indices[indptr[i] : indptr[i + 1]]:
+                if has_place[j]:
+                    total += y[j]
+                    n += 1
+            if n:
+                y[i] = total / n
+                found[i] = is_new = True
+        has_place = found

@@ -5,8 +5,10 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from robustkit.bridge import ActivationExtractor
+from robustkit.bridge import ActivationExtractor, as_module
+from robustkit.bridge._layers import has_relu_units
 from robustkit.explorer._run import View
+from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["make_views"]
 
@@ -38,7 +40,9 @@ def make_views(models, X, y, attack=None, levels=(0.0,), *, layer="logits"):
     Returns
     -------
     views : list of View
-        One for each model and level.
+        One for each model and level. Region ids are those of
+        :class:`~robustkit.regions.PopulatedRegionScorer`, fitted to `X`; a model
+        without ReLU units has none.
 
     See Also
     --------
@@ -63,14 +67,20 @@ def make_views(models, X, y, attack=None, levels=(0.0,), *, layer="logits"):
             f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
         )
     return [
-        _make_view(name, model, X, y, attack, level, layer)
+        _make_view(name, FrozenEstimator(model), X, y, attack, level, layer, regions)
         for name, model in models.items()
+        for regions in [_fit_regions(model, X, y)]
         for level in levels
     ]
 
 
-def _make_view(name, model, X, y, attack, level, layer):
-    frozen = FrozenEstimator(model)
+def _fit_regions(model, X, y):
+    if not has_relu_units(as_module(model)):
+        return None
+    return PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
+
+
+def _make_view(name, frozen, X, y, attack, level, layer, regions):
     perturbed = None
     if level > 0:
         attack = clone(attack).set_params(estimator=frozen, eps=level)
@@ -81,9 +91,10 @@ def _make_view(name, model, X, y, attack, level, layer):
         model=name,
         level=level,
         activations=extractor.fit(X, y).transform(seen),
-        prediction=model.predict(seen),
-        confidence=_confidence(model, seen),
+        prediction=frozen.predict(seen),
+        confidence=_confidence(frozen, seen),
         X=perturbed,
+        regions=None if regions is None else regions.transform(seen),
     )
 
 

@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections import OrderedDict
 
-__all__ = ["Cancelled", "NewestOnly", "in_thread"]
+__all__ = ["SupersededError", "NewestOnly", "in_thread"]
 
 
-class Cancelled(Exception):
+class SupersededError(Exception):
     """Something newer was asked for."""
 
 
@@ -56,7 +56,7 @@ class _Ticket:
     def cancel(self):
         self.cancelled.set()
         if self.turn is not None and not self.turn.done():
-            self.turn.set_exception(Cancelled())
+            self.turn.set_exception(SupersededError())
 
 
 class _Pane:
@@ -98,7 +98,7 @@ class NewestOnly:
             Larger is newer.
 
         function : callable
-            Takes the flag, an Event, and raises Cancelled soon after it is set.
+            Takes the flag, an Event, and raises SupersededError soon after it is set.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class NewestOnly:
         """
         pane = self._pane(key)
         if seq < pane.seq:
-            raise Cancelled
+            raise SupersededError
         pane.seq = seq
         ticket = _Ticket()
         for older in (pane.waiting, pane.running):
@@ -121,10 +121,10 @@ class NewestOnly:
         try:
             async with self._slots:
                 if ticket.cancelled.is_set():
-                    raise Cancelled
+                    raise SupersededError
                 result = await in_thread(function, ticket.cancelled)
             if ticket.cancelled.is_set():
-                raise Cancelled
+                raise SupersededError
             return result
         finally:
             self._hand_over(pane)

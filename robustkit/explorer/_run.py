@@ -115,6 +115,10 @@ class Run:
         """Names of the models, in the order in which they come."""
         return list(dict.fromkeys(view.model for view in self.views))
 
+    def accuracy(self, view):
+        """Share of the samples that the model of a view is right about."""
+        return float((self.views[view].prediction == self.y).mean())
+
 
 def make_run(
     *, y, views, X=None, image_shape=None, class_names=None, title=None

@@ -318,8 +318,8 @@ class _Arrays:
         )
         if not fits or array.dtype.kind not in kinds or 0 in array.shape:
             raise CorruptFileError(
-                f"{path}: the array {name!r} does not fit the manifest. Got the shape "
-                f"{array.shape} and the type {array.dtype} for {self.n_samples} samples."
+                f"{path}: the array {name!r} does not fit the manifest: it has the "
+                f"shape {array.shape} and the type {array.dtype}."
             )
         return array
 
@@ -332,33 +332,33 @@ class _Arrays:
         raise CorruptFileError(f"{self.folder / file}: {name!r} holds {what}.")
 
     def classes(self, file, name):
-        """Indices of classes."""
+        """Read indices of classes."""
         values = self._get(file, name, "iu")
         if values.min() < 0 or values.max() >= self.n_classes:
             self._refuse(file, name, f"classes outside 0 to {self.n_classes - 1}")
         return values.astype(np.int32, copy=False)
 
     def activations(self, file):
-        """Finite numbers, a row a sample."""
+        """Read finite numbers, a row a sample."""
         values = self._get(file, "activations", "f", -1)
         if not np.isfinite(values).all():
             self._refuse(file, "activations", "NaN or infinity")
         return np.ascontiguousarray(values, dtype=np.float32)
 
     def confidence(self, file):
-        """From 0 to 1; NaN where unknown."""
+        """Read numbers from 0 to 1; NaN where unknown."""
         values = self._get(file, "confidence", "f").astype(np.float32, copy=False)
         if (values < 0).any() or (values > 1 + 1e-5).any():
             self._refuse(file, "confidence", "numbers outside 0 to 1")
         return values
 
     def regions(self, file):
-        """Ids, if there are any."""
+        """Read ids, if there are any."""
         values = self._get(file, "regions", "iu", optional=True)
         return None if values is None else values.astype(np.int64, copy=False)
 
     def images(self, file):
-        """Bytes, a row an image, if there are any."""
+        """Read bytes, a row an image, if there are any."""
         if self.image_shape is None:
             return None
         return self._get(

@@ -2,16 +2,16 @@
 
 import json
 import logging
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from robustkit.explorer._api import Api, Gone
-from robustkit.explorer._fields import BadRequest
-from robustkit.explorer._newest import Cancelled
+from robustkit.explorer._api import Api, GoneError
+from robustkit.explorer._fields import RequestError
+from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._page_file import static_files
 
 __all__ = ["make_app"]
 
@@ -25,22 +25,6 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-
-
-def static_files():
-    """List the files of the page: name -> path.
-
-    Returns
-    -------
-    files : dict
-        All there are. What a request names is looked up here, never on the disk.
-    """
-    folder = files("robustkit.explorer").joinpath("static")
-    return {
-        path.name: path
-        for path in folder.iterdir()
-        if path.name.rpartition(".")[2] in _TYPES
-    }
 
 
 def make_app(run, graphs):
@@ -123,11 +107,11 @@ def _no_constant(name):
 async def _answer(answer, values):
     try:
         result = await answer(values)
-    except Cancelled:
+    except SupersededError:
         return as_json({"superseded": True}, 409)
-    except BadRequest as error:
+    except RequestError as error:
         return _error(400, error)
-    except Gone as error:
+    except GoneError as error:
         return _error(404, error)
     except (ValueError, MemoryError) as error:
         # The parameters, not we, are the reason.

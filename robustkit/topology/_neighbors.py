@@ -24,7 +24,7 @@ _PIECE = 2**23
 
 # With more features than this, it is faster to search anew than to measure every pair
 # that is kept.
-_MOST_FEATURES_TO_MEASURE = 64
+MOST_FEATURES_TO_MEASURE = 64
 
 
 class Neighbors:
@@ -96,7 +96,7 @@ class Neighbors:
     def can_be_narrowed(self):
         """Whether the pairs within a smaller distance are found faster among these."""
         return self._pairs is not None and (
-            self._X.shape[1] <= _MOST_FEATURES_TO_MEASURE
+            self._X.shape[1] <= MOST_FEATURES_TO_MEASURE
         )
 
     def within(self, eps):
