@@ -41,17 +41,19 @@ export class Camera {
     this.y = wy - (sy - this.height / 2) / this.scale;
   }
 
-  /** The scale and middle that show all of the box, with a margin. */
+  /**
+   * The scale and middle that show all of the box, with a margin; the lower one is
+   * wider, because the legend lies there.
+   */
   fit({ left, top, right, bottom }) {
-    const margin = Math.min(48, this.width / 8, this.height / 8);
-    const width = Math.max(1e-6, right - left);
-    const height = Math.max(1e-6, bottom - top);
+    const margin = Math.min(40, this.width / 10, this.height / 10);
+    const legend = Math.min(34, this.height / 12);
     this.scale = Math.min(
-      (this.width - 2 * margin) / width,
-      (this.height - 2 * margin) / height,
+      (this.width - 2 * margin) / (right - left),
+      (this.height - 2 * margin - legend) / (bottom - top),
     );
     this.fitScale = this.scale;
     this.x = (left + right) / 2;
-    this.y = (top + bottom) / 2;
+    this.y = (top + bottom) / 2 + legend / 2 / this.scale;
   }
 }

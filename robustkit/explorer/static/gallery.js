@@ -83,23 +83,16 @@ export class Gallery {
     if (!run.has_images || samples.length === 0) return [];
     const ids = samples.map((sample) => sample.i);
     const { view, viewInfo } = this.#source.pane;
-    const size = run.image_shape.reduce((a, b) => a * b, 1);
     const kinds = viewInfo.level > 0 ? [[view, "perturbed"], ["clean", "clean"]] : [[view, "clean"]];
-    return Promise.all(kinds.map(async ([of, kind]) => {
-      const bytes = await transport.images(of, ids);
-      return { kind, at: (k) => bytes.subarray(k * size, (k + 1) * size) };
-    }));
+    return Promise.all(kinds.map(async ([of, kind]) => ({ kind, bytes: await transport.images(of, ids) })));
   }
 
   #card(sample, images, k) {
     const { class_names: names, image_shape: shape } = this.session.run;
     const right = sample.y === sample.p;
-    const pictures = images.map(({ kind, at }) => {
-      const bytes = at(k);
-      return bytes.length > 0
-        ? picture(bytes, shape, `${kind} image of sample ${sample.i}`)
-        : el("span", { class: "image missing" }, "no image");
-    });
+    const pictures = images.map(({ kind, bytes }) => bytes[k] === null
+      ? el("span", { class: "image missing" }, "no image")
+      : picture(bytes[k], shape, `${kind} image of sample ${sample.i}`));
     const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
     const region = sample.r === null || sample.r === undefined ? [] : [el("span", {}, `region ${sample.r}`)];
     return el(

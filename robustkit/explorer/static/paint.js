@@ -139,8 +139,13 @@ function paintLabel(ctx, scene, i, x, y, r) {
   ctx.font = `600 ${size.toFixed(1)}px system-ui, sans-serif`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  const ground = scene.colour(i);
-  ctx.fillStyle = inkOn(ground);
+  // A halo keeps the name readable where it runs across slices of other colours.
+  const ink = inkOn(scene.colour(i));
+  ctx.strokeStyle = ink === "#000000" ? "rgba(255, 255, 255, 0.75)" : "rgba(0, 0, 0, 0.7)";
+  ctx.lineWidth = size / 4;
+  ctx.lineJoin = "round";
+  ctx.strokeText(text, x, y + size * 0.04);
+  ctx.fillStyle = ink;
   ctx.fillText(text, x, y + size * 0.04);
 }
 

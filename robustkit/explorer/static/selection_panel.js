@@ -95,7 +95,7 @@ export class SelectionPanel {
     const what = searched ? this.#samples.label : count(nodes.length, "node");
     this.title.textContent = nodes.length === 0 && !searched ? of : `${what} · ${of}`;
     this.empty.hidden = nodes.length > 0 || searched;
-    this.actions.hidden = !this.empty.hidden === false;
+    this.actions.hidden = !this.empty.hidden;
     this.sort.hidden = searched;
     if (searched) this.summary.replaceChildren();
   }

@@ -16,6 +16,7 @@ export class SvgContext {
   font = "12px sans-serif";
   textAlign = "start";
   textBaseline = "alphabetic";
+  lineJoin = "miter";
   #path = [];
   #dash = [];
   #into;
@@ -88,12 +89,24 @@ export class SvgContext {
   }
 
   fillText(text, x, y) {
+    this.#write(text, x, y, { fill: this.fillStyle });
+  }
+
+  strokeText(text, x, y) {
+    this.#write(text, x, y, {
+      fill: "none", stroke: this.strokeStyle, "stroke-width": this.lineWidth, "stroke-linejoin": this.lineJoin,
+    });
+  }
+
+  #write(text, x, y, look) {
     const [, weight, size] = /^(?:(\d+) )?([\d.]+)px/.exec(this.font);
     this.#into.append(svg("text", {
       x: number(x),
       y: number(this.textBaseline === "middle" ? y + 0.35 * Number(size) : y),
-      fill: this.fillStyle, "font-size": size, "font-weight": weight ?? null,
-      "text-anchor": this.textAlign === "center" ? "middle" : this.textAlign === "right" ? "end" : null,
+      "font-size": size,
+      "font-weight": weight ?? null,
+      "text-anchor": this.textAlign === "center" ? "middle" : null,
+      ...look,
     }, text));
   }
 

@@ -88,10 +88,12 @@ export function createTransport() {
     where: (graph, what) => post("where", { graph, ...what }),
     curve: (model, parameters) => post("curve", { model, ...parameters }),
 
-    /** The raw bytes of the images, one after the other. */
+    /** The raw bytes of each image, in the order asked; null where there is none. */
     async images(view, ids) {
       const response = await request(`images?${query({ view, ids: ids.join(",") })}`);
-      return new Uint8Array(await response.arrayBuffer());
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      const size = bytes.length / ids.length;
+      return ids.map((_, k) => bytes.subarray(k * size, (k + 1) * size));
     },
 
     /** Where a file can be downloaded; null where only a server can write it. */
