@@ -1,5 +1,7 @@
 """Hand the tasks out, and keep every row as it comes in."""
 
+import warnings
+from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
 from itertools import chain
 
@@ -37,15 +39,37 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
     watch : callable
         Told the number of rows that came in.
     """
-    if _stays_in_this_process(n_jobs):
+    # joblib, too, has the work of a single worker done here.
+    n_workers = effective_n_jobs(n_jobs)
+    if n_workers == 1:
         chunks = _chunks(store, tasks, n_together)
         finished = (pair for chunk in chunks for pair in run(chunk, recipe, *data))
         _keep(store, finished, watch)
-        return
+        return None
     # Rows leave another process when the whole chunk is done: not too large a one.
-    n_workers = effective_n_jobs(n_jobs)
     n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
-    chunks = _chunks(store, tasks, n_together)
+    n_before = -1
+    while store.n_models() > n_before:
+        n_before = store.n_models()
+        chunks = _chunks(store, tasks, n_together)
+        try:
+            return _share_out(store, chunks, recipe, data, n_jobs, watch)
+        except Exception as error:
+            if not _is_death_of_a_worker(error):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(
+                f"Worker processes died; others go on ({reason}).", stacklevel=5
+            )
+    raise RuntimeError(
+        f"Worker processes die before they finish a model ({reason}). They may lack "
+        "memory: use fewer. What was finished is in the store, if there is one; call "
+        "fit again with the same parameters and data to continue."
+    )
+
+
+def _share_out(store, chunks, recipe, data, n_jobs, watch):
+    """Have other processes do the work, and keep each row as it comes in."""
     with _data_everywhere(data):
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
@@ -56,6 +80,16 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         )
         with closing(results):
             _keep(store, chain.from_iterable(results), watch)
+
+
+def _is_death_of_a_worker(error):
+    """Whether it was no mistake in a task: what is left can be done by others.
+
+    dask gives the tasks of a dead worker to others by itself, and cancels all when the
+    last one that had the data is gone.
+    """
+    kinds = (BrokenExecutor, CancelledError)
+    return isinstance(error, kinds) or type(error).__name__ == "KilledWorker"
 
 
 def _keep(store, finished, watch):
@@ -82,10 +116,6 @@ def _chunks(store, tasks, n_together):
             handed_out.add(another)
             chunk.append(another)
         yield [tasks[number] for number in sorted(chunk)]
-
-
-def _stays_in_this_process(n_jobs):
-    return effective_n_jobs(n_jobs) == 1 and _dask_client() is None
 
 
 def _dask_client():

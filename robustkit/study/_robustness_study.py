@@ -4,7 +4,6 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -355,11 +354,6 @@ class RobustnessStudy(BaseEstimator):
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(progress)) from None
-        except TerminatedWorkerError as error:
-            raise RuntimeError(
-                f"A worker process died, killed or out of memory: {error} "
-                f"{self._stopped(progress)}"
-            ) from error
 
     def _n_together(self, recipe):
         if recipe.engine == "single":
