@@ -1,7 +1,8 @@
-"""What the pages "coming from" show of other packages, where these are installed.
+"""What the pages show of packages that we do not need, where these are installed.
 
-Our half of a page is a doctest. Theirs is a ``code-block`` of Python, and what it
-prints stands behind each ``print`` as a comment. A page is one program, top to bottom.
+Our own code on a page is a doctest. Code that needs another package is a ``code-block``
+of Python, and what it prints stands behind each ``print`` as a comment. Such a page is
+one program, from top to bottom.
 """
 
 import doctest
@@ -17,15 +18,16 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = REPOSITORY / "docs" / "coming_from"
-PEERS = {
-    "art": "art",
-    "foolbox": "foolbox",
-    "torchattacks": "torchattacks",
-    "deepstruct": "deepstruct",
-    "keplermapper": "kmapper",
-    "giotto_tda": "gtda",
-    "skorch": "skorch",
+DOCS = REPOSITORY / "docs"
+PACKAGES = {
+    "coming_from/art": "art",
+    "coming_from/foolbox": "foolbox",
+    "coming_from/torchattacks": "torchattacks",
+    "coming_from/deepstruct": "deepstruct",
+    "coming_from/keplermapper": "kmapper",
+    "coming_from/giotto_tda": "gtda",
+    "coming_from/skorch": "skorch",
+    "how_to/cluster": "distributed",
 }
 BLOCK = re.compile(r"^( *)\.\. code-block:: python\n\n((?:\1   .*\n|\n)+)", re.M)
 SAID = re.compile(r"^print\(.*\)  # (.*)$", re.M)
@@ -71,22 +73,29 @@ def run(page):
     )
 
 
-def test_every_page_is_among_those_that_run():
-    assert {path.stem for path in PAGES.glob("*.rst")} - {"index"} == set(PEERS)
+def text_of(page):
+    """What stands on a page."""
+    return (DOCS / f"{page}.rst").read_text()
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_every_page_shows_both_sides(name):
-    pieces = program((PAGES / f"{name}.rst").read_text())
+def test_every_page_with_such_code_is_run():
+    pages = [p for p in DOCS.rglob("*.rst") if "auto_examples" not in p.parts]
+    with_code = {page for page in pages if BLOCK.search(page.read_text())}
+    assert with_code == {DOCS / f"{page}.rst" for page in PACKAGES}
+
+
+@pytest.mark.parametrize("page", PACKAGES)
+def test_the_page_shows_both_sides(page):
+    pieces = program(text_of(page))
     assert any(said is None for _, said in pieces)
     assert any(said for _, said in pieces)
 
 
-@pytest.mark.parametrize(("name", "package"), PEERS.items())
-def test_their_half_does_what_the_page_says(name, package):
+@pytest.mark.parametrize(("page", "package"), PACKAGES.items())
+def test_the_code_does_what_the_page_says(page, package):
     if find_spec(package) is None:
-        pytest.skip(f"{package} is not installed, which docs/coming_from/{name} shows")
-    done = run((PAGES / f"{name}.rst").read_text())
+        pytest.skip(f"{package} is not installed, which docs/{page}.rst shows")
+    done = run(text_of(page))
     assert done.stdout.endswith("all of it\n"), done.stderr[-2000:]
 
 
