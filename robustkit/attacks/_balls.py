@@ -3,7 +3,9 @@
 import numpy as np
 import torch
 
-__all__ = ["L2Ball", "LinfBall", "keep_inside", "make_ball"]
+from robustkit.attacks import _kernels
+
+__all__ = ["L2Ball", "LinfBall", "keep_inside", "make_ball", "sign_step"]
 
 
 class LinfBall:
@@ -33,12 +35,8 @@ class LinfBall:
         return torch.clamp(points, self.lower, self.upper, out=points)
 
     def step(self, points, gradient, size):
-        """Climb by one step and stay inside; written where the gradient was.
-
-        What is not a number has no sign: torch gives it the sign of zero.
-        """
-        torch.add(points, gradient.sign_(), alpha=size, out=gradient)
-        return self.project_(gradient)
+        """Climb by one step and stay inside; written where the gradient was."""
+        return self.project_(sign_step(points, gradient, size))
 
     def take(self, rows):
         """Keep the balls of some samples only."""
@@ -97,6 +95,41 @@ class L2Ball:
         self.center = self.center.index_select(0, rows)
 
 
+def sign_step(points, gradient, size):
+    """Move along the sign of the gradient.
+
+    Parameters
+    ----------
+    points : torch.Tensor
+        From where.
+
+    gradient : torch.Tensor of the shape of `points`
+        What has no sign, zero or nan, moves nothing. Overwritten by the result.
+
+    size : float
+        How far every number moves.
+
+    Returns
+    -------
+    moved : torch.Tensor of the shape of `points`
+        ``points + size * sign(gradient)``.
+    """
+    if _in_one_piece(points) and _in_one_piece(gradient):
+        arrays = [part.detach().numpy().reshape(-1) for part in (points, gradient)]
+        _kernels.step_along_sign(*arrays, arrays[0].dtype.type(size))
+        return gradient
+    return torch.add(points, gradient.sign_(), alpha=size, out=gradient)
+
+
+def _in_one_piece(tensor):
+    """Whether numpy can walk through it."""
+    return (
+        tensor.device.type == "cpu"
+        and tensor.dtype in (torch.float32, torch.float64)
+        and tensor.is_contiguous()
+    )
+
+
 def make_ball(center, radius, clip, norm):
     """Choose the ball of a norm.
 
@@ -150,8 +183,13 @@ def keep_inside(points, center, radius, norm, clip, out):
     length : ndarray of shape (n_samples,)
         How far away they are.
     """
-    np.clip(points, *(clip or (-np.inf, np.inf)), out=out)
-    length = _length(np.subtract(out, center, out=points), norm)
+    low, high = map(center.dtype.type, clip or (-np.inf, np.inf))
+    if norm == "linf":
+        length = _kernels.clip_and_measure(points, center, low, high, out)
+    else:
+        np.clip(points, low, high, out=out)
+        move = torch.from_numpy(np.subtract(out, center, out=points))
+        length = torch.linalg.vector_norm(move, dim=1).numpy().astype(np.float64)
     # Rounding alone can make the distance a little too long. Shortening such a move
     # would only round again.
     largest = np.abs(center if clip is None else clip).max(initial=0)
@@ -166,15 +204,6 @@ def keep_inside(points, center, radius, norm, clip, out):
             move *= (radius / length[far])[:, None]
         out[far] = center[far] + move
     return np.minimum(length, radius)
-
-
-def _length(move, norm):
-    move = torch.from_numpy(move)
-    if norm == "l2":
-        length = torch.linalg.vector_norm(move, dim=1)
-    else:
-        length = move.abs_().amax(dim=1)
-    return length.numpy().astype(np.float64)
 
 
 def _flat(points):

@@ -27,7 +27,7 @@ from robustkit._sklearn_private import (
     _fit_context,
     with_callbacks,
 )
-from robustkit._tensors import as_tensor
+from robustkit.attacks._kernels import all_between
 from robustkit.attacks._measures import measures, robust_accuracy
 from robustkit.attacks._result import AttackResult
 
@@ -129,16 +129,17 @@ class BaseAttack(
             self,
             X,
             dtype=[np.float32, np.float64],
+            order="C",
             reset=False,
             ensure_all_finite=False,
         )
-        # One pass over X says whether it is finite, and where it lies.
-        low, high = (end.item() for end in torch.aminmax(as_tensor(X, dtype=None)))
-        if not np.isfinite(low + high):
-            # To be refused with scikit-learn's own words.
+        # One pass over X says whether it is finite, and inside the clip range.
+        most = np.finfo(X.dtype).max
+        low, high = map(X.dtype.type, self.clip_ or (-most, most))
+        if not all_between(X, low, high):
+            # To be refused with scikit-learn's own words if it is not finite.
             validate_data(self, given, reset=False)
-        if self.clip_ is not None:
-            _check_range(low, high, *self.clip_)
+            _check_range(X.min(), X.max(), low, high)
         return self._perturb(X, y, target)
 
     def _perturb(self, X, y, target):

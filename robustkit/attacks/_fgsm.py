@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 
 from robustkit._sklearn_private import Interval
+from robustkit.attacks._balls import sign_step
 from robustkit.attacks._descent import Goal, input_gradient
 from robustkit.attacks._gradient_attack import GradientAttack
 
@@ -34,7 +35,7 @@ class FGSMAttack(GradientAttack):
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else
         no range.
 
-    batch_size : int, default=1024
+    batch_size : int, default=2048
         Samples attacked at once.
 
     device : str or torch.device, default="auto"
@@ -94,7 +95,7 @@ class FGSMAttack(GradientAttack):
         *,
         eps=0.1,
         clip="auto",
-        batch_size=1024,
+        batch_size=2048,
         device="auto",
         verbose=0,
     ):
@@ -117,4 +118,4 @@ class FGSMAttack(GradientAttack):
 
     def _step(self, module, x, labels, look=None):
         _, gradient = input_gradient(module, x, Goal(labels, self._loss()), look)
-        return torch.add(x, gradient.sign_(), alpha=self.eps, out=gradient)
+        return sign_step(x, gradient, self.eps)

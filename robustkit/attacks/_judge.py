@@ -96,8 +96,8 @@ class Judge:
         prediction = logits.argmax(axis=1)
         best = logits[np.arange(len(X)), prediction]
         # The softmax of the largest logit.
-        odds = np.exp(logits - best[:, None], dtype=np.float64)
-        return prediction, 1 / odds.sum(axis=1), look
+        odds = np.exp(logits - best[:, None]).sum(axis=1, dtype=np.float64)
+        return prediction, 1 / odds, look
 
     def _named(self, X):
         """Give columns their names back, or a model fitted on a table would warn."""
@@ -146,10 +146,10 @@ def _is_the_model(estimator, module):
 
 
 def _check_finite(values, what):
-    rows = np.isfinite(values)
-    rows = rows.all(axis=1) if rows.ndim == 2 else rows
-    if not rows.all():
+    finite = np.isfinite(values)
+    if not finite.all():
+        n_bad = (~finite.reshape(len(finite), -1).all(axis=1)).sum()
         raise ValueError(
             f"The {what} of the model must be finite. Got nan or infinity for "
-            f"{(~rows).sum()} of {len(rows)} samples."
+            f"{n_bad} of {len(finite)} samples."
         )
