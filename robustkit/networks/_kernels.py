@@ -18,6 +18,7 @@ __all__ = [
     "find_gradients",
     "pull_gradients",
     "push_activations",
+    "push_to_outputs",
 ]
 
 _OPTIONS = {
@@ -26,6 +27,9 @@ _OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "reassoc"},
 }
+
+# Samples that go through a graph at once, where nothing is kept of them.
+_TILE = 256
 
 
 @njit(**_OPTIONS)
@@ -91,6 +95,46 @@ def push_activations(n_hidden, start, source, weight, bias, rows, activation):
                 z = rows[v, i]
                 # This way round, a NaN is its own activation.
                 activation[v, i] = zero if zero > z else z
+
+
+@njit(**_OPTIONS)
+def push_to_outputs(n_hidden, start, source, weight, bias, drive, outputs):
+    """Carry samples from the sources of a graph to its outputs, keeping nothing else.
+
+    Few samples at once go all the way, so that they stay in the cache.
+
+    Parameters
+    ----------
+    n_hidden, start, source, weight, bias : int and arrays
+        As in `push_activations`.
+
+    drive : array of shape (n_sources, batch)
+        What the input feeds the sources.
+
+    outputs : array of shape (n_rows - n_hidden, batch)
+        Written.
+    """
+    n_sources, batch = drive.shape
+    zero = weight.dtype.type(0)
+    rows = np.zeros((len(bias), _TILE), drive.dtype)
+    for first in range(0, batch, _TILE):
+        size = min(_TILE, batch - first)
+        for v in range(len(bias)):
+            if v < n_sources:
+                for i in range(size):
+                    rows[v, i] = bias[v] + drive[v, first + i]
+            else:
+                for i in range(_TILE):
+                    rows[v, i] = bias[v]
+                _add_rows(rows, v, start[v], start[v + 1], source, weight, rows)
+            if v < n_hidden:
+                for i in range(_TILE):
+                    z = rows[v, i]
+                    # This way round, a NaN is its own activation.
+                    rows[v, i] = zero if zero > z else z
+            else:
+                for i in range(size):
+                    outputs[v - n_hidden, first + i] = rows[v, i]
 
 
 @njit(**_OPTIONS)

@@ -16,6 +16,7 @@ from robustkit.networks._kernels import (
     find_gradients,
     pull_gradients,
     push_activations,
+    push_to_outputs,
 )
 
 __all__ = ["ENGINES", "resolve_engine"]
@@ -32,9 +33,6 @@ class CompiledPasses:
     device : torch.device
         The CPU.
     """
-
-    # More fall out of the cache, one row of all samples after the other.
-    n_samples_at_once = 1024
 
     def __init__(self, wiring, device):
         self.wiring = wiring
@@ -63,6 +61,35 @@ class CompiledPasses:
             self.wiring.source,
             *_arrays(weight, bias, rows, activation),
         )
+
+    def outputs(self, weight, bias, drive):
+        """Compute the outputs alone.
+
+        Parameters
+        ----------
+        weight : torch.Tensor of shape (n_edges,)
+            Of the edges, in the order of the wiring.
+
+        bias : torch.Tensor of shape (n_rows,)
+            Of the rows.
+
+        drive : torch.Tensor of shape (n_sources, n_samples)
+            What the input feeds the sources.
+
+        Returns
+        -------
+        outputs : torch.Tensor of shape (n_outputs, n_samples)
+            Their rows.
+        """
+        n_outputs = self.wiring.n_rows - self.wiring.n_hidden
+        outputs = drive.new_empty(n_outputs, drive.shape[1])
+        push_to_outputs(
+            self.wiring.n_hidden,
+            self.wiring.start_in,
+            self.wiring.source,
+            *_arrays(weight, bias, drive.contiguous(), outputs),
+        )
+        return outputs
 
     def backward(self, weight, rows, gradient):
         """Add to the gradients of all rows what comes to them through the edges.
@@ -164,8 +191,6 @@ class SparsePasses:
         Where the weights are.
     """
 
-    n_samples_at_once = 2**20
-
     def __init__(self, wiring, device):
         n, offsets = wiring.n_rows, wiring.layer_offsets
         self.layers = list(pairwise(offsets))
@@ -190,6 +215,14 @@ class SparsePasses:
             torch.addmm(rows[a:b], block(weight), activation[:a], out=rows[a:b])
             if (a, b) != self.layers[-1]:
                 activation[a:b] = rows[a:b].relu()
+
+    def outputs(self, weight, bias, drive):
+        """Compute the outputs alone."""
+        rows = drive.new_empty(len(bias), drive.shape[1])
+        rows[: len(drive)] = drive
+        self.forward(weight, bias, rows, rows)
+        first, _ = self.layers[-1]
+        return rows[first:]
 
     def backward(self, weight, rows, gradient):
         """Add to the gradients of all rows what comes to them through the edges."""

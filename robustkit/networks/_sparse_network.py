@@ -156,18 +156,7 @@ class SparseNetwork(nn.Module):
         """Only the rows of the outputs."""
         if torch.is_grad_enabled():
             return self._propagate(drive)[self.structure.n_nodes :]
-        weight, bias = self._weight_and_bias()
-        passes = self._find_passes()
-        outputs = drive.new_empty(self.n_outputs, drive.shape[1])
-        size = passes.n_samples_at_once
-        for piece, out in zip(
-            drive.split(size, 1), outputs.split(size, 1), strict=True
-        ):
-            # One buffer does for both: nobody will ask for the pre-activations.
-            rows = _sources_in_place(piece, len(bias))
-            passes.forward(weight, bias, rows, rows)
-            out.copy_(rows[self.structure.n_nodes :])
-        return outputs
+        return self._find_passes().outputs(*self._weight_and_bias(), drive)
 
     def _weight_and_bias(self):
         weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
@@ -211,7 +200,8 @@ class _Propagation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, drive, weight, bias, passes):
-        rows = _sources_in_place(drive, len(bias))
+        rows = drive.new_empty(len(bias), drive.shape[1])
+        rows[: len(drive)] = drive
         passes.forward(weight, bias, rows, torch.empty_like(rows))
         ctx.save_for_backward(weight, rows)
         ctx.passes, ctx.n_sources = passes, len(drive)
@@ -232,12 +222,6 @@ class _Propagation(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=1)
         return of_drive, of_weight, of_bias, None
-
-
-def _sources_in_place(drive, n_rows):
-    rows = drive.new_empty(n_rows, drive.shape[1])
-    rows[: len(drive)] = drive
-    return rows
 
 
 def _alone(parameter):

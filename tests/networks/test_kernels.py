@@ -12,7 +12,13 @@ from tests.networks.shapes import SHAPES, every_shape
 # Of the mean and of the square, then the L2 penalty and what keeps a divisor from zero.
 DECAYS = (0.9, 0.1, 0.999, 0.001, 0.01, 1e-8)
 
-KERNELS = ("push_activations", "pull_gradients", "edge_gradients", "find_gradients")
+KERNELS = (
+    "push_activations",
+    "pull_gradients",
+    "edge_gradients",
+    "find_gradients",
+    "push_to_outputs",
+)
 
 
 @pytest.fixture(params=["compiled", "python"])
@@ -56,6 +62,12 @@ def test_passes_are_products_with_the_matrix_of_the_graph(kernel, graph):
     np.testing.assert_allclose(rows, drive + bias[:, None] + matrix @ activation)
     hidden = slice(wiring.n_hidden)
     np.testing.assert_array_equal(activation[hidden], np.maximum(rows[hidden], 0))
+
+    outputs = np.empty((3, rows.shape[1]))
+    kernel("push_to_outputs")(
+        wiring.n_hidden, *entering, weight, bias, drive[: wiring.n_sources], outputs
+    )
+    np.testing.assert_allclose(outputs, rows[wiring.n_hidden :])
 
     outside = np.random.RandomState(1).standard_normal(rows.shape)
     gradient = outside.copy()
