@@ -1,7 +1,11 @@
-"""What the experiments of this folder draw."""
+"""What the experiments of this folder draw, from the results that they keep."""
+
+import json
 
 import matplotlib as mpl
+import networkx as nx
 import numpy as np
+import pandas as pd
 
 mpl.use("Agg")
 
@@ -10,49 +14,108 @@ import matplotlib.pyplot as plt
 from robustkit.plotting import MapperGraphDisplay
 
 
-def robustness_against_ratio(table, measures, path):
+def robustness_against_ratio(table, causes, measures, path):
     """A point a model; a line through all, and one within each batch size."""
     figure, axes = plt.subplots(
-        1, len(measures), figsize=(5 * len(measures), 4), layout="constrained",
-        sharey=True, squeeze=False,
+        len(causes), len(measures), layout="constrained", sharey=True, sharex="row",
+        squeeze=False, figsize=(3.6 * len(measures), 3 * len(causes)),
     )  # fmt: skip
-    for ax, measure in zip(axes[0], measures, strict=True):
-        for batch_size, part in table.groupby("batch_size"):
-            (dots,) = ax.plot(part["prs_ratio"], part[measure], "o", label=batch_size)
-            _draw_line(ax, part["prs_ratio"], part[measure], color=dots.get_color())
-        _draw_line(ax, table["prs_ratio"], table[measure], fmt="k--", label="all")
-        ax.set(xlabel="PRS ratio", title=measure)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_ylabel("robust accuracy")
+    for (cause, x_label), row in zip(causes.items(), axes, strict=True):
+        for ax, (measure, title) in zip(row, measures.items(), strict=True):
+            _draw_models(ax, table, cause, measure)
+            ax.set(xlabel=x_label, title=title)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("robust accuracy")
     axes[0, -1].legend(title="batch size", frameon=False, bbox_to_anchor=(1, 1))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
+
+
+def _draw_models(ax, table, cause, measure):
+    for batch_size, part in table.groupby("batch_size"):
+        (dots,) = ax.plot(part[cause], part[measure], "o", ms=4, label=batch_size)
+        _draw_line(ax, part[cause], part[measure], color=dots.get_color())
+    _draw_line(ax, table[cause], table[measure], fmt="k--", label="all")
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_line(ax, x, y, fmt="-", **style):
     ends = np.array([x.min(), x.max()])
-    ax.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), fmt, **style)
+    if ends[0] < ends[1]:
+        ax.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), fmt, **style)
 
 
-def mapper_graph(mapper, y, y_pred, title, path):
+def stored_graph(path):
+    """Read (graph, nodes, labels) of a mapper graph that an experiment kept."""
+    kept = json.loads(path.read_text())
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(kept["size"])))
+    graph.add_weighted_edges_from(kept["edges"])
+    columns = [f"count_{label}" for label in kept["labels"]]
+    nodes = pd.DataFrame(kept["counts"], columns=columns)
+    return (
+        graph,
+        nodes.assign(size=kept["size"], accuracy=kept["accuracy"]),
+        kept["labels"],
+    )
+
+
+def without_crumbs(graph, nodes, smallest):
+    """Keep the components of some size only, and number their nodes anew."""
+    parts = [c for c in nx.connected_components(graph) if len(c) >= smallest]
+    kept = sorted(set().union(*parts))
+    graph = nx.convert_node_labels_to_integers(graph.subgraph(kept), ordering="sorted")
+    return graph, nodes.loc[kept].reset_index(drop=True)
+
+
+def mapper_graph(source, title, path):
     """One graph twice: with the classes of its nodes, and with their accuracy."""
-    figure, axes = plt.subplots(1, 2, figsize=(14, 6), dpi=120, layout="constrained")
-    shown = MapperGraphDisplay.from_mapper(mapper, y, ax=axes[0])
-    MapperGraphDisplay.from_mapper(
-        mapper, y, y_pred, color="accuracy", positions=shown.positions_, ax=axes[1]
+    graph, nodes, labels = stored_graph(source)
+    graph, nodes = without_crumbs(graph, nodes, smallest=10)
+    figure, axes = plt.subplots(1, 2, figsize=(14, 6), layout="constrained")
+    shown = MapperGraphDisplay(graph, nodes, labels).plot(axes[0], color="pie")
+    MapperGraphDisplay(graph, nodes, labels, shown.positions_).plot(
+        axes[1], color="accuracy"
     )
     figure.suptitle(title)
-    figure.savefig(path)
-    plt.close(figure)
+    _save(figure, path, dpi=90)
 
 
-def purity_against_eps(results, path):
-    """Mean over the seeds, and every seed as a point."""
-    figure, ax = plt.subplots(layout="constrained")
-    mean = results.groupby("eps")["purity"].mean()
-    ax.plot(mean.index, mean, "-")
-    ax.plot(results["eps"], results["purity"], "o", color="C0", alpha=0.5)
-    ax.set(xlabel="eps", ylabel="weighted average purity", ylim=(0, 1))
-    ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+def growing_eps(sources, path):
+    """Draw the graph of each level, side by side."""
+    figure, axes = plt.subplots(
+        2, -(-len(sources) // 2), figsize=(12, 7), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat[len(sources) :]:
+        ax.remove()
+    for ax, (title, source) in zip(axes.flat, sources.items(), strict=False):
+        graph, nodes, labels = stored_graph(source)
+        graph, nodes = without_crumbs(graph, nodes, smallest=5)
+        MapperGraphDisplay(graph, nodes, labels).plot(ax, color="pie")
+        ax.set_title(title)
+        if ax is not axes[0, -1]:
+            ax.get_legend().remove()
+    _save(figure, path, dpi=90)
+
+
+def purity_against_eps(panels, path):
+    """A panel a data set: the mean over the seeds, and every seed as a point."""
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5 * len(panels), 3.6), layout="constrained",
+        squeeze=False, sharey=True,
+    )  # fmt: skip
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for color, (label, (eps, purity)) in enumerate(curves.items()):
+            mean = purity.groupby(eps).mean()
+            ax.plot(mean.index, mean, "-", color=f"C{color}", label=label)
+            ax.plot(eps, purity, "o", ms=4, color=f"C{color}", alpha=0.5)
+        ax.set(xlabel="eps", title=title, ylim=(0, 1))
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False)
+    axes[0, 0].set_ylabel("weighted average purity")
+    _save(figure, path)
+
+
+def _save(figure, path, dpi=100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi)
     plt.close(figure)

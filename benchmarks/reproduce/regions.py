@@ -6,9 +6,7 @@ a part of the images (an hour; more with ``--n-train``, which wants a GPU).
 
 First, one architecture is trained at many batch sizes, with several seeds, and measured
 after several numbers of epochs: the PRS ratio of its training samples, against accuracy
-under PGD with the cross-entropy and with the margin loss. The slopes are computed over
-all models, within one batch size, and with clean accuracy held fixed; their intervals
-come from drawing whole trainings again, since the epochs of one are not independent.
+under PGD
 
 Second, regularised networks are compared with the plain one, of the same seed, that is
 nearest in clean accuracy.
@@ -45,6 +43,8 @@ MEASURES = (
     "robust_accuracy_margin",
     "robust_accuracy_rotate",
 )
+# Models are compared with all others, or only where they have these in common.
+WITHIN = ((), ("batch_size",), ("batch_size", "epochs"))
 N_BOOTSTRAP = 1000
 KEYS = ["dataset", "network", "batch_size", "strength", "seed", "epochs"]
 
@@ -67,7 +67,7 @@ SETTINGS = {
     ("mnist", "cnn6"): {
         "eps": 0.1, "epochs": [8, 20], "n_seeds": 3, "n_rivals": 0,
         "batch_sizes": [64, 256, 1024], "strengths": [5e-4],
-        "n_train": 2000, "n_test": 200,
+        "n_train": 2000, "n_test": 150,
     },
 }  # fmt: skip
 
@@ -139,46 +139,54 @@ def autoattack(classifier, eps, X, y):
     return {"robust_accuracy_autoattack": right.double().mean().item()}
 
 
-def slope(table, cause, measure, *, within, adjusted):
-    """Slope of a measure on the PRS ratio or the inclusion ratio, by least squares.
+def slopes(table):
+    """Slopes of all measures, with the interval of a bootstrap over trainings.
 
-    `within` compares only models of one batch size and one number of epochs; `adjusted`
-    holds clean accuracy fixed.
+    Parameters
+    ----------
+    table : DataFrame
+        A row for each model.
+
+    Returns
+    -------
+    slopes : DataFrame
+        A row for each of `CAUSES`, each of `MEASURES`, each way to compare only models
+        that have some columns in common (`within`), and with clean accuracy held fixed
+        or not (`adjusted`): `slope`, `low` and `high`.
     """
-    columns = [cause, measure, "clean_accuracy"]
-    values = table[columns]
-    if within:
-        cells = table.groupby(["batch_size", "epochs"])[columns]
-        values = values - cells.transform("mean")
-    else:
-        values = values - values.mean()
-    causes = [cause, "clean_accuracy"] if adjusted else [cause]
-    found, *_ = np.linalg.lstsq(values[causes], values[measure], rcond=None)
-    return found[0]
-
-
-def slopes(table, cause="prs_ratio"):
-    """Every slope with the interval of a bootstrap over trainings."""
     trainings = [part for _, part in table.groupby(["batch_size", "seed"])]
     rng = np.random.RandomState(0)
     draws = rng.randint(len(trainings), size=(N_BOOTSTRAP, len(trainings)))
     samples = [pd.concat([trainings[i] for i in draw]) for draw in draws]
     rows = []
-    for measure in MEASURES:
-        for within, adjusted in product((False, True), repeat=2):
-            kind = {"within": within, "adjusted": adjusted}
-            drawn = [slope(sample, cause, measure, **kind) for sample in samples]
-            low, high = np.quantile(drawn, [0.025, 0.975])
-            rows.append(
-                {
-                    "measure": measure,
-                    **kind,
-                    "slope": slope(table, cause, measure, **kind),
-                    "low": low,
-                    "high": high,
-                }
-            )
+    for within in WITHIN:
+        values = centred(table, within)
+        drawn = [centred(sample, within) for sample in samples]
+        for cause, adjusted in product(CAUSES, (False, True)):
+            found = slopes_of(values, cause, adjusted)
+            others = [slopes_of(other, cause, adjusted) for other in drawn]
+            low, high = np.quantile(others, [0.025, 0.975], axis=0)
+            for k, measure in enumerate(MEASURES):
+                kind = {"cause": cause, "measure": measure, "within": within}
+                numbers = {"slope": found[k], "low": low[k], "high": high[k]}
+                rows.append(kind | {"adjusted": adjusted} | numbers)
     return pd.DataFrame(rows)
+
+
+def centred(table, within):
+    """Subtract the mean of all models, or of those that have some columns in common."""
+    values = table[[*CAUSES, *MEASURES, "clean_accuracy"]]
+    if within:
+        keys = [table[name] for name in within]
+        return values - values.groupby(keys).transform("mean")
+    return values - values.mean()
+
+
+def slopes_of(values, cause, adjusted):
+    """Slope of each measure on one cause, by least squares."""
+    causes = [cause, "clean_accuracy"] if adjusted else [cause]
+    found, *_ = np.linalg.lstsq(values[causes], values[list(MEASURES)])
+    return found[0]
 
 
 def matched(plain, regularised):

@@ -67,14 +67,3 @@ def with_interval(values, digits=2):
         return ""
     mean, half = f"{values.mean():.{digits}f}", half_width(values)
     return mean if np.isnan(half) else f"{mean} ± {half:.{digits}f}"
-
-
-def rst_table(table, title, widths=None):
-    """Write a table, all of whose cells are text, for a page of the documentation."""
-    lines = [f".. list-table:: {title}", "   :header-rows: 1"]
-    lines += [f"   :widths: {widths}", ""] if widths else [""]
-    for row in (table.columns, *table.itertuples(index=False)):
-        lines += [
-            f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(row)
-        ]
-    return "\n".join(lines) + "\n\n"
