@@ -8,6 +8,8 @@ export class Camera {
   fitScale = 500;
   width = 1;
   height = 1;
+  /** Pixels at the edges where tools and legend lie on the canvas. */
+  covered = { right: 0, bottom: 0 };
 
   toScreen(x, y) {
     return [
@@ -41,19 +43,14 @@ export class Camera {
     this.y = wy - (sy - this.height / 2) / this.scale;
   }
 
-  /**
-   * The scale and middle that show all of the box, with a margin; the lower one is
-   * wider, because the legend lies there.
-   */
+  /** The scale and middle that show all of the box beside what covers the canvas. */
   fit({ left, top, right, bottom }) {
-    const margin = Math.min(40, this.width / 10, this.height / 10);
-    const legend = Math.min(34, this.height / 12);
-    this.scale = Math.min(
-      (this.width - 2 * margin) / (right - left),
-      (this.height - 2 * margin - legend) / (bottom - top),
-    );
+    const margin = Math.min(34, this.width / 10, this.height / 10);
+    const across = this.width - 2 * margin - this.covered.right;
+    const down = this.height - 2 * margin - this.covered.bottom;
+    this.scale = Math.max(1, Math.min(across / (right - left), down / (bottom - top)));
     this.fitScale = this.scale;
-    this.x = (left + right) / 2;
-    this.y = (top + bottom) / 2 + legend / 2 / this.scale;
+    this.x = (left + right) / 2 + this.covered.right / 2 / this.scale;
+    this.y = (top + bottom) / 2 + this.covered.bottom / 2 / this.scale;
   }
 }

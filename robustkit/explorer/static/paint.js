@@ -135,7 +135,9 @@ function paintOutline(ctx, scene, x, y, r) {
 function paintLabel(ctx, scene, i, x, y, r) {
   const name = scene.classNames[scene.majority(i)];
   const text = name.length > 4 ? `${name.slice(0, 3)}…` : name;
-  const size = Math.min(15, r * (text.length > 2 ? 0.62 : 0.95));
+  // Letters are about 0.6 of their height wide; the name is to stay within the pie.
+  const size = Math.min(15, r * 0.95, (1.75 * r) / (0.6 * text.length));
+  if (size < 6) return;
   ctx.font = `600 ${size.toFixed(1)}px system-ui, sans-serif`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";

@@ -15,7 +15,7 @@ const DARK = [
 
 /** Stops of the scales, low to high. */
 const SCALES = {
-  accuracy: ["#A63603", "#E6761E", "#F5C27A", "#E9E5D8", "#9CC5DE", "#3F8FC0", "#08519C"],
+  accuracy: ["#9A2F04", "#DD6A16", "#F6B24A", "#F2E5A6", "#A6CFE2", "#3F8FC0", "#08519C"],
   purity: ["#3B1C59", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#FDE725"],
   size: ["#123A5E", "#3D5578", "#66707A", "#8C8B73", "#B8A861", "#E3CB4B", "#FCE83A"],
 };

@@ -12,13 +12,21 @@ import { inside, listenToPointer } from "./pointer.js";
 export function buildPane(pane) {
   const { side, scene } = pane;
   const tool = { kind: "move" };
-  const canvas = new CanvasView(scene, side, () => {
+  const legend = buildLegend(pane);
+  const fitAgain = () => {
+    // The tools are a column of this width; the legend takes as many lines as it needs.
+    scene.camera.covered = { right: 36, bottom: legend.offsetHeight };
     if (pane.fitted) scene.fit();
-  });
+  };
+  const canvas = new CanvasView(scene, side, fitAgain);
+  new ResizeObserver(() => {
+    fitAgain();
+    canvas.redraw();
+  }).observe(legend);
   const hint = el("div", { class: "hint", hidden: true, "data-testid": `hint-${side}` });
   const list = buildNodeList(pane, () => canvas.redraw("points"));
   canvas.element.append(
-    list, buildTools(pane, tool), buildLegend(pane), hint, buildWaiting(pane),
+    list, buildTools(pane, tool), legend, hint, buildWaiting(pane),
   );
   pane.on("look", () => canvas.redraw());
   pane.on("active", () => canvas.redraw("points"));
@@ -115,7 +123,7 @@ function buildStatus(pane) {
   for (const event of ["computing", "graph", "failure"]) pane.on(event, sync);
   pane.on("marks", () => (marks.textContent = pane.told ?? ""));
   pane.on("graph", () => (marks.textContent = ""));
-  return el("footer", { class: "pane-status" }, failure, el("div", { class: "line" }, status, measures), marks);
+  return el("footer", { class: "pane-status" }, failure, el("div", { class: "line" }, status, marks, measures));
 }
 
 const statusText = ({ nodes, edges, seconds }) =>
