@@ -36,26 +36,37 @@ def page_of(room, names):
     )
 
 
-def write(folder):
-    """Write the index and a page a room; leave a page alone if nothing changed."""
-    rooms = {room: names for room, names in robustkit._ROOMS.items() if names}
-    index = "\n".join(
+def entry_of(page):
+    """One room on the first page: its name, and what it is."""
+    module = importlib.import_module(f"robustkit.{page}")
+    return [f":doc:`{page} <{page}>`", f"   {first_line(module)}", ""]
+
+
+def index_of(pages):
+    """The first page: all rooms."""
+    return "\n".join(
         [
             titled("API reference", "="),
             "Every public name, room by room, in the order of the story. Each is also",
             "reachable as `robustkit.<name>`.",
             "",
+            *(line for page in pages for line in entry_of(page)),
             ".. toctree::",
-            "   :maxdepth: 1",
+            "   :hidden:",
             "",
-            *(f"   {room}" for room in rooms),
-            "   exceptions",
+            *(f"   {page}" for page in pages),
             "",
         ]
     )
+
+
+def write(folder):
+    """Write the index and a page a room; leave a page alone if nothing changed."""
+    rooms = {room: names for room, names in robustkit._ROOMS.items() if names}
     exceptions = importlib.import_module("robustkit.exceptions")
+    rooms["exceptions"] = exceptions.__all__
     pages = {room: page_of(room, names) for room, names in rooms.items()}
-    pages |= {"index": index, "exceptions": page_of("exceptions", exceptions.__all__)}
+    pages["index"] = index_of(list(rooms))
     Path(folder).mkdir(exist_ok=True)
     for name, text in pages.items():
         path = Path(folder) / f"{name}.rst"
