@@ -42,7 +42,10 @@ def test_result_obeys_the_rules(name, victim):
     X, y = digits(200)
     model = VICTIMS[victim]()
     attack = aim(GRADIENT_ATTACKS[name], model, X, y)
+    # Tensors share the memory of arrays that can be written to.
+    X, before = X.copy(), X
     result = attack.perturb(X, y)
+    np.testing.assert_array_equal(X, before)
     norm, eps = radius(attack)
     move = result.X_adv.astype(np.float64) - X
     length = np.linalg.norm(move, ord=norm, axis=1)
@@ -371,6 +374,22 @@ def test_data_outside_the_clip_range_are_refused():
         attack.perturb(2 * X, y)
     free = aim(FGSMAttack(clip=None), digits_pipeline(), X, y)
     assert free.perturb(2 * X).X_adv.max() > 1
+
+
+def test_ends_of_the_clip_range_are_those_of_the_data_type():
+    """The nearest float32 of 0.1 is larger than 0.1, and inside all the same."""
+    X, y = digits(20)
+    X = (X * 0.1).astype(np.float32)
+    X[0, 0] = np.float32(0.1)
+    attack = aim(FGSMAttack(clip=(0, 0.1)), digits_pipeline(), X, y)
+    assert attack.perturb(X).X_adv.max() == np.float32(0.1)
+
+
+def test_no_samples_are_refused():
+    X, y = digits(20)
+    attack = aim(FGSMAttack(), digits_pipeline(), X, y)
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\)"):
+        attack.perturb(X[:0], y[:0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
