@@ -99,8 +99,12 @@ def differences(old, new):
 
 
 def _flat(tree, path=""):
-    if not isinstance(tree, dict) or not tree:
+    if not isinstance(tree, dict | list) or not tree:
         return {path: tree}
+    if isinstance(tree, list):
+        if not any(isinstance(item, dict | list) for item in tree):
+            return {path: tree}
+        tree = dict(enumerate(tree))
     leaves = {}
     for name, branch in tree.items():
         leaves |= _flat(branch, f"{path}.{name}" if path else name)

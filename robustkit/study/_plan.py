@@ -1,5 +1,6 @@
 """Which models a study trains: numbered, seeded, and made from a few numbers each."""
 
+import warnings
 from dataclasses import dataclass
 
 from sklearn.base import clone
@@ -11,6 +12,7 @@ from robustkit.classifiers import (
     PrunedNetClassifier,
     SparseNetClassifier,
 )
+from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import GraphPrior
 from robustkit.study._sampling import (
     Draw,
@@ -83,6 +85,7 @@ class GraphPopulation:
             self.estimator.prior, param_space, n_graphs, size, shape, graphs_seed
         )
         self.draws = draws
+        _warn_of_narrow_graphs(draws, n_features=shape[0])
         seeds = draw_seeds(inits_seed, len(inits))
         return [
             Task(k, k, graph, init, seed, draw.seed, draw.params)
@@ -99,6 +102,19 @@ class GraphPopulation:
         graph = structure_of(self.estimator.prior, of_prior, task.graph_seed)
         return clone(self.estimator).set_params(
             **others, prior=graph, init=task.init, random_state=task.seed
+        )
+
+
+def _warn_of_narrow_graphs(draws, n_features):
+    """Say once what every training would say of its own graph."""
+    n_narrow = sum(draw.n_sources <= 2 < n_features for draw in draws)
+    if n_narrow:
+        warnings.warn(
+            f"{n_narrow} of {len(draws)} graphs squeeze all {n_features} features "
+            "through 2 units or fewer: see the column n_sources. A prior with more "
+            "vertices, fewer neighbours or more rewiring has more sources.",
+            NarrowInputWarning,
+            stacklevel=5,
         )
 
 

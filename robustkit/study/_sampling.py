@@ -43,6 +43,7 @@ class Draw:
     params: dict
     seed: int
     n_nodes: int = 0
+    n_sources: int = 0
     n_parameters: int = 0
 
 
@@ -198,7 +199,8 @@ def draw_graphs(prior, param_space, n_graphs, size, shape, random_state):
         graph = structure_of(prior, split_params(params)[0], seed)
         counts.append(graph.n_parameters(*shape))
         if low <= counts[-1] <= high:
-            draws.append(Draw(params, seed, graph.n_nodes, counts[-1]))
+            sizes = graph.n_nodes, len(graph.sources), counts[-1]
+            draws.append(Draw(params, seed, *sizes))
             in_vain = 0
         else:
             in_vain += 1

@@ -1,5 +1,6 @@
 """From the rows of a store to a table, and to the columns worth correlating."""
 
+import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
@@ -78,9 +79,8 @@ def independent(table, names):
     """Leave out columns that say nothing, or nothing new.
 
     A finding counted twice looks like two, and makes the correction for many tests
-    stricter for all others. So these go: columns without two different values, columns
-    that order the models as an earlier one does or the other way round, and
-    properties and measures that are functions of others.
+    stricter for all others. So these go: columns without two different values, an
+    earlier column in other units, and what is a function of other columns.
 
     Parameters
     ----------
@@ -95,16 +95,28 @@ def independent(table, names):
     kept : list of str
         Those that are left, in the same order; the first if none is.
     """
-    kept, seen = [], set()
+    kept = {}
     for name in names:
-        if name in _FUNCTIONS or name.endswith(_FUNCTION_OF_ERROR_RATE):
-            continue
-        ranks = pd.to_numeric(table[name]).rank(method="dense")
-        if ranks.nunique() < 2:
-            continue
-        up = tuple(ranks.fillna(0))
-        down = tuple((ranks.max() + 1 - ranks).fillna(0))
-        if up not in seen:
-            kept.append(name)
-            seen |= {up, down}
-    return kept or names[:1]
+        values = table[name].to_numpy(dtype=float)
+        if (
+            np.nanmin(values, initial=np.inf) < np.nanmax(values, initial=-np.inf)
+            and name not in _FUNCTIONS
+            and not name.endswith(_FUNCTION_OF_ERROR_RATE)
+            and not any(_is_affine(values, other) for other in kept.values())
+        ):
+            kept[name] = values
+    return list(kept) or names[:1]
+
+
+def _is_affine(one, other):
+    """Whether two columns with the same gaps lie on one line, up to rounding."""
+    if not np.array_equal(np.isnan(one), np.isnan(other)):
+        return False
+    one, other = one[~np.isnan(one)], other[~np.isnan(other)]
+    one, other = one - one[0], other - other[0]
+    scale = np.abs(one).max() * np.abs(other).max()
+    # Three models: two differences, which must be in one ratio.
+    farthest = np.abs(other).argmax()
+    return bool(
+        (np.abs(one * other[farthest] - one[farthest] * other) <= 1e-9 * scale).all()
+    )

@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from dataclasses import dataclass
 from math import nan
 
@@ -11,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 
 from robustkit.classifiers import fit_many
 from robustkit.classifiers._pruned_net_classifier import _describe, _removable_layers
+from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph
 
 __all__ = ["Trained", "train_and_prune", "train_one", "train_together"]
@@ -61,7 +63,10 @@ def _failure_of(classifier, fit):
     fails then is the training: a study of hundreds of models notes it and goes on.
     """
     try:
-        fit()
+        with warnings.catch_warnings():
+            # The study has said it of all graphs.
+            warnings.simplefilter("ignore", NarrowInputWarning)
+            fit()
     except ValueError as error:
         if not hasattr(classifier, "module_"):
             raise

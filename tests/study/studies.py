@@ -22,7 +22,7 @@ def small_study(store=None, **params):
     network = SparseNetClassifier(max_epochs=2, batch_size=50, lr=0.01, device="cpu")
     defaults = {
         "estimator": network,
-        "param_space": {"prior__n_nodes": [20, 25, 30]},
+        "param_space": {"prior__n_nodes": [40, 50, 60]},
         "n_graphs": 4,
         "inits": ["he_uniform", "normal"],
         "attacks": {"fgsm": FGSMAttack(eps=0.1)},

@@ -1,0 +1,336 @@
+"""The study as its user sees it."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_equal
+from scipy import stats
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import f1_score
+
+from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, PGDAttack
+from robustkit.classifiers import SparseNetClassifier
+from robustkit.exceptions import NarrowInputWarning
+from robustkit.graphs import GraphPrior, graph_properties
+from robustkit.regions import PopulatedRegionScorer
+from robustkit.study import RobustnessStudy
+from robustkit.topology import MapperGraph
+from tests.study.studies import (
+    assert_same_table,
+    n_sources_of,
+    small_data,
+    small_study,
+)
+
+DATA = small_data()
+
+
+@pytest.fixture(scope="module")
+def study():
+    """A finished study with all lenses."""
+    return small_study(
+        attacks={
+            "fgsm": FGSMAttack(eps=0.1),
+            "pgd": PGDAttack(eps=0.1, max_iter=3),
+            "few": (GrowingEpsilonAttack(), 7),
+        },
+        analyses={
+            "regions": PopulatedRegionScorer(),
+            "mapper": MapperGraph(n_intervals=5),
+            "own": n_sources_of,
+        },
+    ).fit(*DATA)
+
+
+def test_the_table_has_a_row_a_model_and_columns_in_order(study):
+    table = study.results_
+    assert table["model"].tolist() == list(range(8))
+    assert table["graph"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["init"].tolist() == ["he_uniform", "normal"] * 4
+    names = list(table)
+    assert names[:7] == [
+        "model",
+        "graph",
+        "init",
+        "seed",
+        "graph_seed",
+        "prior__n_nodes",
+        "n_parameters",
+    ]
+    assert names[7:9] == ["n_nodes", "n_edges"]
+    order = [
+        "regions_prs_ratio",
+        "regions_inclusion_ratio",
+        "mapper_purity",
+        "mapper_weak_mass",
+        "own_n_sources",
+        "clean_accuracy",
+        "f1_macro",
+        "fgsm_error_rate",
+        "fgsm_average_confidence",
+        "pgd_robust_accuracy_margin",
+        "few_average_eps",
+        "seconds_train",
+        "seconds_few",
+        "version_robustkit",
+        "version_sklearn",
+        "device",
+        "engine",
+        "error",
+    ]
+    places = [names.index(name) for name in order]
+    assert places == sorted(places)
+    assert study.columns_.parameters == ["prior__n_nodes"]
+    assert study.columns_.properties[0] == "n_parameters"
+    assert "mapper_purity" in study.columns_.properties
+    assert "few_average_eps" in study.columns_.measures
+    assert not {"fgsm_n_queries", "few_n_samples"} & set(study.columns_.measures)
+
+
+def test_all_models_of_an_initialisation_have_one_seed(study):
+    seeds = study.results_.groupby("init")["seed"].nunique()
+    assert (seeds == 1).all()
+    assert study.results_["seed"].nunique() == 2
+    assert study.results_.groupby("graph")["graph_seed"].nunique().max() == 1
+
+
+def test_properties_are_those_of_the_graph(study):
+    row = study.results_.iloc[5]
+    prior = GraphPrior(n_nodes=row["prior__n_nodes"])
+    expected = graph_properties(prior.sample(row["graph_seed"]))
+    found = row[expected.index].astype(float)
+    pd.testing.assert_series_equal(found, expected, check_names=False)
+
+
+@pytest.mark.parametrize("number", [0, 3, 6])
+def test_a_row_alone_makes_the_same_model_again(study, number):
+    """From what the row holds, with the classes that a user would take."""
+    X, y, X_test, y_test = DATA
+    row = study.results_.iloc[number]
+    graph = GraphPrior(n_nodes=row["prior__n_nodes"]).sample(row["graph_seed"])
+    by_hand = SparseNetClassifier(
+        graph,
+        init=row["init"],
+        max_epochs=2,
+        batch_size=50,
+        lr=0.01,
+        random_state=row["seed"],
+    )
+    rebuilt = study.rebuild(row["model"])
+    for classifier in (by_hand, rebuilt):
+        model = FrozenEstimator(classifier.fit(X, y))
+        assert model.score(X_test, y_test) == row["clean_accuracy"]
+        predicted = model.predict(X_test)
+        assert (
+            f1_score(y_test, predicted, average="macro", zero_division=0)
+            == (row["f1_macro"])
+        )
+        assert classifier.n_parameters_ == row["n_parameters"]
+        fgsm = FGSMAttack(model, eps=0.1).fit(X, y).report(X_test, y_test)
+        for measure in ("error_rate", "average_confidence", "robust_accuracy"):
+            assert_equal(fgsm[measure], row[f"fgsm_{measure}"])
+        regions = PopulatedRegionScorer(model).fit(X, y)
+        assert regions.prs_ratio_ == row["regions_prs_ratio"]
+
+
+def test_a_model_that_is_not_there_can_not_be_rebuilt(study):
+    with pytest.raises(ValueError, match=r"from 0 to 7\. Got 8 instead"):
+        study.rebuild(8)
+
+
+def test_an_attack_on_some_images_takes_the_first_that_are_right(study):
+    X, y, X_test, y_test = DATA
+    row = study.results_.iloc[1]
+    model = study.rebuild(1).fit(X, y)
+    right = np.flatnonzero(model.predict(X_test) == y_test)[:7]
+    assert row["few_n_samples"] == len(right)
+    attack = GrowingEpsilonAttack(FrozenEstimator(model)).fit(X, y)
+    report = attack.report(X_test[right], y_test[right])
+    assert report["average_eps"] == row["few_average_eps"]
+
+
+def test_graphs_count_once_and_functions_of_others_not_at_all(study):
+    values = study.correlator_.values_
+    assert len(values) == 4
+    assert {"density", "n_parameters", "regions_prs_ratio"} <= set(values)
+    assert not {"n_edges", "degree_mean", "average_betweenness"} & set(values)
+    # What an analysis finds that is known already.
+    assert "own_mean" not in values
+
+
+def test_the_same_seed_gives_the_same_table():
+    one, two, other = (
+        small_study(random_state=seed).fit(*DATA).results_ for seed in (0, 0, 1)
+    )
+    assert_same_table(one, two)
+    assert one["clean_accuracy"].tolist() != other["clean_accuracy"].tolist()
+
+
+def test_processes_change_nothing():
+    one = small_study().fit(*DATA)
+    two = small_study(n_jobs=2).fit(*DATA)
+    assert_same_table(one.results_, two.results_)
+
+
+def test_a_study_goes_on_where_it_was(tmp_path):
+    store = tmp_path / "study.db"
+    n_calls = []
+
+    def stop_after_three(model, X, y, X_test, y_test):
+        n_calls.append(1)
+        if len(n_calls) == 4:
+            raise RuntimeError("the lamp went out")
+        return {}
+
+    study = small_study(store, analyses={"lamp": stop_after_three})
+    with pytest.raises(RuntimeError, match="the lamp went out"):
+        study.fit(*DATA)
+    assert len(study.results_) == 3
+    study.fit(*DATA)
+    assert len(n_calls) == 4 + 5
+    assert_same_table(study.results_, small_study().fit(*DATA).results_)
+    # Finished: nothing is trained again.
+    assert len(study.fit(*DATA).results_) == 8
+    assert len(n_calls) == 9
+
+
+def test_without_a_seed_the_store_remembers_it(tmp_path):
+    state = np.random.get_state()
+    store = tmp_path / "study.db"
+    one = small_study(store, random_state=None).fit(*DATA)
+    np.random.seed(3)
+    two = small_study(store, random_state=None).fit(*DATA)
+    np.random.set_state(state)
+    assert_same_table(one.results_, two.results_)
+    assert two.results_["seconds_train"].equals(one.results_["seconds_train"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"random_state": 1}, "random_state"),
+        ({"n_graphs": 5}, "n_graphs is 4 there and 5 here"),
+        ({"attacks": {"fgsm": FGSMAttack(eps=0.2)}}, r"FGSMAttack\.eps is 0.1 there"),
+        ({"param_space": {"prior__n_nodes": [40, 50]}}, "prior__n_nodes"),
+    ],
+)
+def test_a_store_of_another_study_is_refused(tmp_path, change, named):
+    store = tmp_path / "study.db"
+    small_study(store).fit(*DATA)
+    with pytest.raises(ValueError, match=named):
+        small_study(store, **change).fit(*DATA)
+    with pytest.raises(ValueError, match=r"holds another study: data\.X"):
+        small_study(store).fit(DATA[0] / 2, *DATA[1:])
+
+
+def test_what_only_takes_time_does_not_make_another_study(tmp_path):
+    store = tmp_path / "study.db"
+    small_study(store).fit(*DATA)
+    study = small_study(store, engine="batched", verbose=0, n_jobs=1, device="auto")
+    assert study.fit(*DATA).results_["engine"].unique().tolist() == ["single"]
+
+
+def test_a_study_is_read_from_its_store(tmp_path):
+    store = tmp_path / "study.db"
+    study = small_study(store).fit(*DATA)
+    read = RobustnessStudy.from_store(store, correlator=study.correlator)
+    pd.testing.assert_frame_equal(read.results_, study.results_)
+    assert read.columns_ == study.columns_
+    with pytest.raises(ValueError, match="Call fit with the parameters"):
+        read.rebuild(0)
+    with pytest.raises(FileNotFoundError, match="no store"):
+        RobustnessStudy.from_store(tmp_path / "other.db")
+
+
+def test_a_fifth_is_held_out_without_test_data():
+    X, y, *_ = DATA
+    one, two = small_study().fit(X, y), small_study().fit(X, y)
+    assert one.results_["fgsm_n_samples"].unique().tolist() == [40]
+    assert_same_table(one.results_, two.results_)
+
+
+def test_models_that_fail_have_a_row_with_the_reason():
+    network = SparseNetClassifier(max_epochs=2, batch_size=50, device="cpu")
+    space = {"lr": [0.01, 1e30], "prior__n_nodes": [40, 50, 60]}
+    study = small_study(estimator=network, param_space=space, n_graphs=6)
+    table = study.fit(*DATA).results_
+    failed = table["lr"] > 1
+    assert failed.sum() == 6
+    assert table.loc[failed, "error"].str.contains("Use a smaller 'lr'").all()
+    assert table.loc[failed, study.columns_.measures].isna().all(axis=None)
+    assert table.loc[failed, "n_parameters"].notna().all()
+    assert (table.loc[~failed, "error"] == "").all()
+    assert table.loc[~failed, "clean_accuracy"].notna().all()
+
+
+def test_a_study_of_which_all_models_fail_says_why():
+    network = SparseNetClassifier(max_epochs=2, batch_size=50, lr=1e30, device="cpu")
+    with pytest.raises(ValueError, match=r"No model .* could be measured: The"):
+        small_study(estimator=network).fit(*DATA)
+
+
+def test_too_few_models_are_trained_but_not_correlated():
+    study = small_study(n_graphs=2)
+    with pytest.raises(ValueError, match=r"4 models .* at least 3 are needed"):
+        study.fit(*DATA)
+    assert len(study.results_) == 4
+
+
+def test_distributions_are_drawn_from():
+    space = {"prior__n_nodes": [40, 50], "prior__rewiring": stats.uniform(0.2, 0.5)}
+    table = small_study(param_space=space).fit(*DATA).results_
+    rewiring = table.groupby("graph")["prior__rewiring"].first()
+    assert rewiring.nunique() == 4
+    assert rewiring.between(0.2, 0.7).all()
+
+
+def test_narrow_graphs_are_told_once():
+    space = {"prior__n_nodes": [30], "prior__n_neighbors": [10]}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        small_study(param_space=space, n_graphs=3, inits=["normal"]).fit(*DATA)
+    (warning,) = [w for w in caught if w.category is NarrowInputWarning]
+    assert "of 3 graphs squeeze all 64 features" in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"param_space": {"prior__n_node": [3]}}, "did you mean 'prior__n_nodes'"),
+        ({"param_space": {"prior__n_nodes": 3}}, "must be a list of values"),
+        ({"param_space": {"prior__n_nodes": []}}, "not empty"),
+        ({"param_space": {"init": ["normal"]}}, "Use 'inits'"),
+        ({"inits": ["he_unifrom"]}, "did you mean 'he_uniform'"),
+        ({"inits": ["normal", "normal"]}, "each once"),
+        ({"inits": []}, "each once"),
+        ({"n_parameters": (3, 2)}, "pair"),
+        ({"n_parameters": (1, 2)}, r"1,000 graphs were tried, with \d+ to \d+,?\d+ pa"),
+        ({"attacks": {"fgsm": 3}}, "must be an attack"),
+        ({"attacks": {"fgsm": (FGSMAttack(), 0)}}, "number of images"),
+        ({"analyses": {"mapper": 3}}, "must be a PopulatedRegionScorer"),
+        ({"analyses": {"fgsm": MapperGraph()}}, "names an attack and an analysis"),
+        ({"estimator": MapperGraph()}, "'estimator' parameter"),
+        ({"estimator": FrozenEstimator(SparseNetClassifier())}, "'prior' and 'init'"),
+        ({"population": "pruning"}, "must be a PrunedNetClassifier"),
+    ],
+)
+def test_bad_parameters_are_refused(params, message):
+    with pytest.raises(ValueError, match=message):
+        small_study(**params).fit(*DATA)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (DATA[:3], "both of X_test and y_test"),
+        ((*DATA[:3], DATA[3] + 5), "which y does not"),
+        ((*DATA[:2], DATA[2][:, :3], DATA[3]), "features"),
+        ((DATA[0], np.zeros(200)), "at least 2 classes"),
+        ((DATA[0][:12], DATA[1][:12]), "Pass X_test and y_test"),
+    ],
+)
+def test_bad_data_are_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        small_study().fit(*data)
