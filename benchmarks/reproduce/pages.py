@@ -90,37 +90,38 @@ def robust_rows(results, norm):
 
 
 def gain_rows(results, attack, norm):
-    """What refining changes, in points and paired by seed."""
+    """What refining changes, in points and paired by seed; last, over all levels."""
     chosen = results[(results["attack"] == attack) & (results["norm"] == norm)]
-    for eps, published in PUBLISHED[norm].items():
-        level = chosen[np.isclose(chosen["eps"], eps)]
-        if len(level):
-            yield {"eps": f"{eps:g}", "n": len(level)} | _gains(level, published)
     whole = chosen.groupby("seed").filter(
-        lambda part: len(part) == len(PUBLISHED[norm])
+        lambda rows: len(rows) == len(PUBLISHED[norm])
     )
-    if len(whole):
-        means = whole.groupby("seed").mean(numeric_only=True)
-        yield {"eps": "all", "n": len(means)} | _gains(means, ("", "", ""))
+    for number, cover in enumerate(topology.COVERS, start=1):
+        for eps, published in PUBLISHED[norm].items():
+            level = chosen[np.isclose(chosen["eps"], eps)]
+            if len(level):
+                yield _gain_row(level, cover, f"{eps:g}", published[number])
+        if len(whole):
+            means = whole.groupby("seed").mean(numeric_only=True)
+            yield _gain_row(means, cover, "mean", "")
 
 
-def _gains(level, published):
-    row = {}
-    for cover, known in zip(topology.COVERS, published[1:], strict=True):
-        gain = {
-            name: level[f"{cover}, {name}"] - level["M_adv"]
-            for name in (f"replay {topology.REPLAY}", "replay 0", "random")
-        }
-        targeted = gain[f"replay {topology.REPLAY}"]
-        row |= {
-            f"{cover}: weak samples": f"{level[f'weak {cover}'].mean():.0f}",
-            f"{cover}: published": known,
-            f"{cover}: refined": change(targeted),
-            f"{cover}: weak samples alone": change(gain["replay 0"]),
-            f"{cover}: random samples": change(gain["random"]),
-            f"{cover}: refined - random": change(targeted - gain["random"]),
-        }
-    return row
+def _gain_row(level, cover, eps, published):
+    gain = {
+        name: level[f"{cover}, {name}"] - level["M_adv"]
+        for name in (f"replay {topology.REPLAY}", "replay 0", "random")
+    }
+    refined = gain[f"replay {topology.REPLAY}"]
+    return {
+        "cover": cover,
+        "eps": eps,
+        "n": len(level),
+        "weak samples": f"{level[f'weak {cover}'].mean():.0f}",
+        "published gain": published,
+        "refined": change(refined),
+        "with weak samples alone": change(gain["replay 0"]),
+        "with random samples": change(gain["random"]),
+        "refined - random": change(refined - gain["random"]),
+    }
 
 
 def purity_rows(results):

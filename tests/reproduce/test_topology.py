@@ -1,0 +1,59 @@
+"""What is trained further with, what is kept of a graph, and what a table says."""
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+
+from benchmarks.reproduce import figures, pages, topology
+from robustkit.topology import MapperGraph
+
+
+def test_control_is_as_large_as_what_it_controls(global_random_seed):
+    weak = np.array([7, 3, 11])
+    chosen = topology.further_samples(weak, 100, global_random_seed)
+    refined, control = chosen[f"replay {topology.REPLAY}"], chosen["random"]
+    assert len(np.unique(refined)) == len(np.unique(control)) == len(refined) == 15
+    assert set(weak) < set(refined)
+    assert np.array_equal(chosen["replay 0"], weak)
+
+
+def test_control_is_all_samples_where_there_are_no_more():
+    chosen = topology.further_samples(np.arange(30), 100, 0)
+    assert set(chosen["random"]) == set(range(100))
+
+
+def test_stored_graph_is_the_graph(tmp_path, global_random_seed):
+    rng = np.random.RandomState(global_random_seed)
+    X, y, y_pred = rng.normal(size=(200, 2)), rng.randint(3, size=200), np.zeros(200)
+    mapper = MapperGraph(n_intervals=5, eps=0.5).fit(X)
+    topology.save_graph(tmp_path / "a" / "graph.json", mapper, y, y_pred)
+    graph, nodes, labels = figures.stored_graph(tmp_path / "a" / "graph.json")
+    assert set(map(frozenset, graph.edges)) == set(map(frozenset, mapper.graph_.edges))
+    assert labels == [0, 1, 2]
+    expected = mapper.describe(y, y_pred)[list(nodes)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(nodes, expected, atol=1e-4)
+
+
+def test_small_components_are_left_out():
+    nodes = pd.DataFrame({"size": [1, 2, 3, 4]})
+    graph = nx.Graph([(1, 2), (2, 3)])
+    graph.add_node(0)
+    graph, nodes = figures.without_crumbs(graph, nodes, smallest=2)
+    assert nodes["size"].tolist() == [2, 3, 4]
+    assert set(graph.edges) == {(0, 1), (1, 2)}
+
+
+def test_gain_is_paired_by_seed():
+    level = {"attack": "full", "norm": "linf", "eps": 0.1, "weak uniform": 10}
+    rows = [
+        level | {"seed": seed, "M_adv": robust, "weak balanced": 10}
+        | {f"{cover}, {name}": robust + gain
+           for cover in topology.COVERS
+           for name, gain in (("replay 4", 0.02), ("replay 0", -0.1), ("random", 0.01))}
+        for seed, robust in enumerate([0.5, 0.7])
+    ]  # fmt: skip
+    first, *_ = pages.gain_rows(pd.DataFrame(rows), "full", "linf")
+    assert first["refined"] == "+2.00 ± 0.00"
+    assert first["with weak samples alone"] == "-10.00 ± 0.00"
+    assert first["refined - random"] == "+1.00 ± 0.00"
+    assert first["published gain"] == "+0.27 (0.30)"
