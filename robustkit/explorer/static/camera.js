@@ -2,8 +2,10 @@
 export class Camera {
   x = 0.5;
   y = 0.5;
-  /** Screen pixels to one unit of the world. */
+  /** Screen pixels to one unit of the world, across. */
   scale = 500;
+  /** How much longer a unit is downwards, so that a graph fills its pane. */
+  stretch = 1;
   /** The scale at which the whole graph is seen; zoom is told against it. */
   fitScale = 500;
   width = 1;
@@ -14,14 +16,14 @@ export class Camera {
   toScreen(x, y) {
     return [
       (x - this.x) * this.scale + this.width / 2,
-      (y - this.y) * this.scale + this.height / 2,
+      (y - this.y) * this.scale * this.stretch + this.height / 2,
     ];
   }
 
   toWorld(sx, sy) {
     return [
       (sx - this.width / 2) / this.scale + this.x,
-      (sy - this.height / 2) / this.scale + this.y,
+      (sy - this.height / 2) / (this.scale * this.stretch) + this.y,
     ];
   }
 
@@ -31,7 +33,7 @@ export class Camera {
 
   pan(dx, dy) {
     this.x -= dx / this.scale;
-    this.y -= dy / this.scale;
+    this.y -= dy / (this.scale * this.stretch);
   }
 
   /** Nearer or farther, with the world point under the pointer kept in place. */
@@ -39,18 +41,22 @@ export class Camera {
     const [wx, wy] = this.toWorld(sx, sy);
     const lowest = this.fitScale / 8;
     this.scale = Math.min(this.fitScale * 60, Math.max(lowest, this.scale * factor));
-    this.x = wx - (sx - this.width / 2) / this.scale;
-    this.y = wy - (sy - this.height / 2) / this.scale;
+    const [nx, ny] = this.toWorld(sx, sy);
+    this.x += wx - nx;
+    this.y += wy - ny;
   }
 
   /** The scale and middle that show all of the box beside what covers the canvas. */
   fit({ left, top, right, bottom }) {
     const margin = Math.min(34, this.width / 10, this.height / 10);
-    const across = this.width - 2 * margin - this.covered.right;
-    const down = this.height - 2 * margin - this.covered.bottom;
-    this.scale = Math.max(1, Math.min(across / (right - left), down / (bottom - top)));
+    const across = Math.max(1, this.width - 2 * margin - this.covered.right);
+    const down = Math.max(1, this.height - 2 * margin - this.covered.bottom);
+    const [wide, high] = [right - left, bottom - top];
+    // Distances in a layout mean little; beyond these bounds it would look squashed.
+    this.stretch = Math.min(2.2, Math.max(0.6, down / high / (across / wide)));
+    this.scale = Math.min(across / wide, down / (high * this.stretch));
     this.fitScale = this.scale;
     this.x = (left + right) / 2 + this.covered.right / 2 / this.scale;
-    this.y = (top + bottom) / 2 + this.covered.bottom / 2 / this.scale;
+    this.y = (top + bottom) / 2 + this.covered.bottom / 2 / (this.scale * this.stretch);
   }
 }

@@ -94,7 +94,7 @@ export class Gallery {
       ? el("span", { class: "image missing" }, "no image")
       : picture(bytes[k], shape, `${kind} image of sample ${sample.i}`));
     const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
-    const region = sample.r === null || sample.r === undefined ? [] : [el("span", {}, `region ${sample.r}`)];
+    const region = sample.r === null ? [] : [el("span", {}, regionName(sample.r))];
     return el(
       "li",
       {},
@@ -115,3 +115,6 @@ export class Gallery {
     );
   }
 }
+
+/** -1 is a region that holds no clean sample. */
+const regionName = (id) => (id < 0 ? "new region" : `region ${id}`);

@@ -36,20 +36,24 @@ export class Grid {
   }
 
   /**
-   * The node drawn uppermost under the point, or -1.
+   * How far the nearest other node is, for the node in the middle of that ranking:
+   * the room that a typical node has.
    *
-   * @param {(i: number) => number} radius a node's radius in world units.
+   * @param {number} stretch how much longer a unit is downwards
    */
-  hit(x, y, reach, radius) {
-    let best = -1;
-    let nearest = Infinity;
-    for (const i of this.near(x, y, reach)) {
-      const distance = Math.hypot(this.xs[i] - x, this.ys[i] - y) / radius(i);
-      if (distance <= 1 && distance < nearest) {
-        best = i;
-        nearest = distance;
+  static typicalRoom(xs, ys, stretch) {
+    if (xs.length < 2) return Infinity;
+    const [low, high] = [Math.min(...xs), Math.max(...xs)];
+    const step = Math.max(1e-9, (high - low) / Math.sqrt(xs.length));
+    const grid = new Grid(xs, ys.map((y) => y * stretch), step);
+    const rooms = Array.from(xs, (x, i) => {
+      let nearest = 2 * step;
+      for (const j of grid.near(x, grid.ys[i], step)) {
+        const distance = Math.hypot(xs[j] - x, grid.ys[j] - grid.ys[i]);
+        if (j !== i && distance < nearest) nearest = distance;
       }
-    }
-    return best;
+      return nearest;
+    });
+    return rooms.sort((a, b) => a - b)[rooms.length >> 1];
   }
 }

@@ -25,7 +25,9 @@ export function paintScene(ctx, scene) {
 function paintEdges(ctx, scene) {
   const { source, target, shared } = scene.graph.edges;
   const { camera, xs, ys } = scene;
-  const widths = [0.8, 1.4, 2.4];
+  // Among a thousand edges, thick ones would hide the nodes.
+  const thin = source.length > 900 ? 0.6 : 1;
+  const widths = [0.8 * thin, 1.4 * thin, 2.4 * thin];
   const groups = widths.map(() => []);
   for (let e = 0; e < source.length; e += 1) {
     const strength = Math.sqrt(shared[e] / scene.mostShared);
@@ -135,8 +137,8 @@ function paintOutline(ctx, scene, x, y, r) {
 function paintLabel(ctx, scene, i, x, y, r) {
   const name = scene.classNames[scene.majority(i)];
   const text = name.length > 4 ? `${name.slice(0, 3)}…` : name;
-  // Letters are about 0.6 of their height wide; the name is to stay within the pie.
-  const size = Math.min(15, r * 0.95, (1.75 * r) / (0.6 * text.length));
+  // Bold letters are about 0.68 of their height wide; the name is to stay within the pie.
+  const size = Math.min(15, r * 0.95, (1.75 * r) / (0.68 * text.length));
   if (size < 6) return;
   ctx.font = `600 ${size.toFixed(1)}px system-ui, sans-serif`;
   ctx.textAlign = "center";

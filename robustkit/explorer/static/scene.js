@@ -30,6 +30,7 @@ export class Scene {
   /** The class pointed out in the legend: nodes without it step back. */
   emphasis = null;
   #grid = null;
+  #room = Infinity;
   #moved = new Map();
 
   constructor(ink) {
@@ -112,17 +113,17 @@ export class Scene {
     this.camera.fit({
       left: box.left - dx, right: box.right + dx, top: box.top - dy, bottom: box.bottom + dy,
     });
+    this.#room = Grid.typicalRoom(xs, ys, this.camera.stretch);
   }
 
   /**
-   * A node's radius on the screen. Area follows size; the largest radius leaves
-   * room for all the nodes; zooming in enlarges nodes less than distances, so
-   * that what is crowded comes apart.
+   * A node's radius on the screen. Area follows size; the largest radius is about
+   * the distance between neighbours; zooming in enlarges nodes less than
+   * distances, so that what is crowded comes apart.
    */
   radius(i) {
     const { camera } = this;
-    const room = Math.sqrt((camera.width * camera.height) / Math.max(12, this.length));
-    const largest = Math.min(26, Math.max(3.5, 0.42 * room));
+    const largest = Math.min(26, Math.max(4, this.#room * camera.fitScale));
     const share = Math.sqrt(this.graph.nodes.size[i] / this.largest);
     return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
   }
@@ -133,8 +134,16 @@ export class Scene {
     const [x, y] = camera.toWorld(sx, sy);
     this.#grid ??= new Grid(this.xs, this.ys, 40 / camera.fitScale);
     // Small nodes are easier to hit than to see: a finger is wider than a pixel.
-    const radius = (i) => Math.max(this.radius(i), 7) / camera.scale;
-    return this.#grid.hit(x, y, Math.max(radius(this.order[0]), 0), radius);
+    const reach = (i) => Math.max(this.radius(i), 7);
+    const farthest = reach(this.order[0]) / (camera.scale * Math.min(1, camera.stretch));
+    let best = -1;
+    let nearest = 1;
+    for (const i of this.#grid.near(x, y, farthest)) {
+      const [nx, ny] = camera.toScreen(this.xs[i], this.ys[i]);
+      const distance = Math.hypot(nx - sx, ny - sy) / reach(i);
+      if (distance <= nearest) [best, nearest] = [i, distance];
+    }
+    return best;
   }
 
   /** Whether the node is shown in full, or steps back behind the pointed-out class. */
