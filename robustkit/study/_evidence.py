@@ -41,7 +41,8 @@ class Evidence:
     parameters: list
     properties: list
     measures: list
-    """Columns of `results` that are there and hold a number."""
+    """Columns of `results` that are there and hold a number; a parameter may hold a
+    name."""
 
     inits: list
     """In the order of the study."""
@@ -108,14 +109,15 @@ def gather(results, columns, correlator, settings):
         for kind in ("parameters", "properties", "measures")
     }
     kept = results[~_failed(results, listed["measures"])]
-    known = {
-        kind: [name for name in names if _as_numbers(kept[name]).notna().any()]
-        for kind, names in listed.items()
-    }
     numbers = {
-        name: _as_numbers(kept[name]) for names in known.values() for name in names
+        name: _as_numbers(kept[name])
+        for name in [*listed["properties"], *listed["measures"]]
     }
     kept = kept.assign(**numbers)
+    known = {
+        kind: [name for name in names if kept[name].notna().any()]
+        for kind, names in listed.items()
+    }
     pairs, controls, held = _pairs(correlator)
     return Evidence(
         results=kept,
@@ -179,7 +181,8 @@ def _failed(results, measures):
     """Models with an error, or without a single measure."""
     failed = np.zeros(len(results), dtype=bool)
     if "error" in results:
-        failed |= results["error"].fillna("").astype(str).ne("").to_numpy()
+        error = results["error"]
+        failed |= (error.notna() & error.astype(str).ne("")).to_numpy()
     if measures:
         failed |= results[measures].isna().all(axis=1).to_numpy()
     return failed

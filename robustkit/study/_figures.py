@@ -4,6 +4,7 @@ from base64 import b64encode
 from io import StringIO
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 
 from robustkit.study._words import number
 
@@ -74,16 +75,16 @@ def histogram(values, label):
     svg, alt : str
         The picture, and what it shows in words.
     """
-    values = values.dropna().to_numpy()
+    values = values.dropna()
+    if not is_numeric_dtype(values):
+        return _bars(values.value_counts(sort=False), label)
+    counts = values.value_counts().sort_index()
     # One bar a value, where there are few.
-    distinct = np.unique(values)
+    if len(counts) <= min(8, len(values) - 1):
+        return _bars(counts.rename(index="{:g}".format), label)
 
     def draw(ax):
-        if len(distinct) <= min(8, len(values) - 1):
-            counts = [(values == value).sum() for value in distinct]
-            ax.bar([f"{value:g}" for value in distinct], counts, color=_BLUE)
-        else:
-            ax.hist(values, bins="auto", color=_BLUE, rwidth=0.94)
+        ax.hist(values, bins="auto", color=_BLUE, rwidth=0.94)
         ax.set(xlabel=label, ylabel="count")
         ax.yaxis.get_major_locator().set_params(integer=True)
 
@@ -93,6 +94,20 @@ def histogram(values, label):
         f"median {middle}."
     )
     return _svg(draw), alt
+
+
+def _bars(counts, label):
+    def draw(ax):
+        # By place: two numbers may look alike when they are short.
+        ax.bar(range(len(counts)), counts, color=_BLUE)
+        ax.set_xticks(range(len(counts)), map(str, counts.index))
+        if sum(map(len, map(str, counts.index))) > 30:
+            ax.tick_params("x", rotation=30)
+        ax.set(xlabel=label, ylabel="count")
+        ax.yaxis.get_major_locator().set_params(integer=True)
+
+    numbers = "; ".join(f"{value} {count}" for value, count in counts.items())
+    return _svg(draw), f"Bar chart of {label}. Counts: {numbers}."
 
 
 def boxes(groups, label):

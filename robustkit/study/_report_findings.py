@@ -44,6 +44,9 @@ class Finding:
     """The same with the controls held fixed."""
 
 
+# In one sentence; the tables name all.
+_MOST_MEASURES = 4
+
 SURENESS = {
     "stands": "stands on its own",
     "shared": "may come from what is held fixed",
@@ -97,7 +100,7 @@ def in_one_sentence(findings):
     """
     name = words(findings[0].property)
     parts = {}
-    for finding in findings:
+    for finding in findings[:_MOST_MEASURES]:
         parts.setdefault(finding.goes, []).append(f"the {words(finding.measure)}")
     how = " and ".join(f"{goes} {listed(some)}".strip() for goes, some in parts.items())
     said = f"The {name} goes with {how}"
@@ -106,6 +109,9 @@ def in_one_sentence(findings):
         said = f"The larger the {name}, {how}"
     meanings = {finding.meaning for finding in findings} - {0}
     meaning = {(1,): ": more robust", (-1,): ": less robust"}.get((*meanings,), "")
+    more = len(findings) - _MOST_MEASURES
+    if more > 0:
+        said += f" (and {more} more measures)"
     return f"{said}{meaning}.", _numbers(findings)
 
 

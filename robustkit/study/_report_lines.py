@@ -1,4 +1,4 @@
-"""The strongest correlations of a study, for a terminal."""
+"""The strongest correlation of each property, for a terminal."""
 
 from robustkit.study._words import (
     METHODS,
@@ -11,11 +11,9 @@ from robustkit.study._words import (
 
 __all__ = ["correlation_lines"]
 
-_WIDTH = 80
-
 
 def correlation_lines(correlator, *, n_lines=12):
-    """Write the strongest pairs of a property and a measure of robustness.
+    """Write each property with the measure of robustness that it goes with most.
 
     Parameters
     ----------
@@ -23,7 +21,7 @@ def correlation_lines(correlator, *, n_lines=12):
         Fitted.
 
     n_lines : int, default=12
-        How many pairs at most.
+        How many properties at most: those that go most with something.
 
     Returns
     -------
@@ -43,7 +41,8 @@ def correlation_lines(correlator, *, n_lines=12):
     order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
     line = "{:<22} {:<28} {:>6} {:>14} {:>6}".format
     lines = [line("property", "measure", "coef.", "interval", "adj. p")]
-    for pair in pairs.loc[order[:n_lines]].to_dict("records"):
+    strongest = pairs.loc[order].drop_duplicates("property")[:n_lines]
+    for pair in strongest.to_dict("records"):
         star = "*" if pair["p_adjusted"] <= correlator.alpha else " "
         lines.append(
             line(

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from robustkit.correlation import RobustnessCorrelator
+
 INITS = (
     "glorot_normal",
     "glorot_uniform",
@@ -133,3 +135,14 @@ def pruning(n_nets=4, n_steps=20, seed=0):
     table["fgsm_average_confidence"] = 0.8 - 0.2 * left + 0.05 * noise[1]
     table["growing_average_eps"] = 0.06 + 0.03 * left + 0.005 * noise[2]
     return table
+
+
+def correlate(table, n_bootstrap=20, **params):
+    """What the study does with its table."""
+    columns = columns_of(table)
+    correlator = RobustnessCorrelator(n_bootstrap=n_bootstrap, random_state=0, **params)
+    return correlator.fit(
+        table[columns.properties].astype(float),
+        table[columns.measures].astype(float),
+        groups=None if "step" in table else table["graph"],
+    )
