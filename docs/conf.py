@@ -37,6 +37,8 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
 default_role = "literal"
+# Beside a page about a class, its methods need no surname.
+toc_object_entries_show_parents = "hide"
 nitpicky = False
 
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
