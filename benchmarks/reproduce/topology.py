@@ -70,13 +70,16 @@ BUDGET = 0.2
 
 
 def levels(dataset):
-    """(attack, norm, eps) of every network that is trained with one seed."""
-    clean = [("none", "none", 0.0)]
+    """(attack, norm, eps) of every network, in the parts in which seeds take turns."""
+    clean = ("none", "none", 0.0)
     if dataset == "cifar10":
-        return [clean + [("full", "l2", eps) for eps in CIFAR10_L2]]
-    full = [("full", "linf", eps) for eps in LINF] + [("full", "l2", eps) for eps in L2]
-    short = [("short", "linf", eps) for eps in LINF]
-    return [clean + full] if dataset == "digits" else [clean + full, short]
+        return [[clean, *(("full", "l2", eps) for eps in CIFAR10_L2)]]
+    parts = [
+        [clean, *(("full", "linf", eps) for eps in LINF)],
+        [("full", "l2", eps) for eps in L2],
+        [("short", "linf", eps) for eps in LINF],
+    ]
+    return parts[:2] if dataset == "digits" else parts
 
 
 def pgd(attack, norm, eps, seed, max_iter, model=None):
