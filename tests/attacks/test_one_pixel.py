@@ -6,6 +6,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from robustkit.attacks import OnePixelAttack, robust_scorer
@@ -157,6 +158,31 @@ def test_all_channels_of_a_pixel_change_together(method):
         best = _best_linear_margin(model, X, y)
         np.testing.assert_array_equal(result.success, best < 0)
         np.testing.assert_array_equal(result.certified, best > 0)
+
+
+def test_colours_are_proved_behind_hidden_layers():
+    """A pixel of three channels moves the units along three lines."""
+    _, X, _ = convolutional(3)
+    y = (X.reshape(-1, 3, 16).sum(axis=2) - 0.2 * X[:, 5:6]).argmax(axis=1)
+    model = MLPClassifier((9, 7), solver="lbfgs", max_iter=80, random_state=0).fit(X, y)
+
+    def result(method, **params):
+        attack = OnePixelAttack(
+            FrozenEstimator(model), method=method, image_shape=(3, 4, 4), **params
+        )
+        return attack.fit(X, y).perturb(X, y)
+
+    proof, grid = result("certified"), result("exhaustive", levels=3)
+    right = proof.clean_prediction == y
+    np.testing.assert_array_equal(proof.certified, right & ~proof.success)
+    assert proof.certified.any()
+    assert grid.success.any()
+    assert not (grid.success & ~proof.success).any()
+    rng = np.random.default_rng(0)
+    for i in np.flatnonzero(proof.certified):
+        tried = np.repeat(X[i].reshape(1, 3, 16), 500, axis=0)
+        tried[np.arange(500), :, rng.integers(16, size=500)] = rng.random((500, 3))
+        assert (model.predict(tried.reshape(500, -1)) == y[i]).all()
 
 
 def _best_linear_margin(model, X, y):
