@@ -38,7 +38,9 @@ def test_version(capsys):
     assert run(capsys, "--version") == (0, f"robustkit {robustkit.__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [(), ("demo",), ("datasets",)])
+@pytest.mark.parametrize(
+    "words", [(), ("study",), ("report",), ("demo",), ("explore",), ("datasets",)]
+)
 def test_help_shows_examples_that_are_understood(capsys, words):
     status, out, err = run(capsys, *words, "--help")
     assert (status, err) == (0, "")

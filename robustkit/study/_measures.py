@@ -234,7 +234,10 @@ def shape_of(mapper, activations, y, y_pred):
     properties : dict
         Purity; the share of points in nodes of low accuracy, and in none.
     """
-    mapper = clone(mapper).fit(activations)
+    with warnings.catch_warnings():
+        # "No cluster was found": `noise` is 1, and says so.
+        warnings.filterwarnings("ignore", "No cluster", UserWarning)
+        mapper = clone(mapper).fit(activations)
     accuracy = node_accuracy(mapper.membership_, y, y_pred)
     is_weak = (mapper.membership_ @ (accuracy < _WEAK)) > 0
     return {

@@ -318,7 +318,10 @@ class RobustnessStudy(BaseEstimator):
             "n_parameters": parts.size,
             "attacks": parts.attacks,
             "analyses": parts.analyses,
-            "random_state": seed,
+            # In the words of whoever called, who may read them in an error.
+            "random_state": (
+                self.random_state if isinstance(self.random_state, Integral) else seed
+            ),
             "data": dict(zip(names, given, strict=True)),
         }
         return canonical(identity)

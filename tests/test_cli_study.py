@@ -1,0 +1,127 @@
+"""The commands `robustkit study` and `robustkit report`, as a user meets them."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pandas as pd
+import pytest
+
+from robustkit.cli import main
+from tests.test_cli import run, start
+
+SMALL = ("--n-graphs", "6", "--inits", "he_normal", "--n-jobs", "1")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a small study that was carried out."""
+    folder = tmp_path_factory.mktemp("study")
+    assert main(["study", *SMALL, "--out", str(folder)]) == 0
+    return folder
+
+
+def lasting(path):
+    """The table of a study, without what differs from run to run."""
+    table = pd.read_csv(path)
+    return table.drop(columns=[c for c in table if c.startswith("seconds_")])
+
+
+def test_a_study_writes_a_table_and_a_report(finished):
+    table = lasting(finished / "results.csv")
+    assert table["graph"].tolist() == list(range(6))
+    assert table["init"].eq("he_normal").all()
+    assert table["fgsm_error_rate"].between(0, 1).all()
+    assert "<title>" in (finished / "report.html").read_text()
+
+
+def test_a_finished_study_is_not_carried_out_again(capsys, finished):
+    before = (finished / "results.csv").read_bytes()
+    start = time.perf_counter()
+    status, out, err = run(capsys, "study", *SMALL, "--out", str(finished))
+    assert (status, err) == (0, "")
+    assert "6 models, 6 in the store" in out
+    assert time.perf_counter() - start < 20
+    assert (finished / "results.csv").read_bytes() == before
+
+
+def test_a_report_is_written_anew_from_the_store_alone(capsys, finished, tmp_path):
+    store = str(finished / "study.sqlite")
+    status, out, err = run(capsys, "report", store, "--out", str(tmp_path / "new"))
+    assert (status, err) == (0, "")
+    assert "Spearman" in out
+    for name in ("results.csv", "report.html"):
+        assert (tmp_path / "new" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_the_seed_makes_another_study(capsys, finished, tmp_path):
+    words = ("study", *SMALL, "--seed", "1")
+    status, _, err = run(capsys, *words, "--out", str(finished))
+    assert status == 2
+    assert "holds another study: random_state is 0 there and 1 here" in err
+    assert run(capsys, *words, "--out", str(tmp_path))[0] == 0
+    first, other = (lasting(f / "results.csv") for f in (finished, tmp_path))
+    assert set(first["graph_seed"]).isdisjoint(other["graph_seed"])
+
+
+def test_ctrl_c_tells_how_to_continue_and_the_study_continues(finished, tmp_path):
+    words = ("study", *SMALL, "--out", str(tmp_path))
+    process = start(*words, unbuffered="1")
+    _wait_for_a_model(tmp_path / "study.sqlite", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == (
+        f"robustkit: interrupted: what is finished is safe in "
+        f"{tmp_path}/study.sqlite; give the same command again to continue\n"
+    )
+    assert not (tmp_path / "results.csv").exists()
+    subprocess.run(
+        [sys.executable, "-m", "robustkit", *words],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    pd.testing.assert_frame_equal(
+        lasting(tmp_path / "results.csv"), lasting(finished / "results.csv")
+    )
+
+
+def _wait_for_a_model(store, process):
+    while process.poll() is None:
+        if store.exists():
+            try:
+                with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+                    if db.execute("SELECT count(*) FROM models").fetchone()[0]:
+                        return
+            except sqlite3.OperationalError:
+                pass  # The tables are not there yet.
+        time.sleep(0.02)
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("study --preset quikc", "Got 'quikc' instead, did you mean 'quick'?"),
+        ("study --n-graphs 0", "--n-graphs: must be an integer of at least 1. Got '0'"),
+        ("study --inits he_nromal", "did you mean 'he_normal'?"),
+        ("study --engine bathced", "'bathced', did you mean 'batched'?"),
+        ("study --dataset {}/none.npz", "No such file or directory: '{}/none.npz'"),
+        ("report {}/none.sqlite", "There is no store of a study at {}/none.sqlite."),
+        ("report {}/foreign", "{}/foreign is not the store of a study, or damaged"),
+        ("report", "arguments are required: STORE"),
+    ],
+)
+def test_a_mistake_ends_with_one_line_and_status_2(capsys, tmp_path, words, message):
+    (tmp_path / "foreign").write_text("no database" * 100)
+    words = [word.format(tmp_path) for word in words.split()]
+    extra = ["--out", str(tmp_path / "out")] if words[0] == "study" else []
+    status, _, err = run(capsys, *words, *extra)
+    assert status == 2
+    assert err.startswith("robustkit: error: ")
+    assert err.count("\n") == 1
+    assert message.format(tmp_path) in err
