@@ -168,12 +168,6 @@ def test_the_same_seed_gives_the_same_table():
     assert one["clean_accuracy"].tolist() != other["clean_accuracy"].tolist()
 
 
-def test_processes_change_nothing():
-    one = small_study().fit(*DATA)
-    two = small_study(n_jobs=2).fit(*DATA)
-    assert_same_table(one.results_, two.results_)
-
-
 def test_a_study_goes_on_where_it_was(tmp_path):
     store = tmp_path / "study.db"
     n_calls = []

@@ -1,0 +1,97 @@
+"""Handing out tasks, and what happens when those who do them die."""
+
+import os
+import signal
+from concurrent.futures import CancelledError
+
+import pytest
+
+from robustkit.study import _execution
+from robustkit.study._store import Store
+from tests.study.studies import assert_same_table, small_data, small_study
+
+DATA = small_data()
+
+
+class Task:
+    """A number and a seed."""
+
+    def __init__(self, number, seed):
+        self.number, self.seed = number, seed
+
+
+def test_chunks_have_one_seed_and_hold_every_task_once():
+    tasks = [Task(k, seed=k % 2) for k in range(10)]
+    with Store(None) as store:
+        store.plan(range(10))
+        store.add(3, [{"place": {"model": 3}}])
+        chunks = list(_execution._chunks(store, tasks, 3))
+    assert [[task.number for task in chunk] for chunk in chunks] == [
+        [0, 2, 4],
+        [1, 5, 7],
+        [6, 8],
+        [9],
+    ]
+
+
+def share_out_badly(errors, n_rows):
+    """In place of the real one: add some rows, then raise."""
+
+    def share_out(store, chunks, recipe, data, n_jobs, watch):
+        for _ in range(n_rows):
+            (task,) = next(chunks)
+            store.add(task.number, [{"place": {"model": task.number}}])
+        if errors:
+            raise errors.pop(0)
+
+    return share_out
+
+
+def execute(store):
+    tasks = [Task(k, seed=0) for k in range(9)]
+    store.plan(range(9))
+    how = {"n_jobs": 2, "n_together": 1, "watch": lambda n_rows: None}
+    _execution.execute(store, tasks, None, DATA, **how)
+
+
+def test_after_a_death_the_others_go_on(monkeypatch):
+    errors = [CancelledError("data lost"), CancelledError("data lost")]
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 3))
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match="CancelledError: data lost"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+def test_when_nothing_is_finished_any_more_the_study_ends(monkeypatch):
+    errors = [CancelledError("data lost")] * 2
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 0))
+    with (
+        Store(None) as store,
+        pytest.warns(UserWarning, match="others go on"),
+        pytest.raises(RuntimeError, match="call fit again with the same parameters"),
+    ):
+        execute(store)
+
+
+def test_a_mistake_in_a_task_is_not_tried_again(monkeypatch):
+    errors = [ValueError("my mistake")]
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 1))
+    with Store(None) as store, pytest.raises(ValueError, match="my mistake"):
+        execute(store)
+
+
+def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
+    log = tmp_path / "log"
+
+    def deadly(model, X, y, X_test, y_test):
+        with open(log, "a") as file:
+            file.write(".")
+        if len(log.read_text()) == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    study = small_study(n_jobs=2, analyses={"deadly": deadly})
+    with pytest.warns(UserWarning, match="others go on"):
+        study.fit(*DATA)
+    assert_same_table(study.results_, small_study().fit(*DATA).results_)

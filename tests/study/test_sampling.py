@@ -1,0 +1,98 @@
+"""Drawing graphs until enough of them are as large as wanted."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.model_selection import ParameterGrid
+
+from robustkit.classifiers import SparseNetClassifier
+from robustkit.graphs import GraphPrior, LayeredGraph
+from robustkit.study._sampling import (
+    check_param_space,
+    draw_graphs,
+    draw_settings,
+    split_params,
+    structure_of,
+)
+
+SPACE = {"prior__n_nodes": [40, 60, 80], "prior__rewiring": [0.2, 0.6]}
+SHAPE = (64, 10)
+
+
+def first_settings(space, n, seed=0):
+    return list(islice(draw_settings(space, np.random.RandomState(seed)), n))
+
+
+@given(seed=st.integers(0, 100), n_rounds=st.integers(1, 3))
+def test_a_grid_is_gone_through_round_after_round(seed, n_rounds):
+    points = first_settings(SPACE, 6 * n_rounds, seed)
+    assert points == points[:6] * n_rounds
+
+    def key(point):
+        return sorted(point.items())
+
+    assert sorted(points[:6], key=key) == sorted(ParameterGrid(SPACE), key=key)
+
+
+def test_an_empty_space_has_one_point():
+    assert first_settings({}, 2) == [{}, {}]
+
+
+def test_distributions_and_lists_are_drawn_from():
+    space = {"prior__rewiring": stats.uniform(0, 1), "prior__n_nodes": [40, 60]}
+    points = first_settings(space, 200)
+    assert {point["prior__n_nodes"] for point in points} == {40, 60}
+    rewiring = [point["prior__rewiring"] for point in points]
+    assert stats.kstest(rewiring, "uniform").pvalue > 0.01
+    # Numbers that a store can keep.
+    assert {type(value) for value in rewiring} == {float}
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 100))
+def test_every_graph_has_the_size_wanted_and_none_is_passed_over(seed):
+    low, high = 1000, 2000
+    draws = draw_graphs(GraphPrior(), SPACE, 5, (low, high), SHAPE, seed)
+    everything = draw_graphs(GraphPrior(), SPACE, 60, None, SHAPE, seed)
+    right = [draw for draw in everything if low <= draw.n_parameters <= high]
+    assert draws == right[:5]
+    for draw in draws:
+        params, others = split_params(draw.params)
+        graph = GraphPrior(**params).sample(draw.seed)
+        assert graph.n_parameters(*SHAPE) == draw.n_parameters
+        assert (graph.n_nodes, len(graph.sources)) == (draw.n_nodes, draw.n_sources)
+        assert not others
+
+
+def test_an_impossible_size_says_what_was_tried():
+    message = (
+        r"outside n_parameters=\(1, 2\)\. 1,000 graphs were tried, with [\d,]+ to "
+        r"[\d,]+ parameters, and 0 of the 3 wanted were found"
+    )
+    with pytest.raises(ValueError, match=message):
+        draw_graphs(GraphPrior(), SPACE, 3, (1, 2), SHAPE, 0)
+
+
+def test_a_prior_that_is_a_graph_is_that_graph():
+    graph = LayeredGraph(np.array([[0, 0], [1, 2]]), 3)
+    assert structure_of(graph, {}, 3) == graph
+
+
+def test_the_seed_of_a_prior_does_not_make_all_graphs_the_same():
+    prior = GraphPrior(random_state=0)
+    assert structure_of(prior, {}, 1) != structure_of(prior, {}, 2)
+
+
+def test_names_and_values_are_checked():
+    estimator = SparseNetClassifier(GraphPrior())
+    check_param_space({"prior__n_nodes": [3], "lr": stats.uniform()}, estimator)
+    with pytest.raises(ValueError, match="did you mean 'lr'"):
+        check_param_space({"lrr": [0.1]}, estimator)
+    with pytest.raises(ValueError, match="the study sets itself"):
+        check_param_space({"random_state": [0]}, estimator)
+    with pytest.raises(ValueError, match=r"Got 'abc' instead"):
+        check_param_space({"lr": "abc"}, estimator)

@@ -1,0 +1,175 @@
+"""Training one by one, together and step by step."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    SparseNetClassifier,
+    TorchClassifier,
+)
+from robustkit.graphs import GraphPrior
+from robustkit.study import _train
+from robustkit.study._train import train_and_prune, train_one, train_together
+from tests.study.studies import assert_same_table, small_data, small_study
+
+DATA = small_data()
+X, y, X_test, y_test = DATA
+
+
+def networks(n, **params):
+    """Networks of one seed."""
+    quick = {"max_epochs": 2, "batch_size": 50, "lr": 0.01, "device": "cpu"}
+    return [
+        SparseNetClassifier(
+            GraphPrior(n_nodes=40 + k, random_state=k),
+            random_state=3,
+            **{**quick, **params},
+        )
+        for k in range(n)
+    ]
+
+
+def weights_of(model):
+    return np.concatenate(
+        [w.detach().numpy().ravel() for w in model.module_.parameters()]
+    )
+
+
+@pytest.mark.parametrize("pieces", [[5], [2, 3], [1, 1, 3]])
+def test_a_model_does_not_depend_on_those_trained_with_it(pieces):
+    alone = [train_one(network, X, y) for network in networks(5)]
+    together = networks(5)
+    start, found = 0, []
+    for n in pieces:
+        found += train_together(together[start : start + n], X, y)
+        start += n
+    for one, other in zip(alone, found, strict=True):
+        np.testing.assert_allclose(
+            weights_of(one.model), weights_of(other.model), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_a_study_has_the_same_table_with_either_engine():
+    single = small_study(engine="single").fit(*DATA).results_
+    batched = small_study(engine="batched").fit(*DATA).results_
+    assert batched["engine"].unique().tolist() == ["batched"]
+    assert_same_table(single, batched, rtol=1e-4)
+
+
+def test_one_that_fails_does_not_take_the_others_with_it():
+    together = networks(3)
+    make = together[1]._make_module
+
+    def spoilt(*args):
+        module = make(*args)
+        with torch.no_grad():
+            module.bias.fill_(torch.inf)
+        return module
+
+    together[1]._make_module = spoilt
+    found = train_together(together, X, y)
+    assert [bool(one.error) for one in found] == [False, True, False]
+    assert [one.model is None for one in found] == [False, True, False]
+    alone = train_one(networks(3)[2], X, y)
+    np.testing.assert_allclose(
+        weights_of(found[2].model), weights_of(alone.model), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_where_memory_is_short_half_as_many_are_trained_together(monkeypatch):
+    sizes = []
+
+    def short(classifiers, X, y):
+        sizes.append(len(classifiers))
+        if len(classifiers) > 2:
+            raise torch.OutOfMemoryError("short")
+        for classifier in classifiers:
+            classifier.fit(X, y)
+
+    monkeypatch.setattr(_train, "fit_many", short)
+    found = train_together(networks(5), X, y)
+    assert sizes == [5, 2, 3, 1, 2]
+    assert [one.structure.n_nodes for one in found] == [40, 41, 42, 43, 44]
+
+
+def test_bad_parameters_are_no_failure_of_a_model():
+    with pytest.raises(ValueError, match="'lr' parameter"):
+        train_one(networks(1, lr=-1.0)[0], X, y)
+
+
+@pytest.fixture(scope="module")
+def pruner():
+    quick = {"max_epochs": 2, "batch_size": 50, "lr": 0.01, "device": "cpu"}
+    dense = MLPNetClassifier((12, 10, 8), random_state=1, **quick)
+    return PrunedNetClassifier(
+        dense, amount=0.3, n_steps=3, retrain_epochs=1, random_state=2
+    )
+
+
+def test_pruning_gives_the_dense_network_and_every_step(pruner):
+    dense, *steps = train_and_prune(pruner, X, y)
+    assert [one.step for one in (dense, *steps)] == [0, 1, 2, 3]
+    assert dense.density == 1
+    assert dense.structure.n_edges == 12 * 10 + 10 * 8
+    assert dense.n_parameters == 64 * 12 + 120 + 80 + 80 + 12 + 10 + 8 + 10
+    alone = pruner.estimator.fit(X, y)
+    assert_array_equal(weights_of(dense.model), weights_of(alone))
+    expected = pruner.fit(X, y).steps_
+    for one, step in zip(steps, expected, strict=True):
+        assert one.density == step.density
+        assert one.n_parameters == step.n_parameters
+        assert_array_equal(weights_of(one.model), weights_of(step.estimator))
+
+
+def test_a_dense_network_that_fails_is_one_row(pruner):
+    bad = PrunedNetClassifier(pruner.estimator.set_params(lr=1e30), n_steps=2)
+    (only,) = train_and_prune(bad, X, y)
+    assert "Use a smaller 'lr'" in only.error
+    assert only.model is None
+    pruner.estimator.set_params(lr=0.01)
+
+
+def test_a_study_of_pruning(pruner):
+    study = small_study(
+        estimator=pruner,
+        param_space={"amount": [0.2, 0.4]},
+        population="pruning",
+        n_graphs=2,
+    )
+    table = study.fit(*DATA).results_
+    assert table["model"].tolist() == list(range(16))
+    assert table["step"].tolist() == [0, 1, 2, 3] * 4
+    assert table["seed"].nunique() == 4
+    first = table.query("graph == 0 and init == 'normal'")
+    (amount,) = first["amount"].unique()
+    assert first["density"].round(1).tolist() == [
+        round((1 - amount) ** k, 1) for k in range(4)
+    ]
+    # Density is a function of the parameters; every model is one of its own.
+    values = study.correlator_.values_
+    assert len(values) == 16
+    assert "n_parameters" in values
+    assert "density" not in values
+    for number in (4, 9, 14):
+        row = table.iloc[number]
+        rebuilt = study.rebuild(number).fit(X, y)
+        assert rebuilt.score(X_test, y_test) == row["clean_accuracy"]
+
+
+def test_graphs_of_pruning_are_not_chosen_by_size(pruner):
+    study = small_study(
+        estimator=pruner, population="pruning", param_space={}, n_parameters=(1, 2)
+    )
+    with pytest.raises(ValueError, match="chooses among graphs"):
+        study.fit(*DATA)
+
+
+def test_the_dense_network_needs_initialisations():
+    pruner = PrunedNetClassifier(TorchClassifier("mlp"))
+    study = small_study(estimator=pruner, population="pruning", param_space={})
+    with pytest.raises(ValueError, match="must have a parameter 'init'"):
+        study.fit(*DATA)
