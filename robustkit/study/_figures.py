@@ -19,7 +19,6 @@ _STYLE = {
     "svg.hashsalt": "robustkit",
     # Names of columns may hold a dollar sign.
     "text.parse_math": False,
-    "font.size": 9,
     "text.color": _INK,
     "axes.labelcolor": _INK,
     "axes.edgecolor": _INK,
@@ -220,7 +219,9 @@ def heat_map(pairs, alpha, method, words):
     )
     rows, columns = named["property"].nunique(), named["measure"].nunique()
     display = CorrelationDisplay(named, values=None, alpha=alpha)
-    svg = _svg(display.plot, (3.4 + 0.75 * columns, 1.9 + 0.3 * rows))
+    # The display writes many cells small.
+    font_size = 9 if len(named) <= 100 else 12
+    svg = _svg(display.plot, (3.4 + 0.75 * columns, 1.9 + 0.3 * rows), font_size)
     alt = (
         f"Heat map of {rows} properties by {columns} measures of robustness; "
         f"{(pairs['p_adjusted'] <= alpha).sum()} of {len(pairs)} cells have a star. "
@@ -229,13 +230,13 @@ def heat_map(pairs, alpha, method, words):
     return svg, alt
 
 
-def _svg(draw, size=(3.5, 2.6)):
+def _svg(draw, size=(3.5, 2.6), font_size=9):
     """Draw on new axes, away from pyplot and its global state."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     text = StringIO()
-    with rc_context(_STYLE):
+    with rc_context({**_STYLE, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
         # Neither the time nor the version: the same data give the same picture.

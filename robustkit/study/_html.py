@@ -72,7 +72,8 @@ def table(caption, header, bodies, *, row_headers=1):
         With captions and scopes.
     """
     top = tag("tr", *(tag("th", cell, scope="col") for cell in header))
-    parts = [tag("caption", caption), tag("thead", top)]
+    # In a span, which can be kept on a narrow screen while the table scrolls.
+    parts = [tag("caption", tag("span", caption)), tag("thead", top)]
     for title, rows in bodies:
         lines = [_row(cells, row_headers) for cells in rows]
         if title is not None:
@@ -165,12 +166,13 @@ figcaption { color: var(--soft); font-size: .92rem; max-width: 46rem; }
 .panels { display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); }
 .panels img { width: 100%; max-width: 25rem; height: auto; }
-img.large { width: 100%; min-width: 38rem; max-width: 52rem; height: auto; }
+img.large { width: 100%; min-width: 44rem; height: auto; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 .wide:focus-visible { outline: 2px solid var(--link); }
 table { border-collapse: collapse; font-size: .88rem;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .5rem; }
+caption span { display: block; max-width: calc(100vw - 2.6rem); }
 th, td { padding: .3rem .6rem; text-align: right; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; } thead th { vertical-align: bottom; }
@@ -179,15 +181,17 @@ tbody th { font-weight: 400; }
 tr.part th { font-weight: 600; background: var(--tint); }
 tbody th:first-child { position: sticky; left: 0; background: var(--paper); }
 tr.part th:first-child { background: var(--tint); }
-td { white-space: nowrap; } .settings td { white-space: normal; text-align: left;
-  overflow-wrap: anywhere; }
+td { white-space: nowrap; } .settings th { text-align: left; }
+.settings td { white-space: normal; text-align: left; overflow-wrap: anywhere; }
 td small, li small { display: block; color: var(--soft); }
 details { margin: 1rem 0; } summary { cursor: pointer; color: var(--link); }
 @media (max-width: 36rem) { th, td { padding: .3rem .4rem; }
   tbody th:first-child { max-width: 9rem; } }
+@page { size: landscape; margin: 12mm; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; }
   nav, details { display: none; } .wide { overflow: visible; }
-  table { font-size: 7.5pt; } th, td { padding: .12rem .25rem; }
+  table { font-size: 6.5pt; } th, td { padding: .12rem .2rem; }
+  caption span { max-width: none; } img.large { max-width: 46rem; min-width: 0; }
   tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 

@@ -51,6 +51,7 @@ SURENESS = {
     "stands": "stands on its own",
     "shared": "may come from what is held fixed",
     "inseparable": "can not be told from what is held fixed",
+    "turns": "turns around with the rest held fixed",
     "hidden": "seen only with the rest held fixed",
 }
 
@@ -76,7 +77,7 @@ def findings_of(evidence):
     for pair, given in zip(
         pairs.to_dict("records"), held.to_dict("records"), strict=True
     ):
-        verdict = _verdict(pair, given, alpha)
+        verdict = _verdict(pair, given, alpha, method)
         if verdict is not None:
             found.append(_finding(pair, given, verdict, method))
     return sorted(found, key=lambda finding: -abs(finding.coefficient))
@@ -115,7 +116,7 @@ def in_one_sentence(findings):
     return f"{said}{meaning}.", _numbers(findings)
 
 
-def _verdict(pair, given, alpha):
+def _verdict(pair, given, alpha, method):
     """How sure a pair is; None if nothing was found."""
     # Without a p-value there was no test, and nothing was found.
     plain = pair["p_adjusted"] <= alpha
@@ -124,8 +125,10 @@ def _verdict(pair, given, alpha):
         return "hidden" if stands else None
     if np.isnan(given["coefficient"]):
         return "inseparable"
-    same_sign = given["coefficient"] * pair["coefficient"] > 0
-    return "stands" if stands and same_sign else "shared"
+    if not stands:
+        return "shared"
+    turns = method in SYMBOLS and given["coefficient"] * pair["coefficient"] < 0
+    return "turns" if turns else "stands"
 
 
 def _finding(pair, given, verdict, method):

@@ -73,7 +73,7 @@ def report(path, table, correlator="fit", columns=None, settings=SETTINGS):
 def unsaved_pictures(monkeypatch):
     """Draw, but do not write what was drawn: that takes most of the time."""
 
-    def draw(draw, size=(3, 2)):
+    def draw(draw, size=(3, 2), font_size=9):
         from matplotlib.figure import Figure
 
         draw(Figure(figsize=size).subplots())

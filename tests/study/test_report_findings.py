@@ -49,7 +49,8 @@ def found(pair=(), given=(), method="spearman"):
     [
         ({}, {}, "stands"),
         ({}, {"p_adjusted": 0.2}, "shared"),
-        ({}, {"coefficient": -0.5}, "shared"),
+        ({}, {"coefficient": -0.5}, "turns"),
+        ({}, {"coefficient": -0.1, "p_adjusted": 0.5}, "shared"),
         ({}, {"coefficient": np.nan, "p_adjusted": np.nan}, "inseparable"),
         ({"p_adjusted": 0.2}, {}, "hidden"),
         ({"p_adjusted": 0.2}, {"p_adjusted": 0.2}, None),
@@ -125,6 +126,7 @@ def test_a_coefficient_without_sign_has_no_direction():
     sentence, numbers = in_one_sentence(found(method="distance"))
     assert sentence == "The density goes with the FGSM error rate."
     assert numbers.startswith("Distance correlation = 0.60 [0.40, 0.70]; ")
+    assert found(given={"coefficient": -0.5}, method="distance")[0].verdict == "stands"
 
 
 def test_numbers_of_one_finding_are_complete():
