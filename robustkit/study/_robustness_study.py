@@ -23,6 +23,7 @@ from robustkit.study._inputs import check_parts, check_test_labels, hold_out_tes
 from robustkit.study._job import Recipe
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._progress import StudyProgress
+from robustkit.study._report import write_report
 from robustkit.study._store import Store
 from robustkit.study._table import columns_of, table_of
 from robustkit.study._together import choose_engine, how_many_together
@@ -274,7 +275,8 @@ class RobustnessStudy(BaseEstimator):
             )
             self._population = population
             identity = self._identity(population, parts, seed, given)
-            settings = {**identity, "data": _sizes(data)}
+            n_models = len(self._tasks) * population.rows_a_task
+            settings = {**identity, "data": _sizes(data), "n_models": n_models}
             store.open_study(identity=identity, settings=settings)
             store.plan(range(len(self._tasks)))
             recipe = self._recipe(population, parts, hooks_seed)
@@ -447,12 +449,15 @@ class RobustnessStudy(BaseEstimator):
         Parameters
         ----------
         path : str or path-like
+            The file; one that is there is replaced.
+
+        Returns
+        -------
+        path : Path
             The file.
         """
-        from robustkit.study._report import write_report
-
         check_is_fitted(self)
-        write_report(
+        return write_report(
             self.results_,
             self.columns_,
             self.correlator_,
