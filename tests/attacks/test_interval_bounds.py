@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robustkit.attacks._interval_bounds import BoundedNetwork, _rectify
+from robustkit.attacks._interval_bounds import BoundedNetwork, _Affine, _rectify
 from robustkit.graphs import GraphPrior
 from robustkit.networks import SparseNetwork, initialize
 
@@ -97,6 +97,26 @@ def test_sparse_bounds_hold(seed, n_lines, width, dtype):
         with torch.no_grad():
             logits = network.forward_from_sources(points).numpy()
         assert (margin_of(logits, labels) >= bound).all()
+
+
+@given(seed=st.integers(0, 10_000), n_lines=st.integers(0, 3), width=WIDTHS)
+def test_radius_covers_the_rounding_of_a_linear_map(seed, n_lines, width):
+    """Of its sums, and of weights that are each off by one rounding, the worst way."""
+    rng = np.random.default_rng(seed)
+    # What is allowed for a bias must not be what covers the rest.
+    weight, bias = rng.normal(size=(5, 60)), rng.normal(size=5) * (seed % 2)
+    units = draw_units(rng, (8, 60), n_lines, width, np.float32)
+    found = _Affine(weight, bias, np.float32)(*units)
+    assert all(part.dtype == np.float32 for part in found)
+    (center, slope, radius), (c, s, r) = (
+        [part.astype(np.float64) for part in parts] for parts in (units, found)
+    )
+    for _ in range(5):
+        t = rng.choice([-1, 1], size=n_lines)
+        x = center + np.tensordot(t, slope, 1) + radius * rng.choice([-1, 1])
+        y = x @ weight.T + bias - c - np.tensordot(t, s, 1)
+        worst = 2.0**-24 * (np.abs(x) @ np.abs(weight).T + np.abs(bias))
+        assert (np.abs(y) + worst <= r).all()
 
 
 @given(seed=st.integers(0, 10_000), n_lines=st.integers(0, 3), dtype=DTYPES)
