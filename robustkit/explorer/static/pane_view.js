@@ -109,6 +109,7 @@ function buildStatus(pane) {
   const { side } = pane;
   const status = el("span", { role: "status", "data-testid": `status-${side}` });
   const measures = el("span", { class: "measures", "data-testid": `measures-${side}` });
+  const note = el("p", { class: "note", hidden: true, "data-testid": `note-${side}` });
   const marks = el("span", { class: "marks", role: "status", "data-testid": `marks-${side}` });
   const failure = el("p", { class: "failure", role: "alert", hidden: true, "data-testid": `error-${side}` });
   const sync = () => {
@@ -118,19 +119,23 @@ function buildStatus(pane) {
       : `${pane.failure}${pane.graph === null ? "" : " The last graph is left in place."}`;
     if (pane.computing) status.textContent = "Computing…";
     else status.textContent = pane.graph === null ? "No graph yet" : statusText(pane.graph);
-    if (pane.graph !== null) measures.replaceChildren(...measureItems(pane));
+    if (pane.graph === null) return;
+    measures.replaceChildren(...measureItems(pane));
+    note.textContent = pane.graph.note ?? "";
+    note.hidden = note.textContent === "";
   };
   for (const event of ["computing", "graph", "failure"]) pane.on(event, sync);
   pane.on("marks", () => (marks.textContent = pane.told ?? ""));
   pane.on("graph", () => (marks.textContent = ""));
-  return el("footer", { class: "pane-status" }, failure, el("div", { class: "line" }, status, marks, measures));
+  return el("footer", { class: "pane-status" }, failure, note, el("div", { class: "line" }, status, marks, measures));
 }
 
 const statusText = ({ nodes, edges, seconds }) =>
   `${count(nodes.size.length, "node")}, ${count(edges.source.length, "edge")}, ${seconds.toFixed(2)} s`;
 
 function measureItems(pane) {
-  const { accuracy, purity, n_noise: noise, n_in_nodes: kept } = pane.graph;
+  const { accuracy, n_noise: noise, n_in_nodes: kept } = pane.graph;
+  const purity = pane.scene.length > 0 ? pane.graph.purity : NaN;
   const pairs = [
     ["Accuracy", percent(accuracy)],
     ["Purity", fraction(purity)],

@@ -110,7 +110,7 @@ export class SelectionPanel {
     this.summary.replaceChildren(
       el("dl", { class: "facts-row" }, ...facts.map(([name, value]) =>
         el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-      el("p", { class: "quiet" }, `Node ${shown}`),
+      el("p", { class: "quiet" }, `${ids.length === 1 ? "Node" : "Nodes"} ${shown}`),
       this.#classTable(counts, predicted),
     );
   }

@@ -96,7 +96,7 @@ export function createTransport() {
       return ids.map((_, k) => bytes.subarray(k * size, (k + 1) * size));
     },
 
-    /** Where a file can be downloaded; null where only a server can write it. */
+    /** Where a file can be downloaded; an exported page answers with the file itself. */
     exportUrl: (kind, values) => {
       const routes = {
         json: ["export", { format: "json" }],

@@ -7,6 +7,7 @@
 
 import { decodeBytes, decodeFloats, decodeInts } from "./base64.js";
 import { byId } from "./dom.js";
+import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./embedded_files.js";
 
 /** As in `transport.js`: `message` is one line to be shown. */
 export class TransportError extends Error {
@@ -34,9 +35,14 @@ export function createTransport() {
     images: async (view, ids) => holder.imagesOf(view, ids),
     exportUrl: (kind, { graph, nodes }) => {
       const view = holder.byKey(graph);
-      if (kind === "csv") return new Blob([holder.table(view, nodes)], { type: "text/csv" });
-      if (kind === "graphml") return new Blob([graphml(view.graph)], { type: "application/xml" });
-      return new Blob([JSON.stringify(holder.plain(view))], { type: "application/json" });
+      const members = (i) => [...holder.node(view, i)];
+      const samples = () => holder.union(view, nodes.split(",").map(Number)).map((i) => holder.sample(view, i));
+      const [text, type] = {
+        json: () => [graphAsJson(data, view, members), "application/json"],
+        graphml: () => [graphAsGraphml(data, view), "application/xml"],
+        csv: () => [samplesAsCsv(data, samples()), "text/csv"],
+      }[kind]();
+      return new Blob([text], { type });
     },
   };
 }
@@ -155,23 +161,7 @@ class Holder {
       return k === undefined ? null : all.subarray(k * size, (k + 1) * size);
     });
   }
-
-  plain(view) {
-    const members = view.graph.nodes.id.map((_, i) => [...this.node(view, i)]);
-    return { ...view.graph, nodes: { ...view.graph.nodes, members } };
-  }
-
-  table(view, nodes) {
-    const names = this.data.run.class_names;
-    const rows = this.union(view, nodes.split(",").map(Number)).map((i) => {
-      const { y, p, c, r } = this.sample(view, i);
-      return [i, y, names[y], p, names[p], c.toPrecision(6), r ?? ""].map(cell).join(",");
-    });
-    return ["sample,true,true_name,predicted,predicted_name,confidence,region", ...rows, ""].join("\n");
-  }
 }
-
-const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
 
 function tally(values, length) {
   const out = new Array(length).fill(0);
@@ -185,20 +175,4 @@ function purity(counts) {
   if (counts.length < 2 || total === 0) return 1;
   const entropy = counts.reduce((sum, n) => (n === 0 ? sum : sum - (n / total) * Math.log(n / total)), 0);
   return 1 - entropy / Math.log(counts.length);
-}
-
-function graphml({ nodes, edges }) {
-  const keys = [["size", "int"], ["interval", "int"], ["purity", "double"], ["accuracy", "double"]];
-  const heads = keys.map(([name, type]) => `<key id="${name}" for="node" attr.name="${name}" attr.type="${type}"/>`);
-  const items = nodes.id.map((id, i) =>
-    `<node id="n${id}">${keys.map(([name]) => `<data key="${name}">${nodes[name][i]}</data>`).join("")}</node>`);
-  const links = edges.source.map((a, e) =>
-    `<edge source="n${nodes.id[a]}" target="n${nodes.id[edges.target[e]]}"><data key="shared">${edges.shared[e]}</data></edge>`);
-  return [
-    '<?xml version="1.0" encoding="UTF-8"?>',
-    '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">',
-    ...heads,
-    '<key id="shared" for="edge" attr.name="shared" attr.type="int"/>',
-    '<graph edgedefault="undirected">', ...items, ...links, "</graph>", "</graphml>", "",
-  ].join("\n");
 }
