@@ -161,7 +161,7 @@ def keep_inside(points, center, radius, norm, clip, out):
     Parameters
     ----------
     points : ndarray of shape (n_samples, n_features)
-        In the dtype of `center`. Overwritten.
+        In the dtype of `center`. May be overwritten.
 
     center : ndarray of shape (n_samples, n_features)
         Clean samples, inside the clip range.

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustkit.attacks._balls import keep_inside, make_ball
+from robustkit.attacks._balls import keep_inside, make_ball, sign_step
 
 NORMS = {"linf": np.inf, "l2": 2}
 
@@ -63,6 +63,23 @@ def test_a_step_goes_uphill_and_stays_inside(norm, clip, size, scale, seed):
     assert (length_of(move.numpy(), norm) <= 0.1 + 1e-6).all()
     assert ((move * gradient.flatten(1).sign()).sum(dim=1) > 0).all()
     assert (length_of(move.numpy(), norm) >= min(size, 0.1) * 0.999 - 1e-6).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("turned", [False, True])
+def test_step_along_the_sign_wherever_the_numbers_lie(dtype, turned):
+    points = torch.arange(6.0).view(2, 3).to(dtype)
+    gradient = torch.tensor([[1e-30, -2.0, 0.0], [torch.nan, torch.inf, -0.0]]).to(
+        dtype
+    )
+    expected = points + 0.5 * torch.tensor([[1, -1, 0], [0, 1, 0]], dtype=dtype)
+    if turned:
+        # The same numbers, but not one after the other in memory.
+        points, gradient = (part.t().contiguous().t() for part in (points, gradient))
+    moved = sign_step(points, gradient, 0.5)
+    assert moved is gradient
+    assert torch.equal(moved, expected)
+    assert torch.equal(points, torch.arange(6.0).view(2, 3).to(dtype))
 
 
 @pytest.mark.parametrize("norm", NORMS)
