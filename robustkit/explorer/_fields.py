@@ -1,7 +1,5 @@
 """Values from a request, each checked before it is used."""
 
-import math
-
 from robustkit._validation import did_you_mean
 
 __all__ = ["RequestError", "Fields"]
@@ -65,7 +63,8 @@ class Fields:
         """Return a finite number from `low` to `high`."""
         value = self._get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or not low <= value <= high:
+        # Nothing is said of NaN here: it is in no range.
+        if not is_number or not low <= value <= high:
             raise _wrong(name, f"a number from {low} to {high}", value)
         return float(value)
 

@@ -292,27 +292,35 @@ class Graphs:
 
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
-        with self._locks[parameters.view]:
-            _stop_if(cancelled)
-            auto, reach = self._prepare_view(parameters.view, view)
-        eps = auto if parameters.eps == "auto" else parameters.eps
         mapper = self._shared_mapper(parameters).set_params(
             filter=self._filter(parameters.filter),
             cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
             min_samples=parameters.min_samples,
-            # Beyond the reach it costs less to look only for what this one cover needs.
-            warm_start=eps == reach or (eps < reach and _is_narrow(view.activations)),
         )
+        if mapper.clusterer is None:
+            self._search(mapper, parameters, view, cancelled)
+        _stop_if(cancelled)
+        mapper.fit(view.activations)
+        _stop_if(cancelled)
+        return self._describe(parameters, view, mapper)
+
+    def _search(self, mapper, parameters, view, cancelled):
+        """Choose the distance, and do the first time all that takes long."""
+        with self._locks[parameters.view]:
+            _stop_if(cancelled)
+            auto, reach = self._prepare_view(parameters.view, view)
+        eps = auto if parameters.eps == "auto" else parameters.eps
+        is_narrow = _is_narrow(view.activations)
+        # Beyond the reach it costs less to look only for what this one cover needs.
+        mapper.set_params(warm_start=eps == reach or (eps < reach and is_narrow))
         key = parameters.view, parameters.filter
         if mapper.warm_start and key not in self._searched:
-            # All that takes long, now: also to measure how near the neighbours are.
-            for distance in (reach, 0.99 * reach)[: 1 + _is_narrow(view.activations)]:
+            # The second one measures how near the neighbours are.
+            for distance in (reach, 0.99 * reach)[: 1 + is_narrow]:
                 mapper.set_params(eps=distance).fit(view.activations)
                 _stop_if(cancelled)
             self._searched.add(key)
-        mapper.set_params(eps=eps).fit(view.activations)
-        _stop_if(cancelled)
-        return self._describe(parameters, view, mapper)
+        mapper.set_params(eps=eps)
 
     def _prepare_view(self, i, view):
         """Choose a distance for a view, and how far its neighbours are looked for."""

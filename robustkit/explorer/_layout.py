@@ -87,18 +87,18 @@ def _extent(places):
 def _pack(graph, radius, spacing):
     """Place the nodes in columns that are so far apart."""
     column = np.asarray(graph.interval, dtype=np.int64)
-    x, y = column * spacing, np.zeros(graph.n_nodes)
+    # Half a column, and a node, of room on both sides.
+    x, y = (column + 0.5) * spacing + 1, np.zeros(graph.n_nodes)
     neighbors = _neighbors(graph.edges, graph.n_nodes)
     _, component = connected_components(neighbors, directed=False)
-    n_bins = ((graph.n_intervals - 1) * spacing + 4) * _BINS_PER_UNIT
-    skyline = np.zeros(int(n_bins))
+    skyline = np.zeros(int((graph.n_intervals * spacing + 3) * _BINS_PER_UNIT))
     for nodes, edges in _by_size(component, graph.edges):
         if len(nodes) > 1:
             _arrange(nodes, column, neighbors.indptr, neighbors.indices, y)
             _separate(nodes, np.zeros(len(nodes), dtype=np.bool_), x, y, radius)
         # Within its column a node may lie to the left or to the right.
         _push_up(nodes, edges, max(1, int(spacing)), x, y, radius, skyline)
-    return x, y
+    return x - 0.5 * spacing - 1, y
 
 
 def lay_out_around(graph, layout, kept, x, y):
@@ -293,7 +293,7 @@ def _outline(nodes, edges, shift, x, y, radius, n_bins):
         i, j = edges[e, 0], edges[e, 1]
         start, length = x[i] + shift, max(x[j] - x[i], 1e-9)
         for b in range(_bin(start), _bin(start + length) + 1):
-            share = ((b + 0.5) / _BINS_PER_UNIT - 1 - start) / length
+            share = ((b + 0.5) / _BINS_PER_UNIT - start) / length
             place = y[i] + min(max(share, 0.0), 1.0) * (y[j] - y[i])
             top[b], bottom[b] = min(top[b], place), max(bottom[b], place)
     return top, bottom
@@ -301,8 +301,7 @@ def _outline(nodes, edges, shift, x, y, radius, n_bins):
 
 @njit(cache=True, nogil=True)
 def _bin(x):
-    # Nodes of the first column reach to the left of it.
-    return int((x + 1) * _BINS_PER_UNIT)
+    return int(x * _BINS_PER_UNIT)
 
 
 @njit(cache=True, nogil=True)

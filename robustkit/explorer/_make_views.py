@@ -94,7 +94,7 @@ def _make_view(name, frozen, X, y, attack, level, layer, regions):
         prediction=frozen.predict(seen),
         confidence=_confidence(frozen, seen),
         X=perturbed,
-        regions=None if regions is None else regions.transform(seen),
+        regions=None if regions is None else regions.transform(seen)[:, 0],
     )
 
 

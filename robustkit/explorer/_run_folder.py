@@ -370,7 +370,11 @@ def _read_npz(path):
     if not path.is_file():
         raise CorruptFileError(f"{path} is missing: the run is not whole.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if any(part.compress_type for part in arrays.zip.infolist()):
+                # A small file could fill the memory.
+                raise ValueError("it is compressed")
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:
         # What is wrong with the file decides which of a dozen exceptions this is.

@@ -58,7 +58,10 @@ def make_app(run, graphs):
     routes += [_get(name, answer) for name, answer in api.gets.items()]
     routes += [_post(name, answer) for name, answer in api.posts.items()]
     handlers = {HTTPException: _http_error}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    # It knows nothing of the token, and would redirect to where nothing is.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _file(path):
@@ -115,7 +118,7 @@ async def _answer(answer, values):
         return _error(404, error)
     except (ValueError, MemoryError) as error:
         # The parameters, not we, are the reason.
-        return _error(500, f"The computation failed: {error or 'out of memory'}")
+        return _error(500, f"The computation failed: {str(error) or 'out of memory'}")
     except Exception as error:
         _LOG.exception("A request failed")
         return _error(500, f"{type(error).__name__}: {error}")

@@ -1,0 +1,206 @@
+"""The graphs are those of MapperGraph, found quickly, and forgotten in time."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.cluster import AgglomerativeClustering
+
+from robustkit.explorer import View
+from robustkit.explorer import _graphs as module
+from robustkit.explorer._graphs import GraphParameters, Graphs
+from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._run import make_run
+from robustkit.topology import (
+    BalancedCover,
+    MapperGraph,
+    UniformCover,
+    node_accuracy,
+    node_purity,
+    weighted_average_purity,
+)
+from robustkit.topology import _mapper_graph as mapper_module
+
+BASE = GraphParameters(0, "l2norm", "uniform", 8, 0.3, 2.0, 3)
+COVERS = {
+    "uniform": UniformCover,
+    "balanced": BalancedCover,
+    "kepler": lambda n, p: UniformCover(n, p, "kepler"),
+}
+
+
+def fitted(run, p):
+    """The same graph, from scratch."""
+    filter = int(p.filter.split()[1]) if " " in p.filter else p.filter
+    cover = COVERS[p.cover](p.n_intervals, p.overlap)
+    mapper = MapperGraph(filter, cover=cover, eps=p.eps, min_samples=p.min_samples)
+    return mapper.fit(run.views[p.view].activations)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"view": 1}, {"filter": "pca"}, {"filter": "column 5"}, {"cover": "balanced"},
+     {"cover": "kepler"}, {"n_intervals": 30}, {"overlap": 0.6}, {"eps": 1.5},
+     {"eps": 1.2}, {"eps": 9.0}, {"eps": 1.5, "filter": "pca"}, {"min_samples": 9},
+     {"min_samples": 1}],
+)  # fmt: skip
+def test_a_graph_is_that_of_a_mapper_fitted_anew(run, graphs, changes):
+    p = replace(BASE, **changes)
+    graph, mapper = graphs.compute(p), fitted(run, p)
+    membership = mapper.membership_
+    for j in range(graph.n_nodes):
+        expected = np.flatnonzero(membership[:, [j]].toarray())
+        np.testing.assert_array_equal(graph.samples_of([j]), expected)
+    np.testing.assert_array_equal(graph.edges, mapper.edges_)
+    shared = (membership.T @ membership).toarray()
+    np.testing.assert_array_equal(graph.n_shared, shared[tuple(graph.edges.T)])
+    labels, predicted = range(10), run.views[p.view].prediction
+    np.testing.assert_allclose(
+        graph.purity, node_purity(membership, run.y, labels=labels)
+    )
+    accuracy = node_accuracy(membership, run.y, predicted)
+    np.testing.assert_allclose(graph.accuracy, accuracy)
+    mean = weighted_average_purity(membership, run.y, labels=labels)
+    assert graph.mean_purity == pytest.approx(mean)
+    assert graphs.mean_purity(p) == pytest.approx(mean)
+    assert graph.n_in_nodes == run.n_samples - mapper.n_noise_
+    assert graph.eps == p.eps
+
+
+def test_the_automatic_distance_is_that_of_the_mapper_and_stays(run):
+    graphs = Graphs(run)
+    auto = replace(BASE, eps="auto", min_samples=5)
+    assert graphs.compute(auto).eps == fitted(run, auto).eps_
+    assert graphs.compute(replace(auto, min_samples=2)).eps == fitted(run, auto).eps_
+
+
+def test_an_empty_graph_says_why(graphs):
+    graph = graphs.compute(replace(BASE, eps=1e-6))
+    assert (graph.n_nodes, graph.n_in_nodes, graph.mean_purity) == (0, 0, 0.0)
+    assert graph.note.startswith("No cluster was found: every sample is noise. eps is")
+
+
+def test_graphs_are_kept_and_forgotten(run):
+    graphs = Graphs(run, n_kept=2)
+    first, second, third = (replace(BASE, n_intervals=n) for n in (2, 3, 4))
+    kept = graphs.compute(first)
+    graphs.compute(second)
+    assert graphs.compute(first) is kept
+    graphs.compute(third)
+    assert graphs.find(first.key) is kept
+    assert graphs.find(second.key) is None
+
+
+def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
+    monkeypatch.setattr(module, "_N_MAPPERS", 2)
+    monkeypatch.setattr(module, "_N_PURITIES", 2)
+    graphs = Graphs(run)
+    for filter in ("l2norm", "pca", "column 0", "column 1"):
+        graphs.mean_purity(replace(BASE, filter=filter))
+    assert len(graphs._mappers) == len(graphs._searched) == len(graphs._purities) == 2
+
+
+def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch):
+    searches = []
+
+    class Counted(mapper_module.Neighbors):
+        def __init__(self, *args, **kwargs):
+            searches.append(kwargs["for_any_cover"])
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(mapper_module, "Neighbors", Counted)
+    graphs = Graphs(run)
+    start = replace(BASE, eps="auto")
+    eps = graphs.compute(start).eps
+    searches.clear()
+    for changes in (
+        {"n_intervals": 20}, {"overlap": 0.6}, {"min_samples": 9}, {"eps": eps / 2},
+        {"eps": 1.4 * eps}, {"cover": "balanced"},
+    ):  # fmt: skip
+        graphs.compute(replace(start, **changes))
+    assert searches == []
+    graphs.compute(replace(start, eps=3 * eps))
+    assert searches == [False]
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_computation_ends_at_its_next_step(run, monkeypatch, step):
+    """Cancelled before it begins, after the search, after the fit."""
+    cancelled, n_fits = threading.Event(), 0
+    graphs = Graphs(run)
+    graphs.compute(replace(BASE, n_intervals=5, filter="pca"))
+    fit = module._QuietMapper.fit
+
+    def fit_and_cancel(self, X):
+        nonlocal n_fits
+        n_fits += 1
+        if n_fits == step:
+            cancelled.set()
+        return fit(self, X)
+
+    monkeypatch.setattr(module._QuietMapper, "fit", fit_and_cancel)
+    if step == 0:
+        cancelled.set()
+    with pytest.raises(SupersededError):
+        graphs.compute(BASE, cancelled)
+    assert n_fits == step
+    assert graphs.find(BASE.key) is None
+    monkeypatch.undo()
+    assert graphs.compute(BASE).n_nodes > 0
+
+
+def test_the_parameters_of_a_mapper_are_those_to_begin_with(run):
+    mapper = MapperGraph(2, cover=BalancedCover(9, 0.4), eps=0.5, min_samples=2)
+    assert Graphs(run, mapper).defaults == {
+        "filter": "column 2", "cover": "balanced", "n_intervals": 9, "overlap": 0.4,
+        "eps": 0.5, "min_samples": 2,
+    }  # fmt: skip
+    kepler = MapperGraph("pca", cover=UniformCover(7, 0.2, "kepler"))
+    defaults = Graphs(run, kepler).defaults
+    assert (defaults["filter"], defaults["cover"]) == ("pca", "kepler")
+    assert Graphs(run).defaults["eps"] == "auto"
+
+
+def test_a_filter_without_a_name(run):
+    def filter(X):
+        return X[:, 0] ** 2
+
+    graphs = Graphs(run, MapperGraph(filter))
+    assert graphs.filters[:2] == ["given", "l2norm"]
+    assert graphs.defaults["filter"] == "given"
+    graph = graphs.compute(replace(BASE, filter="given"))
+    mapper = MapperGraph(filter, n_intervals=8, eps=2.0, min_samples=3)
+    mapper.fit(run.views[0].activations)
+    np.testing.assert_array_equal(graph.edges, mapper.edges_)
+
+
+def test_another_clusterer(run):
+    clusterer = AgglomerativeClustering(n_clusters=3)
+    graph = Graphs(run, MapperGraph(clusterer=clusterer)).compute(BASE)
+    assert graph.eps == np.inf
+    assert graph.n_nodes == 3 * 8
+
+
+def test_columns_of_wide_activations_are_no_filters():
+    views = [View("M", 0, np.eye(40), np.zeros(40, int))]
+    wide = make_run(y=np.zeros(40, int), views=views)
+    assert Graphs(wide).filters == ["l2norm", "pca"]
+
+
+def test_wide_activations_are_searched_anew_for_every_distance():
+    X = np.random.RandomState(0).normal(size=(90, 70))
+    run = make_run(y=np.zeros(90, int), views=[View("M", 0, X, np.zeros(90, int))])
+    graphs = Graphs(run)
+    for p in (replace(BASE, eps="auto"), replace(BASE, eps=11.0)):
+        graph, mapper = graphs.compute(p), fitted(run, replace(p, min_samples=3))
+        if p.eps != "auto":
+            np.testing.assert_array_equal(graph.edges, mapper.edges_)
+
+
+def test_the_first_search_looks_only_so_far_as_pairs_can_be_kept(run, monkeypatch):
+    X = run.views[0].activations
+    assert module._reach(X, 1.0) == max(module._REACHES)
+    monkeypatch.setattr(module, "_MOST_PAIRS", 0)
+    assert module._reach(X, 1.0) == 1.0
+    assert module._reach(X, np.inf) == 1.0
