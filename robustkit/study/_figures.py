@@ -78,9 +78,10 @@ def histogram(values, label):
     if not is_numeric_dtype(values):
         return _bars(values.value_counts(sort=False), label)
     counts = values.value_counts().sort_index()
-    # One bar a value, where there are few.
-    if len(counts) <= min(8, len(values) - 1):
-        return _bars(counts.rename(index="{:g}".format), label)
+    names = [f"{value:g}" for value in counts.index]
+    # One bar a value, where there are few and they are short.
+    if len(counts) <= min(8, len(values) - 1) and max(map(len, names)) <= 6:
+        return _bars(counts.set_axis(names), label)
 
     def draw(ax):
         ax.hist(values, bins="auto", color=_BLUE, rwidth=0.94)

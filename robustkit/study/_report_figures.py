@@ -40,7 +40,8 @@ def paper_figures(evidence):
         [
             _figure(
                 "Figure 3",
-                f"Size of the networks and what their {whose} were drawn with",
+                "Size of the networks"
+                + ("" if e.is_pruned else ", and what their graphs were drawn with"),
                 _histograms(e, [*_present(e, ["n_parameters"]), *e.parameters]),
             ),
             _figure(

@@ -137,6 +137,7 @@ def _findings(e):
     return join(
         [
             _paragraph(_how_sure(e)),
+            *_dependent(e),
             _finding_list(found),
             *_silent(e, found),
             _hints(e, found),
@@ -159,6 +160,16 @@ def _how_sure(e):
         "it passes only the first, it may come from there. Either way it says what "
         "goes together in these models, not what causes what."
     )
+
+
+def _dependent(e):
+    if e.is_pruned:
+        yield _paragraph(
+            "The steps of one network are not independent of each other, and were "
+            "taken to be so: all p-values of pruning here are too small, and all "
+            "intervals too narrow.",
+            class_="alarm",
+        )
 
 
 def _controls(e):
@@ -211,26 +222,13 @@ def _hints(e, found):
 
 
 def _published(e):
-    signs = any(
-        row.rho is not None and row.rho * row.tau < 0
-        for published in TABLES
-        for row in published.rows
-    )
     notes = [
         f"Published: {SOURCE}. A dash: not published, or not taken in this study.",
         "Ours: outliers and repeats are treated as in the paper; the p-values are "
         "corrected for the tests of the one table, which were chosen in advance.",
+        "Some published pairs have a ρ and a τ of different signs. They stand here as "
+        "printed.",
     ]
-    if signs:
-        notes.append(
-            "Some published pairs have a ρ and a τ of different signs. They stand here "
-            "as printed."
-        )
-    if e.is_pruned:
-        notes.append(
-            "The steps of one network are not independent of each other, so the "
-            "p-values of pruning are too small."
-        )
     tables = [paper_table(e, published) for published in TABLES]
     return join([*(_paragraph(n, class_="note") for n in notes), *tables])
 

@@ -90,8 +90,6 @@ def joint_table(evidence):
         The matrix, and all its numbers in a part that opens.
     """
     pairs = evidence.pairs
-    if pairs.empty:
-        return Html()
     held = evidence.held.set_index(["property", "measure"])
     alpha = evidence.correlator.alpha
     measures = list(dict.fromkeys(pairs["measure"]))

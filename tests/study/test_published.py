@@ -42,6 +42,18 @@ def test_every_table_has_four_properties_by_five_measures():
         assert row.rho is None or abs(row.tau) < abs(row.rho) or row.tau * row.rho < 0
 
 
+def test_signs_that_contradict_each_other_are_printed_as_published():
+    contradicted = {
+        place
+        for place, row in rows().items()
+        if row.rho is not None and row.rho * row.tau < 0
+    }
+    assert contradicted == {
+        (2, "n_parameters", "one_pixel_average_confidence"),
+        (2, "density", "growing_average_eps"),
+    }
+
+
 def test_columns_are_ones_that_a_study_knows():
     for row in rows().values():
         assert is_robustness(row.measure_column)

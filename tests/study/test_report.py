@@ -299,6 +299,15 @@ def test_a_study_in_which_all_models_failed(tmp_path):
     assert "24 of 24 models failed" in page.text
 
 
+@pytest.mark.usefixtures("unsaved_pictures")
+def test_properties_that_do_not_vary(tmp_path):
+    table = populations.graphs(8)
+    names = populations.columns_of(table)["properties"]
+    page = report(tmp_path / "report.html", table.assign(**dict.fromkeys(names, 1.0)))
+    assert "No pair passed the correction. Of 0 pairs" in page.text
+    assert not [image for image in page.all("img") if "Heat map" in image["alt"]]
+
+
 def test_an_empty_table(tmp_path):
     page = report(tmp_path / "report.html", pd.DataFrame(), None, {}, settings=None)
     assert "0 models in the table" in page.text
