@@ -177,3 +177,16 @@ def test_compiled_loops_as_python():
         if cells[i] == cells[j] or 0 in (cells[i], cells[j])
     ]
     assert as_list((indptr, indices)) == ours
+
+
+def test_compiled_narrowing_as_python(monkeypatch):
+    """Distances of exactly the limit are measured again, by the compiled loop or not."""
+    X = np.random.RandomState(0).randint(3, size=(15, 2)).astype(float)
+    samples = OrderedSamples(X, X[:, 0])
+    pairs = find_pairs(samples, 3.0, np.full(15, 15))
+    for name in ("_is_within", "_squared_distance"):
+        monkeypatch.setattr(pairs_module, name, getattr(pairs_module, name).py_func)
+    squared = pairs_module.squared_distances.py_func(*pairs, samples.order, X)
+    narrow = pairs_module.pairs_within.py_func(*pairs, squared, samples.order, X, 2.0)
+    ends = np.full(15, 15)
+    assert as_list(narrow) == brute_force(X, samples.order, 2**0.5 + 1e-9, ends)
