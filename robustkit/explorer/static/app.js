@@ -22,8 +22,14 @@ import { WeakPanel } from "./weak_panel.js";
 const theme = new Theme();
 
 start().catch((error) => {
-  byId("main").replaceChildren(el("div", { class: "no-start", role: "alert", "data-testid": "no-start" },
-    el("h2", {}, "The explorer cannot start"), el("p", {}, error.message)));
+  byId("main").replaceChildren(
+    el(
+      "div",
+      { class: "no-start", role: "alert", "data-testid": "no-start" },
+      el("h2", {}, "The explorer cannot start"),
+      el("p", {}, error.message),
+    ),
+  );
 });
 
 async function start() {
@@ -41,7 +47,8 @@ async function start() {
   const downloads = buildDownloads(session, { link, say });
   byId("top").replaceChildren(...buildTopBar(session, { downloads, help }));
   byId("run-title").textContent = run.title ?? "";
-  byId("run-note").textContent = `${count(run.n_samples, "sample")}, ${whole(run.class_names.length)} classes`;
+  byId("run-note").textContent =
+    `${count(run.n_samples, "sample")}, ${whole(run.class_names.length)} classes`;
   tabs.show(tab);
   buildPanes(session);
   keepLink(session, tabs, link);
@@ -59,7 +66,9 @@ function buildPanes(session) {
     }
   };
   for (const [pane, element] of built) {
-    element.addEventListener("pointerdown", () => session.focus(pane.side), { capture: true });
+    element.addEventListener("pointerdown", () => session.focus(pane.side), {
+      capture: true,
+    });
     element.addEventListener("focusin", () => session.focus(pane.side));
   }
   session.on("layout", sync);
@@ -104,7 +113,8 @@ function keepLink(session, tabs, link) {
     }, 300);
   };
   for (const pane of Object.values(session.panes)) {
-    for (const event of ["setting", "graph", "selection", "look"]) pane.on(event, later);
+    for (const event of ["setting", "graph", "selection", "look"])
+      pane.on(event, later);
   }
   session.on("layout", later);
   session.on("focus", later);
@@ -140,17 +150,25 @@ function shortcutTable(session, tabs) {
   return [
     ["1", "one pane", () => session.showTwo(false)],
     ["2", "two panes", () => session.showTwo(true)],
-    ["o", "the other pane", () => session.two && session.focus(session.other(session.pane).side)],
+    [
+      "o",
+      "the other pane",
+      () => session.two && session.focus(session.other(session.pane).side),
+    ],
     ["[", "lower attack level", () => step(-1)],
     ["]", "higher attack level", () => step(1)],
     ["c", "next colouring", colour],
     ["f", "show the whole graph", () => session.pane.fit()],
     ["s", "selection", () => open("selection")],
     ["w", "weak regions", () => open("weak")],
-    ["/", "search", () => {
-      tabs.show("search");
-      document.querySelector('[data-testid="search-sample"]').focus();
-    }],
+    [
+      "/",
+      "search",
+      () => {
+        tabs.show("search");
+        document.querySelector('[data-testid="search-sample"]').focus();
+      },
+    ],
     ["Escape", "clear the selection", () => session.pane.select([])],
     ["?", "this help", () => document.querySelector("dialog").showModal()],
   ];

@@ -17,7 +17,9 @@ export class CanvasView {
   constructor(scene, side, onResize) {
     this.scene = scene;
     this.#points = el("canvas", {
-      class: "layer", "data-testid": `canvas-${side}`, "aria-hidden": "true",
+      class: "layer",
+      "data-testid": `canvas-${side}`,
+      "aria-hidden": "true",
     });
     this.element = el("div", { class: "canvas" }, this.#graph, this.#points);
     this.#points.dataset.frames = "0";

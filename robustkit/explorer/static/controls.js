@@ -4,7 +4,11 @@ import { button, el, select } from "./dom.js";
 import { level } from "./format.js";
 import { COLOURINGS } from "./scene.js";
 
-const FILTERS = { l2norm: "l2 norm", max: "Largest activation", pca: "First principal component" };
+const FILTERS = {
+  l2norm: "l2 norm",
+  max: "Largest activation",
+  pca: "First principal component",
+};
 const COVERS = { uniform: "Uniform", balanced: "Balanced" };
 
 /** @returns {HTMLElement} the pane's form */
@@ -24,20 +28,37 @@ export function buildControls(pane) {
 
 function viewRow(pane) {
   const { side, run } = pane;
-  const model = select("Model", `model-${side}`, run.models.map((m) => [m, m]), (value) =>
-    pane.showModel(value),
+  const model = select(
+    "Model",
+    `model-${side}`,
+    run.models.map((m) => [m, m]),
+    (value) => pane.showModel(value),
   );
-  const slider = range(`level-${side}`, (value) => pane.showView(pane.levels[value].id));
-  const colour = select("Colour by", `colour-${side}`, COLOURINGS, (value) => pane.colourBy(value));
+  const slider = range(`level-${side}`, (value) =>
+    pane.showView(pane.levels[value].id),
+  );
+  const colour = select("Colour by", `colour-${side}`, COLOURINGS, (value) =>
+    pane.colourBy(value),
+  );
   const levelField = slider.field("Attack level");
   return {
-    element: el("div", { class: "row row-view" }, model.element, levelField, colour.element),
+    element: el(
+      "div",
+      { class: "row row-view" },
+      model.element,
+      levelField,
+      colour.element,
+    ),
     sync() {
       const { levels, viewInfo } = pane;
       model.choice.value = viewInfo.model;
       colour.choice.value = pane.scene.colouring;
       const position = levels.findIndex((view) => view.id === pane.view);
-      slider.show(position, `eps ${level(viewInfo.level)}`, { min: 0, max: levels.length - 1, step: 1 });
+      slider.show(position, `eps ${level(viewInfo.level)}`, {
+        min: 0,
+        max: levels.length - 1,
+        step: 1,
+      });
       slider.input.disabled = levels.length < 2;
     },
   };
@@ -47,31 +68,52 @@ function parameterRow(pane) {
   const { side, run } = pane;
   const { limits } = run;
   const named = (names, words) => names.map((name) => [name, words[name] ?? name]);
-  const filter = select("Filter", `filter-${side}`, named(run.filters, FILTERS), (value) =>
-    pane.set({ filter: value }),
+  const filter = select(
+    "Filter",
+    `filter-${side}`,
+    named(run.filters, FILTERS),
+    (value) => pane.set({ filter: value }),
   );
   const cover = select("Cover", `cover-${side}`, named(run.covers, COVERS), (value) =>
     pane.set({ cover: value }),
   );
-  const intervals = range(`intervals-${side}`, (value) => pane.set({ n_intervals: value }));
+  const intervals = range(`intervals-${side}`, (value) =>
+    pane.set({ n_intervals: value }),
+  );
   const overlap = range(`overlap-${side}`, (value) => pane.set({ overlap: value }));
-  const least = range(`min-samples-${side}`, (value) => pane.set({ min_samples: value }));
+  const least = range(`min-samples-${side}`, (value) =>
+    pane.set({ min_samples: value }),
+  );
   const eps = epsField(pane);
   const fields = el(
     "fieldset",
     { class: "row row-parameters", disabled: run.embedded === true },
     el("legend", { class: "visually-hidden" }, `Mapper graph of the ${side} pane`),
-    filter.element, cover.element, intervals.field("Intervals"), overlap.field("Overlap"),
-    eps.element, least.field("Min. samples"),
+    filter.element,
+    cover.element,
+    intervals.field("Intervals"),
+    overlap.field("Overlap"),
+    eps.element,
+    least.field("Min. samples"),
   );
   const details = el(
     "details",
-    { class: "parameters", open: innerWidth > 700, "data-testid": `parameters-${side}` },
+    {
+      class: "parameters",
+      open: innerWidth > 700,
+      "data-testid": `parameters-${side}`,
+    },
     el("summary", {}, "Graph parameters"),
     fields,
   );
   if (run.embedded) {
-    details.append(el("p", { class: "note" }, "This file holds the graphs of these parameters. Others need the explorer itself."));
+    details.append(
+      el(
+        "p",
+        { class: "note" },
+        "This file holds the graphs of these parameters. Others need the explorer itself.",
+      ),
+    );
   }
   return {
     element: details,
@@ -79,9 +121,21 @@ function parameterRow(pane) {
       const values = pane.parameters;
       filter.choice.value = values.filter;
       cover.choice.value = values.cover;
-      intervals.show(values.n_intervals, String(values.n_intervals), bounds(limits.n_intervals, 1));
-      overlap.show(values.overlap, `${Math.round(100 * values.overlap)} %`, bounds(limits.overlap, 0.01));
-      least.show(values.min_samples, String(values.min_samples), bounds(limits.min_samples, 1));
+      intervals.show(
+        values.n_intervals,
+        String(values.n_intervals),
+        bounds(limits.n_intervals, 1),
+      );
+      overlap.show(
+        values.overlap,
+        `${Math.round(100 * values.overlap)} %`,
+        bounds(limits.overlap, 0.01),
+      );
+      least.show(
+        values.min_samples,
+        String(values.min_samples),
+        bounds(limits.min_samples, 1),
+      );
       eps.sync();
     },
   };
@@ -93,7 +147,12 @@ const bounds = ([min, max], step) => ({ min, max, step });
 function epsField(pane) {
   const { side } = pane;
   const number = el("input", {
-    type: "number", min: 0, step: "any", required: true, id: `eps-${side}`, "data-testid": `eps-${side}`,
+    type: "number",
+    min: 0,
+    step: "any",
+    required: true,
+    id: `eps-${side}`,
+    "data-testid": `eps-${side}`,
     on: {
       change: () => {
         const value = number.valueAsNumber;
@@ -103,7 +162,8 @@ function epsField(pane) {
     },
   });
   const auto = el("input", {
-    type: "checkbox", "data-testid": `eps-auto-${side}`,
+    type: "checkbox",
+    "data-testid": `eps-auto-${side}`,
     on: {
       change: () => {
         // Where no radius was found there is none to begin with.
@@ -116,7 +176,12 @@ function epsField(pane) {
     "div",
     { class: "field" },
     el("label", { for: `eps-${side}` }, "Radius (DBSCAN eps)"),
-    el("div", { class: "with-check" }, number, el("label", { class: "check" }, auto, "auto")),
+    el(
+      "div",
+      { class: "with-check" },
+      number,
+      el("label", { class: "check" }, auto, "auto"),
+    ),
   );
   return {
     element,
@@ -134,12 +199,19 @@ function epsField(pane) {
 function range(testid, onInput) {
   const output = el("output", { "data-testid": `${testid}-value` });
   const input = el("input", {
-    type: "range", "data-testid": testid, on: { input: () => onInput(input.valueAsNumber) },
+    type: "range",
+    "data-testid": testid,
+    on: { input: () => onInput(input.valueAsNumber) },
   });
   return {
     input,
     field: (label) =>
-      el("label", { class: "field" }, el("span", { class: "with-value" }, label, " ", output), input),
+      el(
+        "label",
+        { class: "field" },
+        el("span", { class: "with-value" }, label, " ", output),
+        input,
+      ),
     show(value, text, { min, max, step }) {
       Object.assign(input, { min, max, step });
       input.value = String(value);
@@ -159,22 +231,49 @@ export function buildTools(pane, tool) {
   ];
   const choices = kinds.map(([kind, glyph, label]) => {
     const input = el("input", {
-      type: "radio", name: `tool-${side}`, value: kind, checked: kind === "move", class: "visually-hidden",
-      "data-testid": `tool-${kind}-${side}`, on: { change: () => (tool.kind = kind) },
+      type: "radio",
+      name: `tool-${side}`,
+      value: kind,
+      checked: kind === "move",
+      class: "visually-hidden",
+      "data-testid": `tool-${kind}-${side}`,
+      on: { change: () => (tool.kind = kind) },
     });
     const face = el("span", { "aria-hidden": "true" }, glyph);
-    return el("label", { class: "tool", title: label }, input, face, el("span", { class: "visually-hidden" }, label));
+    return el(
+      "label",
+      { class: "tool", title: label },
+      input,
+      face,
+      el("span", { class: "visually-hidden" }, label),
+    );
   });
   const zooms = [
-    button("Zoom in", `zoom-in-${side}`, () => pane.zoom(1.4), { glyph: "+", kind: "tool" }),
-    button("Zoom out", `zoom-out-${side}`, () => pane.zoom(1 / 1.4), { glyph: "−", kind: "tool" }),
-    button("Show the whole graph", `fit-${side}`, () => pane.fit(), { glyph: "⤢", kind: "tool" }),
-    button("Put dragged nodes back", `put-back-${side}`, () => pane.putBack(), { glyph: "↺", kind: "tool" }),
+    button("Zoom in", `zoom-in-${side}`, () => pane.zoom(1.4), {
+      glyph: "+",
+      kind: "tool",
+    }),
+    button("Zoom out", `zoom-out-${side}`, () => pane.zoom(1 / 1.4), {
+      glyph: "−",
+      kind: "tool",
+    }),
+    button("Show the whole graph", `fit-${side}`, () => pane.fit(), {
+      glyph: "⤢",
+      kind: "tool",
+    }),
+    button("Put dragged nodes back", `put-back-${side}`, () => pane.putBack(), {
+      glyph: "↺",
+      kind: "tool",
+    }),
   ];
   return el(
     "div",
     { class: "tools" },
-    el("div", { class: "group", role: "radiogroup", "aria-label": "Pointer tool" }, ...choices),
+    el(
+      "div",
+      { class: "group", role: "radiogroup", "aria-label": "Pointer tool" },
+      ...choices,
+    ),
     el("div", { class: "group" }, ...zooms),
   );
 }

@@ -17,13 +17,32 @@ export class Curve {
   constructor(session, report) {
     Object.assign(this, { session, report });
     this.title = el("h2", {}, "Against attack level");
-    this.plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" });
-    this.levels = el("div", { class: "curve-levels", role: "group", "aria-label": "Attack levels" });
-    this.key = el("p", { class: "curve-key" },
-      el("span", { class: "key accuracy" }, "robust accuracy"), el("span", { class: "key purity" }, "weighted purity"));
-    this.element = el("section", { class: "curve", "data-testid": "curve", "aria-label": "Purity and accuracy against attack level" },
+    this.plot = svg("svg", {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      "aria-hidden": "true",
+      focusable: "false",
+    });
+    this.levels = el("div", {
+      class: "curve-levels",
+      role: "group",
+      "aria-label": "Attack levels",
+    });
+    this.key = el(
+      "p",
+      { class: "curve-key" },
+      el("span", { class: "key accuracy" }, "robust accuracy"),
+      el("span", { class: "key purity" }, "weighted purity"),
+    );
+    this.element = el(
+      "section",
+      {
+        class: "curve",
+        "data-testid": "curve",
+        "aria-label": "Purity and accuracy against attack level",
+      },
       el("div", { class: "curve-head" }, this.title, this.key),
-      el("div", { class: "curve-plot" }, this.plot, this.levels));
+      el("div", { class: "curve-plot" }, this.plot, this.levels),
+    );
     for (const pane of Object.values(session.panes)) {
       pane.on("graph", () => pane === session.pane && this.refresh());
     }
@@ -53,54 +72,100 @@ export class Curve {
   #draw(pane) {
     const { levels, views, accuracy, purity } = this.#data;
     const far = Math.max(...levels, 1e-9);
-    const x = (value) => INSET.left + (value / far) * (WIDTH - INSET.left - INSET.right);
-    const y = (value) => HEIGHT - INSET.bottom - value * (HEIGHT - INSET.top - INSET.bottom);
+    const x = (value) =>
+      INSET.left + (value / far) * (WIDTH - INSET.left - INSET.right);
+    const y = (value) =>
+      HEIGHT - INSET.bottom - value * (HEIGHT - INSET.top - INSET.bottom);
     const here = views.indexOf(pane.view);
     this.plot.replaceChildren(
       ...axes(levels, x, y),
-      ...(here < 0 ? [] : [svg("line", { class: "here", x1: x(levels[here]), x2: x(levels[here]), y1: y(0), y2: y(1) })]),
+      ...(here < 0
+        ? []
+        : [
+            svg("line", {
+              class: "here",
+              x1: x(levels[here]),
+              x2: x(levels[here]),
+              y1: y(0),
+              y2: y(1),
+            }),
+          ]),
       ...line("accuracy", levels, accuracy, x, y, here),
       ...line("purity", levels, purity, x, y, here),
     );
     const focused = this.levels.contains(document.activeElement)
-      ? document.activeElement.dataset.testid : null;
-    this.levels.replaceChildren(...levels.map((value, k) => {
-      const text = `eps ${level(value)}: accuracy ${percent(accuracy[k])}, purity ${fraction(purity[k])}`;
-      const face = button(text, `curve-level-${k}`, () => pane.showView(views[k]), { glyph: "" });
-      face.setAttribute("aria-pressed", String(k === here));
-      const gap = levels.length > 1 ? (WIDTH - INSET.left - INSET.right) / (levels.length - 1) : 40;
-      face.style.left = `${(100 * x(value)) / WIDTH}%`;
-      face.style.width = `${(100 * Math.min(40, gap)) / WIDTH}%`;
-      return face;
-    }));
+      ? document.activeElement.dataset.testid
+      : null;
+    this.levels.replaceChildren(
+      ...levels.map((value, k) => {
+        const text = `eps ${level(value)}: accuracy ${percent(accuracy[k])}, purity ${fraction(purity[k])}`;
+        const face = button(text, `curve-level-${k}`, () => pane.showView(views[k]), {
+          glyph: "",
+        });
+        face.setAttribute("aria-pressed", String(k === here));
+        const gap =
+          levels.length > 1
+            ? (WIDTH - INSET.left - INSET.right) / (levels.length - 1)
+            : 40;
+        face.style.left = `${(100 * x(value)) / WIDTH}%`;
+        face.style.width = `${(100 * Math.min(40, gap)) / WIDTH}%`;
+        return face;
+      }),
+    );
     this.levels.querySelector(`[data-testid="${focused}"]`)?.focus();
   }
 }
 
 function axes(levels, x, y) {
   const lines = [0, 0.5, 1].flatMap((value) => [
-    svg("line", { class: "grid", x1: INSET.left, x2: WIDTH - INSET.right, y1: y(value), y2: y(value) }),
-    svg("text", { x: INSET.left - 6, y: y(value) + 3.5, "text-anchor": "end" }, String(value)),
+    svg("line", {
+      class: "grid",
+      x1: INSET.left,
+      x2: WIDTH - INSET.right,
+      y1: y(value),
+      y2: y(value),
+    }),
+    svg(
+      "text",
+      { x: INSET.left - 6, y: y(value) + 3.5, "text-anchor": "end" },
+      String(value),
+    ),
   ]);
   // Where levels crowd, a label for every other is enough.
   let last = -Infinity;
   const labels = levels.flatMap((value) => {
     if (x(value) - last < 26) return [];
     last = x(value);
-    return [svg("text", { x: x(value), y: HEIGHT - 5, "text-anchor": "middle" }, level(value))];
+    return [
+      svg(
+        "text",
+        { x: x(value), y: HEIGHT - 5, "text-anchor": "middle" },
+        level(value),
+      ),
+    ];
   });
   return [...lines, ...labels];
 }
 
 function line(name, levels, values, x, y, here) {
-  const known = levels.map((value, k) => [x(value), values[k], k]).filter(([, v]) => Number.isFinite(v) && v !== null);
-  const points = known.map(([px, v]) => `${px.toFixed(1)},${y(v).toFixed(1)}`).join(" ");
+  const known = levels
+    .map((value, k) => [x(value), values[k], k])
+    .filter(([, v]) => Number.isFinite(v) && v !== null);
+  const points = known
+    .map(([px, v]) => `${px.toFixed(1)},${y(v).toFixed(1)}`)
+    .join(" ");
   // Accuracy has discs and purity squares: shape tells what colour alone may not.
   const dots = known.map(([px, v, k]) => {
     const r = k === here ? 4.5 : 2.8;
     return name === "accuracy"
       ? svg("circle", { class: name, cx: px, cy: y(v), r })
-      : svg("rect", { class: name, x: px - r, y: y(v) - r, width: 2 * r, height: 2 * r });
+      : svg("rect", {
+          class: name,
+          x: px - r,
+          y: y(v) - r,
+          width: 2 * r,
+          height: 2 * r,
+        });
   });
   return [svg("polyline", { class: name, points }), ...dots];
 }

@@ -57,7 +57,10 @@ export function select(label, testid, pairs, onChange) {
     { "data-testid": testid, on: { change: () => onChange(choice.value) } },
     ...pairs.map(([value, text]) => el("option", { value }, text)),
   );
-  return { element: el("label", { class: "field" }, el("span", {}, label), choice), choice };
+  return {
+    element: el("label", { class: "field" }, el("span", {}, label), choice),
+    choice,
+  };
 }
 
 /** A push button; `glyph` is drawn, `label` is read aloud and shown on hover. */

@@ -18,28 +18,53 @@ export function buildDownloads(session, { link, say }) {
     else follow(made, name);
   };
   const key = () => session.pane.graph?.graph;
-  const graphData = (kind) => key() === undefined ? say("There is no graph yet.") : data(kind, { graph: key() }, `mapper.${kind}`);
+  const graphData = (kind) =>
+    key() === undefined
+      ? say("There is no graph yet.")
+      : data(kind, { graph: key() }, `mapper.${kind}`);
   const items = [
-    ["Picture (PNG)", "export-png", async () => save(await pngOf(session), "mapper.png")],
+    [
+      "Picture (PNG)",
+      "export-png",
+      async () => save(await pngOf(session), "mapper.png"),
+    ],
     ["Picture (SVG)", "export-svg", () => save(svgOf(session), "mapper.svg")],
     ["Graph (JSON)", "export-json", () => graphData("json")],
     ["Graph (GraphML)", "export-graphml", () => graphData("graphml")],
-    ["Selected samples (CSV)", "export-csv", () => {
-      const nodes = session.pane.selected;
-      if (nodes.length === 0) say("Select a node first: the table holds the selected nodes' samples.");
-      else data("csv", { graph: key(), nodes: nodes.join(",") }, "selection.csv");
-    }],
+    [
+      "Selected samples (CSV)",
+      "export-csv",
+      () => {
+        const nodes = session.pane.selected;
+        if (nodes.length === 0)
+          say("Select a node first: the table holds the selected nodes' samples.");
+        else data("csv", { graph: key(), nodes: nodes.join(",") }, "selection.csv");
+      },
+    ],
   ];
   if (!run.embedded) {
-    items.push(["Page for itself (HTML)", "export-html", () => data("page", { ...session.pane.parameters }, "explorer.html")]);
+    items.push([
+      "Page for itself (HTML)",
+      "export-html",
+      () => data("page", { ...session.pane.parameters }, "explorer.html"),
+    ]);
   }
   items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
-  const menu = el("details", { class: "menu", "data-testid": "export-menu" },
+  const menu = el(
+    "details",
+    { class: "menu", "data-testid": "export-menu" },
     el("summary", { class: "button" }, "Take away"),
-    el("div", { class: "menu-items" }, ...items.map(([text, testid, action]) => button(text, testid, async () => {
-      menu.open = false;
-      await action();
-    }))));
+    el(
+      "div",
+      { class: "menu-items" },
+      ...items.map(([text, testid, action]) =>
+        button(text, testid, async () => {
+          menu.open = false;
+          await action();
+        }),
+      ),
+    ),
+  );
   closeOutside(menu);
   return menu;
 }

@@ -64,7 +64,8 @@ function paint(ctx, session, within) {
   }
 }
 
-const titleOf = ({ viewInfo }) => `${viewInfo.model}, attack level ${level(viewInfo.level)}`;
+const titleOf = ({ viewInfo }) =>
+  `${viewInfo.model}, attack level ${level(viewInfo.level)}`;
 
 function paintHead(ctx, pane, left) {
   const { ink } = pane.scene;
@@ -91,8 +92,12 @@ function paintFoot(ctx, pane, left, y) {
     });
     return;
   }
-  const [low, high] = scene.colouring === "size" ? [scene.smallest, scene.largest] : ["0", "1"];
-  text(ctx, `${scene.colouring}: ${low}`, left + 16, y, { colour: scene.ink.text, size: 11 });
+  const [low, high] =
+    scene.colouring === "size" ? [scene.smallest, scene.largest] : ["0", "1"];
+  text(ctx, `${scene.colouring}: ${low}`, left + 16, y, {
+    colour: scene.ink.text,
+    size: 11,
+  });
   for (let k = 0; k < 40; k += 1) {
     ctx.fillStyle = scaleColour(scene.colouring, k / 39);
     ctx.fillRect(left + 90 + 4 * k, y - 6, 4.2, 11);

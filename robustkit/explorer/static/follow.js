@@ -48,7 +48,9 @@ export class Follow {
       if (this.#samples !== null) {
         const samples = this.#samples;
         for (const pane of session.shown) {
-          await this.#markIn(pane, mine, this.#label, (key) => transport.where(key, { samples }));
+          await this.#markIn(pane, mine, this.#label, (key) =>
+            transport.where(key, { samples }),
+          );
         }
       } else if (session.two && from !== undefined) {
         const nodes = from.selected;
@@ -56,7 +58,9 @@ export class Follow {
         if (nodes.length === 0) return to.mark([], [], "");
         const label = `selected ${from.side}`;
         await from.ask((source) =>
-          this.#markIn(to, mine, label, (key) => transport.where(key, { from: source, nodes })),
+          this.#markIn(to, mine, label, (key) =>
+            transport.where(key, { from: source, nodes }),
+          ),
         );
       }
     } catch (error) {

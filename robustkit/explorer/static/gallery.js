@@ -11,7 +11,11 @@ const PAGE = 24;
 
 export class Gallery {
   #list = el("ul", { class: "gallery", "data-testid": "images" });
-  #position = el("span", { class: "position", role: "status", "data-testid": "images-position" });
+  #position = el("span", {
+    class: "position",
+    role: "status",
+    "data-testid": "images-position",
+  });
   #offset = 0;
   #asked = 0;
   #source = null;
@@ -19,11 +23,33 @@ export class Gallery {
   /** @param {(sample: Object) => void} onSample when one image is chosen */
   constructor(session, onSample, report) {
     Object.assign(this, { session, onSample, report });
-    this.first = button("First page", "images-first", () => this.#go(0), { glyph: "«" });
-    this.previous = button("Previous page", "images-previous", () => this.#go(this.#offset - PAGE), { glyph: "‹" });
-    this.next = button("Next page", "images-next", () => this.#go(this.#offset + PAGE), { glyph: "›" });
-    this.last = button("Last page", "images-last", () => this.#go(this.#lastOffset), { glyph: "»" });
-    const pager = el("div", { class: "pager" }, this.first, this.previous, this.#position, this.next, this.last);
+    this.first = button("First page", "images-first", () => this.#go(0), {
+      glyph: "«",
+    });
+    this.previous = button(
+      "Previous page",
+      "images-previous",
+      () => this.#go(this.#offset - PAGE),
+      { glyph: "‹" },
+    );
+    this.next = button(
+      "Next page",
+      "images-next",
+      () => this.#go(this.#offset + PAGE),
+      { glyph: "›" },
+    );
+    this.last = button("Last page", "images-last", () => this.#go(this.#lastOffset), {
+      glyph: "»",
+    });
+    const pager = el(
+      "div",
+      { class: "pager" },
+      this.first,
+      this.previous,
+      this.#position,
+      this.next,
+      this.last,
+    );
     this.element = el("div", { class: "gallery-box" }, pager, this.#list);
   }
 
@@ -58,7 +84,9 @@ export class Gallery {
       if (mine !== this.#asked) return;
       this.total = total;
       this.#offset = offset;
-      this.#list.replaceChildren(...samples.map((sample, k) => this.#card(sample, images, k)));
+      this.#list.replaceChildren(
+        ...samples.map((sample, k) => this.#card(sample, images, k)),
+      );
       this.#list.scrollTop = 0;
       this.#syncPager(samples.length);
     } catch (error) {
@@ -70,9 +98,10 @@ export class Gallery {
 
   #syncPager(shown) {
     const from = this.#offset;
-    this.#position.textContent = this.total === 0
-      ? "No sample"
-      : `${whole(from + 1)}–${whole(from + shown)} of ${whole(this.total)}`;
+    this.#position.textContent =
+      this.total === 0
+        ? "No sample"
+        : `${whole(from + 1)}–${whole(from + shown)} of ${whole(this.total)}`;
     this.first.disabled = this.previous.disabled = from === 0;
     this.last.disabled = this.next.disabled = from + shown >= this.total;
   }
@@ -83,16 +112,29 @@ export class Gallery {
     if (!run.has_images || samples.length === 0) return [];
     const ids = samples.map((sample) => sample.i);
     const { view, viewInfo } = this.#source.pane;
-    const kinds = viewInfo.level > 0 ? [[view, "perturbed"], ["clean", "clean"]] : [[view, "clean"]];
-    return Promise.all(kinds.map(async ([of, kind]) => ({ kind, bytes: await transport.images(of, ids) })));
+    const kinds =
+      viewInfo.level > 0
+        ? [
+            [view, "perturbed"],
+            ["clean", "clean"],
+          ]
+        : [[view, "clean"]];
+    return Promise.all(
+      kinds.map(async ([of, kind]) => ({
+        kind,
+        bytes: await transport.images(of, ids),
+      })),
+    );
   }
 
   #card(sample, images, k) {
     const { class_names: names, image_shape: shape } = this.session.run;
     const right = sample.y === sample.p;
-    const pictures = images.map(({ kind, bytes }) => bytes[k] === null
-      ? el("span", { class: "image missing" }, "no image")
-      : picture(bytes[k], shape, `${kind} image of sample ${sample.i}`));
+    const pictures = images.map(({ kind, bytes }) =>
+      bytes[k] === null
+        ? el("span", { class: "image missing" }, "no image")
+        : picture(bytes[k], shape, `${kind} image of sample ${sample.i}`),
+    );
     const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
     const region = sample.r === null ? [] : [el("span", {}, regionName(sample.r))];
     return el(
@@ -101,16 +143,31 @@ export class Gallery {
       el(
         "button",
         {
-          type: "button", class: right ? "card" : "card wrong", "data-testid": "image-card",
+          type: "button",
+          class: right ? "card" : "card wrong",
+          "data-testid": "image-card",
           title: "Mark the nodes that hold this sample",
           on: { click: () => this.onSample(sample) },
         },
         el("span", { class: "pictures" }, ...pictures),
-        el("span", { class: "verdict" },
+        el(
+          "span",
+          { class: "verdict" },
           el("span", { class: "sign", "aria-hidden": "true" }, right ? "✓" : "✗"),
-          el("span", { class: "visually-hidden" }, right ? "Right: " : "Wrong: true, then predicted: "),
-          verdict),
-        el("span", { class: "facts" }, el("span", {}, `#${sample.i}`), el("span", {}, percent(sample.c)), ...region),
+          el(
+            "span",
+            { class: "visually-hidden" },
+            right ? "Right: " : "Wrong: true, then predicted: ",
+          ),
+          verdict,
+        ),
+        el(
+          "span",
+          { class: "facts" },
+          el("span", {}, `#${sample.i}`),
+          el("span", {}, percent(sample.c)),
+          ...region,
+        ),
       ),
     );
   }

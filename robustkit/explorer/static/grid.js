@@ -45,7 +45,11 @@ export class Grid {
     if (xs.length < 2) return Infinity;
     const [low, high] = [Math.min(...xs), Math.max(...xs)];
     const step = Math.max(1e-9, (high - low) / Math.sqrt(xs.length));
-    const grid = new Grid(xs, ys.map((y) => y * stretch), step);
+    const grid = new Grid(
+      xs,
+      ys.map((y) => y * stretch),
+      step,
+    );
     const rooms = Array.from(xs, (x, i) => {
       let nearest = 2 * step;
       for (const j of grid.near(x, grid.ys[i], step)) {

@@ -19,25 +19,43 @@ const GRAPH_KEYS = [
   ["Enter, Space", "select the node; with Shift, add it or take it out"],
   ["Home, End", "go to the largest, to the smallest node"],
   ["+  −  0", "zoom in, zoom out, show all"],
+  ["Ctrl Arrows", "move the node; with Shift, pan the graph"],
 ];
 
 export function buildHelp(shortcuts) {
   const toggle = el("input", {
-    type: "checkbox", checked: shortcuts.on, "data-testid": "shortcuts-on",
+    type: "checkbox",
+    checked: shortcuts.on,
+    "data-testid": "shortcuts-on",
     on: { change: () => shortcuts.turn(toggle.checked) },
   });
-  const dialog = el("dialog", { "aria-labelledby": "help-title", "data-testid": "help-dialog" },
-    el("div", { class: "dialog-head" }, el("h2", { id: "help-title" }, "How to use the explorer"),
-      button("Close", "help-close", () => dialog.close(), { glyph: "×", kind: "tool" })),
+  const dialog = el(
+    "dialog",
+    { "aria-labelledby": "help-title", "data-testid": "help-dialog" },
+    el(
+      "div",
+      { class: "dialog-head" },
+      el("h2", { id: "help-title" }, "How to use the explorer"),
+      button("Close", "help-close", () => dialog.close(), { glyph: "×", kind: "tool" }),
+    ),
     ...READING.map((text) => el("p", {}, text)),
-    el("h3", {}, "Pointer"), keys(POINTER),
-    el("h3", {}, "Keyboard in the graph"), keys(GRAPH_KEYS),
-    el("h3", {}, "Single keys"), keys(shortcuts.table.map(([key, text]) => [key === "Escape" ? "Esc" : key, text])),
-    el("label", { class: "check" }, toggle, "Single keys are on"));
+    el("h3", {}, "Pointer"),
+    keys(POINTER),
+    el("h3", {}, "Keyboard in the graph"),
+    keys(GRAPH_KEYS),
+    el("h3", {}, "Single keys"),
+    keys(shortcuts.table.map(([key, text]) => [key === "Escape" ? "Esc" : key, text])),
+    el("label", { class: "check" }, toggle, "Single keys are on"),
+  );
   return dialog;
 }
 
 function keys(pairs) {
-  return el("dl", { class: "keys" }, ...pairs.map(([key, text]) =>
-    el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, text))));
+  return el(
+    "dl",
+    { class: "keys" },
+    ...pairs.map(([key, text]) =>
+      el("div", {}, el("dt", {}, el("kbd", {}, key)), el("dd", {}, text)),
+    ),
+  );
 }

@@ -10,10 +10,16 @@ export function buildLegend(pane) {
   const sync = () => {
     const { colouring, emphasis, ink, smallest, largest } = pane.scene;
     // Rebuilding a legend that has not changed would take the keyboard's place away.
-    const now = JSON.stringify([colouring, ink.dark, colouring === "size" ? [smallest, largest] : 0]);
+    const now = JSON.stringify([
+      colouring,
+      ink.dark,
+      colouring === "size" ? [smallest, largest] : 0,
+    ]);
     if (now !== shown) {
       shown = now;
-      element.replaceChildren(...(colouring === "labels" ? classes(pane) : scale(pane)));
+      element.replaceChildren(
+        ...(colouring === "labels" ? classes(pane) : scale(pane)),
+      );
     }
     element.querySelectorAll("button").forEach((face, k) => {
       face.setAttribute("aria-pressed", String(k === emphasis));
@@ -32,7 +38,9 @@ function classes(pane) {
     return el(
       "button",
       {
-        type: "button", "aria-pressed": "false", title: `Point out the nodes that hold class ${name}`,
+        type: "button",
+        "aria-pressed": "false",
+        title: `Point out the nodes that hold class ${name}`,
         on: { click: () => pane.emphasise(k) },
       },
       swatch,
@@ -49,7 +57,11 @@ function scale(pane) {
   const [low, high, name] = {
     accuracy: ["0 %", "100 %", "Accuracy"],
     purity: ["0", "1", "Purity"],
-    size: [count(smallest ?? 0, "sample"), count(largest ?? 0, "sample"), "Size (logarithmic)"],
+    size: [
+      count(smallest ?? 0, "sample"),
+      count(largest ?? 0, "sample"),
+      "Size (logarithmic)",
+    ],
   }[colouring];
   return [
     el("span", { class: "scale-name" }, name),

@@ -27,11 +27,18 @@ function writePane(out, pane) {
   if (scene.colouring !== "labels") set("colour", scene.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", pane.selected.join(","));
-  if (!pane.fitted) set("camera", [scene.camera.x, scene.camera.y, scene.camera.zoom].map(digits).join(","));
+  if (!pane.fitted)
+    set(
+      "camera",
+      [scene.camera.x, scene.camera.y, scene.camera.zoom].map(digits).join(","),
+    );
   if (scene.moved.size > 0) {
     // An address has its limits; the nodes dragged last are the ones that matter.
     const last = [...scene.moved].slice(-50);
-    set("moved", last.map(([id, [x, y]]) => [id, digits(x), digits(y)].join(",")).join(";"));
+    set(
+      "moved",
+      last.map(([id, [x, y]]) => [id, digits(x), digits(y)].join(",")).join(";"),
+    );
   }
 }
 
@@ -51,14 +58,18 @@ function readPane(values, pane) {
   const view = run.views.find(({ id }) => String(id) === get("view"));
   if (view !== undefined) pane.view = view.id;
   Object.assign(pane.parameters, readParameters(run, get));
-  if (COLOURINGS.some(([name]) => name === get("colour"))) scene.colouring = get("colour");
+  if (COLOURINGS.some(([name]) => name === get("colour")))
+    scene.colouring = get("colour");
   const emphasis = get("class") === null ? NaN : Number(get("class"));
   if (emphasis in run.class_names) scene.emphasis = emphasis;
   const camera = numbers(get("camera"));
   pane.wanted = {
     selection: numbers(get("nodes")),
     camera: camera.length === 3 && camera[2] > 0 ? camera : null,
-    moved: (get("moved") ?? "").split(";").map(numbers).filter((part) => part.length === 3)
+    moved: (get("moved") ?? "")
+      .split(";")
+      .map(numbers)
+      .filter((part) => part.length === 3)
       .map(([id, x, y]) => [id, [x, y]]),
   };
 }
@@ -66,7 +77,10 @@ function readPane(values, pane) {
 function readParameters(run, get) {
   if (run.embedded) return {};
   const out = {};
-  for (const [name, allowed] of [["filter", run.filters], ["cover", run.covers]]) {
+  for (const [name, allowed] of [
+    ["filter", run.filters],
+    ["cover", run.covers],
+  ]) {
     if (allowed.includes(get(name))) out[name] = get(name);
   }
   for (const [name, [low, high]] of Object.entries(run.limits)) {
@@ -79,6 +93,9 @@ function readParameters(run, get) {
 }
 
 function numbers(text) {
-  const parts = (text ?? "").split(",").filter((part) => part !== "").map(Number);
+  const parts = (text ?? "")
+    .split(",")
+    .filter((part) => part !== "")
+    .map(Number);
   return parts.every(Number.isFinite) ? parts : [];
 }

@@ -16,13 +16,17 @@ const DIRECTIONS = {
 export function buildNodeList(pane, redraw) {
   const { side } = pane;
   const list = el("ul", {
-    class: "visually-hidden", role: "listbox", tabindex: 0, "aria-multiselectable": "true",
+    class: "visually-hidden",
+    role: "listbox",
+    tabindex: 0,
+    "aria-multiselectable": "true",
     "aria-label": `Nodes of the ${side} graph. Arrow keys move, Enter selects, Shift Enter adds.`,
     "data-testid": `nodes-${side}`,
     on: {
       keydown: (event) => press(pane, event),
       focus: () => {
-        if (pane.scene.active < 0 && pane.scene.length > 0) pane.activate(pane.scene.order[0]);
+        if (pane.scene.active < 0 && pane.scene.length > 0)
+          pane.activate(pane.scene.order[0]);
         redraw();
       },
       blur: redraw,
@@ -30,10 +34,20 @@ export function buildNodeList(pane, redraw) {
   });
   const option = (i) => `node-${side}-${i}`;
   const sync = () => {
-    list.replaceChildren(...pane.scene.order.map((i) => el("li", {
-      role: "option", id: option(i), "aria-selected": String(pane.scene.selection.has(i)),
-      on: { click: () => pane.select([i]) },
-    }, words(pane.describe(i)))));
+    list.replaceChildren(
+      ...pane.scene.order.map((i) =>
+        el(
+          "li",
+          {
+            role: "option",
+            id: option(i),
+            "aria-selected": String(pane.scene.selection.has(i)),
+            on: { click: () => pane.select([i]) },
+          },
+          words(pane.describe(i)),
+        ),
+      ),
+    );
     syncActive();
   };
   const syncSelection = () => {
@@ -61,7 +75,11 @@ export function words({ id, size, accuracy, purity, name }) {
 
 function press(pane, event) {
   const { scene } = pane;
-  if (scene.length === 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (scene.length === 0 || event.metaKey || event.altKey) return;
+  if (event.ctrlKey) {
+    if (event.key in DIRECTIONS) move(pane, DIRECTIONS[event.key], event);
+    return;
+  }
   const order = scene.order;
   const go = (i) => {
     pane.activate(i);
@@ -79,6 +97,21 @@ function press(pane, event) {
   else if (event.key === "-") pane.zoom(1 / 1.4);
   else if (event.key === "0") pane.fit();
   else return;
+  event.preventDefault();
+}
+
+/** With Control, arrows move the node itself; with Shift too, the view. */
+function move(pane, [dx, dy], event) {
+  const { scene } = pane;
+  const step = 12;
+  if (event.shiftKey) pane.pan(-4 * step * dx, -4 * step * dy);
+  else if (scene.active >= 0) {
+    const [x, y] = scene.camera.toScreen(
+      scene.xs[scene.active],
+      scene.ys[scene.active],
+    );
+    pane.dragNode(scene.active, x + step * dx, y + step * dy);
+  }
   event.preventDefault();
 }
 

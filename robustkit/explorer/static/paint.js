@@ -42,7 +42,15 @@ function paintEdges(ctx, scene) {
       for (const e of chunk) {
         const [x1, y1] = camera.toScreen(xs[source[e]], ys[source[e]]);
         const [x2, y2] = camera.toScreen(xs[target[e]], ys[target[e]]);
-        if (outside(camera, Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2))) {
+        if (
+          outside(
+            camera,
+            Math.min(x1, x2),
+            Math.min(y1, y2),
+            Math.max(x1, x2),
+            Math.max(y1, y2),
+          )
+        ) {
           continue;
         }
         ctx.moveTo(x1, y1);
@@ -80,6 +88,8 @@ function paintDiscs(ctx, scene, items) {
     if (!byColour.has(colour)) byColour.set(colour, []);
     byColour.get(colour).push(item);
   }
+  ctx.strokeStyle = scene.ink.outline;
+  ctx.lineWidth = 0.5;
   for (const [colour, group] of byColour) {
     ctx.fillStyle = colour;
     inChunks(group, (chunk) => {
@@ -89,6 +99,7 @@ function paintDiscs(ctx, scene, items) {
         ctx.arc(x, y, r, 0, 2 * Math.PI);
       }
       ctx.fill();
+      ctx.stroke();
     });
   }
 }
@@ -145,7 +156,8 @@ function paintLabel(ctx, scene, i, x, y, r) {
   ctx.textBaseline = "middle";
   // A halo keeps the name readable where it runs across slices of other colours.
   const ink = inkOn(scene.colour(i));
-  ctx.strokeStyle = ink === "#000000" ? "rgba(255, 255, 255, 0.75)" : "rgba(0, 0, 0, 0.7)";
+  ctx.strokeStyle =
+    ink === "#000000" ? "rgba(255, 255, 255, 0.75)" : "rgba(0, 0, 0, 0.7)";
   ctx.lineWidth = size / 4;
   ctx.lineJoin = "round";
   ctx.strokeText(text, x, y + size * 0.04);
@@ -165,9 +177,15 @@ export function paintPointedOut(ctx, scene, { keyboard }) {
     ring(ctx, scene, i, { gap: 1, width: 4.5, colour: scene.ink.paper });
     ring(ctx, scene, i, { gap: 1.2, width: 2.6, colour: scene.ink.selection });
   }
-  if (scene.hover >= 0) ring(ctx, scene, scene.hover, { gap: 1, width: 1.5, colour: scene.ink.text });
+  if (scene.hover >= 0)
+    ring(ctx, scene, scene.hover, { gap: 1, width: 1.5, colour: scene.ink.text });
   if (keyboard && scene.active >= 0) {
-    ring(ctx, scene, scene.active, { gap: 5, width: 2, colour: scene.ink.focus, dash: [4, 3] });
+    ring(ctx, scene, scene.active, {
+      gap: 5,
+      width: 2,
+      colour: scene.ink.focus,
+      dash: [4, 3],
+    });
   }
 }
 

@@ -12,7 +12,14 @@ import { Scene } from "./scene.js";
 // A slider on its way sends many values; only where it rests for this long counts.
 const PATIENCE = 120;
 
-export const PARAMETERS = ["filter", "cover", "n_intervals", "overlap", "eps", "min_samples"];
+export const PARAMETERS = [
+  "filter",
+  "cover",
+  "n_intervals",
+  "overlap",
+  "eps",
+  "min_samples",
+];
 
 export class Pane extends Emitter {
   #transport;
@@ -29,7 +36,9 @@ export class Pane extends Emitter {
     this.scene = new Scene(ink);
     this.scene.classNames = run.class_names;
     this.view = run.views[0].id;
-    this.parameters = Object.fromEntries(PARAMETERS.map((name) => [name, run.defaults[name]]));
+    this.parameters = Object.fromEntries(
+      PARAMETERS.map((name) => [name, run.defaults[name]]),
+    );
     this.computing = false;
     this.failure = null;
     /** Until the reader pans or zooms, every new graph is shown whole. */
@@ -66,7 +75,9 @@ export class Pane extends Emitter {
   }
 
   set(values) {
-    const changed = Object.entries(values).some(([name, v]) => this.parameters[name] !== v);
+    const changed = Object.entries(values).some(
+      ([name, v]) => this.parameters[name] !== v,
+    );
     if (!changed) return;
     Object.assign(this.parameters, values);
     this.emit("setting");
@@ -105,15 +116,15 @@ export class Pane extends Emitter {
   #accept(graph) {
     const { scene } = this;
     const before = new Map();
-    scene.graph?.nodes.id.forEach((id, i) => before.set(id, [scene.xs[i], scene.ys[i]]));
+    scene.graph?.nodes.id.forEach((id, i) =>
+      before.set(id, [scene.xs[i], scene.ys[i]]),
+    );
     const first = scene.graph === null;
-    const selected = scene.selection.size;
     scene.accept(graph);
     if (first) this.#restore();
     if (this.fitted) scene.fit();
     this.#motion.glide(scene, before, () => this.emit("look"));
     this.emit("graph");
-    if (selected > 0 || scene.selection.size > 0) this.emit("selection");
   }
 
   /** What a link asks for can be given only when the first graph is there. */
@@ -122,7 +133,9 @@ export class Pane extends Emitter {
     if (wanted === undefined) return;
     delete this.wanted;
     scene.moved = wanted.moved;
-    scene.selection = new Set(wanted.selection.filter((i) => i >= 0 && i < scene.length));
+    scene.selection = new Set(
+      wanted.selection.filter((i) => i >= 0 && i < scene.length),
+    );
     if (wanted.camera !== null) {
       scene.fit();
       const [x, y, zoom] = wanted.camera;
@@ -151,7 +164,8 @@ export class Pane extends Emitter {
   select(nodes, { add = false } = {}) {
     const { scene } = this;
     if (!add) scene.selection = new Set(nodes);
-    else if (nodes.length === 1 && scene.selection.has(nodes[0])) scene.selection.delete(nodes[0]);
+    else if (nodes.length === 1 && scene.selection.has(nodes[0]))
+      scene.selection.delete(nodes[0]);
     else for (const i of nodes) scene.selection.add(i);
     this.emit("selection");
     this.emit("look");
@@ -224,7 +238,9 @@ export class Pane extends Emitter {
   putBack() {
     const { scene } = this;
     if (this.graph === null) return;
-    const before = new Map(scene.graph.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]));
+    const before = new Map(
+      scene.graph.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
+    );
     scene.moved = [];
     this.#motion.glide(scene, before, () => this.emit("look"));
   }
@@ -234,7 +250,11 @@ export class Pane extends Emitter {
     const { camera, xs, ys } = this.scene;
     const [x, y] = camera.toScreen(xs[i], ys[i]);
     const margin = 20;
-    const seen = x > margin && y > margin && x < camera.width - margin && y < camera.height - margin;
+    const seen =
+      x > margin &&
+      y > margin &&
+      x < camera.width - margin &&
+      y < camera.height - margin;
     if (!seen) {
       this.fitted = false;
       Object.assign(camera, { x: xs[i], y: ys[i] });
@@ -246,6 +266,12 @@ export class Pane extends Emitter {
   describe(i) {
     const { nodes } = this.graph;
     const name = this.run.class_names[this.scene.majority(i)];
-    return { id: nodes.id[i], size: nodes.size[i], accuracy: nodes.accuracy[i], purity: nodes.purity[i], name };
+    return {
+      id: nodes.id[i],
+      size: nodes.size[i],
+      accuracy: nodes.accuracy[i],
+      purity: nodes.purity[i],
+      name,
+    };
   }
 }

@@ -23,17 +23,34 @@ export function buildPane(pane) {
     fitAgain();
     canvas.redraw();
   }).observe(legend);
-  const hint = el("div", { class: "hint", hidden: true, "data-testid": `hint-${side}` });
+  const hint = el("div", {
+    class: "hint",
+    hidden: true,
+    "data-testid": `hint-${side}`,
+  });
   const list = buildNodeList(pane, () => canvas.redraw("points"));
-  canvas.element.append(
-    list, buildTools(pane, tool), legend, hint, buildWaiting(pane),
-  );
+  canvas.element.append(list, buildTools(pane, tool), legend, hint, buildWaiting(pane));
   pane.on("look", () => canvas.redraw());
-  pane.on("active", () => canvas.redraw("points"));
+  pane.on("active", () => {
+    canvas.redraw("points");
+    if (!canvas.hasKeyboard || scene.active < 0) return;
+    showHint(
+      pane,
+      canvas,
+      hint,
+      scene.active,
+      ...scene.camera.toScreen(scene.xs[scene.active], scene.ys[scene.active]),
+    );
+  });
+  list.addEventListener("blur", () => (hint.hidden = true));
   listenToPointer(canvas.surface, pointerActions(pane, canvas, tool, hint));
   return el(
     "section",
-    { class: "pane", "data-testid": `pane-${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} pane` },
+    {
+      class: "pane",
+      "data-testid": `pane-${side}`,
+      "aria-label": `${side === "left" ? "Left" : "Right"} pane`,
+    },
     buildControls(pane),
     canvas.element,
     buildStatus(pane),
@@ -51,13 +68,8 @@ function pointerActions(pane, canvas, tool, hint) {
         canvas.redraw("points");
       }
       canvas.surface.classList.toggle("on-node", i >= 0);
-      hint.hidden = i < 0;
-      if (i < 0) return;
-      hint.textContent = hintText(pane, i);
-      const left = Math.min(x + 14, canvas.element.clientWidth - hint.offsetWidth - 8);
-      const below = y + 18 + hint.offsetHeight < canvas.element.clientHeight;
-      hint.style.left = `${Math.max(8, left)}px`;
-      hint.style.top = `${below ? y + 16 : y - hint.offsetHeight - 10}px`;
+      if (i < 0) hint.hidden = true;
+      else showHint(pane, canvas, hint, i, x, y);
     },
     click(i, add) {
       if (i >= 0) {
@@ -82,6 +94,16 @@ function pointerActions(pane, canvas, tool, hint) {
   };
 }
 
+/** A node in words, beside the point but within the canvas. */
+function showHint(pane, canvas, hint, i, x, y) {
+  hint.hidden = false;
+  hint.textContent = hintText(pane, i);
+  const { clientWidth: width, clientHeight: height } = canvas.element;
+  const below = y + 18 + hint.offsetHeight < height;
+  hint.style.left = `${Math.max(8, Math.min(x + 14, width - hint.offsetWidth - 8))}px`;
+  hint.style.top = `${below ? y + 16 : y - hint.offsetHeight - 10}px`;
+}
+
 function hintText(pane, i) {
   const held = pane.scene.marks.get(i);
   const text = words(pane.describe(i));
@@ -89,8 +111,12 @@ function hintText(pane, i) {
 }
 
 function buildWaiting(pane) {
-  const bar = el("div", { class: "waiting", hidden: true, "data-testid": `computing-${pane.side}` },
-    el("span", { class: "bar", "aria-hidden": "true" }), el("span", { class: "visually-hidden" }, "Computing"));
+  const bar = el(
+    "div",
+    { class: "waiting", hidden: true, "data-testid": `computing-${pane.side}` },
+    el("span", { class: "bar", "aria-hidden": "true" }),
+    el("span", { class: "visually-hidden" }, "Computing"),
+  );
   const empty = el("p", { class: "empty", hidden: true });
   const sync = () => {
     bar.hidden = !pane.computing;
@@ -110,15 +136,27 @@ function buildStatus(pane) {
   const status = el("span", { role: "status", "data-testid": `status-${side}` });
   const measures = el("span", { class: "measures", "data-testid": `measures-${side}` });
   const note = el("p", { class: "note", hidden: true, "data-testid": `note-${side}` });
-  const marks = el("span", { class: "marks", role: "status", "data-testid": `marks-${side}` });
-  const failure = el("p", { class: "failure", role: "alert", hidden: true, "data-testid": `error-${side}` });
+  const marks = el("span", {
+    class: "marks",
+    role: "status",
+    "data-testid": `marks-${side}`,
+  });
+  const failure = el("p", {
+    class: "failure",
+    role: "alert",
+    hidden: true,
+    "data-testid": `error-${side}`,
+  });
   const sync = () => {
     failure.hidden = pane.failure === null;
-    failure.textContent = pane.failure === null
-      ? ""
-      : `${pane.failure}${pane.graph === null ? "" : " The last graph is left in place."}`;
+    failure.textContent =
+      pane.failure === null
+        ? ""
+        : `${pane.failure}${pane.graph === null ? "" : " The last graph is left in place."}`;
     if (pane.computing) status.textContent = "Computing…";
-    else status.textContent = pane.graph === null ? "No graph yet" : statusText(pane.graph);
+    else
+      status.textContent =
+        pane.graph === null ? "No graph yet" : statusText(pane.graph);
     if (pane.graph === null) return;
     measures.replaceChildren(...measureItems(pane));
     note.textContent = pane.graph.note ?? "";
@@ -127,7 +165,13 @@ function buildStatus(pane) {
   for (const event of ["computing", "graph", "failure"]) pane.on(event, sync);
   pane.on("marks", () => (marks.textContent = pane.told ?? ""));
   pane.on("graph", () => (marks.textContent = ""));
-  return el("footer", { class: "pane-status" }, failure, note, el("div", { class: "line" }, status, marks, measures));
+  return el(
+    "footer",
+    { class: "pane-status" },
+    failure,
+    note,
+    el("div", { class: "line" }, status, marks, measures),
+  );
 }
 
 const statusText = ({ nodes, edges, seconds }) =>
@@ -141,5 +185,7 @@ function measureItems(pane) {
     ["Purity", fraction(purity)],
     ["Noise", percent(noise / Math.max(1, noise + kept))],
   ];
-  return pairs.map(([name, value]) => el("span", { class: "measure" }, `${name} `, el("b", {}, value)));
+  return pairs.map(([name, value]) =>
+    el("span", { class: "measure" }, `${name} `, el("b", {}, value)),
+  );
 }

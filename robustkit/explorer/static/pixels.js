@@ -7,7 +7,13 @@ import { el } from "./dom.js";
  * @param {number[]} shape channels, height, width
  */
 export function picture(bytes, [channels, height, width], label) {
-  const canvas = el("canvas", { width, height, class: "image", role: "img", "aria-label": label });
+  const canvas = el("canvas", {
+    width,
+    height,
+    class: "image",
+    role: "img",
+    "aria-label": label,
+  });
   const ctx = canvas.getContext("2d");
   const image = ctx.createImageData(width, height);
   const plane = height * width;

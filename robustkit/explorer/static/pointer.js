@@ -30,7 +30,14 @@ export function listenToPointer(surface, actions) {
       return;
     }
     const node = actions.hitTest(x, y);
-    press = { x, y, node, moved: false, path: [[x, y]], tool: toolOf(event, node, actions) };
+    press = {
+      x,
+      y,
+      node,
+      moved: false,
+      path: [[x, y]],
+      tool: toolOf(event, node, actions),
+    };
   });
 
   surface.addEventListener("pointermove", (event) => {
@@ -101,7 +108,12 @@ function movePress(press, x, y, dx, dy, actions) {
 
 function outlineOf(press, x, y) {
   if (press.tool === "lasso") return press.path;
-  return [[press.x, press.y], [x, press.y], [x, y], [press.x, y]];
+  return [
+    [press.x, press.y],
+    [x, press.y],
+    [x, y],
+    [press.x, y],
+  ];
 }
 
 /** Two fingers: their distance zooms and their middle pans. */
@@ -124,7 +136,8 @@ export function inside(outline, x, y) {
   for (let i = 0, j = outline.length - 1; i < outline.length; j = i, i += 1) {
     const [xi, yi] = outline[i];
     const [xj, yj] = outline[j];
-    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) within = !within;
+    if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi)
+      within = !within;
   }
   return within;
 }

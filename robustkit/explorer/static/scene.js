@@ -57,7 +57,9 @@ export class Scene {
     this.smallest = nodes.size.reduce((a, b) => Math.min(a, b), this.largest);
     this.mostShared = graph.edges.shared.reduce((a, b) => Math.max(a, b), 1);
     this.slices = nodes.counts.map(slices);
-    this.order = nodes.size.map((_, i) => i).sort((a, b) => nodes.size[b] - nodes.size[a]);
+    this.order = nodes.size
+      .map((_, i) => i)
+      .sort((a, b) => nodes.size[b] - nodes.size[a]);
     this.#grid = null;
   }
 
@@ -111,7 +113,10 @@ export class Scene {
     const dx = grow(box.left, box.right);
     const dy = grow(box.top, box.bottom);
     this.camera.fit({
-      left: box.left - dx, right: box.right + dx, top: box.top - dy, bottom: box.bottom + dy,
+      left: box.left - dx,
+      right: box.right + dx,
+      top: box.top - dy,
+      bottom: box.bottom + dy,
     });
     this.#room = Grid.typicalRoom(xs, ys, this.camera.stretch);
   }
@@ -135,7 +140,8 @@ export class Scene {
     this.#grid ??= new Grid(this.xs, this.ys, 40 / camera.fitScale);
     // Small nodes are easier to hit than to see: a finger is wider than a pixel.
     const reach = (i) => Math.max(this.radius(i), 7);
-    const farthest = reach(this.order[0]) / (camera.scale * Math.min(1, camera.stretch));
+    const farthest =
+      reach(this.order[0]) / (camera.scale * Math.min(1, camera.stretch));
     let best = -1;
     let nearest = 1;
     for (const i of this.#grid.near(x, y, farthest)) {

@@ -11,11 +11,20 @@ export class SearchPanel {
     Object.assign(this, { session, actions });
     this.result = el("div", { role: "status", "data-testid": "search-result" });
     this.nodes = el("ul", { class: "found", "data-testid": "search-nodes" });
-    this.element = el("div", { "data-testid": "panel-search" },
-      el("h2", {}, "Search"), this.#sampleForm(), this.#confusionForm(), this.result, this.nodes);
+    this.element = el(
+      "div",
+      { "data-testid": "panel-search" },
+      el("h2", {}, "Search"),
+      this.#sampleForm(),
+      this.#confusionForm(),
+      this.result,
+      this.nodes,
+    );
     session.on("focus", () => this.#clear());
     for (const pane of Object.values(session.panes)) {
       pane.on("graph", () => pane === session.pane && this.#again?.());
+      // What is selected by hand takes the search's place as what is followed.
+      pane.on("selection", () => (this.#again = null));
     }
   }
 
@@ -29,14 +38,29 @@ export class SearchPanel {
 
   #sampleForm() {
     const number = el("input", {
-      type: "number", min: 0, max: this.session.run.n_samples - 1, step: 1, required: true, inputmode: "numeric",
+      type: "number",
+      min: 0,
+      max: this.session.run.n_samples - 1,
+      step: 1,
+      required: true,
+      inputmode: "numeric",
       "data-testid": "search-sample",
     });
-    const find = () => this.#find(`sample ${number.value}`, (key) =>
-      this.session.transport.searchSample(key, number.valueAsNumber));
-    return form("search-sample-form", find,
-      el("label", { class: "field" }, el("span", {}, `Sample (0 to ${whole(this.session.run.n_samples - 1)})`), number),
-      submit("Find sample", "search-sample-find"));
+    const find = () =>
+      this.#find(`sample ${number.value}`, (key) =>
+        this.session.transport.searchSample(key, number.valueAsNumber),
+      );
+    return form(
+      "search-sample-form",
+      find,
+      el(
+        "label",
+        { class: "field" },
+        el("span", {}, `Sample (0 to ${whole(this.session.run.n_samples - 1)})`),
+        number,
+      ),
+      submit("Find sample", "search-sample-find"),
+    );
   }
 
   #confusionForm() {
@@ -48,10 +72,16 @@ export class SearchPanel {
     const find = () => {
       const [a, b] = [Number(truth.choice.value), Number(predicted.choice.value)];
       return this.#find(`${names[a]} predicted as ${names[b]}`, (key) =>
-        this.session.transport.searchConfusion(key, a, b));
+        this.session.transport.searchConfusion(key, a, b),
+      );
     };
-    return form("search-confusion-form", find, truth.element, predicted.element,
-      submit("Find samples", "search-confusion-find"));
+    return form(
+      "search-confusion-form",
+      find,
+      truth.element,
+      predicted.element,
+      submit("Find samples", "search-confusion-find"),
+    );
   }
 
   async #find(label, question) {
@@ -70,39 +100,73 @@ export class SearchPanel {
   }
 
   #show(pane, label, { total, samples, nodes, held, noise }) {
-    const cut = samples.length < total ? ` (the first ${whole(samples.length)} are shown)` : "";
-    const text = total === 0
-      ? `No sample: ${label}.`
-      : `${count(total, "sample")} (${label}), in ${count(nodes.length, "node")}; ${whole(noise)} in none${cut}.`;
+    const cut =
+      samples.length < total ? ` (the first ${whole(samples.length)} are shown)` : "";
+    const text =
+      total === 0
+        ? `No sample: ${label}.`
+        : `${count(total, "sample")} (${label}), in ${count(nodes.length, "node")}; ${whole(noise)} in none${cut}.`;
     this.result.replaceChildren(el("p", {}, text));
     if (total > 0) {
-      const selectAll = button("Select these nodes", "search-select", () => pane.select(nodes));
+      const selectAll = button("Select these nodes", "search-select", () =>
+        pane.select(nodes),
+      );
       selectAll.disabled = nodes.length === 0;
-      this.result.append(el("div", { class: "actions" },
-        button("Show the images", "search-images", () => this.actions.images(samples, label), { kind: "primary" }),
-        selectAll));
+      this.result.append(
+        el(
+          "div",
+          { class: "actions" },
+          button(
+            "Show the images",
+            "search-images",
+            () => this.actions.images(samples, label),
+            { kind: "primary" },
+          ),
+          selectAll,
+        ),
+      );
     }
-    const order = nodes.map((_, k) => k).sort((a, b) => held[b] - held[a]).slice(0, 200);
-    this.nodes.replaceChildren(...order.map((k) => el("li", {}, el("button",
-      {
-        type: "button", "data-testid": "search-node",
-        on: {
-          click: () => {
-            pane.select([nodes[k]]);
-            pane.reveal(nodes[k]);
-          },
-        },
-      },
-      el("span", {}, `Node ${pane.graph.nodes.id[nodes[k]]}`),
-      el("span", { class: "quiet" }, `${whole(held[k])} of ${count(pane.graph.nodes.size[nodes[k]], "sample")}`)))));
+    const order = nodes
+      .map((_, k) => k)
+      .sort((a, b) => held[b] - held[a])
+      .slice(0, 200);
+    this.nodes.replaceChildren(
+      ...order.map((k) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              "data-testid": "search-node",
+              on: {
+                click: () => {
+                  pane.select([nodes[k]]);
+                  pane.reveal(nodes[k]);
+                },
+              },
+            },
+            el("span", {}, `Node ${pane.graph.nodes.id[nodes[k]]}`),
+            el(
+              "span",
+              { class: "quiet" },
+              `${whole(held[k])} of ${count(pane.graph.nodes.size[nodes[k]], "sample")}`,
+            ),
+          ),
+        ),
+      ),
+    );
     this.actions.found(samples, `(${label})`);
   }
 }
 
 function form(testid, onSubmit, ...children) {
-  return el("form",
+  return el(
+    "form",
     {
-      class: "search-form", "data-testid": testid,
+      class: "search-form",
+      "data-testid": testid,
       on: {
         submit: (event) => {
           event.preventDefault();
@@ -110,7 +174,9 @@ function form(testid, onSubmit, ...children) {
         },
       },
     },
-    ...children);
+    ...children,
+  );
 }
 
-const submit = (text, testid) => el("button", { type: "submit", class: "primary", "data-testid": testid }, text);
+const submit = (text, testid) =>
+  el("button", { type: "submit", class: "primary", "data-testid": testid }, text);

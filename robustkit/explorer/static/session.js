@@ -59,7 +59,8 @@ export class Session extends Emitter {
   #link(pane) {
     if (!this.two || !this.linked) return;
     const other = this.other(pane);
-    if (other.graph === null && !other.computing) Object.assign(other.parameters, pane.parameters);
+    if (other.graph === null && !other.computing)
+      Object.assign(other.parameters, pane.parameters);
     else other.set({ ...pane.parameters });
   }
 

@@ -16,7 +16,14 @@ export class Shortcuts {
   }
 
   #press(event) {
-    if (!this.on || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (
+      !this.on ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.defaultPrevented
+    )
+      return;
     if (event.target.closest("input, select, textarea, dialog[open]")) return;
     const found = this.table.find(([key]) => key === event.key);
     if (found === undefined) return;

@@ -24,7 +24,12 @@ export class SvgContext {
   constructor(width, height, title) {
     this.root = svg(
       "svg",
-      { viewBox: `0 0 ${width} ${height}`, width, height, "font-family": "system-ui, sans-serif" },
+      {
+        viewBox: `0 0 ${width} ${height}`,
+        width,
+        height,
+        "font-family": "system-ui, sans-serif",
+      },
       svg("title", {}, title),
     );
     this.#into = this.root;
@@ -64,7 +69,8 @@ export class SvgContext {
     // An arc from a point to itself is empty in SVG, so that a circle takes two.
     const halves = end - begin > Math.PI ? [(begin + end) / 2, end] : [end];
     this.#path.push(`${this.#path.length === 0 ? "M" : "L"}${point(begin)}`);
-    for (const stop of halves) this.#path.push(`A${number(r)} ${number(r)} 0 0 1 ${point(stop)}`);
+    for (const stop of halves)
+      this.#path.push(`A${number(r)} ${number(r)} 0 0 1 ${point(stop)}`);
   }
 
   fill() {
@@ -74,7 +80,10 @@ export class SvgContext {
   stroke() {
     const dash = this.#dash.length > 0 ? this.#dash.join(" ") : null;
     this.#add({
-      fill: "none", stroke: this.strokeStyle, "stroke-width": this.lineWidth, "stroke-dasharray": dash,
+      fill: "none",
+      stroke: this.strokeStyle,
+      "stroke-width": this.lineWidth,
+      "stroke-dasharray": dash,
     });
   }
 
@@ -85,7 +94,9 @@ export class SvgContext {
   }
 
   fillRect(x, y, width, height) {
-    this.#into.append(svg("rect", { x: number(x), y: number(y), width, height, fill: this.fillStyle }));
+    this.#into.append(
+      svg("rect", { x: number(x), y: number(y), width, height, fill: this.fillStyle }),
+    );
   }
 
   fillText(text, x, y) {
@@ -94,20 +105,29 @@ export class SvgContext {
 
   strokeText(text, x, y) {
     this.#write(text, x, y, {
-      fill: "none", stroke: this.strokeStyle, "stroke-width": this.lineWidth, "stroke-linejoin": this.lineJoin,
+      fill: "none",
+      stroke: this.strokeStyle,
+      "stroke-width": this.lineWidth,
+      "stroke-linejoin": this.lineJoin,
     });
   }
 
   #write(text, x, y, look) {
     const [, weight, size] = /^(?:(\d+) )?([\d.]+)px/.exec(this.font);
-    this.#into.append(svg("text", {
-      x: number(x),
-      y: number(this.textBaseline === "middle" ? y + 0.35 * Number(size) : y),
-      "font-size": size,
-      "font-weight": weight ?? null,
-      "text-anchor": this.textAlign === "center" ? "middle" : null,
-      ...look,
-    }, text));
+    this.#into.append(
+      svg(
+        "text",
+        {
+          x: number(x),
+          y: number(this.textBaseline === "middle" ? y + 0.35 * Number(size) : y),
+          "font-size": size,
+          "font-weight": weight ?? null,
+          "text-anchor": this.textAlign === "center" ? "middle" : null,
+          ...look,
+        },
+        text,
+      ),
+    );
   }
 
   toString() {

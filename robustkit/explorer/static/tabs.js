@@ -7,15 +7,43 @@ export class Tabs {
   constructor(entries, onShow) {
     this.entries = entries;
     this.onShow = onShow;
-    this.faces = entries.map(([name, title]) => el("button", {
-      type: "button", role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, "data-testid": `tab-${name}`,
-      on: { click: () => this.show(name), keydown: (event) => this.#press(event) },
-    }, title));
-    this.panels = entries.map(([name, , content]) => el("div", {
-      role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, class: "panel", tabindex: 0,
-    }, content));
-    this.element = el("section", { class: "tabs", "aria-label": "Details" },
-      el("div", { role: "tablist", class: "tablist", "aria-label": "Details" }, ...this.faces), ...this.panels);
+    this.faces = entries.map(([name, title]) =>
+      el(
+        "button",
+        {
+          type: "button",
+          role: "tab",
+          id: `tab-${name}`,
+          "aria-controls": `panel-${name}`,
+          "data-testid": `tab-${name}`,
+          on: { click: () => this.show(name), keydown: (event) => this.#press(event) },
+        },
+        title,
+      ),
+    );
+    this.panels = entries.map(([name, , content]) =>
+      el(
+        "div",
+        {
+          role: "tabpanel",
+          id: `panel-${name}`,
+          "aria-labelledby": `tab-${name}`,
+          class: "panel",
+          tabindex: 0,
+        },
+        content,
+      ),
+    );
+    this.element = el(
+      "section",
+      { class: "tabs", "aria-label": "Details" },
+      el(
+        "div",
+        { role: "tablist", class: "tablist", "aria-label": "Details" },
+        ...this.faces,
+      ),
+      ...this.panels,
+    );
     this.show(entries[0][0]);
   }
 

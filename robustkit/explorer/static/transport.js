@@ -6,7 +6,7 @@
  */
 
 /** An answer that is not the one asked for; `message` is one line to be shown. */
-export class TransportError extends Error {
+class TransportError extends Error {
   constructor(message, { status = 0, superseded = false } = {}) {
     super(message);
     this.status = status;

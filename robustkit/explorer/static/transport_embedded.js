@@ -10,7 +10,7 @@ import { byId } from "./dom.js";
 import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./embedded_files.js";
 
 /** As in `transport.js`: `message` is one line to be shown. */
-export class TransportError extends Error {
+class TransportError extends Error {
   status = 0;
   superseded = false;
 }
@@ -21,13 +21,18 @@ export function createTransport() {
   return {
     run: async () => ({ ...data.run, defaults: data.parameters }),
     graph: async (pane, { view }) => holder.view(view).graph,
-    members: async (graph, nodes, how) => holder.members(holder.byKey(graph), nodes, how),
-    samples: async (graph, ids) => ids.map((i) => holder.sample(holder.byKey(graph), i)),
+    members: async (graph, nodes, how) =>
+      holder.members(holder.byKey(graph), nodes, how),
+    samples: async (graph, ids) =>
+      ids.map((i) => holder.sample(holder.byKey(graph), i)),
     searchSample: async (graph, sample) => holder.find(graph, [holder.known(sample)]),
     searchConfusion: async (graph, truth, predicted) => {
       const { prediction } = holder.byKey(graph);
       const all = Array.from(holder.y.keys());
-      return holder.find(graph, all.filter((i) => holder.y[i] === truth && prediction[i] === predicted));
+      return holder.find(
+        graph,
+        all.filter((i) => holder.y[i] === truth && prediction[i] === predicted),
+      );
     },
     where: async (graph, { from, nodes, samples }) =>
       holder.find(graph, samples ?? holder.union(holder.byKey(from), nodes)),
@@ -36,7 +41,10 @@ export function createTransport() {
     exportUrl: (kind, { graph, nodes }) => {
       const view = holder.byKey(graph);
       const members = (i) => [...holder.node(view, i)];
-      const samples = () => holder.union(view, nodes.split(",").map(Number)).map((i) => holder.sample(view, i));
+      const samples = () =>
+        holder
+          .union(view, nodes.split(",").map(Number))
+          .map((i) => holder.sample(view, i));
       const [text, type] = {
         json: () => [graphAsJson(data, view, members), "application/json"],
         graphml: () => [graphAsGraphml(data, view), "application/xml"],
@@ -52,17 +60,23 @@ class Holder {
     this.data = data;
     this.y = decodeInts(data.y);
     this.views = new Map();
-    this.images = data.images === null ? null : {
-      position: new Map(Array.from(decodeInts(data.images.ids), (id, k) => [id, k])),
-      bytes: new Map(),
-    };
+    this.images =
+      data.images === null
+        ? null
+        : {
+            position: new Map(
+              Array.from(decodeInts(data.images.ids), (id, k) => [id, k]),
+            ),
+            bytes: new Map(),
+          };
   }
 
   /** A view's columns, decoded when they are first asked for. */
   view(id) {
     if (!this.views.has(id)) {
       const raw = this.data.views[id];
-      if (raw === undefined) throw new TransportError(`This file does not hold view ${id}.`);
+      if (raw === undefined)
+        throw new TransportError(`This file does not hold view ${id}.`);
       this.views.set(id, {
         id,
         graph: raw.graph,
@@ -77,14 +91,20 @@ class Holder {
   }
 
   byKey(key) {
-    const found = this.data.run.views.find(({ id }) => this.data.views[id].graph.graph === key);
-    if (found === undefined) throw new TransportError("This file does not hold that graph.");
+    const found = this.data.run.views.find(
+      ({ id }) => this.data.views[id].graph.graph === key,
+    );
+    if (found === undefined)
+      throw new TransportError("This file does not hold that graph.");
     return this.view(found.id);
   }
 
   known(sample) {
-    if (Number.isInteger(sample) && sample >= 0 && sample < this.y.length) return sample;
-    throw new TransportError(`sample must lie between 0 and ${this.y.length - 1}, got ${sample}`);
+    if (Number.isInteger(sample) && sample >= 0 && sample < this.y.length)
+      return sample;
+    throw new TransportError(
+      `sample must lie between 0 and ${this.y.length - 1}, got ${sample}`,
+    );
   }
 
   node(view, i) {
@@ -97,25 +117,38 @@ class Holder {
   }
 
   sample(view, i) {
-    return { i, y: this.y[i], p: view.prediction[i], c: view.confidence[i], r: view.regions?.[i] ?? null };
+    return {
+      i,
+      y: this.y[i],
+      p: view.prediction[i],
+      c: view.confidence[i],
+      r: view.regions?.[i] ?? null,
+    };
   }
 
   members(view, nodes, { offset, limit, sort }) {
     const ids = this.union(view, nodes);
     const classes = this.data.run.class_names.length;
     const wrong = (i) => Number(view.prediction[i] !== this.y[i]);
-    const counts = tally(ids.map((i) => this.y[i]), classes);
+    const counts = tally(
+      ids.map((i) => this.y[i]),
+      classes,
+    );
     const errors = ids.reduce((sum, i) => sum + wrong(i), 0);
     // Sorting is stable: within equals, samples stay in the order of their index.
     if (sort === "wrong") ids.sort((a, b) => wrong(b) - wrong(a));
-    if (sort === "confidence") ids.sort((a, b) => view.confidence[a] - view.confidence[b]);
+    if (sort === "confidence")
+      ids.sort((a, b) => view.confidence[a] - view.confidence[b]);
     return {
       total: ids.length,
       wrong: errors,
       accuracy: 1 - errors / ids.length,
       purity: purity(counts),
       counts,
-      predicted_counts: tally(ids.map((i) => view.prediction[i]), classes),
+      predicted_counts: tally(
+        ids.map((i) => view.prediction[i]),
+        classes,
+      ),
       samples: ids.slice(offset, offset + limit).map((i) => this.sample(view, i)),
     };
   }
@@ -133,7 +166,13 @@ class Holder {
       held.push(within.length);
       within.forEach((id) => placed.add(id));
     }
-    return { total: samples.length, samples: samples.slice(0, 5000), nodes, held, noise: samples.length - placed.size };
+    return {
+      total: samples.length,
+      samples: samples.slice(0, 5000),
+      nodes,
+      held,
+      noise: samples.length - placed.size,
+    };
   }
 
   curve(model) {
@@ -153,7 +192,12 @@ class Holder {
     const { position, bytes } = this.images;
     const kept = this.data.images.views[view] === undefined ? "clean" : view;
     if (!bytes.has(kept)) {
-      bytes.set(kept, decodeBytes(kept === "clean" ? this.data.images.clean : this.data.images.views[kept]));
+      bytes.set(
+        kept,
+        decodeBytes(
+          kept === "clean" ? this.data.images.clean : this.data.images.views[kept],
+        ),
+      );
     }
     const all = bytes.get(kept);
     return ids.map((i) => {
@@ -173,6 +217,9 @@ function tally(values, length) {
 function purity(counts) {
   const total = counts.reduce((a, b) => a + b, 0);
   if (counts.length < 2 || total === 0) return 1;
-  const entropy = counts.reduce((sum, n) => (n === 0 ? sum : sum - (n / total) * Math.log(n / total)), 0);
+  const entropy = counts.reduce(
+    (sum, n) => (n === 0 ? sum : sum - (n / total) * Math.log(n / total)),
+    0,
+  );
   return 1 - entropy / Math.log(counts.length);
 }

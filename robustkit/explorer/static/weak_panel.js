@@ -6,7 +6,10 @@ import { scaleColour } from "./palette.js";
 
 const ORDERS = {
   accuracy: { text: "Accuracy, lowest first", key: (nodes, i) => nodes.accuracy[i] },
-  wrong: { text: "Misclassified, most first", key: (nodes, i) => -nodes.size[i] * (1 - nodes.accuracy[i]) },
+  wrong: {
+    text: "Misclassified, most first",
+    key: (nodes, i) => -nodes.size[i] * (1 - nodes.accuracy[i]),
+  },
   purity: { text: "Purity, lowest first", key: (nodes, i) => nodes.purity[i] },
   size: { text: "Size, largest first", key: (nodes, i) => -nodes.size[i] },
 };
@@ -30,8 +33,15 @@ export class WeakPanel {
       this.refresh();
     });
     this.note = el("p", { class: "quiet" });
-    this.element = el("div", { "data-testid": "panel-weak" },
-      el("h2", {}, "Weak regions"), this.note, order.element, this.list, this.more);
+    this.element = el(
+      "div",
+      { "data-testid": "panel-weak" },
+      el("h2", {}, "Weak regions"),
+      this.note,
+      order.element,
+      this.list,
+      this.more,
+    );
     for (const pane of Object.values(session.panes)) {
       pane.on("graph", () => pane === session.pane && this.refresh());
       pane.on("selection", () => pane === session.pane && this.#syncSelection());
@@ -46,8 +56,12 @@ export class WeakPanel {
     const { nodes } = pane.graph;
     const { key } = ORDERS[this.#order];
     const order = nodes.size.map((_, i) => i);
-    order.sort((a, b) => key(nodes, a) - key(nodes, b) || nodes.size[b] - nodes.size[a]);
-    this.list.replaceChildren(...order.slice(0, this.#shown).map((i) => this.#row(pane, i)));
+    order.sort(
+      (a, b) => key(nodes, a) - key(nodes, b) || nodes.size[b] - nodes.size[a],
+    );
+    this.list.replaceChildren(
+      ...order.slice(0, this.#shown).map((i) => this.#row(pane, i)),
+    );
     this.more.hidden = order.length <= this.#shown;
     const weak = order.filter((i) => nodes.accuracy[i] < pane.graph.accuracy).length;
     this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} lie below the view's accuracy, ${percent(pane.graph.accuracy)}.`;
@@ -64,18 +78,37 @@ export class WeakPanel {
       pane.select([i], { add: event.shiftKey });
       pane.reveal(i);
     };
-    return el("li", {}, el("button",
-      { type: "button", class: "weak-item", "data-testid": "weak-item", "data-node": i, on: { click: choose } },
-      el("span", { class: "weak-name" }, `Node ${id}`),
-      el("b", {}, percent(accuracy)),
-      el("span", { class: "track" }, bar),
-      el("span", { class: "quiet" }, `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}`)));
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        {
+          type: "button",
+          class: "weak-item",
+          "data-testid": "weak-item",
+          "data-node": i,
+          on: { click: choose },
+        },
+        el("span", { class: "weak-name" }, `Node ${id}`),
+        el("b", {}, percent(accuracy)),
+        el("span", { class: "track" }, bar),
+        el(
+          "span",
+          { class: "quiet" },
+          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}`,
+        ),
+      ),
+    );
   }
 
   #syncSelection() {
     const { selection } = this.session.pane.scene;
     for (const face of this.list.querySelectorAll("button")) {
-      face.setAttribute("aria-pressed", String(selection.has(Number(face.dataset.node))));
+      face.setAttribute(
+        "aria-pressed",
+        String(selection.has(Number(face.dataset.node))),
+      );
     }
   }
 }
