@@ -103,16 +103,18 @@ def in_one_sentence(findings):
     parts = {}
     for finding in findings[:_MOST_MEASURES]:
         parts.setdefault(finding.goes, []).append(f"the {words(finding.measure)}")
-    how = " and ".join(f"{goes} {listed(some)}".strip() for goes, some in parts.items())
-    said = f"The {name} goes with {how}"
-    if "" not in parts:
+    if "" in parts:
+        # A coefficient without a sign; what only the controls show still has one.
+        measures = [measure for some in parts.values() for measure in some]
+        said = f"The {name} goes with {listed(measures)}"
+    else:
         how = "; ".join(f"the {goes} {listed(some)}" for goes, some in parts.items())
         said = f"The larger the {name}, {how}"
     meanings = {finding.meaning for finding in findings} - {0}
     meaning = {(1,): ": more robust", (-1,): ": less robust"}.get((*meanings,), "")
     more = len(findings) - _MOST_MEASURES
     if more > 0:
-        said += f" (and {more} more measures)"
+        said += f" (and {more} more)"
     return f"{said}{meaning}.", _numbers(findings)
 
 
@@ -152,29 +154,24 @@ def _finding(pair, given, verdict, method):
 def _numbers(findings):
     pairs = [finding.pair for finding in findings]
     given = [finding.given for finding in findings]
-    worst = p_value(max(pair["p_adjusted"] for pair in pairs))
-    sure = f"adjusted p {worst if worst.startswith('<') else f'up to {worst}'}"
-    if len(pairs) == 1:
-        plain = " ".join(["=", number(pairs[0]["coefficient"]), _bounds(pairs[0])])
-        held = number(given[0]["coefficient"])
-    else:
-        plain, held = f"of size {_sizes(pairs)}", f"of size {_sizes(given)}"
-    if all(np.isnan(row["coefficient"]) for row in given):
-        held = "there is none"
+    given = [row for row in given if not np.isnan(row["coefficient"])]
     return (
-        f"{findings[0].symbol} {plain.strip()}; with the controls held fixed {held}; "
-        f"{sure}"
+        f"{findings[0].symbol} {_strength(pairs)}; with the controls held fixed "
+        f"{_strength(given) if given else 'there is none'}"
     )
 
 
-def _bounds(pair):
-    text = interval(pair["ci_low"], pair["ci_high"])
-    return "" if text == "–" else text
-
-
-def _sizes(rows):
-    """Range of the coefficients without their signs, which the sentence tells."""
+def _strength(rows):
+    """Coefficient, interval and p-value of one pair, or the ranges of several."""
+    worst = p_value(max(row["p_adjusted"] for row in rows))
+    if len(rows) == 1:
+        (row,) = rows
+        bounds = interval(row.get("ci_low", np.nan), row.get("ci_high", np.nan))
+        bounds = "" if bounds == "–" else f" {bounds}"
+        is_worst = worst if worst.startswith("<") else f"= {worst}"
+        return f"= {number(row['coefficient'])}{bounds}, adjusted p {is_worst}"
+    # The signs are in the sentence.
     sizes = [abs(row["coefficient"]) for row in rows]
-    sizes = [size for size in sizes if not np.isnan(size)] or [np.nan]
     ends = dict.fromkeys(number(end(sizes)) for end in (min, max))
-    return " to ".join(ends)
+    is_worst = worst if worst.startswith("<") else f"up to {worst}"
+    return f"of size {' to '.join(ends)}, adjusted p {is_worst}"

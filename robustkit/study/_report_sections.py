@@ -119,12 +119,10 @@ def _correlated(e):
         )
     n = len(e.correlator.values_)
     unit = "steps of pruning" if e.is_pruned else "graphs, each the mean of its repeats"
-    return _paragraph(
-        f"What is correlated are {n:,} {unit}. "
-        "Values beyond the fences of a box plot were dropped first."
-        if e.correlator.outliers
-        else f"What is correlated are {n:,} {unit}."
-    )
+    text = f"What is correlated are {n:,} {unit}."
+    if e.correlator.outliers is not None:
+        text += " Values beyond the fences of a box plot were dropped first."
+    return _paragraph(text)
 
 
 def _findings(e):

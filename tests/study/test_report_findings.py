@@ -111,9 +111,17 @@ def test_several_measures_share_a_sentence():
         "the PGD error rate and the FGSM error rate: less robust."
     )
     assert numbers == (
-        "ρ of size 0.60 to 0.70; with the controls held fixed of size 0.30 to 0.50; "
-        "adjusted p up to 0.010"
+        "ρ of size 0.60 to 0.70, adjusted p up to 0.010; with the controls held fixed "
+        "of size 0.30 to 0.50, adjusted p up to 0.020"
     )
+
+
+def test_many_measures_are_counted():
+    names = [f"attack {k}_error_rate" for k in range(6)]
+    some = findings_of(Evidence(*(({"measure": name}, {}) for name in names)))
+    sentence, _ = in_one_sentence(some)
+    assert "attack 3 error rate (and 2 more): less robust." in sentence
+    assert "attack 4" not in sentence
 
 
 def test_measures_that_disagree_mean_nothing():
@@ -125,18 +133,21 @@ def test_measures_that_disagree_mean_nothing():
 def test_a_coefficient_without_sign_has_no_direction():
     sentence, numbers = in_one_sentence(found(method="distance"))
     assert sentence == "The density goes with the FGSM error rate."
-    assert numbers.startswith("Distance correlation = 0.60 [0.40, 0.70]; ")
+    assert numbers.startswith("Distance correlation = 0.60 [0.40, 0.70], ")
     assert found(given={"coefficient": -0.5}, method="distance")[0].verdict == "stands"
 
 
 def test_numbers_of_one_finding_are_complete():
     _, numbers = in_one_sentence(found({"p_adjusted": 0.0001}, {"coefficient": np.nan}))
     assert numbers == (
-        "ρ = 0.60 [0.40, 0.70]; with the controls held fixed there is none; "
-        "adjusted p < 0.001"
+        "ρ = 0.60 [0.40, 0.70], adjusted p < 0.001; with the controls held fixed there "
+        "is none"
     )
     _, numbers = in_one_sentence(found({"ci_low": np.nan, "ci_high": np.nan}))
-    assert numbers.startswith("ρ = 0.60; with the controls held fixed 0.50; ")
+    assert numbers == (
+        "ρ = 0.60, adjusted p = 0.010; with the controls held fixed = 0.50, "
+        "adjusted p = 0.020"
+    )
 
 
 def test_finds_what_is_planted_and_says_what_is_borrowed():
