@@ -29,6 +29,8 @@ PACKAGES = {
     "coming_from/skorch": "skorch",
     "how_to/cluster": "distributed",
 }
+# Shows how to reach a cluster that stands elsewhere; how_to/cluster starts its own.
+NOT_RUN = {"guide/study"}
 BLOCK = re.compile(r"^( *)\.\. code-block:: python\n\n((?:\1   .*\n|\n)+)", re.M)
 SAID = re.compile(r"^print\(.*\)  # (.*)$", re.M)
 RUN = """
@@ -80,8 +82,12 @@ def text_of(page):
 
 def test_every_page_with_such_code_is_run():
     pages = [p for p in DOCS.rglob("*.rst") if "auto_examples" not in p.parts]
-    with_code = {page for page in pages if BLOCK.search(page.read_text())}
-    assert with_code == {DOCS / f"{page}.rst" for page in PACKAGES}
+    with_code = {
+        page.relative_to(DOCS).with_suffix("").as_posix()
+        for page in pages
+        if BLOCK.search(page.read_text())
+    }
+    assert with_code - NOT_RUN == set(PACKAGES)
 
 
 @pytest.mark.parametrize("page", PACKAGES)
