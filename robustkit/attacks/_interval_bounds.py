@@ -160,9 +160,11 @@ class _Difference(_Affine):
 
 def _reach(slope, radius):
     """Bound the distance from the center."""
-    reach = np.abs(slope).sum(axis=0) + radius
+    reach = np.abs(slope).sum(axis=0)
+    reach += radius
     # Every sum rounds; one more covers this product.
-    return reach * (1 + (len(slope) + 1) * np.finfo(radius.dtype).eps)
+    reach *= 1 + (len(slope) + 1) * np.finfo(radius.dtype).eps
+    return reach
 
 
 def _widen(center, slope, radius, slack):
@@ -212,33 +214,35 @@ class _Graph:
         self.slack = dtype(slack_factor(most, dtype))
 
     def __call__(self, center, slope, radius):
-        n_nodes, n_sources = self.structure.n_nodes, center.shape[1]
-        c = np.empty((n_nodes, len(center)), dtype=self.dtype)
-        s, r = np.empty((len(slope), *c.shape), dtype=self.dtype), np.empty_like(c)
-        rows = slice(n_sources)
-        fired = self._fire(rows, center.T, slope.transpose(0, 2, 1), radius.T)
-        c[rows], s[:, rows], r[rows] = fired
+        n_sources, n_lines = center.shape[1], len(slope)
+        shape = self.structure.n_nodes, len(center)
+        c, r, wider = (np.empty(shape, dtype=self.dtype) for _ in range(3))
+        s = np.empty((n_lines, *shape), dtype=self.dtype)
+
+        def fire(rows, *units):
+            fired = _rectify(*self._add_bias(rows, *units))
+            c[rows], s[:, rows], r[rows] = fired
+            wider[rows] = _widen(*fired, self.slack)
+
+        fire(slice(n_sources), center.T, slope.swapaxes(1, 2), radius.T)
         for start, stop, weight, absolute in self.layers:
-            rows = slice(start, stop)
-            wider = _widen(c[:start], s[:, :start], r[:start], self.slack)
-            fired = self._fire(
-                rows,
+            fire(
+                slice(start, stop),
                 weight @ c[:start],
                 np.stack([weight @ line[:start] for line in s]),
-                (absolute @ wider) * (1 + self.slack),
+                (absolute @ wider[:start]) * (1 + self.slack),
             )
-            c[rows], s[:, rows], r[rows] = fired
         sinks = self.structure.sinks
         return tuple(
             np.ascontiguousarray(part.swapaxes(-1, -2))
             for part in (c[sinks], s[:, sinks], r[sinks])
         )
 
-    def _fire(self, rows, center, slope, radius):
+    def _add_bias(self, rows, center, slope, radius):
         bias = self.bias[rows, None]
         center = center + bias
         radius = radius + self.slack * (np.abs(bias) + np.abs(center))
-        return _rectify(center, slope, radius)
+        return center, slope, radius
 
 
 def _steps(module, dtype):

@@ -12,7 +12,7 @@ from robustkit.attacks._pixel_searches import Found
 __all__ = ["PixelCertifier"]
 
 # Boxes bounded at once: more leave the cache.
-_CHUNK = 512
+_CHUNK = 1024
 # Pixels asked about before anything is bounded: every so many.
 _EVERY = 8
 # A box that is still undecided when it is this small, in levels, stays so.
