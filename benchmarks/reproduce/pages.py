@@ -189,7 +189,7 @@ def draw_graphs():
             title = f"M_adv, eps {eps:g}" if eps else "M_clean"
             figures.mapper_graph(source, title, FIGURES / f"topology_{name}.png")
     sources = {"M_clean": GRAPHS / "cifar10_none_none_0.json"}
-    for eps in topology.CIFAR10_L2:
+    for eps in topology.L2:
         sources[f"eps {eps:g}"] = GRAPHS / f"cifar10_full_l2_{eps:g}.json"
     sources = {title: path for title, path in sources.items() if path.exists()}
     if sources:

@@ -33,23 +33,24 @@ from robustkit.datasets._catalogue import load_dataset
 from robustkit.topology import MapperGraph
 
 KEYS = ["dataset", "attack", "norm", "eps", "seed"]
-LINF, L2 = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.1, 0.2, 0.3)
-CIFAR10_L2 = (0.05, 0.1, 0.3)
 
 # What suits each data set; those of the paper are not published.
 SETTINGS = {
     "digits": {
         "n_train": None, "n_test": None, "epochs": 60, "batch_size": 32,
+        "parts": ["linf", "l2"],
         "n_intervals": 20, "layer": "logits", "further_epochs": 2,
         "steps": 5,
     },
     "mnist": {
         "n_train": None, "n_test": None, "epochs": 16, "batch_size": 128,
+        "parts": ["linf", "l2", "short"],
         "n_intervals": 40, "layer": "logits", "further_epochs": 2,
         "steps": 5,
     },
     "cifar10": {
         "n_train": 2000, "n_test": 300, "epochs": 5, "batch_size": 32,
+        "parts": ["l2"],
         "n_intervals": 20, "layer": "conv_relu6", "further_epochs": 0,
         "steps": 2,
     },
@@ -69,17 +70,13 @@ REPLAY = 4
 BUDGET = 0.2
 
 
-def levels(dataset):
-    """(attack, norm, eps) of every network, in the parts in which seeds take turns."""
-    clean = ("none", "none", 0.0)
-    if dataset == "cifar10":
-        return [[clean, *(("full", "l2", eps) for eps in CIFAR10_L2)]]
-    parts = [
-        [clean, *(("full", "linf", eps) for eps in LINF)],
-        [("full", "l2", eps) for eps in L2],
-        [("short", "linf", eps) for eps in LINF],
-    ]
-    return parts[:2] if dataset == "digits" else parts
+# (attack, norm, eps) of the networks of each part, which all seeds finish in turn.
+LINF, L2 = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.1, 0.2, 0.3)
+PARTS = {
+    "linf": [("none", "none", 0.0), *(("full", "linf", eps) for eps in LINF)],
+    "l2": [("none", "none", 0.0), *(("full", "l2", eps) for eps in L2)],
+    "short": [("short", "linf", eps) for eps in LINF],
+}
 
 
 def pgd(attack, norm, eps, seed, max_iter, model=None):
@@ -242,11 +239,12 @@ def main():
     parser.add_argument("--n-train", type=int, help="training samples")
     parser.add_argument("--n-test", type=int, help="test samples")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--parts", choices=list(PARTS), nargs="+")
     parser.add_argument("--n-seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"default: {RESULTS}")
     chosen = parser.parse_args()
     settings = dict(SETTINGS[chosen.dataset])
-    for name in ("n_train", "n_test", "epochs"):
+    for name in ("n_train", "n_test", "epochs", "parts"):
         if getattr(chosen, name) is not None:
             settings[name] = getattr(chosen, name)
     data = load_dataset(
@@ -254,9 +252,9 @@ def main():
         n_test=settings["n_test"],
     )  # fmt: skip
     table = ResultTable(chosen.out / f"topology_{chosen.dataset}.csv", KEYS)
-    for part in levels(chosen.dataset):
+    for part in settings["parts"]:
         for seed in range(chosen.n_seeds):
-            for level in part:
+            for level in PARTS[part]:
                 key = dict(zip(KEYS, (chosen.dataset, *level, seed), strict=True))
                 if table.has(**key):
                     continue
