@@ -192,6 +192,8 @@ export class Pane extends Emitter {
 
   colourBy(colouring) {
     this.scene.colouring = colouring;
+    // Only the legend of classes can take the pointing-out back.
+    this.scene.emphasis = null;
     this.emit("setting");
     this.emit("look");
   }

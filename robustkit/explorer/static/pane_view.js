@@ -149,10 +149,7 @@ function buildStatus(pane) {
   });
   const sync = () => {
     failure.hidden = pane.failure === null;
-    failure.textContent =
-      pane.failure === null
-        ? ""
-        : `${pane.failure}${pane.graph === null ? "" : " The last graph is left in place."}`;
+    failure.textContent = failureText(pane);
     if (pane.computing) status.textContent = "Computing…";
     else
       status.textContent =
@@ -172,6 +169,12 @@ function buildStatus(pane) {
     note,
     el("div", { class: "line" }, status, marks, measures),
   );
+}
+
+function failureText({ failure, graph }) {
+  if (failure === null) return "";
+  const sentence = /[.!?]$/.test(failure) ? failure : `${failure}.`;
+  return graph === null ? sentence : `${sentence} The last graph is left in place.`;
 }
 
 const statusText = ({ nodes, edges, seconds }) =>
