@@ -282,13 +282,14 @@ class Graphs:
         purity : float
             In [0, 1].
         """
-        if parameters not in self._purities:
+        purity = self._purities.get(parameters)
+        if purity is None:
             purity = self.compute(parameters, cancelled).mean_purity
             with self._lock:
                 self._purities[parameters] = purity
                 while len(self._purities) > _N_PURITIES:
                     self._purities.popitem(last=False)
-        return self._purities[parameters]
+        return purity
 
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
@@ -312,7 +313,9 @@ class Graphs:
         eps = auto if parameters.eps == "auto" else parameters.eps
         is_narrow = _is_narrow(view.activations)
         # Beyond the reach it costs less to look only for what this one cover needs.
-        mapper.set_params(warm_start=eps == reach or (eps < reach and is_narrow))
+        is_quick = eps == reach or (eps < reach and is_narrow)
+        # No other metric has a quick search whose neighbours could be kept.
+        mapper.set_params(warm_start=is_quick and mapper.metric == "euclidean")
         key = parameters.view, parameters.filter
         if mapper.warm_start and key not in self._searched:
             # The second one measures how near the neighbours are.

@@ -153,6 +153,11 @@ def make_run(
     y = column_or_1d(y)
     if len(views) == 0:
         raise ValueError("The 'views' parameter must hold at least one view. Got [].")
+    known = [(str(view.model), float(view.level)) for view in views]
+    if len(set(known)) < len(known):
+        raise ValueError(
+            f"The 'views' parameter must hold each model and level once. Got {known}."
+        )
     predictions = [_one_each(view.prediction, "prediction", view, y) for view in views]
     labels = np.unique(np.concatenate([y, *predictions]))
     images = None

@@ -263,6 +263,8 @@ def _wrong_entry(manifest):
     for i, view in enumerate(views):
         if not _is_view(view, i):
             return f"view {i} must have its 'id', 'model', 'level' and 'file'"
+    if len({(view["model"], view["level"]) for view in views}) < len(views):
+        return "'views' must hold each model and level once"
     return None
 
 

@@ -182,6 +182,14 @@ def test_another_clusterer(run):
     assert graph.n_nodes == 3 * 8
 
 
+def test_another_metric(run):
+    mapper = MapperGraph(metric="manhattan")
+    graph = Graphs(run, mapper).compute(replace(BASE, eps=4.0))
+    expected = MapperGraph(metric="manhattan", n_intervals=8, eps=4.0, min_samples=3)
+    expected.fit(run.views[0].activations)
+    np.testing.assert_array_equal(graph.edges, expected.edges_)
+
+
 def test_columns_of_wide_activations_are_no_filters():
     views = [View("M", 0, np.eye(40), np.zeros(40, int))]
     wide = make_run(y=np.zeros(40, int), views=views)

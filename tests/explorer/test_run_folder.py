@@ -81,6 +81,7 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
         ({"views": [View("M", 0, X, Y[:2])]}, "'prediction' of view 'M' .* Got 2"),
         ({"views": [View("M", 0, X[:2], Y)]}, "inconsistent numbers of samples"),
         ({"views": [View("M", 0, X * np.nan, Y)]}, "activations contains NaN"),
+        ({"views": VIEWS[:1] * 2}, "must hold each model and level once"),
         ({"class_names": ["a"]}, "must name 3 classes. Got 1 names"),
         ({"image_shape": (3, 3)}, r"\(6, 9\) to show images .* Got \(6, 4\)"),
         ({"image_shape": (2, 1, 2)}, "with 1 or 3 channels"),
@@ -152,6 +153,16 @@ MISTAKES = {
             f, views=[{"id": 0, "model": "M", "level": 0, "file": "../view_0.npz"}]
         ),
         "view 0 must have its",
+    ),
+    "twice": (
+        lambda f: change(
+            f,
+            views=[
+                {"id": i, "model": "M", "level": 0, "file": f"view_{i}.npz"}
+                for i in (0, 1)
+            ],
+        ),
+        "'views' must hold each model and level once",
     ),
     "infinite level": (
         lambda f: change(
