@@ -192,11 +192,12 @@ def slopes_of(values, cause, adjusted):
 def matched(plain, regularised):
     """Beside each regularised model, the plain one nearest in clean accuracy.
 
-    Of equally near ones it is the one trained longest, which is like it in this too.
+    It is one of the same seed and batch size. Of equally near ones it is the one trained longest, which is like it in this too.
     """
     rows, plain = [], plain.sort_values("epochs", ascending=False, ignore_index=True)
     for _, model in regularised.iterrows():
-        rivals = plain[plain["seed"] == model["seed"]]
+        alike = plain[["seed", "batch_size"]] == model[["seed", "batch_size"]]
+        rivals = plain[alike.all(axis=1)]
         distance = (rivals["clean_accuracy"] - model["clean_accuracy"]).abs()
         rival = rivals.loc[distance.idxmin()]
         row = {"strength": model["strength"], "seed": int(model["seed"])}

@@ -62,9 +62,10 @@ def test_clean_accuracy_held_fixed_takes_its_share(global_random_seed):
     assert slope_of(found, within=(), adjusted=False) > 0
 
 
-def test_rival_is_the_plain_model_of_the_same_seed_nearest_in_accuracy():
-    plain = models([0.1, 0.2, 0.3], 0.5, 64, clean=[0.90, 0.95, 0.95])
-    plain = plain.assign(seed=[0, 0, 1], strength=0.0, epochs=[1, 2, 3])
+def test_rival_is_the_plain_model_trained_alike_nearest_in_accuracy():
+    batch_size, clean = [64, 64, 64, 128], [0.90, 0.95, 0.94, 0.94]
+    plain = models([0.1, 0.2, 0.3, 0.4], 0.5, batch_size, clean)
+    plain = plain.assign(seed=[0, 0, 1, 0], strength=0.0, epochs=[1, 2, 3, 3])
     other = models([0.05], 0.4, 64, clean=[0.94]).assign(strength=0.8, epochs=3)
     (pair,) = regions.matched(plain, other).to_dict("records")
     assert pair["prs_ratio (plain)"] == 0.2
