@@ -192,7 +192,8 @@ def slopes_of(values, cause, adjusted):
 def matched(plain, regularised):
     """Beside each regularised model, the plain one nearest in clean accuracy.
 
-    It is one of the same seed and batch size. Of equally near ones it is the one trained longest, which is like it in this too.
+    It is one of the same seed and batch size. Of equally near ones it is the one
+    trained longest, which is like it in this too.
     """
     rows, plain = [], plain.sort_values("epochs", ascending=False, ignore_index=True)
     for _, model in regularised.iterrows():
