@@ -27,11 +27,6 @@ export class Follow {
     return this.#refresh();
   }
 
-  clear() {
-    this.#samples = null;
-    for (const pane of Object.values(this.session.panes)) pane.mark([], [], "");
-  }
-
   #selected(pane) {
     this.#samples = null;
     this.from = pane;
