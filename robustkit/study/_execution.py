@@ -37,7 +37,7 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         How many tasks of one seed are trained together at most.
 
     watch : callable
-        Told the number of rows that came in.
+        Called whenever rows came in.
     """
     # joblib, too, has the work of a single worker done here.
     n_workers = effective_n_jobs(n_jobs)
@@ -95,7 +95,7 @@ def _is_death_of_a_worker(error):
 def _keep(store, finished, watch):
     for number, rows in finished:
         store.add(number, rows)
-        watch(len(rows))
+        watch()
 
 
 def _chunks(store, tasks, n_together):

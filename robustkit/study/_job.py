@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import torch
+from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import _get_threadpool_controller
 from robustkit._tensors import resolve_device
 from robustkit.study._measures import (
     analyse,
-    attack,
+    attacked,
     performance,
     structural_properties,
     timed,
 )
 from robustkit.study._train import train_and_prune, train_one, train_together
 
-__all__ = ["Recipe", "run", "run_to_end"]
+__all__ = ["Recipe", "run", "run_to_end", "send_to"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def run_to_end(*args):
 
 def _train(tasks, recipe, X, y):
     """Yield each task with its trained models."""
-    classifiers = [_on_device(recipe.population.build(t), recipe.device) for t in tasks]
+    classifiers = [send_to(recipe.device, recipe.population.build(t)) for t in tasks]
     if recipe.engine == "batched":
         with _one_thread():
             trained = train_together(classifiers, X, y)
@@ -112,15 +113,31 @@ def _one_thread():
         torch.set_num_threads(n_threads)
 
 
-def _on_device(estimator, device):
-    """Send an estimator, and what it holds, where the study runs."""
-    params = estimator.get_params(deep=True)
+def send_to(device, part):
+    """Tell a part of a study, and what it holds, where to compute.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        Where the study computes.
+
+    part : object
+        Changed if it is an estimator whose device is "auto".
+
+    Returns
+    -------
+    part : object
+        The same.
+    """
+    if not isinstance(part, BaseEstimator):
+        return part
+    params = part.get_params(deep=True)
     places = {
         name: device
         for name, value in params.items()
         if name.rpartition("__")[2] == "device" and value == "auto"
     }
-    return estimator.set_params(**places)
+    return part.set_params(**places)
 
 
 def _row(task, trained, recipe, data):
@@ -131,11 +148,13 @@ def _row(task, trained, recipe, data):
     if trained.model is not None:
         for name, analysis in recipe.analyses.items():
             with timed(seconds, name):
-                properties |= analyse(name, analysis, trained.model, data)
+                properties |= analyse(
+                    name, analysis, trained.model, data, recipe.device
+                )
         measures = performance(trained.model, *data[2:])
-        for name, (one, n_images) in recipe.attacks.items():
+        for name, (attack, n_images) in recipe.attacks.items():
             with timed(seconds, name):
-                measures |= attack(name, one, n_images, trained.model, data)
+                measures |= attacked(name, attack, n_images, trained.model, data)
     model = task.model + (trained.step or 0)
     place = {"model": model, "graph": task.graph, "init": task.init}
     place |= {"seed": task.seed, "graph_seed": task.graph_seed}

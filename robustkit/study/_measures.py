@@ -2,7 +2,10 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import contextmanager
+from inspect import signature
+from numbers import Real
 
 import numpy as np
 from sklearn.base import clone
@@ -17,7 +20,7 @@ from robustkit.topology import MapperGraph, node_accuracy
 
 __all__ = [
     "analyse",
-    "attack",
+    "attacked",
     "check_analyses",
     "check_attacks",
     "default_analyses",
@@ -151,7 +154,7 @@ def structural_properties(graph, n_parameters):
     }
 
 
-def analyse(name, analysis, model, data):
+def analyse(name, analysis, model, data, device):
     """Look inside a model.
 
     Parameters
@@ -168,6 +171,9 @@ def analyse(name, analysis, model, data):
     data : tuple of ndarray
         X, y, X_test, y_test.
 
+    device : str or torch.device
+        Where activations are computed.
+
     Returns
     -------
     properties : dict
@@ -176,10 +182,11 @@ def analyse(name, analysis, model, data):
     if isinstance(analysis, PopulatedRegionScorer):
         found = _regions(analysis, model, *data)
     elif isinstance(analysis, MapperGraph):
-        found = _shape(analysis, model, *data)
+        found = _shape(analysis, model, *data[:2], device)
     else:
         found = analysis(model, *data)
-    return {f"{name}_{key}": value for key, value in dict(found).items()}
+        _check_numbers(name, found)
+    return {f"{name}_{key}": value for key, value in found.items()}
 
 
 def _regions(scorer, model, X, y, X_test, y_test):
@@ -191,11 +198,22 @@ def _regions(scorer, model, X, y, X_test, y_test):
     }
 
 
-def _shape(mapper, model, X, y, X_test, y_test):
-    return shape_of(mapper, logits_of(model, X, y), y, model.predict(X))
+def _check_numbers(name, found):
+    # Before hundreds of models are trained that could not be correlated in the end.
+    if not isinstance(found, Mapping) or not all(
+        isinstance(value, Real) for value in found.values()
+    ):
+        raise TypeError(
+            f"analyses[{name!r}] must return a dict of names and numbers. Got "
+            f"{found!r}."
+        )
 
 
-def logits_of(model, X, y):
+def _shape(mapper, model, X, y, device):
+    return shape_of(mapper, logits_of(model, X, y, device), y, model.predict(X))
+
+
+def logits_of(model, X, y, device="auto"):
     """Compute the point cloud of which a mapper graph is drawn.
 
     Parameters
@@ -206,12 +224,17 @@ def logits_of(model, X, y):
     X, y : ndarray
         Training samples.
 
+    device : str or torch.device, default="auto"
+        Where they are computed.
+
     Returns
     -------
     activations : ndarray of shape (n_samples, n_classes)
         The logits.
     """
-    extractor = ActivationExtractor(FrozenEstimator(model), layer="logits")
+    extractor = ActivationExtractor(
+        FrozenEstimator(model), layer="logits", device=device
+    )
     return extractor.fit_transform(X, y)
 
 
@@ -272,8 +295,8 @@ def performance(model, X_test, y_test):
     }
 
 
-def attack(name, attack, n_images, model, data):
-    """Attack a model.
+def attacked(name, attack, n_images, model, data):
+    """Attack a model and measure how it fares.
 
     Parameters
     ----------
@@ -307,8 +330,9 @@ def attack(name, attack, n_images, model, data):
     attack = clone(attack).set_params(estimator=FrozenEstimator(model)).fit(X, y)
     # Only an attack that can choose its loss is told to try both: that takes a second
     # attack, and for a single step says little.
-    how = {"diagnostics": "loss" in attack.get_params(deep=False)}
-    how = how if hasattr(attack, "_diagnose") else {}
+    how = {}
+    if "diagnostics" in signature(attack.report).parameters:
+        how["diagnostics"] = hasattr(attack, "loss")
     with warnings.catch_warnings():
         # Both figures are in the table.
         warnings.simplefilter("ignore", GradientMaskingWarning)

@@ -48,6 +48,10 @@ class Task:
     graph_seed: int
     params: dict
 
+    n_nodes: int = 0
+    n_parameters: int = 0
+    """Of the network, as far as that is known before it is trained."""
+
 
 class GraphPopulation:
     """Networks whose graphs are drawn from a prior.
@@ -84,11 +88,11 @@ class GraphPopulation:
         draws = draw_graphs(
             self.estimator.prior, param_space, n_graphs, size, shape, graphs_seed
         )
-        self.draws = draws
         _warn_of_narrow_graphs(draws, n_features=shape[0])
         seeds = draw_seeds(inits_seed, len(inits))
+        sizes = [(draw.n_nodes, draw.n_parameters) for draw in draws]
         return [
-            Task(k, k, graph, init, seed, draw.seed, draw.params)
+            Task(k, k, graph, init, seed, draw.seed, draw.params, *sizes[graph])
             for k, (graph, draw, init, seed) in enumerate(
                 (graph, draw, init, seed)
                 for graph, draw in enumerate(draws)

@@ -62,15 +62,15 @@ class StudyProgress:
         if self._console and self.n_done > self.n_before:
             self._say(self._line())
 
-    def add(self, n_models):
+    def update(self, n_done):
         """Note that some models are finished.
 
         Parameters
         ----------
-        n_models : int
-            How many.
+        n_done : int
+            How many, with those of before.
         """
-        self.n_done += n_models
+        self.n_done = n_done
         if self._bar:
             self._bar.update(self._task, completed=self.n_done, pace=self._pace())
         elif self._console and self.clock() - self._last_line >= _NOW_AND_THEN:

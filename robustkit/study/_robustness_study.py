@@ -20,7 +20,7 @@ from robustkit.study._execution import execute
 from robustkit.study._findings import correlate
 from robustkit.study._identity import canonical
 from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
-from robustkit.study._job import Recipe
+from robustkit.study._job import Recipe, send_to
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._progress import StudyProgress
 from robustkit.study._report import write_report
@@ -257,6 +257,7 @@ class RobustnessStudy(BaseEstimator):
         self : object
             The fitted study.
         """
+        vars(self).pop("correlator_", None)
         population = _POPULATIONS[self.population](self.estimator)
         parts = check_parts(self)
         given = self._check_data(X, y, X_test, y_test)
@@ -332,11 +333,11 @@ class RobustnessStudy(BaseEstimator):
         seeds = iter(draw_seeds(seed, len(parts.attacks) + len(parts.analyses)))
         # What is left to chance, such as random starts, is the same for all models.
         attacks = {
-            name: (seeded_clone(attack, next(seeds)), n_images)
+            name: (send_to(self.device, seeded_clone(attack, next(seeds))), n_images)
             for name, (attack, n_images) in parts.attacks.items()
         }
         analyses = {
-            name: seeded_clone(analysis, next(seeds))
+            name: send_to(self.device, seeded_clone(analysis, next(seeds)))
             for name, analysis in parts.analyses.items()
         }
         space = parts.param_space
@@ -355,7 +356,8 @@ class RobustnessStudy(BaseEstimator):
                     data,
                     n_jobs=self.n_jobs,
                     n_together=self._n_together(recipe),
-                    watch=progress.add,
+                    # Another process may add models to the store as well.
+                    watch=lambda: progress.update(store.n_models()),
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(progress)) from None
@@ -363,7 +365,8 @@ class RobustnessStudy(BaseEstimator):
     def _n_together(self, recipe):
         if recipe.engine == "single":
             return 1
-        return how_many_together(recipe.population, self.device)
+        batch_size = recipe.population.estimator.batch_size
+        return how_many_together(self._tasks, batch_size, self.device)
 
     def _stopped(self, progress):
         done = f"{progress.n_done:,} of {progress.n_models:,} models are done"
@@ -460,7 +463,8 @@ class RobustnessStudy(BaseEstimator):
         return write_report(
             self.results_,
             self.columns_,
-            self.correlator_,
+            # There is none if the study was interrupted.
+            getattr(self, "correlator_", None),
             path,
             settings=self._settings,
         )

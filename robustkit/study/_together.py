@@ -87,13 +87,16 @@ def needed_bytes(n_parameters, n_nodes, batch_size):
     return 4 * (10 * n_parameters + 8 * n_nodes * batch_size)
 
 
-def how_many_together(population, device):
+def how_many_together(tasks, batch_size, device):
     """Say how many networks the free memory holds.
 
     Parameters
     ----------
-    population : GraphPopulation
-        Whose graphs are drawn.
+    tasks : list of Task
+        The networks.
+
+    batch_size : int
+        Samples a step, for tasks that do not have their own.
 
     device : str or torch.device
         Where.
@@ -103,12 +106,11 @@ def how_many_together(population, device):
     n_networks : int
         At least 1.
     """
-    batch_size = population.estimator.batch_size
     largest = max(
         needed_bytes(
-            draw.n_parameters, draw.n_nodes, draw.params.get("batch_size", batch_size)
+            task.n_parameters, task.n_nodes, task.params.get("batch_size", batch_size)
         )
-        for draw in population.draws
+        for task in tasks
     )
     device = resolve_device(device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free()

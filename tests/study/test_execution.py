@@ -50,7 +50,7 @@ def share_out_badly(errors, n_rows):
 def execute(store):
     tasks = [Task(k, seed=0) for k in range(9)]
     store.plan(range(9))
-    how = {"n_jobs": 2, "n_together": 1, "watch": lambda n_rows: None}
+    how = {"n_jobs": 2, "n_together": 1, "watch": lambda: None}
     _execution.execute(store, tasks, None, DATA, **how)
 
 

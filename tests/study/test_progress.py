@@ -40,9 +40,9 @@ def test_pace(n_new, seconds, n_left, words):
 def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
     clock = Clock()
     with StudyProgress(600, 100, 1, clock) as progress:
-        for _ in range(100):
+        for n_new in range(1, 101):
             clock.now += 1
-            progress.add(1)
+            progress.update(100 + n_new)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         "600 models, 100 in the store",
@@ -55,7 +55,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
 
 def test_it_is_silent_unless_asked(capsys):
     with StudyProgress(600, 100, 0) as progress:
-        progress.add(1)
+        progress.update(101)
     assert progress.n_done == 101
     assert not capsys.readouterr().out
 
@@ -63,8 +63,8 @@ def test_it_is_silent_unless_asked(capsys):
 def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     with StudyProgress(4, 0, 1) as progress:
-        for _ in range(4):
-            progress.add(1)
+        for n_done in range(1, 5):
+            progress.update(n_done)
     out = capsys.readouterr().out
     assert "models" in out
     assert "━" in out

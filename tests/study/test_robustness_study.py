@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_equal
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
@@ -15,7 +16,9 @@ from robustkit.classifiers import SparseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import GraphPrior, graph_properties
 from robustkit.regions import PopulatedRegionScorer
-from robustkit.study import RobustnessStudy
+from robustkit.study import RobustnessStudy, _together
+from robustkit.study._inputs import check_parts
+from robustkit.study._plan import GraphPopulation
 from robustkit.topology import MapperGraph
 from tests.study.studies import (
     assert_same_table,
@@ -263,6 +266,26 @@ def test_a_study_of_which_all_models_fail_says_why():
     network = SparseNetClassifier(max_epochs=2, batch_size=50, lr=1e30, device="cpu")
     with pytest.raises(ValueError, match=r"No model .* could be measured: The"):
         small_study(estimator=network).fit(*DATA)
+
+
+def test_an_analysis_that_gives_no_numbers_is_told_at_once():
+    study = small_study(analyses={"own": lambda *_: {"kind": "good"}})
+    with pytest.raises(TypeError, match=r"analyses\['own'\] must return a dict of nam"):
+        study.fit(*DATA)
+
+
+def test_everything_computes_where_the_study_does(monkeypatch):
+    monkeypatch.setattr(_together, "resolve_device", torch.device)
+    study = small_study(
+        attacks={"fgsm": FGSMAttack()},
+        analyses={"regions": PopulatedRegionScorer(device="cpu")},
+        device="cuda",
+    )
+    parts = check_parts(study)
+    recipe = study._recipe(GraphPopulation(None), parts, 0)
+    assert recipe.attacks["fgsm"][0].device == "cuda"
+    # Who names a device keeps it.
+    assert recipe.analyses["regions"].device == "cpu"
 
 
 def test_too_few_models_are_trained_but_not_correlated():

@@ -6,8 +6,7 @@ import torch
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.regions import PopulatedRegionRegularizer
 from robustkit.study import _together
-from robustkit.study._plan import GraphPopulation, PrunedPopulation
-from robustkit.study._sampling import Draw
+from robustkit.study._plan import GraphPopulation, PrunedPopulation, Task
 from robustkit.study._together import choose_engine, how_many_together, needed_bytes
 
 
@@ -55,16 +54,13 @@ def test_what_can_not_be_batched_is_refused(population, space, message):
 
 
 def test_half_of_the_free_memory_is_filled(monkeypatch):
-    population = GraphPopulation(None)
-    population.draws = [
-        Draw({}, 0, n_nodes=100, n_parameters=1000),
-        Draw({"batch_size": 512}, 0, n_nodes=100, n_parameters=1000),
-    ]
+    settings = {}, {"batch_size": 512}
+    tasks = [Task(0, 0, 0, "normal", 0, 0, params, 100, 1000) for params in settings]
     largest = needed_bytes(1000, 100, 512)
     monkeypatch.setattr(_together, "_free", lambda: 20 * largest + 1)
-    assert how_many_together(population, "cpu") == 10
+    assert how_many_together(tasks, 128, "cpu") == 10
     monkeypatch.setattr(_together, "_free", lambda: 0)
-    assert how_many_together(population, "cpu") == 1
+    assert how_many_together(tasks, 128, "cpu") == 1
 
 
 def test_where_the_system_does_not_tell_a_little_is_free(monkeypatch):
