@@ -107,4 +107,5 @@ if __name__ == "__main__":
     how, folder, *numbers = sys.argv[1:]
     paths = [str(Path(folder) / name) for name in ("study.db", "log")]
     lives = {"once": live_once, "together": live_together, "killed": live_and_die}
-    print(json.dumps(lives[how](*paths, *map(int, numbers))))
+    told = lives[how](*paths, *map(int, numbers))
+    sys.stdout.write(f"{json.dumps(told)}\n")

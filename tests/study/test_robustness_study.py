@@ -270,7 +270,7 @@ def test_a_study_of_which_all_models_fail_says_why():
 
 def test_an_analysis_that_gives_no_numbers_is_told_at_once():
     study = small_study(analyses={"own": lambda *_: {"kind": "good"}})
-    with pytest.raises(TypeError, match=r"analyses\['own'\] must return a dict of nam"):
+    with pytest.raises(TypeError, match=r"\['own'\] must return a dict of names"):
         study.fit(*DATA)
 
 
