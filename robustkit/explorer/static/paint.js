@@ -14,7 +14,7 @@ const SMALLEST_PIE = 3.2;
 const SMALLEST_LABEL = 12;
 // One path for everything of a colour saves calls, but a very long path costs
 // more to fill than several short ones.
-const PATH_LENGTH = 128;
+const PATH_LENGTH = 32;
 
 export function paintScene(ctx, scene) {
   if (scene.length === 0) return;
