@@ -14,13 +14,13 @@ from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
 from robustkit.networks._training import train
 from robustkit.networks._union_step import UnionStep
 
-__all__ = ["fit_many"]
+__all__ = ["REFUSED", "fit_many"]
 
 # What networks that are trained together have in common.
 _SHARED = ("max_epochs", "batch_size", "lr", "weight_decay", "label_smoothing")
 
 # What only `fit` can do, and the value that asks for nothing.
-_REFUSED = {"adversary": None, "regularizer": None, "early_stopping": False}
+REFUSED = {"adversary": None, "regularizer": None, "early_stopping": False}
 
 
 def fit_many(classifiers, X, y):
@@ -99,7 +99,7 @@ def _check_classifiers(classifiers):
                 f"Got {classifier!r} at index {i} instead."
             )
         classifier._validate_params()
-        for name, nothing in _REFUSED.items():
+        for name, nothing in REFUSED.items():
             value = getattr(classifier, name)
             if value is not nothing:
                 raise ValueError(

@@ -27,7 +27,7 @@ from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.graphs import LayeredGraph
 from robustkit.networks._pruning import mask_hidden_layers, prune_weights
 
-__all__ = ["PrunedNetClassifier"]
+__all__ = ["PrunedNetClassifier", "describe_step", "removable_layers"]
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class PrunedNetClassifier(
         pruning = self._init_callback_context(max_subtasks=self.n_steps)
         pruning.call_on_fit_task_begin(**told)
         self.estimator_ = _fit_dense(self.estimator, X, y, model_seed)
-        layers = _removable_layers(self.estimator_)
+        layers = removable_layers(self.estimator_)
         self.classes_, self.steps_ = self.estimator_.classes_, []
         generator = torch_generator(pruning_seed, layers[0].weight.device)
         for _ in range(self.n_steps):
@@ -190,7 +190,7 @@ class PrunedNetClassifier(
             step.call_on_fit_task_begin(**told)
             prune_weights(layers, self.amount, method=self.method, generator=generator)
             _retrain(self.estimator_, X, y, self.retrain_epochs)
-            self.steps_.append(_describe(self.estimator_, layers, X, y))
+            self.steps_.append(describe_step(self.estimator_, layers, X, y))
             if step.call_on_fit_task_end(**told, reconstruction_attributes={}):
                 break
         pruning.call_on_fit_task_end(**told, reconstruction_attributes={})
@@ -257,7 +257,19 @@ def _fit_dense(estimator, X, y, seed):
     return seeded_clone(estimator, seed).fit(X, y)
 
 
-def _removable_layers(model):
+def removable_layers(model):
+    """Make the weights between the hidden layers of a network removable.
+
+    Parameters
+    ----------
+    model : BaseNetClassifier
+        Fitted; its network is changed in place.
+
+    Returns
+    -------
+    layers : list of MaskedLinear
+        From the input to the output.
+    """
     layers = mask_hidden_layers(getattr(model, "module_", None))
     if not isinstance(model, BaseNetClassifier) or not layers:
         raise ValueError(
@@ -276,7 +288,25 @@ def _retrain(model, X, y, n_epochs):
     model.set_params(**settings).fit(X, y).set_params(**usual)
 
 
-def _describe(model, layers, X, y):
+def describe_step(model, layers, X, y):
+    """Write down what a network is like after a step.
+
+    Parameters
+    ----------
+    model : BaseNetClassifier
+        Fitted.
+
+    layers : list of MaskedLinear
+        Its layers between the hidden ones.
+
+    X, y : ndarray
+        Training samples.
+
+    Returns
+    -------
+    step : PruningStep
+        With a copy of the model.
+    """
     n_left = sum(int(layer.kept.sum()) for layer in layers)
     n_all = sum(layer.kept.numel() for layer in layers)
     n_dense = sum(weight.numel() for weight in model.module_.parameters())

@@ -13,7 +13,7 @@ from robustkit.networks import SparseNetwork, initialize
 from robustkit.networks._initialization import FANS, INITS
 from robustkit.networks._union_step import FusedStep
 
-__all__ = ["SparseNetClassifier"]
+__all__ = ["SparseNetClassifier", "draw_structure"]
 
 
 class SparseNetClassifier(BaseNetClassifier):
@@ -241,7 +241,7 @@ class SparseNetClassifier(BaseNetClassifier):
 
     def _make_module(self, n_features, n_classes, seed):
         graph_seed, weights_seed = draw_seeds(seed, 2)
-        self.structure_ = _draw_structure(self.prior, graph_seed)
+        self.structure_ = draw_structure(self.prior, graph_seed)
         n_sources = len(self.structure_.sources)
         if n_sources <= 2 and n_sources < n_features:
             warnings.warn(
@@ -266,7 +266,22 @@ class SparseNetClassifier(BaseNetClassifier):
         )
 
 
-def _draw_structure(prior, seed):
+def draw_structure(prior, seed):
+    """Make the graph of a network.
+
+    Parameters
+    ----------
+    prior : object
+        As SparseNetClassifier takes it.
+
+    seed : int
+        Draws the graph, unless the prior has a seed of its own.
+
+    Returns
+    -------
+    graph : LayeredGraph
+        What it was given, or a draw.
+    """
     if prior is None:
         prior = GraphPrior()
     if hasattr(prior, "sample"):

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from robustkit._randomness import draw_seed
 from robustkit._validation import did_you_mean
-from robustkit.classifiers._sparse_net_classifier import _draw_structure
+from robustkit.classifiers._sparse_net_classifier import draw_structure
 from robustkit.graphs import GraphPrior
 
 __all__ = [
@@ -160,7 +160,7 @@ def structure_of(prior, params, seed):
     prior = GraphPrior() if prior is None else prior
     if params:
         prior = clone(prior).set_params(**params)
-    return prior.sample(seed) if hasattr(prior, "sample") else _draw_structure(prior, 0)
+    return prior.sample(seed) if hasattr(prior, "sample") else draw_structure(prior, 0)
 
 
 def draw_graphs(prior, param_space, n_graphs, size, shape, random_state):

@@ -6,7 +6,7 @@ import torch
 
 from robustkit._tensors import resolve_device
 from robustkit.classifiers import SparseNetClassifier
-from robustkit.classifiers._fit_many import _REFUSED
+from robustkit.classifiers._fit_many import REFUSED
 
 __all__ = ["choose_engine", "how_many_together", "needed_bytes"]
 
@@ -59,7 +59,7 @@ def _obstacle(population, param_space):
     # A subclass may fit in a way of its own.
     if getattr(type(estimator), "fit", None) is not SparseNetClassifier.fit:
         return f"the estimator is a {type(estimator).__name__}"
-    for name, nothing in _REFUSED.items():
+    for name, nothing in REFUSED.items():
         if name in param_space or getattr(estimator, name) is not nothing:
             return f"the estimator has {name!r}"
     return ""

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from robustkit.classifiers import fit_many
-from robustkit.classifiers._pruned_net_classifier import _describe, _removable_layers
+from robustkit.classifiers._pruned_net_classifier import describe_step, removable_layers
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph
 
@@ -146,7 +146,7 @@ def train_and_prune(pruner, X, y):
     dense = clone(pruner.estimator)
     error = _failure_of(dense, lambda: dense.fit(X, y))
     whole = copy.deepcopy(dense)
-    steps = [_describe(whole, _removable_layers(whole), X, y)]
+    steps = [describe_step(whole, removable_layers(whole), X, y)]
     if not error:
         twin = clone(pruner).set_params(estimator=FrozenEstimator(dense))
         error = _failure_of(dense, lambda: twin.fit(X, y))
