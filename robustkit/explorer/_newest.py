@@ -8,7 +8,10 @@ __all__ = ["SupersededError", "NewestOnly", "in_thread"]
 
 
 class SupersededError(Exception):
-    """Something newer was asked for."""
+    """What was asked for is not wanted any more."""
+
+    def __init__(self):
+        super().__init__("something newer was asked for")
 
 
 async def in_thread(function, *args):

@@ -142,7 +142,7 @@ def test_a_computation_ends_at_its_next_step(run, monkeypatch, step):
     monkeypatch.setattr(module._QuietMapper, "fit", fit_and_cancel)
     if step == 0:
         cancelled.set()
-    with pytest.raises(SupersededError):
+    with pytest.raises(SupersededError, match="something newer was asked for"):
         graphs.compute(BASE, cancelled)
     assert n_fits == step
     assert graphs.find(BASE.key) is None

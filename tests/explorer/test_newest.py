@@ -34,6 +34,11 @@ class Work:
         return work
 
 
+def run(main):
+    """Run a test; one that waits for ever fails."""
+    return asyncio.run(asyncio.wait_for(main, 20))
+
+
 async def outcome(awaitable):
     try:
         return await awaitable
@@ -59,7 +64,7 @@ def test_of_twenty_quick_ones_the_first_and_the_last_run():
         work.go_on.set()
         return work, await asyncio.gather(*tasks)
 
-    work, results = asyncio.run(main())
+    work, results = run(main())
     assert results == ["superseded"] * 19 + [19]
     assert work.started == [0, 19]
     assert work.most_running == 1
@@ -82,7 +87,7 @@ def test_one_that_waits_is_told_at_once():
         end.set()
         return told, await asyncio.gather(first, waiting, newer)
 
-    told, results = asyncio.run(main())
+    told, results = run(main())
     assert told
     assert results == ["superseded", "superseded", 2]
 
@@ -95,7 +100,7 @@ def test_an_older_one_that_comes_late_is_refused():
             await outcome(newest.run("pane", seq, lambda _: "again")) for seq in (4, 5)
         ]
 
-    assert asyncio.run(main()) == ["superseded", "again"]
+    assert run(main()) == ["superseded", "again"]
 
 
 def test_panes_do_not_disturb_each_other():
@@ -107,7 +112,7 @@ def test_panes_do_not_disturb_each_other():
         work.go_on.set()
         return both, await asyncio.gather(*tasks, third), work.most_running
 
-    both, results, most = asyncio.run(main())
+    both, results, most = run(main())
     assert (sorted(both), results, most) == (["a", "b"], ["a", "b", "c"], 2)
 
 
@@ -122,7 +127,7 @@ def test_one_that_fails_makes_way():
             await first
         return await newest.run("pane", 1, lambda _: "fine")
 
-    assert asyncio.run(main()) == "fine"
+    assert run(main()) == "fine"
 
 
 def test_panes_of_long_ago_are_forgotten():
@@ -132,7 +137,7 @@ def test_panes_of_long_ago_are_forgotten():
             await newest.run(i, 7, lambda _: None)
         return list(newest._panes), await outcome(newest.run(0, 1, lambda _: "new"))
 
-    assert asyncio.run(main()) == ([7, 8, 9], "new")
+    assert run(main()) == ([7, 8, 9], "new")
 
 
 def test_a_thread_that_outlives_the_server_says_nothing():
@@ -144,7 +149,7 @@ def test_a_thread_that_outlives_the_server_says_nothing():
         task.cancel()
 
     before = threading.active_count()
-    asyncio.run(main())
+    run(main())
     end.set()
     for thread in threading.enumerate():
         if thread.daemon:

@@ -16,7 +16,7 @@ from robustkit.explorer._run import make_run
 from tests.explorer.conftest import CLASS_NAMES, PARAMETERS, TITLE, ask_graph, served
 
 
-def error_of(response, status):
+def expect_error(response, status):
     """The one line that says why."""
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
@@ -39,7 +39,7 @@ def test_without_the_token_there_is_nothing(explorer, path):
     token = url.path.strip("/")
     path = path.format(token=token, short=token[:-1], upper=token.swapcase())
     response = httpx.get(f"{url.scheme}://{url.netloc}{path}")
-    error_of(response, 404)
+    expect_error(response, 404)
     assert token not in response.text
 
 
@@ -52,7 +52,7 @@ def test_without_the_token_there_is_nothing(explorer, path):
 def test_another_host_is_refused(explorer, client, host):
     """A name of the web that was pointed at this computer."""
     host = host.format(port=urlsplit(explorer.url).port)
-    assert "wrong Host" in error_of(client.get("", headers={"Host": host}), 403)
+    assert "wrong Host" in expect_error(client.get("", headers={"Host": host}), 403)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
@@ -71,7 +71,7 @@ def test_this_computer_may_ask(explorer, client, name):
 def test_another_origin_is_refused(explorer, client, origin, method):
     origin = origin.format(host=urlsplit(explorer.url).netloc)
     response = client.request(method, "api/run", headers={"Origin": origin})
-    assert "wrong Host or Origin" in error_of(response, 403)
+    assert "wrong Host or Origin" in expect_error(response, 403)
 
 
 def raw(explorer, text):
@@ -109,7 +109,7 @@ def test_raw_requests(explorer, text, status):
      "style.css%00", "/etc/passwd", "__pycache__", "STYLE.CSS", "a" * 5000],
 )  # fmt: skip
 def test_a_name_that_is_not_in_the_table_is_not_served(client, name):
-    error_of(client.get(f"static/{name}"), 404)
+    expect_error(client.get(f"static/{name}"), 404)
 
 
 def test_the_page_and_its_parts(client):
@@ -144,12 +144,12 @@ def test_every_answer_says_what_it_may_do(client, path):
      ("OPTIONS", "api/graph"), ("TRACE", "")],
 )  # fmt: skip
 def test_another_method_is_refused(client, method, path):
-    error_of(client.request(method, path), 405)
+    expect_error(client.request(method, path), 405)
 
 
 def test_an_unknown_question(client):
-    error_of(client.get("api/nothing"), 404)
-    error_of(client.get("api/"), 404)
+    expect_error(client.get("api/nothing"), 404)
+    expect_error(client.get("api/"), 404)
 
 
 # What is sent.
@@ -166,12 +166,12 @@ def post(client, content, name="graph", content_type="application/json"):
      b'{"seq": ' + b"9" * 5000 + b"}", b"{} {}", b"\x00"],
 )  # fmt: skip
 def test_what_is_no_json_is_refused(client, content):
-    assert error_of(post(client, content), 400) == "the request is no JSON"
+    assert expect_error(post(client, content), 400) == "the request is no JSON"
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"x"', b"true"])
 def test_what_is_no_object_is_refused(client, content):
-    assert "must be a JSON object" in error_of(post(client, content), 400)
+    assert "must be a JSON object" in expect_error(post(client, content), 400)
 
 
 @pytest.mark.parametrize("name", ["graph", "where", "curve"])
@@ -179,14 +179,14 @@ def test_a_form_of_another_site_is_refused(client, name):
     """The types that a page of the web may send without asking first."""
     for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
         response = post(client, b"{}", name, content_type)
-        assert "must be application/json" in error_of(response, 400)
+        assert "must be application/json" in expect_error(response, 400)
 
 
 def test_a_large_request_is_refused(client):
     content = b'{"tab": "' + b"x" * 2**20 + b'"}'
-    assert "larger than" in error_of(post(client, content), 413)
+    assert "larger than" in expect_error(post(client, content), 413)
     chunks = (b" " * 2**16 for _ in range(2**5))
-    assert "larger than" in error_of(post(client, chunks), 413)
+    assert "larger than" in expect_error(post(client, chunks), 413)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_large_request_is_refused(client):
      ("seq", 0.5), ("veiw", 0)],
 )  # fmt: skip
 def test_a_parameter_that_makes_no_sense_is_named(client, field, value):
-    message = error_of(ask_graph(client, **{field: value}), 400)
+    message = expect_error(ask_graph(client, **{field: value}), 400)
     assert repr(field) in message
     assert len(message) < 400
 
@@ -211,7 +211,7 @@ def test_a_parameter_that_makes_no_sense_is_named(client, field, value):
 def test_a_missing_parameter_is_named(client, field):
     body = {"tab": "t", "pane": "left", "seq": 0, "view": 0, **PARAMETERS}
     del body[field]
-    message = error_of(client.post("api/graph", json=body), 400)
+    message = expect_error(client.post("api/graph", json=body), 400)
     assert message == f"the field {field!r} is missing"
 
 
@@ -254,7 +254,7 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_that_makes_no_sense_is_refused(client, answer, query):
     response = client.get(f"api/{query}".replace("graph=K", f"graph={answer['graph']}"))
-    assert QUERIES[query] in error_of(response, 400)
+    assert QUERIES[query] in expect_error(response, 400)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_query_that_makes_no_sense_is_refused(client, answer, query):
 )  # fmt: skip
 @pytest.mark.parametrize("key", ["abc", "../manifest", "%00"])
 def test_a_graph_that_is_not_there(client, query, key):
-    message = error_of(client.get(f"api/{query}graph={key}"), 404)
+    message = expect_error(client.get(f"api/{query}graph={key}"), 404)
     assert message == "the graph was forgotten; ask for it anew"
 
 
@@ -277,7 +277,7 @@ def test_where_refuses(client, answer, body):
     body = {"graph": answer["graph"], **body}
     if body.get("from") == "K":
         body["from"] = answer["graph"]
-    error_of(client.post("api/where", json=body), 400)
+    expect_error(client.post("api/where", json=body), 400)
 
 
 # What comes back.
@@ -348,7 +348,7 @@ def test_a_curve(client):
     answer = client.post("api/curve", json=body).json()
     assert answer["levels"] == [0.0, 0.5]
     assert client.post("api/curve", json=body | pane).json() == answer
-    error_of(client.post("api/curve", json=body | {"model": "M"}), 400)
+    expect_error(client.post("api/curve", json=body | {"model": "M"}), 400)
 
 
 def test_nodes_keep_number_and_place_in_their_pane(client):
@@ -466,7 +466,7 @@ def test_a_computation_that_fails_shows_why(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "compute", fail)
         patch.setattr(server_module._LOG, "exception", lambda *_: None)
-        assert error_of(ask_graph(client, tab=tab, seq=2), 500) == message
+        assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
     # The last graph is still there, and the pane goes on.
     assert client.get(f"api/members?graph={before}&nodes=0").status_code == 200
     assert ask_graph(client, tab=tab, seq=3).status_code == 200
@@ -478,7 +478,7 @@ def test_a_run_without_images_says_so():
     with served(run) as client:
         assert client.get("api/run").json()["has_images"] is False
         response = client.get("api/images?view=0&ids=0")
-        assert error_of(response, 404) == "this run has no images"
+        assert expect_error(response, 404) == "this run has no images"
 
 
 def test_files_to_take_away(client, run, answer):
