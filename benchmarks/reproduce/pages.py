@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reproduce import figures, regions, topology
-from benchmarks.reproduce.results import RESULTS, half_width, with_interval
+from benchmarks.reproduce.results import RESULTS, with_interval
 
 TABLES, FIGURES, GRAPHS = (RESULTS / name for name in ("tables", "figures", "graphs"))
 
@@ -59,7 +59,11 @@ def percent(values):
 
 def change(values):
     """Mean and interval of a difference, in points, with its sign."""
-    text = percent(values)
+    return signed(percent(values))
+
+
+def signed(text):
+    """Put a plus before a number that is not negative."""
     return text if text.startswith("-") or not text else f"+{text}"
 
 
@@ -240,14 +244,13 @@ def matched_rows(pairs):
     for strength, part in pairs.groupby("strength"):
         for name in ("prs_ratio", "clean_accuracy", *MEASURES, "zero_gradient_share"):
             plain, other = part[f"{name} (plain)"], part[f"{name} (regularised)"]
-            half = half_width(other - plain)
             yield {
                 "strength": f"{strength:g}",
                 "n": len(part),
                 "measure": MEASURES.get(name, name.replace("_", " ")),
                 "plain": f"{plain.mean():.3f}",
                 "regularised": f"{other.mean():.3f}",
-                "difference": f"{(other - plain).mean():+.3f} ± {half:.3f}",
+                "difference": signed(with_interval(other - plain, 3)),
             }
 
 
