@@ -60,10 +60,10 @@ def half_width(values):
 
 
 def with_interval(values, digits=2):
-    """Mean, and half the width of its 95 % interval."""
+    """Mean, and half the width of its 95 % interval, on one line of a table."""
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return ""
     mean, half = f"{values.mean():.{digits}f}", half_width(values)
-    return mean if np.isnan(half) else f"{mean} ± {half:.{digits}f}"
+    return mean if np.isnan(half) else f"{mean}\u00a0±\u00a0{half:.{digits}f}"

@@ -54,7 +54,12 @@ def test_half_width_is_that_of_students_interval(global_random_seed):
 
 @pytest.mark.parametrize(
     ("values", "text"),
-    [([], ""), ([np.nan], ""), ([1.234], "1.23"), ([1.0, 1.0, np.nan], "1.00 ± 0.00")],
+    [
+        ([], ""),
+        ([np.nan], ""),
+        ([1.234], "1.23"),
+        ([1.0, 1.0, np.nan], "1.00\u00a0±\u00a00.00"),
+    ],
 )
 def test_interval_says_no_more_than_is_known(values, text):
     assert with_interval(values) == text

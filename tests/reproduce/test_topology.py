@@ -53,7 +53,7 @@ def test_gain_is_paired_by_seed():
         for seed, robust in enumerate([0.5, 0.7])
     ]  # fmt: skip
     first, *_ = pages.gain_rows(pd.DataFrame(rows), "full", "linf")
-    assert first["refined"] == "+2.00 ± 0.00"
-    assert first["with weak samples alone"] == "-10.00 ± 0.00"
-    assert first["refined - random"] == "+1.00 ± 0.00"
+    assert first["refined"] == "+2.00\u00a0±\u00a00.00"
+    assert first["with weak samples alone"] == "-10.00\u00a0±\u00a00.00"
+    assert first["refined - random"] == "+1.00\u00a0±\u00a00.00"
     assert first["published gain"] == "+0.27 (0.30)"
