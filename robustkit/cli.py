@@ -7,6 +7,7 @@ one line on standard error and exit status 2; a traceback is a mistake of ours.
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def _parse(argv):
         options = [*parser.options(), *command.options()]
         hint = did_you_mean(unknown[0], options)
         command.error(f"unknown argument {unknown[0]!r}{hint}")
+    arguments.words = sys.argv[1:] if argv is None else list(argv)
     return arguments
 
 
@@ -248,6 +250,7 @@ def _count(text):
 def _run_study(arguments):
     from robustkit.datasets._catalogue import load_dataset
     from robustkit.study._presets import find_preset
+    from robustkit.study._store import Store
 
     preset = find_preset(arguments.preset)
     images = load_dataset(
@@ -275,6 +278,9 @@ def _run_study(arguments):
     print(f"Store     {store}", flush=True)
     for place in (folder, store.parent):
         place.mkdir(parents=True, exist_ok=True)
+    with Store(store) as opened:
+        # The report tells how to make it again.
+        opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
     try:
         study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     except KeyboardInterrupt:

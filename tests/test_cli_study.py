@@ -35,7 +35,9 @@ def test_a_study_writes_a_table_and_a_report(finished):
     assert table["graph"].tolist() == list(range(6))
     assert table["init"].eq("he_normal").all()
     assert table["fgsm_error_rate"].between(0, 1).all()
-    assert "<title>" in (finished / "report.html").read_text()
+    report = (finished / "report.html").read_text()
+    assert "<title>" in report
+    assert f"robustkit study {' '.join(SMALL)} --out {finished}" in report
 
 
 def test_a_finished_study_is_not_carried_out_again(capsys, finished):

@@ -23,7 +23,7 @@ class StudyProgress:
         How many are in the store already.
 
     verbose : int or bool
-        0 is silent.
+        0 is silent, 2 tells every model.
 
     clock : callable, default=time.monotonic
         Says what time it is.
@@ -34,7 +34,9 @@ class StudyProgress:
         self.clock = clock
         self._start = self._last_line = clock()
         console = Console()
-        self._bar = self._console = None
+        self._console = console if verbose else None
+        self._bar = None
+        self._tells_all = verbose > 1
         if verbose and console.is_terminal:
             self._bar = Progress(
                 TextColumn("models"),
@@ -46,20 +48,18 @@ class StudyProgress:
             self._task = self._bar.add_task(
                 "", total=n_models, completed=n_done, pace=""
             )
-        elif verbose:
-            self._console = console
 
     def __enter__(self):
         if self._bar:
             self._bar.start()
-        if self._console:
+        elif self._console:
             self._say(f"{self.n_models:,} models, {self.n_before:,} in the store")
         return self
 
     def __exit__(self, kind, error, traceback):
         if self._bar:
             self._bar.stop()
-        if self._console and self.n_done > self.n_before:
+        elif self._console and self.n_done > self.n_before:
             self._say(self._line())
 
     def update(self, n_done):
@@ -73,7 +73,8 @@ class StudyProgress:
         self.n_done = n_done
         if self._bar:
             self._bar.update(self._task, completed=self.n_done, pace=self._pace())
-        elif self._console and self.clock() - self._last_line >= _NOW_AND_THEN:
+        is_time = not self._bar and self.clock() - self._last_line >= _NOW_AND_THEN
+        if self._console and (self._tells_all or is_time):
             self._last_line = self.clock()
             self._say(self._line())
 

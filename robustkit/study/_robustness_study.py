@@ -107,7 +107,7 @@ class RobustnessStudy(BaseEstimator):
         that name a device of their own keep it.
 
     verbose : int, default=0
-        Whether to show how far the study is.
+        1 shows how far the study is, 2 tells every finished model too.
 
     random_state : int, RandomState instance or None, default=None
         Draws graphs, weights, the order of the samples, the samples held out and the
@@ -381,7 +381,7 @@ class RobustnessStudy(BaseEstimator):
         rows = store.rows()
         self.results_ = table_of(rows)
         self.columns_ = columns_of(rows)
-        self._settings = store.read("settings")
+        self._settings = {**store.read("settings"), "command": store.read("command")}
 
     def _correlate(self):
         self.correlator_ = correlate(self.results_, self.columns_, self.correlator)

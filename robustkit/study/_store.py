@@ -165,7 +165,7 @@ class Store:
         Parameters
         ----------
         name : str
-            "identity", "seed" or "settings".
+            "identity", "seed", "settings" or "command".
 
         Returns
         -------

@@ -72,6 +72,18 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     assert "in all" in out
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_asked_for_more_it_tells_every_model(capsys, monkeypatch, terminal):
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    with StudyProgress(4, 0, 2) as progress:
+        for n_done in range(1, 5):
+            progress.update(n_done)
+    out = capsys.readouterr().out
+    for n_done in range(1, 5):
+        assert f"{n_done} of 4 models" in out
+
+
 def test_a_study_shows_how_far_it_is(capsys):
     small_study(verbose=1).fit(*small_data())
     out = capsys.readouterr().out
