@@ -1,0 +1,201 @@
+"""Tables and figures of the page on random graphs, from the stores of its studies.
+
+The studies are ``robustkit study --preset random-graphs`` and ``--preset pruning``;
+``python -m benchmarks.reproduce.random_graphs STORE [STORE ...]`` reads what is finished
+of each, and writes docs/results/random_graphs*.csv, tables and figures anew.
+"""
+
+import argparse
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from benchmarks.reproduce.results import RESULTS
+from robustkit.study import RobustnessStudy
+from robustkit.study._evidence import correlate_published, gather
+from robustkit.study._published import TABLES
+from robustkit.study._words import interval, number, p_value, words
+
+# Against which measures the joint table puts every property.
+MEASURES = (
+    "fgsm_error_rate",
+    "growing_average_eps",
+    "pgd_robust_accuracy_ce",
+    "one_pixel_error_rate",
+    "one_pixel_proof_certified_accuracy",
+)
+ERRORS = {
+    "fgsm_error_rate": "FGSM: error rate",
+    "one_pixel_error_rate": "One Pixel: error rate",
+    "f1_macro": "macro F1",
+}
+CONFIDENCES = {
+    "fgsm_average_confidence": "FGSM: confidence",
+    "one_pixel_average_confidence": "One Pixel: confidence",
+    "growing_average_eps": "growing FGSM: eps",
+}
+
+
+def read(store):
+    """The name of a population, and what its study rests on."""
+    study = RobustnessStudy.from_store(store)
+    evidence = gather(
+        study.results_, study.columns_, study.correlator_, study._settings
+    )
+    return ("pruning" if evidence.is_pruned else "graphs"), evidence
+
+
+def write(rows, name):
+    """Keep a table for the page."""
+    path = RESULTS / "tables" / f"random_graphs_{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def keep_models(evidence, name):
+    """Keep the row of every model, less what says how long it took and with what."""
+    dull = ("seconds_", "version_", "n_samples", "n_queries")
+    table = evidence.results
+    table = table[[c for c in table if not any(word in c for word in dull)]]
+    path = RESULTS / f"random_graphs_{name}.csv"
+    table.to_csv(path, index=False, float_format="%.5g")
+
+
+def beside_the_paper(evidence, published):
+    """Rows of table 1 or 2: published, and ours with interval and corrected p."""
+    found = correlate_published(evidence, published)
+    for row in published.rows:
+        columns = [c for c in row.property_columns if c in evidence.properties]
+        cells = {"measure": row.measure, "property": row.property}
+        for method, theirs in (("spearman", row.rho), ("kendall", row.tau)):
+            letter = {"spearman": "ρ", "kendall": "τ"}[method]
+            ours = found.get((columns[0], row.measure_column, method))
+            cells[f"{letter} published"] = number(theirs)
+            cells[f"{letter} ours"] = coefficient(ours)
+            if method == "spearman":
+                cells["adjusted p"] = p_value(ours["p_adjusted"])
+        yield cells
+
+
+def coefficient(pair):
+    """A coefficient with its interval."""
+    bounds = interval(pair["ci_low"], pair["ci_high"])
+    return f"{number(pair['coefficient'])} {bounds}"
+
+
+def joint_rows(evidence):
+    """Every property against some measures: plain, and with the controls held fixed."""
+    held = evidence.held.set_index(["property", "measure"])
+    alpha = evidence.correlator.alpha
+    pairs = evidence.pairs.set_index(["property", "measure"])
+    for name in dict.fromkeys(evidence.pairs["property"]):
+        cells = {"property": words(name)}
+        for measure in MEASURES:
+            if (name, measure) in pairs.index:
+                plain, given = pairs.loc[name, measure], held.loc[name, measure]
+                cells[words(measure)] = (
+                    f"{starred(plain, alpha)} ({starred(given, alpha)})"
+                )
+        yield cells
+
+
+def starred(pair, alpha):
+    """A coefficient, with a star if it passed the correction."""
+    star = r"\*" if pair["p_adjusted"] <= alpha else ""
+    return f"{number(pair['coefficient'])}{star}"
+
+
+def summary_rows(evidence):
+    """What the attacks do, over all models."""
+    for name in evidence.measures:
+        values = evidence.results[name].dropna()
+        low, high = np.percentile(values, [2.5, 97.5])
+        yield {
+            "measure": words(name),
+            "models": len(values),
+            "mean": f"{values.mean():.4g}",
+            "middle 95 %": f"{low:.4g} to {high:.4g}",
+        }
+
+
+def draw(evidence, name):
+    """Figures 3 to 8 in three pictures."""
+    graphs, results = evidence.graphs(), evidence.results
+    structure = [
+        c for c in ("n_parameters", "density", "directed_path_length", "diameter",
+                    "average_eccentricity", "average_closeness") if c in graphs
+    ]  # fmt: skip
+    figure, axes = panels(len(structure))
+    for ax, column in zip(axes, structure, strict=True):
+        ax.hist(graphs[column].dropna(), bins=12, color="#0072b2", rwidth=0.9)
+        ax.set(xlabel=words(column), ylabel="graphs")
+    save(figure, f"{name}_structure")
+
+    boxes = [c for c in (*ERRORS, *CONFIDENCES) if c in results]
+    figure, axes = panels(len(boxes))
+    for ax, column in zip(axes, boxes, strict=True):
+        groups = [
+            results.loc[results["init"] == i, column].dropna() for i in evidence.inits
+        ]
+        ax.boxplot(groups, tick_labels=[i.replace("_", "\n") for i in evidence.inits],
+                   flierprops={"markersize": 3}, medianprops={"color": "#d55e00"})  # fmt: skip
+        ax.tick_params(axis="x", labelsize=7)
+        ax.set_ylabel((ERRORS | CONFIDENCES)[column])
+    save(figure, f"{name}_initialisations")
+
+    key = ["graph"] if not evidence.is_pruned else ["graph", "step"]
+    means = results.groupby(key).mean(numeric_only=True)
+    figure, axes = panels(6)
+    pairs = [(x, y) for x in ("density", "n_parameters")
+             for y in ("fgsm_error_rate", "one_pixel_error_rate", "one_pixel_average_confidence")]  # fmt: skip
+    for ax, (x, y) in zip(axes, pairs, strict=True):
+        ax.plot(means[x], means[y], "o", ms=4, alpha=0.7, color="#0072b2")
+        ax.set(xlabel=words(x), ylabel=(ERRORS | CONFIDENCES)[y])
+    save(figure, f"{name}_scatter")
+
+
+def panels(n_panels):
+    """So many panels, three a row."""
+    n_rows = -(-n_panels // 3)
+    figure, axes = plt.subplots(
+        n_rows, 3, figsize=(10, 2.9 * n_rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes.flat[n_panels:]:
+        ax.remove()
+    return figure, axes.flat[:n_panels]
+
+
+def save(figure, name):
+    """Write a picture for the page."""
+    path = RESULTS / "figures" / f"random_graphs_{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main():
+    """Write everything that the page shows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stores", nargs="+", metavar="STORE")
+    for store in parser.parse_args().stores:
+        name, evidence = read(store)
+        keep_models(evidence, name)
+        (published,) = (table for table in TABLES if table.population == name)
+        write(beside_the_paper(evidence, published), f"{name}_paper")
+        write(summary_rows(evidence), f"{name}_summary")
+        if name == "graphs":
+            write(joint_rows(evidence), "joint")
+        draw(evidence, name)
+        n_graphs = evidence.results["graph"].nunique()
+        print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
+
+
+if __name__ == "__main__":
+    main()
