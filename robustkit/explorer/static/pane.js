@@ -125,6 +125,7 @@ export class Pane extends Emitter {
     if (this.fitted) scene.fit();
     this.#motion.glide(scene, before, () => this.emit("look"));
     this.emit("graph");
+    if (first && scene.selection.size > 0) this.emit("selection");
   }
 
   /** What a link asks for can be given only when the first graph is there. */
