@@ -1,11 +1,12 @@
 """Tables and figures of the page on random graphs, from the stores of its studies.
 
 The studies are ``robustkit study --preset random-graphs`` and ``--preset pruning``;
-``python -m benchmarks.reproduce.random_graphs STORE [STORE ...]`` reads what is finished
-of each, and writes docs/results/random_graphs*.csv, tables and figures anew.
+``python -m benchmarks.reproduce.random_graphs STORE [STORE ...]`` reads what is
+finished of each, and writes docs/results/random_graphs*.csv, tables and figures anew.
 """
 
 import argparse
+from itertools import product
 
 import matplotlib as mpl
 import numpy as np
@@ -136,26 +137,29 @@ def draw(evidence, name):
         ax.set(xlabel=words(column), ylabel="graphs")
     save(figure, f"{name}_structure")
 
-    boxes = [c for c in (*ERRORS, *CONFIDENCES) if c in results]
+    labels = ERRORS | CONFIDENCES
+    boxes = [c for c in labels if c in results]
     figure, axes = panels(len(boxes))
     for ax, column in zip(axes, boxes, strict=True):
-        groups = [
-            results.loc[results["init"] == i, column].dropna() for i in evidence.inits
-        ]
-        ax.boxplot(groups, tick_labels=[i.replace("_", "\n") for i in evidence.inits],
-                   flierprops={"markersize": 3}, medianprops={"color": "#d55e00"})  # fmt: skip
+        values = results.groupby("init")[column]
+        ax.boxplot(
+            [values.get_group(init).dropna() for init in evidence.inits],
+            tick_labels=[init.replace("_", "\n") for init in evidence.inits],
+            flierprops={"markersize": 3},
+            medianprops={"color": "#d55e00"},
+        )
         ax.tick_params(axis="x", labelsize=7)
-        ax.set_ylabel((ERRORS | CONFIDENCES)[column])
+        ax.set_ylabel(labels[column])
     save(figure, f"{name}_initialisations")
 
-    key = ["graph"] if not evidence.is_pruned else ["graph", "step"]
-    means = results.groupby(key).mean(numeric_only=True)
-    figure, axes = panels(6)
-    pairs = [(x, y) for x in ("density", "n_parameters")
-             for y in ("fgsm_error_rate", "one_pixel_error_rate", "one_pixel_average_confidence")]  # fmt: skip
+    means = results.groupby(["graph", "step"] if evidence.is_pruned else "graph")
+    means = means.mean(numeric_only=True)
+    measures = [*list(ERRORS)[:2], "one_pixel_average_confidence"]
+    pairs = list(product(("density", "n_parameters"), measures))
+    figure, axes = panels(len(pairs))
     for ax, (x, y) in zip(axes, pairs, strict=True):
         ax.plot(means[x], means[y], "o", ms=4, alpha=0.7, color="#0072b2")
-        ax.set(xlabel=words(x), ylabel=(ERRORS | CONFIDENCES)[y])
+        ax.set(xlabel=words(x), ylabel=labels[y])
     save(figure, f"{name}_scatter")
 
 
