@@ -200,6 +200,7 @@ function range(testid, onInput) {
   const output = el("output", { "data-testid": `${testid}-value` });
   const input = el("input", {
     type: "range",
+    id: testid,
     "data-testid": testid,
     on: { input: () => onInput(input.valueAsNumber) },
   });
@@ -208,7 +209,8 @@ function range(testid, onInput) {
     field: (label) =>
       el(
         "label",
-        { class: "field" },
+        // Without it the label would be that of the output, which comes first.
+        { class: "field", for: testid },
         el("span", { class: "with-value" }, label, " ", output),
         input,
       ),
