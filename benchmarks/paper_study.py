@@ -3,11 +3,12 @@
 Run ``python -m benchmarks.paper_study --data-home FOLDER``. Six networks of MNIST are
 trained and attacked exactly as published: 30 epochs on 60,000 images, FGSM and growing
 eps on 10,000, one pixel with 500 x 500 on 100. Their costs times 100 are those of the
-study, on one core. One thread does everything.
+study, on one core. One thread does everything, and seconds are CPU seconds.
 """
 
 import argparse
 import time
+from unittest import mock
 
 import torch
 
@@ -29,7 +30,9 @@ def run(data_home, n_graphs, inits):
     if inits:
         study.set_params(inits=inits)
     start = time.process_time()
-    study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
+    # So that the seconds of the table do not depend on who else uses the machine.
+    with mock.patch("time.perf_counter", time.process_time):
+        study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     return study, time.process_time() - start
 
 
