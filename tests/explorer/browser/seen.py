@@ -139,7 +139,8 @@ class Seen:
     def pointed_at(self, side="left"):
         """The id of the node whose hint is shown."""
         hint = self(f"hint-{side}")
-        return Node.read(hint.inner_text()).id if hint.is_visible() else None
+        text = hint.evaluate("(hint) => (hint.hidden ? '' : hint.textContent)")
+        return Node.read(text).id if text else None
 
     def colour_at(self, x, y):
         """The colour of a point of the screen."""
