@@ -64,6 +64,8 @@ _ROOMS = {
         "PopulatedRegionsDisplay",
         "CorrelationDisplay",
     ),
+    # Many models, one table.
+    "study": ("RobustnessStudy",),
     # The browser tool.
     "explorer": (
         "explore",
@@ -73,8 +75,6 @@ _ROOMS = {
         "View",
         "export_html",
     ),
-    # Many models, one table.
-    "study": ("RobustnessStudy",),
 }
 
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -92,9 +92,9 @@ def differences(old, new):
     """
     old, new = _flat(old), _flat(new)
     return [
-        f"{name} is {_short(old.get(name))} there and {_short(new.get(name))} here"
+        f"{name} is {_value(old, name)} there and {_value(new, name)} here"
         for name in sorted(old.keys() | new.keys())
-        if json.dumps(old.get(name)) != json.dumps(new.get(name))
+        if name not in old or name not in new or _text(old[name]) != _text(new[name])
     ]
 
 
@@ -111,6 +111,13 @@ def _flat(tree, path=""):
     return leaves
 
 
-def _short(value, longest=60):
-    text = json.dumps(value)
+def _value(leaves, name, longest=60):
+    if name not in leaves:
+        return "not set"
+    text = _text(leaves[name])
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _text(leaf):
+    # 1, 1.0 and true are equal in Python, and different settings.
+    return json.dumps(leaf)
