@@ -66,7 +66,7 @@ class Seen:
             int(n.replace(",", "")) for n in re.findall(r"([\d,]+) [ne]", text)
         )
 
-    def shows(self, shape, side="left"):
+    def expect_shape(self, shape, side="left"):
         """Wait until the status tells of so many nodes and edges."""
         nodes, edges = shape
         pattern = rf"^{nodes:,} nodes?, {edges:,} edges?, \d"

@@ -35,8 +35,8 @@ def told(graph, samples, label):
 def test_the_other_pane_shows_the_other_model(two, graph_of):
     two.expect(two("model-left")).to_have_value("M_clean")
     two.expect(two("model-right")).to_have_value("M_adv")
-    two.shows(shape_of(graph_of(view=0)))
-    two.shows(shape_of(graph_of(view=3)), "right")
+    two.expect_shape(shape_of(graph_of(view=0)))
+    two.expect_shape(shape_of(graph_of(view=3)), "right")
     two("panes-one").click()
     two.expect(two("pane-right")).to_be_hidden()
 
@@ -44,26 +44,26 @@ def test_the_other_pane_shows_the_other_model(two, graph_of):
 def test_the_attack_slider_moves_one_pane(two, graph_of):
     two.set_slider("level-right", 2)
     two.expect(two("level-right-value")).to_have_text("eps 0.3")
-    two.shows(shape_of(graph_of(view=5)), "right")
+    two.expect_shape(shape_of(graph_of(view=5)), "right")
     two.expect(two("level-left-value")).to_have_text("eps 0")
-    two.shows(shape_of(graph_of(view=0)))
+    two.expect_shape(shape_of(graph_of(view=0)))
 
 
 def test_two_levels_of_one_model_stand_side_by_side(two, graph_of):
     two("model-right").select_option("M_clean")
     two.set_slider("level-right", 1)
-    two.shows(shape_of(graph_of(view=1)), "right")
-    two.shows(shape_of(graph_of(view=0)))
+    two.expect_shape(shape_of(graph_of(view=1)), "right")
+    two.expect_shape(shape_of(graph_of(view=0)))
 
 
 def test_parameters_are_the_same_unless_unlinked(two, graph_of):
     two.set_slider("intervals-left", 14)
-    two.shows(shape_of(graph_of(n_intervals=14)))
-    two.shows(shape_of(graph_of(view=3, n_intervals=14)), "right")
+    two.expect_shape(shape_of(graph_of(n_intervals=14)))
+    two.expect_shape(shape_of(graph_of(view=3, n_intervals=14)), "right")
     two("link-parameters").uncheck()
     two.set_slider("intervals-left", 20)
-    two.shows(shape_of(graph_of(n_intervals=20)))
-    two.shows(shape_of(graph_of(view=3, n_intervals=14)), "right")
+    two.expect_shape(shape_of(graph_of(n_intervals=20)))
+    two.expect_shape(shape_of(graph_of(view=3, n_intervals=14)), "right")
 
 
 @pytest.mark.parametrize(("side", "other"), [("left", "right"), ("right", "left")])
@@ -115,6 +115,6 @@ def test_the_curve_is_a_control(seen, graph_of):
     seen.expect(seen("curve-level-0")).to_have_attribute("aria-pressed", "true")
     seen("curve-level-2").click()
     seen.expect(seen("level-left-value")).to_have_text("eps 0.3")
-    seen.shows(shape_of(graph_of(view=2)))
+    seen.expect_shape(shape_of(graph_of(view=2)))
     seen.expect(seen("curve-level-2")).to_have_attribute("aria-pressed", "true")
     seen.expect(seen("curve-level-0")).to_have_attribute("aria-pressed", "false")

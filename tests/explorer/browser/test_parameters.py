@@ -31,20 +31,20 @@ def test_every_control_changes_the_graph(seen, graph_of, control):
     value, changes = CHANGES[control]
     before, after = shape_of(graph_of()), shape_of(graph_of(**changes))
     assert before != after
-    seen.shows(before)
+    seen.expect_shape(before)
     field = seen(control.split()[0])
     if field.evaluate("(field) => field.tagName") == "SELECT":
         field.select_option(value)
     else:
         field.fill(value)
         field.press("Tab")
-    seen.shows(after)
+    seen.expect_shape(after)
 
 
 def test_the_radius_can_be_left_to_the_mapper(seen, graph_of):
     mapper = graph_of(eps="auto")
     seen("eps-auto-left").check()
-    seen.shows(shape_of(mapper))
+    seen.expect_shape(shape_of(mapper))
     seen.expect(seen("eps-left")).to_be_disabled()
     seen.expect(seen("eps-left")).to_have_value(f"{mapper.eps_:.4g}")
     # Unticked, it can be moved from there.
@@ -56,7 +56,7 @@ def test_the_radius_can_be_left_to_the_mapper(seen, graph_of):
 def test_the_status_tells_the_measures_of_the_view(seen, graph_of, run):
     seen.set_slider("level-left", 2)
     mapper = graph_of(view=2)
-    seen.shows(shape_of(mapper))
+    seen.expect_shape(shape_of(mapper))
     accuracy = (run.views[2].prediction == run.y).mean()
     noise = (mapper.membership_.sum(axis=1) == 0).mean()
     measures = seen("measures-left")
@@ -95,7 +95,7 @@ def test_a_computation_that_fails_leaves_the_last_graph(seen, watch):
     seen.expect(seen("error-left")).to_have_text(
         "Memory ran out. The last graph is left in place."
     )
-    seen.shows(shape)
+    seen.expect_shape(shape)
     assert seen.nodes() == nodes
     often = {colour for colour, n in colours.items() if n > 200}
     assert often <= set(colours_of(seen.canvas_pixels()))
@@ -110,7 +110,7 @@ def test_a_computation_that_fails_leaves_the_last_graph(seen, watch):
 def test_a_radius_that_makes_everything_noise_is_explained(seen):
     seen("eps-left").fill("0.0001")
     seen("eps-left").press("Tab")
-    seen.shows((0, 0))
+    seen.expect_shape((0, 0))
     seen.expect(seen("pane-left")).to_contain_text("No node: every sample is noise")
 
 
@@ -120,7 +120,7 @@ def test_a_slider_moved_fast_asks_little_and_ends_on_its_last_value(
     before = len(watch.asked("graph"))
     for value in range(11, 31):
         seen.set_slider("intervals-left", value)
-    seen.shows(shape_of(graph_of(n_intervals=30)))
+    seen.expect_shape(shape_of(graph_of(n_intervals=30)))
     seen.expect(seen("intervals-left-value")).to_have_text("30")
     # A slow machine may rest between two moves; not between all of them.
     assert len(watch.asked("graph")) - before <= 10
@@ -129,9 +129,9 @@ def test_a_slider_moved_fast_asks_little_and_ends_on_its_last_value(
 def test_sliders_move_by_keys(seen, graph_of):
     seen("intervals-left").focus()
     seen.page.keyboard.press("ArrowRight")
-    seen.shows(shape_of(graph_of(n_intervals=11)))
+    seen.expect_shape(shape_of(graph_of(n_intervals=11)))
     seen.page.keyboard.press("Home")
-    seen.shows(shape_of(graph_of(n_intervals=2)))
+    seen.expect_shape(shape_of(graph_of(n_intervals=2)))
 
 
 def test_while_it_computes_the_page_says_so(seen):

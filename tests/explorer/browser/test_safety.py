@@ -31,7 +31,7 @@ def test_two_tabs_do_not_disturb_each_other(open_page, graph_of):
         two.set_slider("intervals-left", value + 10)
     for seen, value in ((one, 16), (two, 26)):
         mapper = graph_of(n_intervals=value)
-        seen.shows((mapper.membership_.shape[1], len(mapper.edges_)))
+        seen.expect_shape((mapper.membership_.shape[1], len(mapper.edges_)))
     node = one.go("Home", "Enter")
     one.expect(one("images-position")).to_contain_text(f"of {node.size}")
     two.expect(two("panel-selection")).to_contain_text("Nothing is selected.")

@@ -150,13 +150,13 @@ def alone(page_file, browser):
 
 def test_the_file_shows_graphs_images_and_levels_by_itself(alone, graph_of, run):
     mapper = graph_of()
-    alone.shows((mapper.membership_.shape[1], len(mapper.edges_)))
+    alone.expect_shape((mapper.membership_.shape[1], len(mapper.edges_)))
     node = alone.go("Home", "Enter")
     alone.expect(alone("images-position")).to_contain_text(f"of {node.size}")
     alone.expect(alone("image-card").first.get_by_role("img")).to_have_count(1)
     alone.set_slider("level-left", 2)
     mapper = graph_of(view=2)
-    alone.shows((mapper.membership_.shape[1], len(mapper.edges_)))
+    alone.expect_shape((mapper.membership_.shape[1], len(mapper.edges_)))
     alone.expect(alone("filter-left")).to_be_disabled()
     alone("tab-search").click()
     alone("search-true").select_option(label=MARKUP)
