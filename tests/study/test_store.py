@@ -112,8 +112,8 @@ def test_another_study_is_refused_and_named(tmp_path):
     with Store(fill(tmp_path / "study.db")) as store:
         other = {"n_graphs": 3, "attacks": {"fgsm": {"eps": 0.1}, "pgd": {}}}
         message = (
-            r"study\.db holds another study: attacks\.pgd is not set there and \{\} here; "
-            r"n_graphs is 2 there and 3 here"
+            r"study\.db holds another study: attacks\.pgd is not set there and "
+            r"\{\} here; n_graphs is 2 there and 3 here"
         )
         with pytest.raises(ValueError, match=message):
             store.open_study(identity=other)

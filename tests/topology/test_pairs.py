@@ -180,7 +180,7 @@ def test_compiled_loops_as_python():
 
 
 def test_compiled_narrowing_as_python(monkeypatch):
-    """Distances of exactly the limit are measured again, by the compiled loop or not."""
+    """Distances of exactly the limit are measured again, compiled or not."""
     X = np.random.RandomState(0).randint(3, size=(15, 2)).astype(float)
     samples = OrderedSamples(X, X[:, 0])
     pairs = find_pairs(samples, 3.0, np.full(15, 15))
