@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from robustkit.cli import main
+from robustkit.study._presets import PRESETS
 from tests.test_cli import run, start
 
 SMALL = ("--n-graphs", "6", "--inits", "he_normal", "--n-jobs", "1")
@@ -57,6 +58,14 @@ def test_a_report_is_written_anew_from_the_store_alone(capsys, finished, tmp_pat
     assert "Spearman" in out
     for name in ("results.csv", "report.html"):
         assert (tmp_path / "new" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_the_help_names_every_preset(capsys):
+    status, out, _ = run(capsys, "study", "--help")
+    assert status == 0
+    for name in PRESETS:
+        # argparse breaks lines after hyphens.
+        assert name in "".join(out.split())
 
 
 def test_the_seed_makes_another_study(capsys, finished, tmp_path):

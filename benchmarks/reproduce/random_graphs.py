@@ -28,7 +28,6 @@ MEASURES = (
     "growing_average_eps",
     "pgd_robust_accuracy_ce",
     "one_pixel_error_rate",
-    "one_pixel_proof_certified_accuracy",
 )
 ERRORS = {
     "fgsm_error_rate": "FGSM: error rate",

@@ -6,7 +6,7 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, column_or
 from robustkit.datasets._subset import stratified_rows
 from robustkit.exceptions import CorruptFileError
 
-__all__ = ["read_archive"]
+__all__ = ["read_archive", "read_arrays"]
 
 
 def read_archive(path):
@@ -24,7 +24,7 @@ def read_archive(path):
     bunch : Bunch
         As `load_dataset` documents it.
     """
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     X, y = _images_and_labels(arrays, "X", "y", path)
     if "X_test" in arrays:
         X_test, y_test = _images_and_labels(arrays, "X_test", "y_test", path)
@@ -48,10 +48,28 @@ def read_archive(path):
     )
 
 
-def _read_arrays(path):
+def read_arrays(path, *, may_be_compressed=True):
+    """Read plain arrays, and nothing that could be executed.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.npz`` file.
+
+    may_be_compressed : bool, default=True
+        Whether to accept a small file that could fill the memory.
+
+    Returns
+    -------
+    arrays : dict
+        Name -> array.
+    """
     with path.open("rb") as file:
         try:
             arrays = np.load(file, allow_pickle=False)
+            parts = arrays.zip.infolist()
+            if not may_be_compressed and any(part.compress_type for part in parts):
+                raise ValueError("it is compressed")
             return {name: arrays[name] for name in arrays.files}
         except Exception as error:
             # What is wrong with the file decides which of a dozen exceptions this is.

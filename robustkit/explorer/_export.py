@@ -61,8 +61,9 @@ def _nodes(graph):
         "interval": graph.interval,
         "size": graph.size,
         "filter_mean": graph.filter_mean,
-        "purity": graph.purity,
-        "accuracy": graph.accuracy,
+        # As the page has them, which writes the same file without a server.
+        "purity": np.round(graph.purity, 6),
+        "accuracy": np.round(graph.accuracy, 6),
         "counts": graph.counts,
     }
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)

@@ -72,11 +72,11 @@ def lay_out(graph):
     for _ in range(_N_TRIES):
         spacing = max(_NARROWEST_COLUMN, spacing)
         x, y = _pack(graph, radius, spacing)
+        width = max(1.0, (graph.n_intervals - 1) * spacing)
         too_high = _ASPECT * _extent(y) / _extent(x)
         if too_high < 1.2:
             break
         spacing *= min(2.0, np.sqrt(too_high))
-    width = max(1.0, (graph.n_intervals - 1) * spacing)
     return Layout(x / width, y / width, radius / width)
 
 

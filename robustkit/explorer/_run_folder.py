@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robustkit.datasets._archive import read_arrays
 from robustkit.exceptions import CorruptFileError
 from robustkit.explorer._run import Run, RunView, make_run
 
@@ -371,17 +372,4 @@ class _Arrays:
 def _read_npz(path):
     if not path.is_file():
         raise CorruptFileError(f"{path} is missing: the run is not whole.")
-    try:
-        with path.open("rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if any(part.compress_type for part in arrays.zip.infolist()):
-                # A small file could fill the memory.
-                raise ValueError("it is compressed")
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:
-        # What is wrong with the file decides which of a dozen exceptions this is.
-        # numpy goes on with advice to load what is not safe.
-        reason = str(error).partition(".")[0]
-        raise CorruptFileError(
-            f"{path} is corrupt or not a .npz file of plain arrays: {reason}."
-        ) from error
+    return read_arrays(path, may_be_compressed=False)

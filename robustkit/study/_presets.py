@@ -127,9 +127,7 @@ def find_preset(name):
 
 def _quick(images):
     spread = float(np.ptp(images.X_train))
-    one_pixel = OnePixelAttack(
-        method="certified", image_shape=_plane(images.image_shape)
-    )
+    one_pixel = OnePixelAttack(method="certified", image_shape=images.image_shape)
     return RobustnessStudy(
         SparseNetClassifier(batch_size=32),
         {
@@ -153,14 +151,8 @@ def _quick(images):
     )
 
 
-def _plane(image_shape):
-    """Give the shape to an attack on pixels; without one a feature is a pixel."""
-    return None if image_shape is None else tuple(image_shape)
-
-
 def _published_attacks(image_shape, clip="auto"):
-    shape = _plane(image_shape)
-    pixel = {"image_shape": shape, "random_state": 0, "clip": clip}
+    pixel = {"image_shape": image_shape, "random_state": 0, "clip": clip}
     return {
         "fgsm": FGSMAttack(eps=0.1),
         "growing": GrowingEpsilonAttack(),
@@ -169,7 +161,7 @@ def _published_attacks(image_shape, clip="auto"):
 
 
 def _published(images):
-    proof = OnePixelAttack(method="certified", image_shape=_plane(images.image_shape))
+    proof = OnePixelAttack(method="certified", image_shape=images.image_shape)
     return RobustnessStudy(
         SparseNetClassifier(max_epochs=30, batch_size=128),
         _PAPER_SPACE,

@@ -16,8 +16,8 @@ from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_co
 from robustkit._tensors import resolve_device
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import check_classes
+from robustkit.study._correlate import correlate
 from robustkit.study._execution import execute
-from robustkit.study._findings import correlate
 from robustkit.study._identity import canonical
 from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
 from robustkit.study._job import Recipe, send_to

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.isotonic import isotonic_regression
 
@@ -52,6 +52,7 @@ def test_discs_do_not_overlap(graph):
 
 
 @given(graphs)
+@example(random_graph(0, 1, 13, 0))
 def test_the_place_from_left_to_right_tells_the_interval(graph):
     x = lay_out(graph).x
     room = 1 / max(1, graph.n_intervals - 1)

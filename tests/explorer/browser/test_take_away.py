@@ -166,6 +166,18 @@ def test_the_file_shows_graphs_images_and_levels_by_itself(alone, graph_of, run)
     alone.expect(alone("search-result")).to_contain_text(f"{n_found} samples")
 
 
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_the_file_exports_what_the_server_does(seen, alone, kind):
+    for page in (seen, alone):
+        page.go("Home", "Enter")
+    theirs, ours = (
+        page.download(f"export-{kind}").read_text() for page in (seen, alone)
+    )
+    if kind == "json":
+        theirs, ours = json.loads(theirs), json.loads(ours)
+    assert ours == theirs
+
+
 def test_the_file_compares_and_exports_by_itself(alone):
     alone("panes-two").click()
     alone.settled("right")
