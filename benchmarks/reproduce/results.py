@@ -39,7 +39,7 @@ class ResultTable:
         rows = self.read()
         found = np.ones(len(rows), dtype=bool)
         for name in self.keys:
-            found &= (rows[name] == key[name]).to_numpy(dtype=bool)
+            found &= _equal(rows[name], key[name])
         return bool(found.any())
 
     def add(self, rows):
@@ -49,6 +49,13 @@ class ResultTable:
         fresh = self.path.with_suffix(".part")
         table.to_csv(fresh, index=False, float_format="%.6g")
         os.replace(fresh, self.path)
+
+
+def _equal(column, value):
+    if isinstance(value, float):
+        # The file keeps six digits of it.
+        return np.isclose(column.to_numpy(dtype=float), value)
+    return (column == value).to_numpy(dtype=bool)
 
 
 def half_width(values):

@@ -8,6 +8,10 @@ test accuracies (tables 1 and 2). Two controls that the paper lacks stand beside
 same further training with as many samples drawn at random, and the weak regions without
 other samples (`replay 0`).
 
+``--dataset cifar10`` takes a part of CIFAR-10 at half its size and a small
+convolutional network; with ``--network resnet18`` it takes all of it and the paper's
+network, on a GPU where there is one.
+
 Every finished run is a row of a CSV file; started again, the command does what is
 missing. ``python -m benchmarks.reproduce.pages topology`` draws tables and figures.
 """
@@ -17,6 +21,7 @@ import copy
 import json
 import os
 import time
+from itertools import product
 from pathlib import Path
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -25,39 +30,50 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
+from benchmarks.reproduce.data import load
 from benchmarks.reproduce.results import RESULTS, ResultTable
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier, TorchClassifier
-from robustkit.datasets._catalogue import load_dataset
 from robustkit.topology import MapperGraph
 
 KEYS = ["dataset", "attack", "norm", "eps", "seed"]
 
-# What suits each data set; those of the paper are not published.
+# Attack levels of each part. The radii of the last are those in use for CIFAR-10.
+LINF, L2 = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.1, 0.2, 0.3)
+LINF_CIFAR10 = (2 / 255, 4 / 255, 8 / 255)
+
+# What suits each data set and network; those of the paper are not published. "steps"
+# are those of attacks in training, "measure_steps" of those that measure.
 SETTINGS = {
-    "digits": {
-        "n_train": None, "n_test": None, "epochs": 60, "batch_size": 32,
-        "parts": ["linf", "l2"],
-        "n_intervals": 20, "layer": "logits", "further_epochs": 2,
-        "steps": 5,
+    ("digits", "mlp"): {
+        "n_train": None, "n_test": None, "side": None, "epochs": 60, "batch_size": 32,
+        "parts": ["linf", "l2"], "linf": LINF, "l2": L2,
+        "n_intervals": 20, "layer": "logits", "steps": 5, "measure_steps": 20,
+        "further_epochs": 2, "further": ["replay 4", "replay 0", "random"],
     },
-    "mnist": {
-        "n_train": None, "n_test": None, "epochs": 16, "batch_size": 128,
-        "parts": ["linf", "l2", "short"],
-        "n_intervals": 40, "layer": "logits", "further_epochs": 2,
-        "steps": 5,
+    ("mnist", "mlp"): {
+        "n_train": None, "n_test": None, "side": None, "epochs": 16, "batch_size": 128,
+        "parts": ["linf", "l2", "short"], "linf": LINF, "l2": L2,
+        "n_intervals": 40, "layer": "logits", "steps": 5, "measure_steps": 20,
+        "further_epochs": 2, "further": ["replay 4", "replay 0", "random"],
     },
-    "cifar10": {
-        "n_train": 2000, "n_test": 300, "epochs": 5, "batch_size": 32,
-        "parts": ["l2"],
-        "n_intervals": 20, "layer": "conv_relu6", "further_epochs": 0,
-        "steps": 2,
+    ("cifar10", "cnn6"): {
+        "n_train": 10_000, "n_test": 2000, "side": 16, "epochs": 8, "batch_size": 32,
+        "parts": ["linf", "l2"], "linf": LINF_CIFAR10, "l2": (0.3, 0.1),
+        "n_intervals": 20, "layer": "conv_relu6", "steps": 2, "measure_steps": 10,
+        "further_epochs": 1, "further": ["replay 4", "random"],
+    },
+    ("cifar10", "resnet18"): {
+        "n_train": None, "n_test": None, "side": None, "epochs": 30, "batch_size": 128,
+        "parts": ["l2", "linf"], "linf": LINF_CIFAR10, "l2": (0.01, *L2),
+        "n_intervals": 40, "layer": "layer4", "steps": 5, "measure_steps": 20,
+        "further_epochs": 2, "further": ["replay 4", "replay 0", "random"],
     },
 }  # fmt: skip
 
-# Of the attacks that measure; "steps" above is for those in training.
-STEPS = {"full": 20, "short": 10}
+# As many steps of 2/255 have the attacks of libraries by default.
+SHORT_STEPS = 10
 
 # In units of the distance that MapperGraph(eps="auto") chooses. At 1 nearly all samples
 # of a large set hang together.
@@ -70,14 +86,12 @@ REPLAY = 4
 BUDGET = 0.2
 
 
-# (attack, norm, eps) of the networks of each part, which all seeds finish in turn.
-LINF, L2 = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3), (0.05, 0.1, 0.2, 0.3)
-PARTS = {
-    "linf": [("none", "none", 0.0), *(("full", "linf", eps) for eps in LINF)],
-    "l2": [("none", "none", 0.0), *(("full", "l2", eps) for eps in L2)],
-    # The largest first: there the two attacks differ most.
-    "short": [("short", "linf", eps) for eps in reversed(LINF)],
-}
+def levels(part, settings):
+    """(attack, norm, eps) of the networks of a part, which all seeds finish in turn."""
+    if part == "short":
+        # The largest first: there the two attacks differ most.
+        return [("short", "linf", eps) for eps in reversed(settings["linf"])]
+    return [("none", "none", 0.0), *(("full", part, eps) for eps in settings[part])]
 
 
 def pgd(attack, norm, eps, seed, max_iter, model=None):
@@ -94,7 +108,21 @@ def pgd(attack, norm, eps, seed, max_iter, model=None):
     )  # fmt: skip
 
 
-def train(dataset, data, settings, level, seed):
+def measuring(model, data, settings, level, seed):
+    """Return the attack that measures a network, which has more steps than training."""
+    steps = SHORT_STEPS if level[0] == "short" else settings["measure_steps"]
+    # No attack needs more than the range of the training samples.
+    return pgd(*level, seed, steps, model).fit(data.X_train, data.y_train)
+
+
+def make(network, data, **params):
+    """Return a classifier that is not trained yet."""
+    if network == "mlp":
+        return MLPNetClassifier((100,) if data.name == "digits" else (256,), **params)
+    return TorchClassifier(network, image_shape=data.image_shape, **params)
+
+
+def train(network, data, settings, level, seed):
     """Train a network on clean samples, or against an attack that grows to its size.
 
     From the first step on at full size, an attack of .25 or more leaves no class to be
@@ -105,10 +133,7 @@ def train(dataset, data, settings, level, seed):
         "batch_size": settings["batch_size"], "random_state": seed, "max_epochs": 1,
         "warm_start": True,
     }  # fmt: skip
-    if dataset == "cifar10":
-        model = TorchClassifier("cnn6", image_shape=data.image_shape, **params)
-    else:
-        model = MLPNetClassifier((256,) if dataset == "mnist" else (100,), **params)
+    model = make(network, data, **params)
     if eps:
         model.set_params(adversary=pgd(*level, seed, settings["steps"]))
     for epoch in range(settings["epochs"]):
@@ -119,11 +144,9 @@ def train(dataset, data, settings, level, seed):
     return model
 
 
-def robust_accuracy(model, data, level, seed):
+def robust_accuracy(model, data, settings, level, seed):
     """Share of the test samples that are classified right before and after."""
-    attack = pgd(*level, seed, STEPS[level[0]], model)
-    # No attack needs more than the range of the training samples.
-    attack.fit(data.X_train, data.y_train)
+    attack = measuring(model, data, settings, level, seed)
     return attack.score(data.X_test, data.y_test)
 
 
@@ -162,7 +185,9 @@ def save_graph(path, mapper, y, y_pred):
 
 
 def refined(model, data, chosen, n_epochs):
-    """Train a copy of a network further with some of the training samples."""
+    """Train a copy of a network further with some of the training samples, if any."""
+    if len(chosen) == 0:
+        return model
     model = copy.deepcopy(model)
     for _ in range(n_epochs):
         model.partial_fit(data.X_train[chosen], data.y_train[chosen])
@@ -175,9 +200,10 @@ def refinements(model, data, settings, level, seed, graphs, y_pred):
     for cover, mapper in graphs.items():
         weak = mapper.weak_samples(data.y_train, y_pred, BUDGET)
         row[f"weak {cover}"] = len(weak)
-        for name, chosen in further_samples(weak, len(y_pred), seed).items():
-            better = refined(model, data, chosen, settings["further_epochs"])
-            accuracy = robust_accuracy(better, data, level, seed)
+        chosen = further_samples(weak, len(y_pred), seed)
+        for name in settings["further"]:
+            better = refined(model, data, chosen[name], settings["further_epochs"])
+            accuracy = robust_accuracy(better, data, settings, level, seed)
             row[f"{cover}, {name}"] = accuracy
     return row
 
@@ -195,15 +221,14 @@ def further_samples(weak, n_samples, seed):
     }
 
 
-def one_level(dataset, data, settings, level, seed, folder):
-    """Everything measured of one network."""
+def one_level(name, network, data, settings, level, seed, folder):
+    """Everything measured of one network; for the first seed, keep a graph too."""
     attack, norm, eps = level
-    model = train(dataset, data, settings, level, seed)
+    model = train(network, data, settings, level, seed)
     row = {"clean": model.score(data.X_test, data.y_test)}
     X, y = data.X_train, data.y_train
     if eps:
-        adversary = pgd(*level, seed, STEPS[attack], model)
-        X = adversary.fit(X, y).perturb(X, y).X_adv
+        X = measuring(model, data, settings, level, seed).perturb(X, y).X_adv
     y_pred = model.predict(X)
     row["train"] = np.mean(y_pred == y)
     cloud, graphs = activations(model, X, settings, seed), {}
@@ -216,17 +241,47 @@ def one_level(dataset, data, settings, level, seed, folder):
         graphs[cover, scale] = mapper
     if seed == 0:
         shown = graphs["uniform", SHOWN_SCALE]
-        name = f"{dataset}_{attack}_{norm}_{eps:g}.json"
-        save_graph(folder / "graphs" / name, shown, y, y_pred)
+        file = f"{name}_{attack}_{norm}_{eps:.4g}.json"
+        save_graph(folder / "graphs" / file, shown, y, y_pred)
     if eps:
-        row["M_adv"] = robust_accuracy(model, data, level, seed)
+        row["M_adv"] = robust_accuracy(model, data, settings, level, seed)
     if norm == "linf":
-        other = {"full": "short", "short": "full"}[attack]
-        row["M_adv, other"] = robust_accuracy(model, data, (other, norm, eps), seed)
-    if eps and settings["further_epochs"]:
+        other = ({"full": "short", "short": "full"}[attack], norm, eps)
+        row["M_adv, other"] = robust_accuracy(model, data, settings, other, seed)
+    if eps:
         graphs = {cover: graphs[cover, REFINING_SCALE] for cover in COVERS}
         row |= refinements(model, data, settings, level, seed, graphs, y_pred)
     return row
+
+
+def own_network(dataset):
+    """Network of a data set where none is named."""
+    return next(network for name, network in SETTINGS if name == dataset)
+
+
+def name_of(dataset, network):
+    """What the files of a data set and a network are called after."""
+    return dataset if network == own_network(dataset) else f"{dataset}_{network}"
+
+
+def run(dataset, network, settings, data, n_seeds, folder):
+    """Train and measure the networks that are missing in the table."""
+    name = name_of(dataset, network)
+    table = ResultTable(folder / f"topology_{name}.csv", KEYS)
+    for part, seed in product(settings["parts"], range(n_seeds)):
+        for level in levels(part, settings):
+            key = dict(zip(KEYS, (dataset, *level, seed), strict=True))
+            if table.has(**key):
+                continue
+            start = time.process_time()
+            row = one_level(name, network, data, settings, level, seed, folder)
+            row |= {
+                "n_train": len(data.X_train),
+                "epochs": settings["epochs"],
+                "seconds": time.process_time() - start,
+            }
+            table.add([key | row])
+            print(key | row, flush=True)
 
 
 def main():
@@ -235,39 +290,27 @@ def main():
         prog="python -m benchmarks.reproduce.topology", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--dataset", choices=list(SETTINGS), default="digits")
+    datasets = list(dict.fromkeys(dataset for dataset, _ in SETTINGS))
+    networks = list(dict.fromkeys(network for _, network in SETTINGS))
+    parser.add_argument("--dataset", choices=datasets, default="digits")
+    parser.add_argument("--network", choices=networks, help="default: what fits")
     parser.add_argument("--data-home", help="where MNIST and CIFAR-10 are kept")
     parser.add_argument("--n-train", type=int, help="training samples")
     parser.add_argument("--n-test", type=int, help="test samples")
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--parts", choices=list(PARTS), nargs="+")
+    parser.add_argument("--parts", choices=["linf", "l2", "short"], nargs="+")
     parser.add_argument("--n-seeds", type=int, default=3, help="default: 3")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"default: {RESULTS}")
     chosen = parser.parse_args()
-    settings = dict(SETTINGS[chosen.dataset])
+    network = chosen.network or own_network(chosen.dataset)
+    if (chosen.dataset, network) not in SETTINGS:
+        parser.error(f"there are no settings of {network} for {chosen.dataset}")
+    settings = dict(SETTINGS[chosen.dataset, network])
     for name in ("n_train", "n_test", "epochs", "parts"):
         if getattr(chosen, name) is not None:
             settings[name] = getattr(chosen, name)
-    data = load_dataset(
-        chosen.dataset, data_home=chosen.data_home, n_train=settings["n_train"],
-        n_test=settings["n_test"],
-    )  # fmt: skip
-    table = ResultTable(chosen.out / f"topology_{chosen.dataset}.csv", KEYS)
-    for part in settings["parts"]:
-        for seed in range(chosen.n_seeds):
-            for level in PARTS[part]:
-                key = dict(zip(KEYS, (chosen.dataset, *level, seed), strict=True))
-                if table.has(**key):
-                    continue
-                start = time.process_time()
-                row = one_level(chosen.dataset, data, settings, level, seed, chosen.out)
-                row |= {
-                    "n_train": len(data.X_train),
-                    "epochs": settings["epochs"],
-                    "seconds": time.process_time() - start,
-                }
-                table.add([key | row])
-                print(key | row, flush=True)
+    data = load(chosen.dataset, settings, chosen.data_home)
+    run(chosen.dataset, network, settings, data, chosen.n_seeds, chosen.out)
 
 
 if __name__ == "__main__":

@@ -63,3 +63,9 @@ def test_half_width_is_that_of_students_interval(global_random_seed):
 )
 def test_interval_says_no_more_than_is_known(values, text):
     assert with_interval(values) == text
+
+
+def test_a_number_with_many_digits_is_found_again(table):
+    table.add([FIRST | {"eps": 2 / 255}])
+    assert table.has(**FIRST | {"eps": 2 / 255})
+    assert not table.has(**FIRST | {"eps": 2.001 / 255})

@@ -3,6 +3,8 @@
 import networkx as nx
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.utils import Bunch
 
 from benchmarks.reproduce import figures, pages, topology
 from robustkit.topology import MapperGraph
@@ -57,3 +59,39 @@ def test_gain_is_paired_by_seed():
     assert first["with weak samples alone"] == "-10.00\u00a0±\u00a00.00"
     assert first["refined - random"] == "+1.00\u00a0±\u00a00.00"
     assert first["published gain"] == "+0.27 (0.30)"
+
+
+def coloured(n_samples, seed):
+    """Images of 8 x 8 pixels, each mostly of one of three colours."""
+    rng = np.random.RandomState(seed)
+    y = rng.randint(3, size=n_samples)
+    images = rng.uniform(0, 0.2, size=(n_samples, 3, 8, 8))
+    images[np.arange(n_samples), y] += 0.8
+    return images.reshape(n_samples, -1).astype(np.float32), y
+
+
+# So few samples, hardly trained with, may well be all noise.
+@pytest.mark.filterwarnings("ignore:No cluster was found:UserWarning")
+@pytest.mark.parametrize(
+    ("dataset", "network"), [key for key in topology.SETTINGS if key[0] != "digits"]
+)
+def test_every_network_goes_the_whole_way(tmp_path, dataset, network):
+    X, y = coloured(60, seed=0)
+    data = Bunch(
+        name=dataset, X_train=X[:40], y_train=y[:40], X_test=X[40:], y_test=y[40:],
+        image_shape=(3, 8, 8),
+    )  # fmt: skip
+    settings = topology.SETTINGS[dataset, network] | {
+        "epochs": 2, "parts": ["linf"], "linf": (2 / 255,), "n_intervals": 3,
+        "steps": 1, "measure_steps": 2,
+    }  # fmt: skip
+    for _ in range(2):
+        topology.run(dataset, network, settings, data, 1, tmp_path)
+    name = topology.name_of(dataset, network)
+    rows = topology.ResultTable(tmp_path / f"topology_{name}.csv", topology.KEYS).read()
+    assert rows["attack"].tolist() == ["none", "full"]
+    shares = ["clean", "train", *(f"purity {cover} 1" for cover in topology.COVERS)]
+    assert rows[shares].stack().between(0, 1).all()
+    robust = ["M_adv", "uniform, replay 4", "balanced, random"]
+    assert rows.loc[1, robust].between(0, 1).all()
+    assert (tmp_path / "graphs" / f"{name}_full_linf_0.007843.json").exists()
