@@ -36,6 +36,7 @@ _ROOMS = {
         "PGDAttack",
         "GrowingEpsilonAttack",
         "OnePixelAttack",
+        "ModuleAttack",
         "AttackResult",
         "robust_scorer",
     ),

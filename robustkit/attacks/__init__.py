@@ -4,6 +4,7 @@ from robustkit.attacks._bim import BIMAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
 from robustkit.attacks._least_likely import LeastLikelyAttack
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 from robustkit.attacks._result import AttackResult
@@ -15,6 +16,7 @@ __all__ = [
     "FGSMAttack",
     "GrowingEpsilonAttack",
     "LeastLikelyAttack",
+    "ModuleAttack",
     "OnePixelAttack",
     "PGDAttack",
     "robust_scorer",

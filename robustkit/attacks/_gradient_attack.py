@@ -2,36 +2,30 @@
 
 import copy
 from abc import abstractmethod
-from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.utils.validation import validate_data
 
-from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit.attacks._balls import keep_inside
-from robustkit.attacks._base import BaseAttack
+from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks._diagnostics import gradient_health, warn_of_masking
-from robustkit.attacks._judge import Judge
 from robustkit.attacks._measures import measures, robust_accuracy
-from robustkit.attacks._modes import evaluation_mode, on_device
-from robustkit.bridge import as_module
+from robustkit.attacks._modes import evaluation_mode
+from robustkit.attacks._module_attack import ModuleAttack
 
 __all__ = ["GradientAttack"]
 
 
-class GradientAttack(BaseAttack):
-    """An attack on a model that :func:`~robustkit.bridge.as_module` can see.
+class GradientAttack(ModuleAttack):
+    """An attack that climbs a loss, and can say whether there was one to climb.
 
     A subclass writes `_search_batch` and `_perturb_batch`.
     """
 
+    # Each subclass has its own ball.
     _parameter_constraints: dict = {
-        **BaseAttack._parameter_constraints,
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
+        name: allowed
+        for name, allowed in ModuleAttack._parameter_constraints.items()
+        if name not in ("eps", "norm")
     }
 
     # Set on a copy, to measure what another loss would have found.
@@ -162,14 +156,6 @@ class GradientAttack(BaseAttack):
         """Return the seed of all random starts of one run."""
         return 0
 
-    def _check_model(self):
-        as_module(self.estimator_)
-
-    def _judge(self):
-        device = resolve_device(self.device)
-        module = on_device(as_module(self.estimator_), device)
-        return Judge(self.estimator_, module, device)
-
     def _start_search(self, judge):
         seed = self._seed()
 
@@ -186,7 +172,3 @@ class GradientAttack(BaseAttack):
             return candidates, learned
 
         return search
-
-    def _project(self, candidates, X, out):
-        eps, norm = self._radius()
-        return keep_inside(candidates, X, eps, norm, self.clip_, out)
