@@ -73,6 +73,13 @@ def pyplot():
 
 
 @pytest.fixture(autouse=True)
+def pages_write_into_an_empty_folder(request, monkeypatch):
+    """A page writes files as its reader would: where it is."""
+    if request.node.path.suffix == ".rst":
+        monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+
+
+@pytest.fixture(autouse=True)
 def examples_import_what_they_use(request):
     """Run the example of a docstring in an empty namespace."""
     if isinstance(request.node, pytest.DoctestItem):
