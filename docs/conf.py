@@ -39,7 +39,12 @@ exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
 default_role = "literal"
 # Beside a page about a class, its methods need no surname.
 toc_object_entries_show_parents = "hide"
-nitpicky = False
+# A name of ours that a page links to is there. Those of others are on pages of their
+# own, which are not asked for while building.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(joblib|numpy|pandas|scipy|sklearn|torch)\..*|pickle"),
+]
 
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 

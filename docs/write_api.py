@@ -25,7 +25,7 @@ def page_of(room, names):
             titled(f"robustkit.{room}", "="),
             first_line(module),
             "",
-            f".. currentmodule:: robustkit.{room}",
+            f".. module:: robustkit.{room}",
             "",
             ".. autosummary::",
             "   :toctree: generated",

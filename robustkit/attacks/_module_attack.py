@@ -20,7 +20,7 @@ __all__ = ["ModuleAttack"]
 
 
 class ModuleAttack(BaseAttack, metaclass=ABCMeta):
-    """Base class of an attack of your own: one method to write, :meth:`perturb_module`.
+    """Base class of an attack of your own: write `perturb_module`.
 
     A subclass is an attack like any other: it has `perturb`, `score` and `report`, can
     be a step of a pipeline, be searched over, take part in a study, and be the

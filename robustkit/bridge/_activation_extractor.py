@@ -66,7 +66,7 @@ class ActivationExtractor(
     See Also
     --------
     as_module : The network whose layers these are.
-    PopulatedRegionScorer : In how many pieces a layer cuts the samples.
+    robustkit.regions.PopulatedRegionScorer : How many pieces a layer makes.
 
     Examples
     --------

@@ -137,7 +137,7 @@ class SparseNetClassifier(BaseNetClassifier):
 
     See Also
     --------
-    GraphPrior : The distributions that graphs are drawn from.
+    robustkit.graphs.GraphPrior : The distributions that graphs are drawn from.
     MLPNetClassifier : The dense network.
 
     References

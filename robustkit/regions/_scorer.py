@@ -52,9 +52,9 @@ class PopulatedRegionScorer(
     Parameters
     ----------
     estimator : estimator, default=None
-        A classifier that :func:`as_module` understands; None is scikit-learn's
-        MLPClassifier. It is cloned and fitted; a model already trained is passed as
-        ``FrozenEstimator(model)``.
+        A classifier that :func:`~robustkit.bridge.as_module` understands; None is
+        scikit-learn's MLPClassifier. It is cloned and fitted; a model already trained
+        is passed as ``FrozenEstimator(model)``.
 
     layer : str, int or list of (str or int), default="penultimate"
         Whose units make the pattern: "penultimate", "logits", a name as in
