@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.reproduce import figures, regions, topology
-from benchmarks.reproduce.results import RESULTS, with_interval
+from benchmarks.reproduce.results import RESULTS, around, with_interval
 
 TABLES, FIGURES, GRAPHS = (RESULTS / name for name in ("tables", "figures", "graphs"))
 
 # Tables 1 and 2 of the paper, in percent: M_adv, refined with a uniform and with a
 # balanced cover; mean and standard deviation of two seeds.
+PUBLISHED_CLEAN = "97.48"
 PUBLISHED = {
     "linf": {
         0.05: ("93.24 (0.35)", "+0.25 (0.11)", "+0.21 (0.02)"),
@@ -35,15 +36,24 @@ PUBLISHED = {
     },
 }
 
-# PRS ratio of CNN-6 on MNIST by batch size, and the slopes of robust accuracy.
-PUBLISHED_RATIOS = {128: "0.037", 2048: "0.392"}
-PUBLISHED_SLOPES = {"prs_ratio": "-0.30", "inclusion_ratio": "-0.72"}
+# PRS ratio of the CNN-6 by batch size, and the slopes of robust accuracy.
+PUBLISHED_RATIOS = {
+    "mnist": {128: "0.037", 2048: "0.392"},
+    "cifar10": {128: "0.007", 2048: "0.9998"},
+}
+PUBLISHED_SLOPES = {
+    "mnist": {"prs_ratio": "-0.30", "inclusion_ratio": "-0.72"},
+    "cifar10": {"prs_ratio": "-0.23", "inclusion_ratio": "-0.80"},
+}
 
 MEASURES = {
     "robust_accuracy_ce": "PGD, cross-entropy",
     "robust_accuracy_margin": "PGD, margin",
     "robust_accuracy_rotate": "PGD, rotating",
 }
+GRAPH_KINDS = [
+    f"{cover} {scale:g}" for cover, scale in product(topology.COVERS, topology.SCALES)
+]
 CAUSES = {"prs_ratio": "PRS ratio", "inclusion_ratio": "test inclusion ratio"}
 COMPARED = {
     (): "all networks",
@@ -70,61 +80,81 @@ def signed(text):
 def write_table(rows, name):
     """Keep a table for the directive that puts it on a page."""
     TABLES.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).fillna("").to_csv(TABLES / f"{name}.csv", index=False)
+    # As objects, whole numbers stay whole where others are missing.
+    pd.DataFrame(rows, dtype=object).to_csv(TABLES / f"{name}.csv", index=False)
 
 
-def robust_rows(results, norm):
-    """Rows of table 1 or 2: robust accuracy under both attacks."""
-    for eps, published in PUBLISHED[norm].items():
-        level = results[(results["norm"] == norm) & np.isclose(results["eps"], eps)]
+def radius(eps):
+    """Write an attack level as papers do."""
+    return f"{eps:g}" if round(eps, 3) == eps else f"{255 * eps:.0f}/255"
+
+
+def published(dataset, norm, eps, number):
+    """Return a figure of tables 1 and 2, or nothing where there is none."""
+    if dataset == "mnist":
+        for level, figures in PUBLISHED[norm].items():
+            if np.isclose(level, eps):
+                return figures[number]
+    return ""
+
+
+def robust_rows(results, dataset, norm):
+    """Rows of table 1 or 2: the clean network, then both attacks at every level."""
+    clean = results[results["norm"] == "none"]
+    row = {"eps": "0", "published": PUBLISHED_CLEAN if dataset == "mnist" else ""}
+    yield row | {"n": len(clean), "clean": percent(clean["clean"])}
+    for eps, level in results[results["norm"] == norm].groupby("eps"):
         full, short = (level[level["attack"] == name] for name in ("full", "short"))
         row = {
-            "eps": f"{eps:g}",
-            "published": published[0],
+            "eps": radius(eps),
+            "published": published(dataset, norm, eps, 0),
             "n": len(full),
             "clean": percent(full["clean"]),
             "full attack": percent(full["M_adv"]),
         }
         if norm == "linf":
             row["same networks, short attack"] = percent(full["M_adv, other"])
+        if len(short):
             row["n (short)"] = len(short)
             row["trained and tested with the short attack"] = percent(short["M_adv"])
             row["those, full attack"] = percent(short["M_adv, other"])
         yield row
 
 
-def gain_rows(results, attack, norm):
+def gain_rows(results, dataset, attack, norm):
     """What refining changes, in points and paired by seed; last, over all levels."""
     chosen = results[(results["attack"] == attack) & (results["norm"] == norm)]
-    whole = chosen.groupby("seed").filter(
-        lambda rows: len(rows) == len(PUBLISHED[norm])
-    )
+    n_levels = chosen["eps"].nunique()
+    whole = chosen.groupby("seed").filter(lambda rows: len(rows) == n_levels)
     for number, cover in enumerate(topology.COVERS, start=1):
-        for eps, published in PUBLISHED[norm].items():
-            level = chosen[np.isclose(chosen["eps"], eps)]
-            if len(level):
-                yield _gain_row(level, cover, f"{eps:g}", published[number])
-        if len(whole):
+        for eps, level in chosen.groupby("eps"):
+            figure = published(dataset, norm, eps, number)
+            yield _gain_row(level, cover, radius(eps), figure)
+        if n_levels > 1 and len(whole):
             means = whole.groupby("seed").mean(numeric_only=True)
             yield _gain_row(means, cover, "mean", "")
 
 
-def _gain_row(level, cover, eps, published):
+def _gain_row(level, cover, eps, published_gain):
+    titles = {
+        f"replay {topology.REPLAY}": "refined",
+        "replay 0": "with weak samples alone",
+        "random": "with random samples",
+    }
+    # Where only some kinds of further training were done, the others have no column.
     gain = {
         name: level[f"{cover}, {name}"] - level["M_adv"]
-        for name in (f"replay {topology.REPLAY}", "replay 0", "random")
+        for name in titles
+        if f"{cover}, {name}" in level
     }
-    refined = gain[f"replay {topology.REPLAY}"]
     return {
         "cover": cover,
         "eps": eps,
         "n": len(level),
         "weak samples": f"{level[f'weak {cover}'].mean():.0f}",
-        "published gain": published,
-        "refined": change(refined),
-        "with weak samples alone": change(gain["replay 0"]),
-        "with random samples": change(gain["random"]),
-        "refined - random": change(refined - gain["random"]),
+        "published gain": published_gain,
+        **{titles[name]: change(values) for name, values in gain.items()},
+        "refined - random": change(gain[f"replay {topology.REPLAY}"] - gain["random"]),
     }
 
 
@@ -133,12 +163,11 @@ def purity_rows(results):
     for (attack, norm, eps), level in results.groupby(["attack", "norm", "eps"]):
         row = {
             "attack": "none" if eps == 0 else f"{attack}, {norm}",
-            "eps": f"{eps:g}",
+            "eps": radius(eps),
             "n": len(level),
             "training accuracy": percent(level["train"]),
         }
-        for cover, scale in product(topology.COVERS, topology.SCALES):
-            kind = f"{cover} {scale:g}"
+        for kind in GRAPH_KINDS:
             row[f"purity, {kind}"] = percent(level[f"purity {kind}"])
         kind = f"uniform {topology.SHOWN_SCALE:g}"
         row[f"nodes, {kind}"] = f"{level[f'nodes {kind}'].mean():.0f}"
@@ -146,42 +175,61 @@ def purity_rows(results):
         yield row
 
 
+def fall_rows(results):
+    """What purity changes from the clean network to the largest level, by seed."""
+    for (attack, norm), part in results.groupby(["attack", "norm"]):
+        if norm == "none":
+            continue
+        shown = with_clean(results, attack, norm)
+        row = {"attack": f"{attack}, {norm}", "largest eps": radius(part["eps"].max())}
+        for kind in GRAPH_KINDS:
+            curves = shown.pivot(index="eps", columns="seed", values=f"purity {kind}")
+            # Seeds of which some level is not done yet tell nothing of the whole way.
+            curves = curves.dropna(axis=1)
+            falls = (curves.diff().iloc[1:] < 0).all().sum()
+            row["n"] = curves.shape[1]
+            row[kind] = change(curves.iloc[-1] - curves.iloc[0])
+            row[f"{kind}: falls at every step"] = f"{falls} of {curves.shape[1]}"
+        yield row
+
+
+def with_clean(results, attack, norm):
+    """Runs of one kind of attack, and before them the clean networks."""
+    is_shown = (results["attack"] == attack) & (results["norm"] == norm)
+    return results[is_shown | (results["eps"] == 0)]
+
+
 def purity_curves(results, attack, norm):
     """Give eps and purity of each kind of graph, the clean network's at 0."""
-    is_shown = (results["attack"] == attack) & (results["norm"] == norm)
-    shown = results[is_shown | (results["eps"] == 0)]
-    return {
-        f"{cover}, {scale:g}": (shown["eps"], shown[f"purity {cover} {scale:g}"])
-        for cover, scale in product(topology.COVERS, topology.SCALES)
-    }
+    shown = with_clean(results, attack, norm)
+    return {kind: (shown["eps"], shown[f"purity {kind}"]) for kind in GRAPH_KINDS}
 
 
 def draw_topology():
     """Tables and figures of the mapper graphs."""
     panels = {}
-    for dataset in topology.SETTINGS:
-        path = RESULTS / f"topology_{dataset}.csv"
+    for dataset, network in topology.SETTINGS:
+        name = topology.name_of(dataset, network)
+        path = RESULTS / f"topology_{name}.csv"
         if not path.exists():
             continue
         results = topology.ResultTable(path, topology.KEYS).read()
-        write_table(purity_rows(results), f"topology_{dataset}_purity")
-        if topology.SETTINGS[dataset]["further_epochs"]:
-            write_accuracies(results, dataset)
-        for norm in results["norm"].drop_duplicates():
-            if norm != "none":
-                panels[f"{dataset}, {norm}"] = purity_curves(results, "full", norm)
+        write_table(purity_rows(results), f"topology_{name}_purity")
+        write_table(fall_rows(results), f"topology_{name}_fall")
+        for norm in results.loc[results["norm"] != "none", "norm"].drop_duplicates():
+            write_accuracies(results, dataset, norm, f"topology_{name}_{norm}")
+            panels[f"{name}, {norm}"] = purity_curves(results, "full", norm)
     figures.purity_against_eps(panels, FIGURES / "topology_purity.png")
     draw_graphs()
 
 
-def write_accuracies(results, dataset):
+def write_accuracies(results, dataset, norm, name):
     """Tables 1 and 2."""
-    for norm in PUBLISHED:
-        write_table(robust_rows(results, norm), f"topology_{dataset}_{norm}")
-        for attack in ("full", "short"):
-            rows = list(gain_rows(results, attack, norm))
-            if rows:
-                write_table(rows, f"topology_{dataset}_{norm}_{attack}_gain")
+    write_table(robust_rows(results, dataset, norm), name)
+    for attack in ("full", "short"):
+        rows = list(gain_rows(results, dataset, attack, norm))
+        if rows:
+            write_table(rows, f"{name}_{attack}_gain")
 
 
 def draw_graphs():
@@ -192,31 +240,44 @@ def draw_graphs():
         if source.exists():
             title = f"M_adv, eps {eps:g}" if eps else "M_clean"
             figures.mapper_graph(source, title, FIGURES / f"topology_{name}.png")
-    sources = {"M_clean": GRAPHS / "cifar10_none_none_0.json"}
-    for eps in topology.L2:
-        sources[f"eps {eps:g}"] = GRAPHS / f"cifar10_full_l2_{eps:g}.json"
-    sources = {title: path for title, path in sources.items() if path.exists()}
-    if sources:
-        figures.growing_eps(sources, FIGURES / "topology_cifar10.png")
+    for (dataset, network), settings in topology.SETTINGS.items():
+        name = topology.name_of(dataset, network)
+        if dataset == "cifar10" and (GRAPHS / f"{name}_none_none_0.json").exists():
+            figures.growing_eps(
+                _sources(name, settings), FIGURES / f"topology_{name}.png"
+            )
 
 
-def slope_rows(plain):
+def _sources(name, settings):
+    """Title and file of the graphs of all levels, as far as they are there."""
+    every = {
+        f"{norm}, eps {radius(eps)}" if eps else "M_clean": (
+            GRAPHS / f"{name}_{attack}_{norm}_{eps:.4g}.json"
+        )
+        for part in settings["parts"]
+        for attack, norm, eps in topology.levels(part, settings)
+    }
+    return {title: path for title, path in every.items() if path.exists()}
+
+
+def slope_rows(plain, published_slopes):
     """Slopes of all measures, on both causes."""
     found = regions.slopes(plain)
     for kind, slopes in found.groupby(["cause", "within", "adjusted"], sort=False):
         cause, within, adjusted = kind
         row = {"on": CAUSES[cause], "networks compared": COMPARED[within]}
         row["clean accuracy"] = "held fixed" if adjusted else "free"
-        is_theirs = not within and not adjusted
-        row["published"] = PUBLISHED_SLOPES[cause] if is_theirs else ""
+        if published_slopes:
+            is_theirs = not within and not adjusted
+            row["published (CNN-6)"] = published_slopes[cause] if is_theirs else ""
         for _, one in slopes.iterrows():
-            row[MEASURES[one["measure"]]] = (
-                f"{one['slope']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+            row[MEASURES[one["measure"]]] = signed(
+                around(one["slope"], one["half_width"])
             )
         yield row
 
 
-def batch_size_rows(plain):
+def batch_size_rows(plain, published_ratios):
     """What networks of one batch size have in common, when training ended."""
     shown = {
         "PRS ratio": "prs_ratio",
@@ -232,7 +293,8 @@ def batch_size_rows(plain):
         "batch_size"
     ):
         row = {"batch size": batch_size, "n": len(part)}
-        row["published ratio"] = PUBLISHED_RATIOS.get(batch_size, "")
+        if published_ratios:
+            row["published ratio"] = published_ratios.get(batch_size, "")
         for title, name in shown.items():
             digits = 1 if name in ("active_units", "median_logit_margin") else 3
             row[title] = with_interval(part[name], digits)
@@ -264,8 +326,10 @@ def draw_regions():
         is_plain = results["strength"] == 0
         compared = is_plain & results["epochs"].isin(settings["epochs"])
         plain = results[compared]
-        write_table(slope_rows(plain), f"{name}_slopes")
-        write_table(batch_size_rows(plain), f"{name}_batch_size")
+        slopes = PUBLISHED_SLOPES.get(dataset, {})
+        ratios = PUBLISHED_RATIOS[dataset] if network == "cnn6" else {}
+        write_table(slope_rows(plain, slopes), f"{name}_slopes")
+        write_table(batch_size_rows(plain, ratios), f"{name}_batch_size")
         figures.robustness_against_ratio(
             plain, CAUSES, MEASURES, FIGURES / f"{name}.png"
         )

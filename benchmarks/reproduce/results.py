@@ -72,5 +72,10 @@ def with_interval(values, digits=2):
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return ""
-    mean, half = f"{values.mean():.{digits}f}", half_width(values)
-    return mean if np.isnan(half) else f"{mean}\u00a0±\u00a0{half:.{digits}f}"
+    return around(values.mean(), half_width(values), digits)
+
+
+def around(middle, half, digits=2):
+    """Write a number and half the width of its interval, if there is one."""
+    text = f"{middle:.{digits}f}"
+    return text if np.isnan(half) else f"{text}\u00a0±\u00a0{half:.{digits}f}"

@@ -54,7 +54,7 @@ def test_gain_is_paired_by_seed():
            for name, gain in (("replay 4", 0.02), ("replay 0", -0.1), ("random", 0.01))}
         for seed, robust in enumerate([0.5, 0.7])
     ]  # fmt: skip
-    first, *_ = pages.gain_rows(pd.DataFrame(rows), "full", "linf")
+    first, *_ = pages.gain_rows(pd.DataFrame(rows), "mnist", "full", "linf")
     assert first["refined"] == "+2.00\u00a0±\u00a00.00"
     assert first["with weak samples alone"] == "-10.00\u00a0±\u00a00.00"
     assert first["refined - random"] == "+1.00\u00a0±\u00a00.00"
