@@ -81,8 +81,9 @@ print(table.groupby("batch_size").mean().drop(columns="seed").round(3))
 import matplotlib.pyplot as plt
 import numpy as np
 
+names = {"pgd_ce": "PGD, cross-entropy", "pgd_margin": "PGD, margin loss"}
 fig, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-for ax, measure_name in zip(axes, ("pgd_ce", "pgd_margin"), strict=True):
+for ax, (measure_name, title) in zip(axes, names.items(), strict=True):
     for batch_size, part in table.groupby("batch_size"):
         (dots,) = ax.plot(part["ratio"], part[measure_name], "o", label=batch_size)
         line = np.polyfit(part["ratio"], part[measure_name], 1)
@@ -91,7 +92,7 @@ for ax, measure_name in zip(axes, ("pgd_ce", "pgd_margin"), strict=True):
     line = np.polyfit(table["ratio"], table[measure_name], 1)
     ends = table["ratio"].agg(["min", "max"])
     ax.plot(ends, np.polyval(line, ends), "k--", label="all")
-    ax.set(xlabel="PRS ratio", title=f"{measure_name}, slope of all {line[0]:.2f}")
+    ax.set(xlabel="PRS ratio", title=f"{title}: slope of all {line[0]:.2f}")
     ax.spines[["top", "right"]].set_visible(False)
 axes[0].set_ylabel("robust accuracy")
 axes[1].legend(title="batch size", frameon=False, bbox_to_anchor=(1, 1))

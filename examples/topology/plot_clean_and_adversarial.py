@@ -73,6 +73,8 @@ for ax, (name, (mapper, logits)) in zip(axes, shapes.items(), strict=True):
     display = MapperGraphDisplay.from_mapper(mapper, y, ax=ax)
     places[name] = display.positions_
     ax.set_title(f"{name}: purity {mapper.score(logits, y):.2f}")
+    ax.set_anchor("N")
+axes[0].get_legend().remove()
 
 # %%
 # Of the clean model, nearly every chain of nodes is one digit. In the other graph the
@@ -83,7 +85,8 @@ for ax, (name, (mapper, logits)) in zip(axes, shapes.items(), strict=True):
 # Where is it wrong?
 # ------------------
 #
-# The same graphs in the same places, coloured by the share of right predictions.
+# The same graphs in the same places, coloured by the share of right predictions. One
+# scale for both: the darkest node of the clean model is nearly as bright as the others.
 
 _, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
 predictions = {"clean": clean.predict(X), "adversarial": robust.predict(X_adv)}
@@ -92,6 +95,10 @@ for ax, (name, (mapper, _)) in zip(axes, shapes.items(), strict=True):
         mapper, y, predictions[name], positions=places[name], ax=ax
     )
     ax.set_title(name)
+    ax.set_anchor("N")
+lowest = mapper.describe(y, predictions["adversarial"])["accuracy"].min()
+for ax in axes:
+    ax.collections[-1].set_clim(lowest, 1)
 
 # %%
 # The dark nodes are the *weak regions*: groups of images that look alike to the network
