@@ -1,0 +1,125 @@
+"""What the pages of results say in words is what their tables hold."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.reproduce.results import RESULTS
+
+DOCS = Path(__file__).parents[2]
+
+
+class Table:
+    """Numbers of a table: of "0.24 ± 1.92" the first, or the other if it is meant."""
+
+    def __init__(self, name):
+        self.rows = pd.read_csv(
+            DOCS / RESULTS / "tables" / f"{name}.csv", dtype=str, keep_default_na=False
+        )
+
+    def of(self, column, number=0, **row):
+        """All numbers of a column, in the rows whose other columns are as given."""
+        rows = self.rows
+        for name, value in row.items():
+            rows = rows[rows[name] == value]
+        found = [re.findall(r"[-+]?\d+(?:\.\d+)?", text) for text in rows[column]]
+        return [float(numbers[number]) for numbers in found if numbers]
+
+    def one(self, column, number=0, **row):
+        """The one number that is meant."""
+        (value,) = self.of(column, number, **row)
+        return value
+
+    def intervals(self, column, **row):
+        """(low, high) of every cell."""
+        middles, halves = self.of(column, **row), self.of(column, 1, **row)
+        pairs = zip(middles, halves, strict=True)
+        return [(middle - half, middle + half) for middle, half in pairs]
+
+
+def short(value, digits=1):
+    """Write a number without the zero before the point, as the pages do."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{digits}f}")
+
+
+def words(page):
+    """Text of a page, without line breaks and marks of emphasis."""
+    text = (DOCS / RESULTS / f"{page}.rst").read_text(encoding="utf-8")
+    return " ".join(text.replace("*", "").split())
+
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+
+
+def topology_claims():
+    """Yield what the page must say."""
+    linf, l2 = (Table(f"topology_mnist_{norm}") for norm in ("linf", "l2"))
+    theirs = linf.of("published")[1:]
+    robust = linf.one("full attack", eps="0.3")
+    yield f"{robust:.0f} % at .30, where {theirs[-1]:.0f} % was published"
+    above = np.subtract(linf.of("same networks, short attack"), theirs)
+    yield f"between {min(above):.0f} and {max(above):.0f} points above"
+    trained = linf.of("trained and tested with the short attack")
+    more = np.subtract(trained, theirs)
+    yield f"from {short(max(more))} points more to {short(-min(more))} less"
+    left = [linf.one("those, full attack", eps=eps) for eps in ("0.15", "0.3")]
+    yield f"the full attack leaves them {left[0]:.0f} % at .15, and {left[1]:.1f} %"
+    above = np.subtract(l2.of("full attack"), l2.of("published")[1:])
+    yield f"by {short(above[0])} points at .05 and by {above[-1]:.1f} at .3"
+    yield from refining_claims()
+    fall = Table("topology_mnist_fall")
+    kinds = [column for column in fall.rows if re.fullmatch(r"\w+ [\d.]+", column)]
+    falls = [-fall.one(kind, attack="full, linf") for kind in kinds]
+    yield f"for both covers and both distances, by {min(falls):.0f} to {max(falls):.0f}"
+    falls = [-fall.one(kind, attack="full, l2") for kind in kinds]
+    yield f"weak, it falls by {min(falls):.0f} to {max(falls):.0f} points"
+    purity = Table("topology_mnist_purity")
+    clean = [purity.one(f"purity, {kind}", attack="none") for kind in kinds]
+    yield f"lies between {min(clean):.0f} % and {max(clean):.0f} %"
+    right = purity.one("training accuracy", attack="full, linf", eps="0.3")
+    yield f"falls from 100 to {right:.0f} %"
+
+
+def refining_claims():
+    """Yield what the page must say of refining on MNIST."""
+    gain = Table("topology_mnist_linf_full_gain")
+    means = {name: gain.of(name, eps="mean") for name in gain.rows.columns[5:]}
+    assert {short(value) for value in means["refined"]} == {".2"}
+    assert {short(value) for value in means["with random samples"]} == {".4"}
+    assert {short(value) for value in means["refined - random"]} == {"-.2"}
+    halves = gain.of("refined - random", 1, eps="mean")
+    assert {short(value) for value in halves} == {".6"}
+    yield "refining brings about .2 points, as published"
+    yield "random samples brings .4"
+    yield "The difference between the two, which varies less, is -.2 ± .6."
+    levels = gain.rows["eps"] != "mean"
+    gain.rows = gain.rows[levels]
+    intervals = gain.intervals("refined - random")
+    n_above = sum(low > 0 for low, _ in intervals)
+    n_below = sum(high < 0 for _, high in intervals)
+    n_held = len(intervals) - n_above - n_below
+    held, above, below = (NUMBERS[n] for n in (n_held, n_above, n_below))
+    yield f"{held} hold zero, {above} lies above it and {below} below"
+    small = [*gain.of("refined", eps="0.05"), *gain.of("refined", eps="0.1")]
+    euclid = Table("topology_mnist_l2_full_gain")
+    harm = euclid.of("refined")
+    yield f"by {short(-max(small))} to {short(-min(small))} points, with three of four"
+    yield f"Euclidean norm by {short(-max(harm))} to {-min(harm):.0f}."
+    alone = gain.of("with weak samples alone") + euclid.of("with weak samples alone")
+    yield f"costs {-max(alone):.0f} to {-min(alone):.0f} points under the full attack"
+    brief = Table("topology_mnist_linf_short_gain")
+    assert {short(-value) for value in brief.of("refined", eps="mean")} == {".6"}
+    assert max(brief.of("refined")) < 0
+    yield "refining costs .6 points on average, and brings a gain at no level"
+
+
+PAGES = {"topology": topology_claims}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_says_what_the_tables_hold(page):
+    text = words(page)
+    assert [claim for claim in PAGES[page]() if claim not in text] == []
