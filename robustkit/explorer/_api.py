@@ -68,15 +68,20 @@ class Api:
         self._pictures = OrderedDict()
         self.gets = {
             "run": self.describe_run,
-            "members": self.members,
             "samples": self.samples,
             "search": self.search,
             "images": self.images,
             "export": self.export,
-            "selection.csv": self.selection,
             "page.html": self.page,
         }
-        self.posts = {"graph": self.graph, "where": self.where, "curve": self.curve}
+        # What can name thousands of nodes has no room in an address.
+        self.posts = {
+            "graph": self.graph,
+            "members": self.members,
+            "where": self.where,
+            "curve": self.curve,
+            "selection.csv": self.selection,
+        }
 
     async def describe_run(self, values):
         """Say what there is to see."""
@@ -86,7 +91,8 @@ class Api:
     async def graph(self, values):
         """Compute a graph and lay it out."""
         fields = Fields(values, ["tab", "pane", "seq", *_PARAMETERS])
-        pane, seq = self._pane(fields)
+        tab, seq = self._order(fields)
+        pane = tab, fields.choice("pane", ["left", "right"])
         parameters = self._parameters(fields)
 
         def compute(cancelled):
@@ -103,9 +109,8 @@ class Api:
         return show(self.run, picture, seconds)
 
     @staticmethod
-    def _pane(fields):
-        pane = fields.text("tab", 64), fields.choice("pane", ["left", "right"])
-        return pane, fields.integer("seq", 0, _LARGEST_SEQ)
+    def _order(fields):
+        return fields.text("tab", 64), fields.integer("seq", 0, _LARGEST_SEQ)
 
     def _parameters(self, fields):
         eps = "auto"
@@ -194,10 +199,8 @@ class Api:
 
     async def curve(self, values):
         """Trace purity and accuracy of one model over its attack levels."""
-        fields = Fields(values, ["tab", "pane", "seq", "model", *_PARAMETERS])
-        pane, seq = ("", object()), 0
-        if "tab" in fields:
-            pane, seq = self._pane(fields)
+        fields = Fields(values, ["tab", "seq", "model", *_PARAMETERS])
+        tab, seq = self._order(fields)
         model = fields.choice("model", self.run.models)
         fields.default("view", 0)
         parameters = self._parameters(fields)
@@ -205,7 +208,7 @@ class Api:
         def compute(cancelled):
             return trace_levels(self.run, self.graphs, parameters, model, cancelled)
 
-        return await self._newest.run((*pane, "curve"), seq, compute)
+        return await self._newest.run((tab, "curve"), seq, compute)
 
     async def export(self, values):
         """Give a graph as a file."""

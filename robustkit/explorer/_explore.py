@@ -51,6 +51,9 @@ class Explorer:
         from robustkit.explorer._server import make_app
 
         self._socket = socket.create_server(("127.0.0.1", port))
+        # asyncio does not do it for a socket that it did not make, and then every answer
+        # waits 40 ms for the browser to acknowledge its head.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
         self.url = f"http://127.0.0.1:{port}/{token}/"

@@ -43,6 +43,24 @@ def small_run(n_samples=400):
     )
 
 
+def crowded_run(n_samples):
+    """Ten strands that cross all intervals: 200 intervals give 2,000 nodes."""
+    rng = np.random.RandomState(0)
+    along = np.tile(np.linspace(0, 100, n_samples // 10), 10)
+    strand = np.repeat(np.arange(10), n_samples // 10)
+    X = np.column_stack([along, 10 * strand])
+    y = np.where(rng.rand(n_samples) < 0.35, rng.randint(10, size=n_samples), strand)
+    predicted = np.where(rng.rand(n_samples) < 0.1, (y + 1) % 10, y)
+    return make_run(y=y, views=[View("M", 0.0, X, predicted, rng.rand(n_samples))])
+
+
+# Points of a strand are 1,000 / n_samples apart.
+CROWDED = {
+    "filter": "column 0", "cover": "uniform", "n_intervals": 200, "overlap": 0.3,
+    "eps": 0.5, "min_samples": 3,
+}  # fmt: skip
+
+
 PARAMETERS = {
     "filter": "l2norm", "cover": "uniform", "n_intervals": 8, "overlap": 0.3,
     "eps": 2.0, "min_samples": 3,
@@ -52,6 +70,12 @@ PARAMETERS = {
 @pytest.fixture(scope="session")
 def run():
     return small_run()
+
+
+@pytest.fixture(scope="session")
+def large_run():
+    """60,000 samples."""
+    return crowded_run(60_000)
 
 
 @pytest.fixture(scope="session")

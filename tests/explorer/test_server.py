@@ -26,6 +26,16 @@ def expect_error(response, status):
     return message
 
 
+def test_answers_do_not_wait_for_an_acknowledgement(client):
+    """The kernel would hold an answer's body back for 40 ms."""
+    seconds = []
+    for _ in range(9):
+        start = time.perf_counter()
+        client.get("static/format.js")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.03
+
+
 # Who may ask.
 
 
@@ -174,7 +184,9 @@ def test_what_is_no_object_is_refused(client, content):
     assert "must be a JSON object" in expect_error(post(client, content), 400)
 
 
-@pytest.mark.parametrize("name", ["graph", "where", "curve"])
+@pytest.mark.parametrize(
+    "name", ["graph", "members", "where", "curve", "selection.csv"]
+)
 def test_a_form_of_another_site_is_refused(client, name):
     """The types that a page of the web may send without asking first."""
     for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
@@ -216,19 +228,6 @@ def test_a_missing_parameter_is_named(client, field):
 
 
 QUERIES = {
-    "members?graph=K": "'nodes' is missing",
-    "members?graph=K&nodes=99999": "'nodes' must be",
-    "members?graph=K&nodes=-1": "'nodes' must be",
-    "members?graph=K&nodes=a": "'nodes' must be",
-    "members?graph=K&nodes=1e3": "'nodes' must be",
-    "members?graph=K&nodes=" + "0," * 20000 + "0": "'nodes' must be",
-    "members?graph=K&nodes=0&limit=0": "'limit' must be",
-    "members?graph=K&nodes=0&limit=501": "'limit' must be",
-    "members?graph=K&nodes=0&offset=-1": "'offset' must be",
-    "members?graph=K&nodes=0&sort=size": "'sort' must be one of",
-    "members?graph=K&nodes=0&nodes=1": "a field was given twice",
-    "members?graph=K&nodes=0&path=/etc/passwd": "unknown field 'path'",
-    "members?nodes=0": "'graph' is missing",
     "search?graph=K": "'true' is missing",
     "search?graph=K&sample=400": "'sample' must be",
     "search?graph=K&sample=99999999999999999999": "'sample' must be",
@@ -243,11 +242,13 @@ QUERIES = {
     "images?view=../0&ids=0": "'view' must be",
     "export?graph=K": "'format' is missing",
     "export?graph=K&format=exe": "'format' must be one of",
-    "selection.csv?graph=K": "'nodes' is missing",
     "page.html?filter=l2norm": "is missing",
     "page.html?filter=l2norm&cover=uniform&n_intervals=8&overlap=NaN&eps=2"
     "&min_samples=3": "'overlap' must be",
     "run?x=1": "unknown field 'x'",
+    "search?graph=K&sample=0&sample=1": "a field was given twice",
+    "samples?graph=K&ids=0&path=/etc/passwd": "unknown field 'path'",
+    "export?format=json": "'graph' is missing",
 }
 
 
@@ -257,14 +258,46 @@ def test_a_query_that_makes_no_sense_is_refused(client, answer, query):
     assert QUERIES[query] in expect_error(response, 400)
 
 
+BODIES = [
+    ("members", {}, "'nodes' is missing"),
+    ("members", {"nodes": [99999]}, "'nodes' must be"),
+    ("members", {"nodes": [-1]}, "'nodes' must be"),
+    ("members", {"nodes": ["a"]}, "'nodes' must be"),
+    ("members", {"nodes": [1e3]}, "'nodes' must be"),
+    ("members", {"nodes": [True]}, "'nodes' must be"),
+    ("members", {"nodes": [0] * 20000}, "'nodes' must be"),
+    ("members", {"nodes": [0], "limit": 0}, "'limit' must be"),
+    ("members", {"nodes": [0], "limit": 501}, "'limit' must be"),
+    ("members", {"nodes": [0], "offset": -1}, "'offset' must be"),
+    ("members", {"nodes": [0], "sort": "size"}, "'sort' must be one of"),
+    ("members", {"nodes": [0], "path": "/etc/passwd"}, "unknown field 'path'"),
+    ("members", {"nodes": [0], "graph": 3}, "'graph' must be a string"),
+    ("selection.csv", {}, "'nodes' is missing"),
+    ("selection.csv", {"nodes": [99999]}, "'nodes' must be"),
+]
+
+
+@pytest.mark.parametrize(("name", "body", "message"), BODIES)
+def test_a_body_that_makes_no_sense_is_refused(client, answer, name, body, message):
+    response = client.post(f"api/{name}", json={"graph": answer["graph"], **body})
+    assert message in expect_error(response, 400)
+
+
+FORGOTTEN = "the graph was forgotten; ask for it anew"
+
+
 @pytest.mark.parametrize(
-    "query", ["members?nodes=0&", "search?sample=1&", "samples?ids=1&",
-              "export?format=json&", "selection.csv?nodes=0&"],
-)  # fmt: skip
+    "query", ["search?sample=1&", "samples?ids=1&", "export?format=json&"]
+)
 @pytest.mark.parametrize("key", ["abc", "../manifest", "%00"])
 def test_a_graph_that_is_not_there(client, query, key):
-    message = expect_error(client.get(f"api/{query}graph={key}"), 404)
-    assert message == "the graph was forgotten; ask for it anew"
+    assert expect_error(client.get(f"api/{query}graph={key}"), 404) == FORGOTTEN
+
+
+@pytest.mark.parametrize("name", ["members", "selection.csv", "where"])
+def test_nodes_of_a_graph_that_is_not_there(client, name):
+    body = {"graph": "../manifest", "nodes": [0]}
+    assert expect_error(client.post(f"api/{name}", json=body), 404) == FORGOTTEN
 
 
 @pytest.mark.parametrize(
@@ -315,7 +348,8 @@ def test_an_automatic_distance_is_told(client):
 
 def test_questions_about_a_graph(client, run, answer):
     key = answer["graph"]
-    members = client.get(f"api/members?graph={key}&nodes=0,1&sort=wrong").json()
+    body = {"graph": key, "nodes": [0, 1], "sort": "wrong"}
+    members = client.post("api/members", json=body).json()
     assert members["total"] > 0
     found = client.get(f"api/search?graph={key}&sample=5").json()
     assert found["samples"] == [5]
@@ -342,13 +376,22 @@ def test_images_are_raw_bytes(client, run):
         assert response.content == images[[7, 0, 7]].tobytes()
 
 
+CURVE = {"tab": "c", "seq": 0, "model": "M_adv", **PARAMETERS}
+
+
 def test_a_curve(client):
-    body = {"model": "M_adv", **PARAMETERS}
-    pane = {"tab": "c", "pane": "left", "seq": 0, "view": 0}
-    answer = client.post("api/curve", json=body).json()
+    answer = client.post("api/curve", json=CURVE).json()
     assert answer["levels"] == [0.0, 0.5]
-    assert client.post("api/curve", json=body | pane).json() == answer
-    expect_error(client.post("api/curve", json=body | {"model": "M"}), 400)
+    assert answer["views"] == [2, 3]
+    assert all(0 < purity <= 1 for purity in answer["purity"])
+    expect_error(client.post("api/curve", json=CURVE | {"model": "M"}), 400)
+
+
+@pytest.mark.parametrize("field", ["tab", "seq", "model"])
+def test_a_curve_needs_to_know_whose_it_is(client, field):
+    body = {name: value for name, value in CURVE.items() if name != field}
+    message = expect_error(client.post("api/curve", json=body), 400)
+    assert message == f"the field {field!r} is missing"
 
 
 def test_nodes_keep_number_and_place_in_their_pane(client):
@@ -411,6 +454,36 @@ def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, g
     assert {answers[n].status_code for n in ("tab", "pane", "new")} == {200}
 
 
+def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
+    """A pane's graphs do not: they are another computation."""
+    begun, mean_purity, answers = threading.Event(), graphs.mean_purity, []
+
+    def hang(parameters, cancelled=None):
+        if parameters.n_intervals == 17:
+            begun.set()
+            assert cancelled.wait(20)
+        return mean_purity(parameters, cancelled)
+
+    body = CURVE | {"tab": "curves"}
+
+    def ask_old():
+        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+            old = body | {"seq": 1, "n_intervals": 17}
+            answers.append(own.post("api/curve", json=old))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "mean_purity", hang)
+        thread = threading.Thread(target=ask_old)
+        thread.start()
+        assert begun.wait(20)
+        assert ask_graph(client, tab="curves", seq=2).status_code == 200
+        assert client.post("api/curve", json=CURVE | {"tab": "x"}).status_code == 200
+        assert thread.is_alive()
+        assert client.post("api/curve", json=body | {"seq": 3}).status_code == 200
+        thread.join(20)
+    assert [answer.status_code for answer in answers] == [409]
+
+
 def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
     """No more than one computation runs for the pane, and the last one is answered."""
     running, most, lock = [0], [0], threading.Lock()
@@ -468,7 +541,8 @@ def test_a_computation_that_fails_shows_why(
         patch.setattr(server_module._LOG, "exception", lambda *_: None)
         assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
     # The last graph is still there, and the pane goes on.
-    assert client.get(f"api/members?graph={before}&nodes=0").status_code == 200
+    body = {"graph": before, "nodes": [0]}
+    assert client.post("api/members", json=body).status_code == 200
     assert ask_graph(client, tab=tab, seq=3).status_code == 200
 
 
@@ -490,7 +564,7 @@ def test_files_to_take_away(client, run, answer):
     assert json.loads(response.text)["title"] == TITLE
     response = client.get(f"api/export?graph={key}&format=graphml")
     assert response.headers["content-type"].startswith("text/xml")
-    response = client.get(f"api/selection.csv?graph={key}&nodes=0,2")
+    response = client.post("api/selection.csv", json={"graph": key, "nodes": [0, 2]})
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     response = client.get("api/page.html", params={**PARAMETERS})
     assert response.headers["content-disposition"].endswith('"robustkit.html"')

@@ -1,16 +1,25 @@
 /**
- * The canvas of one pane: two layers, so that a moving pointer redraws a few
- * rings and not the graph, and at most one drawing per frame.
+ * The canvas of one pane: two layers, so that a moving pointer redraws a ring
+ * and not the graph, and at most one drawing per frame. A crowded picture that
+ * moves is drawn more coarsely, and sharply as soon as it rests.
  */
 
 import { el } from "./dom.js";
-import { paintGesture, paintPointedOut, paintScene } from "./paint.js";
+import { paintGesture, paintPointedOut, paintScene, visibleNodes } from "./paint.js";
+import { CoarsePicture } from "./stamps.js";
+
+// With fewer nodes in sight, a picture is drawn sharply also while it moves.
+const CROWD = 300;
+// After so many milliseconds without a move the picture rests.
+const REST = 120;
 
 export class CanvasView {
   #graph = el("canvas", { class: "layer", "aria-hidden": "true" });
   #points;
   #wanted = new Set();
   #frame = 0;
+  #rest = 0;
+  #coarse = new CoarsePicture();
   /** The outline of a box or lasso being drawn, in screen coordinates. */
   gesture = [];
 
@@ -35,7 +44,7 @@ export class CanvasView {
     return this.element.contains(document.activeElement);
   }
 
-  /** Draw in the next frame: all, or only what is pointed out. */
+  /** Draw in the next frame: all, all while it moves, or only what is pointed out. */
   redraw(what = "all") {
     this.#wanted.add(what);
     if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#draw());
@@ -44,11 +53,6 @@ export class CanvasView {
   #resize(onResize) {
     const { clientWidth: width, clientHeight: height } = this.element;
     if (width === 0 || height === 0) return;
-    const ratio = devicePixelRatio;
-    for (const canvas of [this.#graph, this.#points]) {
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(height * ratio);
-    }
     Object.assign(this.scene.camera, { width, height });
     onResize();
     // A resized canvas is empty: drawn now, not a frame later, it does not flicker.
@@ -59,19 +63,40 @@ export class CanvasView {
 
   #draw() {
     this.#frame = 0;
-    if (this.#wanted.has("all")) paintScene(this.#cleared(this.#graph), this.scene);
-    const ctx = this.#cleared(this.#points);
+    const all = this.#wanted.has("all");
+    let ratio = devicePixelRatio;
+    if (all || this.#wanted.has("moving")) ratio = this.#drawGraph(all);
+    const ctx = this.#cleared(this.#points, ratio);
     paintPointedOut(ctx, this.scene, { keyboard: this.hasKeyboard });
     paintGesture(ctx, this.scene, this.gesture);
     this.#wanted.clear();
     this.#points.dataset.frames = String(Number(this.#points.dataset.frames) + 1);
   }
 
-  #cleared(canvas) {
+  /** @returns {number} how many pixels of the canvas were spent on one of the page's */
+  #drawGraph(sharp) {
+    const { scene } = this;
+    const nodes = visibleNodes(scene);
+    clearTimeout(this.#rest);
+    if (sharp || nodes.length <= CROWD) {
+      paintScene(this.#cleared(this.#graph, devicePixelRatio), scene);
+      return devicePixelRatio;
+    }
+    const ratio = Math.min(1, devicePixelRatio);
+    this.#coarse.paint(this.#cleared(this.#graph, ratio), scene, nodes);
+    this.#rest = setTimeout(() => this.redraw(), REST);
+    return ratio;
+  }
+
+  /** An empty canvas with so many pixels of its own to one of the page's. */
+  #cleared(canvas, ratio) {
+    const width = Math.round(this.scene.camera.width * ratio);
+    const height = Math.round(this.scene.camera.height * ratio);
     const ctx = canvas.getContext("2d");
-    const ratio = devicePixelRatio;
+    if (canvas.width !== width || canvas.height !== height)
+      Object.assign(canvas, { width, height });
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.clearRect(0, 0, canvas.width, canvas.height);
+    ctx.clearRect(0, 0, width, height);
     return ctx;
   }
 }

@@ -6,39 +6,30 @@ import { pngOf, svgOf } from "./export_picture.js";
 /** @param {{link: () => string, say: (text: string) => void}} actions */
 export function buildDownloads(session, { link, say }) {
   const { transport, run } = session;
-  const save = (blob, name) => {
-    const href = URL.createObjectURL(blob);
-    follow(href, name);
-    // The browser has taken the data once the click has been handled.
-    setTimeout(() => URL.revokeObjectURL(href), 10_000);
-  };
-  const data = (kind, values, name) => {
-    const made = transport.exportUrl(kind, values);
-    if (made instanceof Blob) save(made, name);
-    else follow(made, name);
-  };
-  const key = () => session.pane.graph?.graph;
-  const graphData = (kind) =>
-    key() === undefined
+  const file = async (kind, values, name) =>
+    save(await transport.file(kind, values), name);
+  const graphFile = (kind) =>
+    session.pane.graph === null
       ? say("There is no graph yet.")
-      : data(kind, { graph: key() }, `mapper.${kind}`);
+      : session.pane.ask((graph) => file(kind, { graph }, `graph.${kind}`));
   const items = [
     [
       "Picture (PNG)",
       "export-png",
-      async () => save(await pngOf(session), "mapper.png"),
+      async () => save(await pngOf(session), "graph.png"),
     ],
-    ["Picture (SVG)", "export-svg", () => save(svgOf(session), "mapper.svg")],
-    ["Graph (JSON)", "export-json", () => graphData("json")],
-    ["Graph (GraphML)", "export-graphml", () => graphData("graphml")],
+    ["Picture (SVG)", "export-svg", () => save(svgOf(session), "graph.svg")],
+    ["Graph (JSON)", "export-json", () => graphFile("json")],
+    ["Graph (GraphML)", "export-graphml", () => graphFile("graphml")],
     [
       "Selected samples (CSV)",
       "export-csv",
       () => {
-        const nodes = session.pane.selected;
-        if (nodes.length === 0)
-          say("Select a node first: the table holds the selected nodes' samples.");
-        else data("csv", { graph: key(), nodes: nodes.join(",") }, "selection.csv");
+        const { pane } = session;
+        const nodes = pane.selected;
+        return nodes.length === 0
+          ? say("Select a node first: the table holds the selected nodes' samples.")
+          : pane.ask((graph) => file("csv", { graph, nodes }, "selection.csv"));
       },
     ],
   ];
@@ -46,7 +37,10 @@ export function buildDownloads(session, { link, say }) {
     items.push([
       "Page for itself (HTML)",
       "export-html",
-      () => data("page", { ...session.pane.parameters }, "explorer.html"),
+      () => {
+        say("The graphs of all models and levels are computed, then the file comes.");
+        return file("page", { ...session.pane.parameters }, "robustkit.html");
+      },
     ]);
   }
   items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
@@ -59,8 +53,12 @@ export function buildDownloads(session, { link, say }) {
       { class: "menu-items" },
       ...items.map(([text, testid, action]) =>
         button(text, testid, async () => {
-          menu.open = false;
-          await action();
+          close(menu);
+          try {
+            await action();
+          } catch (error) {
+            say(error.message);
+          }
         }),
       ),
     ),
@@ -77,16 +75,24 @@ function closeOutside(menu) {
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
     event.stopPropagation();
-    menu.open = false;
-    menu.querySelector("summary").focus();
+    close(menu);
   });
 }
 
-function follow(href, download) {
-  const anchor = el("a", { href, download, hidden: true });
+/** The keyboard's place must not vanish with what is hidden. */
+function close(menu) {
+  menu.open = false;
+  menu.querySelector("summary").focus();
+}
+
+function save(blob, name) {
+  const href = URL.createObjectURL(blob);
+  const anchor = el("a", { href, download: name, hidden: true });
   document.body.append(anchor);
   anchor.click();
   anchor.remove();
+  // The browser has taken the data once the click has been handled.
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
 async function copy(text, say) {

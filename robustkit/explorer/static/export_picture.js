@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { fraction, level, percent } from "./format.js";
 import { classColour, scaleColour } from "./palette.js";
-import { paintPointedOut, paintScene } from "./paint.js";
+import { paintScene } from "./paint.js";
 import { SvgContext } from "./svg_context.js";
 
 const HEAD = 44;
@@ -57,7 +57,6 @@ function paint(ctx, session, within) {
     paintHead(ctx, pane, left);
     within(left, HEAD, pane, (inner) => {
       paintScene(inner, pane.scene);
-      paintPointedOut(inner, pane.scene, { keyboard: false });
     });
     paintFoot(ctx, pane, left, height - FOOT / 2);
     left += pane.scene.camera.width;

@@ -26,7 +26,7 @@ function writePane(out, pane) {
   for (const name of PARAMETERS) set(name, pane.parameters[name]);
   if (scene.colouring !== "labels") set("colour", scene.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
-  if (scene.selection.size > 0) set("nodes", pane.selected.join(","));
+  if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
   if (!pane.fitted)
     set(
       "camera",
@@ -64,7 +64,7 @@ function readPane(values, pane) {
   if (emphasis in run.class_names) scene.emphasis = emphasis;
   const camera = numbers(get("camera"));
   pane.wanted = {
-    selection: numbers(get("nodes")),
+    selection: inRanges(get("nodes")),
     camera: camera.length === 3 && camera[2] > 0 ? camera : null,
     moved: (get("moved") ?? "")
       .split(";")
@@ -98,4 +98,29 @@ function numbers(text) {
     .filter((part) => part !== "")
     .map(Number);
   return parts.every(Number.isFinite) ? parts : [];
+}
+
+/** [1, 2, 3, 7] -> "1-3,7": all of two thousand nodes stay a short text. */
+function ranges(ascending) {
+  const parts = [];
+  for (const i of ascending) {
+    const last = parts.at(-1);
+    if (last?.[1] === i - 1) last[1] = i;
+    else parts.push([i, i]);
+  }
+  return parts.map(([a, b]) => (a === b ? `${a}` : `${a}-${b}`)).join(",");
+}
+
+// No graph has more nodes; a foreign link must not make a longer list.
+const MOST_NODES = 1e6;
+
+function inRanges(text) {
+  const out = [];
+  for (const part of (text ?? "").split(",")) {
+    const [, a, b] = /^(\d+)(?:-(\d+))?$/.exec(part) ?? [];
+    if (a === undefined) continue;
+    for (let i = Number(a); i <= Number(b ?? a) && out.length < MOST_NODES; i += 1)
+      out.push(i);
+  }
+  return out;
 }

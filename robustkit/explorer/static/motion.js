@@ -13,7 +13,7 @@ export class Motion {
    * Move the scene's nodes from where they were drawn to where they rest.
    *
    * @param {Map<number, number[]>} before node id -> place before the change
-   * @param {() => void} redraw
+   * @param {(how?: string) => void} redraw told "moving" on the way
    */
   glide(scene, before, redraw) {
     cancelAnimationFrame(this.#frame);
@@ -31,7 +31,7 @@ export class Motion {
         xs.map((x, i) => from[i][0] + (x - from[i][0]) * share),
         ys.map((y, i) => from[i][1] + (y - from[i][1]) * share),
       );
-      redraw();
+      redraw(share < 1 ? "moving" : undefined);
       if (share < 1) this.#frame = requestAnimationFrame(step);
     };
     step(began);

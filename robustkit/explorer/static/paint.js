@@ -15,21 +15,32 @@ const SMALLEST_LABEL = 12;
 // One path for everything of a colour saves calls, but a very long path costs
 // more to fill than several short ones.
 const PATH_LENGTH = 32;
+// Rings lie around nodes, and reach so far beyond them.
+export const RING_REACH = 6;
+// How much is seen of nodes without the class that is pointed out.
+export const STEPPED_BACK = 0.14;
 
 export function paintScene(ctx, scene) {
   if (scene.length === 0) return;
   paintEdges(ctx, scene);
-  paintNodes(ctx, scene);
+  const items = visibleNodes(scene);
+  paintNodes(ctx, scene, items);
+  paintChosen(ctx, scene, items);
 }
 
-function paintEdges(ctx, scene) {
+export function paintEdges(ctx, scene) {
   const { source, target, shared } = scene.graph.edges;
-  const { camera, xs, ys } = scene;
+  const { camera } = scene;
+  const { x, y } = scene.onScreen();
   // Among a thousand edges, thick ones would hide the nodes.
   const thin = source.length > 900 ? 0.6 : 1;
   const widths = [0.8 * thin, 1.4 * thin, 2.4 * thin];
   const groups = widths.map(() => []);
   for (let e = 0; e < source.length; e += 1) {
+    const [a, b] = [source[e], target[e]];
+    const [left, right] = x[a] < x[b] ? [x[a], x[b]] : [x[b], x[a]];
+    const [top, bottom] = y[a] < y[b] ? [y[a], y[b]] : [y[b], y[a]];
+    if (outside(camera, left, top, right, bottom)) continue;
     const strength = Math.sqrt(shared[e] / scene.mostShared);
     groups[Math.min(2, Math.floor(3 * strength))].push(e);
   }
@@ -40,21 +51,8 @@ function paintEdges(ctx, scene) {
     inChunks(edges, (chunk) => {
       ctx.beginPath();
       for (const e of chunk) {
-        const [x1, y1] = camera.toScreen(xs[source[e]], ys[source[e]]);
-        const [x2, y2] = camera.toScreen(xs[target[e]], ys[target[e]]);
-        if (
-          outside(
-            camera,
-            Math.min(x1, x2),
-            Math.min(y1, y2),
-            Math.max(x1, x2),
-            Math.max(y1, y2),
-          )
-        ) {
-          continue;
-        }
-        ctx.moveTo(x1, y1);
-        ctx.lineTo(x2, y2);
+        ctx.moveTo(x[source[e]], y[source[e]]);
+        ctx.lineTo(x[target[e]], y[target[e]]);
       }
       ctx.stroke();
     });
@@ -62,22 +60,40 @@ function paintEdges(ctx, scene) {
   ctx.globalAlpha = 1;
 }
 
-function paintNodes(ctx, scene) {
+/** The nodes that lie on the canvas, the largest first, and where. */
+export function visibleNodes(scene) {
+  const { x, y } = scene.onScreen();
+  const items = [];
+  for (const i of scene.order) {
+    const r = scene.radius(i);
+    const reach = r + RING_REACH;
+    const [left, top] = [x[i] - reach, y[i] - reach];
+    if (outside(scene.camera, left, top, x[i] + reach, y[i] + reach)) continue;
+    items.push({ i, x: x[i], y: y[i], r });
+  }
+  return items;
+}
+
+/** @param {Array<{i: number, x: number, y: number, r: number}>} items */
+export function paintNodes(ctx, scene, items) {
   const small = { front: [], back: [] };
   const large = { front: [], back: [] };
-  for (const i of scene.order) {
-    const [x, y] = scene.camera.toScreen(scene.xs[i], scene.ys[i]);
-    const r = scene.radius(i);
-    if (outside(scene.camera, x - r, y - r, x + r, y + r)) continue;
-    const group = r < SMALLEST_PIE ? small : large;
-    group[scene.inFront(i) ? "front" : "back"].push({ i, x, y, r });
+  for (const item of items) {
+    const group = item.r < SMALLEST_PIE ? small : large;
+    group[scene.inFront(item.i) ? "front" : "back"].push(item);
   }
-  ctx.globalAlpha = 0.14;
+  ctx.globalAlpha = STEPPED_BACK;
   paintDiscs(ctx, scene, small.back);
   paintPies(ctx, scene, large.back);
   ctx.globalAlpha = 1;
   paintPies(ctx, scene, large.front);
   paintDiscs(ctx, scene, small.front);
+}
+
+/** One node in full, whatever is pointed out. */
+export function paintNode(ctx, scene, item) {
+  if (item.r < SMALLEST_PIE) paintDiscs(ctx, scene, [item]);
+  else paintPies(ctx, scene, [item]);
 }
 
 /** Small nodes, by colour: one fill for many. */
@@ -165,42 +181,45 @@ function paintLabel(ctx, scene, i, x, y, r) {
   ctx.fillText(text, x, y + size * 0.04);
 }
 
-/** Selection, marks, the node under the pointer and the one under the keyboard. */
+/** Rings around the nodes that are marked or selected. */
+export function paintChosen(ctx, scene, items) {
+  const { ink, marks, selection } = scene;
+  const marked = items.filter(({ i }) => marks.has(i));
+  const selected = items.filter(({ i }) => selection.has(i));
+  const share = (i) => marks.get(i) / scene.graph.nodes.size[i];
+  rings(ctx, marked, { gap: 3, width: 1.2, colour: ink.mark });
+  rings(ctx, marked, { gap: 3, width: 4, colour: ink.mark, share });
+  rings(ctx, selected, { gap: 1, width: 4.5, colour: ink.paper });
+  rings(ctx, selected, { gap: 1.2, width: 2.6, colour: ink.selection });
+}
+
+/** The node under the pointer and the one under the keyboard. */
 export function paintPointedOut(ctx, scene, { keyboard }) {
-  if (scene.length === 0) return;
-  for (const [i, held] of scene.marks) {
-    const share = held / scene.graph.nodes.size[i];
-    ring(ctx, scene, i, { gap: 3, width: 1.2, colour: scene.ink.mark });
-    ring(ctx, scene, i, { gap: 3, width: 4, colour: scene.ink.mark, share });
-  }
-  for (const i of scene.selection) {
-    ring(ctx, scene, i, { gap: 1, width: 4.5, colour: scene.ink.paper });
-    ring(ctx, scene, i, { gap: 1.2, width: 2.6, colour: scene.ink.selection });
-  }
-  if (scene.hover >= 0)
-    ring(ctx, scene, scene.hover, { gap: 1, width: 1.5, colour: scene.ink.text });
-  if (keyboard && scene.active >= 0) {
-    ring(ctx, scene, scene.active, {
-      gap: 5,
-      width: 2,
-      colour: scene.ink.focus,
-      dash: [4, 3],
-    });
+  const { active, hover, ink } = scene;
+  const { x, y } = scene.onScreen();
+  const item = (i) => ({ i, x: x[i], y: y[i], r: scene.radius(i) });
+  if (hover >= 0) rings(ctx, [item(hover)], { gap: 1, width: 1.5, colour: ink.text });
+  if (keyboard && active >= 0) {
+    ctx.setLineDash([4, 3]);
+    rings(ctx, [item(active)], { gap: 5, width: 2, colour: ink.focus });
+    ctx.setLineDash([]);
   }
 }
 
-function ring(ctx, scene, i, { gap, width, colour, share = 1, dash = [] }) {
-  const [x, y] = scene.camera.toScreen(scene.xs[i], scene.ys[i]);
-  const r = scene.radius(i) + gap;
-  if (outside(scene.camera, x - r, y - r, x + r, y + r)) return;
+/** @param {{share?: (i: number) => number}} look a ring goes so far around, from the top */
+function rings(ctx, items, { gap, width, colour, share = () => 1 }) {
   const begin = -Math.PI / 2;
   ctx.strokeStyle = colour;
   ctx.lineWidth = width;
-  ctx.setLineDash(dash);
-  ctx.beginPath();
-  ctx.arc(x, y, r, begin, begin + 2 * Math.PI * Math.min(1, share));
-  ctx.stroke();
-  ctx.setLineDash([]);
+  inChunks(items, (chunk) => {
+    ctx.beginPath();
+    for (const { i, x, y, r } of chunk) {
+      const end = begin + 2 * Math.PI * Math.min(1, share(i));
+      ctx.moveTo(x, y - r - gap);
+      ctx.arc(x, y, r + gap, begin, end);
+    }
+    ctx.stroke();
+  });
 }
 
 /** The outline of a box or lasso while it is drawn. */

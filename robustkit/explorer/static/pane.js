@@ -123,7 +123,7 @@ export class Pane extends Emitter {
     scene.accept(graph);
     if (first) this.#restore();
     if (this.fitted) scene.fit();
-    this.#motion.glide(scene, before, () => this.emit("look"));
+    this.#motion.glide(scene, before, (how) => this.emit("look", how));
     this.emit("graph");
     if (first && scene.selection.size > 0) this.emit("selection");
   }
@@ -164,10 +164,11 @@ export class Pane extends Emitter {
 
   select(nodes, { add = false } = {}) {
     const { scene } = this;
-    if (!add) scene.selection = new Set(nodes);
-    else if (nodes.length === 1 && scene.selection.has(nodes[0]))
-      scene.selection.delete(nodes[0]);
-    else for (const i of nodes) scene.selection.add(i);
+    const before = add ? [...scene.selection] : [];
+    const taken = add && nodes.length === 1 && scene.selection.has(nodes[0]);
+    scene.selection = new Set(
+      taken ? before.filter((i) => i !== nodes[0]) : [...before, ...nodes],
+    );
     this.emit("selection");
     this.emit("look");
   }
@@ -220,21 +221,21 @@ export class Pane extends Emitter {
   pan(dx, dy) {
     this.fitted = false;
     this.scene.camera.pan(dx, dy);
-    this.emit("look");
+    this.emit("look", "moving");
   }
 
   zoom(factor, x = null, y = null) {
     const { camera } = this.scene;
     this.fitted = false;
     camera.zoomAt(factor, x ?? camera.width / 2, y ?? camera.height / 2);
-    this.emit("look");
+    this.emit("look", "moving");
   }
 
   dragNode(i, x, y) {
     const [wx, wy] = this.scene.camera.toWorld(x, y);
     this.#motion.settle(this.scene);
     this.scene.drag(i, wx, wy);
-    this.emit("look");
+    this.emit("look", "moving");
   }
 
   /** Undo what was dragged. */
@@ -245,7 +246,7 @@ export class Pane extends Emitter {
       scene.graph.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
     );
     scene.moved = [];
-    this.#motion.glide(scene, before, () => this.emit("look"));
+    this.#motion.glide(scene, before, (how) => this.emit("look", how));
   }
 
   /** Bring a node into sight, without a change of scale. */

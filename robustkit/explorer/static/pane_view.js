@@ -30,17 +30,18 @@ export function buildPane(pane) {
   });
   const list = buildNodeList(pane, () => canvas.redraw("points"));
   canvas.element.append(list, buildTools(pane, tool), legend, hint, buildWaiting(pane));
-  pane.on("look", () => canvas.redraw());
+  const hintAtKeyboard = () => {
+    const { active, camera, xs, ys } = scene;
+    if (!canvas.hasKeyboard || active < 0) return;
+    showHint(pane, canvas, hint, active, ...camera.toScreen(xs[active], ys[active]));
+  };
+  pane.on("look", (how) => {
+    canvas.redraw(how);
+    if (how === "moving") hintAtKeyboard();
+  });
   pane.on("active", () => {
     canvas.redraw("points");
-    if (!canvas.hasKeyboard || scene.active < 0) return;
-    showHint(
-      pane,
-      canvas,
-      hint,
-      scene.active,
-      ...scene.camera.toScreen(scene.xs[scene.active], scene.ys[scene.active]),
-    );
+    hintAtKeyboard();
   });
   list.addEventListener("blur", () => (hint.hidden = true));
   listenToPointer(canvas.surface, pointerActions(pane, canvas, tool, hint));
@@ -59,25 +60,29 @@ export function buildPane(pane) {
 
 function pointerActions(pane, canvas, tool, hint) {
   const { scene } = pane;
+  const hover = (i, x, y) => {
+    if (i !== scene.hover) {
+      scene.hover = i;
+      canvas.redraw("points");
+    }
+    canvas.surface.classList.toggle("on-node", i >= 0);
+    if (i < 0) hint.hidden = true;
+    else showHint(pane, canvas, hint, i, x, y);
+  };
   return {
     tool: () => tool.kind,
     hitTest: (x, y) => scene.hitTest(x, y),
-    hover(i, x, y) {
-      if (i !== scene.hover) {
-        scene.hover = i;
-        canvas.redraw("points");
-      }
-      canvas.surface.classList.toggle("on-node", i >= 0);
-      if (i < 0) hint.hidden = true;
-      else showHint(pane, canvas, hint, i, x, y);
-    },
+    hover,
     click(i, add) {
       if (i >= 0) {
         pane.activate(i);
         pane.select([i], { add });
       } else if (!add && scene.selection.size > 0) pane.select([]);
     },
-    dragNode: (i, x, y) => pane.dragNode(i, x, y),
+    dragNode(i, x, y) {
+      pane.dragNode(i, x, y);
+      hover(i, x, y);
+    },
     pan: (dx, dy) => pane.pan(dx, dy),
     zoom: (factor, x, y) => pane.zoom(factor, x, y),
     outline(points) {

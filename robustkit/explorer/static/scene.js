@@ -18,6 +18,8 @@ export const COLOURINGS = [
 export class Scene {
   camera = new Camera();
   graph = null;
+  /** The nodes' indices, the largest node first. */
+  order = [];
   /** Where the nodes are drawn now; while they move, not where they will rest. */
   xs = new Float64Array(0);
   ys = new Float64Array(0);
@@ -30,6 +32,7 @@ export class Scene {
   /** The class pointed out in the legend: nodes without it step back. */
   emphasis = null;
   #grid = null;
+  #screen = { x: new Float64Array(0), y: new Float64Array(0) };
   #room = Infinity;
   #moved = new Map();
 
@@ -95,6 +98,24 @@ export class Scene {
 
   set moved(entries) {
     this.#moved = new Map(entries);
+  }
+
+  /** Where all nodes lie on the screen; the same arrays are filled at every call. */
+  onScreen() {
+    const { camera, xs, ys } = this;
+    if (this.#screen.x.length !== xs.length) {
+      this.#screen = {
+        x: new Float64Array(xs.length),
+        y: new Float64Array(xs.length),
+      };
+    }
+    const { x, y } = this.#screen;
+    const down = camera.scale * camera.stretch;
+    for (let i = 0; i < xs.length; i += 1) {
+      x[i] = (xs[i] - camera.x) * camera.scale + camera.width / 2;
+      y[i] = (ys[i] - camera.y) * down + camera.height / 2;
+    }
+    return this.#screen;
   }
 
   fit() {

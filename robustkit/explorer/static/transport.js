@@ -50,43 +50,53 @@ async function refusal(response) {
 
 const get = async (route) => (await request(route)).json();
 
-const post = async (route, body, signal) => {
-  const options = {
+const send = (route, body, signal) =>
+  request(route, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
     signal,
-  };
-  return (await request(route, options)).json();
-};
+  });
+
+const post = async (route, body, signal) => (await send(route, body, signal)).json();
 
 const query = (values) => new URLSearchParams(values).toString();
 
 /** The calls a page can make; each answers as the server's documentation says. */
 export function createTransport() {
   const running = new Map();
-  let seq = 0;
+  let last = 0;
+  /** Ask, and let go of what was asked before under the same name. */
+  const newest = (name, ask) => {
+    running.get(name)?.abort();
+    const controller = new AbortController();
+    running.set(name, controller);
+    last += 1;
+    return ask(last, controller.signal);
+  };
   return {
     run: () => get("run"),
 
     /** The newest wins: a request for a pane ends the pane's older one. */
-    graph(pane, parameters) {
-      running.get(pane)?.abort();
-      const controller = new AbortController();
-      running.set(pane, controller);
-      seq += 1;
-      return post("graph", { tab: TAB, pane, seq, ...parameters }, controller.signal);
-    },
+    graph: (pane, parameters) =>
+      newest(pane, (seq, signal) =>
+        post("graph", { tab: TAB, pane, seq, ...parameters }, signal),
+      ),
 
     members: (graph, nodes, { offset, limit, sort }) =>
-      get(`members?${query({ graph, nodes: nodes.join(","), offset, limit, sort })}`),
+      post("members", { graph, nodes, offset, limit, sort }),
     samples: async (graph, ids) =>
       (await get(`samples?${query({ graph, ids: ids.join(",") })}`)).samples,
     searchSample: (graph, sample) => get(`search?${query({ graph, sample })}`),
     searchConfusion: (graph, truth, predicted) =>
       get(`search?${query({ graph, true: truth, predicted })}`),
     where: (graph, what) => post("where", { graph, ...what }),
-    curve: (model, parameters) => post("curve", { model, ...parameters }),
+
+    /** The page shows one curve: a newer one ends the older one, of whatever pane. */
+    curve: (model, parameters) =>
+      newest("curve", (seq, signal) =>
+        post("curve", { tab: TAB, seq, model, ...parameters }, signal),
+      ),
 
     /** The raw bytes of each image, in the order asked; null where there is none. */
     async images(view, ids) {
@@ -96,16 +106,15 @@ export function createTransport() {
       return ids.map((_, k) => bytes.subarray(k * size, (k + 1) * size));
     },
 
-    /** Where a file can be downloaded; an exported page answers with the file itself. */
-    exportUrl: (kind, values) => {
-      const routes = {
-        json: ["export", { format: "json" }],
-        graphml: ["export", { format: "graphml" }],
-        csv: ["selection.csv", {}],
-        page: ["page.html", {}],
+    /** @returns {Promise<Blob>} a file to take away */
+    async file(kind, values) {
+      const asked = {
+        json: () => request(`export?${query({ ...values, format: kind })}`),
+        graphml: () => request(`export?${query({ ...values, format: kind })}`),
+        csv: () => send("selection.csv", values),
+        page: () => request(`page.html?${query(values)}`),
       };
-      const [route, fixed] = routes[kind];
-      return address(`${route}?${query({ ...fixed, ...values })}`).href;
+      return (await asked[kind]()).blob();
     },
   };
 }

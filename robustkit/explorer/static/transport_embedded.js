@@ -38,13 +38,11 @@ export function createTransport() {
       holder.find(graph, samples ?? holder.union(holder.byKey(from), nodes)),
     curve: async (model) => holder.curve(model),
     images: async (view, ids) => holder.imagesOf(view, ids),
-    exportUrl: (kind, { graph, nodes }) => {
+    file: async (kind, { graph, nodes }) => {
       const view = holder.byKey(graph);
       const members = (i) => [...holder.node(view, i)];
       const samples = () =>
-        holder
-          .union(view, nodes.split(",").map(Number))
-          .map((i) => holder.sample(view, i));
+        holder.union(view, nodes).map((i) => holder.sample(view, i));
       const [text, type] = {
         json: () => [graphAsJson(data, view, members), "application/json"],
         graphml: () => [graphAsGraphml(data, view), "application/xml"],

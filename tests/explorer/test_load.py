@@ -1,0 +1,135 @@
+"""Many points, many nodes, many moves: nothing queues up, nothing is left behind."""
+
+import gc
+import threading
+import time
+import tracemalloc
+
+import httpx
+import numpy as np
+import pytest
+
+from robustkit.explorer._graphs import Graph, Graphs
+from robustkit.explorer._newest import NewestOnly
+from tests.explorer.conftest import CROWDED, ask_graph, crowded_run, served
+
+# 60,000 points lie so near each other that this joins the twelve nearest.
+EPS = 0.1
+
+
+class Watched(Graphs):
+    """Notes when a computation begins and ends."""
+
+    def __init__(self, run):
+        super().__init__(run)
+        self.log, self._log_lock = [], threading.Lock()
+
+    def _note(self, what, parameters):
+        with self._log_lock:
+            self.log.append((what, parameters.n_intervals))
+
+    def compute(self, parameters, cancelled=None):
+        self._note("begin", parameters)
+        try:
+            return super().compute(parameters, cancelled)
+        finally:
+            self._note("end", parameters)
+
+    def most_at_once(self):
+        """How many computations ran at the same time."""
+        steps = [{"begin": 1, "end": -1, "ask": 0}[what] for what, _ in self.log]
+        return max(np.cumsum(steps))
+
+
+@pytest.fixture(scope="module")
+def large(large_run):
+    """A server of 60,000 points, whose first graph is there, and its watched graphs."""
+    graphs = Watched(large_run)
+    with served(large_run, graphs) as client:
+        answer = ask_graph(client, **CROWDED | {"eps": EPS}).json()
+        assert len(answer["nodes"]["id"]) == 2000
+        yield client, graphs, answer
+
+
+def test_twenty_quick_moves_over_60_000_points(large, monkeypatch):
+    """Each move comes 30 ms after the one before, sooner than a graph is computed."""
+    client, graphs, _ = large
+    statuses = {}
+
+    def ask(n_intervals):
+        with httpx.Client(base_url=client.base_url, timeout=60) as own:
+            body = CROWDED | {"eps": EPS, "n_intervals": n_intervals}
+            answer = ask_graph(own, tab="moves", seq=n_intervals, **body)
+            statuses[n_intervals] = answer.status_code
+
+    async def noted(self, key, seq, function):
+        graphs.log.append(("ask", seq))
+        return await run(self, key, seq, function)
+
+    run = NewestOnly.run
+    monkeypatch.setattr(NewestOnly, "run", noted)
+    graphs.log.clear()
+    moves = range(180, 200)
+    threads = [threading.Thread(target=ask, args=(n,)) for n in moves]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.03)
+    for thread in threads:
+        thread.join(60)
+    assert statuses[199] == 200
+    assert set(statuses.values()) <= {200, 409}
+    assert graphs.most_at_once() == 1
+    # When the last move arrives, one that was asked before may have just begun.
+    begun = [n for what, n in graphs.log if what == "begin"]
+    after = graphs.log[graphs.log.index(("ask", 199)) :]
+    behind = {n for what, n in after if what != "ask"} - {199}
+    assert len(behind) <= 1
+    assert begun.count(199) == 1
+    assert begun[-1] == 199
+
+
+def test_all_of_2_000_nodes_are_one_selection(large, large_run):
+    """No address has room for so many; a body has."""
+    client, graphs, answer = large
+    body = {"graph": answer["graph"], "nodes": list(range(2000))}
+    held = graphs.find(answer["graph"]).samples_of(range(2000))
+    assert len(held) > 59_000
+    last = {"offset": len(held) - 7, "limit": 24}
+    page = client.post("api/members", json=body | last).json()
+    assert page["total"] == len(held)
+    assert [sample["i"] for sample in page["samples"]] == held[-7:].tolist()
+    assert sum(page["counts"]) == len(held)
+    table = client.post("api/selection.csv", json=body)
+    assert table.text.count("\n") == len(held) + 1
+    there = {"graph": answer["graph"], "from": answer["graph"], "nodes": body["nodes"]}
+    assert client.post("api/where", json=there).json()["nodes"] == body["nodes"]
+
+
+def test_200_recomputations_leave_nothing_behind():
+    """Of 400 points: graphs and traced bytes are counted, whatever their size."""
+    run = crowded_run(400)
+    graphs = Graphs(run)
+
+    def n_graphs():
+        gc.collect()
+        return sum(type(thing) is Graph for thing in gc.get_objects())
+
+    n_elsewhere, sizes = n_graphs(), []
+    with served(run, graphs) as client:
+        tracemalloc.start()
+        try:
+            for k in range(200):
+                # Each is computed: only 32 are kept.
+                body = CROWDED | {"n_intervals": 12, "eps": 5 + k / 1000}
+                answer = ask_graph(client, tab="many", seq=k, **body)
+                assert answer.status_code == 200
+                if k in (79, 199):
+                    gc.collect()
+                    sizes.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert n_graphs() - n_elsewhere == graphs.n_kept
+    graph = graphs.find(answer.json()["graph"])
+    one = sum(v.nbytes for v in vars(graph).values() if isinstance(v, np.ndarray))
+    # 120 graphs lie between; a leak of one in ten would show.
+    assert sizes[1] - sizes[0] < 12 * one
