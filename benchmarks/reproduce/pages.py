@@ -16,11 +16,12 @@ from benchmarks.reproduce.results import RESULTS, around, with_interval
 
 TABLES, FIGURES, GRAPHS = (RESULTS / name for name in ("tables", "figures", "graphs"))
 
-# Tables 1 and 2 of the paper, in percent: M_adv, refined with a uniform and with a
-# balanced cover; mean and standard deviation of two seeds.
-PUBLISHED_CLEAN = "97.48"
+# Tables 1 and 2 of the paper, in percent: M_adv (M_clean at eps 0), and what refining
+# with a uniform and with a balanced cover changes; mean and standard deviation of two
+# seeds.
 PUBLISHED = {
     "linf": {
+        0: ("97.48", "", ""),
         0.05: ("93.24 (0.35)", "+0.25 (0.11)", "+0.21 (0.02)"),
         0.1: ("90.18 (1.70)", "+0.27 (0.30)", "+0.36 (0.21)"),
         0.15: ("88.73 (1.51)", "+0.26 (0.18)", "+0.28 (0.16)"),
@@ -29,6 +30,7 @@ PUBLISHED = {
         0.3: ("81.68 (5.21)", "+0.37 (0.28)", "+0.34 (0.13)"),
     },
     "l2": {
+        0: ("97.48", "", ""),
         0.05: ("97.16 (0.30)", "", "+0.02 (0.11)"),
         0.1: ("96.75 (0.06)", "", "+0.09 (0.21)"),
         0.2: ("94.15 (2.86)", "", "+0.22 (0.47)"),
@@ -89,25 +91,25 @@ def radius(eps):
     return f"{eps:g}" if round(eps, 3) == eps else f"{255 * eps:.0f}/255"
 
 
-def published(dataset, norm, eps, number):
-    """Return a figure of tables 1 and 2, or nothing where there is none."""
-    if dataset == "mnist":
-        for level, figures in PUBLISHED[norm].items():
-            if np.isclose(level, eps):
-                return figures[number]
-    return ""
+def published(dataset, norm, eps, number, title="published"):
+    """Return a figure of tables 1 and 2 under its title; nothing beside CIFAR-10."""
+    if dataset != "mnist":
+        return {}
+    levels = PUBLISHED[norm].items()
+    found = [figures[number] for level, figures in levels if np.isclose(level, eps)]
+    return {title: found[0] if found else ""}
 
 
 def robust_rows(results, dataset, norm):
     """Rows of table 1 or 2: the clean network, then both attacks at every level."""
     clean = results[results["norm"] == "none"]
-    row = {"eps": "0", "published": PUBLISHED_CLEAN if dataset == "mnist" else ""}
+    row = {"eps": "0", **published(dataset, norm, 0, 0)}
     yield row | {"n": len(clean), "clean": percent(clean["clean"])}
     for eps, level in results[results["norm"] == norm].groupby("eps"):
         full, short = (level[level["attack"] == name] for name in ("full", "short"))
         row = {
             "eps": radius(eps),
-            "published": published(dataset, norm, eps, 0),
+            **published(dataset, norm, eps, 0),
             "n": len(full),
             "clean": percent(full["clean"]),
             "full attack": percent(full["M_adv"]),
@@ -128,14 +130,14 @@ def gain_rows(results, dataset, attack, norm):
     whole = chosen.groupby("seed").filter(lambda rows: len(rows) == n_levels)
     for number, cover in enumerate(topology.COVERS, start=1):
         for eps, level in chosen.groupby("eps"):
-            figure = published(dataset, norm, eps, number)
-            yield _gain_row(level, cover, radius(eps), figure)
+            theirs = published(dataset, norm, eps, number, "published gain")
+            yield _gain_row(level, cover, radius(eps), theirs)
         if n_levels > 1 and len(whole):
             means = whole.groupby("seed").mean(numeric_only=True)
-            yield _gain_row(means, cover, "mean", "")
+            yield _gain_row(means, cover, "mean", dict.fromkeys(theirs, ""))
 
 
-def _gain_row(level, cover, eps, published_gain):
+def _gain_row(level, cover, eps, theirs):
     titles = {
         f"replay {topology.REPLAY}": "refined",
         "replay 0": "with weak samples alone",
@@ -152,7 +154,7 @@ def _gain_row(level, cover, eps, published_gain):
         "eps": eps,
         "n": len(level),
         "weak samples": f"{level[f'weak {cover}'].mean():.0f}",
-        "published gain": published_gain,
+        **theirs,
         **{titles[name]: change(values) for name, values in gain.items()},
         "refined - random": change(gain[f"replay {topology.REPLAY}"] - gain["random"]),
     }
@@ -250,14 +252,15 @@ def draw_graphs():
 
 def _sources(name, settings):
     """Title and file of the graphs of all levels, as far as they are there."""
-    every = {
-        f"{norm}, eps {radius(eps)}" if eps else "M_clean": (
-            GRAPHS / f"{name}_{attack}_{norm}_{eps:.4g}.json"
-        )
-        for part in settings["parts"]
-        for attack, norm, eps in topology.levels(part, settings)
+    levels = {
+        level for part in settings["parts"] for level in topology.levels(part, settings)
     }
-    return {title: path for title, path in every.items() if path.exists()}
+    sources = {}
+    for attack, norm, eps in sorted(levels, key=lambda level: (level[2] > 0, level)):
+        path = GRAPHS / f"{name}_{attack}_{norm}_{eps:.4g}.json"
+        if path.exists():
+            sources[f"M_adv, {norm}, eps {radius(eps)}" if eps else "M_clean"] = path
+    return sources
 
 
 def slope_rows(plain, published_slopes):

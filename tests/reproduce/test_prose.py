@@ -116,7 +116,46 @@ def refining_claims():
     yield "refining costs .6 points on average, and brings a gain at no level"
 
 
-PAGES = {"topology": topology_claims}
+MEASURES = ["PGD, cross-entropy", "PGD, margin", "PGD, rotating"]
+ALL, SAME_SIZE = "all networks", "those of one batch size"
+ALIKE = f"{SAME_SIZE} and number of epochs"
+
+
+def regions_claims():
+    """Yield what the page must say of the perceptrons."""
+    digits, mnist = (
+        Table(f"regions_{name}_mlp_slopes") for name in ("digits", "mnist")
+    )
+    for table in (digits, mnist):
+        table.rows = table.rows[table.rows["on"] == "PRS ratio"]
+    free = {"clean accuracy": "free"}
+    ours = digits.rows[digits.rows["networks compared"] == ALL].iloc[0]
+    yield f"{plain(ours[MEASURES[0]])} with the cross-entropy, steeper than"
+    loose, fixed = mnist.rows[mnist.rows["networks compared"] == ALL][MEASURES[0]]
+    yield f"it is {plain(loose)}, and turns to {plain(fixed)} once"
+    within = [
+        slope
+        for table in (digits, mnist)
+        for measure in MEASURES
+        for slope in table.of(measure, **{"networks compared": SAME_SIZE}, **free)
+    ]
+    yield f"steep fall, from {short(max(within))} to {short(min(within))}"
+    alike = [
+        interval
+        for table in (digits, mnist)
+        for measure in MEASURES
+        for interval in table.intervals(measure, **{"networks compared": ALIKE}, **free)
+    ]
+    assert all(low < 0 < high for low, high in alike)
+    yield f"reach down to {short(min(alike)[0], 2)}"
+
+
+def plain(cell):
+    """Write the numbers of a cell without the zeros before their points."""
+    return re.sub(r"\b0\.", ".", cell.replace("\u00a0", " "))
+
+
+PAGES = {"topology": topology_claims, "regions": regions_claims}
 
 
 @pytest.mark.parametrize("page", PAGES)
