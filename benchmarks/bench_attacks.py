@@ -1,22 +1,20 @@
-"""Attacks: the same model, images, budget and success, ours and the peers'.
+"""Attacks: the same model, images, budget and success, ours and the peers'."""
 
-torchattacks and ART ask for more packages, or older ones, than they use; install them
-with ``pip install --no-deps``. Peers that are not installed are left out.
-"""
-
-import importlib
-import warnings
-from functools import cache
-from itertools import pairwise
+from functools import partial
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.frozen import FrozenEstimator
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.harness import Case
+from benchmarks import peers
+from benchmarks.attack_setting import (
+    Image,
+    Place,
+    small_digits_on_a_canvas,
+    smooth_digits,
+)
+from benchmarks.harness import Case, Growth
 from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     FGSMAttack,
@@ -24,261 +22,264 @@ from robustkit.attacks import (
     OnePixelAttack,
     PGDAttack,
 )
-from robustkit.classifiers import TorchClassifier
 
-torch.set_num_threads(1)
-
-SIZES = (784, 100, 50, 20, 10)
+PEERS = ("torchattacks", "foolbox", "art", "autoattack")
+GRID = 0.001 + 0.01 * np.arange(26)
 
 
-def cases():
-    """Yield each promise with the peer that it names."""
-    yield _fgsm()
-    torchattacks = _peer("torchattacks")
-    foolbox = _peer("foolbox")
-    if torchattacks is not None:
-        yield from _pgd(torchattacks)
-        yield _growing(torchattacks)
-    if foolbox is not None:
-        yield _growing_foolbox(foolbox)
-    if torchattacks is not None:
-        yield from _one_pixel(torchattacks)
-    if _peer("art.attacks.evasion") is not None:
-        yield _one_pixel_art()
-    if _peer("autoattack") is not None:
-        yield _rotate()
+def cases(device="cpu"):
+    """Each promise with the peer that it names, then more and more images."""
+    torch.set_num_threads(1)
+    here = Place(device)
+    there = {module for module in PEERS if peers.load(module) is not None}
+    yield _fgsm(here)
+    if "torchattacks" in there:
+        yield from _pgd(here)
+    for module, limit in (("torchattacks", 1 / 5), ("foolbox", None)):
+        if module in there:
+            yield _growing(here, module, limit)
+    if "torchattacks" in there:
+        yield from _one_pixel(here)
+    if "art" in there:
+        yield _one_pixel_art(here)
+    if "autoattack" in there:
+        yield _rotate(here)
+    for growth in GROWTHS:
+        yield from growth(here, there)
 
 
-def _peer(name):
-    try:
-        # What peers warn of while they are imported is theirs.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError:
-        return None
+def many(data, n):
+    """So many test images, the same ones again if there are not enough."""
+    _, _, X, y = data()
+    return np.resize(X, (n, X.shape[1])), np.resize(y, n)
 
 
-class Image(nn.Module):
-    """Peers want images, and logits of them."""
-
-    def __init__(self, module):
-        super().__init__()
-        self.module = module
-
-    def forward(self, x):
-        """Logits of a batch."""
-        return self.module(x.flatten(1))
-
-
-@cache
-def smooth_digits():
-    """Digits of 8 x 8 pixels, drawn on 28 x 28: training and 1,000 test images."""
-    X, y = load_digits(return_X_y=True)
-    x = torch.tensor(X.reshape(-1, 1, 8, 8) / 16, dtype=torch.float32)
-    x = functional.interpolate(x, size=(28, 28), mode="bilinear")
-    x = ((x * 255).round() / 255).flatten(1).numpy()
-    order = np.random.default_rng(0).permutation(len(y))
-    return x[order[:-1000]], y[order[:-1000]], x[order[-1000:]], y[order[-1000:]]
-
-
-@cache
-def small_digits_on_a_canvas():
-    """Digits of 12 x 12 pixels somewhere on 28 x 28: there one pixel can matter."""
-    X, y = load_digits(return_X_y=True)
-    rng = np.random.default_rng(0)
-    x = torch.tensor(X.reshape(-1, 1, 8, 8) / 16, dtype=torch.float32)
-    x = functional.interpolate(x, size=(12, 12), mode="bilinear")[:, 0].numpy()
-    order = rng.permutation(len(y))
-    train, test = np.tile(order[:-500], 20), order[-500:]
-    images = []
-    for rows in (train, test):
-        canvas = np.zeros((len(rows), 28, 28), dtype=np.float32)
-        for image, row in zip(canvas, rows, strict=True):
-            top, left = rng.integers(0, 17, size=2)
-            image[top : top + 12, left : left + 12] = (x[row] * 255).round() / 255
-        images.append(canvas.reshape(len(rows), -1))
-    return images[0], y[train], images[1], y[test]
-
-
-@cache
-def network(data, eps=0.0, epochs=30):
-    """A perceptron, trained on clean or on adversarial images."""
-    X, y, _, _ = data()
-    x, labels = torch.from_numpy(X), torch.from_numpy(y)
-    adversary = PGDAttack(eps=eps, max_iter=7, random_state=0)
-    with seeded_torch(0):
-        layers = []
-        for n_inputs, n_outputs in pairwise(SIZES):
-            layers += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
-        module = nn.Sequential(*layers[:-1])
-        optimizer = torch.optim.Adam(module.parameters())
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(64):
-                batch = x[rows]
-                if eps:
-                    batch = adversary.perturb_module(module, batch, labels[rows])
-                optimizer.zero_grad()
-                functional.cross_entropy(module(batch), labels[rows]).backward()
-                optimizer.step()
-    return module.eval()
-
-
-def aim(attack, module, X, y):
-    model = TorchClassifier.from_module(module, classes=np.arange(10))
-    return attack.set_params(estimator=FrozenEstimator(model), device="cpu").fit(X, y)
-
-
-def images(X):
-    return torch.from_numpy(X).view(-1, 1, 28, 28)
-
-
-def right(module, x, y):
-    with torch.no_grad():
-        return float(
-            (Image(module)(x).argmax(1) == torch.from_numpy(y)).double().mean()
-        )
-
-
-def _fgsm():
-    _, _, X, y = smooth_digits()
-    X, y = np.tile(X, (10, 1)), np.tile(y, 10)
-    module = network(smooth_digits)
-    labels = torch.from_numpy(y)
-    attack = aim(FGSMAttack(eps=0.1), module, X, y)
+def _fgsm(here):
+    X, y = many(smooth_digits, 10_000)
+    module = here.module(smooth_digits)
+    x, labels = here.tensor(X), here.tensor(y)
+    attack = here.aim(FGSMAttack(eps=0.1), module, X, y)
 
     def forward_and_backward():
-        x = torch.from_numpy(X).requires_grad_(True)
-        functional.cross_entropy(module(x), labels).backward()
+        inputs = x.clone().requires_grad_(True)
+        functional.cross_entropy(module(inputs), labels).backward()
         module.zero_grad()
-        return x.grad
+        return inputs.grad
 
     return Case(
         name="FGSM, 10,000 images of 784 pixels, perceptron 100-50-20",
         peer="one forward and backward pass (torch)",
         ours=lambda: attack.perturb(X, y),
         theirs=forward_and_backward,
-        limit=1.5,
+        limit=here.promise(1.5),
         repeats=15,
+        clock=here.clock,
     )
 
 
-def _pgd(torchattacks):
-    X0, y0, X, y = smooth_digits()
+def _pgd(here):
+    X, y = many(smooth_digits, 1000)
     for eps, trained, limit in ((0.1, 0.0, 0.5), (0.02, 0.0, 0.95), (0.1, 0.1, 0.95)):
-        module = network(smooth_digits, trained)
-        attack = aim(PGDAttack(eps=eps, random_state=0), module, X0, y0)
-        theirs = torchattacks.PGD(
-            Image(module), eps=eps, alpha=2.5 * eps / 40, steps=40
-        )
-        x, labels = images(X), torch.from_numpy(y)
-        share = attack.score(X, y)
-
-        def run_theirs(theirs=theirs, x=x, labels=labels):
-            with seeded_torch(0):
-                return theirs(x, labels)
-
+        module = here.module(smooth_digits, trained)
+        attack = here.aim(PGDAttack(eps=eps, random_state=0), module, X, y)
         yield Case(
             name=f"PGD-40, 1,000 images, eps {eps}, "
             f"{'adversarially' if trained else 'plainly'} trained",
-            peer=f"torchattacks {torchattacks.__version__}",
-            ours=lambda attack=attack: attack.perturb(X, y),
-            theirs=run_theirs,
-            limit=limit,
-            same=lambda a, b, module=module: (
-                abs(right(module, images(a.X_adv), y) - right(module, b, y)) <= 0.01
-            ),
+            peer=peers.title("torchattacks"),
+            ours=partial(attack.perturb, X, y),
+            theirs=_their_pgd_torchattacks(here, module, X, y, eps),
+            limit=here.promise(limit),
+            same=partial(_same_accuracy, here, module, y, tolerance=0.01),
             repeats=11,
-            note=f"robust accuracy {share:.3f}",
+            clock=here.clock,
+            note=f"robust accuracy {attack.score(X, y):.3f}",
         )
 
 
-def _rotate():
-    from autoattack import AutoAttack
+def _same_accuracy(here, module, y, ours, theirs, tolerance):
+    """Images that fool as often."""
+    shares = (here.accuracy(module, x, y) for x in (here.images(ours.X_adv), theirs))
+    return abs(next(shares) - next(shares)) <= tolerance
 
-    X0, y0, X, y = smooth_digits()
-    module = network(smooth_digits, 0.1)
-    attack = aim(PGDAttack(eps=0.1, loss="rotate", random_state=0), module, X0, y0)
-    theirs = AutoAttack(
-        Image(module),
-        norm="Linf",
-        eps=0.1,
-        version="custom",
-        device="cpu",
+
+def _as_strong(here, module, y, ours, theirs, tolerance):
+    """Images that fool no less often."""
+    mine = here.accuracy(module, here.images(ours.X_adv), y)
+    return mine <= here.accuracy(module, theirs, y) + tolerance
+
+
+def _their_pgd_torchattacks(here, module, X, y, eps=0.1):
+    import torchattacks
+
+    attack = torchattacks.PGD(Image(module), eps=eps, alpha=2.5 * eps / 40, steps=40)
+    return _seeded(attack, here.images(X), here.tensor(y))
+
+
+def _their_pgd_foolbox(here, module, X, y, eps=0.1):
+    attack = peers.load("foolbox").attacks.LinfPGD(
+        abs_stepsize=2.5 * eps / 40, steps=40
+    )
+    model, x, labels = _foolbox_model(here, module), here.images(X), here.tensor(y)
+    return _seeded(lambda: attack(model, x, labels, epsilons=eps)[1])
+
+
+def _their_pgd_art(here, module, X, y, eps=0.1):
+    from art.attacks.evasion import ProjectedGradientDescent
+
+    attack = ProjectedGradientDescent(
+        _art_model(here, Image(module)),
+        eps=eps,
+        eps_step=2.5 * eps / 40,
+        max_iter=40,
+        num_random_init=1,
+        batch_size=1000,
         verbose=False,
     )
-    theirs.attacks_to_run = ["apgd-ce", "apgd-t"]
+    x, one_hot = X.reshape(-1, 1, 28, 28), np.eye(10)[y]
+    return _seeded(lambda: torch.from_numpy(attack.generate(x, one_hot)))
 
-    def run_theirs():
-        with seeded_torch(0):
-            return theirs.run_standard_evaluation(
-                images(X), torch.from_numpy(y), bs=1000
-            )
 
-    five = aim(PGDAttack(eps=0.1, n_restarts=5, random_state=0), module, X0, y0)
-    ours, restarts = attack.score(X, y), five.score(X, y)
-    return Case(
-        name="PGD loss='rotate', 1,000 images, eps 0.1, adversarially trained",
-        peer="AutoAttack, APGD-CE + APGD-T",
-        ours=lambda: attack.perturb(X, y),
-        theirs=run_theirs,
-        limit=0.1,
-        same=lambda a, b: (
-            right(module, images(a.X_adv), y) <= right(module, b, y) + 0.005
-        ),
-        repeats=3,
-        seconds=0,
-        note=f"robust accuracy {ours:.3f}; five restarts of ce {restarts:.3f}",
+def _their_fgsm_torchattacks(here, module, X, y, eps=0.1):
+    import torchattacks
+
+    attack = torchattacks.FGSM(Image(module), eps=eps)
+    return partial(attack, here.images(X), here.tensor(y))
+
+
+def _their_fgsm_foolbox(here, module, X, y, eps=0.1):
+    attack = peers.load("foolbox").attacks.FGSM()
+    model, x, labels = _foolbox_model(here, module), here.images(X), here.tensor(y)
+    return lambda: attack(model, x, labels, epsilons=eps)[1]
+
+
+def _their_fgsm_art(here, module, X, y, eps=0.1):
+    from art.attacks.evasion import FastGradientMethod
+
+    attack = FastGradientMethod(
+        _art_model(here, Image(module)), eps=eps, batch_size=1000
+    )
+    x, one_hot = X.reshape(-1, 1, 28, 28), np.eye(10)[y]
+    return lambda: torch.from_numpy(attack.generate(x, one_hot))
+
+
+def _foolbox_model(here, module):
+    foolbox = peers.load("foolbox")
+    return foolbox.PyTorchModel(Image(module).eval(), (0, 1), device=here.device)
+
+
+def _art_model(here, module, **options):
+    from art.estimators.classification import PyTorchClassifier
+
+    return PyTorchClassifier(
+        module,
+        loss=nn.CrossEntropyLoss(),
+        input_shape=(1, 28, 28),
+        nb_classes=10,
+        device_type="cpu" if here.device == "cpu" else "gpu",
+        **{"clip_values": (0, 1)} | options,
     )
 
 
-def _growing(torchattacks):
-    X0, y0, X, y = smooth_digits()
-    module = network(smooth_digits)
-    attack = aim(GrowingEpsilonAttack(), module, X0, y0)
-    grid = 0.001 + 0.01 * np.arange(26)
-    x, labels = images(X), torch.from_numpy(y)
+def _seeded(function, *arguments):
+    """Draw the same numbers in every call, and leave numpy's and torch's streams."""
 
-    def run_theirs():
+    def run():
+        state = np.random.get_state()
+        np.random.seed(0)
+        try:
+            with seeded_torch(0):
+                return function(*arguments)
+        finally:
+            np.random.set_state(state)
+
+    return run
+
+
+def _rotate(here):
+    X, y = many(smooth_digits, 1000)
+    module = here.module(smooth_digits, 0.1)
+    rotate = PGDAttack(eps=0.1, loss="rotate", random_state=0)
+    attack = here.aim(rotate, module, X, y)
+    restarts = PGDAttack(eps=0.1, n_restarts=5, random_state=0)
+    five = here.aim(restarts, module, X, y).score(X, y)
+    return Case(
+        name="PGD loss='rotate', 1,000 images, eps 0.1, adversarially trained",
+        peer=f"{peers.title('autoattack')}, APGD-CE + APGD-T",
+        ours=lambda: attack.perturb(X, y),
+        theirs=_their_autoattack(here, module, X, y),
+        limit=here.promise(0.1),
+        same=partial(_as_strong, here, module, y, tolerance=0.005),
+        repeats=3,
+        seconds=0,
+        clock=here.clock,
+        note=f"robust accuracy {attack.score(X, y):.3f}; "
+        f"five restarts of ce {five:.3f}",
+    )
+
+
+def _their_autoattack(here, module, X, y, eps=0.1):
+    from autoattack import AutoAttack
+
+    attack = AutoAttack(
+        Image(module),
+        norm="Linf",
+        eps=eps,
+        version="custom",
+        device=here.device,
+        verbose=False,
+    )
+    attack.attacks_to_run = ["apgd-ce", "apgd-t"]
+    x, labels = here.images(X), here.tensor(y)
+    return _seeded(lambda: attack.run_standard_evaluation(x, labels, bs=1000))
+
+
+def _growing(here, peer, limit):
+    X, y = many(smooth_digits, 1000)
+    module = here.module(smooth_digits)
+    attack = here.aim(GrowingEpsilonAttack(), module, X, y)
+    return Case(
+        name="smallest eps of 26, 1,000 images",
+        peer=f"{peers.title(peer)}, {LADDERS[peer][0]}",
+        ours=lambda: attack.perturb(X, y),
+        theirs=LADDERS[peer][1](here, module, X, y),
+        limit=here.promise(limit),
+        same=_same_eps,
+        clock=here.clock,
+    )
+
+
+def _their_growing_torchattacks(here, module, X, y):
+    import torchattacks
+
+    x, labels = here.images(X), here.tensor(y)
+
+    def run():
         smallest = np.full(len(y), np.nan)
-        for eps in grid[::-1]:
+        for eps in GRID[::-1]:
             moved = torchattacks.FGSM(Image(module), eps=eps)(x, labels)
             with torch.no_grad():
                 fooled = Image(module)(moved).argmax(1) != labels
-            smallest[fooled.numpy()] = eps
+            smallest[fooled.cpu().numpy()] = eps
         return smallest
 
-    return Case(
-        name="smallest eps of 26, 1,000 images",
-        peer=f"a loop of FGSM, torchattacks {torchattacks.__version__}",
-        ours=lambda: attack.perturb(X, y),
-        theirs=run_theirs,
-        limit=1 / 5,
-        same=lambda a, b: _same_eps(a, b),
-    )
+    return run
 
 
-def _growing_foolbox(foolbox):
-    X0, y0, X, y = smooth_digits()
-    module = network(smooth_digits)
-    attack = aim(GrowingEpsilonAttack(), module, X0, y0)
-    grid = 0.001 + 0.01 * np.arange(26)
-    theirs = foolbox.PyTorchModel(Image(module), bounds=(0, 1))
+def _their_growing_foolbox(here, module, X, y):
+    attack = peers.load("foolbox").attacks.FGSM()
+    model, x, labels = _foolbox_model(here, module), here.images(X), here.tensor(y)
 
-    def run_theirs():
-        _, _, fooled = foolbox.attacks.FGSM()(
-            theirs, images(X), torch.from_numpy(y), epsilons=list(grid)
-        )
-        fooled = fooled.numpy()
-        return np.where(fooled.any(0), grid[fooled.argmax(0)], np.nan)
+    def run():
+        fooled = attack(model, x, labels, epsilons=list(GRID))[2].cpu().numpy()
+        return np.where(fooled.any(0), GRID[fooled.argmax(0)], np.nan)
 
-    return Case(
-        name="smallest eps of 26, 1,000 images",
-        peer=f"FGSM with a list of eps, foolbox {foolbox.__version__}",
-        ours=lambda: attack.perturb(X, y),
-        theirs=run_theirs,
-        same=lambda a, b: _same_eps(a, b),
-    )
+    return run
+
+
+LADDERS = {
+    "torchattacks": ("a loop of FGSM", _their_growing_torchattacks),
+    "foolbox": ("FGSM with a list of eps", _their_growing_foolbox),
+}
 
 
 def _same_eps(ours, theirs):
@@ -286,101 +287,184 @@ def _same_eps(ours, theirs):
     return np.array_equal(ours.eps[correct], theirs[correct], equal_nan=True)
 
 
-def _pixel_setting(n_samples=50):
-    X0, y0, X, y = small_digits_on_a_canvas()
-    module = network(small_digits_on_a_canvas, epochs=30)
+def _recognized(here, n_samples):
+    """A module, and images that it recognizes: those that one pixel may change."""
+    module = here.module(small_digits_on_a_canvas)
+    _, _, X, y = small_digits_on_a_canvas()
     with torch.no_grad():
-        known = (module(torch.from_numpy(X)).argmax(1).numpy() == y).nonzero()[0]
-    rows = known[:n_samples]
-    return module, X0, y0, X[rows], y[rows]
+        found = module(here.tensor(X)).argmax(1).cpu().numpy()
+    rows = np.resize((found == y).nonzero()[0], n_samples)
+    return module, X[rows], y[rows]
 
 
-def _one_pixel(torchattacks):
-    module, X0, y0, X, y = _pixel_setting()
+def _pixel_attack(here, module, X, y, **parameters):
+    attack = OnePixelAttack(image_shape=(28, 28), random_state=0, **parameters)
+    return here.aim(attack, module, X, y)
+
+
+def _one_pixel(here):
+    module, X, y = _recognized(here, 50)
     for method, pop_size, max_iter, limit, repeats in (
         ("differential_evolution", 100, 20, 1 / 30, 5),
         ("differential_evolution", 500, 20, 1 / 30, 3),
         ("certified", 500, 100, 1 / 300, 2),
     ):
-        attack = OnePixelAttack(
-            method=method,
-            pop_size=pop_size,
-            max_iter=max_iter,
-            image_shape=(28, 28),
-            random_state=0,
+        attack = _pixel_attack(
+            here, module, X, y, method=method, pop_size=pop_size, max_iter=max_iter
         )
-        attack = aim(attack, module, X0, y0)
-        # `steps` generations follow the first one, as ours do.
-        theirs = torchattacks.OnePixel(
-            Image(module), pixels=1, steps=max_iter, popsize=pop_size
-        )
-
-        def run_theirs(theirs=theirs):
-            # Its copy of scipy's evolution draws from numpy's global stream.
-            state = np.random.get_state()
-            np.random.seed(0)
-            try:
-                with seeded_torch(0):
-                    return theirs(images(X), torch.from_numpy(y))
-            finally:
-                np.random.set_state(state)
-
         yield Case(
             name=f"one pixel, 50 images, {method}",
-            peer=f"torchattacks {torchattacks.__version__}, {pop_size} x {max_iter}",
-            ours=lambda attack=attack: attack.perturb(X, y),
-            theirs=run_theirs,
-            limit=limit,
+            peer=f"{peers.title('torchattacks')}, {pop_size} x {max_iter}",
+            ours=partial(attack.perturb, X, y),
+            theirs=_their_pixel_torchattacks(here, module, X, y, pop_size, max_iter),
+            limit=here.promise(limit),
             # No lower success. One image of fifty is chance: over eight seeds, both
             # find .58 with 100 x 20, of .60 that can be found.
-            same=lambda a, b: (
-                right(module, images(a.X_adv), y) <= right(module, b, y) + 0.02
-            ),
+            same=partial(_as_strong, here, module, y, tolerance=0.02),
             repeats=repeats,
+            seconds=0.1,
+            clock=here.clock,
             note=f"success {attack.perturb(X, y).success.mean():.2f}",
         )
 
 
-def _one_pixel_art():
-    from art.attacks.evasion import PixelAttack
-    from art.estimators.classification import PyTorchClassifier
+def _their_pixel_torchattacks(here, module, X, y, pop_size, max_iter):
+    import torchattacks
 
-    module, X0, y0, X, y = _pixel_setting()
-    attack = OnePixelAttack(
-        pop_size=400, max_iter=20, image_shape=(28, 28), random_state=0
+    # `steps` generations follow the first one, as ours do.
+    attack = torchattacks.OnePixel(
+        Image(module), pixels=1, steps=max_iter, popsize=pop_size
     )
-    attack = aim(attack, module, X0, y0)
+    return _seeded(attack, here.images(X), here.tensor(y))
+
+
+def _one_pixel_art(here):
+    from art.attacks.evasion import PixelAttack
+
+    module, X, y = _recognized(here, 50)
+    attack = _pixel_attack(here, module, X, y, pop_size=400, max_iter=20)
     # It minimizes what the model returns: probabilities serve it better than logits.
-    theirs = PyTorchClassifier(
+    theirs = _art_model(
+        here,
         nn.Sequential(Image(module), nn.Softmax(dim=1)),
-        loss=nn.CrossEntropyLoss(),
-        input_shape=(1, 28, 28),
-        nb_classes=10,
         clip_values=(0, 255),
         preprocessing=(0.0, 255.0),
-        device_type="cpu",
     )
     attacker = PixelAttack(theirs, th=1, es=1, max_iter=20, verbose=False)
-    x = images(X).numpy() * 255
-
-    def run_theirs():
-        state = np.random.get_state()
-        np.random.seed(0)
-        try:
-            return attacker.generate(x, np.eye(10)[y])
-        finally:
-            np.random.set_state(state)
-
+    x, one_hot = X.reshape(-1, 1, 28, 28) * 255, np.eye(10)[y]
     return Case(
         name="one pixel, 50 images, differential_evolution",
-        peer="ART, its fixed population of 400 x 20",
+        peer=f"{peers.title('art')}, its fixed population of 400 x 20",
         ours=lambda: attack.perturb(X, y),
-        theirs=run_theirs,
-        limit=1 / 50,
-        same=lambda a, b: (
-            right(module, images(a.X_adv), y)
-            <= right(module, torch.from_numpy(b / 255).float(), y)
+        theirs=_seeded(
+            lambda: torch.from_numpy(attacker.generate(x, one_hot) / 255).float()
         ),
+        limit=here.promise(1 / 50),
+        same=partial(_as_strong, here, module, y, tolerance=0.0),
         repeats=3,
+        clock=here.clock,
         note=f"success {attack.perturb(X, y).success.mean():.2f}",
     )
+
+
+def _more_images(here, name, peer, sizes, attack, theirs, trained=0.0, **options):
+    module = here.module(smooth_digits, trained)
+    same = options.pop("same", None)
+
+    def sides(n):
+        X, y = many(smooth_digits, n)
+        ours = partial(here.aim(attack, module, X, y).perturb, X, y)
+        return ours, theirs(here, module, X, y), same and partial(same, here, module, y)
+
+    return Growth(name, peer, "images", sizes, sides, clock=here.clock, **options)
+
+
+def _grow_fgsm(here, there):
+    for module, theirs in (
+        ("torchattacks", _their_fgsm_torchattacks),
+        ("foolbox", _their_fgsm_foolbox),
+        ("art", _their_fgsm_art),
+    ):
+        if module in there:
+            yield _more_images(
+                here,
+                "FGSM, eps 0.1",
+                peers.title(module),
+                (250, 1000, 4000, 16_000),
+                FGSMAttack(eps=0.1),
+                theirs,
+                same=partial(_same_accuracy, tolerance=0.001),
+            )
+
+
+def _grow_pgd(here, there):
+    for module, theirs in (
+        ("torchattacks", _their_pgd_torchattacks),
+        ("foolbox", _their_pgd_foolbox),
+        ("art", _their_pgd_art),
+    ):
+        if module in there:
+            yield _more_images(
+                here,
+                "PGD-40, eps 0.1",
+                peers.title(module),
+                (125, 500, 2000, 8000),
+                PGDAttack(eps=0.1, random_state=0),
+                theirs,
+                # The starts are drawn in other ways.
+                same=partial(_same_accuracy, tolerance=0.02),
+            )
+
+
+def _grow_ladder(here, there):
+    for module, (words, theirs) in LADDERS.items():
+        if module in there:
+            yield _more_images(
+                here,
+                "smallest eps of 26",
+                f"{peers.title(module)}, {words}",
+                (125, 500, 2000, 8000),
+                GrowingEpsilonAttack(),
+                theirs,
+                same=lambda here, module, y, *both: _same_eps(*both),
+            )
+
+
+def _grow_rotate(here, there):
+    if "autoattack" in there:
+        yield _more_images(
+            here,
+            "PGD loss='rotate', eps 0.1, adversarially trained",
+            f"{peers.title('autoattack')}, APGD-CE + APGD-T",
+            (75, 300, 1200),
+            PGDAttack(eps=0.1, loss="rotate", random_state=0),
+            _their_autoattack,
+            trained=0.1,
+            repeats=1,
+            same=partial(_as_strong, tolerance=0.015),
+        )
+
+
+def _grow_pixel(here, there):
+    if "torchattacks" not in there:
+        return
+
+    def sides(n):
+        module, X, y = _recognized(here, n)
+        attack = _pixel_attack(here, module, X, y, pop_size=100, max_iter=20)
+        theirs = _their_pixel_torchattacks(here, module, X, y, 100, 20)
+        same = partial(_as_strong, here, module, y, tolerance=1 / min(n, 50))
+        return partial(attack.perturb, X, y), theirs, same
+
+    yield Growth(
+        name="one pixel, differential_evolution, 100 x 20",
+        peer=peers.title("torchattacks"),
+        along="images",
+        sizes=(5, 20, 80, 320),
+        sides=sides,
+        clock=here.clock,
+        note="same result: no lower success, up to one image in fifty",
+    )
+
+
+GROWTHS = (_grow_fgsm, _grow_pgd, _grow_ladder, _grow_rotate, _grow_pixel)

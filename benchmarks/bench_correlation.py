@@ -1,52 +1,86 @@
 """Coefficients of all pairs at once, against a call a pair."""
 
-from importlib.metadata import version
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from benchmarks.harness import Case
+from benchmarks import peers
+from benchmarks.harness import Case, Growth
 from robustkit.correlation import _coefficients
 
-try:
-    import dcor
-except ImportError:
-    dcor = None
-else:
-    VERSION = version("dcor")
-
+PEERS = ("dcor",)
 N_PROPERTIES, N_MEASURES = 20, 10
 
 
 def cases():
-    """The paper's 100 graphs, and all 600 models, as the bootstrap calls them."""
+    """The paper's 100 graphs, and all 600 models; then more and more models."""
     for n in (100, 600):
-        rng = np.random.RandomState(0)
-        X, Y = rng.normal(size=(n, N_PROPERTIES)), rng.normal(size=(n, N_MEASURES))
-        Y += X[:, :N_MEASURES]
-        note = "scipy's time includes a p-value"
-        yield _case(
-            "Spearman's rho", "scipy.stats.spearmanr", X, Y, _spearman, 0.2, note
+        for (name, peer, ours, theirs, note), limit in zip(
+            _peers(), (0.2, 1, 1), strict=True
+        ):
+            mine, others, same = _sides(ours, theirs, n)
+            yield Case(
+                name=f"{name} of {n} models, {N_PROPERTIES} x {N_MEASURES} pairs",
+                peer=peer,
+                ours=mine,
+                theirs=others,
+                limit=limit,
+                same=same,
+                note=note,
+            )
+    yield from _growths()
+
+
+def _growths():
+    for name, peer, ours, theirs, note in _peers():
+        yield Growth(
+            name=f"{name}, {N_PROPERTIES} x {N_MEASURES} pairs",
+            peer=peer,
+            along="models",
+            sizes=(75, 300, 1200, 4800),
+            sides=partial(_sides, ours, theirs),
+            note=note,
         )
-        yield _case("Kendall's tau", "scipy.stats.kendalltau", X, Y, _kendall, 1, note)
-        peer = "doubly centred matrices, numpy" if dcor is None else f"dcor {VERSION}"
-        yield _case("distance correlation", peer, X, Y, _distance, 1)
 
 
-def _case(name, peer, X, Y, theirs, limit, note=""):
-    ours = {
-        _spearman: _coefficients.spearman,
-        _kendall: _coefficients.kendall,
-        _distance: _coefficients.distance,
-    }[theirs]
-    return Case(
-        name=f"{name} of {len(X)} models, {X.shape[1]} x {Y.shape[1]} pairs",
-        peer=f"{peer}, a call a pair",
-        ours=lambda: ours(X, Y),
-        theirs=lambda: np.array([[theirs(x, y) for y in Y.T] for x in X.T]),
-        limit=limit,
-        same=lambda a, b: np.allclose(a, b, atol=1e-9),
-        note=note,
+def _peers():
+    """Of each coefficient: its name, a peer, our function, theirs, and a note."""
+    note = "scipy's time includes a p-value"
+    yield (
+        "Spearman's rho",
+        "scipy.stats.spearmanr, a call a pair",
+        _coefficients.spearman,
+        _spearman,
+        note,
+    )
+    yield (
+        "Kendall's tau",
+        "scipy.stats.kendalltau, a call a pair",
+        _coefficients.kendall,
+        _kendall,
+        note,
+    )
+    dcor = peers.load("dcor")
+    yield (
+        "distance correlation",
+        "doubly centred matrices, numpy, a call a pair"
+        if dcor is None
+        else f"{peers.title('dcor')}, a call a pair",
+        _coefficients.distance,
+        _distance if dcor is None else dcor.distance_correlation,
+        "",
+    )
+
+
+def _sides(ours, theirs, n_models):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(n_models, N_PROPERTIES))
+    Y = rng.normal(size=(n_models, N_MEASURES)) + X[:, :N_MEASURES]
+    return (
+        lambda: ours(X, Y),
+        lambda: np.array([[theirs(x, y) for y in Y.T] for x in X.T]),
+        lambda a, b: np.allclose(a, b, atol=1e-9),
     )
 
 
@@ -59,8 +93,6 @@ def _kendall(x, y):
 
 
 def _distance(x, y):
-    if dcor is not None:
-        return dcor.distance_correlation(x, y)
     A, B = (_centred(np.abs(v[:, None] - v)) for v in (x, y))
     return np.sqrt((A * B).mean() / np.sqrt((A * A).mean() * (B * B).mean()))
 

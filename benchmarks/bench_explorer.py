@@ -12,7 +12,6 @@ from itertools import cycle
 
 import networkx as nx
 import numpy as np
-import psutil
 
 from benchmarks.bench_topology import logits
 from benchmarks.harness import Case
@@ -79,6 +78,7 @@ def cases():
 def load():
     """Ask a server, as the page does."""
     import httpx
+    import psutil
 
     from robustkit.explorer._explore import Explorer
 

@@ -1,51 +1,94 @@
 """Measuring a graph: the whole set of properties, against those who compute them."""
 
-from importlib.util import find_spec
+from functools import partial
 
 import networkx as nx
 import numpy as np
 
-from benchmarks.harness import Case
+from benchmarks import peers
+from benchmarks.harness import Case, Growth
 from robustkit.graphs import GraphPrior, graph_properties
 from tests.graphs.networkx_reference import networkx_properties
 
+PEERS = ("igraph",)
 # (n_nodes, n_neighbors, rewiring) of the graphs that networks are built from.
 SIZES = [(300, 4, 0.5), (500, 2, 0.7), (400, 10, 0.9)]
 
 
 def cases():
     """All properties at once, along the directions and without them."""
-    for n_nodes, n_neighbors, rewiring in SIZES:
-        prior = GraphPrior(n_nodes=n_nodes, n_neighbors=n_neighbors, rewiring=rewiring)
-        graph = prior.sample(random_state=0)
+    for size in SIZES:
+        graph = _graph(*size)
         for directed in (False, True):
-            yield from _cases(graph, (n_nodes, n_neighbors, rewiring), directed)
+            yield from _cases(graph, size, directed)
+    for directed in (False, True):
+        yield from _growths(directed)
+
+
+def _graph(n_nodes, n_neighbors, rewiring):
+    prior = GraphPrior(n_nodes=n_nodes, n_neighbors=n_neighbors, rewiring=rewiring)
+    return prior.sample(random_state=0)
+
+
+def _peers():
+    """Name, function and note of each."""
+    yield (
+        f"networkx {nx.__version__}",
+        _networkx_side,
+        "distances between all pairs computed once for both",
+    )
+    if peers.load("igraph") is not None:
+        yield (
+            peers.title("igraph"),
+            _igraph_side,
+            "layers, sources and sinks are ours on both sides",
+        )
 
 
 def _cases(graph, size, directed):
-    name = f"all 20 properties, {'directed' if directed else 'undirected'} {size}"
-    theirs = graph.to_networkx()
-    yield Case(
-        name=name,
-        peer=f"networkx {nx.__version__}",
-        ours=lambda: graph_properties(graph, directed=directed),
-        theirs=lambda: networkx_properties(theirs, directed=directed),
-        same=_same,
-        limit=0.1,
-        note="distances between all pairs computed once for both",
-    )
-    if find_spec("igraph") is not None:
-        import igraph
-
-        peer = igraph.Graph(graph.n_nodes, graph.edges.T.tolist(), directed=directed)
+    for (peer, side, note), limit in zip(_peers(), (0.1, None), strict=False):
         yield Case(
-            name=name,
-            peer=f"igraph {igraph.__version__}",
-            ours=lambda: graph_properties(graph, directed=directed),
-            theirs=lambda: _igraph_properties(peer, graph),
+            name=f"all 20 properties, {_kind(directed)} {size}",
+            peer=peer,
+            ours=partial(graph_properties, graph, directed=directed),
+            theirs=side(graph, directed),
             same=_same,
-            note="layers, sources and sinks are ours on both sides",
+            limit=limit,
+            note=note,
         )
+
+
+def _growths(directed):
+    for peer, side, note in _peers():
+
+        def sides(n_nodes, side=side):
+            graph = _graph(n_nodes, 4, 0.5)
+            ours = partial(graph_properties, graph, directed=directed)
+            return ours, side(graph, directed), _same
+
+        yield Growth(
+            name=f"all 20 properties, {_kind(directed)} (nodes, 4, 0.5)",
+            peer=peer,
+            along="nodes",
+            sizes=(75, 150, 300, 600, 1200),
+            sides=sides,
+            note=note,
+        )
+
+
+def _kind(directed):
+    return "directed" if directed else "undirected"
+
+
+def _networkx_side(graph, directed):
+    return partial(networkx_properties, graph.to_networkx(), directed=directed)
+
+
+def _igraph_side(graph, directed):
+    igraph = peers.load("igraph")
+    edges = graph.edges.T.tolist()
+    peer = igraph.Graph(graph.n_nodes, edges, directed=directed)
+    return partial(_igraph_properties, peer, graph)
 
 
 def _same(ours, theirs):

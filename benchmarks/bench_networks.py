@@ -1,105 +1,172 @@
 """One training step of sparse networks: forward pass, loss, gradients and Adam."""
 
-from importlib.metadata import version
-from importlib.util import find_spec
+from functools import partial
 from itertools import cycle
 
 import torch
 from torch import nn
 
-from benchmarks.harness import Case
+from benchmarks import peers
+from benchmarks.harness import Case, Growth, clock_of
+from robustkit._randomness import seeded_torch
 from robustkit.graphs import GraphPrior
 from robustkit.networks import SparseNetwork, initialize
 from robustkit.networks._training import AutogradStep
 from robustkit.networks._union_step import FusedStep, UnionStep
 
+PEERS = ("deepstruct",)
 # (n_nodes, n_neighbors, rewiring): how many times faster than deepstruct we must be.
 GRAPHS = {(300, 4, 0.5): 200, (500, 2, 0.7): 25, (400, 10, 0.9): 200}
 N_FEATURES, N_CLASSES, N_NETWORKS = 784, 10, 24
+DENSE, AUTOGRAD = "dense torch net with as many parameters", "the same by autograd"
 
 
-def cases():
-    """Every graph with two sizes of batches, then many graphs at once."""
+def cases(device="cpu"):
+    """Every graph with two sizes of batches, then many graphs at once, then more."""
     torch.set_num_threads(1)
     for size, factor in GRAPHS.items():
-        structures = _structures(size)
+        structures = [_structure(size, seed) for seed in range(N_NETWORKS)]
         for batch_size, limit in ((64, 1.0), (256, 1.15)):
-            name = f"step {size}, batch {batch_size}"
-            batches = _batches(batch_size)
-            fused = FusedStep(_network(structures[0]))
-            yield Case(
-                name=name,
-                peer="dense torch net with as many parameters",
-                ours=_run(fused, batches),
-                theirs=_run(AutogradStep(_dense(structures[0])), batches),
-                limit=limit,
-            )
-            yield Case(
-                name=name,
-                peer="the same network by autograd",
-                ours=_run(FusedStep(_network(structures[0])), batches),
-                theirs=_run(AutogradStep(_network(structures[0])), batches),
-                same=lambda ours, theirs: torch.allclose(ours, theirs, rtol=1e-4),
-            )
-            yield Case(
-                name=f"step of {N_NETWORKS} graphs {size} at once, batch {batch_size}",
-                peer=f"{N_NETWORKS} steps of one of them",
-                ours=_run(UnionStep(map(_network, structures)), batches),
-                theirs=_run(fused, batches, times=N_NETWORKS),
-                limit=1.2 if batch_size == 64 else None,
-            )
-        if find_spec("deepstruct") is not None:
-            batches = _batches(64)
-            theirs = AutogradStep(
-                _deepstruct(structures[0]), optimizer=torch.optim.Adam
-            )
-            yield Case(
-                name=f"step {size}, batch 64",
-                peer=f"MaskedDeepDAN of deepstruct {version('deepstruct')}",
-                ours=_run(FusedStep(_network(structures[0])), batches),
-                theirs=_run(theirs, batches),
-                limit=1 / factor,
-                note="with torch's Adam as it comes; it reads out the last layer only",
-            )
+            yield from _steps(structures, size, batch_size, limit, device)
+        if peers.load("deepstruct") is not None:
+            yield _against_deepstruct(structures[0], size, factor, device)
+    yield from _more_nodes(device)
+    yield from _larger_batches(device)
 
 
-def _structures(size):
+def _steps(structures, size, batch_size, limit, device):
+    name = f"step {size}, batch {batch_size}"
+    batches = _batches(batch_size, device)
+    fused = FusedStep(_network(structures[0], device))
+    is_promised = device == "cpu"
+    yield Case(
+        name=name,
+        peer=DENSE,
+        ours=_run(fused, batches),
+        theirs=_run(AutogradStep(_dense(structures[0], device)), batches),
+        limit=limit if is_promised else None,
+        clock=clock_of(device),
+    )
+    yield Case(
+        name=name,
+        peer=AUTOGRAD,
+        ours=_run(FusedStep(_network(structures[0], device)), batches),
+        theirs=_run(AutogradStep(_network(structures[0], device)), batches),
+        same=_same_loss,
+        clock=clock_of(device),
+    )
+    union = UnionStep(_network(structure, device) for structure in structures)
+    yield Case(
+        name=f"step of {N_NETWORKS} graphs {size} at once, batch {batch_size}",
+        peer=f"{N_NETWORKS} steps of one of them",
+        ours=_run(union, batches),
+        theirs=_run(fused, batches, times=N_NETWORKS),
+        limit=1.2 if batch_size == 64 and is_promised else None,
+        clock=clock_of(device),
+    )
+
+
+def _against_deepstruct(structure, size, factor, device):
+    batches = _batches(64, device)
+    return Case(
+        name=f"step {size}, batch 64",
+        peer=f"MaskedDeepDAN of {peers.title('deepstruct')}",
+        ours=_run(FusedStep(_network(structure, device)), batches),
+        theirs=_run(_deepstruct_step(structure, device), batches),
+        limit=1 / factor if device == "cpu" else None,
+        clock=clock_of(device),
+        note="with torch's Adam as it comes; it reads out the last layer only",
+    )
+
+
+def _their_steps():
+    """Who trains a network of the same size, and whether it is the same network."""
+    yield DENSE, lambda *place: AutogradStep(_dense(*place)), None
+    yield AUTOGRAD, lambda *place: AutogradStep(_network(*place)), _same_loss
+    if peers.load("deepstruct") is not None:
+        title = f"MaskedDeepDAN of {peers.title('deepstruct')}"
+        yield title, _deepstruct_step, None
+
+
+def _more_nodes(device):
+    for peer, their_step, same in _their_steps():
+        yield Growth(
+            name="step (nodes, 4, 0.5), batch 64",
+            peer=peer,
+            along="nodes",
+            sizes=(125, 250, 500, 1000, 2000),
+            sides=partial(_sides, their_step, same, device, batch_size=64),
+            repeats=5,
+            patience=1.0,
+            clock=clock_of(device),
+        )
+
+
+def _larger_batches(device):
+    for peer, their_step, same in _their_steps():
+        yield Growth(
+            name="step (300, 4, 0.5), growing batch",
+            peer=peer,
+            along="samples in a batch",
+            sizes=(16, 64, 256, 1024, 4096),
+            sides=lambda n, step=their_step, same=same: _sides(
+                step, same, device, 300, batch_size=n
+            ),
+            repeats=5,
+            clock=clock_of(device),
+        )
+
+
+def _sides(their_step, same, device, n_nodes, batch_size):
+    structure = _structure((n_nodes, 4, 0.5), seed=0)
+    batches = _batches(batch_size, device)
+    with seeded_torch(0):
+        ours = _run(FusedStep(_network(structure, device)), batches)
+        return ours, _run(their_step(structure, device), batches), same
+
+
+def _same_loss(ours, theirs):
+    return torch.allclose(ours, theirs, rtol=1e-4)
+
+
+def _structure(size, seed):
     n_nodes, n_neighbors, rewiring = size
     prior = GraphPrior(n_nodes=n_nodes, n_neighbors=n_neighbors, rewiring=rewiring)
-    return [prior.sample(seed) for seed in range(N_NETWORKS)]
+    return prior.sample(seed)
 
 
-def _network(structure):
+def _network(structure, device):
     network = SparseNetwork(structure, N_FEATURES, N_CLASSES)
-    return initialize(network, random_state=0)
+    return initialize(network, random_state=0).to(device)
 
 
-def _dense(structure):
+def _dense(structure, device):
     n_parameters = structure.n_parameters(N_FEATURES, N_CLASSES)
     width = round((n_parameters - N_CLASSES) / (N_FEATURES + 1 + N_CLASSES))
     return nn.Sequential(
         nn.Linear(N_FEATURES, width), nn.ReLU(), nn.Linear(width, N_CLASSES)
-    )
+    ).to(device)
 
 
-def _deepstruct(structure):
+def _deepstruct_step(structure, device):
     from deepstruct.graph import CachedLayeredGraph
     from deepstruct.sparse import MaskedDeepDAN
 
     graph = CachedLayeredGraph()
     graph.add_nodes_from(range(structure.n_nodes))
     graph.add_edges_from(structure.edges.T.tolist())
-    return MaskedDeepDAN(N_FEATURES, N_CLASSES, graph)
+    network = MaskedDeepDAN(N_FEATURES, N_CLASSES, graph).to(device)
+    return AutogradStep(network, optimizer=torch.optim.Adam)
 
 
-def _batches(batch_size, n_batches=16):
+def _batches(batch_size, device, n_batches=16):
     """Noisy copies of ten images: with labels to learn, units live as in practice."""
     draws = torch.Generator().manual_seed(0)
     images = torch.rand(N_CLASSES, N_FEATURES, generator=draws)
     y = torch.randint(N_CLASSES, (n_batches * batch_size,), generator=draws)
     noise = torch.rand(len(y), N_FEATURES, generator=draws)
-    X = (images[y] + noise) / 2
-    return list(zip(X.split(batch_size), y.split(batch_size), strict=True))
+    X = ((images[y] + noise) / 2).to(device)
+    return list(zip(X.split(batch_size), y.to(device).split(batch_size), strict=True))
 
 
 def _run(step, batches, times=1):

@@ -7,6 +7,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"
 sys.path.insert(0, str(HERE))
+# Behind all that is installed: only `benchmarks` is looked for there.
+sys.path.append(str(HERE.parent))
 # Small networks: several threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -17,7 +19,9 @@ import robustkit
 
 write_api.write(HERE / "api")
 write_benchmarks.write(
-    HERE.parent / "benchmarks" / "results.json", HERE / "_benchmark_tables.rst"
+    HERE.parent / "benchmarks" / "results.json",
+    HERE / "_benchmark_tables.rst",
+    HERE / "_benchmark_pictures",
 )
 
 project = "robustkit"
