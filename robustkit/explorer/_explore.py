@@ -51,8 +51,8 @@ class Explorer:
         from robustkit.explorer._server import make_app
 
         self._socket = socket.create_server(("127.0.0.1", port))
-        # asyncio does not do it for a socket that it did not make, and then every answer
-        # waits 40 ms for the browser to acknowledge its head.
+        # asyncio does not do it for a socket that it did not make; the rest of every
+        # answer would wait 40 ms for the browser to acknowledge its beginning.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
@@ -94,7 +94,8 @@ class Explorer:
     def _repr_html_(self):
         return (
             f'<iframe src="{escape(self.url)}" title="robustkit explorer" '
-            'width="100%" height="760" style="border: 0"></iframe>'
+            'width="100%" height="760" style="border: 0" '
+            'allow="clipboard-write"></iframe>'
         )
 
     def __repr__(self):

@@ -93,12 +93,13 @@ def test_graphs_are_kept_and_forgotten(run):
 
 
 def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
-    monkeypatch.setattr(module, "_N_MAPPERS", 2)
+    monkeypatch.setattr(module, "_MOST_PAIRS", 0)
     monkeypatch.setattr(module, "_N_PURITIES", 2)
     graphs = Graphs(run)
     for filter in ("l2norm", "pca", "column 0", "column 1"):
         graphs.mean_purity(replace(BASE, filter=filter))
-    assert len(graphs._mappers) == len(graphs._searched) == len(graphs._purities) == 2
+    assert len(graphs._purities) == 2
+    assert len(graphs._warm_mapper._cache._neighbors) == 1
 
 
 def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch):
@@ -106,22 +107,23 @@ def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch)
 
     class Counted(mapper_module.Neighbors):
         def __init__(self, *args, **kwargs):
-            searches.append(kwargs["for_any_cover"])
+            searches.append(kwargs)
             super().__init__(*args, **kwargs)
 
     monkeypatch.setattr(mapper_module, "Neighbors", Counted)
     graphs = Graphs(run)
     start = replace(BASE, eps="auto")
     eps = graphs.compute(start).eps
-    searches.clear()
     for changes in (
         {"n_intervals": 20}, {"overlap": 0.6}, {"min_samples": 9}, {"eps": eps / 2},
-        {"eps": 1.4 * eps}, {"cover": "balanced"},
+        {"eps": 3.9 * eps}, {"cover": "balanced"},
     ):  # fmt: skip
         graphs.compute(replace(start, **changes))
-    assert searches == []
-    graphs.compute(replace(start, eps=3 * eps))
-    assert searches == [False]
+    assert len(searches) == 1
+    graphs.compute(replace(start, filter="pca"))
+    graphs.compute(replace(start, view=1))
+    graphs.compute(start)
+    assert len(searches) == 3
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -194,21 +196,3 @@ def test_columns_of_wide_activations_are_no_filters():
     views = [View("M", 0, np.eye(40), np.zeros(40, int))]
     wide = make_run(y=np.zeros(40, int), views=views)
     assert Graphs(wide).filters == ["l2norm", "pca"]
-
-
-def test_wide_activations_are_searched_anew_for_every_distance():
-    X = np.random.RandomState(0).normal(size=(90, 70))
-    run = make_run(y=np.zeros(90, int), views=[View("M", 0, X, np.zeros(90, int))])
-    graphs = Graphs(run)
-    for p in (replace(BASE, eps="auto"), replace(BASE, eps=11.0)):
-        graph, mapper = graphs.compute(p), fitted(run, replace(p, min_samples=3))
-        if p.eps != "auto":
-            np.testing.assert_array_equal(graph.edges, mapper.edges_)
-
-
-def test_the_first_search_looks_only_so_far_as_pairs_can_be_kept(run, monkeypatch):
-    X = run.views[0].activations
-    assert module._reach(X, 1.0) == max(module._REACHES)
-    monkeypatch.setattr(module, "_MOST_PAIRS", 0)
-    assert module._reach(X, 1.0) == 1.0
-    assert module._reach(X, np.inf) == 1.0

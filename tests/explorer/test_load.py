@@ -20,8 +20,8 @@ EPS = 0.1
 class Watched(Graphs):
     """Notes when a computation begins and ends."""
 
-    def __init__(self, run):
-        super().__init__(run)
+    def __init__(self, run, mapper=None):
+        super().__init__(run, mapper)
         self.log, self._log_lock = [], threading.Lock()
 
     def _note(self, what, parameters):

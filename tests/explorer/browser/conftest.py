@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,7 @@ def _save_digits(path, n_samples=480):
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def run_folder(tmp_path_factory):
     """The folder of a run: M_clean and M_adv at three levels."""
     path = tmp_path_factory.mktemp("browser") / "run"
@@ -65,19 +66,19 @@ def run_folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def run(run_folder):
     """What the page is to show; views 0 to 2 are M_clean's, 3 to 5 are M_adv's."""
     return load_run(run_folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def mapper():
     """The parameters that the page begins with."""
     return MapperGraph(n_intervals=10, overlap=0.3, eps=EPS, min_samples=3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def graph_of(run, mapper):
     """Compute a graph without the explorer, to compare with what its page says."""
 
@@ -87,7 +88,7 @@ def graph_of(run, mapper):
     return computed
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def explorer(run_folder, mapper):
     """The page, served."""
     explorer = explore(run_folder, mapper=mapper, open_browser=False, block=False)
@@ -95,9 +96,12 @@ def explorer(run_folder, mapper):
     explorer.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser():
-    """Chromium, as Debian packages it."""
+    """Chromium, as Debian packages it.
+
+    It ends with this package: while Playwright runs, no other test can run asyncio.
+    """
     api = pytest.importorskip(
         "playwright.sync_api", reason="the browser tests need playwright"
     )
@@ -123,16 +127,19 @@ class Watch:
     complaints: list = field(default_factory=list)
     expected: list = field(default_factory=list)
 
-    def follow(self, context):
+    @contextmanager
+    def following(self, context):
         """Listen to every page of a browser context, also to those not yet open."""
-        context.on("request", lambda request: self.requests.append(request))
-        context.on("console", self._hear)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
-        # The policy's breaches are told here, whatever the browser writes.
-        context.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) => "
-            "console.error('policy breached: ' + event.violatedDirective))"
-        )
+        listeners = {
+            "request": lambda request: self.requests.append(request),
+            "console": self._hear,
+            "weberror": lambda error: self.complaints.append(str(error.error)),
+        }
+        for event, listener in listeners.items():
+            context.on(event, listener)
+        yield
+        for event, listener in listeners.items():
+            context.remove_listener(event, listener)
 
     def _hear(self, message):
         if message.type in ("error", "warning"):
@@ -165,25 +172,30 @@ def watch(explorer):
     watch.check()
 
 
+def context_of(browser, **options):
+    """Make a fresh browser, which shares nothing with others."""
+    defaults = {"viewport": {"width": 1300, "height": 900}, "reduced_motion": "reduce"}
+    context = browser.new_context(**defaults | options)
+    context.set_default_timeout(15_000)
+    # The policy's breaches are told here, whatever the browser writes.
+    context.add_init_script(
+        "addEventListener('securitypolicyviolation', (event) => "
+        "console.error('policy breached: ' + event.violatedDirective))"
+    )
+    return context
+
+
 @pytest.fixture
 def new_context(browser, watch):
-    """Make fresh browsers, which share nothing, of some size and taste."""
-    contexts = []
+    """Make fresh browsers, of some size and taste."""
+    with ExitStack() as stack:
 
-    def make(**options):
-        defaults = {
-            "viewport": {"width": 1300, "height": 900},
-            "reduced_motion": "reduce",
-        }
-        context = browser.new_context(**defaults | options)
-        context.set_default_timeout(15_000)
-        watch.follow(context)
-        contexts.append(context)
-        return context
+        def make(**options):
+            context = stack.enter_context(context_of(browser, **options))
+            stack.enter_context(watch.following(context))
+            return context
 
-    yield make
-    for context in contexts:
-        context.close()
+        yield make
 
 
 @pytest.fixture
@@ -200,7 +212,24 @@ def open_page(new_context, explorer):
     return opened
 
 
+@pytest.fixture(scope="package")
+def kept_page(browser):
+    """A browser window that many tests use one after the other."""
+    with context_of(browser) as context:
+        yield context.new_page()
+
+
 @pytest.fixture
-def seen(open_page):
-    """The explorer, opened."""
-    return open_page()
+def seen(kept_page, watch, explorer):
+    """The explorer, opened anew: nothing of the tests before is left."""
+    page = kept_page
+    with watch.following(page.context):
+        page.goto(explorer.url)
+        view = Seen(page)
+        view.settled()
+        yield view
+    page.unroute_all()
+    page.evaluate("() => localStorage.clear()")
+    # An address that differs in its fragment alone would not be opened anew.
+    page.goto("about:blank")
+    page.mouse.move(0, 0)

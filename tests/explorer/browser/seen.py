@@ -108,11 +108,17 @@ class Seen:
         self.expect(hint).to_contain_text(f"Node {node.id}:")
         box, around = hint.bounding_box(), self(f"canvas-{side}").bounding_box()
         heights = (box["y"] - 16, box["y"] + box["height"] + 10)
+        room = around["x"] + 9 < box["x"]
+        room = room and box["x"] + box["width"] + 9 < around["x"] + around["width"]
+        for y in heights if room else ():
+            if self.points_at(node, box["x"] - 14, y, side):
+                return box["x"] - 14, y
+        # The hint was moved to stay within the canvas.
         across = np.arange(around["x"] + 6, around["x"] + around["width"], 6)
-        guesses = [(box["x"] - 14, y) for y in heights]
-        for x, y in [*guesses, *((x, y) for y in heights for x in across)]:
-            if self.points_at(node, x, y, side):
-                return self._middle(node, x, y, side)
+        for y in heights:
+            for x in across:
+                if self.points_at(node, x, y, side):
+                    return self._middle(node, x, y, side)
         raise AssertionError(f"the pointer does not find node {node.id}")
 
     def points_at(self, node, x, y, side="left"):
@@ -142,11 +148,15 @@ class Seen:
         text = hint.evaluate("(hint) => (hint.hidden ? '' : hint.textContent)")
         return Node.read(text).id if text else None
 
+    def colours_at(self, places):
+        """The colours of some points of the screen."""
+        shot = self.page.screenshot(animations="disabled")
+        image = Image.open(io.BytesIO(shot)).convert("RGB")
+        return [image.getpixel((round(x), round(y))) for x, y in places]
+
     def colour_at(self, x, y):
         """The colour of a point of the screen."""
-        clip = {"x": x - 1, "y": y - 1, "width": 3, "height": 3}
-        shot = self.page.screenshot(clip=clip, animations="disabled")
-        return Image.open(io.BytesIO(shot)).convert("RGB").getpixel((1, 1))
+        return self.colours_at([(x, y)])[0]
 
     def corner(self, side="left"):
         """The upper left corner of a canvas, where no node lies."""
@@ -189,5 +199,10 @@ class Seen:
 
 def colours_of(pixels):
     """How often each colour occurs."""
-    values, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
-    return {tuple(map(int, v)): int(n) for v, n in zip(values, counts, strict=True)}
+    red, green, blue = np.moveaxis(pixels.astype(int), -1, 0)
+    values, counts = np.unique(red << 16 | green << 8 | blue, return_counts=True)
+    colours = zip(values >> 16, values >> 8 & 255, values & 255, strict=True)
+    return {
+        tuple(map(int, colour)): int(n)
+        for colour, n in zip(colours, counts, strict=True)
+    }

@@ -48,7 +48,7 @@ def test_a_pie_has_a_slice_for_each_class(seen, graph_of, run):
     x, y = seen.place("ArrowLeft", "Home")
     seen.page.mouse.move(*seen.corner())
     # Half a pie's radius away from its middle, where no name is written.
-    inner = {seen.colour_at(x + dx, y + dy) for dx, dy in around(40)}
+    inner = set(seen.colours_at((x + dx, y + dy) for dx, dy in around(40)))
     colours = legend_colours(seen)
     large = [colours[k] for k in np.flatnonzero(shares > 0.1)]
     absent = [colours[k] for k in np.flatnonzero(shares == 0)]

@@ -3,11 +3,13 @@
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx
 import pytest
 
 from robustkit.explorer._explore import _FRAMES_OF_NOTEBOOKS, Explorer
 from robustkit.explorer._graphs import Graphs
-from tests.explorer.browser.conftest import MARKUP, TITLE, Watch
+from tests.explorer.browser.conftest import MARKUP, TITLE, Watch, context_of
+from tests.explorer.conftest import ask_graph
 
 
 def test_markup_is_shown_as_text(seen):
@@ -37,17 +39,26 @@ def test_two_tabs_do_not_disturb_each_other(open_page, graph_of):
     two.expect(two("panel-selection")).to_contain_text("Nothing is selected.")
 
 
-def test_a_graph_the_server_let_go_of_is_computed_again(seen, open_page, watch):
+@pytest.mark.parametrize("by", ["members", "csv"])
+def test_a_graph_the_server_let_go_of_is_computed_again(seen, explorer, watch, by):
     watch.expect("status of 404")
-    first = seen.go("Home")
-    other = open_page()
-    # The server keeps 32 graphs.
-    for value in range(11, 51):
-        other.set_slider("intervals-left", value)
-        other.expect(other("intervals-left-value")).to_have_text(str(value))
-        other.settled()
-    seen.go("Enter")
-    seen.expect(seen("images-position")).to_contain_text(f"of {first.size}")
+    first = seen.go("Home", *(["Enter"] if by == "csv" else []))
+    forget_graphs(explorer, tab=by)
+    if by == "members":
+        seen.go("Enter")
+        seen.expect(seen("images-position")).to_contain_text(f"of {first.size}")
+    else:
+        table = seen.download("export-csv").read_text()
+        assert table.count("\n") == first.size + 1
+
+
+def forget_graphs(explorer, tab):
+    """Ask the server for so many other graphs that it forgets those before."""
+    with httpx.Client(base_url=explorer.url, timeout=30) as client:
+        described = client.get("api/run").json()
+        for n_intervals in range(30, 63):
+            wanted = described["defaults"] | {"n_intervals": n_intervals}
+            assert ask_graph(client, tab=tab, seq=n_intervals, **wanted).is_success
 
 
 @pytest.fixture
@@ -82,8 +93,7 @@ def test_a_notebook_shows_the_page_inline(browser, run, mapper, notebook):
     notebook["html"] = f"<!doctype html><p>Cell</p>{explorer._repr_html_()}"
     watch = Watch(explorer.url)
     try:
-        with browser.new_context(reduced_motion="reduce") as context:
-            watch.follow(context)
+        with context_of(browser) as context, watch.following(context):
             page = context.new_page()
             page.goto(notebook["url"])
             frame = page.frame_locator("iframe")
@@ -105,7 +115,7 @@ def test_no_page_frames_one_that_was_not_made_for_a_notebook(
     browser, explorer, notebook
 ):
     notebook["html"] = explorer._repr_html_()
-    with browser.new_context() as context:
+    with context_of(browser) as context:
         page = context.new_page()
         told = []
         page.on("console", lambda message: told.append(message.text))

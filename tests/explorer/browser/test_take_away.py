@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.explorer.browser.conftest import CLASS_NAMES, MARKUP, Watch
+from tests.explorer.browser.conftest import CLASS_NAMES, MARKUP, Watch, context_of
 from tests.explorer.browser.seen import Seen, colours_of
 
 
@@ -123,7 +123,7 @@ def test_a_link_restores_the_view(open_page, explorer, by):
 @pytest.fixture(scope="module")
 def page_file(explorer, browser, tmp_path_factory):
     """The page as one file, taken from the menu."""
-    with browser.new_context() as context:
+    with context_of(browser) as context:
         page = context.new_page()
         page.goto(explorer.url)
         seen = Seen(page)
@@ -137,8 +137,7 @@ def page_file(explorer, browser, tmp_path_factory):
 def alone(page_file, browser):
     """The file, opened without a network."""
     watch = Watch(page_file.as_uri())
-    with browser.new_context(offline=True, reduced_motion="reduce") as context:
-        watch.follow(context)
+    with context_of(browser, offline=True) as context, watch.following(context):
         page = context.new_page()
         page.goto(page_file.as_uri())
         seen = Seen(page)
