@@ -70,7 +70,7 @@ NOT_RUN = {
     "python -m benchmarks.reproduce.regions --dataset mnist --network mlp": "hours",
     "python -m benchmarks.reproduce.regions --dataset mnist --network cnn6": "hours",
     "python -m benchmarks.reproduce.topology --dataset mnist": "takes hours",
-    "python -m benchmarks.reproduce.topology --dataset cifar10 --n-seeds 1": "hours",
+    "python -m benchmarks.reproduce.topology --dataset cifar10 --n-seeds 2": "hours",
     "python -m benchmarks.reproduce.pages regions": "writes the pages of results anew",
     "python -m benchmarks.reproduce.pages topology": "writes the pages of results anew",
 }
