@@ -36,6 +36,9 @@ class Case:
     seconds: float = 0.2
     """Each repeat calls a callable again and again for about this long."""
 
+    at_most: float = 20.0
+    """Seconds of all repeats; work that takes longer is repeated only twice."""
+
     clock: Callable[[], float] = time.process_time
     """CPU time of this process, unless the work is done somewhere else."""
 
@@ -160,15 +163,19 @@ def measure(case):
     slows down slows both; its spread is the range of the middle half of the pairs.
     """
     same, calls = _warm_up(case)
-    pairs = []
-    for _ in range(case.repeats):
+    pairs, start = [], case.clock()
+    while len(pairs) < case.repeats:
+        if len(pairs) >= 2 and case.clock() - start > case.at_most:
+            break
         gc.collect()
         ours = _seconds_per_call(case.ours, calls[0], case.clock)
         theirs = _seconds_per_call(case.theirs, calls[1], case.clock)
         pairs.append((ours, theirs))
     ratios = [ours / theirs for ours, theirs in pairs]
     low, middle, high = (
-        statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        statistics.quantiles(ratios, n=4, method="inclusive")
+        if len(ratios) > 1
+        else ratios * 3
     )
     return Result(
         name=case.name,
@@ -199,7 +206,8 @@ def measure_growth(growth):
         ours, theirs, *same = growth.sides(size)
         case = Case(
             growth.name, growth.peer, ours, theirs, None, *same,
-            repeats=growth.repeats, seconds=growth.seconds, clock=growth.clock,
+            repeats=growth.repeats, seconds=growth.seconds, at_most=growth.patience,
+            clock=growth.clock,
         )  # fmt: skip
         goes_on = len(grown.theirs) == len(grown.sizes)
         if goes_on and _next_time(grown.theirs) > growth.patience:

@@ -28,7 +28,7 @@ GROWTHS = {
     "exponent of theirs": 13,
     "same result": 7,
 }
-PANELS_IN_A_ROW = 3
+PANELS_IN_A_ROW = 2
 
 
 def rows(headings, all_cells, columns):

@@ -65,6 +65,19 @@ def test_fast_work_is_called_until_the_repeat_is_long_enough(clock):
     assert clock.calls.count(0.01) == 2 + 3 * 20
 
 
+def test_very_slow_work_is_repeated_only_twice(clock):
+    measure(case(clock, theirs=30.0))
+    assert clock.calls.count(30.0) == 1 + 2
+
+
+def test_middle_half_lies_within_what_was_seen(clock):
+    # Two calls to warm up, two that are timed.
+    turns = iter([clock.work(seconds) for seconds in (1, 1, 1, 3)])
+    uneven = replace(case(clock, theirs=4.0), ours=lambda: next(turns)(), repeats=2)
+    result = measure(uneven)
+    assert 0.25 < result.ratio_low < result.ratio == 0.5 < result.ratio_high < 0.75
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_results_are_compared(clock, same):
     both = clock.work(2, returned="a"), clock.work(2, returned="b")
