@@ -9,7 +9,11 @@ const FILTERS = {
   max: "Largest activation",
   pca: "First principal component",
 };
-const COVERS = { uniform: "Uniform", balanced: "Balanced" };
+const COVERS = {
+  uniform: "Uniform",
+  balanced: "Balanced",
+  kepler: "Uniform, as in KeplerMapper",
+};
 
 /** @returns {HTMLElement} the pane's form */
 export function buildControls(pane) {
@@ -195,12 +199,15 @@ function epsField(pane) {
   };
 }
 
-/** A slider with its value written beside its label and read aloud. */
+/** A slider with its value written beside its label; read aloud it is with the slider. */
 function range(testid, onInput) {
-  const output = el("output", { "data-testid": `${testid}-value` });
+  const output = el("span", {
+    class: "value",
+    "aria-hidden": "true",
+    "data-testid": `${testid}-value`,
+  });
   const input = el("input", {
     type: "range",
-    id: testid,
     "data-testid": testid,
     on: { input: () => onInput(input.valueAsNumber) },
   });
@@ -209,8 +216,7 @@ function range(testid, onInput) {
     field: (label) =>
       el(
         "label",
-        // Without it the label would be that of the output, which comes first.
-        { class: "field", for: testid },
+        { class: "field" },
         el("span", { class: "with-value" }, label, " ", output),
         input,
       ),
@@ -276,6 +282,6 @@ export function buildTools(pane, tool) {
       { class: "group", role: "radiogroup", "aria-label": "Pointer tool" },
       ...choices,
     ),
-    el("div", { class: "group" }, ...zooms),
+    el("div", { class: "group", role: "group", "aria-label": "View" }, ...zooms),
   );
 }

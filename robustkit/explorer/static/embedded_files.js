@@ -96,8 +96,7 @@ export function graphAsGraphml(data, view) {
 /** @param {Array<{i, y, p, c, r}>} samples */
 export function samplesAsCsv({ run }, samples) {
   const rows = samples.map(({ i, y, p, c, r }) => {
-    const confidence = Number(c.toFixed(4));
-    return [i, labelOf(run, y), labelOf(run, p), Number(y !== p), confidence, r ?? ""]
+    return [i, labelOf(run, y), labelOf(run, p), Number(y !== p), c ?? "", r ?? ""]
       .map(quoted)
       .join(",");
   });

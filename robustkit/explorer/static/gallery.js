@@ -10,7 +10,11 @@ import { picture } from "./pixels.js";
 const PAGE = 24;
 
 export class Gallery {
-  #list = el("ul", { class: "gallery", "data-testid": "images" });
+  #list = el("ul", {
+    class: "gallery",
+    "aria-label": "Samples",
+    "data-testid": "images",
+  });
   #position = el("span", {
     class: "position",
     role: "status",
@@ -43,7 +47,7 @@ export class Gallery {
     });
     const pager = el(
       "div",
-      { class: "pager" },
+      { class: "pager", role: "group", "aria-label": "Pages of samples" },
       this.first,
       this.previous,
       this.#position,
@@ -165,13 +169,21 @@ export class Gallery {
           "span",
           { class: "facts" },
           el("span", {}, `#${sample.i}`),
-          el("span", {}, percent(sample.c)),
+          ...(sample.c === null ? [] : [confidence(sample.c)]),
           ...region,
         ),
       ),
     );
   }
 }
+
+const confidence = (value) =>
+  el(
+    "span",
+    {},
+    el("span", { class: "visually-hidden" }, "confidence "),
+    percent(value),
+  );
 
 /** -1 is a region that holds no clean sample. */
 const regionName = (id) => (id < 0 ? "new region" : `region ${id}`);

@@ -5,7 +5,12 @@ import { count } from "./format.js";
 import { classColour, scaleColour } from "./palette.js";
 
 export function buildLegend(pane) {
-  const element = el("div", { class: "legend", "data-testid": `legend-${pane.side}` });
+  const element = el("div", {
+    class: "legend",
+    role: "group",
+    "aria-label": "Legend",
+    "data-testid": `legend-${pane.side}`,
+  });
   let shown = "";
   const sync = () => {
     const { colouring, emphasis, ink, smallest, largest } = pane.scene;

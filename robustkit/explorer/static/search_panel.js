@@ -10,7 +10,11 @@ export class SearchPanel {
   constructor(session, actions) {
     Object.assign(this, { session, actions });
     this.result = el("div", { role: "status", "data-testid": "search-result" });
-    this.nodes = el("ul", { class: "found", "data-testid": "search-nodes" });
+    this.nodes = el("ul", {
+      class: "found",
+      "aria-label": "Nodes that hold what was found",
+      "data-testid": "search-nodes",
+    });
     this.element = el(
       "div",
       { "data-testid": "panel-search" },

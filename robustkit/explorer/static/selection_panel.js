@@ -168,7 +168,11 @@ export class SelectionPanel {
       .filter(([, k]) => counts[k] + predicted[k] > 0);
     return el(
       "table",
-      { class: "classes", "data-testid": "class-table" },
+      {
+        class: "classes",
+        "aria-label": "Samples of each class",
+        "data-testid": "class-table",
+      },
       el(
         "thead",
         {},

@@ -119,7 +119,10 @@ class Holder {
       i,
       y: this.y[i],
       p: view.prediction[i],
-      c: view.confidence[i],
+      // As the server sends it: rounded, and null where it is not known.
+      c: Number.isFinite(view.confidence[i])
+        ? Number(view.confidence[i].toFixed(4))
+        : null,
       r: view.regions?.[i] ?? null,
     };
   }

@@ -27,7 +27,11 @@ export class WeakPanel {
       this.#shown = STEP;
       this.refresh();
     });
-    this.list = el("ol", { class: "weak-list", "data-testid": "weak" });
+    this.list = el("ol", {
+      class: "weak-list",
+      "aria-label": "Nodes in order",
+      "data-testid": "weak",
+    });
     this.more = button("Show more", "weak-more", () => {
       this.#shown += STEP;
       this.refresh();
@@ -91,6 +95,7 @@ export class WeakPanel {
           on: { click: choose },
         },
         el("span", { class: "weak-name" }, `Node ${id}`),
+        el("span", { class: "visually-hidden" }, "accuracy "),
         el("b", {}, percent(accuracy)),
         el("span", { class: "track" }, bar),
         el(

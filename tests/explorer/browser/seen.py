@@ -113,8 +113,11 @@ class Seen:
         for y in heights if room else ():
             if self.points_at(node, box["x"] - 14, y, side):
                 return box["x"] - 14, y
-        # The hint was moved to stay within the canvas.
-        across = np.arange(around["x"] + 6, around["x"] + around["width"], 6)
+        # The hint was moved to stay within the canvas: the node lies nearer to the edge.
+        ends = around["x"] + 6, around["x"] + around["width"]
+        if box["x"] - around["x"] > 9:
+            ends = box["x"] - 14, ends[1]
+        across = np.arange(*ends, 6)
         for y in heights:
             for x in across:
                 if self.points_at(node, x, y, side):

@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 NAMES = "(all) => all.map((e) => e.outerHTML)"
 
 
@@ -137,19 +135,154 @@ def test_light_and_dark_follow_the_system_and_the_reader(open_page):
     assert min(lightness(dark)) > 200
 
 
-@pytest.mark.parametrize("width", [390, 320])
-def test_a_phone_shows_all_without_scrolling_sideways(open_page, width):
-    seen = open_page(viewport={"width": width, "height": 844}, has_touch=True)
+def read_aloud(seen):
+    """What Chromium tells a screen reader: role, name and properties of elements."""
+    session = seen.page.context.new_cdp_session(seen.page)
+    session.send("Accessibility.enable")
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    return [
+        {
+            "role": node["role"]["value"],
+            "name": node.get("name", {}).get("value", ""),
+            "children": node.get("childIds", []),
+            "id": node["nodeId"],
+            **{p["name"]: p["value"].get("value") for p in node["properties"]},
+        }
+        for node in nodes
+        if not node["ignored"]
+    ]
+
+
+def said(nodes, node):
+    """All text within a node."""
+    by_id = {node["id"]: node for node in nodes}
+    if node["role"] == "StaticText":
+        return node["name"]
+    inside = (by_id[child] for child in node["children"] if child in by_id)
+    return "".join(said(nodes, child) for child in inside)
+
+
+USED = {
+    "button", "checkbox", "combobox", "dialog", "listbox", "option", "radio", "slider",
+    "spinbutton", "tab", "link", "table", "tabpanel", "image", "radiogroup",
+}  # fmt: skip
+
+
+def test_a_screen_reader_has_a_name_for_everything(seen):
     seen("panes-two").click()
     seen.settled("right")
-    seen("parameters-left").locator("summary").click()
-    seen.expect(seen("filter-left")).to_be_visible()
-    seen("select-weakest").click()
+    node = seen.go("Home", "Enter")
     seen.expect(seen("image-card").first).to_be_visible()
-    wide = "() => document.documentElement.scrollWidth - innerWidth"
     for tab in ("selection", "weak", "search"):
         seen(f"tab-{tab}").click()
-        assert seen.page.evaluate(wide) <= 0
-    canvas = seen("canvas-left").bounding_box()
-    assert canvas["height"] > 200
-    assert canvas["width"] > 0.8 * width
+        nodes = read_aloud(seen)
+        used = [n for n in nodes if n["role"] in USED]
+        assert [n for n in used if not n["name"].strip()] == []
+        regions = {n["name"] for n in nodes if n["role"] == "region"}
+        assert {"Left pane", "Right pane", "Details"} <= regions
+    (chosen,) = [n for n in nodes if n["role"] == "option" and n.get("selected")
+                 and n["name"].startswith("Node")]  # fmt: skip
+    assert chosen["name"].startswith(f"Node {node.id}: {node.size} samples, mostly")
+    groups = {n["name"] for n in nodes if n["role"] == "group"}
+    assert {"Legend", "View", "Attack levels", "Panes"} <= groups
+
+
+def test_what_changes_is_announced_once(seen):
+    """A slider tells its value itself; of a graph, its pane's status tells."""
+    status = status_of(seen)
+    assert len(status) == 1
+    seen("intervals-left").focus()
+    seen.page.keyboard.press("ArrowRight")
+    seen.expect(seen("intervals-left")).to_have_attribute("aria-valuetext", "11")
+    assert status_of(seen) != status
+    seen.go("Home", "Enter")
+    seen.expect(seen("images-position")).to_contain_text("of")
+    nodes = read_aloud(seen)
+    live = [n for n in nodes if n.get("live") in ("polite", "assertive")]
+    told = [said(nodes, n) for n in live]
+    assert [text for text in told if text.startswith("1 node ·")]
+    assert [text for text in told if re.match(r"1–\d+ of \d+", text)]
+
+
+def status_of(seen):
+    """What is announced while nothing is selected."""
+    seen.expect(seen("computing-left")).to_be_hidden()
+    nodes = read_aloud(seen)
+    live = [n for n in nodes if n["role"] == "status"]
+    return [text for text in (said(nodes, n) for n in live) if text]
+
+
+def test_the_keyboard_place_is_told(seen):
+    node = seen.go("Home")
+    focused = [n["role"] for n in read_aloud(seen) if n.get("focused")]
+    assert focused[-1] == "listbox"
+    option = seen.page.locator(f"#{seen('nodes-left').get_attribute(ACTIVE)}")
+    assert option.inner_text().startswith(f"Node {node.id}:")
+
+
+ACTIVE = "aria-activedescendant"
+
+
+def test_all_is_done_by_keys(seen, graph_of):
+    """What a person can do, without a pointer."""
+    press = seen.page.keyboard.press
+
+    def tab_to(testid, key="Tab"):
+        for _ in range(90):
+            if seen(testid).evaluate("(e) => e === document.activeElement"):
+                return
+            press(key)
+        raise AssertionError(f"Tab does not reach {testid}")
+
+    # Another graph.
+    tab_to("intervals-left")
+    press("ArrowRight")
+    mapper = graph_of(n_intervals=11)
+    seen.expect_shape((mapper.membership_.shape[1], len(mapper.edges_)))
+    # Several nodes, their images, page by page.
+    tab_to("nodes-left")
+    for keys in ("Home", "Enter", "Shift+ArrowLeft", "Shift+ArrowLeft"):
+        press(keys)
+    seen.expect(seen("selection-title")).to_contain_text("3 nodes")
+    tab_to("images-next")
+    press("Enter")
+    seen.expect(seen("images-position")).to_contain_text("25–")
+    # One image, followed.
+    press("Tab")
+    press("Tab")
+    press("Enter")
+    seen.expect(seen("marks-left")).to_contain_text("1 of 1 sample (sample")
+    # The weakest region.
+    tab_to("tab-selection", "Shift+Tab")
+    press("ArrowRight")
+    seen.expect(seen("panel-weak")).to_be_visible()
+    tab_to("weak-order")
+    press("Tab")
+    press("Enter")
+    seen.expect(seen("weak-item").first).to_have_attribute("aria-pressed", "true")
+    # A search.
+    press("/")
+    seen.page.keyboard.type("17")
+    press("Enter")
+    seen.expect(seen("search-result")).to_contain_text("1 sample (sample 17)")
+    # Two panes, and the level of the attack, also by the curve.
+    tab_to("panes-two", "Shift+Tab")
+    press("Space")
+    seen.settled("right")
+    tab_to("level-right")
+    press("End")
+    seen.expect(seen("level-right-value")).to_have_text("eps 0.3")
+    tab_to("curve-level-1")
+    press("Enter")
+    seen.expect(seen("level-right-value")).to_have_text("eps 0.1")
+    # Take it away.
+    menu = seen("export-menu").locator("summary")
+    menu.focus()
+    press("Enter")
+    press("Tab")
+    press("Tab")
+    with seen.page.expect_download() as waiting:
+        press("Enter")
+    assert waiting.value.suggested_filename == "graph.svg"
+    seen.expect(menu).to_be_focused()

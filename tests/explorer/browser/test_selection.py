@@ -22,7 +22,7 @@ def card_of(run, view, i):
     if y != p:
         told = f"✗ Wrong: true, then predicted: {CLASS_NAMES[y]} → {CLASS_NAMES[p]}"
     confidence, region = run.views[view].confidence[i], run.views[view].regions[i]
-    return f"{told} #{i} {100 * confidence:.1f} % region {region}"
+    return f"{told} #{i} confidence {100 * confidence:.1f} % region {region}"
 
 
 def numbers(cards):
