@@ -113,7 +113,7 @@ class Seen:
         for y in heights if room else ():
             if self.points_at(node, box["x"] - 14, y, side):
                 return box["x"] - 14, y
-        # The hint was moved to stay within the canvas: the node lies nearer to the edge.
+        # The hint was moved to stay within the canvas: the node is nearer to the edge.
         ends = around["x"] + 6, around["x"] + around["width"]
         if box["x"] - around["x"] > 9:
             ends = box["x"] - 14, ends[1]
