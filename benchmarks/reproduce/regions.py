@@ -67,7 +67,7 @@ SETTINGS = {
     },
     ("mnist", "cnn6"): {
         "eps": 0.05, "epochs": [10, 40], "n_seeds": 3, "n_rivals": 0,
-        "batch_sizes": [64, 128, 256, 512, 1024, 2048], "strengths": [5e-4],
+        "batch_sizes": [64, 128, 512, 2048], "strengths": [5e-4],
         "n_train": 2000, "n_test": 200, "side": 14,
     },
     ("cifar10", "cnn6"): {
