@@ -23,9 +23,9 @@ def page_of(room, names):
     return "\n".join(
         [
             titled(f"robustkit.{room}", "="),
-            first_line(module),
-            "",
             f".. module:: robustkit.{room}",
+            "",
+            first_line(module),
             "",
             ".. autosummary::",
             "   :toctree: generated",
