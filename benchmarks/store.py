@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
@@ -19,17 +18,11 @@ def merge(room, entry, folder=HERE):
     or the new one, never half of one.
     """
     path = folder / "results.json"
-    with FileLock(_lock_of(path)):
+    with FileLock(folder / ".lock"):
         store = json.loads(path.read_text()) if path.exists() else {}
         store[room] = entry
         _replace(path, json.dumps(dict(sorted(store.items())), indent=1) + "\n")
         _replace(folder / "RESULTS.md", markdown(store))
-
-
-def _lock_of(path):
-    # Beside no file of the repository.
-    name = str(path.resolve()).replace(os.sep, "-").replace(":", "-")
-    return Path(tempfile.gettempdir()) / f"robustkit{name}.lock"
 
 
 def _replace(path, text):

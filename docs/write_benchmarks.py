@@ -17,6 +17,7 @@ CASES = {
     "theirs": 8,
     "ours / theirs (middle half)": 16,
     "promised": 7,
+    "kept": 5,
     "same result": 7,
 }
 GROWTHS = {

