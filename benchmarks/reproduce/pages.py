@@ -190,8 +190,8 @@ def fall_rows(results):
             curves = curves.dropna(axis=1)
             falls = (curves.diff().iloc[1:] < 0).all().sum()
             row["n"] = curves.shape[1]
-            row[kind] = change(curves.iloc[-1] - curves.iloc[0])
-            row[f"{kind}: falls at every step"] = f"{falls} of {curves.shape[1]}"
+            fall = change(curves.iloc[-1] - curves.iloc[0])
+            row[kind] = f"{fall}; {falls} of {row['n']}"
         yield row
 
 
