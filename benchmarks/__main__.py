@@ -41,12 +41,15 @@ def main(arguments=None):
         parser.error(
             f"no benchmark called {sorted(unknown)}; there are {rooms.names()}"
         )
+    devices = [options.device] if options.device else rooms.devices()
+    if not set(devices) <= set(rooms.devices()):
+        parser.error(f"no {options.device} here; torch sees {rooms.devices()}")
     if options.peers is not None:
         for module, reason in peers.install(options.peers).items():
             print(f"{peers.PEERS[module].title} could not be installed: {reason}")
     failed = [
         f"{room} on {device}"
-        for device in ([options.device] if options.device else rooms.devices())
+        for device in devices
         for room in chosen
         if rooms.works_on(room, device)
         and not rooms.record_alone(room, device, options.peers)

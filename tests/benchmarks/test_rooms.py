@@ -91,6 +91,27 @@ def test_a_room_that_is_not_there_is_refused(capsys):
     assert "no benchmark called ['cellar']; there are" in capsys.readouterr().err
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(rooms, "devices", lambda: ["cpu"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["networks", "--device", "cuda"])
+    assert "no cuda here; torch sees ['cpu']" in capsys.readouterr().err
+
+
+def test_every_device_is_measured_unless_one_is_chosen(monkeypatch):
+    measured = []
+    monkeypatch.setattr(rooms, "devices", lambda: ["cpu", "cuda"])
+    monkeypatch.setattr(rooms, "record_alone", lambda *what: not measured.append(what))
+    main(["networks", "graphs"])
+    main(["networks", "--device", "cuda"])
+    assert measured == [
+        ("networks", "cpu", None),
+        ("graphs", "cpu", None),
+        ("networks", "cuda", None),
+        ("networks", "cuda", None),
+    ]
+
+
 def test_a_room_that_fails_does_not_stop_the_others(monkeypatch, capsys):
     measured = []
 
