@@ -186,12 +186,11 @@ def fall_rows(results):
         row = {"attack": f"{attack}, {norm}", "largest eps": radius(part["eps"].max())}
         for kind in GRAPH_KINDS:
             curves = shown.pivot(index="eps", columns="seed", values=f"purity {kind}")
-            # Seeds of which some level is not done yet tell nothing of the whole way.
-            curves = curves.dropna(axis=1)
-            falls = (curves.diff().iloc[1:] < 0).all().sum()
-            row["n"] = curves.shape[1]
-            fall = change(curves.iloc[-1] - curves.iloc[0])
-            row[kind] = f"{fall}; {falls} of {row['n']}"
+            ends, whole = curves.iloc[[0, -1]].dropna(axis=1), curves.dropna(axis=1)
+            falls = (whole.diff().iloc[1:] < 0).all().sum()
+            row["n"] = ends.shape[1]
+            fall = change(ends.iloc[1] - ends.iloc[0])
+            row[kind] = f"{fall}; {falls} of {whole.shape[1]}"
         yield row
 
 

@@ -82,6 +82,7 @@ def topology_claims():
     yield f"lies between {min(clean):.0f} % and {max(clean):.0f} %"
     right = purity.one("training accuracy", attack="full, linf", eps="0.3")
     yield f"falls from 100 to {right:.0f} %"
+    yield from cifar10_claims(kinds)
 
 
 def refining_claims():
@@ -115,6 +116,20 @@ def refining_claims():
     assert {short(-value) for value in brief.of("refined", eps="mean")} == {".6"}
     assert max(brief.of("refined")) < 0
     yield "refining costs .6 points on average, and brings a gain at no level"
+
+
+def cifar10_claims(kinds):
+    """Yield what the page must say of the small version of CIFAR-10."""
+    fall, purity = Table("topology_cifar10_fall"), Table("topology_cifar10_purity")
+    falls = [-fall.one(kind, attack="full, linf") for kind in kinds]
+    yield f"every cover and distance, by {min(falls):.0f} to {max(falls):.0f} points"
+    right = [purity.one("training accuracy", eps=eps) for eps in ("0", "8/255")]
+    yield f"network gets {right[0]:.0f} % right, the one at 8/255 {right[1]:.0f} %"
+    gain = Table("topology_cifar10_linf_full_gain")
+    means = [gain.of(name, eps="mean") for name in ("refined", "with random samples")]
+    assert all(np.ptp(values) == 0 for values in means)
+    yield f"on average {short(means[0][0], 2)} points for either cover"
+    yield f"where random samples bring {means[1][0]:.1f}"
 
 
 MEASURES = ["PGD, cross-entropy", "PGD, margin", "PGD, rotating"]
