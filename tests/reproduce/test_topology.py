@@ -95,3 +95,22 @@ def test_every_network_goes_the_whole_way(tmp_path, dataset, network):
     robust = ["M_adv", "uniform, replay 4", "balanced, random"]
     assert rows.loc[1, robust].between(0, 1).all()
     assert (tmp_path / "graphs" / f"{name}_full_linf_0.007843.json").exists()
+
+
+def test_fall_is_paired_by_seed_and_needs_both_ends_only():
+    purity = {(0.0, 0): 0.9, (0.1, 0): 0.5, (0.2, 0): 0.6, (0.0, 1): 0.8, (0.2, 1): 0.5}
+    rows = [
+        {"attack": "full" if eps else "none", "norm": "l2" if eps else "none"}
+        | {"eps": eps, "seed": seed}
+        | {f"purity {kind}": value for kind in pages.GRAPH_KINDS}
+        for (eps, seed), value in purity.items()
+    ]
+    (row,) = pages.fall_rows(pd.DataFrame(rows))
+    assert row["largest eps"] == "0.2"
+    assert row["n"] == 2
+    assert row["uniform 1"] == "-30.00\u00a0±\u00a00.00; 0 of 1"
+
+
+def test_levels_are_written_as_in_papers():
+    assert [pages.radius(eps) for eps in (0.0, 0.05, 0.3)] == ["0", "0.05", "0.3"]
+    assert pages.radius(8 / 255) == pages.radius(0.0313725) == "8/255"
