@@ -99,8 +99,10 @@ def to_run(piece):
 def run(pieces, folder, **environment):
     """Run a page in a process of its own: peers warn, and draw from global streams."""
     pieces = [to_run(piece) for piece in pieces if not is_excused(piece)]
-    # The command of this environment, whichever environment the shell has.
+    # The command of this environment and the package of this checkout, whatever else
+    # the shell finds.
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    modules = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", RUN],
         input=json.dumps(pieces),
@@ -112,7 +114,7 @@ def run(pieces, folder, **environment):
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "PATH": path,
-            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONPATH": modules.rstrip(os.pathsep),
             "MPLBACKEND": "agg",
             **environment,
         },

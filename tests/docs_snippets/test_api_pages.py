@@ -1,0 +1,48 @@
+"""Every public name has a page in the API reference."""
+
+import importlib.util
+import re
+
+import pytest
+
+import robustkit
+from robustkit import exceptions
+from tests.docs_snippets.pages import DOCS
+
+ROOMS = {**robustkit._ROOMS, "exceptions": exceptions.__all__}
+
+
+@pytest.fixture
+def write_api():
+    """The script that writes the reference while the documentation is built."""
+    spec = importlib.util.spec_from_file_location("write_api", DOCS / "write_api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def names_of(page):
+    """What a page lists; sphinx makes a page of each."""
+    return re.findall(r"^   (\w+)$", page.partition(":toctree: generated")[2], re.M)
+
+
+@pytest.fixture
+def pages(write_api, tmp_path):
+    write_api.write(tmp_path)
+    return {path.stem: path.read_text() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_page_of_a_room_lists_its_public_names(room, pages):
+    assert names_of(pages[room]) == list(ROOMS[room])
+
+
+def test_the_first_page_leads_to_every_room(pages):
+    assert set(re.findall(r"^   (\w+)$", pages["index"], re.M)) == set(ROOMS)
+
+
+def test_a_new_name_appears_by_itself(write_api, monkeypatch, tmp_path):
+    rooms = {"graphs": (*robustkit._ROOMS["graphs"], "brand_new")}
+    monkeypatch.setattr(robustkit, "_ROOMS", rooms)
+    write_api.write(tmp_path)
+    assert names_of((tmp_path / "graphs.rst").read_text())[-1] == "brand_new"
