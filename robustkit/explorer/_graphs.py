@@ -8,12 +8,12 @@ from hashlib import blake2b
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.neighbors import NearestNeighbors
 
 from robustkit.explorer._newest import SupersededError
 from robustkit.topology import BalancedCover, MapperGraph, UniformCover
-from robustkit.topology._neighbors import MOST_FEATURES_TO_MEASURE
-from robustkit.topology._pairs import LARGEST_N_PAIRS
+from robustkit.topology._eps import choose_eps
+from robustkit.topology._filters import fit_filter
+from robustkit.topology._neighbors import NeighborCache
 from robustkit.topology._purity import count_labels, purity_of_counts
 
 __all__ = ["Graph", "GraphParameters", "Graphs"]
@@ -21,14 +21,8 @@ __all__ = ["Graph", "GraphParameters", "Graphs"]
 # A network's logits are worth looking along, one by one; a wide layer's units are not.
 _MOST_COLUMNS = 32
 
-# The first search for neighbours looks so much farther than it must, so that afterwards
-# the distance may be changed without another one; as far as the pairs can be kept.
-_REACHES = (1.5, 1.3, 1.15)
-_MOST_PAIRS = 0.8 * LARGEST_N_PAIRS
-_N_SAMPLED = 300
-
-# Neighbours are kept for so many pairs of view and filter.
-_N_MAPPERS = 4
+# Pairs of neighbours kept for all views and filters, 8 bytes each.
+_MOST_PAIRS = 150_000_000
 
 # What is remembered of graphs that are forgotten.
 _N_PURITIES = 2000
@@ -157,6 +151,8 @@ class _QuietMapper(MapperGraph):
     """Keeps for the page what MapperGraph warns of."""
 
     note_ = ""
+    # So far that the distance may be changed without another search.
+    _look_ahead = 4.0
 
     def _warn_of_an_empty_graph(self, X):
         self.note_ = self._explain_an_empty_graph(X)
@@ -182,9 +178,12 @@ class Graphs:
         self.run = run
         self.n_kept = n_kept
         self._mapper = MapperGraph() if mapper is None else mapper
-        self._mappers = OrderedDict()
+        self._warm_mapper = _QuietMapper(
+            **self._mapper.get_params(deep=False) | {"warm_start": True}
+        )
+        self._warm_mapper._cache = NeighborCache(most=_MOST_PAIRS)
         self._searched = set()
-        self._eps_and_reach = {}
+        self._eps = {}
         self._graphs, self._purities = OrderedDict(), OrderedDict()
         self._lock = threading.Lock()
         # A view is prepared once, also where two panes ask for it together.
@@ -293,7 +292,8 @@ class Graphs:
 
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
-        mapper = self._shared_mapper(parameters).set_params(
+        # A mapper for this computation, which shares what others found.
+        mapper = clone(self._warm_mapper).set_params(
             filter=self._filter(parameters.filter),
             cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
             min_samples=parameters.min_samples,
@@ -309,30 +309,23 @@ class Graphs:
         """Choose the distance, and do the first time all that takes long."""
         with self._locks[parameters.view]:
             _stop_if(cancelled)
-            auto, reach = self._prepare_view(parameters.view, view)
-        eps = auto if parameters.eps == "auto" else parameters.eps
-        is_narrow = _is_narrow(view.activations)
-        # Beyond the reach it costs less to look only for what this one cover needs.
-        is_quick = eps == reach or (eps < reach and is_narrow)
-        # No other metric has a quick search whose neighbours could be kept.
-        mapper.set_params(warm_start=is_quick and mapper.metric == "euclidean")
-        key = parameters.view, parameters.filter
-        if mapper.warm_start and key not in self._searched:
-            # The second one measures how near the neighbours are.
-            for distance in (reach, 0.99 * reach)[: 1 + is_narrow]:
-                mapper.set_params(eps=distance).fit(view.activations)
-                _stop_if(cancelled)
-            self._searched.add(key)
-        mapper.set_params(eps=eps)
+            auto = self._choose_eps(parameters.view, view.activations, mapper.n_jobs)
+            key = parameters.view, parameters.filter
+            # No other metric has a quick search whose neighbours could be kept.
+            if mapper.metric == "euclidean" and key not in self._searched:
+                mapper.set_params(eps=auto).fit(view.activations)
+                self._searched.add(key)
+        mapper.set_params(eps=auto if parameters.eps == "auto" else parameters.eps)
 
-    def _prepare_view(self, i, view):
-        """Choose a distance for a view, and how far its neighbours are looked for."""
-        if i not in self._eps_and_reach:
-            mapper = _QuietMapper(**self._mapper.get_params(deep=False))
-            mapper.set_params(eps="auto", filter="l2norm", warm_start=False)
-            eps = mapper.fit(view.activations).eps_
-            self._eps_and_reach[i] = eps, eps * _reach(view.activations, eps)
-        return self._eps_and_reach[i]
+    def _choose_eps(self, i, X, n_jobs):
+        """Choose the distance of a view, once, and whatever the filter."""
+        if i not in self._eps:
+            filter, is_lipschitz = fit_filter("l2norm", X)
+            self._eps[i] = choose_eps(
+                X, filter(X), is_lipschitz, self._mapper.min_samples,
+                self._mapper.metric, n_jobs,
+            )  # fmt: skip
+        return self._eps[i]
 
     def _filter(self, name):
         if name == "given":
@@ -340,18 +333,6 @@ class Graphs:
         if name.startswith("column "):
             return int(name.removeprefix("column "))
         return name
-
-    def _shared_mapper(self, parameters):
-        """Return a mapper for one computation that shares what was found before."""
-        key = parameters.view, parameters.filter
-        with self._lock:
-            if key not in self._mappers:
-                params = self._mapper.get_params(deep=False) | {"warm_start": True}
-                self._mappers[key] = _QuietMapper(**params)
-            self._mappers.move_to_end(key)
-            while len(self._mappers) > _N_MAPPERS:
-                self._searched.discard(self._mappers.popitem(last=False)[0])
-            return clone(self._mappers[key])
 
     def _describe(self, parameters, view, mapper):
         membership = mapper.membership_.tocsc()
@@ -383,22 +364,3 @@ class Graphs:
 def _stop_if(cancelled):
     if cancelled is not None and cancelled.is_set():
         raise SupersededError
-
-
-def _is_narrow(X):
-    """Whether neighbours within a smaller distance are found among those known."""
-    return X.shape[1] <= MOST_FEATURES_TO_MEASURE
-
-
-def _reach(X, eps):
-    """Return the largest factor with which all pairs within eps can still be kept."""
-    if not (np.isfinite(eps) and _is_narrow(X)):
-        return 1.0
-    some = X[:: max(1, len(X) // _N_SAMPLED)]
-    search = NearestNeighbors(algorithm="brute").fit(X)
-    for reach in _REACHES:
-        found = search.radius_neighbors(some, reach * eps, return_distance=False)
-        n_pairs = sum(map(len, found)) / len(some) * len(X) / 2
-        if n_pairs <= _MOST_PAIRS:
-            return reach
-    return 1.0

@@ -1,37 +1,40 @@
-"""DBSCAN on one interval, from pairs that are already known.
+"""DBSCAN in every window, from pairs that are searched for only once.
 
-The clusters are those of scikit-learn's DBSCAN on the samples of the interval, in the
+The clusters are those of scikit-learn's DBSCAN on the samples of the window, in the
 same order: numbered by their first core sample, and a border sample goes to the first
 cluster that reaches it.
+
+Most samples are core samples in each of their windows. What these connect is followed
+from window to window; only the pairs of the others are looked at in every window.
 """
 
 import numpy as np
 from numba import njit
 
+from robustkit.topology._forest import find, join
+
 NOISE = np.iinfo(np.int64).max
 
 
-def cluster_interval(pairs, order, start, stop, min_samples):
-    """Cluster the samples at the positions from start to stop.
+def cluster_windows(graph, windows, order, min_samples):
+    """Cluster the samples of every window.
 
     Parameters
     ----------
-    pairs : callable
-        Returns an iterable of (first position, indptr, indices), pieces of the
-        structure that `find_pairs` returns, which together hold every pair of the
-        interval. It is called three times, so that the pieces need not be kept.
+    graph : KnownGraph or FarGraph
+        Who is whose neighbour.
+
+    windows : Windows
+        The windows.
 
     order : ndarray of shape (n_samples,)
         The sample at each position.
 
-    start, stop : int
-        The interval.
-
     min_samples : int
-        Samples within the distance, itself included, that make a core sample.
+        Neighbours, itself included, that make a core sample.
 
-    Returns
-    -------
+    Yields
+    ------
     roots : ndarray of shape (stop - start,)
         Position by position, the sample that names the cluster, its first core sample;
         `NOISE` for noise.
@@ -39,77 +42,59 @@ def cluster_interval(pairs, order, start, stop, min_samples):
     is_core : ndarray of shape (stop - start,), dtype=bool
         The core samples.
     """
-    degrees = np.ones(stop - start, dtype=np.int64)
-    for piece in pairs():
-        _add_degrees(*piece, start, stop, degrees)
-    is_core = degrees >= min_samples
-    parents = np.arange(stop - start)
-    for piece in pairs():
-        _join_cores(*piece, start, stop, is_core, order, parents)
-    roots = np.full(stop - start, NOISE)
-    _name_cores(start, is_core, order, parents, roots)
-    for piece in pairs():
-        _reach_borders(*piece, start, stop, is_core, roots)
-    return roots, is_core
+    is_core = graph.find_cores(windows, min_samples)
+    is_always_core = windows.in_all(is_core)
+    components = graph.components(windows, is_always_core)
+    others = graph.pairs_of(windows, ~is_always_core)
+    for k, (start, stop) in enumerate(windows.slices):
+        parents, pairs = next(components), next(others)
+        is_core_here = windows.part(is_core, k)
+        for rows, indptr, indices, _ in pairs():
+            _join_cores(rows, indptr, indices, start, stop, is_core_here, parents)
+        roots = _name_clusters(order[start:stop], is_core_here, parents)
+        borders = roots.copy()
+        for rows, indptr, indices, _ in pairs():
+            _reach_borders(rows, indptr, indices, start, stop, roots, borders)
+        yield borders, is_core_here
 
 
 @njit(cache=True, nogil=True)
-def _add_degrees(first, indptr, indices, start, stop, degrees):
-    for i in range(max(start, first), min(stop, first + len(indptr) - 1)):
-        for k in range(indptr[i - first], indptr[i - first + 1]):
-            j = indices[k]
-            if j >= stop:
-                break
-            degrees[i - start] += 1
-            degrees[j - start] += 1
-
-
-@njit(cache=True, nogil=True)
-def _find(parents, x):
-    while parents[x] != x:
-        parents[x] = parents[parents[x]]
-        x = parents[x]
-    return x
-
-
-@njit(cache=True, nogil=True)
-def _join_cores(first, indptr, indices, start, stop, is_core, order, parents):
-    for i in range(max(start, first), min(stop, first + len(indptr) - 1)):
-        if not is_core[i - start]:
+def _join_cores(rows, indptr, indices, start, stop, is_core, parents):
+    for r in range(len(rows)):
+        i = rows[r] - start
+        if not is_core[i]:
             continue
-        root = _find(parents, i - start)
-        for k in range(indptr[i - first], indptr[i - first + 1]):
-            j = indices[k]
-            if j >= stop:
+        for k in range(indptr[r], indptr[r + 1]):
+            if indices[k] >= stop:
                 break
-            if not is_core[j - start]:
-                continue
-            other = _find(parents, j - start)
-            if root == other:
-                continue
-            # The root is the first sample of its cluster, by which it is numbered.
-            if order[start + root] < order[start + other]:
-                parents[other] = root
-            else:
-                parents[root] = other
-                root = other
+            if is_core[indices[k] - start]:
+                join(parents, i, indices[k] - start)
 
 
 @njit(cache=True, nogil=True)
-def _name_cores(start, is_core, order, parents, roots):
-    for i in range(len(roots)):
+def _name_clusters(samples, is_core, parents):
+    names = np.full(len(samples), NOISE)
+    for i in range(len(samples)):
         if is_core[i]:
-            roots[i] = order[start + _find(parents, i)]
+            root = find(parents, i)
+            names[root] = min(names[root], samples[i])
+    roots = np.full(len(samples), NOISE)
+    for i in range(len(samples)):
+        if is_core[i]:
+            roots[i] = names[find(parents, i)]
+    return roots
 
 
 @njit(cache=True, nogil=True)
-def _reach_borders(first, indptr, indices, start, stop, is_core, roots):
-    for i in range(max(start, first), min(stop, first + len(indptr) - 1)):
-        for k in range(indptr[i - first], indptr[i - first + 1]):
-            j = indices[k]
-            if j >= stop:
+def _reach_borders(rows, indptr, indices, start, stop, roots, borders):
+    """Let each sample without a root, which is no core sample, find the first one."""
+    for r in range(len(rows)):
+        i = rows[r] - start
+        for k in range(indptr[r], indptr[r + 1]):
+            j = indices[k] - start
+            if indices[k] >= stop:
                 break
-            if is_core[i - start] and not is_core[j - start]:
-                roots[j - start] = min(roots[j - start], roots[i - start])
-            elif is_core[j - start] and not is_core[i - start]:
-                roots[i - start] = min(roots[i - start], roots[j - start])
+            if roots[j] == NOISE:
+                borders[j] = min(borders[j], roots[i])
+            elif roots[i] == NOISE:
+                borders[i] = min(borders[i], roots[j])

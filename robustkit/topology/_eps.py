@@ -5,13 +5,53 @@ from numba import njit
 from sklearn.neighbors import NearestNeighbors
 
 from robustkit.topology._ordered_samples import OrderedSamples
-from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band, find_pairs
+from robustkit.topology._pairs import ends_of_band
+from robustkit.topology._products import rounding_bound, squared_distance
+from robustkit.topology._reach import find_within_reach
+
+# From so many samples on the fast way is worth a detour.
+_LARGE = 5000
 
 # Samples from which the distance is guessed.
 _N_GUESSED = 500
 
 # Of the samples, all but this share are served by pairs within the distance guessed.
 _SHARE_LEFT = 0.03
+
+
+def choose_eps(X, values, is_lipschitz, min_samples, metric="euclidean", n_jobs=None):
+    """Choose the distance from those of the samples to one of their neighbours.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    values : ndarray of shape (n_samples,)
+        Their filter values.
+
+    is_lipschitz : bool
+        Whether the filter values of two samples differ by at most their distance.
+
+    min_samples : int
+        Which neighbour.
+
+    metric : str or callable, default="euclidean"
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
+    n_jobs : int or None, default=None
+        Threads.
+
+    Returns
+    -------
+    eps : float
+        Where the sorted distances turn from flat to steep. The filter is of no matter.
+    """
+    if metric == "euclidean" and len(X) >= _LARGE:
+        return knee(
+            fast_neighbor_distances(X, values, is_lipschitz, min_samples, n_jobs)
+        )
+    return knee(neighbor_distances(X, min_samples, metric, n_jobs))
 
 
 def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
@@ -110,11 +150,13 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
     ends = np.full(n_samples, n_samples)
     if is_lipschitz:
         ends = ends_of_band(samples.values, eps)
-    pairs = find_pairs(samples, eps, ends, most=LARGEST_N_PAIRS, n_jobs=n_jobs)
-    if pairs is not None:
-        smallest = np.full((n_samples, n_neighbors), np.inf)
-        _keep_smallest(*pairs, samples.order, X, smallest)
-        distances = np.sqrt(smallest.max(axis=1))
+    _, pairs = find_within_reach(
+        samples, eps, eps, ends, with_distances=True, n_jobs=n_jobs
+    )
+    smallest = np.full((n_samples, n_neighbors), np.inf)
+    tolerance = rounding_bound(X.shape[1], samples.norms.max())
+    _keep_smallest(*pairs[1:], tolerance, samples.scale**2, samples.order, X, smallest)
+    distances = np.sqrt(smallest.max(axis=1))
     left = np.flatnonzero(~np.isfinite(distances))
     if len(left):
         distances[left] = everyone.kneighbors(X[left])[0][:, -1]
@@ -122,16 +164,19 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
 
 
 @njit(cache=True, nogil=True)
-def _keep_smallest(indptr, indices, order, X, smallest):
+def _keep_smallest(
+    indptr, indices, rounded, tolerance, unit, order, X, smallest
+):  # fmt: skip
     """Keep the smallest squared distances of each sample, in ascending order."""
     for position in range(len(indptr) - 1):
         i = order[position]
         for k in range(indptr[position], indptr[position + 1]):
             j = order[indices[k]]
-            squared = 0.0
-            for feature in range(X.shape[1]):
-                difference = np.float64(X[i, feature]) - np.float64(X[j, feature])
-                squared += difference * difference
+            # Only what may be among the smallest is measured exactly.
+            largest = max(smallest[i, -1], smallest[j, -1])
+            if rounded[k] - tolerance > largest * unit:
+                continue
+            squared = squared_distance(X, i, j)
             _insert(squared, smallest[i])
             _insert(squared, smallest[j])
 

@@ -30,12 +30,7 @@ from robustkit.topology._cover import (
     UniformCover,
     interval_slices,
 )
-from robustkit.topology._eps import (
-    fast_neighbor_distances,
-    knee,
-    neighbor_distances,
-    typical_distance,
-)
+from robustkit.topology._eps import choose_eps, typical_distance
 from robustkit.topology._filters import fit_filter
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
 from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
@@ -47,9 +42,6 @@ from robustkit.topology._purity import (
     weighted_average_purity,
 )
 from robustkit.topology._weak_samples import weak_samples
-
-# From here on the search for the distance "auto" is worth a detour.
-_LARGE = 5000
 
 
 class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -193,6 +185,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "n_jobs": [Integral, None],
     }
 
+    # With `warm_start`, neighbours are searched for within so many times `eps`.
+    _look_ahead = 1.0
+
     def __init__(
         self,
         filter="l2norm",
@@ -289,29 +284,26 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if self.eps != "auto":
             return float(self.eps)
 
-        def distances():
-            if self.metric == "euclidean" and len(X) >= _LARGE:
-                return fast_neighbor_distances(
-                    X, values, is_lipschitz, self.min_samples, self.n_jobs
-                )
-            return neighbor_distances(X, self.min_samples, self.metric, self.n_jobs)
+        def compute():
+            return choose_eps(
+                X, values, is_lipschitz, self.min_samples, self.metric, self.n_jobs
+            )
 
-        key = digest(X), self.min_samples, self.metric
-        return self._cache.eps(key, lambda: knee(distances()))
+        return self._cache.eps((digest(X), self.min_samples, self.metric), compute)
 
     def _cluster_fast(self, X, values, slices, is_lipschitz):
-        def search():
+        def search(slices=None):
             return Neighbors(
-                X, values, slices, self.eps_, is_lipschitz,
-                for_any_cover=self.warm_start, n_jobs=self.n_jobs,
+                X, values, self.eps_, is_lipschitz, slices=slices,
+                look_ahead=self._look_ahead, n_jobs=self.n_jobs,
             )  # fmt: skip
 
         if self.warm_start:
             key = digest(X), digest(values)
-            neighbors = self._cache.neighbors(key, self.eps_, slices, search)
+            neighbors = self._cache.neighbors(key, self.eps_, search)
         else:
-            neighbors = search()
-        return neighbors.clusters(slices, self.min_samples, self.n_jobs)
+            neighbors = search(slices)
+        return neighbors.clusters(self.eps_, slices, self.min_samples, self.n_jobs)
 
     def _warn_of_an_empty_graph(self, X):
         warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)

@@ -1,34 +1,21 @@
 """DBSCAN in every interval, from neighbours that are searched for only once."""
 
-import copy
 import threading
 from collections import OrderedDict
 from hashlib import blake2b
 
 import numpy as np
-from sklearn.utils.parallel import Parallel, delayed
 
-from robustkit.topology._dbscan import NOISE, cluster_interval
+from robustkit.topology._dbscan import NOISE, cluster_windows
+from robustkit.topology._neighbor_graphs import FarGraph, KnownGraph
 from robustkit.topology._ordered_samples import OrderedSamples
-from robustkit.topology._pairs import (
-    LARGEST_N_PAIRS,
-    ends_of_band,
-    ends_of_intervals,
-    find_pairs,
-    pairs_within,
-    squared_distances,
-)
-
-# Candidates of one piece, where the pairs are too many to be kept.
-_PIECE = 2**23
-
-# With more features than this, it is faster to search anew than to measure every pair
-# that is kept.
-MOST_FEATURES_TO_MEASURE = 64
+from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band, pairs_within
+from robustkit.topology._reach import find_within_reach
+from robustkit.topology._windows import Windows
 
 
 class Neighbors:
-    """The pairs of samples within eps, kept or found again whenever they are needed.
+    """The pairs of samples within a distance, as many of them as can be kept.
 
     Parameters
     ----------
@@ -38,105 +25,68 @@ class Neighbors:
     values : ndarray of shape (n_samples,)
         Their filter values.
 
-    slices : ndarray of shape (n_intervals, 2)
-        The positions of each interval.
-
     eps : float
-        Largest distance of a pair.
+        Keep the pairs within this distance, if they are not too many.
 
     is_lipschitz : bool
         Whether the filter values of two samples differ by at most their distance.
 
-    for_any_cover : bool, default=False
-        Find the pairs that any other cover of the same values would need, too.
+    slices : ndarray of shape (n_intervals, 2), default=None
+        Keep only pairs of samples in one of these intervals, and no distances: then
+        other intervals and another `eps` can not be asked for.
+
+    look_ahead : float, default=1
+        Keep the pairs within so many times `eps`, or as far as they are not too many.
 
     n_jobs : int or None, default=None
         Threads.
+
+    Attributes
+    ----------
+    reach : float
+        The distance within which pairs are kept; negative if there are none.
     """
 
     def __init__(
-        self, X, values, slices, eps, is_lipschitz, *, for_any_cover=False, n_jobs=None
+        self, X, values, eps, is_lipschitz, *, slices=None, look_ahead=1, n_jobs=None
     ):
-        samples = OrderedSamples(X, values)
-        n_samples = len(values)
-        self.order = samples.order
-        self._band = np.full(n_samples, n_samples)
-        if is_lipschitz:
-            self._band = ends_of_band(samples.values, eps)
-        self._pairs = None
-        if for_any_cover:
-            self._ends = self._band
-            self._pairs = find_pairs(
-                samples, eps, self._ends, most=LARGEST_N_PAIRS, n_jobs=n_jobs
-            )
-        if self._pairs is None:
-            self._ends = self._needed(slices)
-            self._pairs = find_pairs(
-                samples, eps, self._ends, most=LARGEST_N_PAIRS, n_jobs=n_jobs
-            )
-        self._X, self._squared = X, None
-        # Too many to be kept: they will be found again whenever they are needed.
-        self._search = (samples, eps) if self._pairs is None else None
+        self._samples = OrderedSamples(X, values)
+        self._is_lipschitz = is_lipschitz
+        self._farthest = look_ahead * eps
+        ends = self._ends(self._farthest)
+        if slices is not None:
+            ends = np.minimum(ends, Windows(slices, len(X)).ends)
+        self.reach, self._pairs = find_within_reach(
+            self._samples, eps, self._farthest, ends,
+            with_distances=slices is None, n_jobs=n_jobs,
+        )  # fmt: skip
+        # The pairs within the distance last asked for.
+        self._nearer = self.reach, self._pairs
 
-    def _needed(self, slices):
-        return np.minimum(self._band, ends_of_intervals(slices, len(self._band)))
+    def _ends(self, eps):
+        samples = self._samples
+        if self._is_lipschitz:
+            return ends_of_band(samples.values, eps)
+        return np.full(len(samples.order), len(samples.order))
+
+    @property
+    def is_full(self):
+        """Whether no larger distance would let more pairs be kept."""
+        return self.reach < self._farthest
 
     @property
     def n_pairs(self):
         """How many pairs are kept."""
-        return 0 if self._pairs is None else len(self._pairs[1])
+        return len(self._pairs.indices)
 
-    def suffice(self, slices):
-        """Whether every pair of every interval of this other cover is kept."""
-        return self._pairs is not None and bool(
-            (self._ends >= self._needed(slices)).all()
-        )
-
-    @property
-    def can_be_narrowed(self):
-        """Whether the pairs within a smaller distance are found faster among these."""
-        return self._pairs is not None and (
-            self._X.shape[1] <= MOST_FEATURES_TO_MEASURE
-        )
-
-    def within(self, eps):
-        """Return the neighbours within a smaller distance.
-
-        Parameters
-        ----------
-        eps : float
-            The distance.
-
-        Returns
-        -------
-        nearer : Neighbors
-            The same as a search would find.
-        """
-        if self._squared is None:
-            self._squared = squared_distances(*self._pairs, self.order, self._X)
-        nearer = copy.copy(self)
-        nearer._squared = None
-        nearer._pairs = pairs_within(
-            *self._pairs, self._squared, self.order, self._X, float(eps) ** 2
-        )
-        return nearer
-
-    def _pieces(self, start, stop):
-        """Yield the pairs of one interval, as `cluster_interval` wants them."""
-        if self._pairs is not None:
-            yield 0, *self._pairs
-            return
-        ends = np.minimum(self._ends, stop)
-        step = max(1, _PIECE // max(1, stop - start))
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            yield first, *find_pairs(*self._search, ends, start=first, stop=last)
-
-    def clusters(self, slices, min_samples, n_jobs=None):
+    def clusters(self, eps, slices, min_samples, n_jobs=None):
         """Cluster every interval.
 
         Parameters
         ----------
+        eps : float
+            Largest distance of neighbours.
+
         slices : ndarray of shape (n_intervals, 2)
             The positions of each interval.
 
@@ -151,29 +101,43 @@ class Neighbors:
         clusters, anchors : list of (samples, labels)
             One entry an interval: all samples but the noise; the core samples.
         """
-        results = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(self._cluster)(start, stop, min_samples) for start, stop in slices
-        )
-        return [cluster for cluster, _ in results], [anchor for _, anchor in results]
+        order = self._samples.order
+        windows = Windows(slices, len(order))
+        graph = self._graph(eps, n_jobs)
+        clusters, anchors = [], []
+        found = cluster_windows(graph, windows, order, min_samples)
+        for (start, stop), (roots, is_core) in zip(windows.slices, found, strict=True):
+            is_member = roots != NOISE
+            _, labels = np.unique(roots[is_member], return_inverse=True)
+            samples, is_core = order[start:stop][is_member], is_core[is_member]
+            clusters.append((samples, labels))
+            anchors.append((samples[is_core], labels[is_core]))
+        return clusters, anchors
 
-    def _cluster(self, start, stop, min_samples):
-        roots, is_core = cluster_interval(
-            lambda: self._pieces(start, stop), self.order, start, stop, min_samples
-        )
-        is_member = roots != NOISE
-        _, labels = np.unique(roots[is_member], return_inverse=True)
-        samples, is_core = self.order[start:stop][is_member], is_core[is_member]
-        return (samples, labels), (samples[is_core], labels[is_core])
+    def _graph(self, eps, n_jobs):
+        if eps > self.reach:
+            ends = self._ends(eps)
+            return FarGraph(self._pairs, self._samples, eps, ends, n_jobs)
+        nearer_eps, pairs = self._nearer
+        if eps != nearer_eps:
+            pairs = pairs_within(self._pairs, self._samples, eps)
+            self._nearer = eps, pairs
+        return KnownGraph(pairs)
 
 
 class NeighborCache:
     """Neighbours already found, shared by an estimator and its clones.
 
-    It is forgotten when an estimator is pickled or deep-copied. The least recently used
-    are dropped when there are too many pairs.
+    It is forgotten when an estimator is pickled or deep-copied.
+
+    Parameters
+    ----------
+    most : int, default=LARGEST_N_PAIRS
+        The least recently used are dropped when there are more pairs than this.
     """
 
-    def __init__(self):
+    def __init__(self, most=LARGEST_N_PAIRS):
+        self._most = most
         self._lock = threading.Lock()
         self._neighbors = OrderedDict()
         self._eps = {}
@@ -187,43 +151,41 @@ class NeighborCache:
             self._eps[key] = compute()
         return self._eps[key]
 
-    def neighbors(self, key, eps, slices, compute):
-        """Return neighbours found before that suffice for a cover, or find them now.
+    def neighbors(self, key, eps, compute):
+        """Return neighbours found before, or find them now.
 
-        Those within a larger distance hold all that are within this one.
+        Parameters
+        ----------
+        key : hashable
+            What they are neighbours of.
+
+        eps : float
+            The distance that will be asked for.
+
+        compute : callable
+            Finds the neighbours.
+
+        Returns
+        -------
+        neighbors : Neighbors
+            They can be asked for this distance.
         """
         with self._lock:
-            known = self._nearest_known(key, eps, slices)
-        if known is not None:
-            found_eps, neighbors = known
-            return neighbors if found_eps == eps else neighbors.within(eps)
+            known = self._neighbors.get(key)
+            if known is not None:
+                self._neighbors.move_to_end(key)
+        if known is not None and (eps <= known.reach or known.is_full):
+            return known
         found = compute()
-        if found.n_pairs == 0:
-            # Too many to be kept, or none at all.
-            return found
         with self._lock:
-            self._neighbors[key, eps] = found
-            self._neighbors.move_to_end((key, eps))
+            self._neighbors[key] = found
+            self._neighbors.move_to_end(key)
             while (
                 len(self._neighbors) > 1
-                and sum(n.n_pairs for n in self._neighbors.values()) > LARGEST_N_PAIRS
+                and sum(n.n_pairs for n in self._neighbors.values()) > self._most
             ):
                 self._neighbors.popitem(last=False)
         return found
-
-    def _nearest_known(self, key, eps, slices):
-        usable = [
-            (other_eps, neighbors)
-            for (other_key, other_eps), neighbors in self._neighbors.items()
-            if other_key == key
-            and (other_eps == eps or (other_eps > eps and neighbors.can_be_narrowed))
-            and neighbors.suffice(slices)
-        ]
-        if not usable:
-            return None
-        nearest = min(usable, key=lambda known: known[0])
-        self._neighbors.move_to_end((key, nearest[0]))
-        return nearest
 
 
 def digest(array):

@@ -108,6 +108,32 @@ class OrderedSamples:
         # No clusters, or none at this distance: one cell is cheaper.
         return np.zeros_like(self._cells), np.ones((len(self._cells), 1), dtype=bool)
 
+    def may_be_near(self, rows, columns, eps):
+        """Tell which positions may be within a distance of some others.
+
+        Parameters
+        ----------
+        rows, columns : ndarray
+            Positions.
+
+        eps : float
+            The distance.
+
+        Returns
+        -------
+        may_be : ndarray of shape (len(columns),), dtype=bool
+            False for columns that are farther than eps from every one of the rows.
+        """
+        depths = self._depths[rows].min(axis=0).astype(np.float64)
+        cells = np.unique(self._cells[rows])
+        bounds = depths[self._cells[columns]]
+        bounds += self._depths[columns[:, None], cells].min(axis=1)
+        return bounds <= eps * self.scale
+
+    def cell_of(self, positions):
+        """Return the cells of some positions."""
+        return self._cells[positions]
+
     def _guess_centers(self):
         """Run a few steps of k-means on samples spread evenly over the values."""
         n_samples = len(self.order)

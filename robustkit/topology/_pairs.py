@@ -8,12 +8,15 @@ products, tile by tile; a pair whose squared distance is too near to the limit f
 float32 is measured again in float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from joblib import effective_n_jobs
 from numba import njit
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._sklearn_private import _get_threadpool_controller
+from robustkit.topology._products import Products, is_within, rounding_bound
 
 # Pairs that may be kept: 4 bytes each, and as much again while they are joined.
 LARGEST_N_PAIRS = 30_000_000
@@ -31,28 +34,6 @@ _N_ROWS_OF_TASK = 4096
 # Candidates of one task and of one block at most, in case that all of them are pairs.
 _N_CANDIDATES_OF_TASK = 2**24
 _N_CANDIDATES_OF_BLOCK = 2**21
-
-_UNIT_ROUNDOFF = 2.0**-24
-
-
-def ends_of_intervals(slices, n_samples):
-    """End of the last interval that holds each position.
-
-    Parameters
-    ----------
-    slices : ndarray of shape (n_intervals, 2)
-        Positions from ``slices[k, 0]`` up to ``slices[k, 1]``, both ascending.
-
-    n_samples : int
-        How many positions there are; each lies in some interval.
-
-    Returns
-    -------
-    ends : ndarray of shape (n_samples,)
-        Of the larger positions, only those below it share an interval with this one.
-    """
-    last = np.searchsorted(slices[:, 0], np.arange(n_samples), side="right") - 1
-    return slices[last, 1]
 
 
 def ends_of_band(values, eps):
@@ -76,7 +57,39 @@ def ends_of_band(values, eps):
     return np.searchsorted(values, values + (eps + slack), side="right")
 
 
-def find_pairs(samples, eps, ends, *, start=0, stop=None, most=np.inf, n_jobs=None):
+class Pairs(NamedTuple):
+    """Pairs of positions, row by row, each with the larger ones paired with it."""
+
+    rows: np.ndarray
+    """The smaller positions, ascending."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    """``indices[indptr[r]:indptr[r + 1]]`` are paired with ``rows[r]``, ascending."""
+
+    squared: np.ndarray
+    """Squared distances of the scaled samples, rounded; empty if nobody asked."""
+
+    def of_rows(self, start, stop):
+        """Return the pairs of some rows.
+
+        Parameters
+        ----------
+        start, stop : int
+            Which ones.
+
+        Returns
+        -------
+        pairs : Pairs
+            Views.
+        """
+        some = slice(start, stop + 1)
+        return Pairs(self.rows[start:stop], self.indptr[some], *self[2:])
+
+
+def find_pairs(
+    samples, eps, ends, *, most=np.inf, with_distances=False, n_jobs=None
+):  # fmt: skip
     """Find the pairs of positions within a distance.
 
     Parameters
@@ -91,41 +104,118 @@ def find_pairs(samples, eps, ends, *, start=0, stop=None, most=np.inf, n_jobs=No
         Position i is paired with those from i + 1 up to but not including ``ends[i]``.
         Ascending.
 
-    start, stop : int, default=0, None
-        The positions i that are looked at.
-
     most : float, default=inf
         Give up as soon as there are more pairs than this.
+
+    with_distances : bool, default=False
+        Keep the distances, too.
 
     n_jobs : int or None, default=None
         Threads.
 
     Returns
     -------
-    pairs : tuple (indptr, indices) or None
-        Row ``i - start`` of a compressed sparse row structure lists the larger
-        positions paired with i, ascending. None where there are too many.
+    pairs : Pairs or None
+        A row for every position. None where there are too many pairs.
     """
-    stop = len(ends) if stop is None else stop
+    found, n_pairs = [], 0
+    for pairs in search_pairs(
+        samples, eps, ends, with_distances=with_distances, n_jobs=n_jobs
+    ):
+        found.append(pairs)
+        n_pairs += len(pairs.indices)
+        if n_pairs > most:
+            return None
+    return join_pairs(found, len(ends), with_distances)
+
+
+def search_pairs(
+    samples, eps, ends, *, rows=None, columns=None, with_distances=False, n_jobs=None
+):  # fmt: skip
+    """Search for the pairs of positions within a distance, a few at a time.
+
+    Parameters
+    ----------
+    samples : OrderedSamples
+        The samples.
+
+    eps : float
+        Largest distance of a pair.
+
+    ends : ndarray of shape (n_samples,)
+        Position i is paired with those from i + 1 up to but not including ``ends[i]``.
+        Ascending.
+
+    rows, columns : ndarray of shape (n_samples,), dtype=bool, default=None
+        The smaller and the larger positions that are looked at; None means all.
+
+    with_distances : bool, default=False
+        Keep the distances, too.
+
+    n_jobs : int or None, default=None
+        Threads.
+
+    Yields
+    ------
+    pairs : Pairs
+        Of some of the rows. A row may come several times, a pair only once.
+    """
     split = samples.cells(eps)
     # The longest row decides how many rows may be looked at together.
-    longest = int((ends - np.arange(len(ends)))[start:stop].max())
-    tasks = list(_tasks(*split, start, stop, _at_most(_N_CANDIDATES_OF_TASK, longest)))
+    longest = max(int((ends - np.arange(len(ends))).max()), 1)
+    tasks = list(
+        _tasks(*split, rows, columns, _at_most(_N_CANDIDATES_OF_TASK, longest))
+    )
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     search = delayed(_pairs_of_rows)
-    found, n_pairs = [], 0
-    # Tiles are too small to be shared out among threads again.
-    with _get_threadpool_controller().limit(limits=1, user_api="blas"):
-        # So many tasks are handed out before the pairs are counted again.
-        for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
-            for blocks in parallel(
-                search(samples, eps, ends, split, *task) for task in tasks[batch]
-            ):
-                found += blocks
-                n_pairs += sum(len(columns) for _, _, columns in blocks)
-            if n_pairs > most:
-                return None
-    return _merge(found, start, stop)
+    for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
+        # Tiles are too small to be shared out among threads again.
+        with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+            # So many tasks are handed out before whoever asks can give up.
+            found = parallel(
+                search(samples, eps, ends, split, with_distances, *task)
+                for task in tasks[batch]
+            )
+        for blocks in found:
+            yield from blocks
+
+
+def touching_pairs(samples, eps, ends, is_wanted, start, stop, n_jobs=None):
+    """Search for the pairs that hold some positions, a few at a time.
+
+    Parameters
+    ----------
+    samples : OrderedSamples
+        The samples.
+
+    eps : float
+        Largest distance of a pair.
+
+    ends : ndarray of shape (n_samples,)
+        Position i is paired with those from i + 1 up to but not including ``ends[i]``.
+
+    is_wanted : ndarray of shape (n_samples,), dtype=bool
+        The positions of which a pair must hold at least one.
+
+    start, stop : int
+        The positions of both lie between.
+
+    n_jobs : int or None, default=None
+        Threads.
+
+    Yields
+    ------
+    pairs : Pairs
+        Of some of the rows. A row may come several times, a pair only once.
+    """
+    ends = np.minimum(ends, stop)
+    wanted, others = np.zeros((2, len(is_wanted)), dtype=bool)
+    wanted[start:stop] = is_wanted[start:stop]
+    others[start:stop] = ~is_wanted[start:stop]
+    for rows, columns in ((wanted, None), (others, wanted)):
+        yield from search_pairs(
+            samples, eps, ends, rows=rows, columns=columns, n_jobs=n_jobs
+        )
 
 
 def _batches(n, size):
@@ -136,53 +226,76 @@ def _at_most(n_candidates, longest):
     return min(max(n_candidates // longest, 1), _N_ROWS_OF_TASK)
 
 
-def _tasks(cells, is_shallow, start, stop, n_rows):
+def _tasks(cells, is_shallow, rows, columns, n_rows):
     """Which rows to compare with which columns, so that no pair is forgotten."""
     for cell in range(is_shallow.shape[1]):
         is_inside = cells == cell
         inside = np.flatnonzero(is_inside)
         both = np.flatnonzero(is_shallow[:, cell])
         outside = both[~is_inside[both]]
-        for rows, columns in ((inside, both), (outside, inside)):
-            chosen = rows[slice(*np.searchsorted(rows, [start, stop]))]
-            for batch in _batches(len(chosen), n_rows):
-                yield cell, chosen[batch], columns
+        for left, right in ((inside, both), (outside, inside)):
+            if rows is not None:
+                left = left[rows[left]]
+            if columns is not None:
+                right = right[columns[right]]
+            for batch in _batches(len(left), n_rows):
+                yield cell, left[batch], right
 
 
-def _merge(blocks, start, stop):
-    """Join the pairs of all blocks; each block is let go once it is copied."""
-    n_rows = stop - start
-    degrees, n_blocks = np.zeros(n_rows, np.int64), np.zeros(n_rows, np.int64)
-    for rows, counts, _ in blocks:
-        degrees[rows - start] += counts
-        n_blocks[rows - start] += counts > 0
+def join_pairs(pieces, n_samples, with_distances=False):
+    """Join what a search found.
+
+    Parameters
+    ----------
+    pieces : list of Pairs
+        In any order. Each is let go once it is copied.
+
+    n_samples : int
+        How many positions there are.
+
+    with_distances : bool, default=False
+        Whether they hold distances.
+
+    Returns
+    -------
+    pairs : Pairs
+        A row for every position.
+    """
+    degrees, n_pieces = np.zeros((2, n_samples), np.int64)
+    for rows, indptr, *_ in pieces:
+        degrees[rows] += np.diff(indptr)
+        n_pieces[rows] += np.diff(indptr) > 0
     indptr = np.concatenate([[0], np.cumsum(degrees)])
     indices = np.empty(indptr[-1], dtype=np.int32)
+    squared = np.empty(indptr[-1] if with_distances else 0, dtype=np.float32)
     targets = indptr[:-1].copy()
-    while blocks:
-        rows, counts, columns = blocks.pop()
-        _copy_rows(rows - start, counts, columns, targets, indices)
-    _sort_rows(np.flatnonzero(n_blocks > 1), indptr, indices)
-    return indptr, indices
+    while pieces:
+        _copy_rows(*pieces.pop(), targets, indices, squared)
+    _sort_rows(np.flatnonzero(n_pieces > 1), indptr, indices, squared)
+    return Pairs(np.arange(n_samples), indptr, indices, squared)
 
 
 @njit(cache=True, nogil=True)
-def _copy_rows(rows, counts, columns, targets, indices):
-    source = 0
-    for row, count in zip(rows, counts):  # noqa: B905 (numba knows no strict)
-        target = targets[row]
-        indices[target : target + count] = columns[source : source + count]
-        targets[row] += count
-        source += count
+def _copy_rows(rows, indptr, columns, distances, targets, indices, squared):
+    for r in range(len(rows)):
+        target, count = targets[rows[r]], indptr[r + 1] - indptr[r]
+        indices[target : target + count] = columns[indptr[r] : indptr[r + 1]]
+        if len(distances) > 0:
+            squared[target : target + count] = distances[indptr[r] : indptr[r + 1]]
+        targets[rows[r]] += count
 
 
 @njit(cache=True, nogil=True)
-def _sort_rows(rows, indptr, indices):
+def _sort_rows(rows, indptr, indices, squared):
     for row in rows:
-        indices[indptr[row] : indptr[row + 1]].sort()
+        start, stop = indptr[row], indptr[row + 1]
+        order = np.argsort(indices[start:stop])
+        indices[start:stop] = indices[start:stop][order]
+        if len(squared) > 0:
+            squared[start:stop] = squared[start:stop][order]
 
 
-def _pairs_of_rows(samples, eps, ends, split, cell, rows, columns):
+def _pairs_of_rows(samples, eps, ends, split, with_distances, cell, rows, columns):
     """Pairs of some positions (rows) with any of some larger ones (columns)."""
     begin = np.searchsorted(columns, rows[0], side="right")
     end = np.searchsorted(columns, ends[rows[-1]], side="left")
@@ -197,44 +310,45 @@ def _pairs_of_rows(samples, eps, ends, split, cell, rows, columns):
         n_rows = min(_N_ROWS, _at_most(_N_CANDIDATES_OF_BLOCK, longest))
         for batch in _batches(len(rows), n_rows):
             found = _pairs_of_block(
-                samples, eps, split, cell, rows[batch], some, vectors, first[batch],
-                last[batch],
+                samples, eps, split, with_distances, cell, rows[batch], some, vectors,
+                first[batch], last[batch],
             )  # fmt: skip
-            blocks.append((rows[batch], *found))
+            blocks.append(Pairs(rows[batch], *found))
     return blocks
 
 
 def _pairs_of_block(
-    samples, eps, split, cell, rows, columns, vectors, first, last
+    samples, eps, split, with_distances, cell, rows, columns, vectors, first, last
 ):  # fmt: skip
-    """Count the pairs of each row, and list their columns row by row."""
+    """List the pairs of each row, row by row."""
     begin, end = int(first[0]), int(last.max())
-    norms = samples.norms[rows]
+    near = Products(samples, eps, rows)
     column_norms = samples.norms[columns[begin:end]]
-    largest = max(norms.max(), column_norms.max(initial=0))
-    tolerance = _rounding_bound(samples.X.shape[1], largest)
-    limit = (float(eps) * samples.scale) ** 2
-    # Thresholds for |y|^2 - 2 x.y: sure up to the first, impossible above the second.
-    sure = (limit - tolerance - norms).astype(np.float32)
-    possible = (limit + tolerance - norms).astype(np.float32)
-    block = samples.rows(rows) * np.float32(-2)
+    sure, possible = near.thresholds(column_norms)
     column_norms = column_norms.astype(np.float32)
-    found_rows, found_columns = np.empty(0, np.int16), np.empty(0, np.int32)
+    buffers = [np.empty(0, dtype) for dtype in (np.int16, np.int32, np.float32)]
     n_found = 0
     for left in range(begin, end, _N_COLUMNS):
         right = min(left + _N_COLUMNS, end)
-        products = block @ vectors[left:right].T
-        products += column_norms[left - begin : right - begin]
-        if n_found + products.size > len(found_rows):
+        products = near.with_columns(
+            vectors[left:right], column_norms[left - begin : right - begin]
+        )
+        if n_found + products.size > len(buffers[0]):
             capacity = 2 * (n_found + products.size)
-            found_rows = _grown(found_rows, n_found, capacity)
-            found_columns = _grown(found_columns, n_found, capacity)
+            sizes = capacity, capacity, capacity if with_distances else 0
+            buffers = [
+                _grown(buffer, min(n_found, size), size)
+                for buffer, size in zip(buffers, sizes, strict=True)
+            ]
         n_found = _scan_tile(
             products, sure, possible, first - left, last - left, rows,
             columns[left:right], samples.order, samples.X, float(eps) ** 2, *split,
-            cell, found_rows, found_columns, n_found,
+            cell, *buffers, n_found,
         )  # fmt: skip
-    return _group_by_row(found_rows[:n_found], found_columns[:n_found], len(rows))
+    found_rows, found_columns, squared = (buffer[:n_found] for buffer in buffers)
+    if with_distances:
+        squared += near.norms.astype(np.float32)[found_rows]
+    return _group_by_row(found_rows, found_columns, squared, len(rows))
 
 
 def _grown(buffer, n_used, capacity):
@@ -243,20 +357,10 @@ def _grown(buffer, n_used, capacity):
     return larger
 
 
-def _rounding_bound(n_features, largest):
-    """Bound on the error of a squared distance that was computed in float32.
-
-    A product of vectors of squared norm at most R is off by n_features u R, whatever
-    the order of its sums (and a little more, to second order); twice that enters. The
-    rest holds the rounding of samples, norms and thresholds, and of two sums.
-    """
-    return (2.2 * n_features + 32) * _UNIT_ROUNDOFF * largest
-
-
 @njit(cache=True, nogil=True)
 def _scan_tile(
     products, sure, possible, first, last, rows, positions, order, X, limit, cells,
-    is_shallow, cell, found_rows, found_columns, n_found,
+    is_shallow, cell, found_rows, found_columns, found_products, n_found,
 ):  # fmt: skip
     for i in range(products.shape[0]):
         for j in range(max(0, first[i]), min(products.shape[1], last[i])):
@@ -265,11 +369,13 @@ def _scan_tile(
             row, column = rows[i], positions[j]
             if not _is_ours(row, column, cells, is_shallow, cell):
                 continue
-            if products[i, j] <= sure[i] or _is_within(
+            if products[i, j] <= sure[i] or is_within(
                 X, order[row], order[column], limit
             ):
                 found_rows[n_found] = i
                 found_columns[n_found] = column
+                if len(found_products) > 0:
+                    found_products[n_found] = products[i, j]
                 n_found += 1
     return n_found
 
@@ -284,97 +390,61 @@ def _is_ours(row, column, cells, is_shallow, cell):
 
 
 @njit(cache=True, nogil=True)
-def _is_within(X, i, j, limit):
-    return _squared_distance(X, i, j) <= limit
-
-
-@njit(cache=True, nogil=True)
-def _squared_distance(X, i, j):
-    total = 0.0
-    for k in range(X.shape[1]):
-        difference = np.float64(X[i, k]) - np.float64(X[j, k])
-        total += difference * difference
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _group_by_row(rows, columns, n_rows):
+def _group_by_row(rows, columns, squared, n_rows):
     """Sort by row; the columns of a row keep their order, which is ascending."""
-    counts = np.zeros(n_rows, np.int64)
+    indptr = np.zeros(n_rows + 1, np.int64)
     for row in rows:
-        counts[row] += 1
-    target = np.zeros(n_rows, np.int64)
-    target[1:] = np.cumsum(counts)[:-1]
+        indptr[row + 1] += 1
+    indptr = np.cumsum(indptr)
+    target = indptr[:-1].copy()
     grouped = np.empty(len(columns), np.int32)
+    distances = np.empty(len(squared), np.float32)
     for k in range(len(rows)):
         grouped[target[rows[k]]] = columns[k]
+        if len(squared) > 0:
+            distances[target[rows[k]]] = squared[k]
         target[rows[k]] += 1
-    return counts, grouped
+    return indptr, grouped, distances
 
 
-@njit(cache=True, nogil=True)
-def squared_distances(indptr, indices, order, X):
-    """Measure pairs.
-
-    Parameters
-    ----------
-    indptr, indices : ndarray
-        The pairs of positions, as :func:`find_pairs` returns them.
-
-    order : ndarray of shape (n_samples,)
-        The sample at each position.
-
-    X : ndarray of shape (n_samples, n_features)
-        The samples.
-
-    Returns
-    -------
-    squared : ndarray of shape (n_pairs,), dtype=float32
-        Squared distances, rounded.
-    """
-    squared = np.empty(len(indices), np.float32)
-    for position in range(len(indptr) - 1):
-        i = order[position]
-        for k in range(indptr[position], indptr[position + 1]):
-            squared[k] = _squared_distance(X, i, order[indices[k]])
-    return squared
-
-
-@njit(cache=True, nogil=True)
-def pairs_within(indptr, indices, squared, order, X, limit):
-    """Keep the pairs whose squared distance is not above a limit.
+def pairs_within(pairs, samples, eps):
+    """Keep the pairs within a smaller distance.
 
     Parameters
     ----------
-    indptr, indices : ndarray
-        The pairs of positions, as :func:`find_pairs` returns them.
+    pairs : Pairs
+        A row for every position, with distances.
 
-    squared : ndarray of shape (n_pairs,)
-        Their squared distances, rounded to float32.
-
-    order : ndarray of shape (n_samples,)
-        The sample at each position.
-
-    X : ndarray of shape (n_samples, n_features)
+    samples : OrderedSamples
         The samples.
 
-    limit : float
-        The limit.
+    eps : float
+        The distance.
 
     Returns
     -------
-    indptr, indices : ndarray
-        The pairs that are left.
+    nearer : Pairs
+        Without distances.
     """
+    limit = (float(eps) * samples.scale) ** 2
+    tolerance = rounding_bound(samples.X.shape[1], samples.norms.max())
+    indptr, indices = _narrow(
+        pairs.indptr, pairs.indices, pairs.squared, np.float32(limit - tolerance),
+        np.float32(limit + tolerance), samples.order, samples.X, float(eps) ** 2,
+    )  # fmt: skip
+    return Pairs(pairs.rows, indptr, indices, pairs.squared[:0])
+
+
+@njit(cache=True, nogil=True)
+def _narrow(indptr, indices, squared, sure, possible, order, X, limit):
     kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
-    # What rounding may have moved across the limit is measured again.
-    sure, possible = np.float32(limit * (1 - 1e-6)), np.float32(limit * (1 + 1e-6))
     n_kept = 0
     for position in range(len(indptr) - 1):
         for k in range(indptr[position], indptr[position + 1]):
+            # What rounding may have moved across the limit is measured again.
             if squared[k] <= possible and (
                 squared[k] < sure
-                or _is_within(X, order[position], order[indices[k]], limit)
+                or is_within(X, order[position], order[indices[k]], limit)
             ):
                 kept[n_kept] = indices[k]
                 n_kept += 1

@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from robustkit.topology import BalancedCover, UniformCover
+from robustkit.topology._windows import Windows
 
 seeds = st.integers(0, 2**32 - 1)
 overlaps = st.sampled_from([0.05, 0.3, 0.5, 0.75])
@@ -44,3 +45,15 @@ def filter_values(draw, max_samples=60):
         return np.full(size, draw(st.floats(-1e6, 1e6)))
     values = rng.normal(size=size) * draw(st.sampled_from([1e-3, 1.0, 1e3]))
     return np.round(values) if kind == "ties" else values
+
+
+@st.composite
+def windows(draw, n_samples, max_windows=6):
+    """Ascending starts and stops; some windows empty, and some positions in none."""
+    ends = st.lists(st.integers(0, n_samples), min_size=1, max_size=max_windows)
+    stops = sorted(draw(ends))
+    lengths = draw(st.lists(st.integers(0, n_samples), min_size=len(stops)))
+    starts = [max(0, e - n) for e, n in zip(stops, lengths, strict=False)]
+    # A start may not lie behind a later one.
+    starts = np.minimum.accumulate(starts[::-1])[::-1]
+    return Windows(np.column_stack([starts, stops]), n_samples)

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.cluster import DBSCAN
 from sklearn.model_selection import GridSearchCV
 
 from robustkit.topology import MapperGraph
 from robustkit.topology import _mapper_graph as mapper_module
+from robustkit.topology import _neighbor_graphs as graphs_module
 from robustkit.topology import _neighbors as neighbors_module
+from robustkit.topology import _reach as reach_module
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
+from tests.topology.brute_force import mapper as brute_force_mapper
+from tests.topology.brute_force import nodes_of
 from tests.topology.strategies import covers, point_clouds
 
 
@@ -43,22 +48,31 @@ def searches(monkeypatch):
     return happened
 
 
-def test_too_many_pairs_are_found_in_pieces(monkeypatch):
+@pytest.fixture
+def few_pairs(monkeypatch):
+    """So little room that hardly any pair can be kept."""
+    for module in (reach_module, graphs_module, neighbors_module):
+        monkeypatch.setattr(module, "LARGEST_N_PAIRS", 10)
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_too_many_pairs(warm_start, few_pairs):
     X = cloud()
-    kept = MapperGraph(n_intervals=5, eps=1.0).fit(X)
-    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 10)
-    monkeypatch.setattr(neighbors_module, "_PIECE", 500)
-    for warm_start in (False, True):
-        streamed = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
-        assert same_graph(kept, streamed)
+    mapper = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
+    nodes, edges = mapper_of(X, mapper, DBSCAN(eps=1.0))
+    assert nodes_of(mapper.membership_) == nodes
+    assert mapper.edges_.tolist() == [list(edge) for edge in edges]
 
 
-def test_an_empty_interval_has_no_pieces(monkeypatch):
+def mapper_of(X, mapper, clusterer):
+    values = np.linalg.norm(X, axis=1)
+    return brute_force_mapper(X, values, mapper.intervals_, clusterer.fit_predict)
+
+
+def test_an_empty_interval(few_pairs):
     X = np.concatenate([cloud(), cloud() + 1000])
-    kept = MapperGraph(n_intervals=9, eps=1.0).fit(X)
-    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 10)
-    # A warning, of a division by the length of an interval, would be an error here.
-    assert same_graph(kept, MapperGraph(n_intervals=9, eps=1.0).fit(X))
+    mapper = MapperGraph(n_intervals=9, eps=1.0).fit(X)
+    assert nodes_of(mapper.membership_) == mapper_of(X, mapper, DBSCAN(eps=1.0))[0]
 
 
 def test_memory_is_bounded_where_all_samples_are_neighbours():
@@ -89,31 +103,19 @@ def test_warm_start_changes_no_graph(X, covers, min_samples):
         assert same_graph(warm, cold)
 
 
-@given(
-    point_clouds(),
-    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0]), min_size=2, max_size=4),
-    st.sampled_from([np.float32, np.float64]),
-)
-def test_neighbours_within_a_smaller_distance_are_those_of_a_search(X, eps, dtype):
-    """The distances lie on a grid, so that many are just the limit."""
-    X = (np.round(X * 2) / 2).astype(dtype)
-    values = np.linalg.norm(X.astype(float), axis=1)
-    slices = np.array([[0, len(X)]])
-    largest, *smaller = sorted(eps, reverse=True)
-    known = Neighbors(X, values, slices, largest, True, for_any_cover=True)
-    for distance in smaller:
-        nearer = known.within(distance)
-        searched = Neighbors(X, values, slices, distance, True, for_any_cover=True)
-        for mine, theirs in zip(nearer._pairs, searched._pairs, strict=True):
-            np.testing.assert_array_equal(mine, theirs)
-        assert nearer.suffice(slices)
-
-
-def test_wide_data_are_searched_anew(searches):
-    X = np.random.RandomState(0).normal(size=(50, 65))
-    mapper = MapperGraph(eps=20.0, n_intervals=4, warm_start=True).fit(X)
-    mapper.set_params(eps=19.0).fit(X)
-    assert len(searches) == 2
+@given(point_clouds(), st.lists(st.sampled_from([0.5, 1.0, 2.0, 8.0]), min_size=2))
+def test_another_distance_changes_no_graph(X, distances):
+    """Whether it is within what is kept, or beyond."""
+    if not (np.linalg.norm(X, axis=1) > 0).any():
+        return
+    warm = MapperGraph(n_intervals=4, min_samples=2, warm_start=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MapperGraph, "_warn_of_an_empty_graph", lambda *_: None)
+        for module in (reach_module, graphs_module, neighbors_module):
+            patch.setattr(module, "LARGEST_N_PAIRS", 50)
+        for eps in distances:
+            cold = clone(warm.set_params(eps=eps)).set_params(warm_start=False)
+            assert same_graph(warm.fit(X), cold.fit(X))
 
 
 @pytest.mark.parametrize("filter", ["l2norm", "pca", lambda X: X[:, 0] ** 2])
@@ -131,27 +133,44 @@ def test_warm_start_searches_once(filter, searches):
     assert len(searches) == 1
     mapper.set_params(eps=1.1).fit(cloud())
     assert len(searches) == 2
+    mapper.set_params(eps=1.0).fit(cloud())
+    assert len(searches) == 2
     mapper.fit(cloud(299))
     assert len(searches) == 3
     mapper.set_params(filter=1).fit(cloud(299))
     assert len(searches) == 4
 
 
+def test_beyond_as_many_pairs_as_can_be_kept_nothing_is_searched_anew(
+    searches, few_pairs
+):
+    mapper = MapperGraph(eps=1.0, n_intervals=4, warm_start=True).fit(cloud())
+    mapper.set_params(eps=2.0).fit(cloud())
+    assert len(searches) == 1
+    assert same_graph(mapper, MapperGraph(eps=2.0, n_intervals=4).fit(cloud()))
+
+
+@pytest.mark.parametrize("look_ahead", [1.0, 1.5])
+def test_looking_ahead(look_ahead, monkeypatch):
+    X = cloud()
+    values = np.linalg.norm(X, axis=1)
+    neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead)
+    assert neighbors.reach == look_ahead
+    assert not neighbors.is_full
+    # Room for those within 1, and for some more.
+    most = int(1.05 * Neighbors(X, values, 1.0, True).n_pairs)
+    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", most)
+    # Every pair is counted: no estimate is wrong by chance.
+    monkeypatch.setattr(reach_module, "_STRIDE", 1)
+    neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead)
+    assert 1.0 <= neighbors.reach < 1.5
+    assert neighbors.is_full == (look_ahead > 1)
+
+
 def test_without_warm_start_every_fit_searches(searches):
     mapper = MapperGraph(eps=1.0, n_intervals=4).fit(cloud())
     mapper.fit(cloud())
     assert len(searches) == 2
-
-
-def test_pairs_kept_for_one_cover_do_not_pass_for_another(monkeypatch, searches):
-    X = cloud()
-    narrow = MapperGraph(lambda X: X[:, 0], eps=4.0, n_intervals=20, warm_start=True)
-    n_all = len(X) * (len(X) - 1) // 2
-    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", n_all // 8)
-    narrow.fit(X)
-    narrow.set_params(n_intervals=15).fit(X)
-    assert len(searches) == 2
-    assert same_graph(narrow, clone(narrow).set_params(warm_start=False).fit(X))
 
 
 def test_clones_share_what_was_found(searches):
@@ -178,26 +197,22 @@ def test_eps_is_chosen_once(monkeypatch):
     def refuse(*_):
         raise AssertionError("chosen again")
 
-    monkeypatch.setattr(mapper_module, "neighbor_distances", refuse)
+    monkeypatch.setattr(mapper_module, "choose_eps", refuse)
     assert mapper.set_params(n_intervals=3).fit(cloud()).eps_ > 0
     with pytest.raises(AssertionError, match="chosen again"):
         mapper.set_params(min_samples=4).fit(cloud())
 
 
-def test_the_least_recently_used_go_first(monkeypatch):
+def test_the_least_recently_used_go_first():
     class Found:
-        n_pairs = 4
+        n_pairs, reach, is_full = 4, 1.0, False
 
-        def suffice(self, slices):
-            return True
-
-    monkeypatch.setattr(neighbors_module, "LARGEST_N_PAIRS", 8)
-    cache, first, second, third = NeighborCache(), Found(), Found(), Found()
+    cache, first, second, third = NeighborCache(8), Found(), Found(), Found()
     for key, found in (("a", first), ("b", second), ("a", first), ("c", third)):
-        assert cache.neighbors(key, 1.0, None, lambda found=found: found) is found
-    assert cache.neighbors("a", 1.0, None, lambda: None) is first
+        assert cache.neighbors(key, 1.0, lambda found=found: found) is found
+    assert cache.neighbors("a", 1.0, lambda: None) is first
     new = Found()
-    assert cache.neighbors("b", 1.0, None, lambda: new) is new
+    assert cache.neighbors("b", 1.0, lambda: new) is new
 
 
 def test_digest_tells_content_shape_and_type_apart():

@@ -6,36 +6,28 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.spatial.distance import pdist, squareform
 
-from robustkit.topology import UniformCover
 from robustkit.topology import _ordered_samples as ordered_samples
 from robustkit.topology import _pairs as pairs_module
-from robustkit.topology._cover import interval_slices
+from robustkit.topology import _products as products_module
 from robustkit.topology._ordered_samples import OrderedSamples
 from robustkit.topology._pairs import (
     ends_of_band,
-    ends_of_intervals,
     find_pairs,
+    pairs_within,
+    touching_pairs,
 )
-from tests.topology.strategies import overlaps, point_clouds
+from robustkit.topology._products import rounding_bound
+from tests.topology.brute_force import near_pairs
+from tests.topology.strategies import point_clouds
 
 
-def brute_force(X, order, eps, ends):
-    """All (i, j), i < j < ends[i], of positions within eps."""
-    squared = squareform(pdist(X[order].astype(float), "sqeuclidean"))
+def as_list(pairs):
     return [
-        (i, j)
-        for i in range(len(X))
-        for j in range(i + 1, ends[i])
-        if squared[i, j] <= eps**2
+        (row, column)
+        for r, row in enumerate(pairs.rows.tolist())
+        for column in pairs.indices[pairs.indptr[r] : pairs.indptr[r + 1]].tolist()
     ]
-
-
-def as_list(pairs, start=0):
-    indptr, indices = pairs
-    rows = np.repeat(np.arange(len(indptr) - 1) + start, np.diff(indptr))
-    return list(zip(rows.tolist(), indices.tolist(), strict=True))
 
 
 @contextmanager
@@ -58,22 +50,45 @@ def test_pairs_are_those_of_the_distance_matrix(X, eps, n_cells):
     ends = np.full(len(X), len(X))
     with tiny_tiles(n_cells):
         samples = OrderedSamples(X, values)
-        expected = brute_force(X, samples.order, eps, ends)
+        expected = near_pairs(X, samples.order, eps, ends)
         assert as_list(find_pairs(samples, eps, ends)) == expected
         # The l2 norm changes no more than the distance does: the band loses nothing.
         band = ends_of_band(samples.values, eps)
         assert as_list(find_pairs(samples, eps, band)) == expected
 
 
-@given(point_clouds(), st.integers(1, 6), overlaps)
-def test_ends_of_intervals_hold_what_shares_an_interval(X, n_intervals, overlap):
-    values = np.sort(X[:, 0].astype(float))
-    intervals = UniformCover(n_intervals, overlap).intervals(values)
-    slices = interval_slices(values, intervals)
-    ends = ends_of_intervals(slices, len(values))
-    for i in range(len(values)):
-        shared = [stop for start, stop in slices if start <= i < stop]
-        assert ends[i] == max(shared)
+@given(point_clouds(), st.sampled_from([0.5, 1, 2, 16]), st.integers(1, 9))
+def test_distances_are_kept_with_their_pairs(X, eps, n_cells):
+    ends = np.full(len(X), len(X))
+    with tiny_tiles(n_cells):
+        samples = OrderedSamples(X, X[:, 0].astype(float))
+        pairs = find_pairs(samples, eps, ends, with_distances=True)
+    ordered = X[samples.order].astype(float)
+    expected = [((ordered[i] - ordered[j]) ** 2).sum() for i, j in as_list(pairs)]
+    bound = rounding_bound(X.shape[1], samples.norms.max())
+    assert (abs(pairs.squared - samples.scale**2 * np.array(expected)) <= bound).all()
+
+
+@given(
+    point_clouds(),
+    st.sampled_from([0.5, 1, 2, 16]),
+    st.integers(1, 9),
+    st.integers(0, 2**32 - 1),
+)
+def test_pairs_that_hold_some_positions(X, eps, n_cells, seed):
+    rng = np.random.RandomState(seed)
+    is_wanted = rng.uniform(size=len(X)) < rng.uniform()
+    start, stop = sorted(rng.randint(len(X) + 1, size=2))
+    ends = np.sort(rng.randint(len(X) + 1, size=len(X)))
+    with tiny_tiles(n_cells):
+        samples = OrderedSamples(X, X[:, 0].astype(float))
+        pieces = touching_pairs(samples, eps, ends, is_wanted, start, stop)
+        found = sorted(pair for piece in pieces for pair in as_list(piece))
+    assert found == [
+        (i, j)
+        for i, j in near_pairs(X, samples.order, eps, ends)
+        if start <= i and j < stop and (is_wanted[i] or is_wanted[j])
+    ]
 
 
 def separated_clusters(n_samples=600, n_features=3):
@@ -92,7 +107,7 @@ def test_cells_split_clusters_and_lose_no_pair():
     assert len(np.unique(cells)) > 1
     assert is_shallow.mean() < 0.5
     ends = np.full(len(X), len(X))
-    expected = brute_force(X, samples.order, 1.0, ends)
+    expected = near_pairs(X, samples.order, 1.0, ends)
     assert as_list(find_pairs(samples, 1.0, ends)) == expected
 
 
@@ -115,18 +130,10 @@ def test_pairs_do_not_depend_on_threads_or_on_the_copy(n_jobs, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_part_of_the_rows():
-    X = separated_clusters(200)
-    samples, ends = OrderedSamples(X, X[:, 0]), np.full(200, 200)
-    every = as_list(find_pairs(samples, 1.0, ends))
-    part = find_pairs(samples, 1.0, ends, start=50, stop=120)
-    assert as_list(part, 50) == [(i, j) for i, j in every if 50 <= i < 120]
-
-
 def test_gives_up_when_there_are_too_many():
     X = np.zeros((100, 1))
     samples, ends = OrderedSamples(X, X[:, 0]), np.full(100, 100)
-    assert len(find_pairs(samples, 1.0, ends)[1]) == 100 * 99 // 2
+    assert len(find_pairs(samples, 1.0, ends).indices) == 100 * 99 // 2
     assert find_pairs(samples, 1.0, ends, most=100 * 99 // 2 - 1) is None
 
 
@@ -141,52 +148,60 @@ def test_float32_decides_nothing(scale, offset, nudge):
     X = X + nudge * rng.choice([-1, 0, 1], size=X.shape) + offset
     samples = OrderedSamples(X * scale, X[:, 0])
     ends = np.full(120, 120)
-    expected = brute_force(X, samples.order, 1.5, ends)
+    expected = near_pairs(X, samples.order, 1.5, ends)
     assert as_list(find_pairs(samples, 1.5 * scale, ends)) == expected
 
 
-def test_compiled_loops_as_python():
+@given(
+    point_clouds(),
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0]), min_size=2, max_size=4),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_pairs_within_a_smaller_distance_are_those_of_a_search(X, eps, dtype):
+    """The distances lie on a grid, so that many are just the limit."""
+    X = (np.round(X * 2) / 2).astype(dtype)
+    samples, ends = OrderedSamples(X, X[:, 0].astype(float)), np.full(len(X), len(X))
+    largest, *smaller = sorted(eps, reverse=True)
+    known = find_pairs(samples, largest, ends, with_distances=True)
+    for distance in smaller:
+        nearer = pairs_within(known, samples, distance)
+        assert as_list(nearer) == as_list(find_pairs(samples, distance, ends))
+
+
+def test_rows_of_pairs():
+    X = separated_clusters(60)
+    samples, ends = OrderedSamples(X, X[:, 0]), np.full(60, 60)
+    pairs = find_pairs(samples, 1.0, ends)
+    some = pairs.of_rows(20, 40)
+    assert as_list(some) == [(i, j) for i, j in as_list(pairs) if 20 <= i < 40]
+
+
+def test_compiled_loops_as_python(monkeypatch):
     """The loops are compiled, so the coverage tool and the debugger miss them."""
-    rng = np.random.RandomState(0)
-    X = rng.randint(3, size=(12, 2)).astype(float)
-    order, rows = np.arange(12), np.arange(12)
-    products = (X**2).sum(axis=1).astype(np.float32) - 2 * (X @ X.T).astype(np.float32)
-    limit = (2.0 - (X**2).sum(axis=1)).astype(np.float32)
-    cells, is_shallow = rng.randint(2, size=12), np.ones((12, 2), dtype=bool)
-    found = np.empty(200, np.int16), np.empty(200, np.int32)
-    arguments = (
-        products, limit - 1, limit, rows + 1, np.full(12, 12), rows, rows, order, X,
-        2.0, cells, is_shallow, 0, *found, 0,
-    )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs_module, "_is_within", pairs_module._is_within.py_func)
-        patch.setattr(pairs_module, "_is_ours", pairs_module._is_ours.py_func)
-        n_found = pairs_module._scan_tile.py_func(*arguments)
-    counts, columns = pairs_module._group_by_row.py_func(
-        found[0][:n_found], found[1][:n_found], 12
-    )
-    indices = np.zeros(n_found, np.int32)
-    targets = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    pairs_module._copy_rows.py_func(rows, counts, columns, targets, indices)
-    indptr = np.concatenate([[0], np.cumsum(counts)])
-    pairs_module._sort_rows.py_func(rows, indptr, indices)
-    ours = [
-        (i, j)
-        for i, j in brute_force(X, order, 2**0.5, np.full(12, 12))
-        # Cell 0 leaves to cell 1 nothing that it sees itself.
-        if cells[i] == cells[j] or 0 in (cells[i], cells[j])
-    ]
-    assert as_list((indptr, indices)) == ours
-
-
-def test_compiled_narrowing_as_python(monkeypatch):
-    """Distances of exactly the limit are measured again, compiled or not."""
+    for module, names in (
+        (pairs_module, ("_copy_rows", "_sort_rows", "_scan_tile", "_is_ours")),
+        (pairs_module, ("_group_by_row", "_narrow", "is_within")),
+        (products_module, ("squared_distance",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name).py_func)
     X = np.random.RandomState(0).randint(3, size=(15, 2)).astype(float)
-    samples = OrderedSamples(X, X[:, 0])
-    pairs = find_pairs(samples, 3.0, np.full(15, 15))
-    for name in ("_is_within", "_squared_distance"):
-        monkeypatch.setattr(pairs_module, name, getattr(pairs_module, name).py_func)
-    squared = pairs_module.squared_distances.py_func(*pairs, samples.order, X)
-    narrow = pairs_module.pairs_within.py_func(*pairs, squared, samples.order, X, 2.0)
-    ends = np.full(15, 15)
-    assert as_list(narrow) == brute_force(X, samples.order, 2**0.5 + 1e-9, ends)
+    with tiny_tiles(3):
+        samples, ends = OrderedSamples(X, X[:, 0]), np.full(15, 15)
+        pairs = find_pairs(samples, 3.0, ends, with_distances=True)
+    assert as_list(pairs) == near_pairs(X, samples.order, 3.0, ends)
+    # Distances of exactly the limit are measured again, compiled or not.
+    nearer = as_list(pairs_within(pairs, samples, 2**0.5))
+    assert nearer == near_pairs(X, samples.order, 2**0.5, ends)
+
+
+@given(point_clouds(), st.sampled_from([0.5, 1.0, 2.0, 8.0]), st.integers(1, 9))
+def test_what_is_not_near_is_told_by_cells(X, eps, n_cells):
+    with tiny_tiles(n_cells):
+        samples = OrderedSamples(X, X[:, 0].astype(float))
+    rng, everyone = np.random.RandomState(0), np.arange(len(X))
+    rows = np.sort(rng.choice(len(X), size=rng.randint(1, len(X) + 1), replace=False))
+    may_be = samples.may_be_near(rows, everyone, eps)
+    ordered = X[samples.order].astype(float)
+    distances = np.linalg.norm(ordered[rows][:, None] - ordered[None], axis=2)
+    assert may_be[(distances <= eps).any(axis=0)].all()

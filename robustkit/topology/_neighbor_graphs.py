@@ -1,0 +1,246 @@
+"""Who is whose neighbour: where all pairs are known, and where they are too many."""
+
+from functools import partial
+
+import numpy as np
+from numba import njit
+
+from robustkit.topology._far_pairs import FarPairs
+from robustkit.topology._forest import SlidingForest
+from robustkit.topology._pairs import (
+    LARGEST_N_PAIRS,
+    Pairs,
+    join_pairs,
+    touching_pairs,
+)
+
+# So many known neighbours of each sample tell most of what is connected.
+_FEW = 16
+
+
+class KnownGraph:
+    """All pairs of neighbours, listed.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        A row for every position.
+    """
+
+    def __init__(self, pairs):
+        self._pairs = pairs
+
+    def find_cores(self, windows, min_samples):
+        """Tell which positions are core samples in which windows.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        min_samples : int
+            Neighbours, itself included, that make a core sample.
+
+        Returns
+        -------
+        is_core : ndarray of bool
+            An entry for every position in every window.
+        """
+        return windows.count_neighbors([self._pairs]) >= min_samples
+
+    def components(self, windows, is_vertex):
+        """Connect neighbours, window by window.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        is_vertex : ndarray of shape (n_samples,), dtype=bool
+            The positions that are connected.
+
+        Yields
+        ------
+        parents : ndarray of shape (stop - start,)
+            Follow it to what stands for a component.
+        """
+        forest = SlidingForest(self._pairs, is_vertex)
+        for start, stop in windows.slices:
+            yield forest.slide(start, stop)
+
+    def pairs_of(self, windows, is_wanted):
+        """List the pairs of neighbours that hold some positions, window by window.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        is_wanted : ndarray of shape (n_samples,), dtype=bool
+            The positions of which a pair must hold at least one.
+
+        Yields
+        ------
+        pairs : callable
+            Returns an iterable of Pairs. Columns may lie behind the window.
+        """
+        rows, indptr, indices, squared = self._pairs
+        chosen = _choose(indptr, indices, windows.ends, is_wanted)
+        chosen = Pairs(rows, *chosen, squared[:0])
+        for start, stop in windows.slices:
+            yield lambda start=start, stop=stop: [chosen.of_rows(start, stop)]
+
+
+class FarGraph:
+    """Neighbours within a distance at which the pairs are too many to be listed.
+
+    Parameters
+    ----------
+    known : Pairs
+        Those within some smaller distance, a row for every position.
+
+    samples : OrderedSamples
+        The samples.
+
+    eps : float
+        The distance.
+
+    ends : ndarray of shape (n_samples,)
+        Position i has no neighbours from ``ends[i]`` on.
+
+    n_jobs : int or None, default=None
+        Threads.
+    """
+
+    def __init__(self, known, samples, eps, ends, n_jobs=None):
+        self._known = known
+        self._samples = samples
+        self._eps = eps
+        self._ends = ends
+        self._n_jobs = n_jobs
+        self._counts = None
+
+    def find_cores(self, windows, min_samples):
+        """Tell which positions are core samples in which windows.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        min_samples : int
+            Neighbours, itself included, that make a core sample.
+
+        Returns
+        -------
+        is_core : ndarray of bool
+            An entry for every position in every window.
+        """
+        known = _first_of_rows(self._known, max(_FEW, 2 * min_samples))
+        counts = windows.count_neighbors([known])
+        is_unsure = ~windows.in_all(counts >= min_samples)
+        found = self._search(windows, is_unsure, 0, len(is_unsure))
+        self._counts = np.maximum(counts, windows.count_neighbors(found))
+        return self._counts >= min_samples
+
+    def components(self, windows, is_vertex):
+        """Connect neighbours, window by window.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        is_vertex : ndarray of shape (n_samples,), dtype=bool
+            The positions that are connected.
+
+        Yields
+        ------
+        parents : ndarray of shape (stop - start,)
+            Follow it to what stands for a component.
+        """
+        forest = SlidingForest(_first_of_rows(self._known, _FEW), is_vertex)
+        far = FarPairs(self._samples, self._eps, self._ends, is_vertex)
+        for k, (start, stop) in enumerate(windows.slices):
+            forest.slide(start, stop)
+            forest.edges, parents = far.connect(windows, k, forest.edges)
+            yield parents
+
+    def pairs_of(self, windows, is_wanted):
+        """List the pairs of neighbours that hold some positions, window by window.
+
+        Parameters
+        ----------
+        windows : Windows
+            The windows.
+
+        is_wanted : ndarray of shape (n_samples,), dtype=bool
+            The positions of which a pair must hold at least one.
+
+        Yields
+        ------
+        pairs : callable
+            Returns an iterable of Pairs. Columns may lie behind the window.
+        """
+        for group, fits in self._groups(windows, is_wanted):
+            span = windows.slices[group[0], 0], windows.slices[group[-1], 1]
+            search = partial(self._search, windows, is_wanted, *span)
+            if fits:
+                pairs = join_pairs(list(search()), len(is_wanted))
+                for k in group:
+                    part = pairs.of_rows(*windows.slices[k])
+                    yield lambda part=part: [part]
+            else:
+                # One window, and even its pairs are too many: found whenever needed.
+                yield search
+
+    def _search(self, windows, is_wanted, start, stop):
+        ends = np.minimum(self._ends, windows.ends)
+        return touching_pairs(
+            self._samples, self._eps, ends, is_wanted, start, stop, self._n_jobs
+        )
+
+    def _groups(self, windows, is_wanted):
+        """Windows whose pairs may be listed together, and whether they may."""
+        group, total = [], 0
+        for k, (start, stop) in enumerate(windows.slices):
+            counts = windows.part(self._counts, k)[is_wanted[start:stop]]
+            n_pairs = int(counts.sum(dtype=np.int64))
+            if group and total + n_pairs > LARGEST_N_PAIRS:
+                yield group, total <= LARGEST_N_PAIRS
+                group, total = [], 0
+            group.append(k)
+            total += n_pairs
+        yield group, total <= LARGEST_N_PAIRS
+
+
+def _first_of_rows(pairs, most):
+    """Keep the pairs nearest in the order, which are most likely to share windows."""
+    n_kept = np.minimum(np.diff(pairs.indptr), most)
+    indptr = np.concatenate([[0], np.cumsum(n_kept)])
+    shift = np.repeat(pairs.indptr[:-1] - indptr[:-1], n_kept)
+    indices = pairs.indices[np.arange(indptr[-1]) + shift]
+    return Pairs(pairs.rows, indptr, indices, pairs.squared[:0])
+
+
+@njit(cache=True, nogil=True)
+def _choose(indptr, indices, ends, is_wanted):
+    """Keep the pairs that hold a wanted position, and that some window holds."""
+    chosen_indptr = np.zeros_like(indptr)
+    for i in range(len(indptr) - 1):
+        n_chosen = 0
+        for k in range(indptr[i], indptr[i + 1]):
+            if indices[k] >= ends[i]:
+                break
+            n_chosen += is_wanted[i] or is_wanted[indices[k]]
+        chosen_indptr[i + 1] = chosen_indptr[i] + n_chosen
+    chosen = np.empty(chosen_indptr[-1], indices.dtype)
+    target = 0
+    for i in range(len(indptr) - 1):
+        for k in range(indptr[i], indptr[i + 1]):
+            if indices[k] >= ends[i]:
+                break
+            if is_wanted[i] or is_wanted[indices[k]]:
+                chosen[target] = indices[k]
+                target += 1
+    return chosen_indptr, chosen
