@@ -32,6 +32,7 @@ __all__ = ["Api", "GoneError"]
 
 _EPS = (1e-12, 1e12)
 _LARGEST_SEQ = 2**53
+_FARTHEST = 1e6
 
 _PARAMETERS = (
     "view", "filter", "cover", "n_intervals", "overlap", "eps", "min_samples"
@@ -90,15 +91,18 @@ class Api:
 
     async def graph(self, values):
         """Compute a graph and lay it out."""
-        fields = Fields(values, ["tab", "pane", "seq", *_PARAMETERS])
+        fields = Fields(values, ["tab", "pane", "seq", "x", "y", *_PARAMETERS])
         tab, seq = self._order(fields)
+        places = None
+        if "x" in fields or "y" in fields:
+            places = fields.numbers("x", _FARTHEST), fields.numbers("y", _FARTHEST)
         pane = tab, fields.choice("pane", ["left", "right"])
         parameters = self._parameters(fields)
 
         def compute(cancelled):
             start = time.perf_counter()
             graph = self.graphs.compute(parameters, cancelled)
-            picture = next_picture(graph, self._pictures.get(pane))
+            picture = next_picture(graph, self._pictures.get(pane), places)
             return picture, time.perf_counter() - start
 
         picture, seconds = await self._newest.run(pane, seq, compute)

@@ -84,6 +84,17 @@ class Fields:
             raise _wrong(name, f"a string of 1 to {longest} characters", value)
         return value
 
+    def numbers(self, name, farthest):
+        """Return finite numbers from a list, from -`farthest` to `farthest`."""
+        value = self._get(name)
+        is_list = isinstance(value, list) and all(
+            type(v) in (int, float) for v in value
+        )
+        if not is_list or not all(-farthest <= v <= farthest for v in value):
+            what = f"a list of numbers from {-farthest:g} to {farthest:g}"
+            raise _wrong(name, what, value)
+        return [float(v) for v in value]
+
     def integers(self, name, n, most):
         """Return at most `most` indices below `n`, from a list or "1,2,3"."""
         value = self._get(name)

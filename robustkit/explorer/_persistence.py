@@ -45,7 +45,7 @@ class Picture:
     n_ids: int
 
 
-def next_picture(graph, before=None):
+def next_picture(graph, before=None, places=None):
     """Give the nodes of a graph their numbers and places.
 
     Parameters
@@ -56,6 +56,10 @@ def next_picture(graph, before=None):
     before : Picture, default=None
         What the pane showed before.
 
+    places : tuple of list of float, default=None
+        Where the nodes lay when the link that is opened was made, across and down. They
+        are not heeded if there is not one for each node.
+
     Returns
     -------
     picture : Picture
@@ -63,11 +67,14 @@ def next_picture(graph, before=None):
     """
     layout = lay_out(graph)
     n_ids = 0 if before is None else before.n_ids
-    if before is not None and _is_comparable(graph, before.graph):
+    if places is not None and all(len(part) == graph.n_nodes for part in places):
+        x, y = map(np.array, places)
+        layout = Layout(x, y, layout.radius)
+    elif before is not None and _is_comparable(graph, before.graph):
         old, new = matching_nodes(before.graph, graph)
         if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:
-            places = before.layout.x[old], before.layout.y[old]
-            around = lay_out_around(graph, layout, new, *places)
+            x, y = before.layout.x[old], before.layout.y[old]
+            around = lay_out_around(graph, layout, new, x, y)
             if around is not None:
                 ids = np.full(graph.n_nodes, -1)
                 ids[new] = before.ids[old]

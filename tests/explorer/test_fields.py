@@ -71,6 +71,20 @@ def test_what_is_no_list_of_indices_is_refused(given):
         fields(a=given).integers("a", 4, 3)
 
 
+def test_numbers():
+    assert fields(a=[1, -0.5]).numbers("a", 2) == [1.0, -0.5]
+    assert fields(a=[]).numbers("a", 2) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, 1, "1,2", {}, [3], ["1"], [None], [True], [10**400], [float("nan")], [[1]]],
+)
+def test_what_is_no_list_of_numbers_is_refused(given):
+    with pytest.raises(RequestError, match="'a' must be a list of numbers from -2 to"):
+        fields(a=given).numbers("a", 2)
+
+
 def test_what_is_missing_or_unknown_is_named():
     with pytest.raises(RequestError, match="the field 'a' is missing"):
         fields().integer("a", 0, 1)

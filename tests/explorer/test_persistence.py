@@ -92,3 +92,17 @@ def test_another_filter_or_cover_is_placed_anew(graphs):
     for changes in ({"filter": "pca"}, {"cover": "balanced"}):
         after = next_picture(graphs.compute(replace(BASE, **changes)), before)
         assert not np.isin(after.ids, before.ids).any()
+
+
+def test_a_link_brings_places_along(graphs):
+    """The graphs after it go on from there, as they do from any other."""
+    graph = graphs.compute(BASE)
+    own = next_picture(graph)
+    x, y = own.layout.x[::-1], own.layout.y[::-1] + 1
+    linked = next_picture(graph, places=(x.tolist(), y.tolist()))
+    np.testing.assert_array_equal(linked.layout.x, x)
+    np.testing.assert_array_equal(linked.layout.y, y)
+    np.testing.assert_array_equal(linked.ids, own.ids)
+    for places in (([], []), (x.tolist(), [0.0])):
+        other = next_picture(graph, places=places)
+        np.testing.assert_array_equal(other.layout.x, own.layout.x)

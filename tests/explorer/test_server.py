@@ -411,6 +411,17 @@ def test_nodes_keep_number_and_place_in_their_pane(client):
     assert places(fresh) == first
 
 
+def test_places_of_a_link(client, answer):
+    nodes = answer["nodes"]
+    x, y = nodes["x"][::-1], nodes["y"][::-1]
+    linked = ask_graph(client, tab="linked", x=x, y=y).json()["nodes"]
+    assert (linked["x"], linked["y"]) == (x, y)
+    message = expect_error(ask_graph(client, tab="linked", x=["a"], y=y), 400)
+    assert "'x' must be a list of numbers" in message
+    message = expect_error(ask_graph(client, tab="linked", x=x), 400)
+    assert message == "the field 'y' is missing"
+
+
 def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
     monkeypatch.setattr("robustkit.explorer._api._MOST_PANES", 2)
     ids = [

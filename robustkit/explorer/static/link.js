@@ -4,6 +4,7 @@
  */
 
 import { PARAMETERS } from "./pane.js";
+import { readPlaces, writePlaces } from "./places.js";
 import { COLOURINGS } from "./scene.js";
 
 const digits = (value) => String(Number(value.toPrecision(5)));
@@ -27,20 +28,27 @@ function writePane(out, pane) {
   if (scene.colouring !== "labels") set("colour", scene.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
-  if (!pane.fitted)
-    set(
-      "camera",
-      [scene.camera.x, scene.camera.y, scene.camera.zoom].map(digits).join(","),
-    );
-  if (scene.moved.size > 0) {
-    // An address has its limits; the nodes dragged last are the ones that matter.
-    const last = [...scene.moved].slice(-50);
-    set(
-      "moved",
-      last.map(([id, [x, y]]) => [id, digits(x), digits(y)].join(",")).join(";"),
-    );
-  }
+  if (!pane.fitted) set("camera", cameraNumbers(scene.camera).map(digits).join(","));
+  // The first graph of a page lies where it always does; others, also where the ones
+  // before them lay.
+  if (pane.inherited && scene.length > 0)
+    set("places", writePlaces(pane.graph.nodes.x, pane.graph.nodes.y));
+  // An address has its limits; the nodes dragged last are the ones that matter.
+  const moved = [...scene.moved]
+    .map(([id, [x, y]]) => [scene.indexOf?.get(id), digits(x), digits(y)])
+    .filter(([i]) => i !== undefined)
+    .slice(-50);
+  if (moved.length > 0) set("moved", moved.map((part) => part.join(",")).join(";"));
 }
+
+/** Lengths are told in widths of the pane, which may be another one next time. */
+const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
+  x,
+  y,
+  scale / width,
+  stretch,
+  fitScale / width,
+];
 
 /** Set the session as the fragment says; what is missing or foreign is left as it is. */
 export function readLink(session, fragment) {
@@ -65,12 +73,13 @@ function readPane(values, pane) {
   const camera = numbers(get("camera"));
   pane.wanted = {
     selection: inRanges(get("nodes")),
-    camera: camera.length === 3 && camera[2] > 0 ? camera : null,
+    camera: camera.length === 5 && camera.slice(2).every((v) => v > 0) ? camera : null,
     moved: (get("moved") ?? "")
       .split(";")
       .map(numbers)
       .filter((part) => part.length === 3)
-      .map(([id, x, y]) => [id, [x, y]]),
+      .map(([i, x, y]) => [i, [x, y]]),
+    places: readPlaces(get("places") ?? ""),
   };
 }
 

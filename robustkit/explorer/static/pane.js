@@ -43,6 +43,8 @@ export class Pane extends Emitter {
     this.failure = null;
     /** Until the reader pans or zooms, every new graph is shown whole. */
     this.fitted = true;
+    /** Whether the graph's places come from those of a graph before it. */
+    this.inherited = false;
   }
 
   get graph() {
@@ -98,7 +100,8 @@ export class Pane extends Emitter {
   }
 
   async #compute(mine) {
-    const asked = { view: this.view, ...this.parameters };
+    const places = this.graph === null ? this.wanted?.places : null;
+    const asked = { view: this.view, ...this.parameters, ...places };
     try {
       const graph = await this.#transport.graph(this.side, asked);
       if (mine !== this.#newest) return;
@@ -120,6 +123,7 @@ export class Pane extends Emitter {
       before.set(id, [scene.xs[i], scene.ys[i]]),
     );
     const first = scene.graph === null;
+    this.inherited = !first || Boolean(this.wanted?.places);
     scene.accept(graph);
     if (first) this.#restore();
     if (this.fitted) scene.fit();
@@ -133,14 +137,19 @@ export class Pane extends Emitter {
     const { scene, wanted } = this;
     if (wanted === undefined) return;
     delete this.wanted;
-    scene.moved = wanted.moved;
+    const { id } = scene.graph.nodes;
+    scene.moved = wanted.moved
+      .filter(([i]) => i in id)
+      .map(([i, place]) => [id[i], place]);
     scene.selection = new Set(
       wanted.selection.filter((i) => i >= 0 && i < scene.length),
     );
     if (wanted.camera !== null) {
       scene.fit();
-      const [x, y, zoom] = wanted.camera;
-      Object.assign(scene.camera, { x, y, scale: scene.camera.fitScale * zoom });
+      const [x, y, scale, stretch, fitScale] = wanted.camera;
+      const { width } = scene.camera;
+      const lengths = { scale: scale * width, fitScale: fitScale * width };
+      Object.assign(scene.camera, { x, y, stretch, ...lengths });
       this.fitted = false;
     }
   }

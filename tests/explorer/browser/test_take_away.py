@@ -120,6 +120,35 @@ def test_a_link_restores_the_view(open_page, explorer, by):
     assert said(seen) == before
 
 
+@pytest.mark.parametrize("by", ["hand", "fit"])
+def test_a_link_restores_where_everything_lies(open_page, graph_of, by):
+    """Also what depends on the graphs before, and what was dragged."""
+    seen = open_page()
+    for intervals in (12, 14):
+        seen.set_slider("intervals-left", intervals)
+        mapper = graph_of(n_intervals=intervals)
+        seen.expect_shape((mapper.membership_.shape[1], len(mapper.edges_)))
+    if by == "hand":
+        seen.go("Home", "Control+ArrowUp", "Control+ArrowUp", "+")
+        seen.go("Control+Shift+ArrowLeft")
+    seen("tab-selection").focus()
+    link = re.compile(r"left\.n_intervals=14&.*left\.places=")
+    seen.expect(seen.page).to_have_url(link)
+    if by == "hand":
+        seen.expect(seen.page).to_have_url(re.compile("left.moved="))
+    before = seen.canvas_pixels()
+    other = open_page("#" + seen.page.url.partition("#")[2])
+    other.settled()
+    other("tab-selection").focus()
+    differ = (np.abs(other.canvas_pixels() - before).max(axis=2) > 60).mean()
+    assert differ < 0.002
+    # The same parameters without the link's places lie elsewhere.
+    plain = re.sub(r"&left\.(places|moved|camera)=[^&]*", "", other.page.url)
+    fresh = open_page("#" + plain.partition("#")[2])
+    fresh("tab-selection").focus()
+    assert (np.abs(fresh.canvas_pixels() - before).max(axis=2) > 60).mean() > 0.01
+
+
 @pytest.fixture(scope="module")
 def page_file(explorer, browser, tmp_path_factory):
     """The page as one file, taken from the menu."""
