@@ -158,7 +158,7 @@ def load():
             return {
                 "n_intervals": int(rng.integers(20, 120)),
                 "overlap": float(rng.uniform(0.2, 0.5)),
-                "eps": float(eps * rng.uniform(0.7, 1)),
+                "eps": float(eps * rng.uniform(0.5, 3)),
                 "min_samples": int(rng.integers(3, 9)),
             }
 

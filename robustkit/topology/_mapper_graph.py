@@ -88,10 +88,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     warm_start : bool, default=False
         Keep the neighbours found, so that the next fit to the same data, with another
-        cover, `n_intervals`, `overlap` or `min_samples` but the same distance (or a
-        smaller one, up to 64 features), finds them there. Clones share them, so that a
-        grid search does too. The first fit then looks for all neighbours that any cover
-        could need.
+        cover, `n_intervals`, `overlap` or `min_samples` and the same distance or a
+        smaller one, finds them there. Clones share them, so that a grid search does
+        too. The first fit then looks for all neighbours that any cover could need.
 
     n_jobs : int or None, default=None
         Threads. None is 1 unless in a :obj:`joblib.parallel_config` context.

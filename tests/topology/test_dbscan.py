@@ -99,4 +99,5 @@ def test_compiled_loops_as_python(monkeypatch):
         function = getattr(dbscan_module, name).py_func
         monkeypatch.setattr(dbscan_module, name, function)
     monkeypatch.setattr(graphs_module, "_choose", graphs_module._choose.py_func)
+    assert not hasattr(dbscan_module._join_cores, "py_func")
     test_clusters_of_all_windows()

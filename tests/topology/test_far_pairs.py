@@ -94,4 +94,5 @@ def test_compiled_loops_as_python(monkeypatch):
     for name in ("find_all", "elsewhere", "_join_known", "_join_near"):
         function = getattr(far_module, name).py_func
         monkeypatch.setattr(far_module, name, function)
+    assert not hasattr(far_module._join_near, "py_func")
     test_components_are_those_of_all_pairs()

@@ -45,4 +45,5 @@ def test_compiled_loops_as_python(monkeypatch):
     for name in ("find", "join", "_slide"):
         function = getattr(forest_module, name).py_func
         monkeypatch.setattr(forest_module, name, function)
+    assert not hasattr(forest_module._slide, "py_func")
     test_components_of_every_window()
