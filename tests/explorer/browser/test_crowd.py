@@ -186,7 +186,7 @@ def held(session):
 
 
 def test_the_page_keeps_nothing_of_graphs_that_are_gone(open_page):
-    """Twenty graphs of 200 to 300 nodes: one list of nodes that stayed would be seen."""
+    """Twenty graphs of 200 to 300 nodes: a list of nodes that stays would be seen."""
     seen = open_page()
     seen.go("Home", "Enter")
     session = seen.page.context.new_cdp_session(seen.page)
