@@ -74,7 +74,7 @@ def test_a_cell_of_a_notebook_shows_the_page(browser, jupyter):
             seen("export-link").click()
             message = seen.page.locator("#messages")
             seen.expect(message).to_contain_text("The link is copied.")
-    # Jupyter's own pages ask for this and that; the explorer's for its own server alone.
+    # Jupyter's pages ask for this and that; the explorer's for its own server alone.
     asked = {urlsplit(request.url) for request in watch.requests}
     theirs = urlsplit(jupyter).netloc
     others = {url.netloc for url in asked if url.scheme == "http"} - {theirs}
