@@ -41,15 +41,16 @@ def cases():
     # Nothing computed before is found again; only the neighbours are.
     graphs = Graphs(run, n_kept=1)
     eps = graphs.compute(BASE).eps
-    for name, values in {
-        "n_intervals": (60, 61),
-        "overlap": (0.5, 0.51),
-        "min_samples": (8, 9),
-        "eps": (0.9 * eps, 0.89 * eps),
-    }.items():
+    for name, values in (
+        ("n_intervals", (60, 61)),
+        ("overlap", (0.5, 0.51)),
+        ("min_samples", (8, 9)),
+        ("eps", (0.9 * eps, 0.89 * eps)),
+        ("eps", (1.5 * eps, 1.51 * eps)),
+    ):
         ours, theirs = _slider(run, graphs, replace(BASE, eps=eps), name, values)
         yield Case(
-            name=f"60,000 x 10, another {name}",
+            name=f"60,000 x 10, {name} {values[0]:.3g}, then {values[1]:.3g}",
             peer="MapperGraph fitted anew",
             ours=ours,
             theirs=theirs,
