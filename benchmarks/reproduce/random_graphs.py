@@ -1,8 +1,9 @@
 """Tables and figures of the page on random graphs, from the stores of its studies.
 
-The studies are ``robustkit study --preset random-graphs`` and ``--preset pruning``;
-``python -m benchmarks.reproduce.random_graphs STORE [STORE ...]`` reads what is
-finished of each, and writes docs/results/random_graphs*.csv, tables and figures anew.
+The studies are those of ``robustkit study --preset``: random-graphs,
+random-graphs-mismatched, graph-families and pruning. ``python -m
+benchmarks.reproduce.random_graphs STORE [STORE ...]`` reads what is finished of each,
+and writes docs/results/random_graphs*.csv, tables and figures anew.
 """
 
 import argparse
@@ -17,6 +18,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.reproduce.results import RESULTS
+from robustkit.correlation._controlled import correlate_given
 from robustkit.study import RobustnessStudy
 from robustkit.study._evidence import correlate_published, gather
 from robustkit.study._published import TABLES
@@ -44,10 +46,18 @@ CONFIDENCES = {
 def read(store):
     """The name of a population, and what its study rests on."""
     study = RobustnessStudy.from_store(store)
-    evidence = gather(
-        study.results_, study.columns_, study.correlator_, study._settings
-    )
-    return ("pruning" if evidence.is_pruned else "graphs"), evidence
+    settings = study._settings
+    evidence = gather(study.results_, study.columns_, study.correlator_, settings)
+    (estimator,) = settings["estimator"]
+    if evidence.is_pruned:
+        name = "pruning"
+    elif estimator.endswith("NormalizedInTrainingOnly"):
+        name = "mismatched"
+    elif "prior__generator" in settings["param_space"]:
+        name = "families"
+    else:
+        name = "graphs"
+    return name, evidence
 
 
 def write(rows, name):
@@ -101,6 +111,38 @@ def joint_rows(evidence):
                 cells[words(measure)] = (
                     f"{starred(plain, alpha)} ({starred(given, alpha)})"
                 )
+        yield cells
+
+
+def family_rows(evidence):
+    """What the graphs of each family are like, and how their networks stand it."""
+    shown = ["n_parameters", "density", "average_path_length", "average_clustering"]
+    shown = [*shown, "degree_std", "clean_accuracy", *MEASURES]
+    for family, rows in evidence.results.groupby("prior__generator"):
+        cells = {"family": family.replace("_", " "), "graphs": rows["graph"].nunique()}
+        for name in shown:
+            values = rows[name].dropna()
+            cells[words(name)] = f"{values.mean():.3g} ± {values.std():.2g}"
+        yield cells
+
+
+def within_families_rows(evidence):
+    """Every property against some measures: over all graphs, and within families."""
+    alpha, values = evidence.correlator.alpha, evidence.correlator.values_
+    # Rows of values_ are graphs, in the order in which they first come.
+    families = evidence.results.drop_duplicates("graph")["prior__generator"]
+    dummies = pd.get_dummies(families, prefix="family", dtype=float)
+    dummies.index = values.index
+    within = correlate_given(
+        values.join(dummies), list(dict.fromkeys(evidence.pairs["property"])),
+        list(MEASURES), list(dummies.columns),
+    ).set_index(["property", "measure"])  # fmt: skip
+    pairs = evidence.pairs.set_index(["property", "measure"])
+    for name in dict.fromkeys(evidence.pairs["property"]):
+        cells = {"property": words(name)}
+        for measure in MEASURES:
+            plain, given = pairs.loc[name, measure], within.loc[name, measure]
+            cells[words(measure)] = f"{starred(plain, alpha)} ({starred(given, alpha)})"
         yield cells
 
 
@@ -190,12 +232,18 @@ def main():
     for store in parser.parse_args().stores:
         name, evidence = read(store)
         keep_models(evidence, name)
-        (published,) = (table for table in TABLES if table.population == name)
-        write(beside_the_paper(evidence, published), f"{name}_paper")
         write(summary_rows(evidence), f"{name}_summary")
+        population = "pruning" if name == "pruning" else "graphs"
+        if name == "families":
+            write(family_rows(evidence), name)
+            write(within_families_rows(evidence), "families_joint")
+        else:
+            (published,) = (t for t in TABLES if t.population == population)
+            write(beside_the_paper(evidence, published), f"{name}_paper")
         if name == "graphs":
             write(joint_rows(evidence), "joint")
-        draw(evidence, name)
+        if name in ("graphs", "pruning"):
+            draw(evidence, name)
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
 
