@@ -5,6 +5,7 @@ When a scikit-learn release moves one of them, this is the only file to change.
 
 from sklearn.base import _clone_parametrized, _fit_context
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -27,6 +28,7 @@ __all__ = [
     "_clone_parametrized",
     "_fit_context",
     "_get_threadpool_controller",
+    "check_matplotlib_support",
     "validate_parameter_constraints",
     "validate_params",
     "with_callbacks",

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import check_image_shape
 
 __all__ = ["AdversarialExamplesDisplay"]
@@ -100,6 +101,7 @@ class AdversarialExamplesDisplay:
         display : AdversarialExamplesDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(attack)
         if image_shape is None:
             image_shape = getattr(attack, "image_shape", None)
@@ -131,6 +133,7 @@ class AdversarialExamplesDisplay:
         display : AdversarialExamplesDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_result")
         rows = np.flatnonzero(result.success)[:n_examples]
         if len(rows) == 0:
             raise ValueError(
@@ -160,6 +163,7 @@ class AdversarialExamplesDisplay:
         display : AdversarialExamplesDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         X, X_adv = np.asarray(self.X, float), np.asarray(self.X_adv, float)
         shape = _shape_of(self.image_shape, X.shape[1])
         if axes is None:

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
 
 __all__ = ["CorrelationDisplay"]
@@ -99,6 +100,7 @@ class CorrelationDisplay:
         display : CorrelationDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_correlator")
         check_is_fitted(correlator)
         display = cls(
             correlator.correlations_, correlator.values_, alpha=correlator.alpha
@@ -129,6 +131,7 @@ class CorrelationDisplay:
         display : CorrelationDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         if kind not in KINDS:
             raise ValueError(
                 f"kind must be one of {list(KINDS)}. Got {kind!r} instead"

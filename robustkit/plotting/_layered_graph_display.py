@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.graphs import LayeredGraph
 
 __all__ = ["LayeredGraphDisplay"]
@@ -98,6 +99,7 @@ class LayeredGraphDisplay:
         display : LayeredGraphDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_graph")
         if not isinstance(graph, LayeredGraph):
             vertices = {vertex: place for place, vertex in enumerate(graph)}
             graph = LayeredGraph.from_networkx(
@@ -131,6 +133,7 @@ class LayeredGraphDisplay:
         display : LayeredGraphDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_prior")
         return cls.from_graph(prior.sample(random_state), views=views, ax=ax)
 
     def plot(self, ax=None, *, views=VIEWS):
@@ -149,6 +152,7 @@ class LayeredGraphDisplay:
         display : LayeredGraphDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         views = (views,) if isinstance(views, str) else tuple(views)
         if not views or not set(views) <= set(VIEWS):
             raise ValueError(f"views must be some of {list(VIEWS)}. Got {views!r}.")

@@ -2,6 +2,8 @@
 
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._sklearn_private import check_matplotlib_support
+
 __all__ = ["LossCurveDisplay"]
 
 
@@ -79,6 +81,7 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
         if not hasattr(estimator, "loss_curve_"):
             raise ValueError(
@@ -102,6 +105,7 @@ class LossCurveDisplay:
         display : LossCurveDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         if ax is None:
             import matplotlib.pyplot as plt
 

@@ -5,6 +5,8 @@ import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._sklearn_private import check_matplotlib_support
+
 __all__ = ["MapperGraphDisplay"]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, then grey, wine,
@@ -112,6 +114,7 @@ class MapperGraphDisplay:
         display : MapperGraphDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_mapper")
         check_is_fitted(mapper)
         labels = () if y is None else np.unique(column_or_1d(y))
         display = cls(mapper.graph_, mapper.describe(y, y_pred), labels, positions)
@@ -134,6 +137,7 @@ class MapperGraphDisplay:
         display : MapperGraphDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
         color = self._check_color(color)

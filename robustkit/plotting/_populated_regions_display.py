@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
 
 __all__ = ["PopulatedRegionsDisplay"]
@@ -95,6 +96,7 @@ class PopulatedRegionsDisplay:
         display : PopulatedRegionsDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_scorer")
         check_is_fitted(scorer)
         layers = None if X is None else scorer.layer_report(X)
         display = cls(
@@ -122,6 +124,7 @@ class PopulatedRegionsDisplay:
         display : PopulatedRegionsDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         pictures = {
             "sizes": self._plot_sizes,
             "classes": self._plot_classes,

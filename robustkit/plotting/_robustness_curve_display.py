@@ -5,6 +5,7 @@ import copy
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.attacks import GrowingEpsilonAttack
 
 __all__ = ["RobustnessCurveDisplay"]
@@ -102,6 +103,7 @@ class RobustnessCurveDisplay:
         display : RobustnessCurveDisplay
             Plotted.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(attack)
         if isinstance(attack, GrowingEpsilonAttack):
             sizes, accuracy = _grown(attack, X, y, eps)
@@ -127,6 +129,7 @@ class RobustnessCurveDisplay:
         display : RobustnessCurveDisplay
             This display.
         """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
         if ax is None:
             import matplotlib.pyplot as plt
 

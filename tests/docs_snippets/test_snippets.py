@@ -271,5 +271,5 @@ def test_a_snippet_that_nobody_runs_is_seen():
     assert unknown(snippets("So::\n\n    f(x)\n\nand on.\n"))
     assert unknown(snippets(".. code-block:: ruby\n\n   puts 1\n"))
     assert skipped_doctests(snippets(">>> 1 / 0  # doctest: +SKIP\n"))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         cli._parse(["study", "--presett", "quick"])
