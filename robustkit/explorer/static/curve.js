@@ -56,15 +56,19 @@ export class Curve {
     const mine = this.#asked;
     const asked = JSON.stringify([model, pane.parameters]);
     if (this.#data?.asked !== asked) {
+      this.element.setAttribute("aria-busy", "true");
       try {
         const answer = await transport.curve(model, pane.parameters);
         if (mine !== this.#asked) return;
         this.#data = { ...answer, asked };
       } catch (error) {
-        if (mine === this.#asked && !error.superseded) this.report(error.message);
+        if (mine !== this.#asked) return;
+        this.element.removeAttribute("aria-busy");
+        if (!error.superseded) this.report(error.message);
         return;
       }
     }
+    this.element.removeAttribute("aria-busy");
     this.title.textContent = `${model} against attack level`;
     this.#draw(pane);
   }

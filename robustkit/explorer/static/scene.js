@@ -63,6 +63,9 @@ export class Scene {
     this.order = nodes.size
       .map((_, i) => i)
       .sort((a, b) => nodes.size[b] - nodes.size[a]);
+    /** The radius of the node in the middle, as a share of the largest. */
+    const middle = this.order[this.order.length >> 1];
+    this.typical = Math.sqrt((nodes.size[middle] ?? this.largest) / this.largest);
     this.#grid = null;
   }
 
@@ -144,12 +147,13 @@ export class Scene {
 
   /**
    * A node's radius on the screen. Area follows size; the largest radius is about
-   * the distance between neighbours; zooming in enlarges nodes less than
-   * distances, so that what is crowded comes apart.
+   * the distance between neighbours, or less where most nodes are large; zooming in
+   * enlarges nodes less than distances, so that what is crowded comes apart.
    */
   radius(i) {
     const { camera } = this;
-    const largest = Math.min(26, Math.max(4, this.#room * camera.fitScale));
+    const room = this.#room * Math.min(1, 0.55 / this.typical);
+    const largest = Math.min(26, Math.max(4, room * camera.fitScale));
     const share = Math.sqrt(this.graph.nodes.size[i] / this.largest);
     return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
   }

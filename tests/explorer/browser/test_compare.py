@@ -118,3 +118,21 @@ def test_the_curve_is_a_control(seen, graph_of):
     seen.expect_shape(shape_of(graph_of(view=2)))
     seen.expect(seen("curve-level-2")).to_have_attribute("aria-pressed", "true")
     seen.expect(seen("curve-level-0")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_curve_that_is_computed_says_so_and_the_newest_one_is_shown(seen):
+    waiting = []
+    seen.page.route("**/api/curve", lambda route: waiting.append(route))
+    names = seen("curve").get_by_role("button")
+    before = names.first.get_attribute("aria-label")
+    seen.set_slider("intervals-left", 14)
+    seen.expect(seen("curve")).to_have_attribute("aria-busy", "true")
+    # Back to what is known: the older question is of no use any more.
+    seen.set_slider("intervals-left", 10)
+    seen.expect(seen("curve")).not_to_have_attribute("aria-busy", "true")
+    assert names.first.get_attribute("aria-label") == before
+    seen.set_slider("intervals-left", 14)
+    seen.expect(seen("curve")).to_have_attribute("aria-busy", "true")
+    waiting[-1].continue_()
+    seen.expect(seen("curve")).not_to_have_attribute("aria-busy", "true")
+    assert names.first.get_attribute("aria-label") != before
