@@ -9,7 +9,7 @@ from robustkit.regions import count_regions
 
 SIZES = ((60_000, 512), (1_000_000, 128))
 SORTED = "numpy.unique(axis=0) of the signs"
-PACKED = f"{SORTED}, packed"
+PACKED = "numpy.unique(axis=0) of the packed signs"
 
 
 def cases():
