@@ -134,6 +134,7 @@ def cifar10_claims(kinds):
 
 MEASURES = ["PGD, cross-entropy", "PGD, margin", "PGD, rotating"]
 ALL, SAME_SIZE = "all networks", "those of one batch size"
+KINDS = ("plain", "regularised")
 ALIKE = f"{SAME_SIZE} and number of epochs"
 
 
@@ -181,6 +182,9 @@ def cnn6_claims():
     yield f"nothing is left, {fixed}, an interval that just holds the published"
     yield f"the published sign, {inclusion}, for the same reason"
     yield f"with clean accuracy held fixed {fixed_inclusion}."
+    pairs = Table("regions_mnist_cnn6_matched").rows
+    (rotating,) = pairs.loc[pairs["measure"] == MEASURES[2], "difference"]
+    yield f"rotating attack the difference is {shortened(rotating)}."
 
 
 def found_more(dataset, loss, *, plain):
@@ -203,3 +207,19 @@ PAGES = {"topology": topology_claims, "regions": regions_claims}
 def test_page_says_what_the_tables_hold(page):
     text = words(page)
     assert [claim for claim in PAGES[page]() if claim not in text] == []
+
+
+@pytest.mark.parametrize("network", ["digits_mlp", "mnist_mlp", "mnist_cnn6"])
+def test_regularised_networks_have_a_seventh_of_the_ratio(network):
+    pairs = Table(f"regions_{network}_matched")
+    plain, other = (pairs.of(kind, measure="prs ratio") for kind in KINDS)
+    assert np.all(np.divide(other, plain) < 1 / 7)
+    clean = np.abs(pairs.of("difference", measure="clean accuracy"))
+    assert np.all(clean < 0.01)
+
+
+@pytest.mark.parametrize("network", ["digits_mlp", "mnist_mlp"])
+def test_regularised_perceptrons_are_less_robust(network):
+    pairs = Table(f"regions_{network}_matched")
+    falls = [pairs.intervals("difference", measure=name) for name in MEASURES]
+    assert np.max(falls) < 0
