@@ -162,7 +162,9 @@ def _gain_row(level, cover, eps, theirs):
 
 def purity_rows(results):
     """Purity and size of the graphs of every level."""
-    for (attack, norm, eps), level in results.groupby(["attack", "norm", "eps"]):
+    levels = results.groupby(["attack", "norm", "eps"])
+    # The clean network first.
+    for (attack, norm, eps), level in sorted(levels, key=lambda group: group[0][2] > 0):
         row = {
             "attack": "none" if eps == 0 else f"{attack}, {norm}",
             "eps": radius(eps),
@@ -190,7 +192,7 @@ def fall_rows(results):
             falls = (whole.diff().iloc[1:] < 0).all().sum()
             row["n"] = ends.shape[1]
             fall = change(ends.iloc[1] - ends.iloc[0])
-            row[kind] = f"{fall}; {falls} of {whole.shape[1]}"
+            row[kind] = f"{fall}; {falls}\u00a0of\u00a0{whole.shape[1]}"
         yield row
 
 

@@ -108,7 +108,7 @@ def test_fall_is_paired_by_seed_and_needs_both_ends_only():
     (row,) = pages.fall_rows(pd.DataFrame(rows))
     assert row["largest eps"] == "0.2"
     assert row["n"] == 2
-    assert row["uniform 1"] == "-30.00\u00a0±\u00a00.00; 0 of 1"
+    assert row["uniform 1"] == "-30.00\u00a0±\u00a00.00; 0\u00a0of\u00a01"
 
 
 def test_levels_are_written_as_in_papers():
