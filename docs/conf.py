@@ -34,6 +34,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
     "sphinx.ext.mathjax",
+    # Formulas are drawn without asking anybody on the network.
+    "sphinx-mathjax-offline",
     "numpydoc",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",

@@ -426,7 +426,11 @@ def _port(text):
 def _run_explore(arguments):
     from robustkit.explorer import explore, export_html, load_run
     from robustkit.explorer._demo import demo_run
+    from robustkit.explorer._explore import import_server
 
+    if arguments.export is None:
+        # Before anything is trained for it.
+        import_server()
     if arguments.demo:
         print("Training two nets on digits and attacking them ...", flush=True)
     run = demo_run() if arguments.demo else load_run(arguments.run_folder)

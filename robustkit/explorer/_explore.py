@@ -46,7 +46,7 @@ class Explorer:
     """
 
     def __init__(self, run, graphs, port=0, in_notebook=False):
-        uvicorn = _import_server()
+        uvicorn = import_server()
         from robustkit.explorer._guard import Guard
         from robustkit.explorer._server import make_app
 
@@ -102,7 +102,14 @@ class Explorer:
         return f"Explorer({self.url})"
 
 
-def _import_server():
+def import_server():
+    """Import what serves the page, or say what to install.
+
+    Returns
+    -------
+    uvicorn : module
+        Runs the server.
+    """
     try:
         import starlette  # noqa: F401
         import uvicorn

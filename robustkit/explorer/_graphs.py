@@ -14,6 +14,7 @@ from robustkit.topology import BalancedCover, MapperGraph, UniformCover
 from robustkit.topology._eps import choose_eps
 from robustkit.topology._filters import fit_filter
 from robustkit.topology._neighbors import NeighborCache
+from robustkit.topology._pairs import LARGEST_N_PAIRS
 from robustkit.topology._purity import count_labels, purity_of_counts
 
 __all__ = ["Graph", "GraphParameters", "Graphs"]
@@ -23,6 +24,10 @@ _MOST_COLUMNS = 32
 
 # Pairs of neighbours kept for all views and filters, 8 bytes each.
 _MOST_PAIRS = 150_000_000
+
+# They are looked for so much farther than the first graph needs that the distance may
+# be changed without another search.
+_LOOK_AHEAD = 4.0
 
 # What is remembered of graphs that are forgotten.
 _N_PURITIES = 2000
@@ -151,8 +156,6 @@ class _QuietMapper(MapperGraph):
     """Keeps for the page what MapperGraph warns of."""
 
     note_ = ""
-    # So far that the distance may be changed without another search.
-    _look_ahead = 4.0
 
     def _warn_of_an_empty_graph(self, X):
         self.note_ = self._explain_an_empty_graph(X)
@@ -181,7 +184,8 @@ class Graphs:
         self._warm_mapper = _QuietMapper(
             **self._mapper.get_params(deep=False) | {"warm_start": True}
         )
-        self._warm_mapper._cache = NeighborCache(most=_MOST_PAIRS)
+        most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
+        self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
         self._searched = set()
         self._eps = {}
         self._graphs, self._purities = OrderedDict(), OrderedDict()

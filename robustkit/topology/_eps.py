@@ -5,7 +5,7 @@ from numba import njit
 from sklearn.neighbors import NearestNeighbors
 
 from robustkit.topology._ordered_samples import OrderedSamples
-from robustkit.topology._pairs import ends_of_band
+from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band
 from robustkit.topology._products import rounding_bound, squared_distance
 from robustkit.topology._reach import find_within_reach
 
@@ -151,7 +151,7 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
     if is_lipschitz:
         ends = ends_of_band(samples.values, eps)
     _, pairs = find_within_reach(
-        samples, eps, eps, ends, with_distances=True, n_jobs=n_jobs
+        samples, eps, eps, ends, LARGEST_N_PAIRS, with_distances=True, n_jobs=n_jobs
     )
     smallest = np.full((n_samples, n_neighbors), np.inf)
     tolerance = rounding_bound(X.shape[1], samples.norms.max())

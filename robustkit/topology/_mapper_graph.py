@@ -184,9 +184,6 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "n_jobs": [Integral, None],
     }
 
-    # With `warm_start`, neighbours are searched for within so many times `eps`.
-    _look_ahead = 1.0
-
     def __init__(
         self,
         filter="l2norm",
@@ -294,7 +291,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         def search(slices=None):
             return Neighbors(
                 X, values, self.eps_, is_lipschitz, slices=slices,
-                look_ahead=self._look_ahead, n_jobs=self.n_jobs,
+                look_ahead=self._cache.look_ahead, most=self._cache.most_each,
+                n_jobs=self.n_jobs,
             )  # fmt: skip
 
         if self.warm_start:

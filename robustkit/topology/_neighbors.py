@@ -38,6 +38,9 @@ class Neighbors:
     look_ahead : float, default=1
         Keep the pairs within so many times `eps`, or as far as they are not too many.
 
+    most : int, default=LARGEST_N_PAIRS
+        Pairs that can be kept.
+
     n_jobs : int or None, default=None
         Threads.
 
@@ -48,8 +51,9 @@ class Neighbors:
     """
 
     def __init__(
-        self, X, values, eps, is_lipschitz, *, slices=None, look_ahead=1, n_jobs=None
-    ):
+        self, X, values, eps, is_lipschitz, *, slices=None, look_ahead=1,
+        most=LARGEST_N_PAIRS, n_jobs=None,
+    ):  # fmt: skip
         self._samples = OrderedSamples(X, values)
         self._is_lipschitz = is_lipschitz
         self._farthest = look_ahead * eps
@@ -57,7 +61,7 @@ class Neighbors:
         if slices is not None:
             ends = np.minimum(ends, Windows(slices, len(X)).ends)
         self.reach, self._pairs = find_within_reach(
-            self._samples, eps, self._farthest, ends,
+            self._samples, eps, self._farthest, ends, most,
             with_distances=slices is None, n_jobs=n_jobs,
         )  # fmt: skip
         # The pairs within the distance last asked for.
@@ -134,9 +138,18 @@ class NeighborCache:
     ----------
     most : int, default=LARGEST_N_PAIRS
         The least recently used are dropped when there are more pairs than this.
+
+    most_each : int, default=LARGEST_N_PAIRS
+        Pairs of one data set that can be kept.
+
+    look_ahead : float, default=1
+        Neighbours are found, once and for all, within so many times the distance that
+        is asked for first, or as far as they can be kept.
     """
 
-    def __init__(self, most=LARGEST_N_PAIRS):
+    def __init__(self, most=LARGEST_N_PAIRS, most_each=LARGEST_N_PAIRS, look_ahead=1):
+        self.most_each = most_each
+        self.look_ahead = look_ahead
         self._most = most
         self._lock = threading.Lock()
         self._neighbors = OrderedDict()

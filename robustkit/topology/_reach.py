@@ -2,12 +2,7 @@
 
 import numpy as np
 
-from robustkit.topology._pairs import (
-    LARGEST_N_PAIRS,
-    find_pairs,
-    join_pairs,
-    search_pairs,
-)
+from robustkit.topology._pairs import find_pairs, join_pairs, search_pairs
 
 # Rows of which the pairs are counted, to tell how many there are; of their distances
 # only each eighth is looked at.
@@ -19,7 +14,7 @@ _SHARE = 0.9
 
 
 def find_within_reach(
-    samples, eps, farthest, ends, *, with_distances=False, n_jobs=None
+    samples, eps, farthest, ends, most, *, with_distances=False, n_jobs=None
 ):  # fmt: skip
     """Find the pairs within a distance, or at least all of a smaller one.
 
@@ -38,6 +33,9 @@ def find_within_reach(
         Position i is paired with those from i + 1 up to but not including ``ends[i]``.
         Ascending.
 
+    most : int
+        Pairs that can be kept.
+
     with_distances : bool, default=False
         Keep the distances, too.
 
@@ -52,10 +50,10 @@ def find_within_reach(
     pairs : Pairs
         All pairs within it, a row for every position.
     """
-    reach = _estimate_reach(samples, eps, farthest, ends, n_jobs)
+    reach = _estimate_reach(samples, eps, farthest, ends, most, n_jobs)
     while reach >= 0:
         pairs = find_pairs(
-            samples, reach, ends, most=LARGEST_N_PAIRS, with_distances=with_distances,
+            samples, reach, ends, most=most, with_distances=with_distances,
             n_jobs=n_jobs,
         )  # fmt: skip
         if pairs is not None:
@@ -65,23 +63,24 @@ def find_within_reach(
     return reach, join_pairs([], len(ends), with_distances)
 
 
-def _estimate_reach(samples, eps, farthest, ends, n_jobs):
+def _estimate_reach(samples, eps, farthest, ends, most, n_jobs):
     n_samples = len(ends)
-    if (ends - np.arange(n_samples) - 1).sum() <= LARGEST_N_PAIRS:
+    if (ends - np.arange(n_samples) - 1).sum() <= most:
         return float(farthest)
     some = np.zeros(n_samples, dtype=bool)
     some[:: max(1, n_samples // _N_COUNTED)] = True
     found = search_pairs(
         samples, farthest, ends, rows=some, with_distances=True, n_jobs=n_jobs
     )
-    squared = np.concatenate([pairs.squared[::_STRIDE] for pairs in found])
+    squared = [pairs.squared[::_STRIDE] for pairs in found]
+    squared = np.concatenate([np.empty(0, np.float32), *squared])
     distances = np.sqrt(np.maximum(squared, 0)) / samples.scale
-    most = LARGEST_N_PAIRS * some.mean() / _STRIDE
-    if len(distances) <= _SHARE * most:
+    room = most * some.mean() / _STRIDE
+    if len(distances) <= _SHARE * room:
         return float(farthest)
     # What matters most is tried where it is likely to succeed.
-    if _SHARE * most < (distances <= eps).sum() <= most:
+    if _SHARE * room < (distances <= eps).sum() <= room:
         return float(eps)
-    reach = np.quantile(distances, _SHARE * most / len(distances))
+    reach = np.quantile(distances, _SHARE * room / len(distances))
     # Rounded distances may be larger than those asked for.
     return min(float(farthest), float(reach))

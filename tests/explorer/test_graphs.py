@@ -93,13 +93,19 @@ def test_graphs_are_kept_and_forgotten(run):
 
 
 def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_PAIRS", 0)
+    most = 3000
+    monkeypatch.setattr(module, "_MOST_PAIRS", most)
     monkeypatch.setattr(module, "_N_PURITIES", 2)
     graphs = Graphs(run)
-    for filter in ("l2norm", "pca", "column 0", "column 1"):
-        graphs.mean_purity(replace(BASE, filter=filter))
+    n_computed = 0
+    for view in range(len(run.views)):
+        for filter in ("l2norm", "pca", "column 0", "column 1"):
+            graphs.mean_purity(replace(BASE, view=view, filter=filter))
+            n_computed += 1
     assert len(graphs._purities) == 2
-    assert len(graphs._warm_mapper._cache._neighbors) == 1
+    kept = graphs._warm_mapper._cache._neighbors.values()
+    assert 1 < len(kept) < n_computed
+    assert 0 < sum(neighbors.n_pairs for neighbors in kept) <= most
 
 
 def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch):

@@ -7,7 +7,6 @@ from scipy.spatial.distance import pdist, squareform
 
 from robustkit.topology import MapperGraph
 from robustkit.topology import _eps as eps_module
-from robustkit.topology import _reach as reach_module
 from robustkit.topology._eps import (
     fast_neighbor_distances,
     knee,
@@ -47,7 +46,7 @@ def test_the_fast_way_finds_the_same_distances(filter, n_neighbors, dtype):
 def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
     X = np.random.RandomState(0).normal(size=(100, 3))
     expected = neighbor_distances(X, 4)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", 3)
+    monkeypatch.setattr(eps_module, "LARGEST_N_PAIRS", 3)
     found = fast_neighbor_distances(X, X[:, 0], True, 4)
     np.testing.assert_allclose(found, expected)
     few = fast_neighbor_distances(X[:3], X[:3, 0], True, 4)

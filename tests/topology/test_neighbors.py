@@ -3,6 +3,7 @@
 import copy
 import pickle
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,9 +16,9 @@ from sklearn.model_selection import GridSearchCV
 from robustkit.topology import MapperGraph
 from robustkit.topology import _mapper_graph as mapper_module
 from robustkit.topology import _neighbor_graphs as graphs_module
-from robustkit.topology import _neighbors as neighbors_module
 from robustkit.topology import _reach as reach_module
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
+from robustkit.topology._pairs import LARGEST_N_PAIRS
 from tests.topology.brute_force import mapper as brute_force_mapper
 from tests.topology.brute_force import nodes_of
 from tests.topology.strategies import covers, point_clouds
@@ -51,8 +52,14 @@ def searches(monkeypatch):
 @pytest.fixture
 def few_pairs(monkeypatch):
     """So little room that hardly any pair can be kept."""
-    for module in (reach_module, graphs_module, neighbors_module):
-        monkeypatch.setattr(module, "LARGEST_N_PAIRS", 10)
+    keep_at_most(10, monkeypatch)
+
+
+def keep_at_most(n_pairs, monkeypatch):
+    monkeypatch.setattr(graphs_module, "LARGEST_N_PAIRS", n_pairs)
+    monkeypatch.setattr(
+        mapper_module, "NeighborCache", partial(NeighborCache, n_pairs, n_pairs)
+    )
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
@@ -77,7 +84,7 @@ def test_an_empty_interval(few_pairs):
 
 def test_memory_is_bounded_where_all_samples_are_neighbours():
     X = cloud(9000)
-    assert len(X) * (len(X) - 1) // 2 > neighbors_module.LARGEST_N_PAIRS
+    assert len(X) * (len(X) - 1) // 2 > LARGEST_N_PAIRS
     tracemalloc.start()
     try:
         mapper = MapperGraph(n_intervals=1, eps=100.0).fit(X)
@@ -111,8 +118,7 @@ def test_another_distance_changes_no_graph(X, distances):
     warm = MapperGraph(n_intervals=4, min_samples=2, warm_start=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MapperGraph, "_warn_of_an_empty_graph", lambda *_: None)
-        for module in (reach_module, graphs_module, neighbors_module):
-            patch.setattr(module, "LARGEST_N_PAIRS", 50)
+        keep_at_most(50, patch)
         for eps in distances:
             cold = clone(warm.set_params(eps=eps)).set_params(warm_start=False)
             assert same_graph(warm.fit(X), cold.fit(X))
@@ -159,10 +165,9 @@ def test_looking_ahead(look_ahead, monkeypatch):
     assert not neighbors.is_full
     # Room for those within 1, and for some more.
     most = int(1.05 * Neighbors(X, values, 1.0, True).n_pairs)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", most)
     # Every pair is counted: no estimate is wrong by chance.
     monkeypatch.setattr(reach_module, "_STRIDE", 1)
-    neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead)
+    neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead, most=most)
     assert 1.0 <= neighbors.reach < 1.5
     assert neighbors.is_full == (look_ahead > 1)
 

@@ -16,10 +16,9 @@ from tests.topology.strategies import point_clouds
 def test_all_pairs_within_reach_and_no_others(X, most, look_ahead):
     samples, ends = OrderedSamples(X, X[:, 0].astype(float)), np.full(len(X), len(X))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reach_module, "LARGEST_N_PAIRS", most)
         patch.setattr(reach_module, "_N_COUNTED", 20)
         patch.setattr(reach_module, "_STRIDE", 2)
-        reach, pairs = find_within_reach(samples, 2.0, 2.0 * look_ahead, ends)
+        reach, pairs = find_within_reach(samples, 2.0, 2.0 * look_ahead, ends, most)
     assert len(pairs.indices) <= most
     assert len(pairs.rows) == len(X)
     assert reach <= 2.0 * look_ahead
@@ -33,11 +32,10 @@ def test_all_pairs_within_reach_and_no_others(X, most, look_ahead):
         assert len(find_pairs(samples, 2.0 * look_ahead, ends).indices) > 0.8 * most
 
 
-def test_room_is_used(monkeypatch):
+def test_room_is_used():
     X = np.random.RandomState(0).normal(size=(1000, 3))
     samples, ends = OrderedSamples(X, X[:, 0]), np.full(1000, 1000)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", 50_000)
-    reach, pairs = find_within_reach(samples, 0.1, 9.0, ends)
+    reach, pairs = find_within_reach(samples, 0.1, 9.0, ends, 50_000)
     assert 40_000 < len(pairs.indices) <= 50_000
     assert 0.1 < reach < 9.0
 
@@ -48,14 +46,13 @@ def test_the_distance_that_matters_is_kept_where_there_is_just_room(monkeypatch)
     n_pairs = len(find_pairs(samples, 1.0, ends).indices)
     # Every pair is counted: no estimate is wrong by chance.
     monkeypatch.setattr(reach_module, "_STRIDE", 1)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", int(1.02 * n_pairs))
-    assert find_within_reach(samples, 1.0, 4.0, ends)[0] == 1.0
+    most = int(1.02 * n_pairs)
+    assert find_within_reach(samples, 1.0, 4.0, ends, most)[0] == 1.0
 
 
-def test_nothing_is_kept_of_too_many_twins(monkeypatch):
+def test_nothing_is_kept_of_too_many_twins():
     samples, ends = OrderedSamples(np.ones((50, 2)), np.ones(50)), np.full(50, 50)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", 100)
-    reach, pairs = find_within_reach(samples, 1.0, 1.0, ends)
+    reach, pairs = find_within_reach(samples, 1.0, 1.0, ends, 100)
     assert reach < 0
     assert len(pairs.indices) == 0
 
@@ -64,7 +61,6 @@ def test_rounding_reaches_no_farther_than_asked(monkeypatch):
     """Without distances, pairs farther than `eps` could not be told apart later."""
     X = np.round(2 * np.random.RandomState(4).normal(size=(70, 4)))
     samples, ends = OrderedSamples(X, X[:, 0]), np.full(70, 70)
-    monkeypatch.setattr(reach_module, "LARGEST_N_PAIRS", 50)
     monkeypatch.setattr(reach_module, "_STRIDE", 1)
     for eps in (1.0, 2.0, 3.0**0.5):
-        assert find_within_reach(samples, eps, eps, ends)[0] <= eps
+        assert find_within_reach(samples, eps, eps, ends, 50)[0] <= eps
