@@ -8,6 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.feature_selection import mutual_info_regression
 
+from robustkit.correlation._kendall import agreements
+
 # How many pairs of models are looked at at once: few enough for the processor's cache.
 _PAIRS_AT_ONCE = 2**12
 
@@ -27,17 +29,11 @@ def spearman(X, Y):
 
 def kendall(X, Y):
     """Kendall's tau-b: agreeing minus disagreeing pairs of models, ties left out."""
-    # Short floats hold ranks, and the counts of one piece, exactly in half the time.
-    X, Y = (rankdata(Z, "dense", axis=0).astype(np.float32) for Z in (X, Y))
-    agreement = np.zeros((X.shape[1], Y.shape[1]))
-    untied_x, untied_y = np.zeros(X.shape[1]), np.zeros(Y.shape[1])
-    for i, j in _pairs_of_models(len(X)):
-        x, y = np.sign(X[i] - X[j]), np.sign(Y[i] - Y[j])
-        agreement += x.T @ y
-        untied_x += np.count_nonzero(x, axis=0)
-        untied_y += np.count_nonzero(y, axis=0)
+    counts, untied_x, untied_y = agreements(
+        *(rankdata(Z, "dense", axis=0) - 1 for Z in (X, Y))
+    )
     # Every number so far is a count, hence exact; so is tau = 1 of a monotone map.
-    return agreement / np.sqrt(np.multiply.outer(untied_x, untied_y))
+    return counts / np.sqrt(np.multiply.outer(untied_x, untied_y).astype(float))
 
 
 def distance(X, Y):
