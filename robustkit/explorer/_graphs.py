@@ -22,8 +22,8 @@ __all__ = ["Graph", "GraphParameters", "Graphs"]
 # A network's logits are worth looking along, one by one; a wide layer's units are not.
 _MOST_COLUMNS = 32
 
-# Pairs of neighbours kept for all views and filters, 8 bytes each.
-_MOST_PAIRS = 150_000_000
+# Pairs of neighbours kept for all views and filters, 5 bytes each.
+_MOST_PAIRS = 200_000_000
 
 # They are looked for so much farther than the first graph needs that the distance may
 # be changed without another search.

@@ -5,7 +5,7 @@ from numba import njit
 from sklearn.neighbors import NearestNeighbors
 
 from robustkit.topology._ordered_samples import OrderedSamples
-from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band
+from robustkit.topology._pairs import LARGEST_N_PAIRS, ends_of_band, level_step
 from robustkit.topology._products import rounding_bound, squared_distance
 from robustkit.topology._reach import find_within_reach
 
@@ -150,12 +150,15 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
     ends = np.full(n_samples, n_samples)
     if is_lipschitz:
         ends = ends_of_band(samples.values, eps)
-    _, pairs = find_within_reach(
+    reach, pairs = find_within_reach(
         samples, eps, eps, ends, LARGEST_N_PAIRS, with_distances=True, n_jobs=n_jobs
     )
     smallest = np.full((n_samples, n_neighbors), np.inf)
     tolerance = rounding_bound(X.shape[1], samples.norms.max())
-    _keep_smallest(*pairs[1:], tolerance, samples.scale**2, samples.order, X, smallest)
+    _keep_smallest(
+        *pairs[1:], level_step(samples, reach), tolerance, samples.scale**2,
+        samples.order, X, smallest,
+    )  # fmt: skip
     distances = np.sqrt(smallest.max(axis=1))
     left = np.flatnonzero(~np.isfinite(distances))
     if len(left):
@@ -165,7 +168,7 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
 
 @njit(cache=True, nogil=True)
 def _keep_smallest(
-    indptr, indices, rounded, tolerance, unit, order, X, smallest
+    indptr, indices, levels, step, tolerance, unit, order, X, smallest
 ):  # fmt: skip
     """Keep the smallest squared distances of each sample, in ascending order."""
     for position in range(len(indptr) - 1):
@@ -174,7 +177,7 @@ def _keep_smallest(
             j = order[indices[k]]
             # Only what may be among the smallest is measured exactly.
             largest = max(smallest[i, -1], smallest[j, -1])
-            if rounded[k] - tolerance > largest * unit:
+            if levels[k] * step - tolerance > largest * unit:
                 continue
             squared = squared_distance(X, i, j)
             _insert(squared, smallest[i])

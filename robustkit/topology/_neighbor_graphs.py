@@ -84,9 +84,9 @@ class KnownGraph:
         pairs : callable
             Returns an iterable of Pairs. Columns may lie behind the window.
         """
-        rows, indptr, indices, squared = self._pairs
+        rows, indptr, indices, distances = self._pairs
         chosen = _choose(indptr, indices, windows.ends, is_wanted)
-        chosen = Pairs(rows, *chosen, squared[:0])
+        chosen = Pairs(rows, *chosen, distances[:0])
         for start, stop in windows.slices:
             yield lambda start=start, stop=stop: [chosen.of_rows(start, stop)]
 
@@ -220,7 +220,7 @@ def _first_of_rows(pairs, most):
     indptr = np.concatenate([[0], np.cumsum(n_kept)])
     shift = np.repeat(pairs.indptr[:-1] - indptr[:-1], n_kept)
     indices = pairs.indices[np.arange(indptr[-1]) + shift]
-    return Pairs(pairs.rows, indptr, indices, pairs.squared[:0])
+    return Pairs(pairs.rows, indptr, indices, pairs.distances[:0])
 
 
 @njit(cache=True, nogil=True)

@@ -124,7 +124,7 @@ class Neighbors:
             return FarGraph(self._pairs, self._samples, eps, ends, n_jobs)
         nearer_eps, pairs = self._nearer
         if eps != nearer_eps:
-            pairs = pairs_within(self._pairs, self._samples, eps)
+            pairs = pairs_within(self._pairs, self._samples, self.reach, eps)
             self._nearer = eps, pairs
         return KnownGraph(pairs)
 

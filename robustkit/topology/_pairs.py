@@ -18,8 +18,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from robustkit._sklearn_private import _get_threadpool_controller
 from robustkit.topology._products import Products, is_within, rounding_bound
 
-# Pairs that may be kept: 4 bytes each, and as much again while they are joined.
-LARGEST_N_PAIRS = 30_000_000
+# Pairs that may be kept: 4 bytes each, one more with distances, and as much again while
+# they are joined.
+LARGEST_N_PAIRS = 40_000_000
 
 # Rows and columns of a tile: the product and what it is made of stay in the cache.
 _N_ROWS = 256
@@ -67,8 +68,9 @@ class Pairs(NamedTuple):
     indices: np.ndarray
     """``indices[indptr[r]:indptr[r + 1]]`` are paired with ``rows[r]``, ascending."""
 
-    squared: np.ndarray
-    """Squared distances of the scaled samples, rounded; empty if nobody asked."""
+    distances: np.ndarray
+    """Squared and of scaled samples. A search gives float32; of what is kept there are
+    only the uint8 levels, in steps of `level_step`. Empty if nobody asked."""
 
     def of_rows(self, start, stop):
         """Return the pairs of some rows.
@@ -108,7 +110,7 @@ def find_pairs(
         Give up as soon as there are more pairs than this.
 
     with_distances : bool, default=False
-        Keep the distances, too.
+        Keep the levels of the distances, too.
 
     n_jobs : int or None, default=None
         Threads.
@@ -122,7 +124,8 @@ def find_pairs(
     for pairs in search_pairs(
         samples, eps, ends, with_distances=with_distances, n_jobs=n_jobs
     ):
-        found.append(pairs)
+        levels = _as_levels(pairs.distances, level_step(samples, eps))
+        found.append(pairs._replace(distances=levels))
         n_pairs += len(pairs.indices)
         if n_pairs > most:
             return None
@@ -267,32 +270,33 @@ def join_pairs(pieces, n_samples, with_distances=False):
         n_pieces[rows] += np.diff(indptr) > 0
     indptr = np.concatenate([[0], np.cumsum(degrees)])
     indices = np.empty(indptr[-1], dtype=np.int32)
-    squared = np.empty(indptr[-1] if with_distances else 0, dtype=np.float32)
+    levels = np.empty(indptr[-1] if with_distances else 0, dtype=np.uint8)
     targets = indptr[:-1].copy()
     while pieces:
-        _copy_rows(*pieces.pop(), targets, indices, squared)
-    _sort_rows(np.flatnonzero(n_pieces > 1), indptr, indices, squared)
-    return Pairs(np.arange(n_samples), indptr, indices, squared)
+        rows, *piece = pieces.pop()
+        _copy_rows(rows, *piece, targets, indices, levels)
+    _sort_rows(np.flatnonzero(n_pieces > 1), indptr, indices, levels)
+    return Pairs(np.arange(n_samples), indptr, indices, levels)
 
 
 @njit(cache=True, nogil=True)
-def _copy_rows(rows, indptr, columns, distances, targets, indices, squared):
+def _copy_rows(rows, indptr, columns, distances, targets, indices, levels):
     for r in range(len(rows)):
         target, count = targets[rows[r]], indptr[r + 1] - indptr[r]
         indices[target : target + count] = columns[indptr[r] : indptr[r + 1]]
-        if len(distances) > 0:
-            squared[target : target + count] = distances[indptr[r] : indptr[r + 1]]
+        if len(levels) > 0:
+            levels[target : target + count] = distances[indptr[r] : indptr[r + 1]]
         targets[rows[r]] += count
 
 
 @njit(cache=True, nogil=True)
-def _sort_rows(rows, indptr, indices, squared):
+def _sort_rows(rows, indptr, indices, levels):
     for row in rows:
         start, stop = indptr[row], indptr[row + 1]
         order = np.argsort(indices[start:stop])
         indices[start:stop] = indices[start:stop][order]
-        if len(squared) > 0:
-            squared[start:stop] = squared[start:stop][order]
+        if len(levels) > 0:
+            levels[start:stop] = levels[start:stop][order]
 
 
 def _pairs_of_rows(samples, eps, ends, split, with_distances, cell, rows, columns):
@@ -407,43 +411,71 @@ def _group_by_row(rows, columns, squared, n_rows):
     return indptr, grouped, distances
 
 
-def pairs_within(pairs, samples, eps):
+def level_step(samples, eps):
+    """Return the difference between two levels of squared distances up to eps.
+
+    Parameters
+    ----------
+    samples : OrderedSamples
+        The samples.
+
+    eps : float
+        The largest distance.
+
+    Returns
+    -------
+    step : float
+        Positive. Level k is for k steps and less than k + 1 of them.
+    """
+    return max((float(eps) * samples.scale) ** 2 / 255, np.finfo(np.float64).tiny)
+
+
+def _as_levels(squared, step):
+    # Rounding may have left a distance below 0, or above the largest one.
+    return np.clip(squared / step, 0, 255).astype(np.uint8)
+
+
+def pairs_within(pairs, samples, reach, eps):
     """Keep the pairs within a smaller distance.
 
     Parameters
     ----------
     pairs : Pairs
-        A row for every position, with distances.
+        A row for every position, with levels.
 
     samples : OrderedSamples
         The samples.
 
+    reach : float
+        The pairs are all those within this distance.
+
     eps : float
-        The distance.
+        The smaller distance.
 
     Returns
     -------
     nearer : Pairs
         Without distances.
     """
-    limit = (float(eps) * samples.scale) ** 2
+    limit, step = (float(eps) * samples.scale) ** 2, level_step(samples, reach)
     tolerance = rounding_bound(samples.X.shape[1], samples.norms.max())
+    # What a level or rounding may hide on the other side of the limit is measured.
+    n_sure = np.floor((limit - tolerance) / step)
+    n_possible = np.floor((limit + tolerance) / step)
     indptr, indices = _narrow(
-        pairs.indptr, pairs.indices, pairs.squared, np.float32(limit - tolerance),
-        np.float32(limit + tolerance), samples.order, samples.X, float(eps) ** 2,
-    )  # fmt: skip
-    return Pairs(pairs.rows, indptr, indices, pairs.squared[:0])
+        *pairs[1:], n_sure, n_possible, samples.order, samples.X, float(eps) ** 2
+    )
+    return Pairs(pairs.rows, indptr, indices, pairs.distances[:0])
 
 
 @njit(cache=True, nogil=True)
-def _narrow(indptr, indices, squared, sure, possible, order, X, limit):
+def _narrow(indptr, indices, levels, n_sure, n_possible, order, X, limit):
     kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
     n_kept = 0
     for position in range(len(indptr) - 1):
         for k in range(indptr[position], indptr[position + 1]):
-            # What rounding may have moved across the limit is measured again.
-            if squared[k] <= possible and (
-                squared[k] < sure
+            if levels[k] <= n_possible and (
+                levels[k] < n_sure
                 or is_within(X, order[position], order[indices[k]], limit)
             ):
                 kept[n_kept] = indices[k]

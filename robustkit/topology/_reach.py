@@ -9,8 +9,10 @@ from robustkit.topology._pairs import find_pairs, join_pairs, search_pairs
 _N_COUNTED = 1000
 _STRIDE = 8
 
-# How much of what can be kept is planned for, as the number is only estimated.
+# How much of what can be kept is planned for, as the number is only estimated; and for
+# pairs beyond eps, since to find some again takes no longer than to pass over many.
 _SHARE = 0.9
+_SHARE_AHEAD = 0.5
 
 
 def find_within_reach(
@@ -72,15 +74,15 @@ def _estimate_reach(samples, eps, farthest, ends, most, n_jobs):
     found = search_pairs(
         samples, farthest, ends, rows=some, with_distances=True, n_jobs=n_jobs
     )
-    squared = [pairs.squared[::_STRIDE] for pairs in found]
+    squared = [pairs.distances[::_STRIDE] for pairs in found]
     squared = np.concatenate([np.empty(0, np.float32), *squared])
     distances = np.sqrt(np.maximum(squared, 0)) / samples.scale
     room = most * some.mean() / _STRIDE
-    if len(distances) <= _SHARE * room:
+    # Those within eps are tried wherever that may succeed.
+    needed = (distances <= eps).sum()
+    share = max(needed, _SHARE_AHEAD * room) if needed <= room else _SHARE * room
+    if share >= len(distances):
         return float(farthest)
-    # What matters most is tried where it is likely to succeed.
-    if _SHARE * room < (distances <= eps).sum() <= room:
-        return float(eps)
-    reach = np.quantile(distances, _SHARE * room / len(distances))
+    reach = float(np.quantile(distances, share / len(distances)))
     # Rounded distances may be larger than those asked for.
-    return min(float(farthest), float(reach))
+    return min(float(farthest), max(reach, float(eps)) if needed <= room else reach)

@@ -14,7 +14,9 @@ from robustkit.topology._ordered_samples import OrderedSamples
 from robustkit.topology._pairs import (
     ends_of_band,
     find_pairs,
+    level_step,
     pairs_within,
+    search_pairs,
     touching_pairs,
 )
 from robustkit.topology._products import rounding_bound
@@ -63,10 +65,18 @@ def test_distances_are_kept_with_their_pairs(X, eps, n_cells):
     with tiny_tiles(n_cells):
         samples = OrderedSamples(X, X[:, 0].astype(float))
         pairs = find_pairs(samples, eps, ends, with_distances=True)
-    ordered = X[samples.order].astype(float)
-    expected = [((ordered[i] - ordered[j]) ** 2).sum() for i, j in as_list(pairs)]
+        pieces = list(search_pairs(samples, eps, ends, with_distances=True))
+    ordered = X[samples.order].astype(float) * samples.scale
+
+    def exact(found):
+        return np.array([((ordered[i] - ordered[j]) ** 2).sum() for i, j in found])
+
     bound = rounding_bound(X.shape[1], samples.norms.max())
-    assert (abs(pairs.squared - samples.scale**2 * np.array(expected)) <= bound).all()
+    for piece in pieces:
+        assert (abs(piece.distances - exact(as_list(piece))) <= bound).all()
+    step, squared = level_step(samples, eps), exact(as_list(pairs))
+    assert (pairs.distances * step <= squared + bound).all()
+    assert (squared - bound <= (pairs.distances + 1.0) * step).all()
 
 
 @given(
@@ -164,7 +174,7 @@ def test_pairs_within_a_smaller_distance_are_those_of_a_search(X, eps, dtype):
     largest, *smaller = sorted(eps, reverse=True)
     known = find_pairs(samples, largest, ends, with_distances=True)
     for distance in smaller:
-        nearer = pairs_within(known, samples, distance)
+        nearer = pairs_within(known, samples, largest, distance)
         assert as_list(nearer) == as_list(find_pairs(samples, distance, ends))
 
 
@@ -191,7 +201,7 @@ def test_compiled_loops_as_python(monkeypatch):
         pairs = find_pairs(samples, 3.0, ends, with_distances=True)
     assert as_list(pairs) == near_pairs(X, samples.order, 3.0, ends)
     # Distances of exactly the limit are measured again, compiled or not.
-    nearer = as_list(pairs_within(pairs, samples, 2**0.5))
+    nearer = as_list(pairs_within(pairs, samples, 3.0, 2**0.5))
     assert nearer == near_pairs(X, samples.order, 2**0.5, ends)
 
 
