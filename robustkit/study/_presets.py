@@ -205,6 +205,9 @@ def _families(images):
             "prior__rewiring": [0.5, 0.7, 0.9],
             "prior__edge_probability": [0.005, 0.01, 0.02],
             "prior__n_attachments": [1, 2, 3],
+            # In the order of their making, vertices that attach to earlier ones would
+            # have few sources, and no network would be as large as published.
+            "prior__orientation": ["random"],
         }
     )
 

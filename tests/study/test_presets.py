@@ -13,6 +13,7 @@ from robustkit.study._presets import (
     find_preset,
     scaled_shape,
 )
+from robustkit.study._sampling import draw_graphs
 from robustkit.topology import MapperGraph
 
 
@@ -114,3 +115,13 @@ def test_the_scaled_shape_does_not_depend_on_the_scale_of_the_logits():
 def test_an_unknown_preset_is_refused_with_a_hint():
     with pytest.raises(ValueError, match="did you mean 'pruning'"):
         find_preset("prunning")
+
+
+def test_every_family_of_graphs_is_among_those_that_are_drawn():
+    study = find_preset("graph-families").make(small_images())
+    draws = draw_graphs(
+        GraphPrior(), study.param_space, 60, study.n_parameters, (784, 10), 0
+    )
+    families = [draw.params["prior__generator"] for draw in draws]
+    assert set(families) == set(study.param_space["prior__generator"])
+    assert min(families.count(family) for family in set(families)) >= 5
