@@ -12,12 +12,13 @@ from itertools import product
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from benchmarks.reproduce.results import RESULTS
+from benchmarks.reproduce.results import RESULTS, with_interval
 from robustkit.correlation._controlled import correlate_given
 from robustkit.study import RobustnessStudy
 from robustkit.study._evidence import correlate_published, gather
@@ -31,6 +32,13 @@ MEASURES = (
     "pgd_robust_accuracy_ce",
     "one_pixel_error_rate",
 )
+# What the results of a study are called, and its preset.
+PRESETS = {
+    "graphs": "random-graphs",
+    "mismatched": "random-graphs-mismatched",
+    "families": "graph-families",
+    "pruning": "pruning",
+}
 ERRORS = {
     "fgsm_error_rate": "FGSM: error rate",
     "one_pixel_error_rate": "One Pixel: error rate",
@@ -65,6 +73,28 @@ def write(rows, name):
     path = RESULTS / "tables" / f"random_graphs_{name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)
+
+
+def amount(evidence, name):
+    """How much of a study is finished."""
+    settings, results = evidence.settings, evidence.results
+    n_networks = results["graph"].nunique() if evidence.is_pruned else len(results)
+    n_inits = 1 if evidence.is_pruned else len(settings["inits"])
+    return {
+        "study": PRESETS[name],
+        "networks": n_networks,
+        "asked for": settings["n_graphs"] * n_inits,
+        "graphs": len(results) if evidence.is_pruned else results["graph"].nunique(),
+        "initialisations": ", ".join(words(init) for init in settings["inits"]),
+    }
+
+
+def keep_amounts(new):
+    """Put how much of some studies is finished beside what is known of the others."""
+    path = RESULTS / "tables" / "random_graphs_amounts.csv"
+    known = pd.read_csv(path).to_dict("records") if path.exists() else []
+    rows = {row["study"]: row for row in [*known, *new]}
+    write([rows[name] for name in PRESETS.values() if name in rows], "amounts")
 
 
 def keep_models(evidence, name):
@@ -112,6 +142,26 @@ def joint_rows(evidence):
                     f"{starred(plain, alpha)} ({starred(given, alpha)})"
                 )
         yield cells
+
+
+def within_nets_rows(evidence):
+    """Spearman's coefficient with size among the steps of each net; mean over nets."""
+    for row in TABLES[1].rows:
+        if row.property_columns != ("n_parameters",):
+            continue
+        column = row.measure_column
+        values = [
+            spearmanr(steps["n_parameters"], steps[column], nan_policy="omit").statistic
+            for _, steps in evidence.results.groupby("graph")
+            if steps[column].nunique() > 1
+        ]
+        yield {
+            "measure": row.measure,
+            "ρ published": number(row.rho),
+            "ρ within a net, mean": with_interval(values).replace("-", "−"),
+            "nets": len(values),
+            "of the published sign": sum(np.sign(values) == np.sign(row.rho)),
+        }
 
 
 def family_rows(evidence):
@@ -229,23 +279,28 @@ def main():
     """Write everything that the page shows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stores", nargs="+", metavar="STORE")
+    amounts = []
     for store in parser.parse_args().stores:
         name, evidence = read(store)
         keep_models(evidence, name)
+        amounts.append(amount(evidence, name))
         write(summary_rows(evidence), f"{name}_summary")
         population = "pruning" if name == "pruning" else "graphs"
         if name == "families":
             write(family_rows(evidence), name)
             write(within_families_rows(evidence), "families_joint")
         else:
-            (published,) = (t for t in TABLES if t.population == population)
+            (published,) = (p for p in TABLES if p.population == population)
             write(beside_the_paper(evidence, published), f"{name}_paper")
         if name == "graphs":
             write(joint_rows(evidence), "joint")
+        if name == "pruning":
+            write(within_nets_rows(evidence), "pruning_within")
         if name in ("graphs", "pruning"):
             draw(evidence, name)
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
+    keep_amounts(amounts)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.reproduce import random_graphs as page
 from benchmarks.reproduce.random_graphs import (
     MEASURES,
+    amount,
     family_rows,
+    keep_amounts,
     within_families_rows,
+    within_nets_rows,
 )
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._evidence import gather
@@ -73,3 +77,46 @@ def test_within_families_what_only_families_differ_in_is_gone(evidence):
     pooled, within = read(rows[words("radius")])
     assert pooled < 0.7
     assert within > 0.85
+
+
+def pruned(n_nets=3, n_steps=6):
+    """Error rates fall with size in every net; between nets they do the reverse."""
+    nets = np.repeat(np.arange(n_nets), n_steps)
+    size = np.tile(np.arange(n_steps), n_nets) + 100.0 * nets
+    results = pd.DataFrame(
+        {
+            "graph": nets,
+            "step": np.tile(np.arange(n_steps), n_nets),
+            "n_parameters": size,
+            "fgsm_error_rate": 1000.0 * nets - size,
+            "fgsm_average_confidence": np.where(nets % 2 == 0, size, -size),
+            "growing_average_eps": size,
+            "one_pixel_error_rate": -size,
+            "one_pixel_average_confidence": 0.5,
+        }
+    )
+    columns = {
+        "properties": ["n_parameters"],
+        "measures": [c for c in results if "_a" in c or "_e" in c],
+    }
+    settings = {"n_graphs": 10, "inits": ["he_uniform"]}
+    return gather(results, columns, None, settings)
+
+
+def test_nets_are_looked_into_one_by_one():
+    rows = {row["measure"]: row for row in within_nets_rows(pruned())}
+    assert rows["FGSM: error rate"]["ρ within a net, mean"] == "−1.00 ± 0.00"
+    assert rows["FGSM: eps"]["of the published sign"] == 3
+    assert rows["FGSM: confidence"]["of the published sign"] == 1
+    # What does not vary goes with nothing.
+    assert rows["One Pixel: confidence"]["nets"] == 0
+
+
+def test_amounts_of_other_studies_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    keep_amounts([amount(pruned(), "pruning"), {"study": "random-graphs"}])
+    keep_amounts([amount(pruned(n_nets=4), "pruning")])
+    kept = pd.read_csv(tmp_path / "tables" / "random_graphs_amounts.csv")
+    assert kept["study"].tolist() == ["random-graphs", "pruning"]
+    (last,) = kept[kept["study"] == "pruning"].to_dict("records")
+    assert (last["networks"], last["asked for"], last["graphs"]) == (4, 10, 24)
