@@ -105,7 +105,7 @@ def pruned(n_nets=3, n_steps=6):
 
 def test_nets_are_looked_into_one_by_one():
     rows = {row["measure"]: row for row in within_nets_rows(pruned())}
-    assert rows["FGSM: error rate"]["ρ within a net, mean"] == "−1.00 ± 0.00"
+    assert rows["FGSM: error rate"]["ρ within a net, mean"] == "−1.00\u00a0±\u00a00.00"
     assert rows["FGSM: eps"]["of the published sign"] == 3
     assert rows["FGSM: confidence"]["of the published sign"] == 1
     # What does not vary goes with nothing.
