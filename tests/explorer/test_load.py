@@ -118,12 +118,13 @@ def test_200_recomputations_leave_nothing_behind():
     with served(run, graphs) as client:
         tracemalloc.start()
         try:
-            for k in range(200):
-                # Each is computed: only 32 are kept.
-                body = CROWDED | {"n_intervals": 12, "eps": 5 + k / 1000}
+            for k in range(320):
+                # Each of 200 is computed, and only 32 are kept. The last 120 answers
+                # cost what a request costs: some tools keep notes of every thread.
+                body = CROWDED | {"n_intervals": 12, "eps": 5 + min(k, 199) / 1000}
                 answer = ask_graph(client, tab="many", seq=k, **body)
                 assert answer.status_code == 200
-                if k in (79, 199):
+                if k in (79, 199, 319):
                     gc.collect()
                     sizes.append(tracemalloc.get_traced_memory()[0])
         finally:
@@ -131,5 +132,6 @@ def test_200_recomputations_leave_nothing_behind():
         assert n_graphs() - n_elsewhere == graphs.n_kept
     graph = graphs.find(answer.json()["graph"])
     one = sum(v.nbytes for v in vars(graph).values() if isinstance(v, np.ndarray))
+    by_graphs, by_requests = np.diff(sizes)
     # 120 graphs lie between; a leak of one in ten would show.
-    assert sizes[1] - sizes[0] < 12 * one
+    assert by_graphs - max(by_requests, 0) < 12 * one
