@@ -192,7 +192,7 @@ def _add_study(commands):
         default="quick",
         metavar="NAME",
         help="what to study: quick, random-graphs, random-graphs-mismatched, "
-        "graph-families or pruning (default: %(default)s)",
+        "graph-families, pruning or pruning-mismatched (default: %(default)s)",
     )
     _add_dataset_options(command, default=None, otherwise="that of the preset")
     command.add_argument(

@@ -38,6 +38,7 @@ PRESETS = {
     "mismatched": "random-graphs-mismatched",
     "families": "graph-families",
     "pruning": "pruning",
+    "pruning_mismatched": "pruning-mismatched",
 }
 ERRORS = {
     "fgsm_error_rate": "FGSM: error rate",
@@ -58,7 +59,8 @@ def read(store):
     evidence = gather(study.results_, study.columns_, study.correlator_, settings)
     (estimator,) = settings["estimator"]
     if evidence.is_pruned:
-        name = "pruning"
+        is_mismatched = "NormalizedInTrainingOnly" in str(settings["estimator"])
+        name = "pruning_mismatched" if is_mismatched else "pruning"
     elif estimator.endswith("NormalizedInTrainingOnly"):
         name = "mismatched"
     elif "prior__generator" in settings["param_space"]:
@@ -285,7 +287,7 @@ def main():
         keep_models(evidence, name)
         amounts.append(amount(evidence, name))
         write(summary_rows(evidence), f"{name}_summary")
-        population = "pruning" if name == "pruning" else "graphs"
+        population = "pruning" if evidence.is_pruned else "graphs"
         if name == "families":
             write(family_rows(evidence), name)
             write(within_families_rows(evidence), "families_joint")
@@ -294,9 +296,9 @@ def main():
             write(beside_the_paper(evidence, published), f"{name}_paper")
         if name == "graphs":
             write(joint_rows(evidence), "joint")
-        if name == "pruning":
-            write(within_nets_rows(evidence), "pruning_within")
-        if name in ("graphs", "pruning"):
+        if evidence.is_pruned:
+            write(within_nets_rows(evidence), f"{name}_within")
+        if name != "families":
             draw(evidence, name)
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")

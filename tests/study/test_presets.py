@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from sklearn.utils import Bunch
 
-from robustkit.classifiers import SparseNetClassifier
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    SparseNetClassifier,
+)
 from robustkit.graphs import GraphPrior
 from robustkit.study._measures import logits_of, shape_of
 from robustkit.study._presets import (
     PRESETS,
+    DenseNormalizedInTrainingOnly,
     NormalizedInTrainingOnly,
     find_preset,
     scaled_shape,
@@ -57,7 +62,7 @@ def test_a_preset_studies_any_images(name):
     study = cheap(find_preset(name).make(images))
     names = list(study.attacks)
     data = images.X_train, images.y_train, images.X_test, images.y_test
-    if name == "pruning":
+    if study.population == "pruning":
         # The dense network and two steps are just enough models to correlate.
         assert len(study.fit(*data).results_) == 3
     else:
@@ -79,9 +84,11 @@ def test_the_published_studies_are_those_of_the_paper():
         assert study.estimator.batch_size == 128
         one_pixel, n_images = study.attacks["one_pixel"]
         assert (one_pixel.pop_size, one_pixel.max_iter, n_images) == (500, 500, 100)
-    study = find_preset("pruning").make(images)
-    assert study.n_graphs * len(study.inits) == 10
-    assert study.estimator.n_steps == 20
+    for name in ("pruning", "pruning-mismatched"):
+        study = find_preset(name).make(images)
+        assert study.n_graphs * len(study.inits) == 10
+        assert study.estimator.n_steps == 20
+        assert study.estimator.estimator.hidden_layer_sizes == (50, 100, 100, 50)
 
 
 def test_only_training_sees_normalised_images():
@@ -95,6 +102,20 @@ def test_only_training_sees_normalised_images():
         mistaken.decision_function(images.X_test),
         network.decision_function(images.X_test),
     )
+
+
+def test_a_network_that_is_pruned_sees_normalised_images_each_time():
+    images = small_images()
+    X, y = images.X_train, images.y_train
+    X_seen = (X - 0.1307) / 0.3081
+    found = []
+    for dense, data in (
+        (DenseNormalizedInTrainingOnly((6, 5), max_epochs=2), X),
+        (MLPNetClassifier((6, 5), max_epochs=2), X_seen),
+    ):
+        pruned = PrunedNetClassifier(dense, n_steps=2, random_state=0).fit(data, y)
+        found.append(pruned.decision_function(images.X_test))
+    np.testing.assert_array_equal(*found)
 
 
 def test_the_scaled_shape_does_not_depend_on_the_scale_of_the_logits():
