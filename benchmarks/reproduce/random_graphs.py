@@ -217,24 +217,27 @@ def summary_rows(evidence):
         }
 
 
-def draw(evidence, name):
-    """Figures 3 to 8 in three pictures."""
-    graphs, results = evidence.graphs(), evidence.results
-    structure = [
+def draw_structure(evidence, name):
+    """Figures 3 and 4: what the graphs are like."""
+    graphs = evidence.graphs()
+    columns = [
         c for c in ("n_parameters", "density", "directed_path_length", "diameter",
                     "average_eccentricity", "average_closeness") if c in graphs
     ]  # fmt: skip
-    figure, axes = panels(len(structure))
-    for ax, column in zip(axes, structure, strict=True):
+    figure, axes = panels(len(columns))
+    for ax, column in zip(axes, columns, strict=True):
         ax.hist(graphs[column].dropna(), bins=12, color="#0072b2", rwidth=0.9)
         ax.set(xlabel=words(column), ylabel="graphs")
     save(figure, f"{name}_structure")
 
+
+def draw_initialisations(evidence, name):
+    """Figures 5 and 6: what the initialisation does."""
     labels = ERRORS | CONFIDENCES
-    boxes = [c for c in labels if c in results]
-    figure, axes = panels(len(boxes))
-    for ax, column in zip(axes, boxes, strict=True):
-        values = results.groupby("init")[column]
+    columns = [c for c in labels if c in evidence.results]
+    figure, axes = panels(len(columns))
+    for ax, column in zip(axes, columns, strict=True):
+        values = evidence.results.groupby("init")[column]
         ax.boxplot(
             [values.get_group(init).dropna() for init in evidence.inits],
             tick_labels=[init.replace("_", "\n") for init in evidence.inits],
@@ -245,7 +248,13 @@ def draw(evidence, name):
         ax.set_ylabel(labels[column])
     save(figure, f"{name}_initialisations")
 
-    means = results.groupby(["graph", "step"] if evidence.is_pruned else "graph")
+
+def draw_scatter(evidence, name):
+    """Figures 7 and 8: robustness against density and size."""
+    labels = ERRORS | CONFIDENCES
+    means = evidence.results.groupby(
+        ["graph", "step"] if evidence.is_pruned else "graph"
+    )
     means = means.mean(numeric_only=True)
     measures = [*list(ERRORS)[:2], "one_pixel_average_confidence"]
     pairs = list(product(("density", "n_parameters"), measures))
@@ -298,8 +307,11 @@ def main():
             write(joint_rows(evidence), "joint")
         if evidence.is_pruned:
             write(within_nets_rows(evidence), f"{name}_within")
+        if name == "graphs":
+            draw_structure(evidence, name)
+            draw_initialisations(evidence, name)
         if name != "families":
-            draw(evidence, name)
+            draw_scatter(evidence, name)
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
     keep_amounts(amounts)
