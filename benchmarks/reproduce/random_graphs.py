@@ -140,10 +140,20 @@ def joint_rows(evidence):
         for measure in MEASURES:
             if (name, measure) in pairs.index:
                 plain, given = pairs.loc[name, measure], held.loc[name, measure]
+                bounds = interval(plain["ci_low"], plain["ci_high"])
                 cells[words(measure)] = (
-                    f"{starred(plain, alpha)} ({starred(given, alpha)})"
+                    f"{starred(plain, alpha)} {bounds} ({starred(given, alpha)})"
                 )
         yield cells
+
+
+def keep_joint(evidence):
+    """Keep every property against every measure of robustness."""
+    keys = ["property", "measure"]
+    held = evidence.held.set_index(keys)[["coefficient", "p_value", "p_adjusted"]]
+    joint = evidence.pairs.set_index(keys).drop(columns="strength")
+    joint = joint.join(held.add_suffix("_held"))
+    joint.to_csv(RESULTS / "random_graphs_joint.csv", float_format="%.4g")
 
 
 def within_nets_rows(evidence):
@@ -305,6 +315,7 @@ def main():
             write(beside_the_paper(evidence, published), f"{name}_paper")
         if name == "graphs":
             write(joint_rows(evidence), "joint")
+            keep_joint(evidence)
         if evidence.is_pruned:
             write(within_nets_rows(evidence), f"{name}_within")
         if name == "graphs":

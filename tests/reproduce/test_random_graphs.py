@@ -47,7 +47,7 @@ def evidence():
         "properties": ["density", "radius"],
         "measures": list(MEASURES),
     }
-    correlator = RobustnessCorrelator(outliers=None)
+    correlator = RobustnessCorrelator(outliers=None, n_bootstrap=50, random_state=0)
     correlator.fit(
         results[columns["properties"]], results[list(MEASURES)], groups=results["graph"]
     )
@@ -120,3 +120,15 @@ def test_amounts_of_other_studies_are_kept(tmp_path, monkeypatch):
     assert kept["study"].tolist() == ["random-graphs", "pruning"]
     (last,) = kept[kept["study"] == "pruning"].to_dict("records")
     assert (last["networks"], last["asked for"], last["graphs"]) == (4, 10, 24)
+
+
+def test_the_whole_joint_table_is_kept(evidence, tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    page.keep_joint(evidence)
+    kept = pd.read_csv(tmp_path / "random_graphs_joint.csv")
+    pairs = {(p, m) for p in ("density", "radius") for m in MEASURES}
+    assert set(zip(kept["property"], kept["measure"], strict=True)) == pairs
+    assert kept["coefficient"].between(kept["ci_low"], kept["ci_high"]).all()
+    held = kept.set_index(["property", "measure"])["coefficient_held"]
+    # Density held fixed, what is left of the radius goes with all measures.
+    assert (held["radius"] > 0.8).all()
