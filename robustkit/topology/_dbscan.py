@@ -21,7 +21,7 @@ def cluster_windows(graph, windows, order, min_samples):
 
     Parameters
     ----------
-    graph : KnownGraph or FarGraph
+    graph : NeighborGraph
         Who is whose neighbour.
 
     windows : Windows
@@ -42,10 +42,11 @@ def cluster_windows(graph, windows, order, min_samples):
     is_core : ndarray of shape (stop - start,), dtype=bool
         The core samples.
     """
-    is_core = graph.find_cores(windows, min_samples)
+    counts = graph.count_neighbors(windows, min_samples)
+    is_core = counts >= min_samples
     is_always_core = windows.in_all(is_core)
     components = graph.components(windows, is_always_core)
-    others = graph.pairs_of(windows, ~is_always_core)
+    others = graph.pairs_of(windows, ~is_always_core, counts)
     for k, (start, stop) in enumerate(windows.slices):
         parents, pairs = next(components), next(others)
         is_core_here = windows.part(is_core, k)

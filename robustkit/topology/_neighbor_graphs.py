@@ -1,5 +1,6 @@
 """Who is whose neighbour: where all pairs are known, and where they are too many."""
 
+from abc import ABC, abstractmethod
 from functools import partial
 
 import numpy as np
@@ -18,20 +19,12 @@ from robustkit.topology._pairs import (
 _FEW = 16
 
 
-class KnownGraph:
-    """All pairs of neighbours, listed.
+class NeighborGraph(ABC):
+    """Who is whose neighbour, asked window by window."""
 
-    Parameters
-    ----------
-    pairs : Pairs
-        A row for every position.
-    """
-
-    def __init__(self, pairs):
-        self._pairs = pairs
-
-    def find_cores(self, windows, min_samples):
-        """Tell which positions are core samples in which windows.
+    @abstractmethod
+    def count_neighbors(self, windows, min_samples):
+        """Count the neighbours of every position in every window.
 
         Parameters
         ----------
@@ -39,15 +32,15 @@ class KnownGraph:
             The windows.
 
         min_samples : int
-            Neighbours, itself included, that make a core sample.
+            Only counts below it must be exact; the others may be anything from it on.
 
         Returns
         -------
-        is_core : ndarray of bool
-            An entry for every position in every window.
+        counts : ndarray
+            An entry for every position in every window; itself counts.
         """
-        return windows.count_neighbors([self._pairs]) >= min_samples
 
+    @abstractmethod
     def components(self, windows, is_vertex):
         """Connect neighbours, window by window.
 
@@ -64,11 +57,9 @@ class KnownGraph:
         parents : ndarray of shape (stop - start,)
             Follow it to what stands for a component.
         """
-        forest = SlidingForest(self._pairs, is_vertex)
-        for start, stop in windows.slices:
-            yield forest.slide(start, stop)
 
-    def pairs_of(self, windows, is_wanted):
+    @abstractmethod
+    def pairs_of(self, windows, is_wanted, counts):
         """List the pairs of neighbours that hold some positions, window by window.
 
         Parameters
@@ -79,11 +70,40 @@ class KnownGraph:
         is_wanted : ndarray of shape (n_samples,), dtype=bool
             The positions of which a pair must hold at least one.
 
+        counts : ndarray
+            Of neighbours: how many pairs to expect.
+
         Yields
         ------
         pairs : callable
             Returns an iterable of Pairs. Columns may lie behind the window.
         """
+
+
+class KnownGraph(NeighborGraph):
+    """All pairs of neighbours, listed.
+
+    Parameters
+    ----------
+    pairs : Pairs
+        A row for every position.
+    """
+
+    def __init__(self, pairs):
+        self._pairs = pairs
+
+    def count_neighbors(self, windows, min_samples):
+        """Count what is listed."""
+        return windows.count_neighbors([self._pairs])
+
+    def components(self, windows, is_vertex):
+        """Follow the pairs that are listed."""
+        forest = SlidingForest(self._pairs, is_vertex)
+        for start, stop in windows.slices:
+            yield forest.slide(start, stop)
+
+    def pairs_of(self, windows, is_wanted, counts):
+        """Choose from the list."""
         rows, indptr, indices, distances = self._pairs
         chosen = _choose(indptr, indices, windows.ends, is_wanted)
         chosen = Pairs(rows, *chosen, distances[:0])
@@ -91,7 +111,7 @@ class KnownGraph:
             yield lambda start=start, stop=stop: [chosen.of_rows(start, stop)]
 
 
-class FarGraph:
+class FarGraph(NeighborGraph):
     """Neighbours within a distance at which the pairs are too many to be listed.
 
     Parameters
@@ -118,47 +138,17 @@ class FarGraph:
         self._eps = eps
         self._ends = ends
         self._n_jobs = n_jobs
-        self._counts = None
 
-    def find_cores(self, windows, min_samples):
-        """Tell which positions are core samples in which windows.
-
-        Parameters
-        ----------
-        windows : Windows
-            The windows.
-
-        min_samples : int
-            Neighbours, itself included, that make a core sample.
-
-        Returns
-        -------
-        is_core : ndarray of bool
-            An entry for every position in every window.
-        """
+    def count_neighbors(self, windows, min_samples):
+        """Count only for those that the known pairs leave unsure."""
         known = _first_of_rows(self._known, max(_FEW, 2 * min_samples))
         counts = windows.count_neighbors([known])
         is_unsure = ~windows.in_all(counts >= min_samples)
         found = self._search(windows, is_unsure, 0, len(is_unsure))
-        self._counts = np.maximum(counts, windows.count_neighbors(found))
-        return self._counts >= min_samples
+        return np.maximum(counts, windows.count_neighbors(found))
 
     def components(self, windows, is_vertex):
-        """Connect neighbours, window by window.
-
-        Parameters
-        ----------
-        windows : Windows
-            The windows.
-
-        is_vertex : ndarray of shape (n_samples,), dtype=bool
-            The positions that are connected.
-
-        Yields
-        ------
-        parents : ndarray of shape (stop - start,)
-            Follow it to what stands for a component.
-        """
+        """Join what the known pairs leave apart."""
         forest = SlidingForest(_first_of_rows(self._known, _FEW), is_vertex)
         far = FarPairs(self._samples, self._eps, self._ends, is_vertex)
         for k, (start, stop) in enumerate(windows.slices):
@@ -166,23 +156,9 @@ class FarGraph:
             forest.edges, parents = far.connect(windows, k, forest.edges)
             yield parents
 
-    def pairs_of(self, windows, is_wanted):
-        """List the pairs of neighbours that hold some positions, window by window.
-
-        Parameters
-        ----------
-        windows : Windows
-            The windows.
-
-        is_wanted : ndarray of shape (n_samples,), dtype=bool
-            The positions of which a pair must hold at least one.
-
-        Yields
-        ------
-        pairs : callable
-            Returns an iterable of Pairs. Columns may lie behind the window.
-        """
-        for group, fits in self._groups(windows, is_wanted):
+    def pairs_of(self, windows, is_wanted, counts):
+        """Search for them, many windows at a time where they fit."""
+        for group, fits in _groups(windows, is_wanted, counts):
             span = windows.slices[group[0], 0], windows.slices[group[-1], 1]
             search = partial(self._search, windows, is_wanted, *span)
             if fits:
@@ -200,18 +176,19 @@ class FarGraph:
             self._samples, self._eps, ends, is_wanted, start, stop, self._n_jobs
         )
 
-    def _groups(self, windows, is_wanted):
-        """Windows whose pairs may be listed together, and whether they may."""
-        group, total = [], 0
-        for k, (start, stop) in enumerate(windows.slices):
-            counts = windows.part(self._counts, k)[is_wanted[start:stop]]
-            n_pairs = int(counts.sum(dtype=np.int64))
-            if group and total + n_pairs > LARGEST_N_PAIRS:
-                yield group, total <= LARGEST_N_PAIRS
-                group, total = [], 0
-            group.append(k)
-            total += n_pairs
-        yield group, total <= LARGEST_N_PAIRS
+
+def _groups(windows, is_wanted, counts):
+    """Windows whose pairs may be listed together, and whether they may."""
+    group, total = [], 0
+    for k, (start, stop) in enumerate(windows.slices):
+        counted = windows.part(counts, k)[is_wanted[start:stop]]
+        n_pairs = int(counted.sum(dtype=np.int64))
+        if group and total + n_pairs > LARGEST_N_PAIRS:
+            yield group, total <= LARGEST_N_PAIRS
+            group, total = [], 0
+        group.append(k)
+        total += n_pairs
+    yield group, total <= LARGEST_N_PAIRS
 
 
 def _first_of_rows(pairs, most):
