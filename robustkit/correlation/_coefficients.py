@@ -8,10 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.feature_selection import mutual_info_regression
 
+from robustkit.correlation._distance import distances
 from robustkit.correlation._kendall import agreements
-
-# How many pairs of models are looked at at once: few enough for the processor's cache.
-_PAIRS_AT_ONCE = 2**12
 
 # Below this length, a column of length one is what rounding left of nothing.
 _NOTHING = 1e-8
@@ -37,22 +35,15 @@ def kendall(X, Y):
 
 
 def distance(X, Y):
-    """Distance correlation, exact, without holding an n x n matrix a column.
+    """Distance correlation, exact, in n log n steps a pair of columns.
 
     With a and b the distances between models in x and in y, the squared distance
     covariance is mean(a b) - 2 mean over models of (mean a)(mean b) + mean(a) mean(b).
-    Only the first term needs all pairs of models; a model's mean distance follows from
-    the sorted column.
     """
     n, X, Y = len(X), _centred(X), _centred(Y)
-    products = np.zeros((X.shape[1], Y.shape[1]))
-    for i, j in _pairs_of_models(n):
-        products += np.abs(X[i] - X[j]).T @ np.abs(Y[i] - Y[j])
-    a, b = _mean_distances(X), _mean_distances(Y)
+    products, a, b = distances(X, Y)
     covariance = (
-        2 * products / n**2
-        - 2 * a.T @ b / n
-        + np.multiply.outer(a.mean(axis=0), b.mean(axis=0))
+        products - 2 * a.T @ b / n + np.multiply.outer(a.mean(axis=0), b.mean(axis=0))
     )
     variances = np.multiply.outer(_distance_variance(X, a), _distance_variance(Y, b))
     # Both are sums of squares that rounding may push below zero.
@@ -149,32 +140,6 @@ def _rest(X, basis):
     """Take out what the basis explains; leave 0 where the rest is only rounding."""
     rest = X - basis @ (basis.T @ X)
     return np.where(np.linalg.norm(rest, axis=0) > _NOTHING, rest, 0)
-
-
-def _pairs_of_models(n):
-    """Yield the index pairs i < j in pieces that fit into memory."""
-    start = 0
-    while start < n - 1:
-        stop = start + max(1, _PAIRS_AT_ONCE // (n - 1 - start))
-        rows = np.arange(start, min(stop, n - 1))
-        later = n - 1 - rows
-        i = np.repeat(rows, later)
-        first = np.repeat(np.cumsum(later) - later, later)
-        yield i, np.arange(len(i)) - first + i + 1
-        start = stop
-
-
-def _mean_distances(X):
-    """Mean of |x_i - x_j| over j, for every model i, from the sorted columns."""
-    n = len(X)
-    order = np.argsort(X, axis=0)
-    x = np.take_along_axis(X, order, axis=0)
-    below = np.arange(1, n + 1)[:, None]
-    so_far = np.cumsum(x, axis=0)
-    sums = (2 * below - n) * x + so_far[-1] - 2 * so_far
-    result = np.empty_like(x)
-    np.put_along_axis(result, order, sums / n, axis=0)
-    return result
 
 
 def _distance_variance(X, means):

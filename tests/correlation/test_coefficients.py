@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.feature_selection import mutual_info_regression
 
-from robustkit.correlation import _coefficients
 from robustkit.correlation._coefficients import (
     distance,
     kendall,
@@ -207,13 +206,18 @@ def test_the_order_of_the_models_is_irrelevant(function, table, seed):
     assert_allclose(function(X[order], Y[order]), function(X, Y), atol=1e-7)
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 17])
-@given(table=tables())
-def test_pieces_that_fit_into_memory_add_up(at_once, table):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_coefficients, "_PAIRS_AT_ONCE", at_once)
-        pieces = distance(*table)
-    assert_allclose(pieces, distance(*table), atol=1e-7)
+@pytest.mark.parametrize("n_values", [2, 10, None], ids="{} values".format)
+def test_distance_of_many_models_keeps_its_digits(n_values):
+    """Differences of sums over a million pairs: here of what is nearly 0."""
+    rng = np.random.RandomState(0)
+    x, y = (
+        rng.normal(size=(2, 1000))
+        if n_values is None
+        else rng.randint(n_values, size=(2, 1000))
+    )
+    expected = distance_correlation(*(v.astype(np.longdouble) for v in (x, y))) ** 2
+    assert expected < 0.02
+    assert abs(distance(x[:, None], y[:, None])[0, 0] ** 2 - expected) < 1e-12
 
 
 def test_distance_and_xi_see_what_rho_does_not():
