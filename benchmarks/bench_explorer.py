@@ -5,6 +5,7 @@ server: seconds of each change, how far behind 20 quick moves leave it, and how 
 memory 200 changes take.
 """
 
+import argparse
 import threading
 import time
 from dataclasses import replace
@@ -131,14 +132,14 @@ def _layout(graph):
     return partial(lay_out, graph), partial(nx.spring_layout, plain, seed=0)
 
 
-def load():
+def load(n_samples, n_changes):
     """Ask a server, as the page does."""
     import httpx
     import psutil
 
     from robustkit.explorer._explore import Explorer
 
-    run = run_of_logits()
+    run = run_of_logits(n_samples)
     explorer = Explorer(run, Graphs(run))
     explorer.start()
     process = psutil.Process()
@@ -164,23 +165,23 @@ def load():
             }
 
         times, memory = [], []
-        for seq in range(1, 201):
+        for seq in range(1, n_changes + 1):
             answer, seconds = ask(seq, **any_change())
             assert answer.status_code == 200, answer.text
             times.append(seconds)
             memory.append(process.memory_info().rss / 2**20)
         print(
-            f"200 changes: median {np.median(times):.2f} s, 95 % within "
-            f"{np.quantile(times, 0.95):.2f} s; memory after 50 of them "
-            f"{memory[49]:.0f} MiB, after 200 {memory[-1]:.0f} MiB"
+            f"{n_changes} changes: median {np.median(times):.2f} s, 95 % within "
+            f"{np.quantile(times, 0.95):.2f} s; memory after a quarter of them "
+            f"{memory[n_changes // 4 - 1]:.0f} MiB, after all {memory[-1]:.0f} MiB"
         )
         statuses, threads = {}, []
 
         def move(seq):
-            statuses[seq] = ask(seq, n_intervals=seq - 200)[0].status_code
+            statuses[seq] = ask(n_changes + seq, n_intervals=seq)[0].status_code
 
         start = time.perf_counter()
-        for seq in range(230, 250):
+        for seq in range(30, 50):
             threads.append(threading.Thread(target=move, args=(seq,)))
             threads[-1].start()
             time.sleep(0.03)
@@ -194,5 +195,16 @@ def load():
     explorer.close()
 
 
+def main():
+    """Put the explorer under load."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bench_explorer", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--n-samples", type=int, default=60_000)
+    parser.add_argument("--n-changes", type=int, default=200)
+    arguments = parser.parse_args()
+    load(arguments.n_samples, arguments.n_changes)
+
+
 if __name__ == "__main__":
-    load()
+    main()

@@ -20,10 +20,10 @@ N_MODELS = 600
 PUBLISHED = ("fgsm", "growing", "one_pixel")
 
 
-def run(data_home, n_graphs, inits):
+def run(dataset, data_home, n_graphs, inits):
     """Carry out a part of the study; return the study and its CPU seconds."""
     preset = find_preset("random-graphs")
-    images = load_dataset(preset.dataset, data_home=data_home)
+    images = load_dataset(dataset, data_home=data_home)
     study = preset.make(images).set_params(
         n_graphs=n_graphs, random_state=0, engine="single", n_jobs=1
     )
@@ -39,12 +39,13 @@ def run(data_home, n_graphs, inits):
 def main():
     """Report the costs of a network, of the study, and of what is neither."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="mnist", help="or a few images of it, .npz")
     parser.add_argument("--data-home")
     parser.add_argument("--n-graphs", type=int, default=6)
     parser.add_argument("--inits", nargs="+", default=["he_uniform"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    study, total = run(arguments.data_home, arguments.n_graphs, arguments.inits)
+    study, total = run(**vars(arguments))
     table = study.results_
     seconds = {
         "training": table["seconds_train"],
