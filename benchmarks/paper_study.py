@@ -39,7 +39,9 @@ def run(dataset, data_home, n_graphs, inits):
 def main():
     """Report the costs of a network, of the study, and of what is neither."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", default="mnist", help="or a few images of it, .npz")
+    parser.add_argument(
+        "--dataset", default="mnist", help="or a few images of it, .npz"
+    )
     parser.add_argument("--data-home")
     parser.add_argument("--n-graphs", type=int, default=6)
     parser.add_argument("--inits", nargs="+", default=["he_uniform"])
