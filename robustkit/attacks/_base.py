@@ -27,6 +27,7 @@ from robustkit._sklearn_private import (
     _fit_context,
     with_callbacks,
 )
+from robustkit.attacks._judge import thawed
 from robustkit.attacks._kernels import all_between
 from robustkit.attacks._measures import measures, robust_accuracy
 from robustkit.attacks._result import AttackResult
@@ -397,7 +398,9 @@ class BaseAttack(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if self.estimator is not None:
-            tags.classifier_tags = get_tags(self.estimator).classifier_tags
+            # A frozen model copies the tags of the one inside, and scikit-learn asks for
+            # ours twice a call: that is felt where an attack is one step.
+            tags.classifier_tags = get_tags(thawed(self.estimator)).classifier_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

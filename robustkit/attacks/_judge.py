@@ -12,7 +12,7 @@ from robustkit.attacks._descent import FirstLook
 from robustkit.attacks._modes import dtype_of
 from robustkit.classifiers._base import BaseNetClassifier
 
-__all__ = ["Judge"]
+__all__ = ["Judge", "thawed"]
 
 
 class Judge:
@@ -135,9 +135,26 @@ class Judge:
         return np.full((len(X), len(self.classes)), np.nan)
 
 
-def _is_the_model(estimator, module):
+def thawed(estimator):
+    """Take an estimator out of the FrozenEstimator around it, if there is one.
+
+    Parameters
+    ----------
+    estimator : object
+        Frozen or not, once or more often.
+
+    Returns
+    -------
+    estimator : object
+        What answers in its place.
+    """
     while isinstance(estimator, FrozenEstimator):
         estimator = estimator.estimator
+    return estimator
+
+
+def _is_the_model(estimator, module):
+    estimator = thawed(estimator)
     # Both answer with the largest logit of the module.
     return module is not None and (
         isinstance(estimator, BaseNetClassifier)

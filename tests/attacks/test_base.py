@@ -7,11 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
+from sklearn.utils import ClassifierTags, get_tags
 from torch import nn
 
 from robustkit._sklearn_private import ProgressBar
@@ -34,6 +36,17 @@ VICTIMS = {
     "pipeline": digits_pipeline,
     "torch": torch_net,
 }
+
+
+@pytest.mark.parametrize("times_frozen", [0, 1, 2])
+def test_tags_of_a_classifier_are_those_of_the_model(times_frozen):
+    model = DummyClassifier()
+    # One that says something of itself.
+    expected = get_tags(model).classifier_tags
+    assert expected != ClassifierTags()
+    for _ in range(times_frozen):
+        model = FrozenEstimator(model)
+    assert get_tags(FGSMAttack(model)).classifier_tags == expected
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
