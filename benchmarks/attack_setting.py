@@ -25,6 +25,9 @@ class Image(nn.Module):
     def __init__(self, module):
         super().__init__()
         self.module = module
+        # What a peer puts back into the mode in which it was found must not end up in
+        # training mode, in which ours would copy it at every call.
+        self.eval()
 
     def forward(self, x):
         """Logits of a batch."""

@@ -165,7 +165,7 @@ def _their_fgsm_art(here, module, X, y, eps=0.1):
 
 def _foolbox_model(here, module):
     foolbox = peers.load("foolbox")
-    return foolbox.PyTorchModel(Image(module).eval(), (0, 1), device=here.device)
+    return foolbox.PyTorchModel(Image(module), (0, 1), device=here.device)
 
 
 def _art_model(here, module, **options):
