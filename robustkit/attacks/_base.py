@@ -398,8 +398,8 @@ class BaseAttack(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         if self.estimator is not None:
-            # A frozen model copies the tags of the one inside, and scikit-learn asks for
-            # ours twice a call: that is felt where an attack is one step.
+            # A frozen model copies the tags of the one inside, and scikit-learn asks
+            # for ours twice a call: that is felt where an attack is one step.
             tags.classifier_tags = get_tags(thawed(self.estimator)).classifier_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
