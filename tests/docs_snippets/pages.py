@@ -2,7 +2,8 @@
 
 What a reader types into Python is a doctest, and pytest runs it. A ``code-block`` of
 Python shows what needs more than the tests have: another package, or MNIST. Any other
-literal block holds commands of a shell, one a line.
+literal block holds commands of a shell, one a line. Some stand in the middle of a
+sentence.
 """
 
 import doctest
@@ -22,6 +23,8 @@ BLOCK = re.compile(
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 INLINE = re.compile(r"(`+)((?:robustkit|python -m)\s[^`]+)\1")
+# What follows a command on its line, and is no part of it.
+BEHIND = re.compile(r"\s+(#.*|&)$")
 SAID = re.compile(r"^print\(.*\)  # (.*)$", re.M)
 
 
@@ -30,13 +33,18 @@ class Snippet:
     """A piece of code of one page."""
 
     kind: str
-    """"doctest", "python" or "console"; for any other block its language, or ""."""
+    """"doctest", "python", "console", or "inline" for a command in a sentence; for any
+    other block its language, or ""."""
 
     at: int
     """Where on the page it stands."""
 
     source: str
     """Its text."""
+
+    def is_command(self):
+        """Whether it is one for a shell."""
+        return self.kind in ("console", "inline")
 
     def said(self):
         """What each ``print`` says, by the comment behind it."""
@@ -66,13 +74,8 @@ def all_pages():
 
 def snippets(text):
     """All pieces of code of a page, from top to bottom."""
-    found = [*_blocks(text), *_fences(text), *_doctests(text)]
+    found = [*_blocks(text), *_fences(text), *_inline(text), *_doctests(text)]
     return sorted(found, key=lambda snippet: snippet.at)
-
-
-def inline_commands(text):
-    """Commands in the middle of a sentence."""
-    return [" ".join(command.split()) for _, command in INLINE.findall(text)]
 
 
 def _blocks(text):
@@ -80,8 +83,8 @@ def _blocks(text):
         _, language, body = block.groups()
         lines = textwrap.dedent(body).strip().splitlines()
         if language == "console" or (language is None and all(map(is_command, lines))):
-            for line in filter(None, lines):
-                yield Snippet("console", block.start(), line.removeprefix("$ "))
+            for line in lines:
+                yield from _commands(line.removeprefix("$ "), block.start())
         else:
             yield Snippet(language or "", block.start(), "\n".join(lines) + "\n")
 
@@ -89,7 +92,17 @@ def _blocks(text):
 def _fences(text):
     for fence in FENCE.finditer(text):
         for line in fence[1].strip().splitlines():
-            yield Snippet("console", fence.start(), line)
+            yield from _commands(line, fence.start())
+
+
+def _commands(line, at):
+    for command in filter(None, line.split(" && ")):
+        yield Snippet("console", at, BEHIND.sub("", command))
+
+
+def _inline(text):
+    for found in INLINE.finditer(text):
+        yield Snippet("inline", found.start(), " ".join(found[2].split()))
 
 
 def _doctests(text):

@@ -1,29 +1,24 @@
-"""Every snippet of the README and of every page runs, or is named here with a reason.
+"""Every snippet of the README and of every page runs, or is named with a reason.
 
-A page whose snippets are more than doctests is one program, from top to bottom. It is
-run in an empty folder.
+A page whose snippets are more than doctests is one program, from top to bottom. What is
+run in place of what takes long stands in `shortened.py`.
 """
 
 import argparse
 import importlib
-import json
 import os
 import shlex
+import shutil
 import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
 from robustkit import cli
-from tests.docs_snippets.pages import (
-    REPOSITORY,
-    all_pages,
-    inline_commands,
-    is_command,
-    snippets,
-    text_of,
-)
+from tests.docs_snippets import belongings
+from tests.docs_snippets.pages import is_command, snippets
+from tests.docs_snippets.programs import PAGES, as_run, is_excused, programs, run, steps
+from tests.docs_snippets.shortened import CODE, COMMANDS, NOT_RUN, SERVES
 
 # Page with blocks of Python -> what they need: a package, or the real data.
 NEEDS = {
@@ -39,95 +34,34 @@ NEEDS = {
     "guide/datasets": "real data",
     "how_to/large_data": "real data",
 }
-# On the page -> run in its place, for it takes minutes, or asks for what is not here.
-SMALLER = {
-    "robustkit study": "robustkit study --n-graphs 3 --inits uniform --n-jobs 1",
-    "robustkit explore --demo": "robustkit explore --demo --export demo.html",
-    'Client("tcp://scheduler:8786")': "Client(n_workers=2, dashboard_address=None)",
-}
-# How a command begins that is not run: reason. All of them are parsed.
-NOT_RUN = {
-    "python -m venv": "installs: .ci/run does it",
-    "python -m pip install": "installs: .ci/run does it, the README's word for word",
-    "python -m pytest": "runs this very test: .ci/run does it",
-    "python -m benchmarks": "takes up to a night: tests/reproduce tests its parts",
-    "robustkit study --preset": "takes an hour or more, and MNIST",
-    "dask scheduler": "serves until it is stopped",
-    "dask worker": "needs several machines",
-    "CUDA_VISIBLE_DEVICES=": "needs several GPUs",
-}
-RUN = """
-import contextlib, io, json, subprocess, sys
-names = {"__name__": "__main__"}
-for kind, source, expected in json.load(sys.stdin):
-    if kind == "console":
-        subprocess.run(source, shell=True, check=True, stdout=sys.stderr)
-        continue
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        exec(source, names)
-    if expected is not None:
-        assert said.getvalue().splitlines() == expected, (source, said.getvalue())
-print("all of it")
-"""
-PAGES = {page: snippets(text_of(page)) for page in all_pages()}
-COMMANDS = {
-    command
-    for page, pieces in PAGES.items()
-    for command in (
-        *(piece.source for piece in pieces if piece.kind == "console"),
-        *inline_commands(text_of(page)),
-    )
-}
+PROGRAMS = programs(PAGES)
+SHOWN = {p.source for pieces in PAGES.values() for p in pieces if p.is_command()}
 
 
-def is_excused(piece):
-    """Whether a snippet is a command that is not run."""
-    return piece.kind == "console" and piece.source.startswith(tuple(NOT_RUN))
+@pytest.fixture(scope="session")
+def laid_out(tmp_path_factory):
+    """What lies in the folder of every page."""
+    folder = tmp_path_factory.mktemp("belongings")
+    belongings.lay_out(folder)
+    return folder
 
 
-def to_run(piece):
-    """What of a snippet is run, as the process that runs it wants it."""
-    source = piece.source
-    if piece.kind == "console":
-        return piece.kind, SMALLER.get(source, source), None
-    for shown, smaller in SMALLER.items():
-        source = source.replace(shown, smaller)
-    return piece.kind, source, piece.said()
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_a_page_does_what_it_says(page, request, laid_out, tmp_path):
+    need, environment = NEEDS.get(page), {}
+    if need == "real data" or any(map(asks_for_real_data, PROGRAMS[page])):
+        environment["ROBUSTKIT_DATA"] = str(request.getfixturevalue("real_data_home"))
+    elif need and find_spec(need) is None:
+        pytest.skip(f"{need} is not installed, which docs/{page}.rst shows")
+    shutil.copytree(laid_out, tmp_path, dirs_exist_ok=True)
+    done = run(steps(PROGRAMS[page]), tmp_path, **environment)
+    assert done.is_whole, done.err[-2000:]
 
 
-def run(pieces, folder, **environment):
-    """Run a page in a process of its own: peers warn, and draw from global streams."""
-    pieces = [to_run(piece) for piece in pieces if not is_excused(piece)]
-    # The command of this environment and the package of this checkout, whatever else
-    # the shell finds.
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    modules = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN],
-        input=json.dumps(pieces),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=300,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PATH": path,
-            "PYTHONPATH": modules.rstrip(os.pathsep),
-            "MPLBACKEND": "agg",
-            **environment,
-        },
-    )
-
-
-def with_kind(kind):
-    """Pages that have a snippet of a kind that is to be run."""
-    return [
-        page
-        for page, pieces in PAGES.items()
-        if any(piece.kind == kind and not is_excused(piece) for piece in pieces)
-    ]
+def asks_for_real_data(piece):
+    """Whether a snippet is a command that names a data set of files."""
+    words = as_run(piece.source).split() if piece.is_command() else ()
+    return not {"mnist", "cifar10"}.isdisjoint(words)
 
 
 def skipped_doctests(pieces):
@@ -140,15 +74,22 @@ def unknown(pieces):
     return [
         piece.source
         for piece in pieces
-        if piece.kind not in ("doctest", "python", "console")
-        or (piece.kind == "console" and not is_known(piece.source))
+        if not (
+            piece.kind in ("doctest", "python")
+            or (piece.is_command() and is_known(piece.source))
+        )
     ]
 
 
 def is_known(command):
     """Whether a command is one that can be parsed."""
-    words = [word for word in shlex.split(command) if not word.isupper()]
-    return is_command(next(w for w in words if not w.startswith("CUDA_VISIBLE")))
+    return is_excused(command) or is_command(" ".join(words_of(command)))
+
+
+def words_of(command):
+    """The words of a command, without what it sets for itself alone."""
+    words = shlex.split(command)
+    return [word for word in words if not word.startswith("CUDA_VISIBLE_DEVICES=")]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -158,25 +99,26 @@ def test_every_snippet_is_a_doctest_a_program_or_a_command(page):
 
 
 def test_what_every_block_of_python_needs_is_known():
-    assert set(with_kind("python")) == set(NEEDS)
+    assert set(NEEDS) == {
+        page for page, ps in PAGES.items() if any(p.kind == "python" for p in ps)
+    }
+
+
+def test_every_command_is_run_or_excused():
+    started = [p.source for ps in PROGRAMS.values() for p in ps if p.is_command()]
+    run_as = [as_run(command) for command in started]
+    assert len(run_as) == len(set(run_as))
+    for command in SHOWN:
+        assert is_excused(command) != (as_run(command) in run_as)
 
 
 def test_no_exception_outlives_its_snippet():
-    excused = [start for start in NOT_RUN if any(c.startswith(start) for c in COMMANDS)]
-    assert excused == list(NOT_RUN)
-    blocks = "".join(p.source for ps in PAGES.values() for p in ps)
-    assert not [shown for shown in SMALLER if shown not in blocks]
-
-
-@pytest.mark.parametrize("page", NEEDS)
-def test_the_blocks_of_python_do_what_the_page_says(page, request, tmp_path):
-    need, environment = NEEDS[page], {}
-    if need == "real data":
-        environment["ROBUSTKIT_DATA"] = str(request.getfixturevalue("real_data_home"))
-    elif find_spec(need) is None:
-        pytest.skip(f"{need} is not installed, which docs/{page}.rst shows")
-    done = run(PAGES[page], tmp_path, **environment)
-    assert done.stdout.endswith("all of it\n"), done.stderr[-2000:]
+    code = "".join(p.source for ps in PAGES.values() for p in ps if p.kind == "python")
+    assert not [key for key in NOT_RUN if not any(c.startswith(key) for c in SHOWN)]
+    assert not [key for key in COMMANDS if key not in SHOWN or is_excused(key)]
+    assert not [key for key in CODE if key not in code]
+    run_as = [as_run(command) for command in SHOWN]
+    assert not [key for key in SERVES if not any(c.startswith(key) for c in run_as)]
 
 
 @pytest.mark.parametrize("page", NEEDS)
@@ -185,24 +127,17 @@ def test_the_blocks_of_python_are_python(page):
     assert all(compile(block, page, "exec") for block in blocks)
 
 
-@pytest.mark.parametrize("page", with_kind("console"))
-def test_the_commands_of_a_page_run(page, tmp_path):
-    done = run([p for p in PAGES[page] if p.kind != "python"], tmp_path)
-    assert done.stdout.endswith("all of it\n"), done.stderr[-2000:]
-
-
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("command", sorted(SHOWN))
 def test_every_command_is_understood(command, monkeypatch):
-    for part in command.split("&&"):
-        words = shlex.split(part.strip().removesuffix("&"), comments=True)
-        words = [word for word in words if not word.startswith("CUDA_VISIBLE")]
-        program, *rest = words
-        if program == "robustkit":
-            assert cli._parse(rest)
-        elif program == "dask":
-            parse_dask(rest)
-        elif rest[:1] == ["-m"] and rest[1].startswith("benchmarks"):
-            parse_module(rest[1], rest[2:], monkeypatch)
+    program, *rest = words_of(command)
+    if program == "robustkit":
+        assert cli._parse(rest)
+    elif program == "dask":
+        parse_dask(rest)
+    elif rest[:1] == ["-m"] and rest[1].startswith("benchmarks"):
+        parse_module(rest[1], rest[2:], monkeypatch)
+    else:
+        assert is_excused(command)
 
 
 class UnderstoodError(Exception):
@@ -220,11 +155,8 @@ def parse_module(name, words, monkeypatch):
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
     if find_spec(name).submodule_search_locations:
         name = f"{name}.__main__"
-    module = importlib.import_module(name)
-    if not (words or hasattr(module, "main")):
-        return
     with pytest.raises(UnderstoodError, match="understood"):
-        module.main()
+        importlib.import_module(name).main()
 
 
 def parse_dask(words):
@@ -249,27 +181,66 @@ PAGE = """\
 
 .. code-block:: console
 
-   $ echo {} > said
+   $ echo {} > said && echo here >> said    # as well
 
 Or so::
 
     robustkit datasets
+
+and then ``robustkit  demo``, ``robustkit datasets``.
 """
 
 
 def test_a_page_that_is_wrong_is_seen(tmp_path):
     right, wrong = (snippets(PAGE.format(n, n)) for n in (2, 3))
-    assert [piece.kind for piece in right] == ["doctest", "python", *["console"] * 2]
-    assert run(right, tmp_path).stdout == "all of it\n"
-    assert (tmp_path / "said").read_text() == "2\n"
-    assert "AssertionError" in run(wrong, tmp_path).stderr
+    kinds = ["doctest", "python", *["console"] * 3, *["inline"] * 2]
+    assert [piece.kind for piece in right] == kinds
+    assert run(steps(right[:5]), tmp_path).is_whole
+    assert (tmp_path / "said").read_text() == "2\nhere\n"
+    assert "AssertionError" in run(steps(wrong), tmp_path).err
     failing = snippets(".. code-block:: console\n\n   robustkit dataset\n")
-    assert "returned non-zero exit status 2" in run(failing, tmp_path).stderr
+    assert "returned non-zero exit status 2" in run(steps(failing), tmp_path).err
+
+
+def test_a_command_is_run_once_and_first_where_it_has_a_block():
+    said, shown = (snippets(text) for text in ("``robustkit demo``", PAGE))
+    again = snippets("::\n\n    robustkit datasets\n    python -m pip install x\n")
+    found = programs({"said": said, "shown": shown, "again": again})
+    assert list(found) == ["said", "shown"]
+    assert [piece.source for piece in found["said"]] == ["robustkit demo"]
+    commands = [piece.source for piece in found["shown"] if piece.is_command()]
+    assert commands == ["echo {} > said", "echo here >> said", "robustkit datasets"]
+
+
+SERVICE = "sh -c 'echo $$ > {}; echo ready; exec sleep 600'"
+
+
+@pytest.mark.parametrize("last", ["true", "false", "sleep 600"])
+def test_nothing_is_left_running(last, tmp_path):
+    """Neither of a page that is whole, nor of one that fails, nor of one that hangs."""
+    serve = ("service", SERVICE.format("pid"), "ready")
+    both = [serve, ("command", last, None)]
+    if last == "sleep 600":
+        with pytest.raises(subprocess.TimeoutExpired, match="timed out"):
+            run(both, tmp_path, timeout=5)
+    else:
+        assert run(both, tmp_path).is_whole is (last == "true")
+    with pytest.raises(ProcessLookupError, match="No such process"):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_what_does_not_serve_is_seen(tmp_path):
+    for command in ("echo never", "false"):
+        done = run([("service", command, "ready")], tmp_path)
+        assert f"{command} ended" in done.err
+    begins = [("service", "echo ready", "ready"), ("command", "sleep 0.2", None)]
+    assert "echo ready ended" in run(begins, tmp_path).err
 
 
 def test_a_snippet_that_nobody_runs_is_seen():
     assert unknown(snippets("So::\n\n    f(x)\n\nand on.\n"))
     assert unknown(snippets(".. code-block:: ruby\n\n   puts 1\n"))
+    assert unknown(snippets(".. code-block:: console\n\n   make\n"))
     assert skipped_doctests(snippets(">>> 1 / 0  # doctest: +SKIP\n"))
     with pytest.raises(SystemExit, match="2"):
         cli._parse(["study", "--presett", "quick"])
