@@ -22,7 +22,7 @@ def is_excused(command):
 
 def as_run(command):
     """What is run in place of a command."""
-    return COMMANDS.get(command, "{}").replace("{}", command)
+    return COMMANDS.get(command, "...").replace("...", command)
 
 
 def programs(pages):

@@ -17,22 +17,23 @@ _GRAPHS = "--n-graphs 3 --inits he_uniform --dataset few.npz --n-jobs 1"
 _NETS = "--n-graphs 1 --dataset pale.npz --n-jobs 1"
 _QUICK = "--n-graphs 3 --inits uniform --n-jobs 1"
 _REGIONS = "--n-seeds 2 --n-rivals 1 --batch-sizes 32 64 --strengths .8 --n-test 20"
-_TOPOLOGY = "--n-seeds 1 --n-test 20 --parts"
+_TOPOLOGY = "--n-seeds 1 --n-test 20 --parts linf --epochs 1"
+_TINY = "python -m benchmarks tiny --device cpu"
 _WORKER = "dask worker tcp://127.0.0.1:{port} --host 127.0.0.1 --no-dashboard"
 
-# A command on a page -> what is run in its place. "{}" is the command as it is shown,
+# A command on a page -> what is run in its place. "..." is the command as it is shown,
 # "{port}" one that is free.
 COMMANDS = {
-    "robustkit study": f"{{}} {_QUICK}",
+    "robustkit study": f"... {_QUICK}",
     # "quick", if none is named.
     "robustkit study --preset NAME": f"robustkit study {_QUICK}",
-    "robustkit study --preset random-graphs": f"{{}} {_GRAPHS}",
+    "robustkit study --preset random-graphs": f"... {_GRAPHS}",
     "robustkit study --preset random-graphs-mismatched --n-graphs 60 --inits "
-    "he_uniform": f"{{}} {_GRAPHS}",
+    "he_uniform": f"... {_GRAPHS}",
     "robustkit study --preset graph-families --n-graphs 60 --inits "
-    "he_uniform": f"{{}} {_GRAPHS} --n-graphs 5",
-    "robustkit study --preset pruning": f"{{}} {_NETS}",
-    "robustkit study --preset pruning-mismatched": f"{{}} {_NETS}",
+    "he_uniform": f"... {_GRAPHS} --n-graphs 5",
+    "robustkit study --preset pruning": f"... {_NETS}",
+    "robustkit study --preset pruning-mismatched": f"... {_NETS}",
     # Over so few images some attacks do the same to all networks of the others.
     "python -m benchmarks.reproduce.random_graphs study-*/study.sqlite": (
         "python -m benchmarks.reproduce.random_graphs "
@@ -40,11 +41,11 @@ COMMANDS = {
     ),
     # What the page stored before it comes to this.
     "robustkit report STORE": "robustkit report study.sqlite --out report",
-    "robustkit explore --demo": "{} --export demo.html",
+    "robustkit explore --demo": "... --export demo.html",
     "robustkit explore RUN": "robustkit explore run --no-open",
-    "dask scheduler": "{} --host 127.0.0.1 --port {port} --no-dashboard",
+    "dask scheduler": "... --host 127.0.0.1 --port {port} --no-dashboard",
     "dask worker tcp://scheduler:8786 --nworkers 16 --nthreads 1": (
-        f"{_WORKER} --nworkers 2 --nthreads 1"
+        f"{_WORKER} --nworkers 1 --nthreads 1"
     ),
     "CUDA_VISIBLE_DEVICES=0 dask worker tcp://scheduler:8786 --nthreads 1": (
         f"env CUDA_VISIBLE_DEVICES=0 {_WORKER} --nthreads 1"
@@ -53,24 +54,24 @@ COMMANDS = {
         f"env CUDA_VISIBLE_DEVICES=1 {_WORKER} --nthreads 1"
     ),
     # Rooms are measured for minutes; peers are installed.
-    "python -m benchmarks --peers FOLDER": "python -m benchmarks tiny --device cpu",
-    "python -m benchmarks networks graphs": "python -m benchmarks tiny --device cpu",
-    "python -m benchmarks networks": "python -m benchmarks tiny --device cpu",
-    "python -m benchmarks.bench_explorer": "{} --n-samples 2000 --n-changes 4",
-    "python -m benchmarks.paper_study": "{} --dataset few.npz --n-graphs 3",
-    "python -m benchmarks.stream_regions": "{} --n-samples 100000",
-    "python -m benchmarks.reproduce.regions": f"{{}} {_REGIONS} --epochs 10",
+    "python -m benchmarks --peers FOLDER": _TINY,
+    "python -m benchmarks networks graphs": _TINY,
+    "python -m benchmarks networks": _TINY,
+    "python -m benchmarks.bench_explorer": "... --n-samples 2000 --n-changes 4",
+    "python -m benchmarks.paper_study": "... --dataset few.npz --n-graphs 3",
+    "python -m benchmarks.stream_regions": "... --n-samples 100000",
+    "python -m benchmarks.reproduce.regions": f"... {_REGIONS} --epochs 10",
     "python -m benchmarks.reproduce.regions --dataset mnist --network mlp": (
-        f"{{}} {_REGIONS} --epochs 5 --n-train 100"
+        f"... {_REGIONS} --epochs 5 --n-train 100"
     ),
     "python -m benchmarks.reproduce.regions --dataset mnist --network cnn6": (
-        f"{{}} {_REGIONS} --epochs 2 --n-train 32 --batch-sizes 32 --side 14"
+        f"... {_REGIONS} --epochs 2 --n-train 32 --batch-sizes 32 --side 14"
     ),
     "python -m benchmarks.reproduce.topology --dataset mnist": (
-        f"{{}} {_TOPOLOGY} linf --epochs 1 --n-train 100"
+        f"... {_TOPOLOGY} --n-train 100"
     ),
     "python -m benchmarks.reproduce.topology --dataset cifar10 --n-seeds 2": (
-        f"{{}} {_TOPOLOGY} l2 --epochs 1 --n-train 100"
+        f"... {_TOPOLOGY} --n-train 50"
     ),
 }
 
