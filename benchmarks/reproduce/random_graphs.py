@@ -7,17 +7,18 @@ and writes docs/results/random_graphs*.csv, tables and figures anew.
 """
 
 import argparse
-from itertools import product
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-mpl.use("Agg")
-
-import matplotlib.pyplot as plt
-
+from benchmarks.reproduce.random_graphs_figures import (
+    coefficient,
+    draw_initialisations,
+    draw_scatter,
+    draw_structure,
+    figure_rows,
+)
 from benchmarks.reproduce.results import RESULTS, with_interval
 from robustkit.correlation._controlled import correlate_given
 from robustkit.study import RobustnessStudy
@@ -39,16 +40,6 @@ PRESETS = {
     "families": "graph-families",
     "pruning": "pruning",
     "pruning_mismatched": "pruning-mismatched",
-}
-ERRORS = {
-    "fgsm_error_rate": "FGSM: error rate",
-    "one_pixel_error_rate": "One Pixel: error rate",
-    "f1_macro": "macro F1",
-}
-CONFIDENCES = {
-    "fgsm_average_confidence": "FGSM: confidence",
-    "one_pixel_average_confidence": "One Pixel: confidence",
-    "growing_average_eps": "growing FGSM: eps",
 }
 
 
@@ -122,12 +113,6 @@ def beside_the_paper(evidence, published):
             if method == "spearman":
                 cells["adjusted p"] = p_value(ours["p_adjusted"])
         yield cells
-
-
-def coefficient(pair):
-    """A coefficient with its interval."""
-    bounds = interval(pair["ci_low"], pair["ci_high"])
-    return f"{number(pair['coefficient'])} {bounds}"
 
 
 def joint_rows(evidence):
@@ -227,75 +212,6 @@ def summary_rows(evidence):
         }
 
 
-def draw_structure(evidence, name):
-    """Figures 3 and 4: what the graphs are like."""
-    graphs = evidence.graphs()
-    columns = [
-        c for c in ("n_parameters", "density", "directed_path_length", "diameter",
-                    "average_eccentricity", "average_closeness") if c in graphs
-    ]  # fmt: skip
-    figure, axes = panels(len(columns))
-    for ax, column in zip(axes, columns, strict=True):
-        ax.hist(graphs[column].dropna(), bins=12, color="#0072b2", rwidth=0.9)
-        ax.set(xlabel=words(column), ylabel="graphs")
-    save(figure, f"{name}_structure")
-
-
-def draw_initialisations(evidence, name):
-    """Figures 5 and 6: what the initialisation does."""
-    labels = ERRORS | CONFIDENCES
-    columns = [c for c in labels if c in evidence.results]
-    figure, axes = panels(len(columns))
-    for ax, column in zip(axes, columns, strict=True):
-        values = evidence.results.groupby("init")[column]
-        ax.boxplot(
-            [values.get_group(init).dropna() for init in evidence.inits],
-            tick_labels=[init.replace("_", "\n") for init in evidence.inits],
-            flierprops={"markersize": 3},
-            medianprops={"color": "#d55e00"},
-        )
-        ax.tick_params(axis="x", labelsize=7)
-        ax.set_ylabel(labels[column])
-    save(figure, f"{name}_initialisations")
-
-
-def draw_scatter(evidence, name):
-    """Figures 7 and 8: robustness against density and size."""
-    labels = ERRORS | CONFIDENCES
-    means = evidence.results.groupby(
-        ["graph", "step"] if evidence.is_pruned else "graph"
-    )
-    means = means.mean(numeric_only=True)
-    measures = [*list(ERRORS)[:2], "one_pixel_average_confidence"]
-    pairs = list(product(("density", "n_parameters"), measures))
-    figure, axes = panels(len(pairs))
-    for ax, (x, y) in zip(axes, pairs, strict=True):
-        ax.plot(means[x], means[y], "o", ms=4, alpha=0.7, color="#0072b2")
-        ax.set(xlabel=words(x), ylabel=labels[y])
-    save(figure, f"{name}_scatter")
-
-
-def panels(n_panels):
-    """So many panels, three a row."""
-    n_rows = -(-n_panels // 3)
-    figure, axes = plt.subplots(
-        n_rows, 3, figsize=(10, 2.9 * n_rows), layout="constrained", squeeze=False
-    )
-    for ax in axes.flat:
-        ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes.flat[n_panels:]:
-        ax.remove()
-    return figure, axes.flat[:n_panels]
-
-
-def save(figure, name):
-    """Write a picture for the page."""
-    path = RESULTS / "figures" / f"random_graphs_{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main():
     """Write everything that the page shows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -318,7 +234,8 @@ def main():
             keep_joint(evidence)
         if evidence.is_pruned:
             write(within_nets_rows(evidence), f"{name}_within")
-        if name == "graphs":
+        if name in ("graphs", "mismatched"):
+            write(figure_rows(evidence, published), f"{name}_figures")
             draw_structure(evidence, name)
             draw_initialisations(evidence, name)
         if name != "families":

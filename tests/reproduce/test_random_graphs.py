@@ -1,5 +1,7 @@
 """What is said of several families of graphs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,8 +15,10 @@ from benchmarks.reproduce.random_graphs import (
     within_families_rows,
     within_nets_rows,
 )
+from benchmarks.reproduce.random_graphs_figures import figure_rows
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._evidence import gather
+from robustkit.study._published import TABLES
 from robustkit.study._words import words
 
 N_PER_FAMILY = 40
@@ -132,3 +136,75 @@ def test_the_whole_joint_table_is_kept(evidence, tmp_path, monkeypatch):
     # With density held fixed, the radius tells more of all measures.
     radius = kept[kept["property"] == "radius"]
     assert (radius["coefficient_held"] > radius["coefficient"] + 0.2).all()
+
+
+@pytest.fixture(scope="module")
+def repeated():
+    """Twelve graphs, four initialisations: what depends on which is known."""
+    rng = np.random.RandomState(0)
+    graph, init = np.repeat(np.arange(12), 4), np.tile(np.arange(4), 12)
+    size = np.linspace(50_000, 90_000, 12)[graph]
+    noise = rng.normal(size=(12, 5))[graph]
+    results = pd.DataFrame(
+        {
+            "graph": graph,
+            "init": np.array(["a", "b", "c", "d"])[init],
+            "prior__n_neighbors": np.where(graph < 3, 4, 2),
+            "n_parameters": size,
+            "density": noise[:, 0],
+            "average_eccentricity": noise[:, 1],
+            "directed_path_length": noise[:, 2],
+            # All but one in the first quarter of the range, then all but three.
+            "average_closeness": np.where(graph == 11, 1.0, 0.01 * graph),
+            "directed_betweenness": np.where(graph >= 9, 1.0, 0.01 * graph),
+            "f1_macro": 0.9 + 0.01 * (graph % 2),
+            "fgsm_error_rate": init.astype(float),
+            "one_pixel_error_rate": -size,
+            "fgsm_average_confidence": noise[:, 3],
+            "one_pixel_average_confidence": noise[:, 4],
+            "growing_average_eps": size,
+        }
+    )
+    columns = {
+        "parameters": ["prior__n_neighbors"],
+        "properties": [
+            "n_parameters",
+            "density",
+            "average_eccentricity",
+            "directed_path_length",
+        ],
+        "measures": list(results.columns[-6:]),
+    }
+    correlator = RobustnessCorrelator(outliers=None, n_bootstrap=50, random_state=0)
+    correlator.fit(
+        results[columns["properties"]].astype(float),
+        results[columns["measures"]],
+        groups=results["graph"],
+    )
+    return gather(results, columns, correlator, {})
+
+
+def test_what_the_text_tells_of_each_figure_stands_beside_ours(repeated):
+    rows = list(figure_rows(repeated, TABLES[0]))
+    ours = {row["what it shows"]: row["ours"].replace("\u00a0", " ") for row in rows}
+    assert [row["figure"] for row in rows] == sorted(row["figure"] for row in rows)
+    assert ours["graphs with fewer than 60,000 parameters"] == "25 %"
+    assert ours["graphs with 2 neighbours on each side"] == "75 %"
+    quarter = "graphs in the first quarter of the range: "
+    assert ours[quarter + words("average_closeness")] == "92 %"
+    assert ours[quarter + words("directed_betweenness")] == "75 %"
+    assert ours["macro F1 in percent: mean, and range"] == "90.5 (90.0 to 91.0)"
+    between = "share of the variance between initialisations: "
+    assert ours[between + "FGSM: error rate"] == "100 %"
+    assert ours[between + "One Pixel: error rate"] == "0 %"
+    rho = "ρ of number of parameters and "
+    assert ours[rho + "growing FGSM: eps"].startswith("1.00")
+    assert ours[rho + "One Pixel: error rate"].startswith("−1.00")
+
+
+def test_one_initialisation_has_nothing_between(repeated):
+    rows = repeated.results
+    once = replace(repeated, results=rows[rows["init"] == "a"])
+    shown = [row["what it shows"] for row in figure_rows(once, TABLES[0])]
+    assert not any("between initialisations" in what for what in shown)
+    assert "interquartile range: One Pixel: error rate" in shown

@@ -1,0 +1,204 @@
+"""Figures 3 to 8 of the paper on random graphs: ours, and what its text tells of each.
+
+The published figures are pictures without numbers; what can be compared are the
+sentences about them. Each becomes a row, with the same quantity of our networks.
+"""
+
+from itertools import product
+
+import matplotlib as mpl
+import numpy as np
+from scipy.stats import skew
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from benchmarks.reproduce.results import RESULTS
+from robustkit.study._evidence import correlate_published
+from robustkit.study._published import F1_SCORES
+from robustkit.study._words import interval, number, words
+
+ERRORS = {
+    "fgsm_error_rate": "FGSM: error rate",
+    "one_pixel_error_rate": "One Pixel: error rate",
+    "f1_macro": "macro F1",
+}
+CONFIDENCES = {
+    "fgsm_average_confidence": "FGSM: confidence",
+    "one_pixel_average_confidence": "One Pixel: confidence",
+    "growing_average_eps": "growing FGSM: eps",
+}
+# Properties of graphs whose distributions are shown.
+STRUCTURE = (
+    "n_parameters",
+    "density",
+    "directed_path_length",
+    "diameter",
+    "average_eccentricity",
+    "average_closeness",
+    "directed_betweenness",
+)
+# Pairs of figures 7 and 8, with the coefficient that the text gives beside them.
+SCATTER = (
+    ("7a", "density", "one_pixel_error_rate", "−0.26; 0.29 in the table"),
+    ("7b", "density", "one_pixel_average_confidence", "−0.64; −0.63 in the table"),
+    ("8a", "n_parameters", "growing_average_eps", "0.42; 0.43 in the table"),
+    ("8b", "n_parameters", "one_pixel_error_rate", "0.55; −0.58 in the table"),
+)
+
+
+def coefficient(pair):
+    """A coefficient with its interval."""
+    bounds = interval(pair["ci_low"], pair["ci_high"])
+    return f"{number(pair['coefficient'])} {bounds}"
+
+
+def figure_rows(evidence, published):
+    """What the text says of each figure, and what ours shows in its place.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of a study of random graphs.
+
+    published : PublishedTable
+        Table 1, whose pairs figures 7 and 8 draw.
+
+    Yields
+    ------
+    row : dict
+        "figure", "what it shows", "published" and "ours".
+    """
+    found = [
+        *_structure_rows(evidence),
+        *_initialisation_rows(evidence),
+        *_scatter_rows(evidence, published),
+    ]
+    titles = ("figure", "what it shows", "published", "ours")
+    for cells in sorted(found, key=lambda cells: cells[0]):
+        yield dict(zip(titles, cells, strict=True))
+
+
+def _structure_rows(evidence):
+    graphs = evidence.graphs()
+    small = np.mean(graphs["n_parameters"] < 60_000)
+    what = "graphs with fewer than 60,000 parameters"
+    yield "3a", what, "about 30 %", _percent(small)
+    near = graphs["prior__n_neighbors"].astype(float).eq(2).mean()
+    yield "3b", "graphs with 2 neighbours on each side", "(nearly) all", _percent(near)
+    for name in STRUCTURE:
+        if name in graphs:
+            values = graphs[name].dropna()
+            figure = "3a" if name == "n_parameters" else "4"
+            yield figure, f"skewness: {words(name)}", "above 0", number(skew(values))
+    for name in ("directed_betweenness", "average_closeness"):
+        values = graphs[name].dropna()
+        share = np.mean(values < values.min() + np.ptp(values) / 4)
+        what = f"graphs in the first quarter of the range: {words(name)}"
+        yield "4d", what, "62 %", _percent(share)
+
+
+def _initialisation_rows(evidence):
+    low, mean, high = F1_SCORES["graphs"]
+    ours = 100 * evidence.results["f1_macro"]
+    yield (
+        "5b", "macro F1 in percent: mean, and range", f"{mean} ({low} to {high})",
+        f"{ours.mean():.1f} ({ours.min():.1f} to {ours.max():.1f})",
+    )  # fmt: skip
+    for name in (*list(ERRORS)[:2], *CONFIDENCES):
+        figure = "5a" if name in ERRORS else "6"
+        label = (ERRORS | CONFIDENCES)[name]
+        by_init = evidence.results.groupby("init")[name]
+        if by_init.ngroups > 1:
+            share = by_init.transform("mean").var() / evidence.results[name].var()
+            theirs = "“no influence”" if figure == "5a" else "not said"
+            what = f"share of the variance between initialisations: {label}"
+            yield figure, what, theirs, _percent(share)
+        if figure == "5a":
+            width = (by_init.quantile(0.75) - by_init.quantile(0.25)).mean()
+            yield (
+                figure,
+                f"interquartile range: {label}",
+                "about 5 %",
+                _percent(width, 1),
+            )
+
+
+def _scatter_rows(evidence, published):
+    found = correlate_published(evidence, published)
+    for figure, name, measure, theirs in SCATTER:
+        label = (ERRORS | CONFIDENCES)[measure]
+        ours = coefficient(found[name, measure, "spearman"])
+        yield figure, f"ρ of {words(name)} and {label}", theirs, ours
+
+
+def _percent(share, digits=0):
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def draw_structure(evidence, name):
+    """Figures 3 and 4: what the graphs are like."""
+    graphs = evidence.graphs()
+    columns = [column for column in STRUCTURE[:6] if column in graphs]
+    figure, axes = panels(len(columns))
+    for ax, column in zip(axes, columns, strict=True):
+        ax.hist(graphs[column].dropna(), bins=12, color="#0072b2", rwidth=0.9)
+        ax.set(xlabel=words(column), ylabel="graphs")
+    save(figure, f"{name}_structure")
+
+
+def draw_initialisations(evidence, name):
+    """Figures 5 and 6: what the initialisation does."""
+    labels = ERRORS | CONFIDENCES
+    columns = [c for c in labels if c in evidence.results]
+    figure, axes = panels(len(columns))
+    for ax, column in zip(axes, columns, strict=True):
+        values = evidence.results.groupby("init")[column]
+        ax.boxplot(
+            [values.get_group(init).dropna() for init in evidence.inits],
+            tick_labels=[init.replace("_", "\n") for init in evidence.inits],
+            flierprops={"markersize": 3},
+            medianprops={"color": "#d55e00"},
+        )
+        ax.tick_params(axis="x", labelsize=7)
+        ax.set_ylabel(labels[column])
+    save(figure, f"{name}_initialisations")
+
+
+def draw_scatter(evidence, name):
+    """Figures 7 and 8: robustness against density and size."""
+    labels = ERRORS | CONFIDENCES
+    means = evidence.results.groupby(
+        ["graph", "step"] if evidence.is_pruned else "graph"
+    )
+    means = means.mean(numeric_only=True)
+    measures = [*list(ERRORS)[:2], "one_pixel_average_confidence"]
+    pairs = list(product(("density", "n_parameters"), measures))
+    pairs.append(("n_parameters", "growing_average_eps"))
+    figure, axes = panels(len(pairs))
+    for ax, (x, y) in zip(axes, pairs, strict=True):
+        ax.plot(means[x], means[y], "o", ms=4, alpha=0.7, color="#0072b2")
+        ax.set(xlabel=words(x), ylabel=labels[y])
+    save(figure, f"{name}_scatter")
+
+
+def panels(n_panels):
+    """So many panels, three a row."""
+    n_rows = -(-n_panels // 3)
+    figure, axes = plt.subplots(
+        n_rows, 3, figsize=(10, 2.9 * n_rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat:
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes.flat[n_panels:]:
+        ax.remove()
+    return figure, axes.flat[:n_panels]
+
+
+def save(figure, name):
+    """Write a picture for the page."""
+    path = RESULTS / "figures" / f"random_graphs_{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
