@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from robustkit.classifiers import (
@@ -33,6 +34,14 @@ def pruned(**params):
 
 
 TRAINED = [sparse, dense, anything]
+every_kind = pytest.mark.parametrize("make", [*TRAINED, pruned])
+every_trained_kind = pytest.mark.parametrize("make", TRAINED)
+
+
+def weights(classifier):
+    """All of a network's, in one row."""
+    parameters = classifier.module_.parameters()
+    return torch.cat([weight.detach().flatten() for weight in parameters])
 
 
 class StopAfter:

@@ -67,6 +67,9 @@ PARAMETERS = {
 }  # fmt: skip
 
 
+CURVE = {"tab": "c", "seq": 0, "model": "M_adv", **PARAMETERS}
+
+
 @pytest.fixture(scope="session")
 def run():
     return small_run()
@@ -115,6 +118,16 @@ def ask_graph(client, **params):
     """Ask for a graph, the way the page does."""
     body = {"tab": "t", "pane": "left", "seq": 0, "view": 0, **PARAMETERS, **params}
     return client.post("api/graph", json=body)
+
+
+def expect_error(response, status):
+    """The one line that says why."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    ((name, message),) = response.json().items()
+    assert name == "error"
+    assert "\n" not in message
+    return message
 
 
 @pytest.fixture

@@ -1,0 +1,173 @@
+"""A pane gets the newest of what it asked for, and keeps what it shows."""
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from robustkit.explorer import _server as server_module
+from tests.explorer.conftest import CURVE, ask_graph, expect_error
+
+
+def test_nodes_keep_number_and_place_in_their_pane(client):
+    def places(answer):
+        nodes = answer["nodes"]
+        return dict(
+            zip(nodes["id"], zip(nodes["x"], nodes["y"], strict=True), strict=True)
+        )
+
+    first = places(ask_graph(client, tab="keep", seq=1).json())
+    second = places(ask_graph(client, tab="keep", seq=2, eps=1.9).json())
+    kept = set(first) & set(second)
+    assert kept
+    assert all(first[i] == second[i] for i in kept)
+    # Another tab begins anew.
+    fresh = ask_graph(client, tab="keep 2", seq=1).json()
+    assert places(fresh) == first
+
+
+def test_places_of_a_link(client, answer):
+    nodes = answer["nodes"]
+    x, y = nodes["x"][::-1], nodes["y"][::-1]
+    linked = ask_graph(client, tab="linked", x=x, y=y).json()["nodes"]
+    assert (linked["x"], linked["y"]) == (x, y)
+    message = expect_error(ask_graph(client, tab="linked", x=["a"], y=y), 400)
+    assert "'x' must be a list of numbers" in message
+    message = expect_error(ask_graph(client, tab="linked", x=x), 400)
+    assert message == "the field 'y' is missing"
+
+
+def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
+    monkeypatch.setattr("robustkit.explorer._api._MOST_PANES", 2)
+    ids = [
+        ask_graph(client, tab=tab, seq=seq, eps=eps).json()["nodes"]["id"]
+        for seq, (tab, eps) in enumerate(
+            [("a", 2.0), ("b", 2.0), ("c", 2.0), ("a", 1.5)]
+        )
+    ]
+    assert ids[3] == list(range(len(ids[3])))
+
+
+def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, graphs):
+    """The first computation hangs until it is told that it is not wanted."""
+    begun, compute, answers = threading.Event(), graphs.compute, {}
+
+    def hang(parameters, cancelled=None):
+        if parameters.n_intervals != 17:
+            return compute(parameters, cancelled)
+        begun.set()
+        assert cancelled.wait(20)
+        return compute(parameters, cancelled)
+
+    def ask(name, **params):
+        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+            answers[name] = ask_graph(own, **params)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "compute", hang)
+        thread = threading.Thread(
+            target=ask, args=("old",), kwargs={"tab": "s", "seq": 1, "n_intervals": 17}
+        )
+        thread.start()
+        assert begun.wait(20)
+        ask("tab", tab="other", seq=1)
+        ask("pane", tab="s", pane="right", seq=1)
+        assert thread.is_alive()
+        ask("new", tab="s", seq=2)
+        thread.join(20)
+    assert answers["old"].status_code == 409
+    assert answers["old"].json() == {"superseded": True}
+    assert {answers[n].status_code for n in ("tab", "pane", "new")} == {200}
+
+
+def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
+    """A pane's graphs do not: they are another computation."""
+    begun, mean_purity, answers = threading.Event(), graphs.mean_purity, []
+
+    def hang(parameters, cancelled=None):
+        if parameters.n_intervals == 17:
+            begun.set()
+            assert cancelled.wait(20)
+        return mean_purity(parameters, cancelled)
+
+    body = CURVE | {"tab": "curves"}
+
+    def ask_old():
+        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+            old = body | {"seq": 1, "n_intervals": 17}
+            answers.append(own.post("api/curve", json=old))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "mean_purity", hang)
+        thread = threading.Thread(target=ask_old)
+        thread.start()
+        assert begun.wait(20)
+        assert ask_graph(client, tab="curves", seq=2).status_code == 200
+        assert client.post("api/curve", json=CURVE | {"tab": "x"}).status_code == 200
+        assert thread.is_alive()
+        assert client.post("api/curve", json=body | {"seq": 3}).status_code == 200
+        thread.join(20)
+    assert [answer.status_code for answer in answers] == [409]
+
+
+def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
+    """No more than one computation runs for the pane, and the last one is answered."""
+    running, most, lock = [0], [0], threading.Lock()
+    compute = graphs.compute
+
+    def count(parameters, cancelled=None):
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        try:
+            time.sleep(0.02)
+            return compute(parameters, cancelled)
+        finally:
+            with lock:
+                running[0] -= 1
+
+    statuses = {}
+
+    def ask(seq):
+        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+            answer = ask_graph(own, tab="quick", seq=seq, n_intervals=20 + seq)
+            statuses[seq] = answer.status_code
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "compute", count)
+        threads = [threading.Thread(target=ask, args=(seq,)) for seq in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert statuses[19] == 200
+    assert set(statuses.values()) <= {200, 409}
+    assert most[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("two\nlines"), "The computation failed: two lines"),
+        (MemoryError(), "The computation failed: out of memory"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError: oh"),
+    ],
+)
+def test_a_computation_that_fails_shows_why(
+    client, graphs, monkeypatch, error, message
+):
+    tab = f"fail {message}"
+    before = ask_graph(client, tab=tab, seq=1).json()["graph"]
+
+    def fail(*_):
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graphs, "compute", fail)
+        patch.setattr(server_module._LOG, "exception", lambda *_: None)
+        assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
+    # The last graph is still there, and the pane goes on.
+    body = {"graph": before, "nodes": [0]}
+    assert client.post("api/members", json=body).status_code == 200
+    assert ask_graph(client, tab=tab, seq=3).status_code == 200
