@@ -12,6 +12,11 @@ from tests.common.architecture import ROOT
 REPOSITORY = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.rglob("*.py"))
 TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
+OTHERS = sorted(
+    path
+    for folder in ("benchmarks", "examples")
+    for path in (REPOSITORY / folder).rglob("*.py")
+)
 
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 80
@@ -59,7 +64,11 @@ def mute_tests(source):
     ]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [*SOURCES, *TESTS, *OTHERS],
+    ids=lambda p: str(p.relative_to(REPOSITORY)),
+)
 def test_file_holds_one_idea(path):
     assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
