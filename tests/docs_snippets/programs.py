@@ -44,7 +44,10 @@ def programs(pages):
             for piece in pieces
             if not piece.is_command() or first.get(as_run(piece.source)) is piece
         ]
-        if any(piece.kind != "doctest" for piece in own):
+        if not any(piece.kind in ("python", "console") for piece in own):
+            # A command in a sentence needs nothing of the examples around it.
+            own = [piece for piece in own if piece.is_command()]
+        if own:
             found[page] = own
     return found
 

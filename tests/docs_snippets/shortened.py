@@ -16,7 +16,7 @@ NOT_RUN = {
 _GRAPHS = "--n-graphs 3 --inits he_uniform --dataset few.npz --n-jobs 1"
 _NETS = "--n-graphs 1 --dataset pale.npz --n-jobs 1"
 _QUICK = "--n-graphs 3 --inits uniform --n-jobs 1"
-_REGIONS = "--n-seeds 2 --n-rivals 1 --batch-sizes 32 64 --strengths .8 --n-test 20"
+_REGIONS = "--n-seeds 2 --n-rivals 1 --batch-sizes 64 --strengths .8 --n-test 10"
 _TOPOLOGY = "--n-seeds 1 --n-test 20 --parts linf --epochs 1"
 _TINY = "python -m benchmarks tiny --device cpu"
 _WORKER = "dask worker tcp://127.0.0.1:{port} --host 127.0.0.1 --no-dashboard"
@@ -31,7 +31,7 @@ COMMANDS = {
     "robustkit study --preset random-graphs-mismatched --n-graphs 60 --inits "
     "he_uniform": f"... {_GRAPHS}",
     "robustkit study --preset graph-families --n-graphs 60 --inits "
-    "he_uniform": f"... {_GRAPHS} --n-graphs 5",
+    "he_uniform": f"... {_GRAPHS} --n-graphs 4",
     "robustkit study --preset pruning": f"... {_NETS}",
     "robustkit study --preset pruning-mismatched": f"... {_NETS}",
     # Over so few images some attacks do the same to all networks of the others.
@@ -65,7 +65,7 @@ COMMANDS = {
         f"... {_REGIONS} --epochs 5 --n-train 100"
     ),
     "python -m benchmarks.reproduce.regions --dataset mnist --network cnn6": (
-        f"... {_REGIONS} --epochs 2 --n-train 32 --batch-sizes 32 --side 14"
+        f"... {_REGIONS} --strengths --epochs 2 --n-train 32 --side 14"
     ),
     "python -m benchmarks.reproduce.topology --dataset mnist": (
         f"... {_TOPOLOGY} --n-train 100"
