@@ -232,12 +232,14 @@ def main():
         if name == "graphs":
             write(joint_rows(evidence), "joint")
             keep_joint(evidence)
+            # Those of the mismatched protocol are the same graphs.
+            draw_structure(evidence, name)
         if evidence.is_pruned:
             write(within_nets_rows(evidence), f"{name}_within")
         if name in ("graphs", "mismatched"):
             write(figure_rows(evidence, published), f"{name}_figures")
-            draw_structure(evidence, name)
-            draw_initialisations(evidence, name)
+            if len(evidence.inits) > 1:
+                draw_initialisations(evidence, name)
         if name != "families":
             draw_scatter(evidence, name)
         n_graphs = evidence.results["graph"].nunique()

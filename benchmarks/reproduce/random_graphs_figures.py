@@ -88,10 +88,9 @@ def _structure_rows(evidence):
     near = graphs["prior__n_neighbors"].astype(float).eq(2).mean()
     yield "3b", "graphs with 2 neighbours on each side", "(nearly) all", _percent(near)
     for name in STRUCTURE:
-        if name in graphs:
-            values = graphs[name].dropna()
-            figure = "3a" if name == "n_parameters" else "4"
-            yield figure, f"skewness: {words(name)}", "above 0", number(skew(values))
+        figure = "3a" if name == "n_parameters" else "4"
+        values = graphs[name].dropna()
+        yield figure, f"skewness: {words(name)}", "above 0", number(skew(values))
     for name in ("directed_betweenness", "average_closeness"):
         values = graphs[name].dropna()
         share = np.mean(values < values.min() + np.ptp(values) / 4)
@@ -140,9 +139,8 @@ def _percent(share, digits=0):
 def draw_structure(evidence, name):
     """Figures 3 and 4: what the graphs are like."""
     graphs = evidence.graphs()
-    columns = [column for column in STRUCTURE[:6] if column in graphs]
-    figure, axes = panels(len(columns))
-    for ax, column in zip(axes, columns, strict=True):
+    figure, axes = panels(6)
+    for ax, column in zip(axes, STRUCTURE[:6], strict=True):
         ax.hist(graphs[column].dropna(), bins=12, color="#0072b2", rwidth=0.9)
         ax.set(xlabel=words(column), ylabel="graphs")
     save(figure, f"{name}_structure")
@@ -151,9 +149,8 @@ def draw_structure(evidence, name):
 def draw_initialisations(evidence, name):
     """Figures 5 and 6: what the initialisation does."""
     labels = ERRORS | CONFIDENCES
-    columns = [c for c in labels if c in evidence.results]
-    figure, axes = panels(len(columns))
-    for ax, column in zip(axes, columns, strict=True):
+    figure, axes = panels(len(labels))
+    for ax, column in zip(axes, labels, strict=True):
         values = evidence.results.groupby("init")[column]
         ax.boxplot(
             [values.get_group(init).dropna() for init in evidence.inits],
@@ -173,27 +170,24 @@ def draw_scatter(evidence, name):
         ["graph", "step"] if evidence.is_pruned else "graph"
     )
     means = means.mean(numeric_only=True)
-    measures = [*list(ERRORS)[:2], "one_pixel_average_confidence"]
+    measures = [*list(ERRORS)[:2], *list(CONFIDENCES)[1:]]
     pairs = list(product(("density", "n_parameters"), measures))
-    pairs.append(("n_parameters", "growing_average_eps"))
-    figure, axes = panels(len(pairs))
+    figure, axes = panels(len(pairs), n_columns=len(measures))
     for ax, (x, y) in zip(axes, pairs, strict=True):
         ax.plot(means[x], means[y], "o", ms=4, alpha=0.7, color="#0072b2")
         ax.set(xlabel=words(x), ylabel=labels[y])
     save(figure, f"{name}_scatter")
 
 
-def panels(n_panels):
-    """So many panels, three a row."""
-    n_rows = -(-n_panels // 3)
+def panels(n_panels, n_columns=3):
+    """So many panels, some a row."""
     figure, axes = plt.subplots(
-        n_rows, 3, figsize=(10, 2.9 * n_rows), layout="constrained", squeeze=False
-    )
+        n_panels // n_columns, n_columns, layout="constrained", squeeze=False,
+        figsize=(3.4 * n_columns, 2.9 * (n_panels // n_columns)),
+    )  # fmt: skip
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes.flat[n_panels:]:
-        ax.remove()
-    return figure, axes.flat[:n_panels]
+    return figure, axes.flat
 
 
 def save(figure, name):

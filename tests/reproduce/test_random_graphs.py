@@ -153,6 +153,7 @@ def repeated():
             "n_parameters": size,
             "density": noise[:, 0],
             "average_eccentricity": noise[:, 1],
+            "diameter": np.where(graph == 0, 1, 5),
             "directed_path_length": noise[:, 2],
             # All but one in the first quarter of the range, then all but three.
             "average_closeness": np.where(graph == 11, 1.0, 0.01 * graph),
@@ -194,6 +195,7 @@ def test_what_the_text_tells_of_each_figure_stands_beside_ours(repeated):
     assert ours[quarter + words("average_closeness")] == "92 %"
     assert ours[quarter + words("directed_betweenness")] == "75 %"
     assert ours["macro F1 in percent: mean, and range"] == "90.5 (90.0 to 91.0)"
+    assert ours["skewness: diameter"].startswith("−")
     between = "share of the variance between initialisations: "
     assert ours[between + "FGSM: error rate"] == "100 %"
     assert ours[between + "One Pixel: error rate"] == "0 %"
