@@ -325,11 +325,11 @@ def draw_regions():
     for (dataset, network), settings in regions.SETTINGS.items():
         name = f"regions_{dataset}_{network}"
         results = regions.ResultTable(RESULTS / f"{name}.csv", regions.KEYS).read()
-        if len(results) == 0:
-            continue
         is_plain = results["strength"] == 0
         compared = is_plain & results["epochs"].isin(settings["epochs"])
         plain = results[compared]
+        if len(plain) == 0:
+            continue
         slopes = PUBLISHED_SLOPES.get(dataset, {})
         ratios = PUBLISHED_RATIOS[dataset] if network == "cnn6" else {}
         write_table(slope_rows(plain, slopes), f"{name}_slopes")

@@ -95,6 +95,7 @@ def keep_models(evidence, name):
     dull = ("seconds_", "version_", "n_samples", "n_queries")
     table = evidence.results
     table = table[[c for c in table if not any(word in c for word in dull)]]
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"random_graphs_{name}.csv"
     table.to_csv(path, index=False, float_format="%.5g")
 
@@ -111,7 +112,8 @@ def beside_the_paper(evidence, published):
             cells[f"{letter} published"] = number(theirs)
             cells[f"{letter} ours"] = coefficient(ours)
             if method == "spearman":
-                cells["adjusted p"] = p_value(ours["p_adjusted"])
+                p = np.nan if ours is None else ours["p_adjusted"]
+                cells["adjusted p"] = p_value(p)
         yield cells
 
 
@@ -180,14 +182,16 @@ def within_families_rows(evidence):
     families = evidence.results.drop_duplicates("graph")["prior__generator"]
     dummies = pd.get_dummies(families, prefix="family", dtype=float)
     dummies.index = values.index
+    names = list(dict.fromkeys(evidence.pairs["property"]))
+    # A measure that is the same for all models goes with nothing.
+    measures = [name for name in MEASURES if name in set(evidence.pairs["measure"])]
     within = correlate_given(
-        values.join(dummies), list(dict.fromkeys(evidence.pairs["property"])),
-        list(MEASURES), list(dummies.columns),
-    ).set_index(["property", "measure"])  # fmt: skip
+        values.join(dummies), names, measures, list(dummies.columns)
+    ).set_index(["property", "measure"])
     pairs = evidence.pairs.set_index(["property", "measure"])
-    for name in dict.fromkeys(evidence.pairs["property"]):
+    for name in names:
         cells = {"property": words(name)}
-        for measure in MEASURES:
+        for measure in measures:
             plain, given = pairs.loc[name, measure], within.loc[name, measure]
             cells[words(measure)] = f"{starred(plain, alpha)} ({starred(given, alpha)})"
         yield cells

@@ -49,7 +49,9 @@ SCATTER = (
 
 
 def coefficient(pair):
-    """A coefficient with its interval."""
+    """A coefficient with its interval; a dash where a column is constant."""
+    if pair is None:
+        return number(None)
     bounds = interval(pair["ci_low"], pair["ci_high"])
     return f"{number(pair['coefficient'])} {bounds}"
 
@@ -128,7 +130,7 @@ def _scatter_rows(evidence, published):
     found = correlate_published(evidence, published)
     for figure, name, measure, theirs in SCATTER:
         label = (ERRORS | CONFIDENCES)[measure]
-        ours = coefficient(found[name, measure, "spearman"])
+        ours = coefficient(found.get((name, measure, "spearman")))
         yield figure, f"ρ of {words(name)} and {label}", theirs, ours
 
 
