@@ -63,7 +63,9 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         How often models are drawn again, whole groups at a time, for percentile
         intervals of level ``1 - alpha``. 0 gives no intervals. There are none (NaN) for
         "distance", "xi" and "mutual_info": drawing a model twice makes it its own
-        neighbour, and what such an interval covers is not what it claims.
+        neighbour, and what such an interval covers is not what it claims. Of fewer than
+        six models or groups an interval means little: those of three often have no
+        width.
 
     n_permutations : int, default=999
         How often the measures are shuffled among the models for the p-values of
@@ -130,6 +132,10 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
 
     Notes
     -----
+    The p-values of "spearman" are exact for up to 9 models, the share of all orders of
+    the measure that agree as well, and by Student's t for more. Three models cannot
+    have one below 1/3, nor four below 1/12.
+
     The family of tests that is corrected for is the whole table, all methods included:
     asking the same question in three ways is three chances to be fooled.
 

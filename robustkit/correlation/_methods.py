@@ -63,7 +63,7 @@ def _linfoot(information):
 
 
 METHODS = {
-    "spearman": Method(_coefficients.spearman, _significance.t_test),
+    "spearman": Method(_coefficients.spearman, _significance.spearman_p_values),
     "kendall": Method(_coefficients.kendall, _significance.kendall_p_values),
     "pearson": Method(_coefficients.pearson, _significance.t_test),
     # Above 0 even under independence, and further above it when models are drawn twice:

@@ -12,9 +12,18 @@ __all__ = [
     "count_exceeding",
     "kendall_p_values",
     "partial_p_values",
+    "spearman_p_values",
     "t_test",
     "xi_p_values",
 ]
+
+# All orders of 9 models take some 3 ms a pair, of 10 ten times that. And the fewer the
+# models, the worse is t: it gives p = 0 to a perfect order, which has 1/3 among three.
+# Among ten, where it says .01, the truth is .013, and .0002 where it says .00006.
+_MOST_ENUMERATED = 9
+
+# Orders tried together: few enough to hold their sums with hundreds of properties.
+_CHUNK = 5040
 
 
 def t_test(X, Y, coefficients, n_controls=0):
@@ -28,6 +37,34 @@ def t_test(X, Y, coefficients, n_controls=0):
 def partial_p_values(X, Y, coefficients):
     """As `t_test`, one degree of freedom less for each direction held fixed."""
     return t_test(X, Y, coefficients, n_controls(X)[:, None])
+
+
+def spearman_p_values(X, Y, coefficients):
+    """Exact for few models, the share of orders that agree as well; then Student's t.
+
+    Ties share their mean rank in every order, as they do in the coefficient.
+    """
+    if len(X) > _MOST_ENUMERATED:
+        return t_test(X, Y, coefficients)
+    # Twice the ranks, centred, are whole numbers, and sums of their products are exact:
+    # an order that agrees just as well as the true one counts.
+    x, y = (2 * rankdata(Z, axis=0) - (len(Z) + 1) for Z in (X, Y))
+    observed = np.abs(x.T @ y)
+    counts = np.zeros(observed.shape, dtype=int)
+    orders = _all_orders(len(X))
+    for some in np.array_split(orders, range(_CHUNK, len(orders), _CHUNK)):
+        for k, column in enumerate(y.T):
+            counts[:, k] += (np.abs(column[some] @ x) >= observed[:, k]).sum(axis=0)
+    return counts / len(orders)
+
+
+def _all_orders(n):
+    """All n! orders of 0, ..., n - 1, a row each."""
+    orders = np.empty((1, 0), dtype=np.int8)
+    for k in range(n):
+        places = range(k + 1)
+        orders = np.concatenate([np.insert(orders, i, k, axis=1) for i in places])
+    return orders
 
 
 def kendall_p_values(X, Y, coefficients):

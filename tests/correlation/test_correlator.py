@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.correlation._methods import METHODS
+from robustkit.correlation._significance import spearman_p_values
 from tests.correlation.populations import with_confounder
 
 COLUMNS = [
@@ -80,6 +81,27 @@ def test_plain_equals_scipy_with_missing_values_left_out_by_pair(method, functio
             assert_allclose(found["p_value"], expected.pvalue, rtol=1e-6)
             assert found["p_adjusted"] == found["p_value"]
             assert found["n"] == both.sum()
+
+
+def test_few_models_are_tested_exactly_with_missing_values_left_out_by_pair():
+    X, y = population(n=9)
+    X.iloc[[3, 4], 0] = y.iloc[7, 0] = np.nan
+    correlator = RobustnessCorrelator(methods="spearman", **PLAIN).fit(X, y)
+    for prop in X:
+        for measure in y:
+            both = X[prop].notna() & y[measure].notna()
+            alone = (table[both].to_numpy() for table in (X[[prop]], y[[measure]]))
+            expected = spearman_p_values(*alone, None)
+            assert row(correlator, prop, measure)["p_value"] == expected.item()
+
+
+def test_three_models_are_never_significant():
+    x = np.arange(3.0)[:, None]
+    correlator = RobustnessCorrelator(methods="spearman", **PLAIN).fit(x, -x)
+    found = row(correlator, "x0", "y")
+    assert found["coefficient"] == pytest.approx(-1)
+    assert found["p_value"] == pytest.approx(1 / 3)
+    assert not correlator.support_.any()
 
 
 def test_outliers_go_first_then_repeats_are_averaged():

@@ -1,5 +1,8 @@
 """P-values equal scipy's; corrections and intervals keep what they promise."""
 
+from itertools import permutations
+from math import factorial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +18,7 @@ from robustkit.correlation._significance import (
     correct,
     count_exceeding,
     partial_p_values,
+    spearman_p_values,
     xi_p_values,
 )
 from tests.correlation.populations import tables
@@ -26,19 +30,62 @@ p_values = arrays(
 )
 
 
-@pytest.mark.parametrize("name", ["pearson", "spearman", "kendall"])
-@given(table=tables())
-def test_p_values_equal_scipy(name, table):
-    theirs = {
-        "pearson": stats.pearsonr,
-        "spearman": stats.spearmanr,
-        "kendall": stats.kendalltau,
-    }[name]
-    X, Y = table
+def assert_p_values_are(name, function, X, Y):
     found = METHODS[name].test(X, Y, METHODS[name].coefficients(X, Y))
-    expected = [[theirs(x, y).pvalue for y in Y.T] for x in X.T]
+    expected = [[function(x, y).pvalue for y in Y.T] for x in X.T]
     # Near |r| = 1 the last digit of r decides on t.
     assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+@given(tables())
+def test_p_values_equal_scipy(table):
+    assert_p_values_are("pearson", stats.pearsonr, *table)
+    assert_p_values_are("kendall", stats.kendalltau, *table)
+
+
+@given(tables(min_models=10))
+def test_p_values_of_spearman_equal_scipy_for_ten_models_or_more(table):
+    assert_p_values_are("spearman", stats.spearmanr, *table)
+
+
+def share_of_orders(x, y):
+    """The definition: how many orders of y agree with x as well, up or down."""
+
+    def agreement(order):
+        return abs(np.corrcoef(x, order)[0, 1])
+
+    least = agreement(y) - 1e-9
+    return np.mean([agreement(order) >= least for order in permutations(y)])
+
+
+@given(tables(max_models=6, max_columns=2))
+def test_p_values_of_spearman_are_shares_of_all_orders(table):
+    xs, ys = (stats.rankdata(Z, axis=0).T for Z in table)
+    expected = [[share_of_orders(x, y) for y in ys] for x in xs]
+    assert_allclose(spearman_p_values(*table, spearman(*table)), expected)
+
+
+@given(tables(max_models=8, max_columns=1))
+def test_p_values_of_spearman_are_those_of_a_permutation_test_of_scipy(table):
+    x, y = (stats.rankdata(Z[:, 0]) for Z in table)
+    expected = stats.permutation_test(
+        (y,),
+        # Its own "two-sided" doubles the smaller tail; ties can make the tails differ.
+        lambda orders, axis: np.abs(orders @ (x - x.mean())),
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=np.inf,
+        alternative="greater",
+    ).pvalue
+    assert_allclose(spearman_p_values(*table, spearman(*table)), expected)
+
+
+@pytest.mark.parametrize("n", range(3, 10))
+def test_only_one_order_and_its_reverse_are_perfect(n):
+    x = np.arange(n)[:, None]
+    Y = np.exp(np.hstack([x, -x]))
+    found = spearman_p_values(x, Y, spearman(x, Y))
+    assert_array_equal(found, 2 / factorial(n))
 
 
 def test_p_values_of_xi_equal_scipy_without_ties_in_the_property():
