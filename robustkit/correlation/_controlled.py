@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from robustkit.correlation._coefficients import n_directions, partial_given
-from robustkit.correlation._significance import correct, t_test
+from robustkit.correlation._significance import correct, rests_t_test
 
 __all__ = ["correlate_given"]
 
@@ -16,7 +16,8 @@ def correlate_given(values, properties, measures, controls, *, correction="holm"
 
     Columns are replaced by their ranks; what the ranks of the controls explain (by
     least squares) is taken out of both sides, and the rests are correlated. The test is
-    Student's t with n - 2 - k degrees of freedom, k the rank of the controls.
+    Student's t with n - 2 - k degrees of freedom, k the rank of the controls; there is
+    none below five of them.
 
     Parameters
     ----------
@@ -62,5 +63,5 @@ def _one_pair(values):
         return {**_NOT_FOUND, "n": n}
     x, y, held = values[:, :1], values[:, 1:2], values[:, 2:][:, varying[2:]]
     coefficient = partial_given(x, y, held)
-    p_value = t_test(x, y, coefficient, n_directions(held))
+    p_value = rests_t_test(x, y, coefficient, n_directions(held))
     return {"coefficient": coefficient.item(), "p_value": p_value.item(), "n": n}

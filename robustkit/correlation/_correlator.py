@@ -142,7 +142,8 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     "partial" replaces every column by its ranks, takes out by least squares what the
     other properties explain, and correlates the rests; its test is Student's t with
     n - 2 - k degrees of freedom, k the rank of the other properties. It uses the models
-    that have all the properties, and needs n >= k + 3 of them. A property that is a
+    that have all the properties, and needs n >= k + 3 of them. There is no test for
+    n < k + 7, where rests of ranks often fit perfectly by chance. A property that is a
     function of the others has no rest and gets NaN.
 
     Missing values are left out pair by pair. A constant column has no coefficient: NaN,

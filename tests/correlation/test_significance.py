@@ -214,3 +214,22 @@ def test_interval_covers_the_truth(name, rho):
     covered = ((low <= truth) & (truth <= high)).sum()
     # A coverage below 90 % would fail this in all but one of a thousand runs or so.
     assert covered >= stats.binom(60, 0.9).ppf(0.001)
+
+
+@pytest.mark.parametrize("n_models", range(4, 12))
+def test_with_few_models_beside_the_controls_ranks_are_not_tested(n_models):
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(n_models, 2)), rng.normal(size=(n_models, 3))
+    found = METHODS["partial"].test(X, Y, partial(X, Y))
+    # One property is held fixed.
+    assert np.isnan(found).all() == (n_models - 3 < 5)
+    assert np.isnan(found).any() == np.isnan(found).all()
+
+
+def test_with_the_fewest_models_that_are_tested_the_level_is_kept():
+    rng = np.random.RandomState(0)
+    draws = (rng.normal(size=(2, 8, 20)) for _ in range(100))
+    found = [partial_p_values(X[:, :2], Y, partial(X[:, :2], Y)) for X, Y in draws]
+    # Of 4,000 p-values, in groups of 40, some 5 % and hardly any below .0001.
+    assert 0.03 < np.mean(np.array(found) < 0.05) < 0.07
+    assert np.mean(np.array(found) < 1e-4) < 0.005
