@@ -81,9 +81,10 @@ def mapper_graph(source, title, path):
 
 
 def growing_eps(sources, path):
-    """Draw the graph of each level, side by side."""
+    """Draw the graph of each level, three side by side."""
+    n_rows = -(-len(sources) // 3)
     figure, axes = plt.subplots(
-        2, -(-len(sources) // 2), figsize=(12, 7), layout="constrained", squeeze=False
+        n_rows, 3, figsize=(12, 3.6 * n_rows), layout="constrained", squeeze=False
     )
     for ax in axes.flat[len(sources) :]:
         ax.remove()
