@@ -14,7 +14,7 @@ from numba import njit
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Layout", "lay_out", "lay_out_around"]
+__all__ = ["Layout", "lay_out", "lay_out_around", "lay_out_at"]
 
 # All lengths are in units of the room that the largest node takes, 1.
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
@@ -99,6 +99,25 @@ def _pack(graph, radius, spacing):
         # Within its column a node may lie to the left or to the right.
         _push_up(nodes, edges, max(1, int(spacing)), x, y, radius, skyline)
     return x - 0.5 * spacing - 1, y
+
+
+def lay_out_at(layout, x, y):
+    """Put the nodes where they are wanted, as large as there is room for.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where they would lie otherwise.
+
+    x, y : ndarray of shape (n_nodes,)
+        Where they are wanted.
+
+    Returns
+    -------
+    there : Layout
+        Those whose places `lay_out_around` gave are as large as there.
+    """
+    return Layout(x, y, layout.radius * _largest_scale(x, y, layout.radius))
 
 
 def lay_out_around(graph, layout, kept, x, y):

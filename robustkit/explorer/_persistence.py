@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from robustkit.explorer._graphs import Graph
-from robustkit.explorer._layout import Layout, lay_out, lay_out_around
+from robustkit.explorer._layout import Layout, lay_out, lay_out_around, lay_out_at
 
 __all__ = ["Picture", "matching_nodes", "next_picture"]
 
@@ -68,8 +68,8 @@ def next_picture(graph, before=None, places=None):
     layout = lay_out(graph)
     n_ids = 0 if before is None else before.n_ids
     if places is not None and all(len(part) == graph.n_nodes for part in places):
-        x, y = map(np.array, places)
-        layout = Layout(x, y, layout.radius)
+        x, y = (np.array(part, dtype=float) for part in places)
+        layout = lay_out_at(layout, x, y)
     elif before is not None and _is_comparable(graph, before.graph):
         old, new = matching_nodes(before.graph, graph)
         if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:

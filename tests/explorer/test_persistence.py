@@ -69,6 +69,16 @@ def test_one_number_is_one_place(graphs, path):
             places[i] = tuple(place)
 
 
+@given(st.lists(parameters, min_size=1, max_size=4))
+def test_a_link_shows_the_nodes_as_large_as_they_were(graphs, path):
+    picture = None
+    for p in path:
+        picture = next_picture(graphs.compute(p), picture)
+    layout = picture.layout
+    linked = next_picture(picture.graph, places=(layout.x, layout.y)).layout
+    np.testing.assert_allclose(linked.radius, layout.radius, rtol=1e-6)
+
+
 def test_a_small_change_moves_little(graphs):
     before = next_picture(graphs.compute(BASE))
     after = next_picture(graphs.compute(replace(BASE, eps=2.02)), before)

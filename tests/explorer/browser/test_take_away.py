@@ -132,6 +132,8 @@ def test_a_link_restores_where_everything_lies(open_page, graph_of, by):
         seen.go("Home", "Control+ArrowUp", "Control+ArrowUp", "+")
         seen.go("Control+Shift+ArrowLeft")
     seen("tab-selection").focus()
+    # The address is written 300 ms after the last change.
+    seen.page.evaluate("() => new Promise((done) => setTimeout(done, 400))")
     link = re.compile(r"left\.n_intervals=14&.*left\.places=")
     seen.expect(seen.page).to_have_url(link)
     if by == "hand":
