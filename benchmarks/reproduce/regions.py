@@ -1,9 +1,10 @@
 """Does a low PRS ratio go with robustness? The paper's experiment, and its control.
 
 Run ``python -m benchmarks.reproduce.regions``, with ``--dataset mnist --network mlp``
-(half an hour on one core) or ``--dataset mnist --network cnn6``, the paper's network (four
-hours on one core that has instructions for bfloat16). ``--dataset cifar10 --network
-cnn6`` wants a GPU; ``--n-train``, ``--side`` and ``--epochs`` make any of them smaller.
+(half an hour on one core) or ``--dataset mnist --network cnn6``, the paper's network
+(four hours on one core that has instructions for bfloat16). ``--dataset cifar10
+--network cnn6`` wants a GPU; ``--n-train``, ``--side`` and ``--epochs`` make any of
+them smaller.
 
 First, one architecture is trained at many batch sizes, with several seeds, and measured
 after several numbers of epochs: the PRS ratio of its training samples, against accuracy
