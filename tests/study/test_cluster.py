@@ -50,7 +50,8 @@ class Noting:
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes."""
-    settings = {"threads_per_worker": 1, "dashboard_address": None}
+    # Any port that is free: without a dashboard Dask insists on one, and warns.
+    settings = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with (
         distributed.LocalCluster(n_workers=2, processes=True, **settings) as cluster,
         distributed.Client(cluster) as client,
