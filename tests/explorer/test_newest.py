@@ -107,6 +107,9 @@ def test_panes_do_not_disturb_each_other():
     async def main():
         newest, work = NewestOnly(), Work()
         tasks = [await start(newest, pane, 0, work.step(pane)) for pane in "ab"]
+        # Threads begin when the machine has time.
+        while len(work.started) < 2:
+            await asyncio.sleep(0.001)
         both = list(work.started)
         third = await start(newest, "c", 0, work.step("c"))
         work.go_on.set()
