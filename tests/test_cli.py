@@ -12,6 +12,7 @@ import pytest
 import robustkit
 from robustkit.cli import main
 from robustkit.datasets import _catalogue
+from tests.processes import PATIENCE, started
 
 
 def run(capsys, *words):
@@ -24,14 +25,9 @@ def run(capsys, *words):
 
 
 def start(*words, unbuffered=""):
-    """Start the command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "robustkit", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-    )
+    """Start the command in a process of its own, until the end of the block."""
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    return started(sys.executable, "-m", "robustkit", *words, env=env)
 
 
 def test_version(capsys):
@@ -156,28 +152,25 @@ def test_an_interrupt_ends_with_one_line(capsys, monkeypatch):
 
 
 def test_a_real_interrupt_ends_with_one_line():
-    process = start("demo", unbuffered="1")
-    assert process.stdout.readline().startswith("Images")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with start("demo", unbuffered="1") as process:
+        assert process.stdout.readline().startswith("Images")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (130, "robustkit: interrupted\n")
 
 
 @pytest.mark.parametrize("words", ["datasets", "--help", "demo"])
 def test_a_reader_who_goes_away_hears_no_complaint(words):
-    process = start(words)
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    process.stderr.close()
-    assert process.wait(60) == 141
+    with start(words) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 141
 
 
 def test_the_module_is_the_command():
-    process = start("--version")
-    assert process.communicate(timeout=60) == (
-        f"robustkit {robustkit.__version__}\n",
-        "",
-    )
+    with start("--version") as process:
+        told = process.communicate(timeout=PATIENCE)
+    assert told == (f"robustkit {robustkit.__version__}\n", "")
     assert process.returncode == 0
 
 

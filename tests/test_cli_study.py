@@ -12,6 +12,7 @@ import pytest
 
 from robustkit.cli import main
 from robustkit.study._presets import PRESETS
+from tests.processes import PATIENCE
 from tests.test_cli import run, start
 
 SMALL = ("--n-graphs", "6", "--inits", "he_normal", "--n-jobs", "1")
@@ -80,10 +81,10 @@ def test_the_seed_makes_another_study(capsys, finished, tmp_path):
 
 def test_ctrl_c_tells_how_to_continue_and_the_study_continues(finished, tmp_path):
     words = ("study", *SMALL, "--out", str(tmp_path))
-    process = start(*words, unbuffered="1")
-    _wait_for_a_model(tmp_path / "study.sqlite", process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with start(*words, unbuffered="1") as process:
+        _wait_for_a_model(tmp_path / "study.sqlite", process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err == (
         f"robustkit: interrupted: what is finished is safe in "
@@ -94,7 +95,7 @@ def test_ctrl_c_tells_how_to_continue_and_the_study_continues(finished, tmp_path
         [sys.executable, "-m", "robustkit", *words],
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     pd.testing.assert_frame_equal(
         lasting(tmp_path / "results.csv"), lasting(finished / "results.csv")
