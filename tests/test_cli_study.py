@@ -44,11 +44,10 @@ def test_a_study_writes_a_table_and_a_report(finished):
 
 def test_a_finished_study_is_not_carried_out_again(capsys, finished):
     before = (finished / "results.csv").read_bytes()
-    start = time.perf_counter()
     status, out, err = run(capsys, "study", *SMALL, "--out", str(finished))
     assert (status, err) == (0, "")
     assert "6 models, 6 in the store" in out
-    assert time.perf_counter() - start < 20
+    # The seconds that training took stand in it, too.
     assert (finished / "results.csv").read_bytes() == before
 
 

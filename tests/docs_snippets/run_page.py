@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PATIENCE = 120
+from tests.processes import PATIENCE
 
 
 def run(steps):

@@ -43,7 +43,7 @@ def opened(monkeypatch):
 
 
 def asked(explorer, path="api/run"):
-    return httpx.get(f"{explorer.url}{path}", timeout=30)
+    return httpx.get(f"{explorer.url}{path}", timeout=PATIENCE)
 
 
 def test_a_fitted_mapper_is_shown_with_its_parameters(opened, capsys):
@@ -59,7 +59,7 @@ def test_a_fitted_mapper_is_shown_with_its_parameters(opened, capsys):
         assert described["views"][0]["accuracy"] == (y == y_pred).mean()
         defaults = described["defaults"]
         assert (defaults["filter"], defaults["n_intervals"]) == ("pca", 6)
-        with httpx.Client(base_url=explorer.url, timeout=30) as client:
+        with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as client:
             answer = ask_graph(client, **defaults).json()
         edges = np.column_stack([answer["edges"]["source"], answer["edges"]["target"]])
         np.testing.assert_array_equal(edges, MAPPER.edges_)

@@ -8,7 +8,7 @@ import pytest
 
 from robustkit.study import _execution
 from robustkit.study._store import Store
-from tests.study.studies import assert_same_table, small_data, small_study
+from tests.study.studies import assert_same_table, is_first_at, small_data, small_study
 
 DATA = small_data()
 
@@ -88,8 +88,8 @@ def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
 
     def deadly(model, X, y, X_test, y_test):
         with open(log, "a") as file:
-            file.write(".")
-        if len(log.read_text()) == 4:
+            file.write(".\n")
+        if is_first_at(log, 4):
             os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
