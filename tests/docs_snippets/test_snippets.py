@@ -35,6 +35,14 @@ NEEDS = {
     "guide/datasets": "real data",
     "how_to/large_data": "real data",
 }
+# Pages that train many networks, or start many programs.
+SLOW = {
+    "results/random_graphs",
+    "results/regions",
+    "results/topology",
+    "guide/study",
+    "guide/explorer",
+}
 PROGRAMS = programs(PAGES)
 SHOWN = {p.source for pieces in PAGES.values() for p in pieces if p.is_command()}
 
@@ -47,7 +55,13 @@ def laid_out(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", PROGRAMS)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [])
+        for page in PROGRAMS
+    ],
+)
 def test_a_page_does_what_it_says(page, request, laid_out, tmp_path):
     need, environment = NEEDS.get(page), {}
     if need == "real data" or any(map(asks_for_real_data, PROGRAMS[page])):
@@ -114,6 +128,7 @@ def test_every_command_is_run_or_excused():
 
 
 def test_no_exception_outlives_its_snippet():
+    assert set(PROGRAMS) >= SLOW
     code = "".join(p.source for ps in PAGES.values() for p in ps if p.kind == "python")
     assert not [key for key in NOT_RUN if not any(c.startswith(key) for c in SHOWN)]
     assert not [key for key in COMMANDS if key not in SHOWN or is_excused(key)]
