@@ -164,7 +164,7 @@ def test_guards_see_what_they_look_for():
     "body",
     [
         "start = time.perf_counter()\n f()\n assert time.perf_counter() - start < 3",
-        "start = monotonic_ns()\n f()\n took = monotonic_ns() - start\n assert took < 3",
+        "start = monotonic_ns()\n f()\n a = monotonic_ns() - start\n assert a < 3",
         "s = []\n for _ in x:\n  s.append(process_time())\n assert max(s) - min(s) < 3",
         "end = time.time() + 3\n while not f():\n  assert end > time.time()",
     ],
@@ -176,7 +176,7 @@ def test_guard_sees_a_time_that_is_asserted(body):
 
 def test_guard_lets_a_test_wait():
     waits = (
-        "def test_it():\n end = monotonic() + 300\n while monotonic() < end:\n  f()\n"
+        "def test_it():\n end = monotonic() + 9\n while monotonic() < end:\n  f()\n"
     )
     assert not asserted_times(f"{waits} assert f()\n assert time(3) == 4\n")
 

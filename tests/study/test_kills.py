@@ -15,7 +15,10 @@ from tests.study.studies import assert_same_table
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
 
 
 def live(how, folder, *numbers):
@@ -44,7 +47,6 @@ def undisturbed(tmp_path_factory):
     return table
 
 
-@pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_table(undisturbed, tmp_path):
     told, table = live("killed", tmp_path / "study", 20, 0)
     assert len(told["counts"]) == 20
@@ -55,7 +57,6 @@ def test_killed_twenty_times_it_ends_with_the_same_table(undisturbed, tmp_path):
     assert_same_table(table, undisturbed)
 
 
-@pytest.mark.slow
 def test_two_processes_share_a_store(undisturbed, tmp_path):
     told, table = live("together", tmp_path / "study")
     assert told["status"] == [0, 0], told["errors"]
