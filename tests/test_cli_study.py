@@ -1,9 +1,8 @@
 """The commands `robustkit study` and `robustkit report`, as a user meets them."""
 
+import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 
 from robustkit.cli import main
+from robustkit.study import RobustnessStudy
 from robustkit.study._presets import PRESETS
 from tests.processes import PATIENCE
 from tests.test_cli import run, start
@@ -68,7 +68,13 @@ def test_the_help_names_every_preset(capsys):
         assert name in "".join(out.split())
 
 
-def test_the_seed_makes_another_study(capsys, finished, tmp_path):
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leave the report out: that takes half of the time."""
+    monkeypatch.setattr(RobustnessStudy, "report", lambda *args, **kwargs: None)
+
+
+def test_the_seed_makes_another_study(capsys, finished, tmp_path, no_report):
     words = ("study", *SMALL, "--seed", "1")
     status, _, err = run(capsys, *words, "--out", str(finished))
     assert status == 2
@@ -78,7 +84,9 @@ def test_the_seed_makes_another_study(capsys, finished, tmp_path):
     assert set(first["graph_seed"]).isdisjoint(other["graph_seed"])
 
 
-def test_ctrl_c_tells_how_to_continue_and_the_study_continues(finished, tmp_path):
+def test_ctrl_c_tells_how_to_continue_and_the_study_continues(
+    capsys, finished, tmp_path, no_report
+):
     words = ("study", *SMALL, "--out", str(tmp_path))
     with start(*words, unbuffered="1") as process:
         _wait_for_a_model(tmp_path / "study.sqlite", process)
@@ -90,12 +98,9 @@ def test_ctrl_c_tells_how_to_continue_and_the_study_continues(finished, tmp_path
         f"{tmp_path}/study.sqlite; give the same command again to continue\n"
     )
     assert not (tmp_path / "results.csv").exists()
-    subprocess.run(
-        [sys.executable, "-m", "robustkit", *words],
-        check=True,
-        capture_output=True,
-        timeout=PATIENCE,
-    )
+    status, out, _ = run(capsys, *words)
+    assert status == 0
+    assert re.search(r"6 models, [1-5] in the store", out)
     pd.testing.assert_frame_equal(
         lasting(tmp_path / "results.csv"), lasting(finished / "results.csv")
     )

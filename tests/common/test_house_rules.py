@@ -175,9 +175,7 @@ def test_guard_sees_a_time_that_is_asserted(body):
 
 
 def test_guard_lets_a_test_wait():
-    waits = (
-        "def test_it():\n end = monotonic() + 9\n while monotonic() < end:\n  f()\n"
-    )
+    waits = "def test_it():\n end = monotonic() + 9\n while monotonic() < end:\n  f()\n"
     assert not asserted_times(f"{waits} assert f()\n assert time(3) == 4\n")
 
 
