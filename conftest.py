@@ -23,6 +23,11 @@ pytest_plugins = ["pytester"]
 
 mpl.use("Agg")
 
+# How wide the terminal of whoever runs the tests is, or how colourful, changes nothing.
+os.environ.update(COLUMNS="80", LINES="24", TERM="xterm")
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
 # Networks in tests are tiny, and several threads wait for each other on a busy machine.
 torch.set_num_threads(1)
 

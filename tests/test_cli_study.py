@@ -37,7 +37,7 @@ def test_a_study_writes_a_table_and_a_report(finished):
     assert table["graph"].tolist() == list(range(6))
     assert table["init"].eq("he_normal").all()
     assert table["fgsm_error_rate"].between(0, 1).all()
-    report = (finished / "report.html").read_text()
+    report = (finished / "report.html").read_text("utf-8")
     assert "<title>" in report
     assert f"robustkit study {' '.join(SMALL)} --out {finished}" in report
 

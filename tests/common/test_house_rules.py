@@ -123,12 +123,12 @@ def _is_clock(called):
     ids=lambda p: str(p.relative_to(REPOSITORY)),
 )
 def test_file_holds_one_idea(path):
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_functions_are_short(path):
-    assert not too_long(path.read_text())
+    assert not too_long(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -136,12 +136,12 @@ def test_module_is_private_and_documented(path):
     relative = path.relative_to(ROOT)
     public = {"__init__.py", "__main__.py", "cli.py", "exceptions.py"}
     assert path.name.startswith("_") or str(relative) in public or "static" in str(path)
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_tests_say_what_they_expect(path):
-    source = path.read_text()
+    source = path.read_text("utf-8")
     assert not raises_without_match(source)
     assert not mute_tests(source)
     assert not asserted_times(source)
@@ -185,6 +185,6 @@ def test_a_warning_is_an_error():
 
 
 def test_coverage_counts_branches_and_has_a_floor():
-    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]
     assert settings["coverage"]["run"]["branch"]
     assert settings["coverage"]["report"]["fail_under"] >= 90

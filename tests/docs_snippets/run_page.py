@@ -43,7 +43,7 @@ def serving(command, ready):
         process = subprocess.Popen(shlex.split(command), stdout=log, stderr=log)
         try:
             end = time.monotonic() + PATIENCE
-            while ready not in (said := Path(log.name).read_text()):
+            while ready not in (said := Path(log.name).read_text("utf-8")):
                 assert process.poll() is None, f"{command} ended:\n{said}"
                 if time.monotonic() > end:
                     raise TimeoutError(f"{command} is not ready:\n{said}")

@@ -212,7 +212,7 @@ def test_a_page_that_is_wrong_is_seen(tmp_path):
     kinds = ["doctest", "python", *["console"] * 3, *["inline"] * 2]
     assert [piece.kind for piece in right] == kinds
     assert run(steps(right[:5]), tmp_path).is_whole
-    assert (tmp_path / "said").read_text() == "2\nhere\n"
+    assert (tmp_path / "said").read_text("utf-8") == "2\nhere\n"
     assert "AssertionError" in run(steps(wrong), tmp_path).err
     failing = snippets(".. code-block:: console\n\n   robustkit dataset\n")
     assert "returned non-zero exit status 2" in run(steps(failing), tmp_path).err
@@ -246,7 +246,7 @@ def test_nothing_is_left_running(last, tmp_path):
     else:
         assert run(both, tmp_path).is_whole is (last == "true")
     with pytest.raises(ProcessLookupError, match="No such process"):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int((tmp_path / "pid").read_text("utf-8")), 0)
 
 
 def test_what_does_not_serve_is_seen(tmp_path):

@@ -126,7 +126,7 @@ def test_all_nodes_are_selected_paged_through_and_taken_away(open_page, graphs):
     seen.expect(seen("images-position")).to_have_text(
         f"{last + 1:,}–{len(held):,} of {len(held):,}"
     )
-    table = csv.DictReader(io.StringIO(seen.download("export-csv").read_text()))
+    table = csv.DictReader(io.StringIO(seen.download("export-csv").read_text("utf-8")))
     assert [int(row["sample"]) for row in table] == held.tolist()
     # The link is short, and brings all of them back.
     seen.expect(seen.page).to_have_url(re.compile(r"left\.nodes=0-1999&"))

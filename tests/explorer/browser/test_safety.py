@@ -49,7 +49,7 @@ def test_a_graph_the_server_let_go_of_is_computed_again(seen, explorer, watch, b
         seen.go("Enter")
         seen.expect(seen("images-position")).to_contain_text(f"of {first.size}")
     else:
-        table = seen.download("export-csv").read_text()
+        table = seen.download("export-csv").read_text("utf-8")
         assert table.count("\n") == first.size + 1
 
 
