@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Loading these draws from Python's global stream. Loaded here, that is not blamed on
 # the test that happens to need them first.
@@ -31,10 +31,16 @@ for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
 # Networks in tests are tiny, and several threads wait for each other on a busy machine.
 torch.set_num_threads(1)
 
-# A first call may compile or allocate, so a time limit on one example only makes noise.
+# A first call may compile or allocate, and the machine may be busy: a time limit on an
+# example, or on how it is drawn, only makes noise.
 # "ci" repeats the same examples: whoever asks for nothing else has a suite that never
 # fails by chance. "dev" and "thorough" look for new examples on every run.
-settings.register_profile("dev", deadline=None, max_examples=25)
+settings.register_profile(
+    "dev",
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

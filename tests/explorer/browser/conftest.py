@@ -113,7 +113,9 @@ def browser():
     api.expect.set_options(timeout=1000 * PATIENCE)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu"],
+            timeout=1000 * PATIENCE,
         )
         yield browser
         browser.close()
