@@ -3,7 +3,7 @@
 import warnings
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
-from itertools import chain
+from itertools import chain, islice
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
@@ -11,6 +11,9 @@ from joblib.parallel import get_active_backend
 from robustkit.study._job import run, run_to_end
 
 __all__ = ["execute"]
+
+# Between two writings to the store, where a backend only gives lists of results.
+_CHUNKS_A_WORKER = 4
 
 
 def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
@@ -70,14 +73,20 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
 
 def _share_out(store, chunks, recipe, data, n_jobs, watch):
     """Have other processes do the work, and keep each row as it comes in."""
+    work = (delayed(run_to_end)(chunk, recipe, *data) for chunk in chunks)
     with _data_everywhere(data):
+        if not get_active_backend()[0].supports_return_generator:
+            # Of Ray, for one, results come when all are there: keep some of them often.
+            at_once = _CHUNKS_A_WORKER * effective_n_jobs(n_jobs)
+            while some := list(islice(work, at_once)):
+                results = Parallel(n_jobs=n_jobs, batch_size=1)(some)
+                _keep(store, chain.from_iterable(results), watch)
+            return
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
         )
         # Parallel asks for the next chunk when a worker is free.
-        results = parallel(
-            delayed(run_to_end)(chunk, recipe, *data) for chunk in chunks
-        )
+        results = parallel(work)
         with closing(results):
             _keep(store, chain.from_iterable(results), watch)
 

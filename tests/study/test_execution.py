@@ -5,6 +5,8 @@ import signal
 from concurrent.futures import CancelledError
 
 import pytest
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import ThreadingBackend
 
 from robustkit.study import _execution
 from robustkit.study._store import Store
@@ -97,3 +99,44 @@ def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
     with pytest.warns(UserWarning, match="others go on"):
         study.fit(*DATA)
     assert_same_table(study.results_, small_study().fit(*DATA).results_)
+
+
+class OnlyLists(ThreadingBackend):
+    """As Ray's: it gives results when all are there, and no generator of them."""
+
+    supports_return_generator = False
+
+
+@pytest.fixture(scope="module")
+def only_lists():
+    """The name of such a backend."""
+    register_parallel_backend("only_lists", OnlyLists)
+    return "only_lists"
+
+
+def test_a_backend_without_generators_changes_nothing(only_lists):
+    study = small_study(n_graphs=6, engine="single")
+    expected = small_study(n_graphs=6, engine="single").fit(*DATA).results_
+    with parallel_config(only_lists, n_jobs=2):
+        assert_same_table(study.fit(*DATA).results_, expected)
+
+
+def test_a_backend_without_generators_keeps_some_results_often(only_lists, monkeypatch):
+    """A process that is killed loses little, one that shares the store finds work."""
+    n_unclaimed, tasks = [], [Task(k, seed=0) for k in range(50)]
+
+    def finish(chunk, *_):
+        return [(task.number, [{"place": {"model": task.number}}]) for task in chunk]
+
+    def watch():
+        query = "SELECT count(*) FROM claims WHERE n_claims = 0"
+        n_unclaimed.append(store._connection.execute(query).fetchone()[0])
+
+    monkeypatch.setattr(_execution, "run_to_end", finish)
+    with Store(None) as store, parallel_config(only_lists):
+        store.plan(range(50))
+        how = {"n_jobs": 2, "n_together": 1, "watch": watch}
+        _execution.execute(store, tasks, None, DATA, **how)
+        assert store.done() == set(range(50))
+    assert n_unclaimed[0] >= 25
+    assert n_unclaimed[-1] == 0
