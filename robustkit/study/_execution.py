@@ -60,7 +60,9 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         except Exception as error:
             if not _is_death_of_a_worker(error):
                 raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            # Ray's goes on for a page.
+            first_line, *_ = [*str(error).strip().splitlines(), ""]
+            reason = f"{type(error).__name__}: {first_line}"
             warnings.warn(
                 f"Worker processes died; others go on ({reason}).", stacklevel=5
             )
@@ -97,8 +99,11 @@ def _is_death_of_a_worker(error):
     dask gives the tasks of a dead worker to others by itself, and cancels all when the
     last one that had the data is gone.
     """
-    kinds = (BrokenExecutor, CancelledError)
-    return isinstance(error, kinds) or type(error).__name__ == "KilledWorker"
+    if isinstance(error, (BrokenExecutor, CancelledError)):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # Of Dask, and of Ray.
+    return not names.isdisjoint({"KilledWorker", "RayActorError"})
 
 
 def _keep(store, finished, watch):

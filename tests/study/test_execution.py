@@ -41,8 +41,8 @@ def share_out_badly(errors, n_rows):
 
     def share_out(store, chunks, recipe, data, n_jobs, watch):
         for _ in range(n_rows):
-            (task,) = next(chunks)
-            store.add(task.number, [{"place": {"model": task.number}}])
+            for task in next(chunks, []):
+                store.add(task.number, [{"place": {"model": task.number}}])
         if errors:
             raise errors.pop(0)
 
@@ -61,6 +61,22 @@ def test_after_a_death_the_others_go_on(monkeypatch):
     monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 3))
     with Store(None) as store:
         with pytest.warns(UserWarning, match="CancelledError: data lost"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+# In place of what Ray and Dask raise, which need not be installed.
+RayActorError = type("RayActorError", (Exception,), {})
+ActorDiedError = type("ActorDiedError", (RayActorError,), {})
+KilledWorker = type("KilledWorker", (Exception,), {})
+
+
+@pytest.mark.parametrize("kind", [RayActorError, ActorDiedError, KilledWorker])
+def test_a_death_is_known_by_the_name_that_a_cluster_gives_it(monkeypatch, kind):
+    errors = [kind("its worker died\nOn node 3")]
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 5))
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match=rf"\({kind.__name__}: its worker died\)"):
             execute(store)
         assert store.n_models() == 9
 
