@@ -15,6 +15,9 @@ __all__ = ["execute"]
 # Between two writings to the store, where a backend only gives lists of results.
 _CHUNKS_A_WORKER = 4
 
+# Deaths of workers in a row without a model finished, after which there is no hope.
+_PATIENCE = 2
+
 
 def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
     """Do what is left to do of a study.
@@ -51,8 +54,8 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         return None
     # Rows leave another process when the whole chunk is done: not too large a one.
     n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
-    n_before = -1
-    while store.n_models() > n_before:
+    n_deaths_in_vain = 0
+    while n_deaths_in_vain < _PATIENCE:
         n_before = store.n_models()
         chunks = _chunks(store, tasks, n_together)
         try:
@@ -65,6 +68,9 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
             reason = f"{type(error).__name__}: {first_line}"
             warnings.warn(
                 f"Worker processes died; others go on ({reason}).", stacklevel=5
+            )
+            n_deaths_in_vain = (
+                n_deaths_in_vain + 1 if store.n_models() == n_before else 0
             )
     raise RuntimeError(
         f"Worker processes die before they finish a model ({reason}). They may lack "

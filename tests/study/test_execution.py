@@ -81,6 +81,23 @@ def test_a_death_is_known_by_the_name_that_a_cluster_gives_it(monkeypatch, kind)
         assert store.n_models() == 9
 
 
+def test_one_death_before_anything_is_finished_is_not_the_end(monkeypatch):
+    """It may have taken a whole round of results with it."""
+    n_calls = []
+
+    def die_at_once(store, chunks, *args):
+        n_calls.append(len(store.done()))
+        if len(n_calls) == 1:
+            raise CancelledError("data lost")
+        return share_out_badly([], 9)(store, chunks, *args)
+
+    monkeypatch.setattr(_execution, "_share_out", die_at_once)
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match="others go on"):
+            execute(store)
+        assert store.n_models() == 9
+
+
 def test_when_nothing_is_finished_any_more_the_study_ends(monkeypatch):
     errors = [CancelledError("data lost")] * 2
     monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 0))
