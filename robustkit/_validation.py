@@ -1,9 +1,11 @@
 """Checks that neither `_parameter_constraints` nor `validate_data` can say."""
 
 from difflib import get_close_matches
-from math import prod
+from math import prod, sqrt
 
-__all__ = ["check_image_shape", "did_you_mean"]
+import numpy as np
+
+__all__ = ["check_image_shape", "check_magnitude", "did_you_mean"]
 
 
 def check_image_shape(image_shape, n_features):
@@ -37,6 +39,27 @@ def check_image_shape(image_shape, n_features):
             f"{n_features} features."
         )
     return shape
+
+
+def check_magnitude(X, name="X"):
+    """Refuse samples that are too large for a network, which computes in float32.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Finite numbers; the sum of the squares of a sample must be one, too.
+
+    name : str, default="X"
+        What to call them in an error.
+    """
+    limit = sqrt(float(np.finfo(np.float32).max) / X.shape[1])
+    # Of the same dtype, and without a copy of X.
+    farthest = max(X.min(), X.max(), key=abs) if X.size else 0
+    if abs(float(farthest)) > limit:
+        raise ValueError(
+            f"{name} holds {farthest:.3g}, and squares of that overflow in the float32 "
+            "of a network. Scale them, to [0, 1] for instance."
+        )
 
 
 def did_you_mean(name, known):
