@@ -3,9 +3,10 @@
 from difflib import get_close_matches
 from math import prod, sqrt
 
-import numpy as np
-
 __all__ = ["check_image_shape", "check_magnitude", "did_you_mean"]
+
+# Of float32; the command line reads this file, and answers before numpy is loaded.
+_LARGEST = (2 - 2.0**-23) * 2.0**127
 
 
 def check_image_shape(image_shape, n_features):
@@ -52,9 +53,9 @@ def check_magnitude(X, name="X"):
     name : str, default="X"
         What to call them in an error.
     """
-    limit = sqrt(float(np.finfo(np.float32).max) / X.shape[1])
+    limit = sqrt(_LARGEST / X.shape[1])
     # Of the same dtype, and without a copy of X.
-    farthest = max(X.min(), X.max(), key=abs) if X.size else 0
+    farthest = max(X.min(), X.max(), key=lambda x: abs(float(x))) if X.size else 0
     if abs(float(farthest)) > limit:
         raise ValueError(
             f"{name} holds {farthest:.3g}, and squares of that overflow in the float32 "

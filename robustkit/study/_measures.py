@@ -184,9 +184,16 @@ def analyse(name, analysis, model, data, device):
     elif isinstance(analysis, MapperGraph):
         found = _shape(analysis, model, *data[:2], device)
     else:
-        found = analysis(model, *data)
+        found = analysis(model, *(_read_only(part) for part in data))
         _check_numbers(name, found)
     return {f"{name}_{key}": value for key, value in found.items()}
+
+
+def _read_only(array):
+    # What a function changed would be changed for all models after it.
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _regions(scorer, model, X, y, X_test, y_test):

@@ -39,7 +39,7 @@ class Noting:
 
     def __call__(self, model, X, y, X_test, y_test):
         with open(self.log, "a") as log:
-            log.write(f"{os.getpid()} {id(X)}\n")
+            log.write(f"{os.getpid()} {X.ctypes.data}\n")
         if len(Path(self.log).read_text().splitlines()) == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         # So that no worker does everything before the other has begun.
