@@ -147,7 +147,7 @@ def test_a_mistake_ends_with_one_line_and_status_2(capsys, tmp_path, words, mess
         ({"y": np.arange(29) % 2}, "inconsistent numbers of samples: [30, 29]"),
         ({"X": np.full((30, 9), np.nan)}, "Input contains NaN"),
         ({"X": np.arange(270.0).reshape(30, 9) * 1e30}, "Scale them"),
-        ({"X_test": np.ones((3, 9)), "y_test": np.full(3, 7)}, "y_test holds 7"),
+        ({"X_test": np.ones((6, 9)), "y_test": np.full(6, 7)}, "y_test holds 7"),
     ],
 )
 def test_images_that_can_not_be_studied_leave_nothing_behind(
