@@ -86,6 +86,15 @@ def test_demo_depends_on_the_seed_alone(capsys, small_images):
     assert first[1].splitlines()[1] != other[1].splitlines()[1]
 
 
+@pytest.mark.parametrize("scale", [1e-6, 300.0])
+def test_demo_attacks_images_of_any_scale(capsys, tmp_path, scale):
+    X = np.random.RandomState(0).uniform(size=(60, 16))
+    np.savez(tmp_path / "own.npz", X=X * scale, y=np.arange(60) % 2)
+    _, out, _ = run(capsys, "demo", "--dataset", str(tmp_path / "own.npz"))
+    eps = float(out.partition("eps=")[2].partition(")")[0])
+    assert eps == pytest.approx(0.05 * scale, rel=0.05)
+
+
 def test_demo_shows_progress_on_a_terminal(capsys, monkeypatch, small_images):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     status, out, _ = run(capsys, "demo", "--dataset", small_images)
@@ -126,7 +135,7 @@ def folder(tmp_path):
         ("demo --dataset {}/half.npz", "half.npz is corrupt or not a .npz file of"),
         ("demo --dataset {}/bare.npz", "bare.npz is corrupt or not a .npz file of"),
         ("demo --dataset {}/pickled.npz", "plain arrays: Object arrays cannot be"),
-        ("demo --dataset {}/text.npz", "text.npz: X and y: could not convert"),
+        ("demo --dataset {}/text.npz", "text.npz: X must hold real numbers"),
         ("demo --dataset {}/unnamed.npz", "must hold 'X'. Got arr_0."),
         (
             "demo --dataset mnist --data-home {}/bare.npz",

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from contextlib import closing
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -141,3 +142,29 @@ def test_a_mistake_ends_with_one_line_and_status_2(capsys, tmp_path, words, mess
     assert err.startswith("robustkit: error: ")
     assert err.count("\n") == 1
     assert message.format(tmp_path) in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.empty((0, 9)), "y": np.empty(0, int)}, "X has no rows"),
+        ({"y": np.zeros(30, int)}, "y holds one class, 0"),
+        ({"y": np.arange(29) % 2}, "inconsistent numbers of samples: [30, 29]"),
+        ({"X": np.full((30, 9), np.nan)}, "Input contains NaN"),
+        ({"X": np.arange(270.0).reshape(30, 9) * 1e30}, "Scale them"),
+        ({"X_test": np.ones((6, 9)), "y_test": np.full(6, 7)}, "y_test holds 7"),
+    ],
+)
+def test_images_that_can_not_be_studied_leave_nothing_behind(
+    capsys, tmp_path, change, message
+):
+    X = np.random.RandomState(0).uniform(size=(30, 9))
+    path = tmp_path / "own.npz"
+    np.savez(path, **{"X": X, "y": np.arange(30) % 2, **change})
+    words = ["study", "--dataset", str(path), "--out", str(tmp_path / "out")]
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"robustkit: error: {path}: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["own.npz"]

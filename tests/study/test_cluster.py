@@ -40,7 +40,8 @@ class Noting:
 
     def __call__(self, model, X, y, X_test, y_test):
         with open(self.log, "a") as log:
-            log.write(f"{os.getpid()} {id(X)}\n")
+            log.write(f"{os.getpid()} {X.ctypes.data}
+")
         if self.dies_at and is_first_at(self.log, self.dies_at):
             os.kill(os.getpid(), signal.SIGKILL)
         self._wait_for_the_other()

@@ -5,6 +5,8 @@ import signal
 from concurrent.futures import CancelledError
 
 import pytest
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import ThreadingBackend
 
 from robustkit.study import _execution
 from robustkit.study._store import Store
@@ -39,8 +41,8 @@ def share_out_badly(errors, n_rows):
 
     def share_out(store, chunks, recipe, data, n_jobs, watch):
         for _ in range(n_rows):
-            (task,) = next(chunks)
-            store.add(task.number, [{"place": {"model": task.number}}])
+            for task in next(chunks, []):
+                store.add(task.number, [{"place": {"model": task.number}}])
         if errors:
             raise errors.pop(0)
 
@@ -59,6 +61,39 @@ def test_after_a_death_the_others_go_on(monkeypatch):
     monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 3))
     with Store(None) as store:
         with pytest.warns(UserWarning, match="CancelledError: data lost"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+# In place of what Ray and Dask raise, which need not be installed.
+RayActorError = type("RayActorError", (Exception,), {})
+ActorDiedError = type("ActorDiedError", (RayActorError,), {})
+KilledWorker = type("KilledWorker", (Exception,), {})
+
+
+@pytest.mark.parametrize("kind", [RayActorError, ActorDiedError, KilledWorker])
+def test_a_death_is_known_by_the_name_that_a_cluster_gives_it(monkeypatch, kind):
+    errors = [kind("its worker died\nOn node 3")]
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 5))
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match=rf"\({kind.__name__}: its worker died\)"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+def test_one_death_before_anything_is_finished_is_not_the_end(monkeypatch):
+    """It may have taken a whole round of results with it."""
+    n_calls = []
+
+    def die_at_once(store, chunks, *args):
+        n_calls.append(len(store.done()))
+        if len(n_calls) == 1:
+            raise CancelledError("data lost")
+        return share_out_badly([], 9)(store, chunks, *args)
+
+    monkeypatch.setattr(_execution, "_share_out", die_at_once)
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match="others go on"):
             execute(store)
         assert store.n_models() == 9
 
@@ -97,3 +132,44 @@ def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
     with pytest.warns(UserWarning, match="others go on"):
         study.fit(*DATA)
     assert_same_table(study.results_, small_study().fit(*DATA).results_)
+
+
+class OnlyLists(ThreadingBackend):
+    """As Ray's: it gives results when all are there, and no generator of them."""
+
+    supports_return_generator = False
+
+
+@pytest.fixture(scope="module")
+def only_lists():
+    """The name of such a backend."""
+    register_parallel_backend("only_lists", OnlyLists)
+    return "only_lists"
+
+
+def test_a_backend_without_generators_changes_nothing(only_lists):
+    study = small_study(n_graphs=6, engine="single")
+    expected = small_study(n_graphs=6, engine="single").fit(*DATA).results_
+    with parallel_config(only_lists, n_jobs=2):
+        assert_same_table(study.fit(*DATA).results_, expected)
+
+
+def test_a_backend_without_generators_keeps_some_results_often(only_lists, monkeypatch):
+    """A process that is killed loses little, one that shares the store finds work."""
+    n_unclaimed, tasks = [], [Task(k, seed=0) for k in range(50)]
+
+    def finish(chunk, *_):
+        return [(task.number, [{"place": {"model": task.number}}]) for task in chunk]
+
+    def watch():
+        query = "SELECT count(*) FROM claims WHERE n_claims = 0"
+        n_unclaimed.append(store._connection.execute(query).fetchone()[0])
+
+    monkeypatch.setattr(_execution, "run_to_end", finish)
+    with Store(None) as store, parallel_config(only_lists):
+        store.plan(range(50))
+        how = {"n_jobs": 2, "n_together": 1, "watch": watch}
+        _execution.execute(store, tasks, None, DATA, **how)
+        assert store.done() == set(range(50))
+    assert n_unclaimed[0] >= 25
+    assert n_unclaimed[-1] == 0

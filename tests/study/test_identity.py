@@ -15,6 +15,16 @@ from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.study._identity import canonical, differences, digest
 
 
+class Die:
+    """A distribution that is none of scipy's."""
+
+    def __init__(self, n_sides):
+        self.n_sides = n_sides
+
+    def rvs(self, random_state):
+        return random_state.randint(self.n_sides)
+
+
 def chain(n_nodes):
     steps = np.arange(n_nodes - 1)
     return LayeredGraph(np.stack([steps, steps + 1]), n_nodes)
@@ -29,6 +39,12 @@ SAME = [
     (np.int64(3), 3),
     (np.arange(3), np.arange(3)),
     (np.mean, np.mean),
+    (Die(6), Die(6)),
+    (float("nan"), np.float64("nan")),
+    # Their order depends on the session, or on how they came to be.
+    (set("abcdefgh"), set("hgfedcba")),
+    ({1, "a", None}, {None, "a", 1}),
+    (frozenset([8, 0]), frozenset([0, 8])),
 ]
 
 DIFFERENT = [
@@ -41,6 +57,11 @@ DIFFERENT = [
     (np.arange(3), np.arange(3.0)),
     (np.mean, np.median),
     (FGSMAttack, PGDAttack),
+    (Die(6), Die(8)),
+    ({1, 2}, {1, 3}),
+    (stats.uniform(loc=1), stats.uniform(scale=1)),
+    (1, 1.0),
+    (1, True),
     ({"a": 1}, {"b": 1}),
 ]
 

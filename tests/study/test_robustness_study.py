@@ -346,6 +346,13 @@ def test_bad_parameters_are_refused(params, message):
         ((*DATA[:2], DATA[2][:, :3], DATA[3]), "features"),
         ((DATA[0], np.zeros(200)), "at least 2 classes"),
         ((DATA[0][:12], DATA[1][:12]), "Pass X_test and y_test"),
+        ((DATA[0][:0], DATA[1][:0]), "0 sample"),
+        ((*DATA[:2], DATA[2][:0], DATA[3][:0]), "0 sample"),
+        ((DATA[0] * np.float32(1e30), DATA[1]), r"X holds 1e\+30, .*Scale them"),
+        ((*DATA[:2], DATA[2] * -1e30, DATA[3]), r"X_test holds -1e\+30, .*Scale them"),
+        ((DATA[0] * np.nan, DATA[1]), "X contains NaN"),
+        ((DATA[0], DATA[1][:-1]), "inconsistent numbers of samples"),
+        ((*DATA[:3], DATA[3][:-1]), "inconsistent numbers of samples"),
     ],
 )
 def test_bad_data_are_refused(data, message):

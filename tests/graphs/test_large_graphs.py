@@ -1,0 +1,80 @@
+"""Large graphs: what is measured stays right, and the memory bounded."""
+
+import subprocess
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from robustkit.graphs import graph_properties
+
+MEGABYTE = 2**20
+
+# Everything is loaded and compiled before the limit is set. Only what this process
+# may have from then on is limited: a failure is a MemoryError, and kills nothing.
+LIMITED = """
+import resource
+import networkx as nx
+from robustkit.graphs import graph_properties
+
+for directed in (False, True):
+    graph_properties(nx.complete_graph(4), directed=directed)
+graph = {graph}
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + {n_bytes}
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+for directed in (False, True):
+    print(graph_properties(graph, directed=directed)["average_path_length"])
+"""
+
+
+def path_lengths_within(n_bytes, graph):
+    """Average path lengths, undirected and directed, computed with so much memory."""
+    program = LIMITED.format(graph=graph, n_bytes=n_bytes)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [float(line) for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_the_memory_of_a_star_does_not_grow_with_its_square():
+    n_leaves = 50_000
+    undirected, directed = path_lengths_within(
+        200 * MEGABYTE, f"nx.star_graph({n_leaves})"
+    )
+    # Of two leaves one is two steps from the other, and one from the hub.
+    assert undirected == pytest.approx(2 * n_leaves / (n_leaves + 1))
+    # The hub comes first: every path is one edge.
+    assert directed == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_the_memory_of_a_random_graph_does_not_grow_with_its_square():
+    graph = "nx.random_regular_graph(4, 20_000, seed=0)"
+    undirected, directed = path_lengths_within(200 * MEGABYTE, graph)
+    # So many vertices are within d steps at most: 1 + 4 (1 + 3 + ... + 3 ** (d - 1)).
+    nearest = np.minimum(2 * 3.0 ** np.arange(1, 11) - 1, 20_000)
+    assert undirected >= (20_000 - np.append(1, nearest)).sum() / 19_999
+    assert undirected < 2 * np.log(20_000) / np.log(3)
+    assert directed > 1
+
+
+def test_degrees_of_a_large_star_do_not_overflow():
+    """Their variance over all ends of edges, times the number squared, is 1.3e19."""
+    properties = graph_properties(nx.star_graph(60_000))
+    assert properties["assortativity"] == pytest.approx(-1)
+    assert properties["average_clustering"] == 0
+
+
+def test_triangles_of_a_large_wheel():
+    """A leaf's two triangles of three possible; the hub's n of n (n - 1) / 2."""
+    n = 20_000
+    properties = graph_properties(nx.wheel_graph(n + 1))
+    expected = (n * 2 / 3 + 2 / (n - 1)) / (n + 1)
+    assert properties["average_clustering"] == pytest.approx(expected, rel=1e-12)
+    # Next to each other, or else over the hub.
+    total = n * (1 + 1) + n * (2 + 2 * (n - 3))
+    assert properties["average_path_length"] == pytest.approx(total / (n * (n + 1)))
