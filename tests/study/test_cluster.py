@@ -40,8 +40,7 @@ class Noting:
 
     def __call__(self, model, X, y, X_test, y_test):
         with open(self.log, "a") as log:
-            log.write(f"{os.getpid()} {X.ctypes.data}
-")
+            log.write(f"{os.getpid()} {X.ctypes.data}\n")
         if self.dies_at and is_first_at(self.log, self.dies_at):
             os.kill(os.getpid(), signal.SIGKILL)
         self._wait_for_the_other()
