@@ -11,8 +11,8 @@ from robustkit.graphs import graph_properties
 
 MEGABYTE = 2**20
 
-# Everything is loaded, compiled and drawn before the limit is set. Only what this
-# process may have from then on is limited: a failure is a MemoryError, and kills nothing.
+# Everything is loaded, compiled and drawn before the limit is set, so that it is one on
+# what measuring takes. A failure is a MemoryError, and kills nothing.
 LIMITED = f"""
 import resource
 import networkx as nx
