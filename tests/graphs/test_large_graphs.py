@@ -11,55 +11,44 @@ from robustkit.graphs import graph_properties
 
 MEGABYTE = 2**20
 
-# Everything is loaded and compiled before the limit is set. Only what this process
-# may have from then on is limited: a failure is a MemoryError, and kills nothing.
-LIMITED = """
+# Everything is loaded, compiled and drawn before the limit is set, so that it is one on
+# what measuring takes. A failure is a MemoryError, and kills nothing.
+LIMITED = f"""
 import resource
 import networkx as nx
 from robustkit.graphs import graph_properties
 
-for directed in (False, True):
-    graph_properties(nx.complete_graph(4), directed=directed)
-graph = {graph}
+def measure(graph):
+    for directed in (False, True):
+        yield graph_properties(graph, directed=directed)["average_path_length"]
+
+print(*measure(nx.complete_graph(4)))
+graphs = nx.star_graph(50_000), nx.random_regular_graph(4, 20_000, seed=0)
 pages = int(open("/proc/self/statm").read().split()[0])
-limit = pages * resource.getpagesize() + {n_bytes}
+limit = pages * resource.getpagesize() + {200 * MEGABYTE}
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-for directed in (False, True):
-    print(graph_properties(graph, directed=directed)["average_path_length"])
+for graph in graphs:
+    print(*measure(graph))
 """
 
 
-def path_lengths_within(n_bytes, graph):
-    """Average path lengths, undirected and directed, computed with so much memory."""
-    program = LIMITED.format(graph=graph, n_bytes=n_bytes)
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_memory_does_not_grow_with_the_square_of_the_vertices():
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return [float(line) for line in done.stdout.split()]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
-def test_the_memory_of_a_star_does_not_grow_with_its_square():
-    n_leaves = 50_000
-    undirected, directed = path_lengths_within(
-        200 * MEGABYTE, f"nx.star_graph({n_leaves})"
+    _, star, regular = (
+        [float(length) for length in line.split()] for line in done.stdout.splitlines()
     )
-    # Of two leaves one is two steps from the other, and one from the hub.
-    assert undirected == pytest.approx(2 * n_leaves / (n_leaves + 1))
-    # The hub comes first: every path is one edge.
-    assert directed == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
-def test_the_memory_of_a_random_graph_does_not_grow_with_its_square():
-    graph = "nx.random_regular_graph(4, 20_000, seed=0)"
-    undirected, directed = path_lengths_within(200 * MEGABYTE, graph)
+    # Of two leaves one is two steps from the other, and one from the hub, which comes
+    # first: every directed path is one edge.
+    assert star == pytest.approx([2 * 50_000 / 50_001, 1])
     # So many vertices are within d steps at most: 1 + 4 (1 + 3 + ... + 3 ** (d - 1)).
     nearest = np.minimum(2 * 3.0 ** np.arange(1, 11) - 1, 20_000)
-    assert undirected >= (20_000 - np.append(1, nearest)).sum() / 19_999
-    assert undirected < 2 * np.log(20_000) / np.log(3)
-    assert directed > 1
+    shortest = (20_000 - np.append(1, nearest)).sum() / 19_999
+    assert shortest <= regular[0] < 2 * np.log(20_000) / np.log(3)
+    assert regular[1] > 1
 
 
 def test_degrees_of_a_large_star_do_not_overflow():

@@ -3,6 +3,7 @@
 import os
 import signal
 from concurrent.futures import CancelledError
+from itertools import islice
 
 import pytest
 from joblib import parallel_config, register_parallel_backend
@@ -171,5 +172,67 @@ def test_a_backend_without_generators_keeps_some_results_often(only_lists, monke
         how = {"n_jobs": 2, "n_together": 1, "watch": watch}
         _execution.execute(store, tasks, None, DATA, **how)
         assert store.done() == set(range(50))
-    assert n_unclaimed[0] >= 25
-    assert n_unclaimed[-1] == 0
+    # Four for each worker; the last round is of two.
+    assert (
+        n_unclaimed
+        == [42] * 8 + [34] * 8 + [26] * 8 + [18] * 8 + [10] * 8 + [2] * 8 + [0] * 2
+    )
+
+
+def test_deaths_in_vain_count_anew_after_a_model_is_finished(monkeypatch):
+    """Dead, a row and dead, dead, a row and dead, dead twice."""
+    n_rows = iter([0, 1, 0, 1, 0, 0, 9])
+
+    def die(store, chunks, *_):
+        for (task,) in islice(chunks, next(n_rows)):
+            store.add(task.number, [{"place": {"model": task.number}}])
+        raise CancelledError("data lost")
+
+    monkeypatch.setattr(_execution, "_share_out", die)
+    with (
+        Store(None) as store,
+        pytest.warns(UserWarning, match="others go on") as caught,
+        pytest.raises(RuntimeError, match="Worker processes die before"),
+    ):
+        execute(store)
+    assert len(caught) == 6
+    assert next(n_rows) == 9
+
+
+@pytest.mark.parametrize(
+    ("n_tasks", "n_together", "n_jobs", "largest"),
+    [(24, 10, 2, 3), (5, 10, 2, 1), (40, 3, 2, 3), (24, 10, 1, 10), (6, 10, 1, 6)],
+)
+def test_a_chunk_is_small_enough_for_every_worker_to_have_four(
+    monkeypatch, n_tasks, n_together, n_jobs, largest
+):
+    sizes = []
+
+    def finish(chunk, *_):
+        sizes.append(len(chunk))
+        for task in chunk:
+            yield task.number, [{"place": {"model": task.number}}]
+
+    def share_out(store, chunks, recipe, data, n_jobs, watch):
+        _execution._keep(store, (pair for c in chunks for pair in finish(c)), watch)
+
+    monkeypatch.setattr(_execution, "run", finish)
+    monkeypatch.setattr(_execution, "_share_out", share_out)
+    tasks = [Task(k, seed=0) for k in range(n_tasks)]
+    how = {"n_jobs": n_jobs, "n_together": n_together, "watch": lambda: None}
+    with Store(None) as store:
+        store.plan(range(n_tasks))
+        _execution.execute(store, tasks, None, DATA, **how)
+        assert store.done() == set(range(n_tasks))
+    assert max(sizes) == largest
+
+
+def test_a_death_is_told_where_the_study_is_called(monkeypatch):
+    errors = [CancelledError("data lost")] * 2
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 0))
+    with (
+        pytest.warns(UserWarning, match="others go on") as caught,
+        pytest.raises(RuntimeError, match="Worker processes die"),
+    ):
+        small_study(n_jobs=2, verbose=0).fit(*DATA)
+    assert {warning.filename for warning in caught} == {__file__}
