@@ -68,8 +68,9 @@ class Store:
     def _prepare(self):
         """Make the tables, or see whether they are ours."""
         run = self._connection.execute
-        (application,) = run("PRAGMA application_id").fetchone()
+        # In this order: where there are tables, whoever made them has signed the file.
         (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = run("PRAGMA application_id").fetchone()
         if application == 0 and n_tables == 0:
             # Before the tables: it can not be changed inside a transaction.
             run("PRAGMA journal_mode = WAL")

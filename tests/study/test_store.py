@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -278,3 +279,25 @@ def test_nothing_in_a_store_is_ever_executed(tmp_path):
     records = connection.execute("SELECT record FROM models").fetchall()
     connection.close()
     assert [json.loads(record)["place"]["model"] for (record,) in records] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("n_statements", range(4))
+def test_another_process_may_make_the_store_in_between(
+    monkeypatch, tmp_path, n_statements
+):
+    """However many statements the slower one has carried out by then."""
+    path, statements, connect = tmp_path / "study.db", [], sqlite3.connect
+
+    class Slower(sqlite3.Connection):
+        def execute(self, statement, *values):
+            statements.append(statement)
+            if len(statements) == n_statements + 1:
+                monkeypatch.setattr(sqlite3, "connect", connect)
+                with Store(path) as store:
+                    store.add(0, [row(0)])
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=Slower))
+    with Store(path) as store:
+        assert [found["place"]["model"] for found in store.rows()] == [0]
+    assert len(statements) > n_statements
