@@ -5,8 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from robustkit.study import _measures
 from robustkit.study._correlate import correlate
-from robustkit.study._measures import analyse
+from robustkit.study._measures import analyse, timed
 from robustkit.study._table import columns_of, table_of
 
 NO_DATA = tuple(np.empty(0) for _ in range(4))
@@ -42,6 +43,15 @@ def test_nan_is_a_number():
 def test_anything_else_is_told_at_once(value):
     with pytest.raises(TypeError, match=r"\['own'\] must return a dict of names and"):
         found(value)
+
+
+def test_a_block_takes_as_long_as_the_clock_says(monkeypatch):
+    clock = iter([10.0, 13.5])
+    monkeypatch.setattr(_measures.time, "perf_counter", lambda: next(clock))
+    seconds = {}
+    with timed(seconds, "it"):
+        assert seconds == {}
+    assert seconds == {"it": 3.5}
 
 
 def row(model, v, error_rate):
