@@ -10,7 +10,11 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from robustkit.attacks import FGSMAttack, PGDAttack
-from robustkit.classifiers import SparseNetClassifier
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    SparseNetClassifier,
+)
 from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.study._identity import canonical, differences, digest
 
@@ -40,6 +44,10 @@ SAME = [
     (np.arange(3), np.arange(3)),
     (np.mean, np.mean),
     (Die(6), Die(6)),
+    (
+        PrunedNetClassifier(MLPNetClassifier(device="cpu")),
+        PrunedNetClassifier(MLPNetClassifier(device="auto", verbose=1)),
+    ),
     (float("nan"), np.float64("nan")),
     # Their order depends on the session, or on how they came to be.
     (set("abcdefgh"), set("hgfedcba")),
@@ -88,6 +96,10 @@ def test_a_digest_knows_the_content_and_not_the_memory(array):
 def test_labels_of_any_type_have_a_digest():
     words = np.array(["yes", "no"], dtype=object)
     assert digest(words) == digest(words.copy()) != digest(words[::-1])
+    # Equal words that lie elsewhere in the memory.
+    again = np.array(["".join(["y", "es"]), "".join(["n", "o"])], dtype=object)
+    assert again[0] is not words[0]
+    assert digest(again) == digest(words)
 
 
 TREES = st.recursive(
@@ -115,3 +127,12 @@ def test_differences_name_the_place_and_both_values():
     assert first == "attacks.0.eps is 0.1 there and 0.2 here"
     assert second.startswith('long is "xxx')
     assert "x..." in second
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(57, True), (58, True), (59, False)])
+def test_a_value_of_sixty_letters_is_told_whole(length, is_whole):
+    """Two of the letters are its quotation marks."""
+    (difference,) = differences({"a": "x" * length}, {"a": ""})
+    value = difference.removeprefix("a is ").partition(" there")[0]
+    assert len(value) == min(length + 2, 60)
+    assert value.endswith("..." if not is_whole else "x" + '"')

@@ -1,12 +1,14 @@
 """What a user's own analysis may give, and what it may not."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from robustkit.study import _measures
 from robustkit.study._correlate import correlate
-from robustkit.study._measures import analyse
+from robustkit.study._measures import analyse, timed
 from robustkit.study._table import columns_of, table_of
 
 NO_DATA = tuple(np.empty(0) for _ in range(4))
@@ -44,6 +46,16 @@ def test_anything_else_is_told_at_once(value):
         found(value)
 
 
+def test_a_block_takes_as_long_as_the_clock_says(monkeypatch):
+    clock = iter([10.0, 13.5])
+    fake = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(_measures, "time", fake)
+    seconds = {}
+    with timed(seconds, "it"):
+        assert seconds == {}
+    assert seconds == {"it": 3.5}
+
+
 def row(model, v, error_rate):
     place = {"model": model, "graph": model}
     groups = {"parameters": {}, "seconds": {}, "made": {"error": ""}}
@@ -54,7 +66,7 @@ def row(model, v, error_rate):
 
 @pytest.mark.parametrize("infinity", [np.inf, -np.inf])
 def test_an_infinite_number_is_named_when_it_comes_to_correlations(infinity):
-    rows = [row(k, [1.0, infinity][k == 2], [0.3, 0.1, 0.5, 0.2][k]) for k in range(4)]
+    rows = [row(k, [1.0, infinity][k >= 2], [0.3, 0.1, 0.5, 0.2][k]) for k in range(4)]
     message = r"can not be correlated: own_v is infinite for model 2\. All of them"
     with pytest.raises(ValueError, match=message):
         correlate(table_of(rows), columns_of(rows), None)

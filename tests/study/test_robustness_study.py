@@ -335,7 +335,11 @@ def test_a_study_that_names_nothing_has_the_documented_parts():
     assert attacks["fgsm"].eps == attacks["pgd"].eps == 0.1
     assert all(n_images is None for _, n_images in parts.attacks.values())
     assert set(parts.analyses) == {"regions", "mapper"}
-    assert all(prior > 0 for prior in parts.param_space["prior__n_nodes"])
+    assert set(parts.param_space) == {"prior__n_nodes", "prior__rewiring"}
+    for values, ends in zip(
+        parts.param_space.values(), [(100, 300), (0.5, 0.9)], strict=True
+    ):
+        np.testing.assert_allclose(values, np.linspace(*ends, 5))
     assert parts.size is None
     assert len(parts.inits) == 6
     assert check_parts(RobustnessStudy(population="pruning")).param_space == {}
@@ -391,6 +395,7 @@ def test_an_attack_on_images_of_which_none_is_right_has_no_error_rate():
         ({"param_space": {"prior__n_nodes": []}}, "not empty"),
         ({"param_space": {"init": ["normal"]}}, "Use 'inits'"),
         ({"inits": ["he_unifrom"]}, "did you mean 'he_uniform'"),
+        ({"inits": ["he_unifrom", "nromal"]}, "did you mean 'he_uniform'"),
         ({"inits": ["normal", "normal"]}, "each once"),
         ({"inits": []}, "each once"),
         ({"n_parameters": (3, 2)}, "pair"),
