@@ -352,7 +352,8 @@ class Memory:
         self.rows = torch.arange(n_samples, device=device)
         self.active = torch.ones_like(self.rows, dtype=torch.bool)
         self.at_best = torch.zeros_like(self.active)
-        nothing = start.new_full((n_samples,), -torch.inf)
+        # Whatever precision the logits come in.
+        nothing = start.new_full((n_samples,), -torch.inf, dtype=torch.float64)
         self.margin, self.fooled = nothing, torch.zeros_like(self.active)
         self.best = Climb(
             torch.empty_like(start),
