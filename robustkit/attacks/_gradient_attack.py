@@ -119,7 +119,9 @@ class GradientAttack(ModuleAttack):
         result = self.perturb(X, y, target)
         report = measures(result)
         if diagnostics:
-            for name, value in self._diagnose(result, X, y, target).items():
+            with torch.inference_mode(False):
+                found = self._diagnose(result, X, y, target)
+            for name, value in found.items():
                 report[name] = value
             warn_of_masking(report, stacklevel=3)
         return report
