@@ -10,13 +10,9 @@ import torch
 from torch import nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["is_plain", "leaves", "may_write_to_input", "what_is_odd"]
+__all__ = ["is_plain", "leaves", "what_is_odd"]
 
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
-
-# What these compute never shares memory with what they were given. Other rooms add
-# theirs.
-OUT_OF_PLACE = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
 
 
 def is_plain(part, *types, hooked=False):
@@ -102,26 +98,3 @@ def leaves(module):
             yield from leaves(child)
     else:
         yield module
-
-
-def may_write_to_input(module):
-    """Whether a call of a module may change the tensor that it is given.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    Returns
-    -------
-    may : bool
-        False only where it is known that the first part makes a tensor of its own:
-        what is written later is written there.
-    """
-    for part in leaves(module):
-        if is_plain(part, *OUT_OF_PLACE):
-            return False
-        if not is_plain(part, nn.Identity, nn.Flatten):
-            return True
-    # Nothing was computed: the output is the input, and neither is written.
-    return False
