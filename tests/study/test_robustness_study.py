@@ -333,6 +333,7 @@ def test_a_study_that_names_nothing_has_the_documented_parts():
     assert set(parts.attacks) == {"fgsm", "pgd", "growing"}
     attacks = {name: attack for name, (attack, _) in parts.attacks.items()}
     assert attacks["fgsm"].eps == attacks["pgd"].eps == 0.1
+    assert attacks["pgd"].max_iter == 10
     assert all(n_images is None for _, n_images in parts.attacks.values())
     assert set(parts.analyses) == {"regions", "mapper"}
     assert set(parts.param_space) == {"prior__n_nodes", "prior__rewiring"}
