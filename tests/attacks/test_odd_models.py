@@ -137,6 +137,16 @@ def test_a_success_is_what_predict_says_also_of_ties(name):
         np.testing.assert_array_equal(result.success, np.isfinite(result.eps))
 
 
+def test_a_class_made_by_hand_may_have_no_module(points):
+    def predict(self, X):
+        return Sure.predict(self, X)
+
+    predict.__module__ = None
+    model = type("Made", (Sure,), {"predict": predict})(0.0).fit(points, None)
+    y = model.predict(points)
+    assert aim(FGSMAttack(), model, points, y).score(points, y) < 1
+
+
 def test_predict_is_asked_only_about_candidates(points):
     rows = []
 
