@@ -352,3 +352,25 @@ def test_logits_of_another_number_of_classes_are_refused(points, attack):
     net = TorchClassifier.from_module(digits_module(), classes=range(11))
     with pytest.raises(ValueError, match="one logit for each of the 11 classes"):
         aim(attack, net, X, y).perturb(X, y)
+
+
+class Bright(nn.Module):
+    """Only the sum of its input counts: torch gives its gradient as one number."""
+
+    def forward(self, x):
+        total = x.sum(dim=1)
+        return torch.stack([total - 30, 30 - total], dim=1)
+
+
+@pytest.mark.parametrize("name", GRADIENT_ATTACKS)
+def test_a_gradient_that_is_one_number_for_all_features(name):
+    X = np.linspace(0.3, 0.65, 200, dtype=np.float32).reshape(-1, 1) * np.ones(64)
+    X = X.astype(np.float32)
+    model = TorchClassifier.from_module(Bright().eval(), classes=[0, 1])
+    y = model.predict(X)
+    result = aim(GRADIENT_ATTACKS[name], model, X, y).perturb(X, y)
+    eps = 0.251 if name == "growing" else 0.1
+    eps = 1 / 8 if name == "PGD-l2" else eps
+    distance = np.abs(X.sum(axis=1, dtype=np.float64) - 30) / 64
+    clear = np.abs(distance - eps) > 1e-2
+    np.testing.assert_array_equal(result.success[clear], (distance < eps)[clear])
