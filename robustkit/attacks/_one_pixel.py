@@ -235,8 +235,8 @@ class OnePixelAttack(BaseAttack):
     def _warn_of_undecided(self, n_undecided, n_samples):
         if n_undecided:
             warnings.warn(
-                f"{n_undecided} of {n_samples} samples are undecided: nothing was found "
-                "that fools the model, nor a proof that there is nothing. Their margin "
+                f"{n_undecided} of {n_samples} samples are undecided: no pixel was "
+                "found that fools, nor a proof that there is none. Their margin "
                 "comes as near to zero as rounding is large, or they took too long.",
                 UndecidedSamplesWarning,
                 stacklevel=5,

@@ -159,7 +159,7 @@ class PixelCertifier:
         return clean
 
     def _n_terms(self, size):
-        """Number of products that are not zero, also where a pixel has been changed."""
+        """Count the products that are not zero, also where a pixel has changed."""
         return np.count_nonzero(size, axis=1) + self.space.n_channels
 
     def _all_boxes(self, n_samples):

@@ -163,7 +163,7 @@ def test_predict_decides_and_not_the_largest_logit(name):
         assert not (search.success & ~expected).any()
         assert search.success.sum() >= 0.8 * expected.sum()
         np.testing.assert_array_equal(search.prediction, model.predict(search.X_adv))
-        with pytest.raises(TypeError, match="method='certified'|as_module"):
+        with pytest.raises(TypeError, match=r"method='certified'|as_module"):
             attack_on(model, "certified", X, says)
 
 
@@ -225,7 +225,7 @@ def test_votes_of_more_than_two_classes_are_not_proved():
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_a_model_that_writes_to_its_argument_leaves_X_as_it_was(method):
+def test_a_model_that_writes_to_its_argument_leaves_the_data_alone(method):
     X, y = table()
     before = X.copy()
     model = Overwriting(C=10).fit(X, y)
@@ -239,7 +239,7 @@ def test_a_model_that_writes_to_its_argument_leaves_X_as_it_was(method):
     assert result.success.any()
 
 
-def test_a_scaler_that_works_in_place_leaves_X_as_it_was():
+def test_a_scaler_that_works_in_place_leaves_the_data_alone():
     X, y = table()
     before = X.copy()
     model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=10))
@@ -262,8 +262,8 @@ def nearly_equal_logits(gap):
     return TorchClassifier.from_module(module, classes=np.arange(3))
 
 
-def test_what_takes_too_long_is_undecided_and_said_so(monkeypatch):
-    """Three channels, whose boxes are halved without end, and no margin to be proved."""
+def test_what_takes_too_long_is_undecided_and_said_so():
+    """Three channels, whose boxes are halved without end, and nothing is proved."""
     model = nearly_equal_logits(2e-7)
     X = np.random.default_rng(0).random((4, 12)).astype(np.float32)
     y = np.zeros(4, dtype=int)
