@@ -34,7 +34,7 @@ __all__ = [
 _WEAK = 0.9
 
 # Of a report: how it came about, or what another column says already.
-_BOOKKEEPING = ("n_correct", "n_success", "clean_accuracy")
+_BOOKKEEPING = ("n_correct", "n_success", "n_undecided", "clean_accuracy")
 
 
 def default_attacks():
