@@ -4,6 +4,7 @@ __all__ = [
     "CorruptFileError",
     "DownloadError",
     "GradientMaskingWarning",
+    "InputRoundingWarning",
     "NarrowInputWarning",
     "NoReLUWarning",
 ]
@@ -31,6 +32,14 @@ class GradientMaskingWarning(UserWarning):
     Saturated outputs have a gradient of zero, and an attack that follows it goes
     nowhere. Such a model looks robust and is not: attack it with another loss
     (``PGDAttack(loss="rotate")``) or with an attack that needs no gradient.
+    """
+
+
+class InputRoundingWarning(UserWarning):
+    """X is rounded by about as much as an attack may move it.
+
+    Next to a number of 100,000,000 the nearest float32 is 8 away, and nothing moves it
+    by 0.1. Give X in float64 to a model that computes in float64, or center it first.
     """
 
 

@@ -10,10 +10,11 @@ from robustkit.attacks._descent import Goal, input_gradient
 from robustkit.attacks._losses import margin_loss
 from robustkit.exceptions import GradientMaskingWarning
 
-__all__ = ["gradient_health", "warn_of_masking"]
+__all__ = ["SUSPICIOUS", "gradient_health", "warn_of_masking"]
 
-# Difference of two robust accuracies that a difference of losses does not explain.
-_SUSPICIOUS = 0.1
+# Difference of two robust accuracies that a difference of losses does not explain, and
+# share of samples without a gradient that no honest network has.
+SUSPICIOUS = 0.1
 
 
 def gradient_health(module, X, labels, correct, *, batch_size, device, dtype):
@@ -51,7 +52,9 @@ def gradient_health(module, X, labels, correct, *, batch_size, device, dtype):
     """
 
     def look(x, labels):
-        logits, gradient = input_gradient(module, x, Goal(labels))
+        # The cross-entropy itself: where it is flat, an attack climbs the margin.
+        goal = Goal(labels, "ce", falls_back=False)
+        logits, gradient = input_gradient(module, x, goal)
         return (gradient == 0).flatten(1).all(dim=1), -margin_loss(logits, labels)
 
     zero, margin = map_batches(
@@ -68,12 +71,13 @@ def gradient_health(module, X, labels, correct, *, batch_size, device, dtype):
 
 
 def warn_of_masking(report, stacklevel):
-    """Warn if the margin loss finds many errors that the cross-entropy does not.
+    """Warn if many samples have no gradient, or if the margin loss is much stronger.
 
     Parameters
     ----------
     report : pandas.Series
-        With the robust accuracies under both losses.
+        With `zero_gradient_share` and the robust accuracies under both losses, and
+        without a gradient if that was measured.
 
     stacklevel : int
         As in :func:`warnings.warn`.
@@ -81,13 +85,19 @@ def warn_of_masking(report, stacklevel):
     ce, margin = report["robust_accuracy_ce"], report["robust_accuracy_margin"]
     # The other way round is no masking: a single step towards one class, the margin's,
     # is often the worse one.
-    if not ce - margin > _SUSPICIOUS:
+    blind = report.get("robust_accuracy_gradient_free")
+    if not (ce - margin > SUSPICIOUS or blind is not None):
         return
+    without = (
+        "" if blind is None else f", and {blind:.3f} for a search without gradients"
+    )
     warnings.warn(
-        f"Robust accuracy is {ce:.3f} under the cross-entropy and {margin:.3f} under "
-        f"the margin loss; {report['zero_gradient_share']:.0%} of the samples have a "
-        "gradient of exactly zero. The model hides its gradient: believe the smaller "
-        "figure, and attack with PGDAttack(loss='rotate').",
+        f"Robust accuracy is {report['robust_accuracy']:.3f}: {ce:.3f} under the "
+        f"cross-entropy, {margin:.3f} under the margin loss{without}. "
+        f"The gradient of the cross-entropy is exactly zero for "
+        f"{report['zero_gradient_share']:.0%} of the samples. The model hides its "
+        "gradient: believe the smallest figure, and attack with "
+        "PGDAttack(loss='rotate') or without a gradient.",
         GradientMaskingWarning,
         stacklevel=stacklevel,
     )

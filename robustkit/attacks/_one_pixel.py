@@ -10,12 +10,13 @@ from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge
+from robustkit.attacks._judge import Judge, thawed
 from robustkit.attacks._modes import on_device
 from robustkit.attacks._pixel_certificate import PixelCertifier
-from robustkit.attacks._pixel_evaluators import make_evaluator
+from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
 from robustkit.attacks._pixel_searches import evolve, try_everything
 from robustkit.attacks._pixel_space import PixelSpace
+from robustkit.attacks._trusted_models import predicts_largest_logit
 from robustkit.bridge import as_module
 
 __all__ = ["OnePixelAttack"]
@@ -202,6 +203,8 @@ class OnePixelAttack(BaseAttack):
             if module is None:
                 # Its own words say which part of the model is unknown.
                 module = as_module(self.estimator_)
+            if not predicts_largest_logit(self.estimator_, module):
+                raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
     def _judge(self):
@@ -229,15 +232,22 @@ class OnePixelAttack(BaseAttack):
 
         def search(X, labels, wanted, look):
             evaluate = make_evaluator(judge, space, X, labels)
-            about = {}
+
+            def confirm(rows, pixel, level):
+                return (
+                    judge.predict(images_of(space, X[rows], pixel, level))
+                    != (labels[rows])
+                )
+
+            asking, about = (evaluate, confirm), {}
             if certifies:
-                found, about["certified"] = certifier(evaluate, X, labels, judge.device)
+                found, about["certified"] = certifier(*asking, X, labels, judge.device)
             elif evolves:
                 x = as_tensor(X, device=judge.device)
                 size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
-                found = evolve(evaluate, space, x, **size, seed=seed)
+                found = evolve(*asking, space, x, **size, seed=seed)
             else:
-                found = try_everything(evaluate, space, len(X), judge.device)
+                found = try_everything(*asking, space, len(X), judge.device)
             return (space, found), about | {"n_queries": found.n_queries}
 
         return search
@@ -247,6 +257,14 @@ class OnePixelAttack(BaseAttack):
         space, found = candidates
         space.write(X, found.pixel, found.level, out)
         return np.abs(out - X).max(axis=1).astype(np.float64)
+
+
+def _predict_is_its_own(estimator):
+    return (
+        "method='certified' needs a model whose predict is known to answer with the "
+        f"largest logit of its module. {type(thawed(estimator)).__name__} may answer "
+        "otherwise: use method='exhaustive' or 'differential_evolution'."
+    )
 
 
 def _module_or_none(estimator):

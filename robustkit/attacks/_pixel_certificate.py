@@ -4,12 +4,19 @@ import numpy as np
 import torch
 
 from robustkit._tensors import as_array, as_tensor
-from robustkit.attacks._interval_bounds import BoundedNetwork, slack_factor
+from robustkit.attacks._interval_bounds import (
+    BoundedNetwork,
+    described,
+    lost_digits,
+    slack_factor,
+)
 from robustkit.attacks._modes import on_device
-from robustkit.attacks._pixel_evaluators import split_first_map
+from robustkit.attacks._pixel_first_map import significant_parts, split_first_map
 from robustkit.attacks._pixel_searches import Found
+from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
+from robustkit.networks._known_parts import is_plain, what_is_odd
 
-__all__ = ["PixelCertifier"]
+__all__ = ["MOST_BOXES", "PixelCertifier"]
 
 # Boxes bounded at once: more leave the cache.
 _CHUNK = 1024
@@ -17,6 +24,8 @@ _CHUNK = 1024
 _EVERY = 8
 # A box that is still undecided when it is this small, in levels, stays so.
 _SMALLEST = 2.0**-16
+# Boxes of one image that are bounded before it counts as undecided.
+MOST_BOXES = 2**18
 
 
 class PixelCertifier:
@@ -38,12 +47,10 @@ class PixelCertifier:
 
     def __init__(self, module, space):
         # Bounds are computed with numpy.
-        first = split_first_map(on_device(module, torch.device("cpu")))
+        module = on_device(module, torch.device("cpu"))
+        first = split_first_map(module)
         if first is None:
-            raise TypeError(
-                "method='certified' needs a model that begins with a linear map, after "
-                "scalers at most. Use method='exhaustive' or 'differential_evolution'."
-            )
+            raise TypeError(_has_no_first_map(module))
         self.space, self.first = space, first
         # Wide boxes are bounded in single precision; those that are as narrow as the
         # grid in double, where rounding does not keep them undecided.
@@ -53,14 +60,22 @@ class PixelCertifier:
         }
         columns = as_array(first.columns)
         self.columns = {dtype: columns.astype(dtype) for dtype in self.networks}
+        # Of the values in single precision, and of every scaling: three parameters and
+        # three operations.
+        self.slack_of_scaling = (1 + 6 * len(first.scaling)) * 2.0**-23
+        # Of one product of the first map, where the model computes it.
+        self.slack_of_column = slack_factor(len(columns), np.float64)
 
-    def __call__(self, evaluate, X, labels, device):
+    def __call__(self, evaluate, confirm, X, labels, device):
         """Decide about images.
 
         Parameters
         ----------
         evaluate : callable
             Asks the model.
+
+        confirm : callable
+            Asks `predict`.
 
         X : ndarray of shape (n_samples, n_features)
             Clean images.
@@ -79,10 +94,11 @@ class PixelCertifier:
         certified : ndarray of shape (n_samples,) and dtype bool
             Which images cannot be fooled.
         """
-        found = Found(len(X), self.space.n_channels)
+        found = Found(len(X), self.space.n_channels, confirm)
         evaluate = _from_arrays(evaluate, device)
         units = self._units(X)
         undecided = np.zeros(len(X), dtype=bool)
+        n_boxes = np.zeros(len(X), dtype=np.int64)
 
         def that_may_fool(boxes):
             boxes = boxes.take(~found.fooled[boxes.image])
@@ -100,11 +116,21 @@ class PixelCertifier:
             self._ask(evaluate, found, boxes.image, boxes.pixel, middle)
             boxes = boxes.both()
             self._ask_grid_cells(evaluate, found, boxes)
+            n_boxes += np.bincount(boxes.image, minlength=len(X))
             boxes = that_may_fool(boxes)
-            stuck = boxes.width().max(axis=1) <= _SMALLEST
+            stuck = self._is_stuck(units, X, labels, boxes)
+            stuck |= n_boxes[boxes.image] > MOST_BOXES
             undecided[boxes.image[stuck]] = True
             boxes = boxes.take(~stuck)
         return found, ~found.fooled & ~undecided
+
+    def _is_stuck(self, units, X, labels, boxes):
+        """Whether halving is of no use: the middle alone cannot be proved."""
+        width = boxes.width().max(axis=1)
+        stuck = width <= _SMALLEST
+        narrow = np.flatnonzero((width <= 1) & ~stuck)
+        stuck[narrow] = self._may_fool(units, X, labels, boxes.take(narrow).middles())
+        return stuck
 
     def _units(self, X):
         """Results of the first map on clean images, and how far off they may be."""
@@ -113,8 +139,10 @@ class PixelCertifier:
         weight = as_array(self.first.weight).astype(np.float64)
         bias = as_array(self.first.bias).astype(np.float64)
         units = x @ weight.T + bias
+        # How far off the model is, in single precision, and this product.
         radius = size @ np.abs(weight).T + np.abs(bias)
-        radius *= slack_factor(X.shape[1], np.float64)
+        radius *= slack_factor(X.shape[1], np.float64) + self.slack_of_scaling
+        radius += lost_digits(X.shape[1])
         return {
             dtype: (
                 units.astype(dtype),
@@ -143,9 +171,9 @@ class PixelCertifier:
             rows = np.flatnonzero(rows)
             for start in range(0, len(rows), _CHUNK):
                 piece = rows[start : start + _CHUNK]
-                may[piece] = (
-                    self._bound(dtype, units, X, labels, boxes.take(piece)) <= 0
-                )
+                bound = self._bound(dtype, units, X, labels, boxes.take(piece))
+                # Not "at most 0": what overflowed is not proved.
+                may[piece] = ~(bound > 0)
         return may
 
     def _bound(self, dtype, units, X, labels, boxes):
@@ -155,8 +183,7 @@ class PixelCertifier:
         high, top = self._scaled(self.space.values(boxes.pixel, boxes.high), features)
         old, was = self._scaled(X[boxes.image[:, None], features], features)
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
-        # Scaling is rounded by the model, and its parameters are by us.
-        rounding = slack_factor(4, np.float32) * (size + top + was)
+        rounding = (self.slack_of_scaling + self.slack_of_column) * (size + top + was)
         # Of the column, of its product with the move, and of adding that.
         rounding += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
         columns = self.columns[dtype][features.T]
@@ -203,6 +230,19 @@ class PixelCertifier:
         found.note(image[hit], pixel[hit], level[hit])
 
 
+def _has_no_first_map(module):
+    parts = significant_parts(module)
+    odd = [part for part in parts if what_is_odd(part)] or [
+        part for part in parts if not is_plain(part, ElementwiseScale, Clamp)
+    ]
+    has = described(odd[0]) if odd else "no linear map"
+    return (
+        "method='certified' needs a model that begins with a linear map, after scalers "
+        f"at most, and computes in float32 or float64. This one has a {has}: use "
+        "method='exhaustive' or 'differential_evolution'."
+    )
+
+
 def _from_arrays(evaluate, device):
     """Let arrays in, and only what fools out."""
 
@@ -231,6 +271,11 @@ class _Boxes:
         return _Boxes(
             self.image[rows], self.pixel[rows], self.low[rows], self.high[rows]
         )
+
+    def middles(self):
+        """Give the points in the middle, as boxes without a width."""
+        middle = (self.low + self.high) / 2
+        return _Boxes(self.image, self.pixel, middle, middle)
 
     def halve(self):
         """Cut every box in its widest channel, at a level while there is one."""
