@@ -6,19 +6,19 @@ from torch import nn
 
 __all__ = ["PairwiseVotes", "SecondWinsTies"]
 
-# The softmax of the margins has no meaning of its own. Times this it is nearly all of
-# the classes whose pairs are nearest to a flip, and so is the gradient of its logarithm.
+# The softmax of the margins has no meaning of its own. Times this, it and its gradient
+# are nearly all of the classes whose pairs are nearest to a flip.
 _SHARPNESS = 16
 
 
 class PairwiseVotes(nn.Module):
-    """Turn the decisions between pairs of classes into logits, as SVC votes on them.
+    r"""Turn the decisions between pairs of classes into logits, as SVC votes on them.
 
     The class with most votes has the logit 0. Any other class j has, up to a factor,
     minus the margin by which it loses to the winner w. With :math:`d_c^{(v)}` the v-th
     largest decision of class c against another, j has more votes than w exactly if
-    :math:`\\max_v \\min(d_j^{(v)}, -d_w^{(v)}) > 0`, and at least as many exactly if
-    :math:`\\min_v \\max(d_j^{(v)}, -d_w^{(v)}) > 0`. These margins are continuous, and
+    :math:`\max_v \min(d_j^{(v)}, -d_w^{(v)}) > 0`, and at least as many exactly if
+    :math:`\min_v \max(d_j^{(v)}, -d_w^{(v)}) > 0`. These margins are continuous, and
     their gradient is that of the pair whose flip decides.
 
     Parameters

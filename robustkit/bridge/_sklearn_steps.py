@@ -165,16 +165,32 @@ def _pipeline(pipeline):
     ]
     if len(parts) == 1:
         return parts[0]
-    return _named_chain(*(part for step in enumerate(parts) for part in _cast(*step)))
+    return _named_chain(*_joined(parts))
 
 
-def _cast(position, part):
-    """Name a step, after a cast if it may get another dtype than it computes in."""
-    dtype = next((t.dtype for t in _tensors(part) if t.is_floating_point()), None)
-    starts = next(m for m in part.modules() if not isinstance(m, nn.Sequential))
-    if position > 0 and dtype is not None and not isinstance(starts, ElementwiseScale):
-        yield f"cast_{position}", ElementwiseScale(dtype=dtype)
-    yield position, part
+def _joined(parts):
+    """Name the steps, with a cast before one that computes in another dtype."""
+    dtype = None
+    for position, part in enumerate(parts):
+        dtypes = [t.dtype for t in _tensors(part) if t.is_floating_point()]
+        if dtypes and dtypes[0] == dtype:
+            part = _without_cast(part)
+        elif dtypes and position > 0 and not _casts(part):
+            yield f"cast_{position}", ElementwiseScale(dtype=dtypes[0])
+        yield position, part
+        dtype = dtypes[-1] if dtypes else dtype
+
+
+def _casts(part):
+    first = next(m for m in part.modules() if not isinstance(m, nn.Sequential))
+    return isinstance(first, ElementwiseScale)
+
+
+def _without_cast(part):
+    if not isinstance(part, nn.Sequential) or "cast" not in dict(part.named_children()):
+        return part
+    kept = [child for child in part.named_children() if child[0] != "cast"]
+    return kept[0][1] if len(kept) == 1 else _named_chain(*kept)
 
 
 def _tensors(module):
