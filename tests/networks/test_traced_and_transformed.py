@@ -36,7 +36,7 @@ def lively(**kwargs):
     return network
 
 
-def close(found, expected, tolerance=1e-9):
+def assert_near(found, expected, tolerance=1e-9):
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -74,7 +74,7 @@ def test_a_copy_by_tracing_is_the_network(way, with_gradient):
     (X, _), (new, _) = samples(6), samples(6, seed=1)
     with torch.set_grad_enabled(with_gradient):
         twin = way(network, X)
-        close(twin(new), reference(network, new)[0])
+        assert_near(twin(new), reference(network, new)[0])
 
 
 @every_shape
@@ -83,7 +83,7 @@ def test_a_trace_is_the_network_for_any_number_of_samples(graph):
     twin = by_trace(network, samples(5)[0])
     for n_samples in (0, 1, 9):
         X, _ = samples(n_samples, seed=1)
-        close(twin(X), reference(network, X)[0])
+        assert_near(twin(X), reference(network, X)[0])
 
 
 def test_a_trace_in_a_larger_module_has_the_gradients_of_the_network():
@@ -94,7 +94,7 @@ def test_a_trace_in_a_larger_module_has_the_gradients_of_the_network():
     found = torch.autograd.grad(
         functional.cross_entropy(twin(X), y), list(twin.parameters())
     )
-    close(found, reference_gradients(network, X, y)[2:])
+    assert_near(found, reference_gradients(network, X, y)[2:])
 
 
 def test_an_export_takes_any_number_of_samples():
@@ -102,7 +102,7 @@ def test_an_export_takes_any_number_of_samples():
     twin = by_export(network, samples(5)[0])
     for n_samples in (2, 9):
         X, _ = samples(n_samples, seed=1)
-        close(twin(X), reference(network, X)[0])
+        assert_near(twin(X), reference(network, X)[0])
 
 
 def test_compiled_by_torch_it_trains_as_the_network():
@@ -112,7 +112,7 @@ def test_compiled_by_torch_it_trains_as_the_network():
     X.requires_grad_()
     loss = functional.cross_entropy(twin(X), y)
     found = torch.autograd.grad(loss, [X, *network.parameters()])
-    close((loss, *found), reference_gradients(network, X.detach(), y))
+    assert_near((loss, *found), reference_gradients(network, X.detach(), y))
 
 
 # ONNX writes out what the exporter saw. Its packages are not needed for anything else.
@@ -155,7 +155,7 @@ def test_what_onnx_is_given_adds_to_no_place_twice(graph, monkeypatch):
     X, _ = samples(5)
     recorded = make_fx(network)(X)
     assert not any("scatter" in str(node.target) for node in recorded.graph.nodes)
-    close(recorded(X), reference(network, X)[0])
+    assert_near(recorded(X), reference(network, X)[0])
 
 
 def parameters_of(network):
@@ -175,14 +175,16 @@ def test_derivatives_of_every_kind_are_those_of_the_definition(engine, graph):
         return network(x)
 
     for jacobian in (jacrev, jacfwd):
-        close(vmap(jacobian(logits))(X), expected)
-    close(torch.autograd.functional.jacobian(logits, X[1]), expected[1])
-    close(torch.autograd.functional.jacobian(logits, X[1], vectorize=True), expected[1])
+        assert_near(vmap(jacobian(logits))(X), expected)
+    assert_near(torch.autograd.functional.jacobian(logits, X[1]), expected[1])
+    assert_near(
+        torch.autograd.functional.jacobian(logits, X[1], vectorize=True), expected[1]
+    )
     direction = torch.ones_like(X)
     _, along = jvp(logits, (X,), (direction,))
-    close(along, (expected * direction[:, None]).sum(dim=2))
+    assert_near(along, (expected * direction[:, None]).sum(dim=2))
     _, pull = vjp(logits, X)
-    close(pull(torch.ones_like(along))[0], expected.sum(dim=1))
+    assert_near(pull(torch.ones_like(along))[0], expected.sum(dim=1))
 
 
 @every_engine
@@ -197,7 +199,7 @@ def test_each_sample_has_the_gradient_of_the_definition(engine):
     found = vmap(grad(loss), in_dims=(None, 0, 0))(parameters_of(network), X, y)
     for i in range(4):
         expected = reference_gradients(network, X[[i]], y[[i]])[2:]
-        close(tuple(found[name][i] for name in PARAMETERS), expected)
+        assert_near(tuple(found[name][i] for name in PARAMETERS), expected)
 
 
 @every_engine
@@ -208,7 +210,9 @@ def test_several_networks_at_once(engine):
     for with_gradient in (False, True):
         with torch.set_grad_enabled(with_gradient):
             found = vmap(lambda p: functional_call(several[0], p, (X,)))(stacked)
-        close(found, torch.stack([reference(network, X)[0] for network in several]))
+        assert_near(
+            found, torch.stack([reference(network, X)[0] for network in several])
+        )
 
 
 @every_engine
@@ -222,7 +226,9 @@ def test_a_tangent_is_not_lost(engine, with_gradient):
         torch.autograd.forward_ad.dual_level(),
     ):
         dual = torch.autograd.forward_ad.make_dual(X, torch.ones_like(X))
-        close(tuple(torch.autograd.forward_ad.unpack_dual(network(dual))), expected)
+        assert_near(
+            tuple(torch.autograd.forward_ad.unpack_dual(network(dual))), expected
+        )
 
 
 def penalty(logits, X, parameters):
@@ -240,7 +246,7 @@ def test_gradients_of_gradients(engine, graph):
     X.requires_grad_()
     parameters = list(network.parameters())[:4:3]
     found = penalty(network(X), X, parameters)
-    close(found, penalty(reference(network, X)[0], X, parameters), 1e-7)
+    assert_near(found, penalty(reference(network, X)[0], X, parameters), 1e-7)
 
 
 @every_engine
@@ -271,7 +277,7 @@ def test_weights_that_depend_on_the_input_are_not_counted_twice(engine):
     (plain,) = torch.autograd.grad(
         functional_call(network, named, (X,)).pow(2).sum(), X
     )
-    close(first.detach(), plain)
+    assert_near(first.detach(), plain)
 
 
 @every_engine
@@ -283,7 +289,7 @@ def test_a_batch_of_gradients(engine):
     seeds = torch.eye(logits.numel(), dtype=X.dtype).view(-1, *logits.shape)
     (found,) = torch.autograd.grad(logits, X, seeds, is_grads_batched=True)
     expected = torch.autograd.functional.jacobian(lambda X: reference(network, X)[0], X)
-    close(found, expected.reshape(found.shape))
+    assert_near(found, expected.reshape(found.shape))
 
 
 @every_engine
@@ -299,7 +305,7 @@ def test_half_precision_rounds_only_what_goes_in_and_out(engine, graph, dtype):
         with torch.set_grad_enabled(with_gradient):
             found = network(X)
         assert found.dtype == dtype
-        close(found.double(), expected, tolerance)
+        assert_near(found.double(), expected, tolerance)
     network(X).sum().backward()
     assert all(weight.grad.dtype == dtype for weight in network.parameters())
 
@@ -313,11 +319,11 @@ def test_autocast_is_the_network_up_to_its_precision(engine, dtype):
     for with_gradient in (False, True):
         with torch.set_grad_enabled(with_gradient), torch.autocast("cpu", dtype):
             found = network(X)
-        close(found.double(), reference(network, X)[0], 0.1)
+        assert_near(found.double(), reference(network, X)[0], 0.1)
     functional.cross_entropy(found.float(), y).backward()
     for weight, expected in zip(network.parameters(), gradients[1:], strict=True):
         assert weight.grad.dtype == torch.float32
-        close(weight.grad, expected, 0.1)
+        assert_near(weight.grad, expected, 0.1)
 
 
 @every_engine
@@ -333,9 +339,9 @@ def test_any_graph_transformed_gives_what_the_definition_says(engine, data, n_sa
     def expected(X):
         return functional.cross_entropy(reference(network, X)[0], y, reduction="sum")
 
-    close(grad(loss)(X), grad(expected)(X))
+    assert_near(grad(loss)(X), grad(expected)(X))
     if n_samples:
-        close(torch.func.hessian(loss)(X), torch.func.hessian(expected)(X))
+        assert_near(torch.func.hessian(loss)(X), torch.func.hessian(expected)(X))
 
 
 def test_the_usual_way_is_not_left():
