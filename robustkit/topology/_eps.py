@@ -12,8 +12,8 @@ from robustkit.topology._reach import find_within_reach
 # From so many samples on the fast way is worth a detour.
 _LARGE = 5000
 
-# What is chosen is larger than a distance between samples by this share of it: more than
-# rounding can hide, and less than tells anything of the data.
+# What is chosen is larger than a distance between samples by this share of it: more
+# than rounding can hide, and too little to matter.
 _MARGIN = 1e-6
 
 # Samples from which the distance is guessed.

@@ -74,10 +74,10 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         another clusterer these do not matter, but for `metric` in `transform`.
 
     eps : "auto" or float, default="auto"
-        Distance within which samples are neighbours, itself included. "auto" sorts the
-        distances of all samples to their `min_samples`-th neighbour and takes the knee,
-        the one farthest from the straight line between the smallest and the largest,
-        and a millionth of it more, so that rounding decides about no pair.
+        Largest distance at which samples are neighbours. "auto" sorts the distances of
+        all samples to their `min_samples`-th neighbour and takes the knee, the one
+        farthest from the straight line between the smallest and the largest, and a
+        millionth of it more, so that rounding decides about no pair.
 
     min_samples : int, default=5
         Samples within `eps`, itself included, that make a sample a core of a cluster.
