@@ -74,9 +74,8 @@ def _answer_of_numpy(function, transformer, name):
         except Exception as error:
             reason = error
     raise TypeError(
-        f"the function {name!r} of FunctionTransformer could not be tried with an array "
-        f"of {_ROWS_OF_A_KIND * 2 * len(_SCALES) + 1} rows and {width} features: "
-        f"{reason}"
+        f"the function {name!r} of FunctionTransformer could not be tried with an "
+        f"array of shape {X.shape}: {reason}"
     ) from reason
 
 
@@ -95,7 +94,7 @@ def _answer_of_torch(function, X):
 
 
 def _probe(width):
-    """Rows of both signs, rows of positive numbers for a logarithm, and one of zeros."""
+    """Rows of both signs, positive rows for a logarithm, and one of zeros."""
     rng = np.random.RandomState(0)
     rows = [np.zeros((1, width))]
     for scale in _SCALES:

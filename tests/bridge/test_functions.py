@@ -55,8 +55,8 @@ def of_columns(x):
     return x[:, [0]] * x[:, [2]]
 
 
-@pytest.fixture(scope="module")
-def X():
+@pytest.fixture(scope="module", name="X")
+def samples():
     return np.random.RandomState(0).normal(size=(50, 3))
 
 

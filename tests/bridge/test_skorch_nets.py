@@ -160,7 +160,7 @@ def test_softmax_is_the_probability_only_of_the_threshold_one_half(binary_net):
 
 @pytest.mark.parametrize("labels", [[1, 2, 3], [0, 2, 3], [-1, 0, 1]])
 def test_labels_that_the_net_does_not_predict_are_refused(labels):
-    net, X, y = make_net("logits")
+    net, _, _ = make_net("logits")
     net.set_params(module__n_outputs=4)
     with seeded_torch(0):
         net.initialize()
