@@ -346,6 +346,7 @@ class _Recorder:
             tap.part is not module or tap.kind == "output" for tap in taps
         )
         self.inputs, self.outputs, self.vertices = {}, {}, {}
+        self.versions, self.copies = [], False
 
     def __enter__(self):
         self.hooks = []
@@ -361,19 +362,35 @@ class _Recorder:
             hook.remove()
 
     def _before(self, part, inputs):
-        self.inputs[part] = inputs[0]
-        if getattr(part, "inplace", False):
+        self._keep(self.inputs, part, inputs[0])
+        if self.copies or getattr(part, "inplace", False):
             # It writes over its input, which is the very tensor to be kept.
             return (inputs[0].clone(), *inputs[1:])
         return None
 
     def _after(self, part, inputs, output):
-        self.outputs[part] = output
+        self._keep(self.outputs, part, output)
+        return output.clone() if self.copies and torch.is_tensor(output) else None
+
+    def _keep(self, values, part, value):
+        values[part] = value
+        if torch.is_tensor(value):
+            self.versions.append((value, value._version))
 
     def run(self, X):
         self.inputs[self.module] = X
-        if self.needs_call:
-            self.module(X)
+        if not self.needs_call:
+            return
+        self._call(X)
+        if any(value._version != version for value, version in self.versions):
+            # The module wrote to what was kept, such as with `out += x`.
+            self.copies = True
+            self._call(X)
+
+    def _call(self, X):
+        self.versions = []
+        # What the caller gave is never written to.
+        self.module(X.clone())
 
     def read(self, tap):
         if tap.kind == "input":
