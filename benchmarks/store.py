@@ -19,7 +19,7 @@ def merge(room, entry, folder=HERE):
     """
     path = folder / "results.json"
     with FileLock(folder / ".lock"):
-        store = json.loads(path.read_text()) if path.exists() else {}
+        store = json.loads(path.read_text("utf-8")) if path.exists() else {}
         store[room] = entry
         _replace(path, json.dumps(dict(sorted(store.items())), indent=1) + "\n")
         _replace(folder / "RESULTS.md", markdown(store))

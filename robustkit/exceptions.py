@@ -4,8 +4,10 @@ __all__ = [
     "CorruptFileError",
     "DownloadError",
     "GradientMaskingWarning",
+    "InputRoundingWarning",
     "NarrowInputWarning",
     "NoReLUWarning",
+    "UndecidedSamplesWarning",
 ]
 
 
@@ -34,6 +36,14 @@ class GradientMaskingWarning(UserWarning):
     """
 
 
+class InputRoundingWarning(UserWarning):
+    """X is rounded by about as much as an attack may move it.
+
+    Next to a number of 100,000,000 the nearest float32 is 8 away, and nothing moves it
+    by 0.1. Give X in float64 to a model that computes in float64, or center it first.
+    """
+
+
 class NarrowInputWarning(UserWarning):
     """The whole input is squeezed through very few units.
 
@@ -47,4 +57,13 @@ class NoReLUWarning(UserWarning):
 
     Between ReLUs a network is linear, and their signs say which linear piece a sample
     is on. A tanh or a logistic unit has a sign as well, but no kink at zero.
+    """
+
+
+class UndecidedSamplesWarning(UserWarning):
+    """A proof was looked for, and of some samples nothing is known.
+
+    No change was found that fools the model, nor a proof that there is none: a margin
+    comes as near to zero as rounding is large, or the search was given up because it
+    took too long. They count as robust and not as certified.
     """

@@ -185,25 +185,31 @@ def keep_inside(points, center, radius, norm, clip, out):
     """
     low, high = map(center.dtype.type, clip or (-np.inf, np.inf))
     if norm == "linf":
-        length = _kernels.clip_and_measure(points, center, low, high, out)
-    else:
-        np.clip(points, low, high, out=out)
-        move = torch.from_numpy(np.subtract(out, center, out=points))
-        length = torch.linalg.vector_norm(move, dim=1).numpy().astype(np.float64)
-    # Rounding alone can make the distance a little too long. Shortening such a move
-    # would only round again.
-    largest = np.abs(center if clip is None else clip).max(initial=0)
-    slack = np.finfo(out.dtype).eps * (largest + radius)
-    far = np.flatnonzero(length > radius + slack)
+        of_type = center.dtype.type(radius)
+        length = _kernels.clip_and_measure(points, center, of_type, low, high, out)
+        # Rounding alone can make the distance a little too long.
+        return np.minimum(length, radius)
+    np.clip(points, low, high, out=out)
+    move = torch.from_numpy(np.subtract(out, center, out=points))
+    length = torch.linalg.vector_norm(move, dim=1).numpy().astype(np.float64)
+    far = np.flatnonzero(length > radius)
     if len(far):
-        move = out[far] - center[far]
-        if norm == "linf":
-            np.clip(move, -radius, radius, out=move)
-        else:
-            # The clean sample is inside the clip range, and so is the way to it.
-            move *= (radius / length[far])[:, None]
-        out[far] = center[far] + move
+        out[far] = _shorten(out[far], center[far], length[far], radius)
     return np.minimum(length, radius)
+
+
+def _shorten(points, center, length, radius):
+    """Bring points that are too far away back, unless rounding alone took them there.
+
+    Shortening such a move would only round again.
+    """
+    move = points - center
+    # By how much the features that move are rounded: the others have no part in it.
+    rounding = np.finfo(points.dtype).eps * (np.abs(center) + radius) * (move != 0)
+    slack = np.linalg.norm(rounding.astype(np.float64), axis=1) * (radius > 0)
+    # The clean sample is inside the clip range, and so is the way to it.
+    shorter = center + move * (radius / length)[:, None].astype(points.dtype)
+    return np.where((length > radius + slack)[:, None], shorter, points)
 
 
 def _flat(points):

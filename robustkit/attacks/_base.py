@@ -141,7 +141,9 @@ class BaseAttack(
             # To be refused with scikit-learn's own words if it is not finite.
             validate_data(self, given, reset=False)
             _check_range(X.min(), X.max(), low, high)
-        return self._perturb(X, y, target)
+        # No gradient could follow what a caller's inference mode touches.
+        with torch.inference_mode(False):
+            return self._perturb(X, y, target)
 
     def _perturb(self, X, y, target):
         judge = self._judge()
@@ -149,7 +151,8 @@ class BaseAttack(
         wanted = self._encode_target(judge, target, len(X))
         search = self._start_search(judge)
         found = {"X_adv": np.empty_like(X)}
-        with judge.fitting_threads(min(self.batch_size, len(X))):
+        with judge.at_work(X, self.batch_size):
+            self._check_resolution(judge, X)
             for rows in self._batches(len(X)):
                 part = self._attack(
                     judge,
@@ -267,6 +270,9 @@ class BaseAttack(
 
     def _check_model(self):
         """Refuse, at the end of `fit`, a model that this attack cannot attack."""
+
+    def _check_resolution(self, judge, X):
+        """Warn if X is too coarse for what the search may do to it."""
 
     def _proves(self):
         """Whether the search says of samples that nothing allowed fools the model."""
@@ -391,7 +397,8 @@ class BaseAttack(
             those the means `average_confidence` (of the wrong answer) and
             `average_eps`. nan where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before), one that proves
-            something `certified_accuracy`.
+            something `certified_accuracy` and `n_undecided` (neither fooled nor
+            certified, of those right before).
         """
         return measures(self.perturb(X, y, target))
 

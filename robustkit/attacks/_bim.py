@@ -26,7 +26,8 @@ class BIMAttack(IteratedAttack):
         How far every feature may move.
 
     step_size : float, default=None
-        Length of a step. None is ``2.5 * eps / max_iter``.
+        Length of every step. None begins with ``2 * eps``, across the ball, and ends
+        near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=10
         Steps at most.

@@ -1,6 +1,7 @@
 """Climb a loss inside a ball, step by step: the engine of the gradient attacks."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -10,9 +11,12 @@ __all__ = [
     "SHARE_DONE",
     "FirstLook",
     "Goal",
+    "Memory",
     "climb",
     "climb_to_the_end",
+    "first_look",
     "input_gradient",
+    "logits_at",
 ]
 
 # Samples that are done leave the batch only once they are this share of it: copying the
@@ -37,30 +41,77 @@ class Goal:
 
     must_hit : bool, default=False
         Whether only the wanted class is a success. Otherwise any wrong class is.
+
+    ask : callable, default=None
+        What the model itself says, where that may be something else than the largest
+        logit of the module: takes points and the numbers of their samples, and returns
+        classes. None is the largest logit.
+
+    rows : torch.Tensor of shape (n_samples,), default=None
+        Numbers of the samples, for `ask`.
+
+    falls_back : bool, default=True
+        Whether samples climb the margin where the cross-entropy is flat.
     """
 
     labels: torch.Tensor
     loss: str = "ce"
     wanted: torch.Tensor | None = None
     must_hit: bool = False
+    ask: Callable | None = None
+    rows: torch.Tensor | None = None
+    falls_back: bool = True
 
     def climbed(self, logits):
-        """One number a sample, to be climbed."""
-        return LOSSES[self.loss](logits, self.labels, self.wanted)
+        """One number a sample, to be climbed.
 
-    def judge(self, logits):
-        """Yardstick, whether the model errs, and whether the goal is reached."""
+        Where the cross-entropy is zero after rounding, its gradient is zero or lacks
+        the label's part: such samples climb the margin.
+        """
+        loss = LOSSES[self.loss](logits, self.labels, self.wanted)
+        if self.loss == "ce" and self.falls_back:
+            flat = loss == 0
+            if bool(flat.any()):
+                margin = margin_loss(logits, self.labels, self.wanted)
+                loss = torch.where(flat, margin, loss)
+        return loss
+
+    def judge(self, logits, points, active):
+        """Yardstick, whether the model errs, and whether the goal is reached.
+
+        The model itself is asked only about active samples that the module is wrong
+        about.
+        """
         answer = logits.argmax(dim=1)
+        margin = margin_loss(
+            logits, self.labels, self.wanted if self.must_hit else None
+        )
+        if self.ask is not None:
+            said = self.labels.clone()
+            rows = ((answer != self.labels) & active).nonzero().squeeze(1)
+            if len(rows):
+                said[rows] = self.ask(points.index_select(0, rows), self.rows[rows])
+            answer = said
         fooled = answer != self.labels
-        if self.must_hit:
-            margin = margin_loss(logits, self.labels, self.wanted)
-            return margin, fooled, answer == self.wanted
-        return margin_loss(logits, self.labels), fooled, fooled
+        return margin, fooled, answer == self.wanted if self.must_hit else fooled
+
+    def is_fooled(self, module, points, active):
+        """Whether the model errs; False where a sample is not active."""
+        if self.ask is None:
+            answer = logits_at(module, points).argmax(dim=1)
+        else:
+            answer = self.labels.clone()
+            rows = active.nonzero().squeeze(1)
+            answer[rows] = self.ask(points.index_select(0, rows), self.rows[rows])
+        return (answer != self.labels) & active
 
     def take(self, rows):
         """Keep the goals of some samples only."""
-        wanted = None if self.wanted is None else self.wanted[rows]
-        return Goal(self.labels[rows], self.loss, wanted, self.must_hit)
+        parts = {
+            name: None if (part := getattr(self, name)) is None else part[rows]
+            for name in ("labels", "wanted", "rows")
+        }
+        return replace(self, **parts)
 
 
 class FirstLook:
@@ -89,10 +140,70 @@ class FirstLook:
         """Return logits, and the gradient of the loss; can be asked for once."""
         # The sum, not the mean: a gradient must not depend on the size of the batch.
         loss = goal.climbed(self.logits).sum()
-        (gradient,) = torch.autograd.grad(loss, self.points)
+        gradient = None
+        if loss.requires_grad:
+            (gradient,) = torch.autograd.grad(loss, self.points, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                "The output of the module has no gradient with respect to its input: "
+                "its forward detaches it, runs inside torch.no_grad() or ignores it. "
+                "Use an attack that needs no gradient, such as OnePixelAttack."
+            )
+        if 0 in gradient.stride():
+            # Of a sum, say: one number for many entries, and steps write to each.
+            gradient = gradient.contiguous()
         if self.rows is not None:
             gradient = gradient.index_select(0, self.rows)
         return self.logits.detach(), gradient
+
+
+def first_look(module, points):
+    """Call a module so that the gradient with respect to its input can follow.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    points : torch.Tensor of shape (n_samples, ...)
+        Where. Never written to: torch refuses a module that does, and it is called
+        again with a copy.
+
+    Returns
+    -------
+    look : FirstLook
+        The logits, and what their gradient needs.
+    """
+    # Also inside a caller's `no_grad`.
+    with torch.enable_grad():
+        points = points.detach().requires_grad_(True)
+        try:
+            logits = module(points)
+        except RuntimeError as error:
+            if "in-place operation" not in str(error):
+                raise
+            logits = module(points.clone())
+        return FirstLook(points, logits)
+
+
+def logits_at(module, points):
+    """Logits without a gradient, of a copy that the module may write to.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    points : torch.Tensor of shape (n_samples, ...)
+        Where.
+
+    Returns
+    -------
+    logits : torch.Tensor of shape (n_samples, n_classes)
+        At the points.
+    """
+    with torch.no_grad():
+        return module(points.clone())
 
 
 def input_gradient(module, points, goal, look=None):
@@ -120,11 +231,9 @@ def input_gradient(module, points, goal, look=None):
     gradient : torch.Tensor of the shape of `points`
         Of the sum of all losses.
     """
-    # Also inside a caller's `no_grad`.
+    if look is None:
+        look = first_look(module, points)
     with torch.enable_grad():
-        if look is None:
-            points = points.detach().requires_grad_(True)
-            look = FirstLook(points, module(points))
         return look.gradient(goal)
 
 
@@ -173,7 +282,7 @@ class Climb:
             getattr(self, name)[where] = getattr(found, name)[rows]
 
 
-def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
+def climb(module, start, goal, ball, steps, look=None):
     """Take projected gradient steps until the goal is reached.
 
     A sample leaves at the first point that reaches its goal, so the work shrinks with
@@ -193,11 +302,8 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
     ball : LinfBall or L2Ball
         Where points may be. Overwritten.
 
-    step_size : float
-        Length of a step, in the ball's norm.
-
-    max_iter : int
-        Steps at most.
+    steps : sequence of float
+        Lengths of the steps, in the ball's norm.
 
     look : FirstLook, default=None
         A look at the first points that was already taken.
@@ -207,17 +313,17 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
     result : Climb
         The best point of every sample, and what is known of it.
     """
-    memory = _Memory(start, max_iter + 1)
+    memory = Memory(start, len(steps) + 1)
     points, previous = start, None
-    for step in range(max_iter + 1):
-        if step < max_iter:
+    for step in range(len(steps) + 1):
+        if step < len(steps):
             logits, gradient = input_gradient(module, points, goal, look)
             look = None
         else:
-            with torch.no_grad():
-                logits = module(points)
-        n_active = memory.note(points, previous, *goal.judge(logits), step + 1)
-        if step == max_iter or n_active == 0:
+            logits = logits_at(module, points)
+        verdict = goal.judge(logits, points, memory.active)
+        n_active = memory.note(points, previous, *verdict, step + 1)
+        if step == len(steps) or n_active == 0:
             break
         if n_active <= (1 - SHARE_DONE) * len(points):
             keep = memory.drop_done()
@@ -225,15 +331,23 @@ def climb(module, start, goal, ball, *, step_size, max_iter, look=None):
             gradient = gradient.index_select(0, keep)
             goal = goal.take(keep)
             ball.take(keep)
-        previous, points = points, ball.step(points, gradient, step_size)
+        previous, points = points, ball.step(points, gradient, steps[step])
     return memory.close(points)
 
 
-class _Memory:
+class Memory:
     """The best point of every sample, written down only when the climb leaves it.
 
     While a sample climbs, its best point is the current one, and copying it at every
     step would cost a tenth of the whole attack.
+
+    Parameters
+    ----------
+    start : torch.Tensor of shape (n_samples, ...)
+        First points; only their shape counts.
+
+    most_queries : int
+        Queries of a sample that never reaches its goal.
     """
 
     def __init__(self, start, most_queries):
@@ -241,7 +355,8 @@ class _Memory:
         self.rows = torch.arange(n_samples, device=device)
         self.active = torch.ones_like(self.rows, dtype=torch.bool)
         self.at_best = torch.zeros_like(self.active)
-        nothing = start.new_full((n_samples,), -torch.inf)
+        # Whatever precision the logits come in.
+        nothing = start.new_full((n_samples,), -torch.inf, dtype=torch.float64)
         self.margin, self.fooled = nothing, torch.zeros_like(self.active)
         self.best = Climb(
             torch.empty_like(start),
@@ -301,7 +416,7 @@ def _beats(margin, fooled, other_margin, other_fooled):
     )
 
 
-def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
+def climb_to_the_end(module, start, goal, ball, steps):
     """Take every step with every sample, and return the last points.
 
     This is what adversarial training wants: points that a model finds hard, not the
@@ -321,11 +436,8 @@ def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
     ball : LinfBall or L2Ball
         Where points may be.
 
-    step_size : float
-        Length of a step, in the ball's norm.
-
-    max_iter : int
-        Number of steps.
+    steps : sequence of float
+        Lengths of the steps, in the ball's norm.
 
     Returns
     -------
@@ -333,7 +445,7 @@ def climb_to_the_end(module, start, goal, ball, *, step_size, max_iter):
         The last ones.
     """
     points = start
-    for _ in range(max_iter):
+    for length in steps:
         _, gradient = input_gradient(module, points, goal)
-        points = ball.step(points, gradient, step_size)
+        points = ball.step(points, gradient, length)
     return points

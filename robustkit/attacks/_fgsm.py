@@ -109,7 +109,7 @@ class FGSMAttack(GradientAttack):
     def _starts_clean(self):
         return True
 
-    def _search_batch(self, module, x, labels, wanted, seed, look):
+    def _search_batch(self, module, x, labels, wanted, seed, look, ask):
         return self._step(module, x, labels, look), torch.ones_like(labels)
 
     def _perturb_batch(self, module, x, labels, clip):

@@ -4,12 +4,20 @@ import copy
 from abc import abstractmethod
 
 import numpy as np
+import torch
 from sklearn.utils.validation import validate_data
 
 from robustkit._tensors import as_array, as_tensor
-from robustkit.attacks._diagnostics import gradient_health, warn_of_masking
+from robustkit.attacks._balls import make_ball
+from robustkit.attacks._descent import Goal
+from robustkit.attacks._diagnostics import (
+    SUSPICIOUS,
+    gradients_and_margins,
+    warn_of_masking,
+)
+from robustkit.attacks._gradient_free import climb_blindly
 from robustkit.attacks._measures import measures, robust_accuracy
-from robustkit.attacks._modes import evaluation_mode
+from robustkit.attacks._modes import evaluation_mode, sparing_input
 from robustkit.attacks._module_attack import ModuleAttack
 
 __all__ = ["GradientAttack"]
@@ -28,8 +36,9 @@ class GradientAttack(ModuleAttack):
         if name not in ("eps", "norm")
     }
 
-    # Set on a copy, to measure what another loss would have found.
+    # Set on a copy, to measure what another loss would have found, or none at all.
     _forced_loss = None
+    _follows_gradient = True
 
     # What a search returns beside the points.
     _learns = ("n_queries",)
@@ -61,7 +70,7 @@ class GradientAttack(ModuleAttack):
         """
         X = X.detach()
         clip = self._clip_of_batch(X)
-        with evaluation_mode(module):
+        with evaluation_mode(module), sparing_input(module, X):
             return self._perturb_batch(module, X, y, clip).detach()
 
     def _clip_of_batch(self, X):
@@ -75,7 +84,9 @@ class GradientAttack(ModuleAttack):
         """Attack, summarize what came out, and see whether it can be believed.
 
         A :class:`~robustkit.exceptions.GradientMaskingWarning` is given if the margin
-        loss leaves a robust accuracy more than 10 points below the cross-entropy's.
+        loss leaves a robust accuracy more than 10 points below the cross-entropy's, or
+        if the cross-entropy has no gradient for more than 10 % of the samples though
+        their margin can be changed.
 
         Parameters
         ----------
@@ -102,43 +113,72 @@ class GradientAttack(ModuleAttack):
             targets adds `target_rate` (of those right before). The diagnostics are
             `zero_gradient_share` (of those right before), `median_logit_margin`,
             `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
-            cross-entropy, and with the margin loss.
+            cross-entropy, and with the margin loss. If `zero_gradient_share` is above
+            0.1 there is `robust_accuracy_gradient_free` too: that of a search which
+            only compares margins.
         """
         result = self.perturb(X, y, target)
         report = measures(result)
         if diagnostics:
-            for name, value in self._diagnose(result, X, y, target).items():
+            with torch.inference_mode(False):
+                found, hidden_share = self._diagnose(result, X, y, target)
+            for name, value in found.items():
                 report[name] = value
-            warn_of_masking(report, stacklevel=3)
+            warn_of_masking(report, hidden_share, stacklevel=3)
         return report
 
     def _diagnose(self, result, X, y, target):
+        """Return what a report adds, and the share of hidden gradients."""
         found = {}
         for loss in ("ce", "margin"):
             if loss != self._loss():
-                twin = copy.copy(self)
-                twin._forced_loss = loss
-                found[loss] = twin.perturb(X, y, target)
+                found[loss] = self._twin(_forced_loss=loss).perturb(X, y, target)
             else:
                 found[loss] = result
-        judge = self._judge()
-        health = gradient_health(
-            judge.module,
-            validate_data(self, X, dtype=[np.float32, np.float64], reset=False),
-            judge.encode(result.y),
-            result.clean_prediction == result.y,
-            batch_size=self.batch_size,
-            device=judge.device,
-            dtype=judge.dtype,
-        )
-        return health | {
-            f"robust_accuracy_{loss}": robust_accuracy(other)
-            for loss, other in found.items()
+        correct, hidden_share = result.clean_prediction == result.y, 0.0
+        zero, margin = self._look_at(X, result.y)
+        health = {
+            "zero_gradient_share": zero[correct].mean() if correct.any() else np.nan,
+            "median_logit_margin": np.median(margin),
         }
+        if health["zero_gradient_share"] > SUSPICIOUS:
+            blind = self._twin(_follows_gradient=False).perturb(X, y, target)
+            found["gradient_free"] = blind
+            # A model that is constant around a sample hides nothing.
+            moved = self._look_at(blind.X_adv, result.y)[1] != margin
+            hidden_share = (zero & moved)[correct].mean()
+        for name, other in found.items():
+            health[f"robust_accuracy_{name}"] = robust_accuracy(other)
+        return health, hidden_share
+
+    def _twin(self, **private):
+        twin = copy.copy(self)
+        vars(twin).update(private)
+        return twin
+
+    def _look_at(self, X, y):
+        judge = self._judge()
+        X = validate_data(
+            self, np.asarray(X), dtype=[np.float32, np.float64], reset=False
+        )
+        with judge.at_work(X, self.batch_size):
+            return gradients_and_margins(judge, X, judge.encode(y), self.batch_size)
+
+    def _search_blindly(self, module, x, labels, wanted, seed, look, ask):
+        """Search as `_search_batch` does, with the margin alone."""
+        rows = torch.arange(len(x), device=x.device)
+        must_hit = wanted is not None
+        goal = Goal(labels, "margin", wanted, must_hit=must_hit, ask=ask, rows=rows)
+        radius, norm = self._radius()
+        ball = make_ball(x, radius, self.clip_, norm)
+        return climb_blindly(module, x, goal, ball, seed)
 
     @abstractmethod
-    def _search_batch(self, module, x, labels, wanted, seed, look):
-        """Return points, and a tensor for each of `_learns`."""
+    def _search_batch(self, module, x, labels, wanted, seed, look, ask):
+        """Return points, and a tensor for each of `_learns`.
+
+        `ask` is what a Goal wants: the model's own word, if the module is not it.
+        """
 
     @abstractmethod
     def _perturb_batch(self, module, x, labels, clip):
@@ -158,6 +198,9 @@ class GradientAttack(ModuleAttack):
 
     def _start_search(self, judge):
         seed = self._seed()
+        searcher = (
+            self._search_batch if self._follows_gradient else self._search_blindly
+        )
 
         def search(X, labels, wanted, look):
             x = as_tensor(X, device=judge.device, dtype=judge.dtype)
@@ -165,10 +208,27 @@ class GradientAttack(ModuleAttack):
                 None if a is None else as_tensor(a, device=judge.device, dtype=None)
                 for a in (labels, wanted)
             ]
-            points, *learned = self._search_batch(judge.module, x, *aims, seed, look)
+            ask = None if judge.is_the_model else self._asking(judge, X)
+            given = (judge.module, x, *aims, seed, look, ask)
+            points, *learned = searcher(*given)
             candidates = as_array(points).astype(X.dtype, copy=False)
-            names = self._learns
+            # A blind search learns no length.
+            names = self._learns[: len(learned)]
             learned = {n: as_array(v) for n, v in zip(names, learned, strict=True)}
             return candidates, learned
 
         return search
+
+    def _asking(self, judge, X):
+        """Return the function that asks `predict` about points of a batch.
+
+        It asks about the very points that would be returned.
+        """
+
+        def ask(points, rows):
+            center = X[as_array(rows)]
+            inside = np.empty_like(center)
+            self._project(as_array(points).astype(X.dtype), center, out=inside)
+            return as_tensor(judge.predict(inside), device=points.device, dtype=None)
+
+        return ask

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from robustkit._sklearn_private import Interval
+from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks._descent import SHARE_DONE, Goal, input_gradient
 from robustkit.attacks._gradient_attack import GradientAttack
 
@@ -136,12 +137,53 @@ class GrowingEpsilonAttack(GradientAttack):
     def _radius(self):
         return self._lengths()[-1], "linf"
 
+    def _finest_move(self):
+        positive = [size for size in (self.start, self.step) if size > 0]
+        return min(positive), "linf"
+
     def _starts_clean(self):
         return True
 
-    def _search_batch(self, module, x, labels, wanted, seed, look):
-        goal = Goal(labels, self._loss())
+    def _search_batch(self, module, x, labels, wanted, seed, look, ask):
+        rows = torch.arange(len(x), device=x.device)
+        goal = Goal(labels, self._loss(), ask=ask, rows=rows)
         return grow(module, x, goal, self._lengths(), self.clip_, look)
+
+    def _attack_rows(self, judge, search, X, labels, wanted, look, attacked, out):
+        about = super()._attack_rows(
+            judge, search, X, labels, wanted, look, attacked, out
+        )
+        rows = np.flatnonzero(attacked)
+        if len(rows) and self._follows_gradient:
+            stood = about["prediction"] == labels[rows]
+            # Near a tie the model may say something else of a point among others.
+            for i in np.flatnonzero(stood & np.isfinite(about["eps"])):
+                one = slice(rows[i], rows[i] + 1)
+                found = self._go_on(judge, X[one], labels[one], about["eps"][i])
+                out[one], more = found
+                for name, value in more.items():
+                    about[name][i] = value
+        return about
+
+    def _go_on(self, judge, X, labels, eps):
+        """Try the lengths from `eps` on, and believe the judge alone."""
+        x = as_tensor(X, device=judge.device, dtype=judge.dtype)
+        goal = Goal(as_tensor(labels, device=judge.device, dtype=None), self._loss())
+        _, direction = input_gradient(judge.module, x, goal)
+        direction, inside = as_array(direction.sign()).astype(X.dtype), X.copy()
+        lengths = self._lengths()
+        for k in range(np.searchsorted(lengths, eps), len(lengths)):
+            self._project(X + X.dtype.type(lengths[k]) * direction, X, out=inside)
+            prediction, confidence, _ = judge(inside)
+            fooled = prediction[0] != labels[0]
+            if fooled:
+                break
+        return inside, {
+            "prediction": prediction[0],
+            "confidence": confidence[0],
+            "eps": lengths[k] if fooled else np.nan,
+            "n_queries": k + 2,
+        }
 
     def _perturb_batch(self, module, x, labels, clip):
         return grow(module, x, Goal(labels, self._loss()), self._lengths(), clip)[0]
@@ -191,9 +233,7 @@ def grow(module, x, goal, lengths, clip, look=None):
         tried = torch.add(x, direction, alpha=float(length))
         if clip is not None:
             tried.clamp_(*clip)
-        with torch.no_grad():
-            fooled = goal.judge(module(tried))[1]
-        new = (fooled & left).nonzero().squeeze(1)
+        new = goal.is_fooled(module, tried, left).nonzero().squeeze(1)
         found = rows[new]
         points.index_copy_(0, found, tried.index_select(0, new))
         eps[found], n_queries[found] = float(length), k + 2

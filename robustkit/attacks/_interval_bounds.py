@@ -9,13 +9,15 @@ lies in the band from :math:`\lambda x` to :math:`\lambda (x - l)` with :math:`\
 h / (h - l)` [1]_. Units that move together are so known to, which plain intervals
 forget.
 
-Rounding. The bounds hold for the network in exact arithmetic, and for any network whose
-weights differ from it by a relative :math:`2^{-24}`, one float32 rounding. A product of
-n terms in arithmetic of unit roundoff u has an error of at most :math:`\gamma_{n}
-= n u / (1 - n u)` times the product of the absolute values, in whatever order it is
-summed [2]_. Every radius is widened by more than that: :math:`|W| (r + g (|c| + \sum_k
-|s_k| + r)) + g |b|` with :math:`g = 2^{-23} + 4 (n + 4) u`, which covers the rounding
-of the weights, of center, of slopes and of radius.
+Rounding. The bounds hold for the network in exact arithmetic, for any network whose
+weights differ from it by a relative :math:`2^{-24}`, one float32 rounding, and for what
+either of them computes in single precision or better. A product of n terms in
+arithmetic of unit roundoff u has an error of at most :math:`\gamma_{n} = n u / (1 - n
+u)` times the product of the absolute values, in whatever order it is summed [2]_. Every
+radius is widened by more than that, for the network and for the bounds: :math:`|W| (r +
+g (|c| + \sum_k |s_k| + r)) + g |b|` with :math:`g = 2^{-23} + \gamma_{n+4}(2^{-24}) + 3
+\gamma_{n+4}(u)`. Numbers so small that they lose digits are covered by n times the
+smallest normal one.
 
 .. [1] G. Singh, T. Gehr, M. Mirman, M. Püschel and M. Vechev. Fast and effective
    robustness certification. NeurIPS 2018.
@@ -31,8 +33,13 @@ from torch import nn
 
 from robustkit._tensors import as_array
 from robustkit.networks import SparseNetwork
+from robustkit.networks._known_parts import is_plain, what_is_odd
+from robustkit.networks._pruning import MaskedLinear, linear_weights
 
-__all__ = ["BoundedNetwork", "slack_factor"]
+__all__ = ["BoundedNetwork", "described", "lost_digits", "slack_factor"]
+
+# Unit roundoff of single precision, in which a model may compute.
+_SINGLE = 2.0**-24
 
 
 def slack_factor(n_terms, dtype):
@@ -40,7 +47,7 @@ def slack_factor(n_terms, dtype):
 
     Parameters
     ----------
-    n_terms : int
+    n_terms : int or ndarray of int
         Number of products.
 
     dtype : dtype
@@ -48,10 +55,23 @@ def slack_factor(n_terms, dtype):
 
     Returns
     -------
-    factor : float
-        Larger than the rounding of weights to float32 and of the sum to `dtype`.
+    factor : float or ndarray
+        Larger than the rounding of weights to float32, of the sum where the model
+        computes it, in float32, and of the sum computed here, in `dtype`.
     """
-    return 2.0**-23 + 4 * (n_terms + 4) * np.finfo(dtype).eps / 2
+    here = np.finfo(dtype).eps / 2
+    return 2 * _SINGLE + _gamma(n_terms + 4, _SINGLE) + 3 * _gamma(n_terms + 4, here)
+
+
+def _gamma(n, roundoff):
+    share = n * roundoff
+    # Beyond that nothing is known.
+    return np.where(share < 0.5, share / np.maximum(1 - share, 0.5), np.inf)[()]
+
+
+def lost_digits(n_terms):
+    """How much a sum can be off because its terms are too small to be rounded well."""
+    return (n_terms + 4) * np.finfo(np.float32).tiny
 
 
 class BoundedNetwork:
@@ -93,13 +113,16 @@ class BoundedNetwork:
             No point that is meant has a smaller one.
         """
         units = center, slope, radius
-        for step in self.steps:
-            units = step(*units)
         margin = np.empty(len(center))
-        for label in np.unique(labels):
-            rows = np.flatnonzero(labels == label)
-            margin[rows] = self._margins_of(label, *(x[..., rows, :] for x in units))
-        return margin
+        # What overflows is not a number, and bounds nothing.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in self.steps:
+                units = step(*units)
+            for label in np.unique(labels):
+                rows = np.flatnonzero(labels == label)
+                of_label = (part[..., rows, :] for part in units)
+                margin[rows] = self._margins_of(label, *of_label)
+        return np.where(np.isnan(margin), -np.inf, margin)
 
     def _margins_of(self, label, center, slope, radius):
         last = self.last
@@ -124,6 +147,7 @@ class _Affine:
         self.absolute = np.abs(self.forward)
         self.shift = np.asarray(bias, dtype=dtype)
         self.slack = dtype(slack_factor(weight.shape[1], dtype))
+        self.lost = dtype(lost_digits(weight.shape[1]))
 
     def __call__(self, center, slope, radius):
         wider = _widen(center, slope, radius, self.slack)
@@ -133,6 +157,7 @@ class _Affine:
         # The sum of product and bias is rounded too, and the last sum of all.
         radius += self.slack * np.abs(self.shift)
         radius *= 1 + self.slack
+        radius += self.lost
         return center, slope @ self.forward, radius
 
     def against(self, label):
@@ -154,7 +179,7 @@ class _Difference(_Affine):
         largest = np.abs(center) + _reach(slope, radius)
         rounding = self.slack * (largest @ self.size + self.bias_size)
         center = center @ self.forward + self.shift
-        radius = (radius @ self.absolute + rounding) * (1 + self.slack)
+        radius = (radius @ self.absolute + rounding) * (1 + self.slack) + 2 * self.lost
         return center, slope @ self.forward, radius
 
 
@@ -187,6 +212,7 @@ def _rectify(center, slope, radius):
     # What rounding does to the share, the band and the middle of it is less than 16
     # units of roundoff of the upper end.
     rounding = np.multiply(high, 8 * dtype.eps, out=high)
+    rounding += 4 * np.finfo(np.float32).tiny
     return (
         share * center + half_band,
         share * slope,
@@ -212,6 +238,7 @@ class _Graph:
         # Sums have as many terms as a vertex has predecessors, and a bias.
         most = np.bincount(target, minlength=1).max(initial=0) + 1
         self.slack = dtype(slack_factor(most, dtype))
+        self.lost = dtype(lost_digits(most))
 
     def __call__(self, center, slope, radius):
         n_sources, n_lines = center.shape[1], len(slope)
@@ -230,7 +257,7 @@ class _Graph:
                 slice(start, stop),
                 weight @ c[:start],
                 np.stack([weight @ line[:start] for line in s]),
-                (absolute @ wider[:start]) * (1 + self.slack),
+                (absolute @ wider[:start]) * (1 + self.slack) + self.lost,
             )
         sinks = self.structure.sinks
         return tuple(
@@ -247,18 +274,26 @@ class _Graph:
 
 def _steps(module, dtype):
     """Turn a module into what bounds pass through."""
-    if isinstance(module, nn.Linear):
-        weight = as_array(module.weight).astype(np.float64)
-        bias = np.zeros(len(weight)) if module.bias is None else as_array(module.bias)
-        return [_Affine(weight, bias.astype(np.float64), dtype)]
-    if isinstance(module, nn.ReLU):
+    if is_plain(module, nn.Linear, MaskedLinear):
+        weight, bias = map(_doubles, linear_weights(module))
+        return [_Affine(weight, bias, dtype)]
+    if is_plain(module, nn.ReLU):
         return [_rectify]
-    if isinstance(module, SparseNetwork):
-        weight = as_array(module.output_weight).astype(np.float64)
-        bias = as_array(module.output_bias).astype(np.float64)
+    if is_plain(module, SparseNetwork):
+        weight, bias = map(_doubles, (module.output_weight, module.output_bias))
         return [_Graph(module, dtype), _Affine(weight, bias, dtype)]
     raise TypeError(
         "method='certified' knows networks of linear layers and ReLU, sparse networks, "
-        f"linear models and scalers. This one has a {type(module).__name__}: use "
+        f"linear models and scalers. This one has a {described(module)}: use "
         "method='exhaustive' or 'differential_evolution'."
     )
+
+
+def described(module):
+    """Name a part of a module, and what is odd about it."""
+    reason = what_is_odd(module)
+    return type(module).__name__ + ("" if reason is None else f" with {reason}")
+
+
+def _doubles(tensor):
+    return as_array(tensor).astype(np.float64)

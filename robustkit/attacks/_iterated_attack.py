@@ -1,6 +1,8 @@
 """What the attacks share that take many steps."""
 
+import math
 from abc import abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 
 import torch
@@ -35,31 +37,41 @@ class IteratedAttack(GradientAttack):
         """Return the points from which a climb starts."""
         return x.clone()
 
-    def _climb_length(self):
-        step_size = self.step_size
-        if step_size is None:
-            step_size = 2.5 * self.eps / self.max_iter
-        return {"step_size": step_size, "max_iter": self.max_iter}
+    def _steps(self):
+        """Return the lengths of the steps of one climb.
+
+        By default the first crosses the ball, and half a cosine wave leads to zero:
+        what a random start has beside the direction uphill must vanish.
+        """
+        n_steps = self.max_iter
+        if self.step_size is not None:
+            return [self.step_size] * n_steps
+        return [
+            self.eps * (1 + math.cos(math.pi * k / n_steps)) for k in range(n_steps)
+        ]
 
     def _starts_clean(self):
         return True
 
-    def _search_batch(self, module, x, labels, wanted, seed, look):
-        best = None
+    def _search_batch(self, module, x, labels, wanted, seed, look, ask):
+        best, everything = None, torch.arange(len(x), device=x.device)
         for stream, goal in enumerate(self._goals(module, x, labels, wanted)):
-            if best is None:
-                rows = torch.arange(len(x), device=x.device)
-            else:
+            goal = replace(goal, ask=ask, rows=everything)
+            rows = everything
+            if best is not None:
                 rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
             clean = x if len(rows) == len(x) else x.index_select(0, rows)
+            starts_clean = stream == 0 and self._starts_clean()
             found = climb(
                 module,
-                self._start(clean, self.clip_, seed, stream),
+                clean.clone()
+                if starts_clean
+                else self._start(clean, self.clip_, seed, stream),
                 goal if len(rows) == len(x) else goal.take(rows),
                 make_ball(clean, *self._ball(self.clip_)),
-                **self._climb_length(),
+                self._steps(),
                 look=look,
             )
             look = None
@@ -77,7 +89,7 @@ class IteratedAttack(GradientAttack):
             self._start(x, clip, *self._fresh(module)),
             goal,
             make_ball(x, *self._ball(clip)),
-            **self._climb_length(),
+            self._steps(),
         )
 
     def _fresh(self, module):

@@ -33,13 +33,17 @@ def all_between(values, low, high):
 
 
 @njit(cache=True)
-def clip_and_measure(points, center, low, high, out):
-    """Clip points to a range, and see how far away they are then.
+def clip_and_measure(points, center, radius, low, high, out):
+    """Clip points to a cube and to a range, and see how far away they are then.
 
     Parameters
     ----------
     points, center : ndarray of shape (n_rows, n_columns)
         From where, and to where, is measured.
+
+    radius : float
+        Of the cube, in the dtype of the points. Its faces are rounded as they are
+        where a point is computed, so that one on a face stays there.
 
     low, high : float
         Ends of the range, in the dtype of the points.
@@ -56,7 +60,8 @@ def clip_and_measure(points, center, low, high, out):
     for i in range(points.shape[0]):
         most = np.int64(0)
         for j in range(points.shape[1]):
-            point = min(max(points[i, j], low), high)
+            least = max(center[i, j] - radius, low)
+            point = min(max(points[i, j], least), min(center[i, j] + radius, high))
             out[i, j] = point
             # The bits of positive numbers are in the order of the numbers. Unlike the
             # larger of two numbers, which may be nan, that of two integers is found for

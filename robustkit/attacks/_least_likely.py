@@ -3,7 +3,7 @@
 import torch
 
 from robustkit._tensors import as_array, as_tensor
-from robustkit.attacks._descent import Goal
+from robustkit.attacks._descent import Goal, logits_at
 from robustkit.attacks._iterated_attack import IteratedAttack
 
 __all__ = ["LeastLikelyAttack"]
@@ -30,7 +30,8 @@ class LeastLikelyAttack(IteratedAttack):
         How far every feature may move.
 
     step_size : float, default=None
-        Length of a step. None is ``2.5 * eps / max_iter``.
+        Length of every step. None begins with ``2 * eps``, across the ball, and ends
+        near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=10
         Steps at most.
@@ -121,13 +122,11 @@ class LeastLikelyAttack(IteratedAttack):
     def _choose_target(self, judge, X, labels):
         x = as_tensor(X, device=judge.device, dtype=judge.dtype)
         labels = as_tensor(labels, device=judge.device, dtype=torch.int64)
-        with torch.no_grad():
-            return as_array(_least_likely(judge.module(x), labels))
+        return as_array(_least_likely(logits_at(judge.module, x), labels))
 
     def _goals(self, module, x, labels, wanted):
         if wanted is None:
-            with torch.no_grad():
-                wanted = _least_likely(module(x), labels)
+            wanted = _least_likely(logits_at(module, x), labels)
         yield Goal(labels, self._loss(), wanted, must_hit=True)
 
 

@@ -1,6 +1,7 @@
 """The base of every attack on a torch module, also of those that users write."""
 
 import math
+import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -15,8 +16,12 @@ from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._judge import Judge
 from robustkit.attacks._modes import on_device
 from robustkit.bridge import as_module
+from robustkit.exceptions import InputRoundingWarning
 
 __all__ = ["ModuleAttack"]
+
+# With fewer representable points in a radius a move is mostly rounding.
+_FEW = 8
 
 
 class ModuleAttack(BaseAttack, metaclass=ABCMeta):
@@ -158,6 +163,34 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
     def _radius(self):
         """Return the radius of the ball, and the name of its norm."""
         return math.inf if self.eps is None else self.eps, self.norm
+
+    def _check_resolution(self, judge, X):
+        radius, norm = self._finest_move()
+        if norm == "l2":
+            radius = radius / math.sqrt(X.shape[1])
+        if not 0 < radius < math.inf:
+            return
+        mine, its = np.finfo(X.dtype), torch.finfo(judge.dtype)
+        coarser = max(mine, its, key=lambda numbers: numbers.eps)
+        # A known range saves a pass over X.
+        bound = math.inf if self.clip_ is None else max(map(abs, self.clip_))
+        if radius >= _FEW * coarser.eps * bound:
+            return
+        largest = float(np.abs(X).max())
+        spacing = coarser.eps * 2.0 ** math.floor(math.log2(max(largest, 1e-300)))
+        if radius < _FEW * spacing:
+            warnings.warn(
+                f"A move of {radius:.3g} a feature is less than {_FEW} times "
+                f"{spacing:.3g}, the spacing of {coarser.dtype} numbers near "
+                f"{largest:.3g}: the result is mostly rounding. Center X first, or "
+                "give it as float64 to a model that computes in float64.",
+                InputRoundingWarning,
+                stacklevel=6,
+            )
+
+    def _finest_move(self):
+        """Return the smallest move that matters to the result, and the norm's name."""
+        return self._radius()
 
     def _check_model(self):
         as_module(self.estimator_)

@@ -8,7 +8,7 @@ import torch
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks._balls import make_ball
-from robustkit.attacks._descent import Goal
+from robustkit.attacks._descent import Goal, logits_at
 from robustkit.attacks._iterated_attack import IteratedAttack
 from robustkit.attacks._losses import LOSSES
 from robustkit.attacks._random_starts import random_start, sample_keys
@@ -41,7 +41,8 @@ class PGDAttack(IteratedAttack):
         Radius of the ball.
 
     step_size : float, default=None
-        Length of a step. None is ``2.5 * eps / max_iter``.
+        Length of every step. None begins with ``2 * eps``, across the ball, and ends
+        near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=40
         Steps of one start at most.
@@ -51,7 +52,8 @@ class PGDAttack(IteratedAttack):
 
     random_start : bool, default=True
         Whether to start from a random point of the ball, uniformly drawn, instead of
-        the clean sample.
+        the clean sample. The first climb of ``loss="rotate"`` always starts at the
+        clean sample.
 
     targeted : bool, default=False
         Whether the model shall say the `target` given to :meth:`perturb`, instead of
@@ -204,7 +206,8 @@ class PGDAttack(IteratedAttack):
                 yield Goal(labels, "margin", aim, must_hit=hit)
 
     def _starts_clean(self):
-        return not self.random_start
+        # Where the model is linear, the way from the clean sample is the best one.
+        return not self.random_start or self._loss() == "rotate"
 
     def _start(self, x, clip, seed, stream):
         if not self.random_start:
@@ -234,7 +237,6 @@ class PGDAttack(IteratedAttack):
 
 def _runners_up(module, x, labels):
     """Find the three most likely wrong classes of every sample, in order."""
-    with torch.no_grad():
-        others = module(x).scatter(1, labels[:, None], -torch.inf)
+    others = logits_at(module, x).scatter(1, labels[:, None], -torch.inf)
     order = others.argsort(dim=1, descending=True)
     return [order[:, k] for k in range(min(3, others.shape[1] - 1))]

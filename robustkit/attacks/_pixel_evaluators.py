@@ -1,146 +1,23 @@
-"""Ask a model about many images that differ from a clean one in a single pixel.
-
-Where the first thing a network does is a linear map, one pixel changes its result by a
-rank-one term: the product over all pixels is computed once for each clean image, and
-never again. What comes before it may treat every feature for itself, as scalers do.
-"""
+"""Ask a model about many images that differ from a clean one in a single pixel."""
 
 import numpy as np
 import torch
-from torch import nn
 
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks._losses import margin_loss
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
-from robustkit.networks import SparseNetwork
+from robustkit.attacks._pixel_first_map import split_first_map
+from robustkit.attacks._trusted_models import predicts_largest_logit
 
-__all__ = ["FirstMap", "make_evaluator", "split_first_map"]
+__all__ = ["images_of", "make_evaluator"]
 
 # Rows of one forward pass: of the part after the first map, and of a whole network on
 # the CPU, where longer ones leave the cache.
 _TAIL_ROWS = 8192
 _WHOLE_ROWS = {"cpu": 256, "cuda": 8192}
-# Numbers handed to `predict_proba` in one call.
+# Numbers handed to an estimator in one call.
 _TABLE_SIZE = 2**23
-
-
-class FirstMap:
-    """A network seen as: feature by feature, one linear map, the rest.
-
-    Parameters
-    ----------
-    scaling : list of torch.nn.Module
-        Modules that treat every feature for itself.
-
-    weight : torch.Tensor of shape (n_units, n_features)
-        Of the linear map.
-
-    bias : torch.Tensor of shape (n_units,)
-        Of the linear map.
-
-    rest : callable
-        From the result of the linear map to the logits.
-
-    modules : list of torch.nn.Module
-        What `rest` consists of; the first may be the SparseNetwork whose sources are
-        the units.
-    """
-
-    def __init__(self, scaling, weight, bias, rest, modules):
-        self.scaling, self.weight, self.bias = scaling, weight.detach(), bias.detach()
-        self.columns = self.weight.t().contiguous()
-        self.rest, self.modules = rest, modules
-
-    def scaled(self, values, features):
-        """Scale values, each as a value of its feature."""
-        for module in self.scaling:
-            values = _scale_one(module, values, features)
-        return values
-
-    def scaled_size(self, values, features):
-        """Sum of the absolute terms that make the scaled values: what rounding sees."""
-        size = values.abs()
-        for module in self.scaling:
-            if isinstance(module, ElementwiseScale):
-                size = _scale_size(module, size, features)
-        return size
-
-    def units(self, x):
-        """Results of the linear map, of whole samples."""
-        for module in self.scaling:
-            x = module(x)
-        return x @ self.weight.t() + self.bias
-
-
-def split_first_map(module):
-    """Find the first linear map of a network.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-
-    Returns
-    -------
-    first : FirstMap or None
-        None if there is no such map, or something before it mixes features.
-    """
-    parts = [part for part in _leaves(module) if not _does_nothing(part)]
-    scaling = []
-    while parts and isinstance(parts[0], ElementwiseScale | Clamp):
-        scaling.append(parts.pop(0))
-    if not parts:
-        return None
-    head, tail = parts[0], parts[1:]
-    if isinstance(head, nn.Linear):
-        bias = head.bias
-        if bias is None:
-            bias = head.weight.new_zeros(len(head.weight))
-        return FirstMap(scaling, head.weight, bias, nn.Sequential(*tail), tail)
-    if isinstance(head, SparseNetwork):
-        after = nn.Sequential(*tail)
-
-        def rest(units):
-            return after(head.forward_from_sources(units))
-
-        # The biases of the sources are added by the network itself.
-        bias = head.bias.new_zeros(len(head.input_weight))
-        return FirstMap(scaling, head.input_weight, bias, rest, parts)
-    return None
-
-
-def _leaves(module):
-    if isinstance(module, nn.Sequential):
-        for child in module:
-            yield from _leaves(child)
-    else:
-        yield module
-
-
-def _does_nothing(module):
-    # Flat samples need no flattening, and dropout does nothing in eval mode.
-    return isinstance(module, nn.Identity | nn.Dropout) or (
-        isinstance(module, nn.Flatten) and module.start_dim == 1
-    )
-
-
-def _scale_one(module, values, features):
-    if isinstance(module, Clamp):
-        return module(values)
-    center, scale, offset = _parameters_of(module, features)
-    return (values - center) * scale + offset
-
-
-def _scale_size(module, size, features):
-    center, scale, offset = _parameters_of(module, features)
-    return (size + center.abs()) * scale.abs() + offset.abs()
-
-
-def _parameters_of(module, features):
-    return (
-        part[features] if part.ndim else part
-        for part in (module.center, module.scale, module.offset)
-    )
+# A margin of this share of the logits may be rounding: `predict` decides.
+_NEAR = 2.0**-12
 
 
 def make_evaluator(judge, space, X, labels):
@@ -164,9 +41,10 @@ def make_evaluator(judge, space, X, labels):
     -------
     evaluate : callable
         ``evaluate(rows, pixel, level)``, all tensors, gives for every candidate how
-        sure the model still is of the label, and whether it errs.
+        sure the model still is of the label, and whether it may err: `predict` must
+        confirm that.
     """
-    if judge.module is None:
+    if not predicts_largest_logit(judge.estimator, judge.module):
         return _AskTheEstimator(judge, space, X, labels)
     first = split_first_map(judge.module)
     cls = _AskTheModule if first is None else _AskTheRest
@@ -234,29 +112,66 @@ class _AskTheModule:
 
 
 class _AskTheEstimator:
-    """Whole images through `predict_proba`, as many in one call as memory allows."""
+    """Whole images through `predict`, as many in one call as memory allows."""
 
     def __init__(self, judge, space, X, labels):
-        self.judge, self.space, self.X = judge, space, X
-        self.labels = torch.from_numpy(labels)
+        self.judge, self.space, self.X, self.labels = judge, space, X, labels
         self.n_rows = max(1, _TABLE_SIZE // X.shape[1])
 
     def __call__(self, rows, pixel, level):
         pieces = []
         for start in range(0, len(rows), self.n_rows):
             piece = slice(start, start + self.n_rows)
-            clean = self.X[as_array(rows[piece])]
-            images = np.empty_like(clean)
-            self.space.write(
-                clean, as_array(pixel[piece]), as_array(level[piece]), images
+            row = as_array(rows[piece])
+            images = images_of(
+                self.space, self.X[row], as_array(pixel[piece]), as_array(level[piece])
             )
-            probabilities = torch.from_numpy(self.judge.probabilities(images))
-            pieces.append(_judge_logits(probabilities, self.labels[rows[piece]]))
+            labels = self.labels[row]
+            errs = torch.from_numpy(self.judge.predict(images) != labels)
+            sure = -margin_loss(self._scores(images), torch.from_numpy(labels))
+            pieces.append((sure, errs))
         return _join(pieces)
+
+    @torch.no_grad()
+    def _scores(self, images):
+        """Say how near `predict` is to another answer, if anything does."""
+        judge = self.judge
+        if judge.module is None or hasattr(judge.estimator, "predict_proba"):
+            return torch.from_numpy(judge.probabilities(images))
+        x = as_tensor(images, device=judge.device, dtype=judge.dtype)
+        return judge.module(x.clone()).cpu()
+
+
+def images_of(space, X, pixel, level):
+    """Write candidates as whole samples.
+
+    Parameters
+    ----------
+    space : PixelSpace
+        Positions and values.
+
+    X : ndarray of shape (n, n_features)
+        The clean sample of every candidate.
+
+    pixel : ndarray of shape (n,)
+        Which pixel of it.
+
+    level : ndarray of shape (n, n_channels)
+        Its new value.
+
+    Returns
+    -------
+    images : ndarray of shape (n, n_features)
+        As the attack would return them.
+    """
+    images = np.empty_like(X)
+    space.write(X, pixel, level, images)
+    return images
 
 
 def _judge_logits(logits, labels):
-    return -margin_loss(logits, labels), logits.max(dim=1).indices != labels
+    sure = -margin_loss(logits, labels)
+    return sure, ~(sure > _NEAR * logits.abs().amax(dim=1))
 
 
 def _join(pieces):

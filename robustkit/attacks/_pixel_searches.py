@@ -30,30 +30,61 @@ class Found:
 
     n_channels : int
         Values of one pixel.
+
+    confirm : callable
+        ``confirm(rows, pixel, level)``, all arrays, asks `predict` itself whether
+        candidates fool.
     """
 
-    def __init__(self, n_samples, n_channels):
+    def __init__(self, n_samples, n_channels, confirm):
+        self.confirm = confirm
         self.fooled = np.zeros(n_samples, dtype=bool)
         self.pixel = np.full(n_samples, -1)
         self.level = np.zeros((n_samples, n_channels))
         self.n_queries = np.zeros(n_samples, dtype=np.int64)
 
-    def note(self, rows, pixel, level):
-        """Keep one candidate that fools, of each image that had none."""
-        rows, first = np.unique(rows, return_index=True)
-        new = ~self.fooled[rows]
-        rows, first = rows[new], first[new]
+    def note(self, rows, pixel, level, *, most=None):
+        """Of each image that had none, keep the first candidate that is confirmed.
+
+        Parameters
+        ----------
+        rows, pixel : ndarray of shape (n,)
+            Image and pixel of each candidate.
+
+        level : ndarray of shape (n, n_channels)
+            Its values.
+
+        most : int, default=None
+            Candidates of one image that `predict` is asked about at most; None: all.
+        """
+        order = np.argsort(rows, kind="stable")
+        rows, pixel, level = rows[order], pixel[order], level[order]
+        # How many candidates of the same image come before.
+        rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        most = len(rows) if most is None else most
+        start, stop = 0, 1
+        while (start < most) and ((rank >= start) & ~self.fooled[rows]).any():
+            asked = (rank >= start) & (rank < min(stop, most)) & ~self.fooled[rows]
+            self._ask_and_keep(rows[asked], pixel[asked], level[asked])
+            start, stop = stop, 4 * stop
+
+    def _ask_and_keep(self, rows, pixel, level):
+        hit = np.flatnonzero(self.confirm(rows, pixel, level))
+        rows, first = np.unique(rows[hit], return_index=True)
         self.fooled[rows] = True
-        self.pixel[rows], self.level[rows] = pixel[first], level[first]
+        self.pixel[rows], self.level[rows] = pixel[hit[first]], level[hit[first]]
 
 
-def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
+def evolve(evaluate, confirm, space, x, *, pop_size, max_iter, seed):
     """Differential evolution of (position, value), all images at once.
 
     Parameters
     ----------
     evaluate : callable
         Asks the model.
+
+    confirm : callable
+        Asks `predict`.
 
     space : PixelSpace
         Positions and values.
@@ -75,7 +106,7 @@ def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
     found : Found
         An image leaves with the first generation that holds a candidate that fools.
     """
-    found = Found(len(x), space.n_channels)
+    found = Found(len(x), space.n_channels, confirm)
     rows, keys = torch.arange(len(x), device=x.device), sample_keys(x, seed)
     population = _first_generation(space, keys, pop_size)
     fitness, fooled, place = _ask(evaluate, space, rows, population)
@@ -83,7 +114,8 @@ def evolve(evaluate, space, x, *, pop_size, max_iter, seed):
     for generation in itertools.count(1):
         found.n_queries[rows.cpu().numpy()] += pop_size
         _note_best(found, rows, trial_fitness, fooled, place)
-        stay = (~fooled.any(dim=1)).nonzero().squeeze(1)
+        stay = ~found.fooled[rows.cpu().numpy()]
+        stay = torch.from_numpy(np.flatnonzero(stay)).to(rows.device)
         if generation > max_iter or len(stay) == 0:
             break
         if len(stay) < len(rows):
@@ -186,16 +218,20 @@ def _note_best(found, rows, fitness, fooled, place):
         rows[image].cpu().numpy(),
         pixel[image, best].cpu().numpy(),
         level[image, best].double().cpu().numpy(),
+        most=1,
     )
 
 
-def try_everything(evaluate, space, n_samples, device):
+def try_everything(evaluate, confirm, space, n_samples, device):
     """Try every pixel with every level.
 
     Parameters
     ----------
     evaluate : callable
         Asks the model.
+
+    confirm : callable
+        Asks `predict`.
 
     space : PixelSpace
         Positions and values.
@@ -218,7 +254,7 @@ def try_everything(evaluate, space, n_samples, device):
             f"channels has {n_values * space.n_pixels:.1e} candidates an image. Use "
             "fewer levels, or method='certified'."
         )
-    found = Found(n_samples, space.n_channels)
+    found = Found(n_samples, space.n_channels, confirm)
     everyone = torch.arange(n_samples, device=device)
     # The ends of the range fool nearly all images that can be fooled at all.
     ends = (0, space.levels - 1)
@@ -239,10 +275,8 @@ def _try_all_pixels(evaluate, space, found, row, grid):
         _, fooled = evaluate(row.expand(len(index)), pixel, level)
         found.n_queries[int(row)] += len(index)
         if fooled.any():
-            first = int(fooled.to(torch.int8).argmax())
-            found.note(
-                np.array([int(row)]),
-                pixel[first : first + 1].cpu().numpy(),
-                level[first : first + 1].cpu().numpy(),
-            )
-            return
+            hit = fooled.nonzero().squeeze(1).to(pixel.device)
+            rows = np.full(len(hit), int(row))
+            found.note(rows, pixel[hit].cpu().numpy(), level[hit].cpu().numpy())
+            if found.fooled[int(row)]:
+                return

@@ -59,7 +59,7 @@ def sample_keys(samples, seed):
     Parameters
     ----------
     samples : torch.Tensor of shape (n_samples, ...)
-        Their content as float32 is what counts.
+        Their content is what counts, in their own precision.
 
     seed : int
         Of the attack.
@@ -69,9 +69,12 @@ def sample_keys(samples, seed):
     keys : torch.Tensor of shape (n_samples,) and dtype int64
         Equal for equal samples.
     """
-    flat = samples.detach().flatten(1).float()
+    flat = samples.detach().flatten(1)
     # -0.0 is 0.0, and has other bits.
-    bits = (flat + 0.0).view(torch.int32).long()
+    if flat.dtype == torch.float64:
+        bits = _mix64((flat + 0.0).view(torch.int64))
+    else:
+        bits = (flat.float() + 0.0).view(torch.int32).long()
     # A sum of products with odd random factors, modulo 2^64, is a universal hash.
     position = torch.arange(flat.shape[1], device=flat.device)
     factors = _mix64(position + (seed + 1) * 0x5851F42D4C957F2D % 2**62) | 1

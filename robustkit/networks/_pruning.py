@@ -4,7 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["MaskedLinear", "mask_hidden_layers", "prune_weights"]
+from robustkit.networks._known_parts import is_plain
+
+__all__ = ["MaskedLinear", "linear_weights", "mask_hidden_layers", "prune_weights"]
 
 
 class MaskedLinear(nn.Linear):
@@ -32,7 +34,17 @@ class MaskedLinear(nn.Linear):
 
     def forward(self, X):
         """Apply the weights that are kept."""
-        return functional.linear(X, self.weight * self.kept, self.bias)
+        return functional.linear(X, self.masked_weight(), self.bias)
+
+    def masked_weight(self):
+        """Weights as they are applied.
+
+        Returns
+        -------
+        weight : torch.Tensor of shape (out_features, in_features)
+            Zero where a weight was removed.
+        """
+        return self.weight * self.kept
 
     @torch.no_grad()
     def remove(self, removed):
@@ -47,6 +59,26 @@ class MaskedLinear(nn.Linear):
         self.weight.masked_fill_(removed, 0.0)
 
 
+def linear_weights(part):
+    """Weight and bias that a linear layer applies.
+
+    Parameters
+    ----------
+    part : torch.nn.Linear or MaskedLinear
+        A plain one.
+
+    Returns
+    -------
+    weight : torch.Tensor of shape (n_outputs, n_inputs)
+        Zero where it is masked.
+
+    bias : torch.Tensor of shape (n_outputs,)
+        Zero if the layer has none.
+    """
+    weight = part.masked_weight() if type(part) is MaskedLinear else part.weight
+    return weight, weight.new_zeros(len(weight)) if part.bias is None else part.bias
+
+
 def mask_hidden_layers(module):
     """Make the weights between hidden layers removable.
 
@@ -54,20 +86,23 @@ def mask_hidden_layers(module):
     ----------
     module : nn.Sequential
         A perceptron. Changed in place: every linear layer but the first and the last
-        becomes a :class:`MaskedLinear`. Of any other module nothing is known.
+        becomes a :class:`MaskedLinear`, unless it computes something of its own, such
+        as a layer with hooks. Of any other module nothing is known.
 
     Returns
     -------
     layers : list of MaskedLinear
         From the input to the output.
     """
-    if not isinstance(module, nn.Sequential):
+    if type(module) is not nn.Sequential:
         return []
     parts = module.named_children()
-    names = [name for name, part in parts if isinstance(part, nn.Linear)]
-    for name in names[1:-1]:
+    linear = [(name, part) for name, part in parts if isinstance(part, nn.Linear)]
+    # A layer that computes something else must go on doing so.
+    names = [name for name, part in linear[1:-1] if is_plain(part, nn.Linear)]
+    for name in names:
         setattr(module, name, MaskedLinear(getattr(module, name)))
-    return [getattr(module, name) for name in names[1:-1]]
+    return [getattr(module, name) for name in names]
 
 
 def prune_weights(layers, amount, *, method="random", generator=None):

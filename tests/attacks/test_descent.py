@@ -40,7 +40,7 @@ def best_of(module, points, goal, i):
     best, key = 0, None
     for k, x in enumerate(points):
         with torch.no_grad():
-            margin, fooled, reached = goal.judge(module(x))
+            margin, fooled, reached = goal.judge(module(x), x, None)
         if bool(reached[i]):
             return k, k + 1
         candidate = (bool(fooled[i]), float(margin[i]))
@@ -62,8 +62,7 @@ def test_finds_what_the_plain_loop_finds(norm, loss, targeted):
         x.clone(),
         goal,
         make_ball(x, eps, (0, 1), norm),
-        step_size=eps / 4,
-        max_iter=8,
+        [eps / 4] * 8,
     )
     points = trajectory(
         module, x, goal, make_ball(x, eps, (0, 1), norm), eps / 4, max_iter=8
@@ -80,7 +79,7 @@ def test_end_of_the_climb_is_the_last_point():
     module, x, labels = setting()
     goal = Goal(labels)
     ball = make_ball(x, 0.1, (0, 1), "linf")
-    end = climb_to_the_end(module, x.clone(), goal, ball, step_size=0.03, max_iter=5)
+    end = climb_to_the_end(module, x.clone(), goal, ball, [0.03] * 5)
     expected = trajectory(module, x, goal, ball, 0.03, 5)[-1]
     torch.testing.assert_close(end, expected)
 
@@ -126,8 +125,7 @@ def test_gradient_that_is_not_a_number_spoils_nothing(norm):
         x.clone(),
         goal,
         make_ball(x, 0.2, (0, 1), norm),
-        step_size=0.1,
-        max_iter=3,
+        [0.1] * 3,
     )
     assert torch.isfinite(found.points).all()
     assert bool(found.reached[1])

@@ -188,12 +188,28 @@ def test_best_point_is_returned_not_the_last():
     )
 
 
-def test_default_step_is_two_and_a_half_radii_over_all_steps():
+def test_default_steps_fall_from_two_radii_to_nothing_like_a_cosine():
+    """Far from the ball's edge the points themselves show the steps."""
     X, y = digits(60)
-    params = {"eps": 0.1, "max_iter": 5, "random_state": 0}
-    default = aim(PGDAttack(**params), torch_net(), X, y).perturb(X, y)
-    given = aim(PGDAttack(step_size=0.05, **params), torch_net(), X, y).perturb(X, y)
-    np.testing.assert_array_equal(default.X_adv, given.X_adv)
+    params = {"eps": 0.1, "max_iter": 4, "random_start": False, "norm": "l2"}
+    expected = [0.1 * (1 + np.cos(np.pi * k / 4)) for k in range(4)]
+    assert PGDAttack(**params)._steps() == pytest.approx(expected, rel=1e-12)
+    assert expected[0] == pytest.approx(0.2)
+    assert PGDAttack(step_size=0.07, max_iter=3)._steps() == [0.07] * 3
+    x, labels = torch.from_numpy(X), torch.from_numpy(y)
+    one = PGDAttack(**params).perturb_module(digits_module(), x, labels)
+    points = x
+    for length in expected:
+        at = points.clone().requires_grad_(True)
+        loss = torch.nn.functional.cross_entropy(
+            digits_module()(at), labels, reduction="sum"
+        )
+        (gradient,) = torch.autograd.grad(loss, at)
+        points = points + length * gradient / gradient.norm(dim=1, keepdim=True)
+        move = points - x
+        points = x + move * (0.1 / move.norm(dim=1, keepdim=True)).clamp(max=1)
+        points = points.clamp(0, 1)
+    torch.testing.assert_close(one, points, atol=1e-5, rtol=0)
 
 
 def test_seed_decides_the_random_start():

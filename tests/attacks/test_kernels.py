@@ -45,14 +45,19 @@ def test_all_between(kernel, data, dtype, shape):
     dtype=DTYPES,
     shape=SHAPES,
     clip=st.sampled_from([(0.0, 1.0), (0.1, 0.3), (-np.inf, np.inf)]),
+    radius=st.sampled_from([0.0, 0.1, 3.0, np.inf]),
 )
-def test_clip_and_measure(kernel, data, dtype, shape, clip):
+def test_clip_and_measure(kernel, data, dtype, shape, clip, radius):
     points = data.draw(numbers(dtype, shape))
     center = data.draw(numbers(dtype, shape))
     given_points, out = points.copy(), np.empty_like(points)
-    largest = kernel(points, center, *map(dtype, clip), out)
+    low, high = map(dtype, clip)
+    center, radius = np.clip(center, low, high), dtype(radius)
+    largest = kernel(points, center, radius, low, high, out)
     np.testing.assert_array_equal(points, given_points)
-    np.testing.assert_array_equal(out, np.clip(points, *clip))
+    least = np.maximum(center - radius, low)
+    most = np.minimum(center + radius, high)
+    np.testing.assert_array_equal(out, np.clip(points, least, most))
     expected = np.abs(out - center).max(axis=1, initial=0)
     assert largest.dtype == np.float64
     np.testing.assert_array_equal(largest, expected)

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from robustkit.attacks._judge import Judge
-from robustkit.attacks._pixel_evaluators import make_evaluator, split_first_map
+from robustkit.attacks._pixel_evaluators import make_evaluator
+from robustkit.attacks._pixel_first_map import split_first_map
 from robustkit.attacks._pixel_searches import _partners
 from robustkit.attacks._pixel_space import PixelSpace
 from robustkit.bridge import as_module

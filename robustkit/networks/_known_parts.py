@@ -1,0 +1,100 @@
+"""Which parts of a module may be taken apart: the one place where it is decided.
+
+What a module computes is what its `forward` says. Its class says it only if nothing
+came in between: no subclass with another `forward`, no hook that changes what goes in
+or comes out, no weight that is made anew at every call. Whoever computes with the
+weights of a part, without calling it, asks here first.
+"""
+
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+__all__ = ["is_plain", "leaves", "what_is_odd"]
+
+_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
+
+
+def is_plain(part, *types, hooked=False):
+    """Whether a part computes what one of these types computes, and nothing else.
+
+    Parameters
+    ----------
+    part : torch.nn.Module
+        The part itself; its children are not looked at.
+
+    *types : type
+        The types meant. A subclass is another type.
+
+    hooked : bool, default=False
+        Whether hooks do not matter, because the part will be called and not computed
+        from its weights.
+
+    Returns
+    -------
+    plain : bool
+        Whether the part may be taken for what its type says.
+    """
+    return type(part) in types and what_is_odd(part, hooked=hooked) is None
+
+
+def what_is_odd(part, *, hooked=False):
+    """Say what makes a part compute something else than its type does.
+
+    Parameters
+    ----------
+    part : torch.nn.Module
+        The part itself; its children are not looked at.
+
+    hooked : bool, default=False
+        Whether hooks do not matter.
+
+    Returns
+    -------
+    reason : str or None
+        To follow "with", such as "a forward hook". None if nothing is odd.
+    """
+    cls = type(part)
+    owner = next(base for base in cls.__mro__ if "forward" in vars(base))
+    if owner.forward.__qualname__ != f"{owner.__qualname__}.forward":
+        return "a forward that was replaced"
+    for name in vars(part):
+        # A method of the class that this one object replaces. The call compiled by
+        # `Module.compile` is anybody's.
+        if callable(getattr(cls, name, None)) or (
+            name == "_compiled_call_impl" and part._compiled_call_impl is not None
+        ):
+            return f"its own {name}"
+    if hooked:
+        return None
+    if part._forward_hooks or part._forward_pre_hooks:
+        return "a forward hook"
+    if any(getattr(torch_module, name) for name in _GLOBAL_HOOKS):
+        return "a forward hook of all modules"
+    tensors = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+    if any(type(t) not in (torch.Tensor, nn.Parameter) for t in tensors):
+        return "weights that are no plain tensors"
+    if any(t.layout is not torch.strided or t.is_meta for t in tensors):
+        return "weights that are not stored densely"
+    return None
+
+
+def leaves(module):
+    """Take nested :class:`~torch.nn.Sequential` apart.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module.
+
+    Yields
+    ------
+    part : torch.nn.Module
+        Called one after the other, the parts compute what the module computes. A
+        container that does more than call its children is one part.
+    """
+    if is_plain(module, nn.Sequential):
+        for child in module:
+            yield from leaves(child)
+    else:
+        yield module
