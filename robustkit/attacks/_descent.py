@@ -149,6 +149,9 @@ class FirstLook:
                 "its forward detaches it, runs inside torch.no_grad() or ignores it. "
                 "Use an attack that needs no gradient, such as OnePixelAttack."
             )
+        if 0 in gradient.stride():
+            # Of a sum, say: one number for many entries, and steps write to each.
+            gradient = gradient.contiguous()
         if self.rows is not None:
             gradient = gradient.index_select(0, self.rows)
         return self.logits.detach(), gradient

@@ -47,7 +47,7 @@ def slack_factor(n_terms, dtype):
 
     Parameters
     ----------
-    n_terms : int
+    n_terms : int or ndarray of int
         Number of products.
 
     dtype : dtype
@@ -55,7 +55,7 @@ def slack_factor(n_terms, dtype):
 
     Returns
     -------
-    factor : float
+    factor : float or ndarray
         Larger than the rounding of weights to float32, of the sum where the model
         computes it, in float32, and of the sum computed here, in `dtype`.
     """
@@ -64,8 +64,9 @@ def slack_factor(n_terms, dtype):
 
 
 def _gamma(n, roundoff):
+    share = n * roundoff
     # Beyond that nothing is known.
-    return n * roundoff / (1 - n * roundoff) if n * roundoff < 0.5 else np.inf
+    return np.where(share < 0.5, share / np.maximum(1 - share, 0.5), np.inf)[()]
 
 
 def lost_digits(n_terms):

@@ -241,8 +241,8 @@ def _is_the_model(estimator, module):
     if isinstance(estimator, BaseNetClassifier):
         return predict is BaseNetClassifier.predict
     # A method that a subclass wrote may answer anything.
-    own = getattr(predict, "__module__", "").startswith("skorch.")
-    return own and getattr(estimator, "module_", None) is module
+    is_skorch = str(getattr(predict, "__module__", None)).startswith("skorch.")
+    return is_skorch and getattr(estimator, "module_", None) is module
 
 
 def _check_finite(values, what, X, dtype=None):

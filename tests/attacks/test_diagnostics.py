@@ -142,6 +142,25 @@ def test_a_gradient_of_zero_everywhere_is_found_out(attack):
     assert again.equals(report)
 
 
+class Dead(nn.Module):
+    """No unit is ever on: the answer is the same for all samples."""
+
+    def forward(self, x):
+        hidden = torch.relu(x.sum(dim=1, keepdim=True) - 1e3)
+        return hidden + torch.arange(10.0)
+
+
+def test_a_constant_model_hides_nothing():
+    X, y = digits(60)
+    model = TorchClassifier.from_module(Dead().eval(), classes=np.arange(10))
+    attack = aim(PGDAttack(max_iter=3, random_state=0), model, X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = attack.report(X, y)
+    assert report["zero_gradient_share"] == 1
+    assert report["robust_accuracy_gradient_free"] == report["clean_accuracy"] > 0
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_a_search_without_gradient_obeys_the_rules(norm, targeted):

@@ -137,6 +137,16 @@ def test_a_success_is_what_predict_says_also_of_ties(name):
         np.testing.assert_array_equal(result.success, np.isfinite(result.eps))
 
 
+def test_a_class_made_by_hand_may_have_no_module(points):
+    def predict(self, X):
+        return Sure.predict(self, X)
+
+    predict.__module__ = None
+    model = type("Made", (Sure,), {"predict": predict})(0.0).fit(points, None)
+    y = model.predict(points)
+    assert aim(FGSMAttack(), model, points, y).score(points, y) < 1
+
+
 def test_predict_is_asked_only_about_candidates(points):
     rows = []
 
@@ -342,3 +352,25 @@ def test_logits_of_another_number_of_classes_are_refused(points, attack):
     net = TorchClassifier.from_module(digits_module(), classes=range(11))
     with pytest.raises(ValueError, match="one logit for each of the 11 classes"):
         aim(attack, net, X, y).perturb(X, y)
+
+
+class Bright(nn.Module):
+    """Only the sum of its input counts: torch gives its gradient as one number."""
+
+    def forward(self, x):
+        total = x.sum(dim=1)
+        return torch.stack([total - 30, 30 - total], dim=1)
+
+
+@pytest.mark.parametrize("name", GRADIENT_ATTACKS)
+def test_a_gradient_that_is_one_number_for_all_features(name):
+    X = np.linspace(0.3, 0.65, 200, dtype=np.float32).reshape(-1, 1) * np.ones(64)
+    X = X.astype(np.float32)
+    model = TorchClassifier.from_module(Bright().eval(), classes=[0, 1])
+    y = model.predict(X)
+    result = aim(GRADIENT_ATTACKS[name], model, X, y).perturb(X, y)
+    eps = 0.251 if name == "growing" else 0.1
+    eps = 1 / 8 if name == "PGD-l2" else eps
+    distance = np.abs(X.sum(axis=1, dtype=np.float64) - 30) / 64
+    clear = np.abs(distance - eps) > 1e-2
+    np.testing.assert_array_equal(result.success[clear], (distance < eps)[clear])

@@ -161,7 +161,8 @@ def test_no_word_where_there_is_nothing_to_say(eps):
     attack = aim(Idle(eps=eps), model, 15 * X, y, clip=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        attack.perturb(15 * X)
+        result = attack.perturb(15 * X)
+    np.testing.assert_array_equal(result.X_adv, 15 * X)
 
 
 @pytest.mark.parametrize("clip", [None, (0, 15)])

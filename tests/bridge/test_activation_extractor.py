@@ -176,3 +176,12 @@ def test_model_trained_on_other_features_is_refused(pipeline, iris):
     X, y = iris
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         ActivationExtractor(FrozenEstimator(pipeline)).fit(X[:, :3], y)
+
+
+def test_activations_of_a_pipeline_keep_the_digits_of_float64(iris):
+    X, y = iris
+    X = X + 1e7
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    extractor = ActivationExtractor(FrozenEstimator(model)).fit(X)
+    expected = model.decision_function(X)
+    np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-5, atol=1e-5)
