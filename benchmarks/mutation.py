@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from contextlib import contextmanager
@@ -248,7 +249,8 @@ def check_that_the_package_passes(mutant, tests, folder):
     start(unbroken, names, sum(tests.seconds[name] for name in names), folder)
     code = os.waitstatus_to_exitcode(os.wait()[1])
     if code:
-        raise SystemExit(f"Tests of an unbroken package fail here, with exit {code}.")
+        said = (folder.parent / f"{folder.name}.log").read_text("utf-8")
+        raise SystemExit(f"Tests of an unbroken package fail here ({code}):\n{said}")
 
 
 def try_all(mutants, tests, folders):
@@ -295,9 +297,12 @@ def start(mutant, names, usual, folder):
         for name in [name for name in sys.modules if name.startswith("benchmarks")]:
             del sys.modules[name]
         sys.dont_write_bytecode = True
-        silence = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(silence, stream)
+        # What the tests say is kept beside the copy, for whoever looks for a fault.
+        said = os.open(
+            folder.parent / f"{folder.name}.log", os.O_CREAT | os.O_TRUNC | os.O_WRONLY
+        )
+        for stream in (1, 2):
+            os.dup2(said, stream)
         # What numba compiled of the unbroken package must not be found.
         import numba
 
@@ -306,12 +311,19 @@ def start(mutant, names, usual, folder):
         signal.alarm(int(TIMES * usual + SECONDS))
         import pytest
 
-        # Names of tests may be too many for a command line, not for a list.
+        # hypothesis is loaded already: pytest cannot rewrite its plugin, and says so.
         code = pytest.main(
-            ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *names]
+            [
+                *("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"),
+                *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+                *names,
+            ]
         )
         os._exit(int(code))
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(99)
 
 
