@@ -109,6 +109,77 @@ def test_a_relu_in_place_does_not_hide_what_entered_it(X):
     torch.testing.assert_close(values["logits"].activation, expected)
 
 
+def test_what_a_layer_gave_is_kept_before_the_next_works_in_place(X):
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Linear(6, 4), Doubler()
+        )
+    linear = module[0](X)
+    values = layer_values(module, X, ["0"])["0"]
+    torch.testing.assert_close(values.pre_activation, linear)
+    torch.testing.assert_close(values.activation, linear)
+    torch.testing.assert_close(
+        layer_values(module, X, ["2"])["2"].activation, module[2](linear.relu())
+    )
+    values.activation.square().sum().backward()
+    assert module[0].weight.grad.abs().sum() > 0
+
+
+class Doubler(nn.Module):
+    """Works in place, and does not say so."""
+
+    def forward(self, x):
+        return x.mul_(2)
+
+
+def test_a_module_that_writes_to_its_input_writes_to_a_copy(X):
+    with seeded_torch(0):
+        module = nn.Sequential(Doubler(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
+    before = X.clone()
+    values = layer_values(module, X, ["penultimate", "logits"])
+    torch.testing.assert_close(X, before, rtol=0, atol=0)
+    expected = module[1](2 * X)
+    torch.testing.assert_close(values["penultimate"].pre_activation, expected)
+    torch.testing.assert_close(values["logits"].activation, module[3](expected.relu()))
+
+
+class Late(nn.ReLU):
+    """Has its kink elsewhere."""
+
+    def forward(self, x):
+        return (x - 1).relu()
+
+
+def test_a_unit_that_computes_something_else_than_its_class_says_is_no_layer():
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(5, 6), Late(), nn.Linear(6, 2))
+        plain = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
+    assert not has_relu_units(module)
+    assert layer_names(module) == ["0"]
+    assert has_relu_units(plain)
+    plain[1].forward = lambda x: (x - 1).relu()
+    assert not has_relu_units(plain)
+    assert layer_names(plain) == ["0"]
+
+
+def test_a_hook_that_only_looks_does_not_hide_a_layer(mlp, X):
+    seen = []
+    mlp[1].register_forward_hook(lambda part, given, gave: seen.append(gave))
+    assert layer_names(mlp) == ["1", "3"]
+    assert has_relu_units(mlp)
+    values = layer_values(mlp, X, ["1"])["1"]
+    torch.testing.assert_close(values.activation, seen[-1])
+
+
+def test_hooks_of_a_graph_are_heeded(X):
+    graph = GraphPrior(n_nodes=30, random_state=0).sample(0)
+    module = initialize(SparseNetwork(graph, 5, 2), random_state=0)
+    expected = module.vertex_preactivations(-X)
+    module.register_forward_pre_hook(lambda part, given: -given[0])
+    values = layer_values(module, X, ["layer_0"])["layer_0"].pre_activation
+    torch.testing.assert_close(values, expected[:, : values.shape[1]])
+
+
 def test_pooling_stands_between_the_two_sides_of_the_penultimate_layer(X):
     with seeded_torch(0):
         module = Convolutional()
@@ -142,6 +213,21 @@ def test_the_head_is_the_last_affine_map(mlp):
     assert weight is mlp[4].weight
     assert bias is mlp[4].bias
     assert head_parameters(nn.ReLU()) == []
+
+
+def test_the_head_is_all_that_comes_after_the_penultimate_layer():
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2), nn.BatchNorm1d(2), nn.PReLU()
+        )
+    head = [*module[2].parameters(), *module[3].parameters(), *module[4].parameters()]
+    found = head_parameters(module)
+    assert [id(weight) for weight in found] == [id(weight) for weight in head]
+    with seeded_torch(0):
+        normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))
+        module = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), normed)
+    found = {id(weight) for weight in head_parameters(module)}
+    assert found == {id(weight) for weight in normed.parameters()}
 
 
 def test_an_unknown_layer_is_answered_with_those_there_are(mlp):
