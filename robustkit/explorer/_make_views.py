@@ -91,7 +91,8 @@ def _make_view(name, frozen, X, y, attack, level, layer, regions):
         model=name,
         level=level,
         activations=extractor.fit(X, y).transform(seen),
-        prediction=frozen.predict(seen),
+        # Copies: some models write to what they are given.
+        prediction=frozen.predict(_copied(seen)),
         confidence=_confidence(frozen, seen),
         X=perturbed,
         regions=None if regions is None else regions.transform(seen)[:, 0],
@@ -100,8 +101,12 @@ def _make_view(name, frozen, X, y, attack, level, layer, regions):
 
 def _confidence(model, X):
     if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(X)).max(axis=1)
-    scores = np.asarray(model.decision_function(X))
+        return np.asarray(model.predict_proba(_copied(X))).max(axis=1)
+    scores = np.asarray(model.decision_function(_copied(X)))
     if scores.ndim == 1:
         scores = np.column_stack([np.zeros(len(scores)), scores])
     return softmax(scores, axis=1).max(axis=1)
+
+
+def _copied(X):
+    return X.copy() if hasattr(X, "copy") else X
