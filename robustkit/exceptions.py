@@ -7,6 +7,7 @@ __all__ = [
     "InputRoundingWarning",
     "NarrowInputWarning",
     "NoReLUWarning",
+    "UndecidedSamplesWarning",
 ]
 
 
@@ -56,4 +57,13 @@ class NoReLUWarning(UserWarning):
 
     Between ReLUs a network is linear, and their signs say which linear piece a sample
     is on. A tanh or a logistic unit has a sign as well, but no kink at zero.
+    """
+
+
+class UndecidedSamplesWarning(UserWarning):
+    """A proof was looked for, and of some samples nothing is known.
+
+    No change was found that fools the model, nor a proof that there is none: a margin
+    comes as near to zero as rounding is large, or the search was given up because it
+    took too long. They count as robust and not as certified.
     """

@@ -397,7 +397,8 @@ class BaseAttack(
             those the means `average_confidence` (of the wrong answer) and
             `average_eps`. nan where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before), one that proves
-            something `certified_accuracy`.
+            something `certified_accuracy` and `n_undecided` (neither fooled nor
+            certified, of those right before).
         """
         return measures(self.perturb(X, y, target))
 

@@ -3,7 +3,13 @@
 import numpy as np
 import pandas as pd
 
-__all__ = ["LARGER_IS_BETTER", "SMALLER_IS_BETTER", "measures", "robust_accuracy"]
+__all__ = [
+    "LARGER_IS_BETTER",
+    "SMALLER_IS_BETTER",
+    "measures",
+    "robust_accuracy",
+    "undecided",
+]
 
 # The measures by which a model may be chosen, and in which direction.
 LARGER_IS_BETTER = (
@@ -64,7 +70,24 @@ def measures(result):
         report["target_rate"] = _mean((result.prediction == result.target)[correct])
     if result.certified is not None:
         report["certified_accuracy"] = (correct & result.certified).mean()
+        report["n_undecided"] = int(undecided(result).sum())
     return pd.Series(report, name="report", dtype=float)
+
+
+def undecided(result):
+    """Find the samples that were neither fooled nor proved safe.
+
+    Parameters
+    ----------
+    result : AttackResult
+        Of an attack that proves something.
+
+    Returns
+    -------
+    undecided : ndarray of shape (n_samples,) and dtype bool
+        False for samples that the model gets wrong anyway.
+    """
+    return _withstood(result) & ~result.certified
 
 
 def _withstood(result):

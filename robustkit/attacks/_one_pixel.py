@@ -1,5 +1,6 @@
 """Change a single pixel: by search, by trying everything, or with proof."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -11,6 +12,7 @@ from robustkit._tensors import as_tensor, resolve_device
 from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._judge import Judge, thawed
+from robustkit.attacks._measures import undecided
 from robustkit.attacks._modes import on_device
 from robustkit.attacks._pixel_certificate import PixelCertifier
 from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
@@ -18,6 +20,7 @@ from robustkit.attacks._pixel_searches import evolve, try_everything
 from robustkit.attacks._pixel_space import PixelSpace
 from robustkit.attacks._trusted_models import predicts_largest_logit
 from robustkit.bridge import as_module
+from robustkit.exceptions import UndecidedSamplesWarning
 
 __all__ = ["OnePixelAttack"]
 
@@ -111,12 +114,20 @@ class OnePixelAttack(BaseAttack):
     Notes
     -----
     A sample that is not fooled is returned as it was. `eps` of the result is the
-    largest change of a value. With ``method="certified"`` the result has `certified`,
-    and :meth:`report` has `certified_accuracy`: the share of samples that the model
-    gets right and that provably no single pixel fools. The proof is for the network in
-    exact arithmetic and covers the rounding of its weights to single precision; a
-    sample that it can not decide, because a margin is zero up to rounding, counts
-    neither as fooled nor as certified.
+    largest change of a value. Whether a pixel fools is always decided by `predict`.
+
+    With ``method="certified"`` the result has `certified`, and :meth:`report` has
+    `certified_accuracy`: the share of samples that the model gets right and that
+    provably no single pixel fools. The proof is for the network in exact arithmetic,
+    and covers the rounding of its weights to single precision, and what it computes in
+    single precision or better. It takes the network apart, so it refuses one with a
+    part of its own making: a subclass with another `forward`, a hook, a
+    parametrization. It also refuses a model whose `predict` may answer otherwise than
+    with the largest logit, as one with a threshold does. A sample that it cannot
+    decide, because a margin is zero up to rounding or because it would take too long,
+    counts neither as fooled nor as certified: :meth:`report` has their number,
+    `n_undecided`, and an :class:`~robustkit.exceptions.UndecidedSamplesWarning` is
+    given.
 
     References
     ----------
@@ -214,6 +225,22 @@ class OnePixelAttack(BaseAttack):
             # What `predict_proba` computes, it computes on the CPU.
             return Judge(self.estimator_, None, torch.device("cpu"))
         return Judge(self.estimator_, on_device(module, device), device)
+
+    def _perturb(self, X, y, target):
+        result = super()._perturb(X, y, target)
+        if self._proves():
+            self._warn_of_undecided(int(undecided(result).sum()), len(X))
+        return result
+
+    def _warn_of_undecided(self, n_undecided, n_samples):
+        if n_undecided:
+            warnings.warn(
+                f"{n_undecided} of {n_samples} samples are undecided: no pixel was "
+                "found that fools, nor a proof that there is none. Their margin "
+                "comes as near to zero as rounding is large, or they took too long.",
+                UndecidedSamplesWarning,
+                stacklevel=5,
+            )
 
     def _proves(self):
         return self.method == "certified"

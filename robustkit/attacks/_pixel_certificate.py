@@ -1,5 +1,7 @@
 """Find one pixel that fools, or prove that there is none: branch and bound."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -16,7 +18,7 @@ from robustkit.attacks._pixel_searches import Found
 from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
 from robustkit.networks._known_parts import is_plain, what_is_odd
 
-__all__ = ["MOST_BOXES", "PixelCertifier"]
+__all__ = ["PixelCertifier"]
 
 # Boxes bounded at once: more leave the cache.
 _CHUNK = 1024
@@ -24,8 +26,11 @@ _CHUNK = 1024
 _EVERY = 8
 # A box that is still undecided when it is this small, in levels, stays so.
 _SMALLEST = 2.0**-16
-# Boxes of one image that are bounded before it counts as undecided.
-MOST_BOXES = 2**18
+# An image counts as undecided when more boxes of it than this a pixel, on average, have
+# been halved and bounded, and more than the second number in all. Hardly any image
+# takes more than two a pixel.
+_BOXES_A_PIXEL = 64
+_BOXES_AT_LEAST = 2**14
 
 
 class PixelCertifier:
@@ -52,6 +57,7 @@ class PixelCertifier:
         if first is None:
             raise TypeError(_has_no_first_map(module))
         self.space, self.first = space, first
+        self.most_boxes = max(_BOXES_AT_LEAST, _BOXES_A_PIXEL * space.n_pixels)
         # Wide boxes are bounded in single precision; those that are as narrow as the
         # grid in double, where rounding does not keep them undecided.
         self.networks = {
@@ -63,8 +69,6 @@ class PixelCertifier:
         # Of the values in single precision, and of every scaling: three parameters and
         # three operations.
         self.slack_of_scaling = (1 + 6 * len(first.scaling)) * 2.0**-23
-        # Of one product of the first map, where the model computes it.
-        self.slack_of_column = slack_factor(len(columns), np.float64)
 
     def __call__(self, evaluate, confirm, X, labels, device):
         """Decide about images.
@@ -96,13 +100,13 @@ class PixelCertifier:
         """
         found = Found(len(X), self.space.n_channels, confirm)
         evaluate = _from_arrays(evaluate, device)
-        units = self._units(X)
+        clean = self._clean(X, labels)
         undecided = np.zeros(len(X), dtype=bool)
         n_boxes = np.zeros(len(X), dtype=np.int64)
 
         def that_may_fool(boxes):
             boxes = boxes.take(~found.fooled[boxes.image])
-            return boxes.take(self._may_fool(units, X, labels, boxes))
+            return boxes.take(self._may_fool(clean, boxes))
 
         boxes = self._all_boxes(len(X))
         # A few pixels fool most images that can be fooled. For the others it is told
@@ -118,41 +122,48 @@ class PixelCertifier:
             self._ask_grid_cells(evaluate, found, boxes)
             n_boxes += np.bincount(boxes.image, minlength=len(X))
             boxes = that_may_fool(boxes)
-            stuck = self._is_stuck(units, X, labels, boxes)
-            stuck |= n_boxes[boxes.image] > MOST_BOXES
+            stuck = self._is_stuck(clean, boxes)
+            stuck |= n_boxes[boxes.image] > self.most_boxes
             undecided[boxes.image[stuck]] = True
             boxes = boxes.take(~stuck)
         return found, ~found.fooled & ~undecided
 
-    def _is_stuck(self, units, X, labels, boxes):
+    def _is_stuck(self, clean, boxes):
         """Whether halving is of no use: the middle alone cannot be proved."""
         width = boxes.width().max(axis=1)
         stuck = width <= _SMALLEST
         narrow = np.flatnonzero((width <= 1) & ~stuck)
-        stuck[narrow] = self._may_fool(units, X, labels, boxes.take(narrow).middles())
+        stuck[narrow] = self._may_fool(clean, boxes.take(narrow).middles())
         return stuck
 
-    def _units(self, X):
+    def _clean(self, X, labels):
         """Results of the first map on clean images, and how far off they may be."""
         everywhere = np.arange(X.shape[1])[None]
         x, size = self._scaled(X.astype(np.float64), everywhere)
-        weight = as_array(self.first.weight).astype(np.float64)
-        bias = as_array(self.first.bias).astype(np.float64)
+        weight, bias = (
+            as_array(part).astype(np.float64)
+            for part in (self.first.weight, self.first.bias)
+        )
         units = x @ weight.T + bias
         # How far off the model is, in single precision, and this product.
-        radius = size @ np.abs(weight).T + np.abs(bias)
-        radius *= slack_factor(X.shape[1], np.float64) + self.slack_of_scaling
+        slack = slack_factor(self._n_terms(size), np.float64)[:, None]
+        slack = slack + self.slack_of_scaling
+        radius = slack * (size @ np.abs(weight).T + np.abs(bias))
         radius += lost_digits(X.shape[1])
-        return {
-            dtype: (
-                units.astype(dtype),
-                # Of the rounding to this type, and of adding something to it.
-                (radius + slack_factor(4, dtype) * (np.abs(units) + radius)).astype(
-                    dtype
-                ),
-            )
-            for dtype in self.networks
-        }
+        clean = _Clean(X, labels, slack, {}, {})
+        for dtype in self.networks:
+            clean.units[dtype] = units.astype(dtype)
+            # Of the rounding to this type, and of adding something to it.
+            rounding = slack_factor(4, dtype) * (np.abs(units) + radius)
+            clean.radius[dtype] = (radius + rounding).astype(dtype)
+        return clean
+
+    def _n_terms(self, size):
+        """Count the products that are not zero, also where a pixel has changed.
+
+        What a changed pixel adds is computed apart, by the model and here.
+        """
+        return np.count_nonzero(size, axis=1) + 2 * self.space.n_channels
 
     def _all_boxes(self, n_samples):
         n_pixels, n_channels = self.space.n_pixels, self.space.n_channels
@@ -164,37 +175,34 @@ class PixelCertifier:
             np.full(shape, self.space.levels - 1.0),
         )
 
-    def _may_fool(self, units, X, labels, boxes):
+    def _may_fool(self, clean, boxes):
         narrow = boxes.width().max(axis=1) <= 1
         may = np.empty(len(boxes), dtype=bool)
         for dtype, rows in ((np.float32, ~narrow), (np.float64, narrow)):
             rows = np.flatnonzero(rows)
             for start in range(0, len(rows), _CHUNK):
                 piece = rows[start : start + _CHUNK]
-                bound = self._bound(dtype, units, X, labels, boxes.take(piece))
-                # Not "at most 0": what overflowed is not proved.
-                may[piece] = ~(bound > 0)
+                bound = self._bound(dtype, clean, boxes.take(piece))
+                may[piece] = bound <= 0
         return may
 
-    def _bound(self, dtype, units, X, labels, boxes):
+    def _bound(self, dtype, clean, boxes):
         """Smallest possible margin of every box."""
         features = self.space.features[boxes.pixel]
         low, size = self._scaled(self.space.values(boxes.pixel, boxes.low), features)
         high, top = self._scaled(self.space.values(boxes.pixel, boxes.high), features)
-        old, was = self._scaled(X[boxes.image[:, None], features], features)
+        old, was = self._scaled(clean.X[boxes.image[:, None], features], features)
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
-        rounding = (self.slack_of_scaling + self.slack_of_column) * (size + top + was)
-        # Of the column, of its product with the move, and of adding that.
-        rounding += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
+        rounding = clean.slack[boxes.image] * (size + top + was)
         columns = self.columns[dtype][features.T]
 
         def along(lengths):
             return columns * lengths.T[..., None].astype(dtype)
 
-        center = units[dtype][0][boxes.image] + along(middle).sum(axis=0)
-        radius = units[dtype][1][boxes.image] + np.abs(along(rounding)).sum(axis=0)
+        center = clean.units[dtype][boxes.image] + along(middle).sum(axis=0)
+        radius = clean.radius[dtype][boxes.image] + np.abs(along(rounding)).sum(axis=0)
         return self.networks[dtype].margins(
-            center, along(half), radius, labels[boxes.image]
+            center, along(half), radius, clean.labels[boxes.image]
         )
 
     def _scaled(self, values, features):
@@ -251,6 +259,21 @@ def _from_arrays(evaluate, device):
         return as_array(evaluate(*tensors)[1])
 
     return ask
+
+
+class _Clean(NamedTuple):
+    """What is known of clean images."""
+
+    X: np.ndarray
+    labels: np.ndarray
+    slack: np.ndarray
+    """How far off a product of the first map may be, relative to its terms."""
+
+    units: dict
+    """For every dtype: results of the first map, an image a row."""
+
+    radius: dict
+    """For every dtype: how far off these may be."""
 
 
 class _Boxes:

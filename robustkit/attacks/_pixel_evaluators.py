@@ -134,7 +134,7 @@ class _AskTheEstimator:
 
     @torch.no_grad()
     def _scores(self, images):
-        """What says how near `predict` is to another answer, if anything does."""
+        """Say how near `predict` is to another answer, if anything does."""
         judge = self.judge
         if judge.module is None or hasattr(judge.estimator, "predict_proba"):
             return torch.from_numpy(judge.probabilities(images))

@@ -34,7 +34,7 @@ __all__ = [
 _WEAK = 0.9
 
 # Of a report: how it came about, or what another column says already.
-_BOOKKEEPING = ("n_correct", "n_success", "clean_accuracy")
+_BOOKKEEPING = ("n_correct", "n_success", "n_undecided", "clean_accuracy")
 
 
 def default_attacks():
@@ -72,7 +72,9 @@ def check_attacks(attacks):
                 f"attacks[{name!r}] must be an attack, such as FGSMAttack(), or a pair "
                 f"of an attack and a number of images. Got {entry!r} instead."
             )
-        if n_images is not None and not (isinstance(n_images, int) and n_images > 0):
+        if n_images is not None and not (
+            isinstance(n_images, Integral) and n_images > 0
+        ):
             raise ValueError(
                 f"attacks[{name!r}] must name a number of images of at least 1. Got "
                 f"{n_images!r} instead."

@@ -80,6 +80,12 @@ def brute_force(model, X, y, low=0.0, high=1.0):
     return errs[:, :, ::8].any(axis=(1, 2)), errs.any(axis=(1, 2))
 
 
+def _refusal(error):
+    """No proof, but a line that says so."""
+    assert str(error).startswith("method='certified'")
+    assert "\n" not in str(error)
+
+
 def check(module, seed=0, low=0.0, high=1.0):
     model, X, y = victim(module, seed)
     X = as_given(low + (high - low) * X, module)
@@ -96,9 +102,7 @@ def check(module, seed=0, low=0.0, high=1.0):
     try:
         proof = perturbed(model, X, y, "certified", (low, high))
     except TypeError as error:
-        assert "method='certified'" in str(error)
-        assert "\n" not in str(error)
-        return None
+        return _refusal(error)
     assert not (proof.certified & anywhere).any()
     assert not (at_levels & ~proof.success).any()
     np.testing.assert_array_equal(proof.prediction, model.predict(proof.X_adv))

@@ -335,6 +335,7 @@ def test_a_study_that_names_nothing_has_the_documented_parts():
     assert set(parts.attacks) == {"fgsm", "pgd", "growing"}
     attacks = {name: attack for name, (attack, _) in parts.attacks.items()}
     assert attacks["fgsm"].eps == attacks["pgd"].eps == 0.1
+    assert attacks["pgd"].max_iter == 10
     assert all(n_images is None for _, n_images in parts.attacks.values())
     assert set(parts.analyses) == {"regions", "mapper"}
     assert set(parts.param_space) == {"prior__n_nodes", "prior__rewiring"}
@@ -348,10 +349,11 @@ def test_a_study_that_names_nothing_has_the_documented_parts():
 
 
 def test_a_size_may_be_one_number_and_a_number_of_images_one():
-    study = RobustnessStudy(n_parameters=(5, 5), attacks={"a": (FGSMAttack(), 1)})
-    parts = check_parts(study)
-    assert parts.size == (5, 5)
-    assert parts.attacks["a"][1] == 1
+    for one in (1, np.int64(1)):
+        study = RobustnessStudy(n_parameters=(5, 5), attacks={"a": (FGSMAttack(), one)})
+        parts = check_parts(study)
+        assert parts.size == (5, 5)
+        assert parts.attacks["a"][1] == 1
 
 
 @pytest.mark.parametrize("size", [(5, 4), (1, 2, 3), [1], ("a", "b"), (None, 2)])
@@ -404,6 +406,8 @@ def test_an_attack_on_images_of_which_none_is_right_has_no_error_rate():
         ({"n_parameters": (1, 2)}, r"1,000 graphs were tried, with \d+ to \d+,?\d+ pa"),
         ({"attacks": {"fgsm": 3}}, "must be an attack"),
         ({"attacks": {"fgsm": (FGSMAttack(), 0)}}, "number of images"),
+        ({"attacks": {"fgsm": (FGSMAttack(), -1)}}, "number of images"),
+        ({"attacks": {"fgsm": (FGSMAttack(), 2.0)}}, "number of images"),
         ({"analyses": {"mapper": 3}}, "must be a PopulatedRegionScorer"),
         ({"analyses": {"fgsm": MapperGraph()}}, "names an attack and an analysis"),
         ({"estimator": MapperGraph()}, "'estimator' parameter"),

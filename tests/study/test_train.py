@@ -185,5 +185,5 @@ def test_seconds_are_shared_among_those_trained_together(monkeypatch):
     assert train_one(*networks(1), X, y).seconds == 12
     assert [one.seconds for one in train_together(networks(3), X, y)] == [4, 4, 4]
     dense = MLPNetClassifier((10, 10), max_epochs=1, random_state=0)
-    pruner = PrunedNetClassifier(dense, n_steps=3, retrain_epochs=1)
+    pruner = PrunedNetClassifier(dense, n_steps=3, retrain_epochs=1, random_state=0)
     assert [one.seconds for one in train_and_prune(pruner, X, y)] == [3, 3, 3, 3]

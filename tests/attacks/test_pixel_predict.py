@@ -1,0 +1,290 @@
+"""What One Pixel claims is what `predict` says, and X stays as it was."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+from skorch import NeuralNetBinaryClassifier
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit.attacks import OnePixelAttack
+from robustkit.bridge import as_module
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    TorchClassifier,
+)
+from robustkit.exceptions import UndecidedSamplesWarning
+
+LEVELS, N_FEATURES = 5, 6
+METHODS = ["differential_evolution", "exhaustive", "certified"]
+
+
+def table(n_samples=60, n_classes=2, seed=0):
+    """Some samples near a boundary, others far from any."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_samples) % n_classes
+    X = 0.3 * rng.random((n_samples, N_FEATURES))
+    for i, label in enumerate(y):
+        X[i, label::n_classes] += rng.uniform(0.1, 0.7)
+    return X.astype(np.float32), y
+
+
+def attack_on(model, method, X, y, **params):
+    params = {"levels": LEVELS, "clip": (0, 1), "device": "cpu", **params}
+    attack = OnePixelAttack(
+        FrozenEstimator(model),
+        method=method,
+        pop_size=20,
+        max_iter=10,
+        random_state=0,
+        **params,
+    )
+    return attack.fit(X, y)
+
+
+def brute_force(model, X, y, values):
+    """Whether one of the values fools, put in any place."""
+    n, d = X.shape
+    tried = np.broadcast_to(X[:, None, None, :], (n, d, len(values), d)).copy()
+    for pixel in range(d):
+        tried[:, pixel, :, pixel] = values
+    said = model.predict(tried.reshape(-1, d)).reshape(n, -1)
+    return (said != y[:, None]).any(axis=1)
+
+
+class HasAThreshold(LogisticRegression):
+    def predict(self, X):
+        return self.classes_[(self.predict_proba(X)[:, 1] > 0.8).astype(int)]
+
+
+class HasAnotherScore(LogisticRegression):
+    def decision_function(self, X):
+        return super().decision_function(np.asarray(X)[:, ::-1])
+
+
+class Backwards(StandardScaler):
+    def transform(self, X, copy=None):
+        return super().transform(X)[:, ::-1]
+
+
+class Overwriting(LogisticRegression):
+    """Its own X is the caller's."""
+
+    def predict(self, X):
+        X -= 0.2
+        return super().predict(X)
+
+    def predict_proba(self, X):
+        X *= 0.5
+        return super().predict_proba(X)
+
+
+class Binned(ClassifierMixin, BaseEstimator):
+    """Another answer than its module's, from `predict_proba` as well as `predict`."""
+
+    def fit(self, X, y):
+        self.classes_ = np.array([0, 1])
+        self.weight_ = np.array([-2.0, 2.5, -1.5, 1.5, -2.0, 2.0])
+        return self
+
+    def predict_proba(self, X):
+        p = np.clip(0.5 + np.round(X, 1) @ self.weight_ / 3, 0, 1)
+        return np.column_stack([1 - p, p])
+
+    def predict(self, X):
+        return (self.predict_proba(X)[:, 1] > 0.75).astype(int)
+
+
+@as_module.register(Binned)
+def _binned(model):
+    module = nn.utils.skip_init(nn.Linear, N_FEATURES, 2, bias=False)
+    with torch.no_grad():
+        module.weight[0] = 0
+        module.weight[1] = torch.from_numpy(model.weight_)
+    return module
+
+
+def binary_net(threshold):
+    with seeded_torch(0):
+        net = NeuralNetBinaryClassifier(
+            nn.Sequential(nn.Linear(N_FEATURES, 6), nn.ReLU(), nn.Linear(6, 1)),
+            threshold=threshold,
+            lr=1.0,
+            max_epochs=20,
+            train_split=None,
+            verbose=0,
+        )
+        X, y = table()
+        return net.fit(X, y.astype(np.float32))
+
+
+TWO_MINDS = {
+    "threshold of a subclass": lambda X, y: HasAThreshold(C=10).fit(X, y),
+    "another score": lambda X, y: HasAnotherScore(C=10).fit(X, y),
+    "fixed threshold": lambda X, y: FixedThresholdClassifier(
+        LogisticRegression(C=10), threshold=0.8
+    ).fit(X, y),
+    "another transform": lambda X, y: make_pipeline(
+        Backwards(), LogisticRegression(C=10)
+    ).fit(X, y),
+    "function": lambda X, y: make_pipeline(
+        FunctionTransformer(lambda X: X - 0.3 * (X > 0.5)), LogisticRegression(C=10)
+    ).fit(X, y),
+    "binned": lambda X, y: Binned().fit(X, y),
+    "skorch": lambda X, y: binary_net(0.9),
+    "inside a search": lambda X, y: GridSearchCV(HasAThreshold(), {"C": [10]}).fit(
+        X, y
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWO_MINDS)
+def test_predict_decides_and_not_the_largest_logit(name):
+    X, y = table()
+    with seeded_torch(0):
+        model = TWO_MINDS[name](X, y)
+        says = model.predict(X).astype(int)
+        result = attack_on(model, "exhaustive", X, says).perturb(X, says)
+        expected = brute_force(model, X, says, np.linspace(0, 1, LEVELS))
+        np.testing.assert_array_equal(result.success, expected)
+        assert 0.05 < expected.mean() < 1
+        search = attack_on(model, "differential_evolution", X, says).perturb(X, says)
+        assert not (search.success & ~expected).any()
+        assert search.success.sum() >= 0.8 * expected.sum()
+        np.testing.assert_array_equal(search.prediction, model.predict(search.X_adv))
+        with pytest.raises(TypeError, match=r"method='certified'|as_module"):
+            attack_on(model, "certified", X, says)
+
+
+def test_predict_of_an_instance_is_seen():
+    X, y = table()
+    model = LogisticRegression(C=10).fit(X, y)
+    plain = attack_on(model, "certified", X, y).perturb(X, y)
+    assert plain.success.any()
+    model.predict = lambda X: model.classes_[(X[:, 3] > 0.5).astype(int)]
+    says = model.predict(X)
+    result = attack_on(model, "exhaustive", X, says).perturb(X, says)
+    assert result.success.all()
+    with pytest.raises(TypeError, match="LogisticRegression may answer otherwise"):
+        attack_on(model, "certified", X, says)
+
+
+@pytest.mark.parametrize(
+    "name", ["mlp", "search", "pruned", "function None", "two-class SVC"]
+)
+def test_models_that_answer_with_the_largest_logit_are_proved(name):
+    X, y = table()
+    models = {
+        "mlp": lambda: MLPClassifier((6,), solver="lbfgs", max_iter=50, random_state=0),
+        "search": lambda: GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression()),
+            {"logisticregression__C": [10]},
+        ),
+        "pruned": lambda: PrunedNetClassifier(
+            MLPNetClassifier((8, 8, 8), max_epochs=20, lr=0.01, batch_size=10),
+            amount=0.3,
+            n_steps=2,
+            random_state=0,
+        ),
+        "function None": lambda: make_pipeline(
+            FunctionTransformer(), LogisticRegression(C=10)
+        ),
+        "two-class SVC": lambda: SVC(kernel="linear", C=10, random_state=0),
+    }
+    model = models[name]().fit(X, y)
+    says = model.predict(X)
+    proof = attack_on(model, "certified", X, says).perturb(X, says)
+    grid = brute_force(model, X, says, np.linspace(0, 1, LEVELS))
+    fine = brute_force(model, X, says, np.linspace(0, 1, 101))
+    assert not (grid & ~proof.success).any()
+    assert not (proof.certified & fine).any()
+    assert (proof.certified | proof.success).all()
+    assert proof.certified.any()
+
+
+def test_votes_of_more_than_two_classes_are_not_proved():
+    X, y = table(n_classes=3)
+    model = SVC(kernel="linear", C=10, random_state=0).fit(X, y)
+    says = model.predict(X)
+    result = attack_on(model, "exhaustive", X, says).perturb(X, says)
+    expected = brute_force(model, X, says, np.linspace(0, 1, LEVELS))
+    np.testing.assert_array_equal(result.success, expected)
+    with pytest.raises(TypeError, match="SVC may answer otherwise"):
+        attack_on(model, "certified", X, says)
+
+
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_a_model_that_writes_to_its_argument_leaves_the_data_alone(method):
+    X, y = table()
+    before = X.copy()
+    model = Overwriting(C=10).fit(X, y)
+    says = LogisticRegression.predict(model, X - np.float32(0.2))
+    result = attack_on(model, method, X, says).perturb(X, says)
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(result.clean_prediction, says)
+    clean = LogisticRegression(C=10).fit(X, y)
+    shifted = clean.predict(result.X_adv - np.float32(0.2))
+    np.testing.assert_array_equal(result.prediction, shifted)
+    assert result.success.any()
+
+
+def test_a_scaler_that_works_in_place_leaves_the_data_alone():
+    X, y = table()
+    before = X.copy()
+    model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=10))
+    model.fit(X.copy(), y)
+    says = model.predict(X.copy())
+    for method in METHODS:
+        result = attack_on(model, method, X, says).perturb(X, says)
+        np.testing.assert_array_equal(X, before)
+        said = model.predict(result.X_adv.copy())
+        np.testing.assert_array_equal(result.prediction, said)
+
+
+def nearly_equal_logits(gap):
+    """The first class leads by the same small gap everywhere."""
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    with torch.no_grad():
+        module[2].weight.copy_(module[2].weight[0].expand(3, 6))
+        module[2].bias.copy_(torch.tensor([0.0, -gap, -gap]))
+    return TorchClassifier.from_module(module, classes=np.arange(3))
+
+
+def test_what_takes_too_long_is_undecided_and_said_so():
+    """Three channels, whose boxes are halved without end, and nothing is proved."""
+    model = nearly_equal_logits(2e-7)
+    X = np.random.default_rng(0).random((4, 12)).astype(np.float32)
+    y = np.zeros(4, dtype=int)
+    attack = attack_on(model, "certified", X, y, image_shape=(3, 2, 2), levels=256)
+    with pytest.warns(UndecidedSamplesWarning, match="of 4 samples are undecided"):
+        report = attack.report(X, y)
+    result = _without_warning(attack.perturb, X, y)
+    undecided = ~result.success & ~result.certified
+    assert undecided.any()
+    assert report["n_undecided"] == undecided.sum()
+    assert not result.certified.any()
+    wide = nearly_equal_logits(0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attack = attack_on(wide, "certified", X, y, image_shape=(3, 2, 2))
+        report = attack.report(X, y)
+    assert report["n_undecided"] == 0
+    assert report["certified_accuracy"] == 1
+
+
+def _without_warning(function, *args):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndecidedSamplesWarning)
+        return function(*args)
