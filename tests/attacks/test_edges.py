@@ -251,11 +251,16 @@ def test_measures_of_a_table_by_hand():
             certified=np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=bool),
         )
     )
-    assert list(full.index) == [*expected, "target_rate", "certified_accuracy"]
+    more = ["target_rate", "certified_accuracy", "n_undecided"]
+    assert list(full.index) == [*expected, *more]
     # Of the six that were right, the first and the last say the target.
     assert full["target_rate"] == 2 / 6
     # The certified one that was wrong anyway does not count.
     assert full["certified_accuracy"] == 2 / 8
+    # Both of the two that stood are certified.
+    assert full["n_undecided"] == 0
+    none = measures(result_by_hand(certified=np.zeros(8, dtype=bool)))
+    assert none["n_undecided"] == 2
     weights = np.array([0, 1, 0, 0, 2, 0, 1, 4])
     assert robust_accuracy(result_by_hand(), weights) == 3 / 8
 
