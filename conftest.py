@@ -4,11 +4,15 @@ import os
 import random
 from pathlib import Path
 
+# Where torch multiplies with MKL, some processors round a row otherwise where it lies
+# elsewhere in memory, unless this is asked for before MKL is loaded.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Loading these draws from Python's global stream. Loaded here, that is not blamed on
 # the test that happens to need them first.
@@ -19,17 +23,35 @@ pytest_plugins = ["pytester"]
 
 mpl.use("Agg")
 
+# How wide the terminal of whoever runs the tests is, or how colourful, changes nothing.
+os.environ.update(COLUMNS="80", LINES="24", TERM="xterm")
+for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
+
 # Networks in tests are tiny, and several threads wait for each other on a busy machine.
 torch.set_num_threads(1)
 
-# A first call may compile or allocate, so a time limit on one example only makes noise.
-# "dev" looks for new examples on every run, "ci" repeats the same ones.
-settings.register_profile("dev", deadline=None, max_examples=25)
+# A first call may compile or allocate, and the machine may be busy: a time limit on an
+# example, or on how it is drawn, only makes noise.
+# "ci" repeats the same examples: whoever asks for nothing else has a suite that never
+# fails by chance. "dev" and "thorough" look for new examples on every run.
+settings.register_profile(
+    "dev",
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.register_profile("thorough", settings.get_profile("dev"), max_examples=500)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev")
-)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file together: they share what takes long to make."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture

@@ -70,5 +70,5 @@ def write(folder):
     Path(folder).mkdir(exist_ok=True)
     for name, text in pages.items():
         path = Path(folder) / f"{name}.rst"
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")

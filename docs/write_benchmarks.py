@@ -121,7 +121,7 @@ def draw(growths):
 
 def write(source, target, pictures):
     """One section a room, and the pictures beside the page."""
-    store = json.loads(Path(source).read_text())
+    store = json.loads(Path(source).read_text("utf-8"))
     parts = [f"{report.INTRODUCTION} {report.GROWTHS_SAY} {report.gpu(store)}\n"]
     pictures.mkdir(exist_ok=True)
     for room, entry in store.items():
@@ -129,4 +129,4 @@ def write(source, target, pictures):
         if entry["growths"]:
             draw(entry["growths"]).savefig(pictures.parent / picture)
         parts.append(section(room, entry, picture))
-    Path(target).write_text("\n".join(parts))
+    Path(target).write_text("\n".join(parts), "utf-8")

@@ -7,6 +7,8 @@ import torch
 
 __all__ = ["as_array", "as_tensor", "map_batches", "resolve_device", "threads_for"]
 
+_FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
+
 # Products that one thread does in about a millisecond.
 _WORTH_SHARING = 2**25
 
@@ -86,9 +88,18 @@ def as_array(tensor):
     Returns
     -------
     array : ndarray
-        Of the same shape.
+        Of the same shape; float32 where numpy has no such numbers, as for bfloat16,
+        which loses nothing.
     """
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    if tensor.layout != torch.strided:
+        raise TypeError(
+            f"A tensor of layout {tensor.layout} was passed, but a dense one is needed."
+            " Use its method 'to_dense'."
+        )
+    if tensor.is_floating_point() and tensor.dtype not in _FLOATS_OF_NUMPY:
+        tensor = tensor.float()
+    return tensor.resolve_conj().resolve_neg().numpy()
 
 
 def map_batches(function, *arrays, batch_size):

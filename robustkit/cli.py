@@ -373,7 +373,7 @@ def _run_demo(arguments):
         net.set_callbacks(ProgressBar())
     net.fit(X, y)
 
-    eps = round(0.05 * float(np.ptp(X)), 6)
+    eps = float(f"{0.05 * float(np.ptp(X)):.6g}")
     attack = PGDAttack(FrozenEstimator(net), eps=eps, random_state=seed).fit(X, y)
     report = attack.report(X_test, y_test)
     print(f"Accuracy  {report.clean_accuracy:.3f} on the test images")

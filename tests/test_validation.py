@@ -1,8 +1,9 @@
 """Checks that scikit-learn's own validation cannot say."""
 
+import numpy as np
 import pytest
 
-from robustkit._validation import check_image_shape, did_you_mean
+from robustkit._validation import check_image_shape, check_magnitude, did_you_mean
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), [4, 16]])
@@ -29,3 +30,22 @@ def test_a_typo_finds_its_word():
 
 def test_something_strange_finds_nothing():
     assert did_you_mean("zzz", ["spearman", "kendall"]) == "."
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8, bool])
+def test_usual_numbers_are_not_too_large(dtype):
+    check_magnitude(np.array([[0, 1], [100, 0]]).astype(dtype))
+    check_magnitude(np.empty((0, 3), dtype))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("n_features", [1, 50])
+def test_a_sample_whose_squares_overflow_is_refused(sign, n_features):
+    limit = np.sqrt(np.float64(np.finfo(np.float32).max) / n_features)
+    X = np.zeros((3, n_features))
+    X[1, -1] = sign * limit * (1 - 1e-12)
+    check_magnitude(X, "it")
+    X[1, -1] = sign * limit * (1 + 1e-12)
+    sign = "-" if sign < 0 else ""
+    with pytest.raises(ValueError, match=rf"it holds {sign}\d\.\d+e\+1[89], .*Scale"):
+        check_magnitude(X, "it")

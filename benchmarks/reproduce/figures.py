@@ -46,7 +46,7 @@ def _draw_line(ax, x, y, fmt="-", **style):
 
 def stored_graph(path):
     """Read (graph, nodes, labels) of a mapper graph that an experiment kept."""
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text("utf-8"))
     graph = nx.Graph()
     graph.add_nodes_from(range(len(kept["size"])))
     graph.add_weighted_edges_from(kept["edges"])

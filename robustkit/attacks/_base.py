@@ -141,7 +141,9 @@ class BaseAttack(
             # To be refused with scikit-learn's own words if it is not finite.
             validate_data(self, given, reset=False)
             _check_range(X.min(), X.max(), low, high)
-        return self._perturb(X, y, target)
+        # No gradient could follow what a caller's inference mode touches.
+        with torch.inference_mode(False):
+            return self._perturb(X, y, target)
 
     def _perturb(self, X, y, target):
         judge = self._judge()

@@ -149,6 +149,9 @@ class FirstLook:
                 "its forward detaches it, runs inside torch.no_grad() or ignores it. "
                 "Use an attack that needs no gradient, such as OnePixelAttack."
             )
+        if 0 in gradient.stride():
+            # Of a sum, say: one number for many entries, and steps write to each.
+            gradient = gradient.contiguous()
         if self.rows is not None:
             gradient = gradient.index_select(0, self.rows)
         return self.logits.detach(), gradient
@@ -352,7 +355,8 @@ class Memory:
         self.rows = torch.arange(n_samples, device=device)
         self.active = torch.ones_like(self.rows, dtype=torch.bool)
         self.at_best = torch.zeros_like(self.active)
-        nothing = start.new_full((n_samples,), -torch.inf)
+        # Whatever precision the logits come in.
+        nothing = start.new_full((n_samples,), -torch.inf, dtype=torch.float64)
         self.margin, self.fooled = nothing, torch.zeros_like(self.active)
         self.best = Climb(
             torch.empty_like(start),

@@ -2,7 +2,6 @@
 
 import warnings
 
-import numpy as np
 import torch
 
 from robustkit._tensors import as_array, as_tensor, map_batches
@@ -10,74 +9,65 @@ from robustkit.attacks._descent import Goal, input_gradient
 from robustkit.attacks._losses import margin_loss
 from robustkit.exceptions import GradientMaskingWarning
 
-__all__ = ["SUSPICIOUS", "gradient_health", "warn_of_masking"]
+__all__ = ["SUSPICIOUS", "gradients_and_margins", "warn_of_masking"]
 
 # Difference of two robust accuracies that a difference of losses does not explain, and
 # share of samples without a gradient that no honest network has.
 SUSPICIOUS = 0.1
 
 
-def gradient_health(module, X, labels, correct, *, batch_size, device, dtype):
-    """Look at the gradient at the clean samples.
+def gradients_and_margins(judge, X, labels, batch_size):
+    """Look at the cross-entropy and the margin of samples.
 
     Parameters
     ----------
-    module : torch.nn.Module
-        The model.
+    judge : Judge
+        Of the model, at work.
 
     X : ndarray of shape (n_samples, n_features)
-        Clean samples.
+        Samples.
 
     labels : ndarray of shape (n_samples,)
         Indices of the true classes.
 
-    correct : ndarray of shape (n_samples,) and dtype bool
-        Which of them the model gets right.
-
     batch_size : int
         Samples at once.
 
-    device : torch.device
-        Where the module is.
-
-    dtype : torch.dtype
-        In which it computes.
-
     Returns
     -------
-    health : dict
-        `zero_gradient_share`: of the samples that the model gets right, the share whose
-        cross-entropy has a gradient of exactly zero; `median_logit_margin`: median of
-        true logit minus best other, of all samples.
+    zero : ndarray of shape (n_samples,) and dtype bool
+        Whether the gradient of the cross-entropy is exactly zero.
+
+    margin : ndarray of shape (n_samples,)
+        True logit minus best other.
     """
 
     def look(x, labels):
         # The cross-entropy itself: where it is flat, an attack climbs the margin.
         goal = Goal(labels, "ce", falls_back=False)
-        logits, gradient = input_gradient(module, x, goal)
+        logits, gradient = input_gradient(judge.module, x, goal)
         return (gradient == 0).flatten(1).all(dim=1), -margin_loss(logits, labels)
 
-    zero, margin = map_batches(
+    found = map_batches(
         look,
-        as_tensor(X, device=device, dtype=dtype),
-        as_tensor(labels, device=device, dtype=torch.int64),
+        as_tensor(X, device=judge.device, dtype=judge.dtype),
+        as_tensor(labels, device=judge.device, dtype=torch.int64),
         batch_size=batch_size,
     )
-    zero = as_array(zero)[correct]
-    return {
-        "zero_gradient_share": zero.mean() if len(zero) else np.nan,
-        "median_logit_margin": np.median(as_array(margin)),
-    }
+    return tuple(map(as_array, found))
 
 
-def warn_of_masking(report, stacklevel):
-    """Warn if many samples have no gradient, or if the margin loss is much stronger.
+def warn_of_masking(report, hidden_share, stacklevel):
+    """Warn if many gradients are hidden, or if the margin loss is much stronger.
 
     Parameters
     ----------
     report : pandas.Series
         With `zero_gradient_share` and the robust accuracies under both losses, and
         without a gradient if that was measured.
+
+    hidden_share : float
+        Share of the samples that have no gradient though their margin can be changed.
 
     stacklevel : int
         As in :func:`warnings.warn`.
@@ -86,7 +76,7 @@ def warn_of_masking(report, stacklevel):
     # The other way round is no masking: a single step towards one class, the margin's,
     # is often the worse one.
     blind = report.get("robust_accuracy_gradient_free")
-    if not (ce - margin > SUSPICIOUS or blind is not None):
+    if not (ce - margin > SUSPICIOUS or hidden_share > SUSPICIOUS):
         return
     without = (
         "" if blind is None else f", and {blind:.3f} for a search without gradients"

@@ -12,7 +12,7 @@ from robustkit.attacks._balls import make_ball
 from robustkit.attacks._descent import Goal
 from robustkit.attacks._diagnostics import (
     SUSPICIOUS,
-    gradient_health,
+    gradients_and_margins,
     warn_of_masking,
 )
 from robustkit.attacks._gradient_free import climb_blindly
@@ -39,6 +39,7 @@ class GradientAttack(ModuleAttack):
     # Set on a copy, to measure what another loss would have found, or none at all.
     _forced_loss = None
     _follows_gradient = True
+    _is_twin = False
 
     # What a search returns beside the points.
     _learns = ("n_queries",)
@@ -85,7 +86,8 @@ class GradientAttack(ModuleAttack):
 
         A :class:`~robustkit.exceptions.GradientMaskingWarning` is given if the margin
         loss leaves a robust accuracy more than 10 points below the cross-entropy's, or
-        if the cross-entropy has no gradient for more than 10 % of the samples.
+        if the cross-entropy has no gradient for more than 10 % of the samples though
+        their margin can be changed.
 
         Parameters
         ----------
@@ -119,40 +121,54 @@ class GradientAttack(ModuleAttack):
         result = self.perturb(X, y, target)
         report = measures(result)
         if diagnostics:
-            for name, value in self._diagnose(result, X, y, target).items():
+            with torch.inference_mode(False):
+                found, hidden_share = self._diagnose(result, X, y, target)
+            for name, value in found.items():
                 report[name] = value
-            warn_of_masking(report, stacklevel=3)
+            warn_of_masking(report, hidden_share, stacklevel=3)
         return report
 
     def _diagnose(self, result, X, y, target):
+        """Return what a report adds, and the share of hidden gradients."""
         found = {}
         for loss in ("ce", "margin"):
             if loss != self._loss():
-                twin = copy.copy(self)
-                twin._forced_loss = loss
-                found[loss] = twin.perturb(X, y, target)
+                found[loss] = self._twin(_forced_loss=loss).perturb(X, y, target)
             else:
                 found[loss] = result
-        judge = self._judge()
-        X_checked = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        with judge.at_work(X_checked, self.batch_size):
-            health = gradient_health(
-                judge.module,
-                X_checked,
-                judge.encode(result.y),
-                result.clean_prediction == result.y,
-                batch_size=self.batch_size,
-                device=judge.device,
-                dtype=judge.dtype,
-            )
-        if health["zero_gradient_share"] > SUSPICIOUS:
-            blind = copy.copy(self)
-            blind._follows_gradient = False
-            found["gradient_free"] = blind.perturb(X, y, target)
-        return health | {
-            f"robust_accuracy_{loss}": robust_accuracy(other)
-            for loss, other in found.items()
+        correct, hidden_share = result.clean_prediction == result.y, 0.0
+        zero, margin = self._look_at(X, result.y)
+        health = {
+            "zero_gradient_share": zero[correct].mean() if correct.any() else np.nan,
+            "median_logit_margin": np.median(margin),
         }
+        if health["zero_gradient_share"] > SUSPICIOUS:
+            blind = self._twin(_follows_gradient=False).perturb(X, y, target)
+            found["gradient_free"] = blind
+            # A model that is constant around a sample hides nothing.
+            moved = self._look_at(blind.X_adv, result.y)[1] != margin
+            hidden_share = (zero & moved)[correct].mean()
+        for name, other in found.items():
+            health[f"robust_accuracy_{name}"] = robust_accuracy(other)
+        return health, hidden_share
+
+    def _twin(self, **private):
+        twin = copy.copy(self)
+        vars(twin).update(private, _is_twin=True)
+        return twin
+
+    def _check_resolution(self, judge, X):
+        # Said once is enough.
+        if not self._is_twin:
+            super()._check_resolution(judge, X)
+
+    def _look_at(self, X, y):
+        judge = self._judge()
+        X = validate_data(
+            self, np.asarray(X), dtype=[np.float32, np.float64], reset=False
+        )
+        with judge.at_work(X, self.batch_size):
+            return gradients_and_margins(judge, X, judge.encode(y), self.batch_size)
 
     def _search_blindly(self, module, x, labels, wanted, seed, look, ask):
         """Search as `_search_batch` does, with the margin alone."""

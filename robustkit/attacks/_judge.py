@@ -12,7 +12,7 @@ from robustkit.attacks._descent import first_look, logits_at
 from robustkit.attacks._modes import dtypes_of, sparing_input, takes
 from robustkit.classifiers._base import BaseNetClassifier
 
-__all__ = ["Judge", "thawed"]
+__all__ = ["Judge", "answers_with_module", "thawed"]
 
 
 class Judge:
@@ -40,7 +40,7 @@ class Judge:
         self.module, self.device = module, device
         self.dtype = torch.float32 if module is None else dtypes_of(module)[0]
         # Then what it says need not be confirmed by `predict`.
-        self.is_the_model = _is_the_model(estimator, module)
+        self.is_the_model = answers_with_module(estimator, module)
 
     @contextmanager
     def at_work(self, X, batch_size):
@@ -63,8 +63,10 @@ class Judge:
                 stack.enter_context(threads_for(self.module, n_rows))
                 probe = self._choose_dtype(X[:2])
                 stack.enter_context(sparing_input(self.module, probe))
-            if self.is_the_model:
-                self._check_classes_are_indices()
+                if self.is_the_model:
+                    self._check_classes_are_indices()
+                else:
+                    self._check_width(logits_at(self.module, probe))
             yield
 
     def _choose_dtype(self, X):
@@ -77,6 +79,14 @@ class Judge:
             probes = [p for p in probes if takes(self.module, p)] or probes
         self.dtype = probes[0].dtype
         return probes[0]
+
+    def _check_width(self, logits):
+        n_classes = len(self.classes)
+        if logits.ndim != 2 or logits.shape[1] != n_classes:
+            raise ValueError(
+                f"The module must return one logit for each of the {n_classes} "
+                f"classes. It returned shape {tuple(logits.shape)}."
+            )
 
     def _check_classes_are_indices(self):
         # A skorch net answers with the index of a class, whatever the labels were.
@@ -127,7 +137,9 @@ class Judge:
         prediction : ndarray of shape (n_samples,)
             Indices into the classes.
         """
-        return self._known(self.estimator.predict(self._named(X)))
+        # The data loader of a skorch net draws from torch's global stream.
+        with torch.random.fork_rng(devices=[]):
+            return self._known(self.estimator.predict(self._named(X)))
 
     def _known(self, labels):
         index = self.encode(labels)
@@ -151,11 +163,7 @@ class Judge:
         x = as_tensor(X, device=self.device, dtype=self.dtype)
         look = first_look(self.module, x) if keep_graph else None
         logits = as_array(look.logits if keep_graph else logits_at(self.module, x))
-        if logits.shape != (len(X), len(self.classes)):
-            raise ValueError(
-                f"The module must return one logit for each of the {len(self.classes)} "
-                f"classes. It returned shape {logits.shape} for {len(X)} samples."
-            )
+        self._check_width(logits)
         _check_finite(logits, "logits", X, self.dtype)
         prediction = logits.argmax(axis=1)
         best = logits[np.arange(len(X)), prediction]
@@ -189,7 +197,10 @@ class Judge:
         probabilities : ndarray of shape (n_samples, n_classes)
             nan if the model knows neither.
         """
-        X = self._named(X)
+        with torch.random.fork_rng(devices=[]):
+            return self._probabilities(self._named(X))
+
+    def _probabilities(self, X):
         if hasattr(self.estimator, "predict_proba"):
             probabilities = np.asarray(self.estimator.predict_proba(X))
             _check_finite(probabilities, "probabilities", X)
@@ -221,17 +232,37 @@ def thawed(estimator):
     return estimator
 
 
-def _is_the_model(estimator, module):
-    """Whether `predict` is known to answer with the largest logit of the module."""
+def answers_with_module(estimator, module):
+    """Whether a network's `predict` is known to be the largest logit of its module.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted classifier.
+
+    module : torch.nn.Module or None
+        How torch sees it.
+
+    Returns
+    -------
+    known : bool
+        False for all that is no network, and where a method was overwritten.
+    """
     estimator = thawed(estimator)
-    if module is None:
+    if module is None or "predict" in vars(estimator):
         return False
-    predict = type(estimator).predict
+    own = type(estimator)
     if isinstance(estimator, BaseNetClassifier):
-        return predict is BaseNetClassifier.predict
-    # A method that a subclass wrote may answer anything.
-    own = getattr(predict, "__module__", "").startswith("skorch.")
-    return own and getattr(estimator, "module_", None) is module
+        return all(
+            getattr(own, name) is getattr(BaseNetClassifier, name)
+            for name in ("predict", "_logits")
+        )
+    # A skorch net; not a subclass, nor one that turns its logits into something else.
+    return (
+        str(own.__module__) == "skorch.classifier"
+        and getattr(estimator, "module_", None) is module
+        and estimator.predict_nonlinearity in ("auto", None)
+    )
 
 
 def _check_finite(values, what, X, dtype=None):

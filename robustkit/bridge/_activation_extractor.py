@@ -17,7 +17,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
-from robustkit.bridge._layers import module_on, resolve_layers, steady_layer_values
+from robustkit.bridge._layers import (
+    input_dtype,
+    module_on,
+    resolve_layers,
+    steady_layer_values,
+)
 
 __all__ = ["ActivationExtractor"]
 
@@ -125,7 +130,7 @@ class ActivationExtractor(
         """
         # The classifier gets the data as they came, with the names of their columns.
         given = X
-        X = validate_data(self, X, dtype=np.float32)
+        X = validate_data(self, X, dtype=[np.float32, np.float64])
         self.estimator_ = clone(self.estimator).fit(given, y)
         one = self._run(X[:1], lambda values, _: values)
         if one.ndim > 2 and self.spatial == "random":
@@ -147,7 +152,7 @@ class ActivationExtractor(
             What the layer computes for each.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         return self._extract(X)
 
     def _extract(self, X):
@@ -160,9 +165,10 @@ class ActivationExtractor(
 
         def run(batch):
             values = steady_layer_values(module, batch.to(device), [name])[name]
-            return finish(values.activation, batch).cpu()
+            return finish(values.activation, batch).cpu().float()
 
-        return map_batches(run, as_tensor(X), batch_size=self.batch_size)
+        X = as_tensor(X, dtype=input_dtype(module))
+        return map_batches(run, X, batch_size=self.batch_size)
 
     def _as_rows(self, values, samples):
         if values.ndim <= 2 or self.spatial == "flatten":
@@ -187,7 +193,7 @@ def _drawn_by_content(samples, n_outcomes, seed):
     modulo 2**64: different samples rarely draw together, equal ones always do.
     """
     # Adding zero makes the two zeros, which are equal, equal in their bits.
-    bits = (as_array(samples.flatten(1)) + np.float32(0)).view(np.uint32)
+    bits = (as_array(samples.flatten(1).float()) + np.float32(0)).view(np.uint32)
     factors = np.random.RandomState(seed).randint(
         2**63, size=bits.shape[1], dtype=np.uint64
     )

@@ -5,6 +5,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._sklearn_steps import in_double
 from robustkit.graphs import GraphPrior
 from robustkit.networks import SparseNetwork
 
@@ -16,7 +17,7 @@ def _graph_prior(prior):
     check_is_fitted(prior)
     structure = prior.structure_
     n_sinks = len(structure.sinks)
-    network = SparseNetwork(structure, prior.n_features_in_, n_sinks)
+    network = SparseNetwork(structure, prior.n_features_in_, n_sinks).double()
     parameters = {
         "input_weight": prior.input_weights_.T,
         "edge_weight": prior.edge_weights_,
@@ -27,4 +28,4 @@ def _graph_prior(prior):
     with torch.no_grad():
         for name, values in parameters.items():
             getattr(network, name).copy_(torch.from_numpy(np.array(values)))
-    return network
+    return in_double(network)

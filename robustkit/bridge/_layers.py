@@ -1,6 +1,7 @@
 """What a torch module computes on its way: its layers, by name."""
 
 from copy import deepcopy
+from itertools import chain
 from numbers import Integral
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "LayerValues",
     "has_relu_units",
     "head_parameters",
+    "input_dtype",
     "layer_names",
     "layer_values",
     "module_on",
@@ -87,6 +89,24 @@ def module_on(estimator, X, device):
     if any(weight.device != there for weight in weights):
         module = deepcopy(module).to(device)
     return module
+
+
+def input_dtype(module):
+    """Floating dtype in which a module loses no digit of its input.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Such as :func:`robustkit.bridge.as_module` returns: if it begins in float64, it
+        takes that.
+
+    Returns
+    -------
+    dtype : torch.dtype
+        Of its first floating parameter or buffer; float32 if it has none.
+    """
+    weights = chain(module.parameters(), module.buffers())
+    return next((w.dtype for w in weights if w.is_floating_point()), torch.float32)
 
 
 def layer_names(module):

@@ -1,7 +1,7 @@
 """Torch modules of scikit-learn's differentiable classifiers."""
 
 import numpy as np
-import torch
+from scipy.sparse import issparse
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import (
     LogisticRegression,
@@ -17,9 +17,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from robustkit.bridge._as_module import as_module
-from robustkit.bridge._sklearn_steps import linear
+from robustkit.bridge._pairwise_votes import PairwiseVotes, SecondWinsTies
+from robustkit.bridge._sklearn_steps import in_double, linear
 
-__all__ = ["PairwiseVotes"]
+__all__ = []
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -27,31 +28,6 @@ _ACTIVATIONS = {
     "logistic": nn.Sigmoid,
     "identity": nn.Identity,
 }
-
-
-class PairwiseVotes(nn.Module):
-    """Join the decisions between pairs of classes, as scikit-learn's SVC does.
-
-    A class has one vote for each pair that it wins, plus the sum of its confidences
-    squashed to less than a third, which is what carries the gradient.
-    """
-
-    def __init__(self, n_classes):
-        super().__init__()
-        first, second = np.triu_indices(n_classes, k=1)
-        wins = np.zeros((len(first), n_classes), dtype=np.float32)
-        wins[np.arange(len(first)), first] = 1
-        losses = np.zeros_like(wins)
-        losses[np.arange(len(first)), second] = 1
-        self.register_buffer("wins", torch.from_numpy(wins))
-        self.register_buffer("losses", torch.from_numpy(losses))
-
-    def forward(self, decisions):
-        """Join the pairs of a batch."""
-        votes = torch.where(decisions >= 0, 1.0, 0.0)
-        votes = votes @ self.wins + (1.0 - votes) @ self.losses
-        confidence = decisions @ (self.wins - self.losses)
-        return votes + confidence / (3 * (confidence.abs() + 1))
 
 
 @as_module.register(LinearDiscriminantAnalysis)
@@ -64,10 +40,11 @@ class PairwiseVotes(nn.Module):
 @as_module.register(SGDClassifier)
 def _linear_classifier(classifier):
     check_is_fitted(classifier)
-    coef = np.atleast_2d(classifier.coef_)
+    coef = _dense(classifier.coef_)
     if len(coef) > len(classifier.classes_) or _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
-    return linear(*_two_logits(coef, np.broadcast_to(classifier.intercept_, len(coef))))
+    intercept = np.broadcast_to(classifier.intercept_, len(coef))
+    return in_double(linear(*_two_logits(coef, intercept)))
 
 
 @as_module.register(SVC)
@@ -80,11 +57,14 @@ def _support_vector_classifier(classifier):
             f"not {classifier.kernel!r}. Use that, or an attack that needs no "
             "gradient, such as OnePixelAttack."
         )
-    coef, intercept = np.asarray(classifier.coef_), classifier.intercept_
+    coef, intercept = _dense(classifier.coef_), classifier.intercept_
     n_classes = len(classifier.classes_)
     if n_classes == 2:
-        return linear(*_two_logits(coef, intercept))
-    return nn.Sequential(linear(coef, intercept), PairwiseVotes(n_classes))
+        return in_double(linear(*_two_logits(coef, intercept)), SecondWinsTies())
+    # With "ovo", predict refuses to break ties.
+    break_ties = classifier.break_ties and classifier.decision_function_shape == "ovr"
+    votes = PairwiseVotes(n_classes, np.linalg.norm(coef, axis=1), break_ties)
+    return in_double(linear(coef, intercept), votes)
 
 
 @as_module.register(MLPClassifier)
@@ -99,7 +79,12 @@ def _mlp_classifier(classifier):
     layers = []
     for weight, bias in zip(weights, biases, strict=True):
         layers += [linear(weight, bias), _ACTIVATIONS[classifier.activation]()]
-    return nn.Sequential(*layers[:-1])
+    return in_double(*layers[:-1])
+
+
+def _dense(coef):
+    """Undo `sparsify`, and give a single row its second axis."""
+    return np.atleast_2d(coef.toarray() if issparse(coef) else coef)
 
 
 def _two_logits(weight, bias):

@@ -1,10 +1,12 @@
 """Torch modules of scikit-learn's transformers, and of the pipelines around them."""
 
+from collections import OrderedDict
+from itertools import chain
+
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -17,27 +19,40 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from robustkit._sklearn_private import BaseSearchCV
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._functions import Apply, check_function
 
-__all__ = ["Clamp", "ElementwiseScale", "Normalize", "linear"]
+__all__ = ["Clamp", "ElementwiseScale", "Normalize", "in_double", "linear"]
 
 
 class ElementwiseScale(nn.Module):
-    """Compute ``(x - center) * scale + offset`` feature by feature.
+    """Compute ``(x - center) * scale + offset`` feature by feature, in its own dtype.
 
     The center is subtracted first, as the scalers do it: folding it into the offset
-    would lose digits where the center is large and the spread small.
+    would lose digits where the center is large and the spread small. Without any
+    parameter it only brings its input to the dtype.
     """
 
-    def __init__(self, center=0.0, scale=1.0, offset=0.0):
+    def __init__(self, center=0.0, scale=1.0, offset=0.0, dtype=torch.float64):
         super().__init__()
-        self.register_buffer("center", _float32(center))
-        self.register_buffer("scale", _float32(scale))
-        self.register_buffer("offset", _float32(offset))
+        parameters = {"center": (center, 0), "scale": (scale, 1), "offset": (offset, 0)}
+        self.needed = []
+        for name, (value, neutral) in parameters.items():
+            self.register_buffer(name, torch.as_tensor(np.array(value), dtype=dtype))
+            if np.ndim(value) or value != neutral:
+                self.needed.append(name)
 
     def forward(self, x):
         """Scale a batch."""
-        return (x - self.center) * self.scale + self.offset
+        x = x.to(self.center.dtype)
+        if "center" in self.needed:
+            x = x - self.center
+        if "scale" in self.needed:
+            x = x * self.scale
+        if "offset" in self.needed:
+            x = x + self.offset
+        return x
 
 
 class Clamp(nn.Module):
@@ -72,19 +87,6 @@ class Normalize(nn.Module):
         return x / torch.where(norms == 0, 1.0, norms)
 
 
-class Apply(nn.Module):
-    """Call a function."""
-
-    def __init__(self, function, arguments):
-        super().__init__()
-        self.function = function
-        self.arguments = arguments
-
-    def forward(self, x):
-        """Call it on a batch."""
-        return self.function(x, **self.arguments)
-
-
 def linear(weight, bias):
     """Make a linear layer of given weights, drawing no random numbers.
 
@@ -99,18 +101,34 @@ def linear(weight, bias):
     Returns
     -------
     layer : torch.nn.Linear
-        In float32.
+        In float64, as scikit-learn computes.
     """
     n_outputs, n_inputs = weight.shape
-    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs)
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.array(weight)))
         layer.bias.copy_(torch.from_numpy(np.array(bias)))
     return layer
 
 
-def _float32(value):
-    return torch.as_tensor(np.array(value, dtype=np.float64), dtype=torch.float32)
+def in_double(*layers):
+    """Chain layers of float64 after a cast, so that they take any floating dtype.
+
+    Parameters
+    ----------
+    *layers : torch.nn.Module
+        Called one after the other.
+
+    Returns
+    -------
+    module : torch.nn.Sequential
+        The layers keep the names "0", "1" and so on.
+    """
+    return _named_chain(("cast", ElementwiseScale()), *enumerate(layers))
+
+
+def _named_chain(*parts):
+    return nn.Sequential(OrderedDict((str(name), part) for name, part in parts))
 
 
 @as_module.register(FrozenEstimator)
@@ -118,9 +136,14 @@ def _frozen(frozen):
     return as_module(frozen.estimator)
 
 
-@as_module.register(GridSearchCV)
-@as_module.register(RandomizedSearchCV)
+@as_module.register(BaseSearchCV)
 def _search(search):
+    if not search.refit:
+        name = type(search).__name__
+        raise TypeError(
+            f"{name}(refit=False) keeps no fitted model, so there is nothing to see. "
+            "Use refit=True, or fit the best parameters yourself."
+        )
     check_is_fitted(search)
     return as_module(search.best_estimator_)
 
@@ -133,7 +156,38 @@ def _pipeline(pipeline):
         for name, step in pipeline.steps
         if step is not None and step != "passthrough"
     ]
-    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    if len(parts) == 1:
+        return parts[0]
+    return _named_chain(*_joined(parts))
+
+
+def _joined(parts):
+    """Name the steps, with a cast before one that computes in another dtype."""
+    dtype = None
+    for position, part in enumerate(parts):
+        dtypes = [t.dtype for t in _tensors(part) if t.is_floating_point()]
+        if dtypes and dtypes[0] == dtype:
+            part = _without_cast(part)
+        elif dtypes and position > 0 and not _casts(part):
+            yield f"cast_{position}", ElementwiseScale(dtype=dtypes[0])
+        yield position, part
+        dtype = dtypes[-1] if dtypes else dtype
+
+
+def _casts(part):
+    first = next(m for m in part.modules() if not isinstance(m, nn.Sequential))
+    return isinstance(first, ElementwiseScale)
+
+
+def _without_cast(part):
+    if not isinstance(part, nn.Sequential) or "cast" not in dict(part.named_children()):
+        return part
+    kept = [child for child in part.named_children() if child[0] != "cast"]
+    return kept[0][1] if len(kept) == 1 else _named_chain(*kept)
+
+
+def _tensors(module):
+    return chain(module.parameters(), module.buffers())
 
 
 def _step(name, step):
@@ -165,9 +219,7 @@ def _robust_scaler(scaler):
 def _min_max_scaler(scaler):
     check_is_fitted(scaler)
     low, high = scaler.feature_range
-    scale = ElementwiseScale(
-        center=scaler.data_min_, scale=scaler.scale_, offset=np.float64(low)
-    )
+    scale = ElementwiseScale(scale=scaler.scale_, offset=scaler.min_)
     return nn.Sequential(scale, Clamp(low, high)) if scaler.clip else scale
 
 
@@ -186,37 +238,19 @@ def _normalizer(normalizer):
 @as_module.register(PCA)
 def _pca(pca):
     check_is_fitted(pca)
-    weight = pca.components_
+    # Centered after the product, as scikit-learn does it, so as to round alike.
+    center = pca.mean_.reshape(1, -1) @ pca.components_.T
+    project = in_double(linear(pca.components_, -center[0]))
     if pca.whiten:
         spread = np.sqrt(pca.explained_variance_)
-        weight = weight / np.maximum(spread, np.finfo(spread.dtype).eps)[:, None]
-    return nn.Sequential(
-        ElementwiseScale(center=pca.mean_), linear(weight, np.zeros(len(weight)))
-    )
+        spread = np.maximum(spread, np.finfo(spread.dtype).eps)
+        project.append(ElementwiseScale(scale=1.0 / spread))
+    return project
 
 
 @as_module.register(FunctionTransformer)
 def _function_transformer(transformer):
     if transformer.func is None:
         return nn.Identity()
-    module = Apply(transformer.func, transformer.kw_args or {})
-    if not _is_differentiable(module, getattr(transformer, "n_features_in_", 1)):
-        name = getattr(transformer.func, "__name__", repr(transformer.func))
-        raise TypeError(
-            f"the function {name!r} of FunctionTransformer does not take a torch "
-            "tensor and return one with a gradient. Write it in torch, or use an "
-            "attack that needs no gradient, such as OnePixelAttack."
-        )
-    return module
-
-
-def _is_differentiable(module, n_features):
-    probe = torch.full((1, n_features), 0.5, requires_grad=True)
-    try:
-        # Also where the caller needs no gradient now. Any error says the same: this
-        # function is not for tensors.
-        with torch.enable_grad():
-            result = module(probe)
-    except Exception:
-        return False
-    return torch.is_tensor(result) and result.requires_grad
+    check_function(transformer)
+    return Apply(transformer.func, transformer.kw_args or {})

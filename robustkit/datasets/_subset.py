@@ -56,10 +56,12 @@ def select_rows(subset, labels):
     n_rows = len(labels)
     if subset is None:
         return slice(None)
-    if isinstance(subset, numbers.Integral):
+    if isinstance(subset, numbers.Integral) and not isinstance(subset, bool):
         if subset > n_rows:
             raise ValueError(f"subset={subset} is more than the {n_rows} images here.")
         return stratified_rows(labels, subset)
+    if isinstance(subset, tuple):
+        subset = list(subset)
     try:
         rows = np.arange(n_rows)[subset]
     except IndexError as error:

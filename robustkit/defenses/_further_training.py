@@ -33,7 +33,8 @@ def train_first(estimator, X, y):
     if isinstance(estimator, FrozenEstimator):
         model = copy.deepcopy(estimator.estimator)
     else:
-        model = clone(estimator).fit(X, y)
+        # A copy: some models write to what they are given.
+        model = clone(estimator).fit(X.copy(), y)
     if not hasattr(model, "partial_fit") and "warm_start" not in model.get_params():
         raise ValueError(
             "The 'estimator' parameter must be a classifier that can be trained "
@@ -63,7 +64,7 @@ def train_further(model, X, y, n_epochs):
     """
     if hasattr(model, "partial_fit"):
         for _ in range(n_epochs):
-            model.partial_fit(X, y)
+            model.partial_fit(X.copy(), y)
         return
     before = model.get_params(deep=False)
     model.set_params(**_going_on(model, n_epochs)).fit(X, y)

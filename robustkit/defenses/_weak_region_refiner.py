@@ -190,7 +190,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         mapper = MapperGraph() if self.mapper is None else self.mapper
         self.mapper_ = clone(mapper).fit(activations)
         self.refined_indices_ = self.mapper_.weak_samples(
-            y, self.base_estimator_.predict(analysed), self.budget
+            y, self.base_estimator_.predict(analysed.copy()), self.budget
         )
         self.estimator_ = copy.deepcopy(self.base_estimator_)
         if len(self.refined_indices_):
@@ -215,7 +215,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             method = "decision_function"
             if not hasattr(model, method):
                 method = "predict_proba"
-            return getattr(model, method)(X).reshape(len(X), -1)
+            return getattr(model, method)(X.copy()).reshape(len(X), -1)
         extractor = ActivationExtractor(FrozenEstimator(model), layer=self.layer)
         return extractor.fit(X).transform(X)
 
@@ -275,5 +275,6 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _delegate(self, method, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
+        # A copy: some models write to what they are given.
+        X = validate_data(self, X, reset=False, copy=True)
         return getattr(self.estimator_, method)(X)

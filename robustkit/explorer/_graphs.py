@@ -13,6 +13,7 @@ from robustkit.explorer._newest import SupersededError
 from robustkit.topology import BalancedCover, MapperGraph, UniformCover
 from robustkit.topology._eps import choose_eps
 from robustkit.topology._filters import fit_filter
+from robustkit.topology._metrics import learn_metric
 from robustkit.topology._neighbors import NeighborCache
 from robustkit.topology._pairs import LARGEST_N_PAIRS
 from robustkit.topology._purity import count_labels, purity_of_counts
@@ -327,7 +328,7 @@ class Graphs:
             filter, is_lipschitz = fit_filter("l2norm", X)
             self._eps[i] = choose_eps(
                 X, filter(X), is_lipschitz, self._mapper.min_samples,
-                self._mapper.metric, n_jobs,
+                *learn_metric(self._mapper.metric, X), n_jobs,
             )  # fmt: skip
         return self._eps[i]
 

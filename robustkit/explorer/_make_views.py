@@ -7,7 +7,7 @@ from sklearn.frozen import FrozenEstimator
 
 from robustkit.bridge import ActivationExtractor, as_module
 from robustkit.bridge._layers import has_relu_units
-from robustkit.explorer._run import View
+from robustkit.explorer._run import View, check_level
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["make_views"]
@@ -62,6 +62,7 @@ def make_views(models, X, y, attack=None, levels=(0.0,), *, layer="logits"):
     >>> [(view.model, view.level) for view in views]
     [('linear', 0.0), ('linear', 0.1)]
     """
+    levels = [check_level(level) for level in levels]
     if attack is None and any(level > 0 for level in levels):
         raise ValueError(
             f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
@@ -91,7 +92,8 @@ def _make_view(name, frozen, X, y, attack, level, layer, regions):
         model=name,
         level=level,
         activations=extractor.fit(X, y).transform(seen),
-        prediction=frozen.predict(seen),
+        # Copies: some models write to what they are given.
+        prediction=frozen.predict(_copied(seen)),
         confidence=_confidence(frozen, seen),
         X=perturbed,
         regions=None if regions is None else regions.transform(seen)[:, 0],
@@ -100,8 +102,12 @@ def _make_view(name, frozen, X, y, attack, level, layer, regions):
 
 def _confidence(model, X):
     if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(X)).max(axis=1)
-    scores = np.asarray(model.decision_function(X))
+        return np.asarray(model.predict_proba(_copied(X))).max(axis=1)
+    scores = np.asarray(model.decision_function(_copied(X)))
     if scores.ndim == 1:
         scores = np.column_stack([np.zeros(len(scores)), scores])
     return softmax(scores, axis=1).max(axis=1)
+
+
+def _copied(X):
+    return X.copy() if hasattr(X, "copy") else X

@@ -77,7 +77,7 @@ def export_html(run, path, *, mapper=None):
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     saved = save_run(Path(folder) / "run", y=[1, 0] * 9, views=[view])
     ...     page = export_html(load_run(saved), Path(folder) / "page.html")
-    ...     page.read_text()[:15]
+    ...     page.read_text("utf-8")[:15]
     '<!doctype html>'
     """
     graphs, path = Graphs(run, mapper), Path(path)

@@ -1,16 +1,17 @@
 """Measures of a graph given as an array of edges."""
 
-from itertools import count
+from math import sqrt
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from robustkit.graphs._layering import longest_path_layers
+from robustkit.graphs._kernels import follow_sources, triangle_weights
+from robustkit.graphs._layering import longest_path_layers, orient
 
 __all__ = ["distance_sums", "measure"]
 
-# Sources that one sweep follows at a time: bounds the memory to 128 bytes an edge.
+# Sources that are followed at a time: bounds the memory to 384 bytes a vertex.
 _SOURCES_AT_ONCE = 1024
 
 
@@ -37,7 +38,7 @@ def measure(edges, n_nodes, *, directed):
     n_successors, n_predecessors = (np.bincount(e, minlength=n_nodes) for e in edges)
     layers = longest_path_layers(edges, n_nodes)
     if not directed:
-        edges = np.unique(np.sort(edges, axis=0), axis=1)
+        edges, _ = _joined(edges, n_nodes)
     n_edges = edges.shape[1]
     n_pairs = n_nodes * (n_nodes - 1) / (1 if directed else 2)
     degree = np.bincount(edges.ravel(), minlength=n_nodes)
@@ -60,6 +61,13 @@ def measure(edges, n_nodes, *, directed):
         },
         dtype=float,
     )
+
+
+def _joined(edges, n_nodes):
+    """Find the pairs of vertices that are joined, and by how many edges."""
+    keys = edges.min(axis=0) * n_nodes + edges.max(axis=0)
+    keys, n_ways = np.unique(keys, return_counts=True)
+    return np.stack([keys // n_nodes, keys % n_nodes]), n_ways
 
 
 def _distance_measures(edges, n_nodes, directed):
@@ -99,9 +107,6 @@ def _distance_measures(edges, n_nodes, directed):
 def distance_sums(edges, n_nodes):
     """Sum, number and maximum of the distances to every vertex.
 
-    A breadth-first search from all vertices at once: each vertex keeps one bit for
-    each source that has reached it, so that one instruction moves 64 searches.
-
     Parameters
     ----------
     edges : ndarray of shape (2, n_edges)
@@ -121,55 +126,50 @@ def distance_sums(edges, n_nodes):
     farthest : ndarray of shape (n_nodes,)
         The largest of the distances; 0 if nothing reaches it.
     """
-    sources, targets = edges[:, np.argsort(edges[1], kind="stable")]
-    first = np.flatnonzero(np.diff(targets, prepend=-1))
-    heads = targets[first]
+    start, order = _by_source(edges, n_nodes)
+    successors = edges[1, order]
     totals, reached, farthest = np.zeros((3, n_nodes), dtype=np.int64)
-    if heads.size == 0:
-        return totals, reached, farthest
-    for start in range(0, n_nodes, _SOURCES_AT_ONCE):
-        frontier = _one_bit_each(start, min(start + _SOURCES_AT_ONCE, n_nodes), n_nodes)
-        unseen = ~frontier[heads]
-        for distance in count(1):
-            arrived = np.bitwise_or.reduceat(frontier[sources], first, axis=0)
-            arrived &= unseen
-            n_new = np.bitwise_count(arrived).sum(axis=1, dtype=np.int64)
-            if not n_new.any():
-                break
-            totals[heads] += distance * n_new
-            reached[heads] += n_new
-            farthest[heads] = np.maximum(farthest[heads], distance * (n_new > 0))
-            unseen ^= arrived
-            # What nothing leads to keeps its own bit, which nobody is left to see anew.
-            frontier[heads] = arrived
+    for first in range(0, n_nodes, _SOURCES_AT_ONCE):
+        n_sources = min(_SOURCES_AT_ONCE, n_nodes - first)
+        follow_sources(start, successors, first, n_sources, totals, reached, farthest)
     return totals, reached, farthest
 
 
-def _one_bit_each(start, stop, n_nodes):
-    """Let bit i of row start + i be set, and no other."""
-    bit = np.arange(stop - start)
-    bits = np.zeros((n_nodes, -(-len(bit) // 64)), dtype=np.uint64)
-    bits[start + bit, bit // 64] = np.uint64(1) << (bit % 64).astype(np.uint64)
-    return bits
+def _by_source(edges, n_nodes):
+    """Where the edges of each source begin, and the order that puts them there."""
+    n_successors = np.bincount(edges[0], minlength=n_nodes)
+    start = np.concatenate([[0], np.cumsum(n_successors)])
+    return start, np.argsort(edges[0], kind="stable")
 
 
 def _average_clustering(edges, n_nodes, directed):
     """Compare the closed walks of length three with those that the degrees allow.
 
-    For directions this is Fagiolo's coefficient, which is networkx's.
+    For directions this is Fagiolo's coefficient, which is networkx's. Two vertices may
+    then be joined both ways, and a walk between them has two edges to choose from.
     """
-    A = _adjacency(edges, n_nodes)
-    both = A + A.T
-    walks = (both @ both).multiply(both).sum(axis=1)
-    degree = both.sum(axis=1)
+    pairs, n_ways = _joined(edges, n_nodes)
+    # Every triangle can be walked in two directions.
+    walks = 2 * _triangle_weights(pairs, n_ways, n_nodes)
+    degree = np.bincount(edges.ravel(), minlength=n_nodes)
+    possible = degree * (degree - 1)
     if directed:
-        mutual = A.multiply(A.T).sum(axis=1)
-        possible = 2 * (degree * (degree - 1) - 2 * mutual)
-    else:
-        possible = degree * (degree - 1)
+        mutual = np.bincount(pairs[:, n_ways == 2].ravel(), minlength=n_nodes)
+        possible = 2 * (possible - 2 * mutual)
     return np.divide(
         walks, possible, where=walks > 0, out=np.zeros(n_nodes, dtype=float)
     ).mean()
+
+
+def _triangle_weights(pairs, weights, n_nodes):
+    """Sum the weights of the triangles at every vertex, in the time of a sparse graph.
+
+    A pair stands at the end of lower degree: no vertex then has many pairs, a hub least
+    of all.
+    """
+    upward = orient(pairs, n_nodes, "degree")
+    start, order = _by_source(upward, n_nodes)
+    return triangle_weights(start, upward[1, order], weights[order])
 
 
 def _assortativity(edges, n_nodes, directed):
@@ -181,11 +181,14 @@ def _assortativity(edges, n_nodes, directed):
         degree = np.bincount(edges.ravel(), minlength=n_nodes)
         x = degree[edges.ravel()]
         y = degree[edges[::-1].ravel()]
-    covariance = len(x) * (x @ y) - x.sum() * y.sum()
-    variances = [int(len(z) * (z @ z) - z.sum() ** 2) for z in (x, y)]
-    if 0 in variances:
+    # Of Python's integers, which have no end.
+    n, sum_x, sum_y = len(x), int(x.sum()), int(y.sum())
+    covariance = n * int(x @ y) - sum_x * sum_y
+    variance_x = n * int(x @ x) - sum_x**2
+    variance_y = n * int(y @ y) - sum_y**2
+    if variance_x == 0 or variance_y == 0:
         return np.nan
-    return covariance / np.sqrt(variances[0]) / np.sqrt(variances[1])
+    return covariance / sqrt(variance_x) / sqrt(variance_y)
 
 
 def _adjacency(edges, n_nodes):

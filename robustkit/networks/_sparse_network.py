@@ -4,10 +4,10 @@ from numbers import Integral
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from robustkit.graphs import LayeredGraph
 from robustkit.networks._passes import ENGINES, resolve_engine
+from robustkit.networks._plain_passes import PlainPasses, is_observed
 from robustkit.networks._wiring import Wiring
 
 __all__ = ["SparseNetwork"]
@@ -21,8 +21,10 @@ class SparseNetwork(nn.Module):
     output.
 
     It is an ordinary module: any number of leading dimensions, gradients of the
-    parameters and of the input, CPU and CUDA, float32 and float64. A gradient of a
-    gradient is refused.
+    parameters and of the input, CPU and CUDA, float32 and float64. A module that is
+    traced, exported, compiled by torch, transformed by `torch.func`, differentiated
+    twice, under autocast or in half precision computes the same in torch's own
+    operations, which is slower.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ class SparseNetwork(nn.Module):
         self.edge_weight = nn.Parameter(torch.zeros(structure.n_edges))
         self.output_weight = nn.Parameter(torch.zeros(n_outputs, n_sinks))
         self.output_bias = nn.Parameter(torch.zeros(n_outputs))
-        self._passes = {}
+        self._passes, self._plain_passes = {}, PlainPasses(structure)
 
     def forward(self, X):
         """Compute the outputs.
@@ -141,7 +143,9 @@ class SparseNetwork(nn.Module):
 
     def _drive(self, X):
         """Feed the sources: a row each, a column a sample."""
-        if X.ndim == 0 or X.shape[-1] != self.n_features:
+        # A tracer would write the answer down; there, `reshape` below finds the error.
+        tracing = torch.jit.is_tracing()
+        if not tracing and (X.ndim == 0 or X.shape[-1] != self.n_features):
             raise ValueError(
                 f"X must have the shape (..., {self.n_features}). Got "
                 f"{tuple(X.shape)} instead."
@@ -150,13 +154,17 @@ class SparseNetwork(nn.Module):
 
     def _propagate(self, drive):
         """Pre-activations of vertices and outputs, a row each, a column a sample."""
-        return _Propagation.apply(drive, *self._weight_and_bias(), self._find_passes())
+        weight, bias = self._weight_and_bias()
+        if is_observed(drive, weight):
+            return self._plain_passes.forward(weight, bias, drive)
+        return _Propagation.apply(drive, weight, bias, self)
 
     def _outputs(self, drive):
         """Only the rows of the outputs."""
-        if torch.is_grad_enabled():
+        weight, bias = self._weight_and_bias()
+        if torch.is_grad_enabled() or is_observed(drive, weight):
             return self._propagate(drive)[self.structure.n_nodes :]
-        return self._find_passes().outputs(*self._weight_and_bias(), drive)
+        return self._find_passes().outputs(weight, bias, drive)
 
     def _weight_and_bias(self):
         weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
@@ -173,6 +181,7 @@ class SparseNetwork(nn.Module):
     def __getstate__(self):
         state = self.__dict__.copy()
         # The structure can make them again.
+        del state["_plain_passes"]
         state["_passes"] = {}
         # A parameter that is a view, as while a `FusedStep` lives, would be written
         # with all that it is a view of.
@@ -180,6 +189,10 @@ class SparseNetwork(nn.Module):
             name: _alone(parameter) for name, parameter in self._parameters.items()
         }
         return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._plain_passes = PlainPasses(self.structure)
 
     def extra_repr(self):
         """Name what the module was made of, for its repr.
@@ -199,26 +212,33 @@ class _Propagation(torch.autograd.Function):
     """From what the input feeds the sources to the pre-activations of all rows."""
 
     @staticmethod
-    def forward(ctx, drive, weight, bias, passes):
+    def forward(ctx, drive, weight, bias, network):
+        passes = network._find_passes()
         rows = drive.new_empty(len(bias), drive.shape[1])
         rows[: len(drive)] = drive
         passes.forward(weight, bias, rows, torch.empty_like(rows))
-        ctx.save_for_backward(weight, rows)
-        ctx.passes, ctx.n_sources = passes, len(drive)
+        ctx.save_for_backward(drive, weight, bias, rows)
+        ctx.network = network
         return rows
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
-        weight, rows = ctx.saved_tensors
+        drive, weight, bias, rows = ctx.saved_tensors
+        # The graph of this gradient, or a batch of gradients at once, is asked for.
+        if torch.is_grad_enabled() or is_observed(gradient, weight):
+            plain = ctx.network._plain_passes
+            _, pull = torch.func.vjp(plain.forward, weight, bias, drive)
+            of_weight, of_bias, of_drive = pull(gradient)
+            return of_drive, of_weight, of_bias, None
+        passes = ctx.network._find_passes()
         gradient = gradient.clone(memory_format=torch.contiguous_format)
-        ctx.passes.backward(weight, rows, gradient)
+        passes.backward(weight, rows, gradient)
         of_drive = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_drive = gradient[: ctx.n_sources]
+            of_drive = gradient[: len(drive)]
         if ctx.needs_input_grad[1]:
             of_weight = torch.empty_like(weight)
-            ctx.passes.edge_gradients(rows, gradient, of_weight)
+            passes.edge_gradients(rows, gradient, of_weight)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=1)
         return of_drive, of_weight, of_bias, None

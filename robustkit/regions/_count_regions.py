@@ -23,9 +23,10 @@ def count_regions(activations):
 
     Parameters
     ----------
-    activations : array-like of shape (n_samples, n_units)
+    activations : array-like or torch.Tensor of shape (n_samples, n_units)
         Pre-activations of a layer, or what its ReLU made of them, which has the same
-        regions. Zero counts as not greater; NaN is refused.
+        regions; numbers of any kind, or booleans. Zero counts as not greater; NaN is
+        refused.
 
     Returns
     -------
@@ -54,7 +55,14 @@ def count_regions(activations):
         activations = as_array(activations)
     # Only NaN has no sign, which `pack_signs` finds on its way; a check of its own
     # would read everything twice.
-    activations = check_array(activations, dtype="numeric", ensure_all_finite=False)
+    activations = check_array(
+        activations, dtype="numeric", ensure_all_finite=False, input_name="activations"
+    )
+    if activations.dtype.kind not in "bifu":
+        raise ValueError(
+            "The activations must be numbers. Got an array of dtype "
+            f"{activations.dtype} instead."
+        )
     table = RegionTable(-(-activations.shape[1] // 64))
     table.reserve(len(activations))
     ids = np.empty(len(activations), dtype=np.int64)

@@ -28,9 +28,11 @@ def pack_signs(activations):
         that are left over are zero, so equal words mean equal patterns.
     """
     if activations.dtype not in (np.float32, np.float64):
-        # Two compiled versions are enough: every other type is turned into one of them.
-        floats = activations.dtype.kind == "f"
-        activations = (activations if floats else activations > 0).astype(np.float32)
+        # Two compiled versions are enough: every other type is turned into one of them,
+        # but what is greater than zero must not be rounded to it.
+        is_nan = np.isnan(activations)
+        activations = (activations > 0).astype(np.float32)
+        activations[is_nan] = np.nan
     n_samples, n_units = activations.shape
     words = np.empty((n_samples, -(-n_units // _WORD)), dtype=np.uint64)
     if _pack_signs(np.ascontiguousarray(activations), words):

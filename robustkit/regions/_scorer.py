@@ -14,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
@@ -220,7 +221,10 @@ class PopulatedRegionScorer(
     def _start(self, given, X, y):
         """Fit the classifier and begin with nothing counted."""
         estimator = MLPClassifier() if self.estimator is None else self.estimator
-        # It gets the data as they came, with the names of their columns.
+        # It gets the data as they came, with the names of their columns, and may write
+        # to them, as StandardScaler(copy=False) does.
+        if not isinstance(estimator, FrozenEstimator) and hasattr(given, "copy"):
+            given = given.copy()
         self.estimator_ = clone(estimator).fit(given, y)
         self.classes_ = self.estimator_.classes_
         module = self._module(self.estimator_, X)

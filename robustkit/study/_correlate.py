@@ -1,5 +1,6 @@
 """Correlate the table of a study."""
 
+import numpy as np
 from sklearn.base import clone
 
 from robustkit.correlation import RobustnessCorrelator
@@ -30,6 +31,7 @@ def correlate(table, columns, correlator):
     if not columns.measures:
         reasons = "; ".join(table["error"].unique()) if len(table) else "there is none"
         raise ValueError(f"No model of the study could be measured: {reasons}.")
+    _check_finite(table, [*columns.properties, *columns.measures])
     if correlator is None:
         correlator = RobustnessCorrelator(n_bootstrap=500, random_state=0)
     properties = independent(table, columns.properties)
@@ -43,8 +45,21 @@ def correlate(table, columns, correlator):
             groups=groups,
         )
     except ValueError as error:
-        raise ValueError(
-            f"The {len(table)} models of the study can not be correlated: "
-            f"{str(error).rstrip('.')}. All of them are in results_, and in the store "
-            "if there is one."
-        ) from error
+        raise _error(table, str(error).rstrip(".")) from error
+
+
+def _check_finite(table, names):
+    """Before columns are compared with each other: infinity has no difference."""
+    for name in names:
+        is_infinite = np.isinf(table[name].to_numpy(dtype=float))
+        # What is the same for all is left out anyway.
+        if is_infinite.any() and table[name].nunique() > 1:
+            model = table["model"][is_infinite].iloc[0]
+            raise _error(table, f"{name} is infinite for model {model}")
+
+
+def _error(table, reason):
+    return ValueError(
+        f"The {len(table)} models of the study can not be correlated: {reason}. All of "
+        "them are in results_, and in the store if there is one."
+    )

@@ -3,7 +3,7 @@
 import warnings
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
-from itertools import chain
+from itertools import chain, islice
 
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
@@ -11,6 +11,12 @@ from joblib.parallel import get_active_backend
 from robustkit.study._job import run, run_to_end
 
 __all__ = ["execute"]
+
+# Between two writings to the store, where a backend only gives lists of results.
+_CHUNKS_A_WORKER = 4
+
+# Deaths of workers in a row without a model finished, after which there is no hope.
+_PATIENCE = 2
 
 
 def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
@@ -48,8 +54,8 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         return None
     # Rows leave another process when the whole chunk is done: not too large a one.
     n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
-    n_before = -1
-    while store.n_models() > n_before:
+    n_deaths_in_vain = 0
+    while n_deaths_in_vain < _PATIENCE:
         n_before = store.n_models()
         chunks = _chunks(store, tasks, n_together)
         try:
@@ -57,9 +63,14 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
         except Exception as error:
             if not _is_death_of_a_worker(error):
                 raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            # Ray's goes on for a page.
+            first_line, *_ = [*str(error).strip().splitlines(), ""]
+            reason = f"{type(error).__name__}: {first_line}"
             warnings.warn(
                 f"Worker processes died; others go on ({reason}).", stacklevel=5
+            )
+            n_deaths_in_vain = (
+                n_deaths_in_vain + 1 if store.n_models() == n_before else 0
             )
     raise RuntimeError(
         f"Worker processes die before they finish a model ({reason}). They may lack "
@@ -70,14 +81,20 @@ def execute(store, tasks, recipe, data, *, n_jobs, n_together, watch):
 
 def _share_out(store, chunks, recipe, data, n_jobs, watch):
     """Have other processes do the work, and keep each row as it comes in."""
+    work = (delayed(run_to_end)(chunk, recipe, *data) for chunk in chunks)
     with _data_everywhere(data):
+        if not get_active_backend()[0].supports_return_generator:
+            # Of Ray, for one, results come when all are there: keep some of them often.
+            at_once = _CHUNKS_A_WORKER * effective_n_jobs(n_jobs)
+            while some := list(islice(work, at_once)):
+                results = Parallel(n_jobs=n_jobs, batch_size=1)(some)
+                _keep(store, chain.from_iterable(results), watch)
+            return
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
         )
         # Parallel asks for the next chunk when a worker is free.
-        results = parallel(
-            delayed(run_to_end)(chunk, recipe, *data) for chunk in chunks
-        )
+        results = parallel(work)
         with closing(results):
             _keep(store, chain.from_iterable(results), watch)
 
@@ -88,8 +105,11 @@ def _is_death_of_a_worker(error):
     dask gives the tasks of a dead worker to others by itself, and cancels all when the
     last one that had the data is gone.
     """
-    kinds = (BrokenExecutor, CancelledError)
-    return isinstance(error, kinds) or type(error).__name__ == "KilledWorker"
+    if isinstance(error, (BrokenExecutor, CancelledError)):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # Of Dask, and of Ray.
+    return not names.isdisjoint({"KilledWorker", "RayActorError"})
 
 
 def _keep(store, finished, watch):

@@ -53,8 +53,10 @@ def canonical(value):
         return value.item()
     if isinstance(value, Mapping):
         return {str(key): canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | range):
+    if isinstance(value, list | tuple | range):
         return [canonical(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((canonical(item) for item in value), key=json.dumps)
     if isinstance(value, np.ndarray):
         return {"array": digest(value)}
     if isinstance(value, type) or not hasattr(value, "__dict__"):
@@ -63,7 +65,8 @@ def canonical(value):
         return _name(value)
     if isinstance(value, BaseEstimator):
         state = value.get_params(deep=False)
-    elif hasattr(value, "rvs"):
+    elif hasattr(value, "rvs") and hasattr(value, "dist"):
+        # Of scipy.
         state = {"args": value.args, "kwds": value.kwds}
         return {value.dist.name: canonical(state)}
     else:

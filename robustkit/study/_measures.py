@@ -2,10 +2,9 @@
 
 import time
 import warnings
-from collections.abc import Mapping
 from contextlib import contextmanager
 from inspect import signature
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
@@ -73,7 +72,9 @@ def check_attacks(attacks):
                 f"attacks[{name!r}] must be an attack, such as FGSMAttack(), or a pair "
                 f"of an attack and a number of images. Got {entry!r} instead."
             )
-        if n_images is not None and not (isinstance(n_images, int) and n_images > 0):
+        if n_images is not None and not (
+            isinstance(n_images, Integral) and n_images > 0
+        ):
             raise ValueError(
                 f"attacks[{name!r}] must name a number of images of at least 1. Got "
                 f"{n_images!r} instead."
@@ -184,9 +185,16 @@ def analyse(name, analysis, model, data, device):
     elif isinstance(analysis, MapperGraph):
         found = _shape(analysis, model, *data[:2], device)
     else:
-        found = analysis(model, *data)
-        _check_numbers(name, found)
+        found = analysis(model, *(_read_only(part) for part in data))
+        found = _plain_numbers(name, found)
     return {f"{name}_{key}": value for key, value in found.items()}
+
+
+def _read_only(array):
+    # What a function changed would be changed for all models after it.
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _regions(scorer, model, X, y, X_test, y_test):
@@ -198,15 +206,25 @@ def _regions(scorer, model, X, y, X_test, y_test):
     }
 
 
-def _check_numbers(name, found):
+def _plain_numbers(name, found):
     # Before hundreds of models are trained that could not be correlated in the end.
-    if not isinstance(found, Mapping) or not all(
-        isinstance(value, Real) for value in found.values()
-    ):
+    try:
+        return {key: _plain(value) for key, value in found.items()}
+    except (AttributeError, OverflowError, TypeError) as error:
         raise TypeError(
             f"analyses[{name!r}] must return a dict of names and numbers. Got "
             f"{found!r}."
-        )
+        ) from error
+
+
+def _plain(value):
+    """Turn any real number into one of Python's, as a store keeps them."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, Real):
+        raise TypeError
+    number = float(value)
+    return int(value) if isinstance(value, Integral) else number
 
 
 def _shape(mapper, model, X, y, device):

@@ -138,6 +138,7 @@ def find_preset(name):
 
 def _quick(images):
     spread = float(np.ptp(images.X_train))
+    eps = float(f"{0.1 * spread:.6g}")
     one_pixel = OnePixelAttack(method="certified", image_shape=images.image_shape)
     return RobustnessStudy(
         SparseNetClassifier(batch_size=32),
@@ -148,8 +149,8 @@ def _quick(images):
         },
         n_graphs=50,
         attacks={
-            "fgsm": FGSMAttack(eps=round(0.1 * spread, 6)),
-            "pgd": PGDAttack(eps=round(0.1 * spread, 6), max_iter=10, random_state=0),
+            "fgsm": FGSMAttack(eps=eps),
+            "pgd": PGDAttack(eps=eps, max_iter=10, random_state=0),
             "growing": GrowingEpsilonAttack(
                 start=0.001 * spread, step=0.01 * spread, stop=0.26 * spread
             ),

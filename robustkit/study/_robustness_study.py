@@ -14,6 +14,7 @@ from sklearn.utils.validation import (
 from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import resolve_device
+from robustkit._validation import check_magnitude
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import check_classes
 from robustkit.study._correlate import correlate
@@ -83,8 +84,9 @@ class RobustnessStudy(BaseEstimator):
 
     analyses : dict, default=None
         Name -> PopulatedRegionScorer, MapperGraph (of the logits of the training
-        samples) or a function ``(model, X, y, X_test, y_test) -> dict`` of numbers.
-        None is one of each of the first two, called "regions" and "mapper".
+        samples) or a function ``(model, X, y, X_test, y_test) -> dict`` of numbers,
+        which may not write into the arrays. None is one of each of the first two,
+        called "regions" and "mapper".
 
     correlator : RobustnessCorrelator, default=None
         Correlates properties with measures. None is one with 500 bootstrap samples.
@@ -294,6 +296,7 @@ class RobustnessStudy(BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         check_classes(self, np.unique(y))
+        check_magnitude(X)
         if (X_test is None) != (y_test is None):
             raise ValueError("Pass both of X_test and y_test, or none of them.")
         if X_test is not None:
@@ -301,6 +304,7 @@ class RobustnessStudy(BaseEstimator):
                 self, X_test, dtype=np.float32, order="C", reset=False
             )
             y_test = check_test_labels(y_test, X_test, y)
+            check_magnitude(X_test, "X_test")
         return X, y, X_test, y_test
 
     def _seed(self, store):

@@ -1,5 +1,6 @@
 """Draw graphs until enough of them are as large as wanted."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from itertools import cycle
 
@@ -34,6 +35,9 @@ _RESERVED = {
     "estimator__init": "inits",
     "estimator__random_state": "random_state",
 }
+
+
+_NO_LISTS = (str, bytes, Set, Mapping)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ def check_param_space(param_space, estimator):
             )
         if hasattr(values, "rvs"):
             continue
-        if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
+        # A set of words has another order in every session.
+        is_list = hasattr(values, "__len__") and not isinstance(values, _NO_LISTS)
+        if not is_list or not len(values):
             raise ValueError(
                 f"param_space[{name!r}] must be a list of values, not empty, or a "
                 f"distribution with a method rvs. Got {values!r} instead."
@@ -112,7 +118,7 @@ def _draw_value(values, rng):
     if hasattr(values, "rvs"):
         value = values.rvs(random_state=rng)
         return value.item() if hasattr(value, "item") else value
-    return values[rng.randint(len(values))]
+    return list(values)[rng.randint(len(values))]
 
 
 def split_params(params):

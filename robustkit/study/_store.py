@@ -6,6 +6,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from robustkit.exceptions import CorruptFileError
 from robustkit.study._identity import differences
 
@@ -66,8 +68,9 @@ class Store:
     def _prepare(self):
         """Make the tables, or see whether they are ours."""
         run = self._connection.execute
-        (application,) = run("PRAGMA application_id").fetchone()
+        # In this order: where there are tables, whoever made them has signed the file.
         (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = run("PRAGMA application_id").fetchone()
         if application == 0 and n_tables == 0:
             # Before the tables: it can not be changed inside a transaction.
             run("PRAGMA journal_mode = WAL")
@@ -327,5 +330,11 @@ class Store:
 
 
 def _as_json(value):
-    """Turn a number of numpy's into one of Python's, and anything else into words."""
-    return value.item() if hasattr(value, "item") else repr(value)
+    """Turn what is numpy's into what is Python's, and anything else into words."""
+    if isinstance(value, np.floating):
+        # A long double stays one otherwise.
+        return float(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    # What repr says of a function or a class is where it lies, this time.
+    return getattr(value, "__qualname__", repr(value))

@@ -12,6 +12,10 @@ from robustkit.topology._reach import find_within_reach
 # From so many samples on the fast way is worth a detour.
 _LARGE = 5000
 
+# What is chosen is larger than a distance between samples by this share of it: more
+# than rounding can hide, and too little to matter.
+_MARGIN = 1e-6
+
 # Samples from which the distance is guessed.
 _N_GUESSED = 500
 
@@ -19,7 +23,10 @@ _N_GUESSED = 500
 _SHARE_LEFT = 0.03
 
 
-def choose_eps(X, values, is_lipschitz, min_samples, metric="euclidean", n_jobs=None):
+def choose_eps(
+    X, values, is_lipschitz, min_samples, metric="euclidean", metric_params=None,
+    n_jobs=None,
+):  # fmt: skip
     """Choose the distance from those of the samples to one of their neighbours.
 
     Parameters
@@ -39,22 +46,35 @@ def choose_eps(X, values, is_lipschitz, min_samples, metric="euclidean", n_jobs=
     metric : str or callable, default="euclidean"
         As in :class:`~sklearn.neighbors.NearestNeighbors`.
 
+    metric_params : dict, default=None
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
     n_jobs : int or None, default=None
         Threads.
 
     Returns
     -------
     eps : float
-        Where the sorted distances turn from flat to steep. The filter is of no matter.
+        A little above the distance where the sorted distances turn from flat to steep.
+        The filter is of no matter.
     """
     if metric == "euclidean" and len(X) >= _LARGE:
-        return knee(
-            fast_neighbor_distances(X, values, is_lipschitz, min_samples, n_jobs)
+        distances = fast_neighbor_distances(
+            X, values, is_lipschitz, min_samples, n_jobs
         )
-    return knee(neighbor_distances(X, min_samples, metric, n_jobs))
+    else:
+        distances = neighbor_distances(X, min_samples, metric, metric_params, n_jobs)
+    if not np.isfinite(distances).all():
+        raise ValueError(
+            f"eps='auto' needs finite distances, but metric={metric!r} gave distances "
+            "that are NaN or infinite. Scale X, give eps, or use another metric."
+        )
+    return above_rounding(knee(distances), distances, X)
 
 
-def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
+def neighbor_distances(
+    X, n_neighbors, metric="euclidean", metric_params=None, n_jobs=None
+):
     """Distance of every sample to its n-th nearest other one.
 
     Parameters
@@ -68,6 +88,9 @@ def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
     metric : str or callable, default="euclidean"
         As in :class:`~sklearn.neighbors.NearestNeighbors`.
 
+    metric_params : dict, default=None
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
     n_jobs : int or None, default=None
         Threads.
 
@@ -79,11 +102,14 @@ def neighbor_distances(X, n_neighbors, metric="euclidean", n_jobs=None):
     n_neighbors = min(n_neighbors, len(X) - 1)
     if n_neighbors == 0:
         return np.zeros(len(X))
-    search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric, n_jobs=n_jobs)
+    search = NearestNeighbors(
+        n_neighbors=n_neighbors, metric=metric, metric_params=metric_params,
+        n_jobs=n_jobs,
+    )  # fmt: skip
     return search.fit(X).kneighbors()[0][:, -1]
 
 
-def typical_distance(X, n_neighbors, metric="euclidean"):
+def typical_distance(X, n_neighbors, metric="euclidean", metric_params=None):
     """Median distance of a sample to its n-th nearest other one, from 1,000 or so.
 
     Parameters
@@ -97,6 +123,9 @@ def typical_distance(X, n_neighbors, metric="euclidean"):
     metric : str or callable, default="euclidean"
         As in :class:`~sklearn.neighbors.NearestNeighbors`.
 
+    metric_params : dict, default=None
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
     Returns
     -------
     distance : float
@@ -104,9 +133,11 @@ def typical_distance(X, n_neighbors, metric="euclidean"):
     """
     # A sample is its own nearest: the last of one more is the one asked for.
     n_neighbors = min(n_neighbors + 1, len(X))
-    search = NearestNeighbors(n_neighbors=n_neighbors, metric=metric).fit(X)
+    search = NearestNeighbors(
+        n_neighbors=n_neighbors, metric=metric, metric_params=metric_params
+    )
     some = X[:: max(1, len(X) // 1000)]
-    return float(np.median(search.kneighbors(some)[0][:, -1]))
+    return float(np.median(search.fit(X).kneighbors(some)[0][:, -1]))
 
 
 def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
@@ -205,11 +236,42 @@ def knee(distances):
 
     Returns
     -------
-    eps : float
+    distance : float
         The distance at which the curve of the sorted distances is farthest from the
-        straight line between its ends. Positive also where all distances are zero.
+        straight line between its ends; of equals, the smallest.
     """
     distances = np.sort(distances)
     chord = np.linspace(distances[0], distances[-1], len(distances))
-    eps = distances[np.argmax(np.abs(chord - distances))]
-    return float(max(eps, np.finfo(np.float64).tiny))
+    return float(distances[np.argmax(np.abs(chord - distances))])
+
+
+def above_rounding(distance, distances, X):
+    """Choose a distance a little larger than one that some samples have.
+
+    Were it that distance, rounding would decide whether they are neighbours.
+
+    Parameters
+    ----------
+    distance : float
+        The knee.
+
+    distances : ndarray of shape (n_samples,)
+        Those among which it was found.
+
+    X : ndarray of shape (n_samples, n_features)
+        The samples.
+
+    Returns
+    -------
+    eps : float
+        Larger by one part in a million. Where the knee is at twins, whose distance may
+        be rounded to something above zero, a millionth of the largest sample, or half
+        of the smallest positive distance if that is less; positive in any case.
+    """
+    if distance > 0:
+        return distance * (1 + _MARGIN)
+    largest = _MARGIN * float(np.abs(X).max()) * np.sqrt(X.shape[1])
+    positive = distances[distances > 0]
+    eps = min(largest, positive.min() / 2) if len(positive) else largest
+    # No sample is farther away than nothing: any distance will do.
+    return float(eps) if eps > 0 else _MARGIN

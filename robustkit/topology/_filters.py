@@ -59,7 +59,9 @@ def _in_float64(function, X):
 
 
 def _l2norm(X):
-    return _in_float64(lambda rows: np.linalg.norm(rows, axis=1), X)
+    with np.errstate(over="ignore"):
+        # The norm of a new sample may be infinite: then it lies in no interval.
+        return _in_float64(lambda rows: np.linalg.norm(rows, axis=1), X)
 
 
 def _first_principal_axis(X):
@@ -110,7 +112,8 @@ class _Checked:
         self.function = function
 
     def __call__(self, X):
-        return _check_filter_values(self.function(X), len(X))
+        # It may write to what it gets.
+        return _check_filter_values(self.function(X.copy()), len(X))
 
 
 class _OnlyTraining:

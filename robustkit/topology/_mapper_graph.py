@@ -1,7 +1,6 @@
 """Mapper graphs: the shape of a point cloud as a graph of overlapping clusters."""
 
 import warnings
-from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,7 +12,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.cluster import DBSCAN
-from sklearn.neighbors import VALID_METRICS
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._sklearn_private import (
@@ -32,6 +30,7 @@ from robustkit.topology._cover import (
 )
 from robustkit.topology._eps import choose_eps, typical_distance
 from robustkit.topology._filters import fit_filter
+from robustkit.topology._metrics import METRIC_NAMES, bounding_diagonal, learn_metric
 from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
 from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
 from robustkit.topology._placement import find_known_rows, nearest_nodes
@@ -75,16 +74,19 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         another clusterer these do not matter, but for `metric` in `transform`.
 
     eps : "auto" or float, default="auto"
-        Distance within which samples are neighbours. "auto" sorts the distances of all
-        samples to their `min_samples`-th neighbour and takes the knee, the one farthest
-        from the straight line between the smallest and the largest.
+        Largest distance at which samples are neighbours. "auto" sorts the distances of
+        all samples to their `min_samples`-th neighbour and takes the knee, the one
+        farthest from the straight line between the smallest and the largest, and a
+        millionth of it more, so that rounding decides about no pair.
 
     min_samples : int, default=5
         Samples within `eps`, itself included, that make a sample a core of a cluster.
 
     metric : str or callable, default="euclidean"
-        As in :class:`~sklearn.neighbors.NearestNeighbors`. The fast search for
-        neighbours knows the Euclidean distance only.
+        Any that :class:`~sklearn.cluster.DBSCAN` takes, but "precomputed".
+        "minkowski" has the power 2; "seuclidean" learns the variances of the features
+        and "mahalanobis" their covariance from all samples of `fit`. The fast search
+        for neighbours knows the Euclidean distance only.
 
     warm_start : bool, default=False
         Keep the neighbours found, so that the next fit to the same data, with another
@@ -176,10 +178,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         "clusterer": [HasMethods(["fit_predict", "get_params"]), None],
         "eps": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "min_samples": [Interval(Integral, 1, None, closed="left")],
-        "metric": [
-            StrOptions(set(chain(*VALID_METRICS.values())) - {"precomputed"}),
-            callable,
-        ],
+        "metric": [StrOptions(METRIC_NAMES), callable],
         "warm_start": ["boolean"],
         "n_jobs": [Integral, None],
     }
@@ -233,12 +232,14 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             The fitted estimator.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        diagonal = bounding_diagonal(X)
+        self._metric, self._metric_params = learn_metric(self.metric, X)
         self._cache = self._cache_for_this_fit()
         self._filter, is_lipschitz = fit_filter(self.filter, X)
         values = self._filter(X)
         self.intervals_ = self._make_cover().intervals(values)
         slices = interval_slices(np.sort(values), self.intervals_)
-        clusters, anchors = self._cluster(X, values, slices, is_lipschitz)
+        clusters, anchors = self._cluster(X, values, slices, is_lipschitz, diagonal)
         self.membership_, self._node_intervals = join_clusters(clusters, len(X))
         self.edges_, n_shared = shared_samples(self.membership_)
         sizes = self._node_sizes()
@@ -262,14 +263,17 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return BalancedCover(self.n_intervals, self.overlap)
         return self.cover
 
-    def _cluster(self, X, values, slices, is_lipschitz):
+    def _cluster(self, X, values, slices, is_lipschitz, diagonal):
         if self.clusterer is None:
             self.eps_ = self._choose_eps(X, values, is_lipschitz)
-            if self.metric == "euclidean":
-                return self._cluster_fast(X, values, slices, is_lipschitz)
+            if self._metric == "euclidean":
+                # A distance above all there are may be too large to be squared.
+                eps = min(self.eps_, 1.01 * diagonal or 1.0)
+                return self._cluster_fast(X, values, slices, is_lipschitz, eps)
             clusterer = DBSCAN(
-                eps=self.eps_, min_samples=self.min_samples, metric=self.metric
-            )
+                eps=self.eps_, min_samples=self.min_samples, metric=self._metric,
+                metric_params=self._metric_params,
+            )  # fmt: skip
         else:
             clusterer = self.clusterer
             self.eps_ = float(clusterer.eps) if _is_dbscan(clusterer) else np.inf
@@ -282,25 +286,26 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         def compute():
             return choose_eps(
-                X, values, is_lipschitz, self.min_samples, self.metric, self.n_jobs
-            )
+                X, values, is_lipschitz, self.min_samples, self._metric,
+                self._metric_params, self.n_jobs,
+            )  # fmt: skip
 
-        return self._cache.eps((digest(X), self.min_samples, self.metric), compute)
+        return self._cache.eps((digest(X), self.min_samples, self._metric), compute)
 
-    def _cluster_fast(self, X, values, slices, is_lipschitz):
+    def _cluster_fast(self, X, values, slices, is_lipschitz, eps):
         def search(slices=None):
             return Neighbors(
-                X, values, self.eps_, is_lipschitz, slices=slices,
+                X, values, eps, is_lipschitz, slices=slices,
                 look_ahead=self._cache.look_ahead, most=self._cache.most_each,
                 n_jobs=self.n_jobs,
             )  # fmt: skip
 
         if self.warm_start:
             key = digest(X), digest(values)
-            neighbors = self._cache.neighbors(key, self.eps_, search)
+            neighbors = self._cache.neighbors(key, eps, search)
         else:
             neighbors = search(slices)
-        return neighbors.clusters(self.eps_, slices, self.min_samples, self.n_jobs)
+        return neighbors.clusters(eps, slices, self.min_samples, self.n_jobs)
 
     def _warn_of_an_empty_graph(self, X):
         warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)
@@ -309,7 +314,14 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         message = "No cluster was found: every sample is noise"
         if self.clusterer is not None:
             return f"{message} to {self.clusterer!r}. Try other parameters of it."
-        median = typical_distance(X, self.min_samples, self.metric)
+        if len(X) < self.min_samples:
+            return (
+                f"{message}. X has {len(X)} sample(s), and min_samples is "
+                f"{self.min_samples}. Try a smaller min_samples."
+            )
+        median = typical_distance(
+            X, self.min_samples, self._metric, self._metric_params
+        )
         return (
             f"{message}. eps is {self.eps_:.3g} and min_samples {self.min_samples}, "
             f"but the median distance to neighbour number {self.min_samples} is "
@@ -378,8 +390,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             return np.full(len(X), -1)
         first = np.searchsorted(self._node_intervals, interval)
         return nearest_nodes(
-            X, self._fit_X[anchors], first + labels, self.eps_, self.metric, self.n_jobs
-        )
+            X, self._fit_X[anchors], first + labels, self.eps_, self._metric,
+            self._metric_params, self.n_jobs,
+        )  # fmt: skip
 
     def score(self, X, y):
         """Average the purity of the nodes, weighted by the samples in them.

@@ -47,7 +47,9 @@ def _hash_rows(X):
     return keys
 
 
-def nearest_nodes(X, anchors, labels, eps, metric="euclidean", n_jobs=None):
+def nearest_nodes(
+    X, anchors, labels, eps, metric="euclidean", metric_params=None, n_jobs=None
+):
     """Give every new sample the label of its nearest anchor within a distance.
 
     Parameters
@@ -67,6 +69,9 @@ def nearest_nodes(X, anchors, labels, eps, metric="euclidean", n_jobs=None):
     metric : str or callable, default="euclidean"
         As in :class:`~sklearn.neighbors.NearestNeighbors`.
 
+    metric_params : dict, default=None
+        As in :class:`~sklearn.neighbors.NearestNeighbors`.
+
     n_jobs : int or None, default=None
         Threads.
 
@@ -75,6 +80,12 @@ def nearest_nodes(X, anchors, labels, eps, metric="euclidean", n_jobs=None):
     nearest : ndarray of shape (n_samples,)
         Labels; -1 where no anchor is near enough.
     """
-    search = NearestNeighbors(n_neighbors=1, metric=metric, n_jobs=n_jobs).fit(anchors)
-    distances, found = (column[:, 0] for column in search.kneighbors(X))
+    search = NearestNeighbors(
+        n_neighbors=1, metric=metric, metric_params=metric_params, n_jobs=n_jobs
+    )
+    distances, found = (column[:, 0] for column in search.fit(anchors).kneighbors(X))
+    if metric == "euclidean":
+        # Measured again: those of the search are rounded like products of the samples.
+        differences = np.subtract(X, anchors[found], dtype=np.float64)
+        distances = np.sqrt(np.einsum("ij,ij->i", differences, differences))
     return np.where(distances <= eps, labels[found], -1)

@@ -7,10 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit.attacks import BIMAttack, FGSMAttack, LeastLikelyAttack, PGDAttack
+from robustkit.attacks import (
+    BIMAttack,
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    LeastLikelyAttack,
+    PGDAttack,
+)
 from robustkit.classifiers import TorchClassifier
 from robustkit.exceptions import GradientMaskingWarning
-from tests.attacks.victims import aim, digits, digits_module, torch_net
+from tests.attacks.victims import aim, digits, digits_mlp, digits_module, torch_net
 
 DIAGNOSTICS = [
     "zero_gradient_share",
@@ -91,3 +97,133 @@ def test_diagnostics_can_be_left_out(attack):
     long = attack.report(X, y)
     assert list(long.index) == [*short.index, *DIAGNOSTICS]
     assert long[short.index].equals(short)
+
+
+class Rounded(nn.Module):
+    """Sees its input in four grey levels only: flat everywhere, and not robust."""
+
+    def __init__(self):
+        super().__init__()
+        self.module = digits_module()
+
+    def forward(self, x):
+        # Adding nothing times x keeps x in the graph.
+        return self.module(torch.round(x * 4) / 4 + 0 * x)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGDAttack(eps=0.2, loss="rotate", max_iter=5, random_state=0),
+        PGDAttack(eps=1.6, norm="l2", max_iter=5, random_state=0),
+        FGSMAttack(eps=0.2),
+        GrowingEpsilonAttack(step=0.1, stop=0.21),
+    ],
+    ids=["rotate", "l2", "FGSM", "growing"],
+)
+def test_a_gradient_of_zero_everywhere_is_found_out(attack):
+    X, y = digits(150)
+    model = TorchClassifier.from_module(Rounded().eval(), classes=np.arange(10))
+    attack = aim(attack, model, X, y)
+    with pytest.warns(GradientMaskingWarning, match="exactly zero for 100% of the"):
+        report = attack.report(X, y)
+    assert report["zero_gradient_share"] == 1
+    assert list(report.index[-5:]) == [*DIAGNOSTICS, "robust_accuracy_gradient_free"]
+    blind = report["robust_accuracy_gradient_free"]
+    assert blind < report["robust_accuracy"] - 0.3
+    # What the network without rounding lets through at the same radius is a guide.
+    norm = getattr(attack, "norm", "linf")
+    guide = PGDAttack(eps=attack._radius()[0], norm=norm, random_state=0)
+    assert blind < aim(guide, torch_net(), X, y).score(X, y) + 0.15
+    with pytest.warns(
+        GradientMaskingWarning, match=f"{blind:.3f} for a search without"
+    ):
+        again = attack.report(X, y)
+    assert again.equals(report)
+
+
+class Dead(nn.Module):
+    """No unit is ever on: the answer is the same for all samples."""
+
+    def forward(self, x):
+        hidden = torch.relu(x.sum(dim=1, keepdim=True) - 1e3)
+        return hidden + torch.arange(10.0)
+
+
+def test_a_constant_model_hides_nothing():
+    X, y = digits(60)
+    model = TorchClassifier.from_module(Dead().eval(), classes=np.arange(10))
+    attack = aim(PGDAttack(max_iter=3, random_state=0), model, X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = attack.report(X, y)
+    assert report["zero_gradient_share"] == 1
+    assert report["robust_accuracy_gradient_free"] == report["clean_accuracy"] > 0
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_a_search_without_gradient_obeys_the_rules(norm, targeted):
+    X, y = digits(120)
+    eps = {"linf": 0.12, "l2": 1.0}[norm]
+    attack = PGDAttack(eps=eps, norm=norm, targeted=targeted, random_state=0)
+    attack = aim(attack, digits_mlp(), X, y)
+    attack._follows_gradient = False
+    target = (y + 1) % 10 if targeted else None
+    result = attack.perturb(X, y, target)
+    move = result.X_adv.astype(np.float64) - X
+    length = np.linalg.norm(move, ord={"linf": np.inf, "l2": 2}[norm], axis=1)
+    assert length.max() <= eps + 1e-6
+    assert result.X_adv.min() >= 0
+    assert result.X_adv.max() <= 1
+    said = digits_mlp().predict(result.X_adv)
+    np.testing.assert_array_equal(result.prediction, said)
+    right = result.clean_prediction == y
+    wanted = said == target if targeted else said != y
+    np.testing.assert_array_equal(result.success, right & wanted)
+    assert 0 < result.success.sum() < right.sum()
+    # A sample leaves when it is fooled. 100 moves tell the slope, one follows it, and
+    # 2 + 4 + ... + 64 turn a block of it.
+    hit, stood = result.success, right & ~result.success
+    assert result.n_queries[hit].min() == 1 or targeted
+    assert (result.n_queries[hit] <= 100 + 1 + 126).all()
+    assert (result.n_queries[stood] > 226).all()
+    order = np.random.default_rng(0).permutation(120)[:50]
+    part = attack.perturb(X[order], y[order], None if target is None else target[order])
+    np.testing.assert_array_equal(part.success, result.success[order])
+    np.testing.assert_allclose(part.X_adv, result.X_adv[order], atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSMAttack(eps=0.06),
+        BIMAttack(eps=0.06),
+        LeastLikelyAttack(eps=0.2),
+        PGDAttack(eps=0.06, random_state=0),
+        PGDAttack(eps=0.5, norm="l2", random_state=0),
+        GrowingEpsilonAttack(step=0.02, stop=0.1),
+    ],
+    ids=["FGSM", "BIM", "LeastLikely", "PGD", "l2", "growing"],
+)
+def test_certainty_hides_nothing_from_any_attack(attack, factor):
+    """Logits a thousand times as large make the same decisions."""
+    X, y = digits(150)
+    loud = Scaled(digits_module(), factor).eval()
+    loud = TorchClassifier.from_module(loud, classes=np.arange(10))
+    results = [aim(attack, model, X, y).perturb(X, y) for model in (torch_net(), loud)]
+    plain, shouted = results
+    assert plain.success.mean() > 0.15
+    assert shouted.success.mean() == pytest.approx(plain.success.mean(), abs=0.05)
+    x, labels = torch.from_numpy(X), torch.from_numpy(y)
+    with torch.no_grad():
+        errors = [
+            (model.module_(attack.perturb_module(model.module_, x, labels)).argmax(1))
+            .ne(labels)
+            .double()
+            .mean()
+            .item()
+            for model in (torch_net(), loud)
+        ]
+    assert errors[1] == pytest.approx(errors[0], abs=0.07)

@@ -68,5 +68,5 @@ def test_rows_are_as_wide_as_their_headings():
 
 
 def test_the_page_in_the_repository_is_that_of_its_measurements():
-    store = json.loads((BENCHMARKS / "results.json").read_text())
-    assert (BENCHMARKS / "RESULTS.md").read_text() == report.markdown(store)
+    store = json.loads((BENCHMARKS / "results.json").read_text("utf-8"))
+    assert (BENCHMARKS / "RESULTS.md").read_text("utf-8") == report.markdown(store)

@@ -23,7 +23,7 @@ def test_a_room_has_its_tables_and_its_picture(page, tmp_path):
     source, target = tmp_path / "results.json", tmp_path / "_tables.rst"
     source.write_text(json.dumps({"sorting a lot": ENTRY, "waiting": BARE}))
     page.write(source, target, tmp_path / "_pictures")
-    text = target.read_text()
+    text = target.read_text("utf-8")
     assert text.count(".. list-table::") == 2
     assert ".. image:: _pictures/sorting_a_lot.svg" in text
     assert [path.name for path in tmp_path.glob("_pictures/*")] == ["sorting_a_lot.svg"]

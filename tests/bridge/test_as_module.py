@@ -38,6 +38,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from torch import nn
 
 from robustkit.bridge import as_module
+from robustkit.classifiers import MLPNetClassifier
 from robustkit.graphs import GraphPrior
 
 
@@ -112,22 +113,31 @@ def fitted(estimator, X, y):
 
 def logits_of(estimator, X):
     with torch.no_grad():
-        return as_module(estimator)(torch.tensor(X, dtype=torch.float32)).numpy()
+        return as_module(estimator)(torch.tensor(X, dtype=torch.float64)).numpy()
+
+
+def votes(estimator):
+    """Whether the module has margins of its own, see test_pairwise_votes."""
+    return isinstance(estimator, SVC | NuSVC) and len(estimator.classes_) > 2
 
 
 def assert_says_the_same(estimator, X):
-    """Equal to float32 rounding, relative to the size of the numbers summed."""
+    """Equal to rounding, relative to the size of the numbers summed."""
+    rounding = 1e-11 + 1e-14 * np.abs(X).max()
     logits = logits_of(estimator, X)
     assert logits.shape == (len(X), len(estimator.classes_))
     if hasattr(estimator, "predict_proba"):
         expected = estimator.predict_proba(X)
         found = torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()
-        np.testing.assert_allclose(found, expected, atol=2e-4, rtol=0)
-    if hasattr(estimator, "decision_function"):
+        np.testing.assert_allclose(found, expected, atol=rounding, rtol=0)
+    np.testing.assert_array_equal(
+        estimator.classes_[logits.argmax(axis=1)], estimator.predict(X)
+    )
+    if hasattr(estimator, "decision_function") and not votes(estimator):
         expected = estimator.decision_function(X)
         if expected.ndim == 1:
             expected = np.column_stack([np.zeros(len(X)), expected])
-        tolerance = 2e-5 * max(1, np.abs(expected).max())
+        tolerance = rounding * max(1, np.abs(expected).max())
         np.testing.assert_allclose(logits, expected, atol=tolerance, rtol=0)
 
 
@@ -317,3 +327,47 @@ def test_several_labels_a_sample_are_refused(model):
     model = fitted(model, X, np.eye(3, dtype=int)[y][:, :2])
     with pytest.raises(TypeError, match="one label"):
         as_module(model)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8])
+@pytest.mark.parametrize("step", STEPS[:9], ids=name_of)
+def test_large_offset_costs_no_digits(step, offset):
+    X, y = make_data(offset=offset)
+    assert_says_the_same(fitted(make_pipeline(step, PCA(), MODELS[0]), X, y), X)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_module_takes_either_dtype_and_computes_in_float64(model, dtype):
+    X, y = make_data()
+    X = X.astype(np.float32)
+    model = fitted(model, X, y)
+    x = torch.tensor(X, dtype=dtype, requires_grad=True)
+    logits = as_module(model)(x)
+    assert logits.dtype == torch.float64
+    exact = as_module(model)(torch.tensor(X, dtype=torch.float64))
+    torch.testing.assert_close(logits, exact, rtol=0, atol=0)
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), x)
+    assert gradient.dtype == dtype
+    assert (gradient != 0).any()
+
+
+def test_scaler_of_float64_before_a_network_of_float32_keeps_the_offset():
+    X, y = make_data(offset=1e7)
+    net = MLPNetClassifier((4,), max_epochs=2, device="cpu", random_state=0)
+    assert as_module(net.fit(X * 0 + 1.0, y)) is as_module(net)
+    pipeline = make_pipeline(StandardScaler(), net).fit(X, y)
+    x = torch.tensor(X, requires_grad=True)
+    logits = as_module(pipeline)(x)
+    assert logits.dtype == torch.float32
+    expected = pipeline.decision_function(X)
+    np.testing.assert_allclose(logits.detach().numpy(), expected, atol=1e-5, rtol=1e-5)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), x)
+    assert gradient.dtype == torch.float64
+
+
+def test_rounding_does_not_grow_through_graph_features():
+    # Non-regression test: in float32 the logits were off by 1.2e-4.
+    X, y = make_data(3, 3.0, 0.1, 2)
+    steps = StandardScaler(), GraphPrior(n_nodes=30, random_state=0), StandardScaler()
+    assert_says_the_same(fitted(make_pipeline(*steps, MODELS[0]), X, y), X)

@@ -10,6 +10,7 @@ from robustkit.bridge import as_module
 from robustkit.bridge._layers import (
     has_relu_units,
     head_parameters,
+    input_dtype,
     layer_names,
     layer_values,
     module_on,
@@ -326,3 +327,80 @@ def test_the_estimator_s_own_network_never_moves():
     assert next(as_module(classifier).parameters()).device.type == "cpu"
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         module_on(classifier, X[:, :3], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("index", range(-4, 4))
+def test_index_counts_hidden_layers_from_both_ends(index):
+    with seeded_torch(0):
+        layers = [part for _ in range(3) for part in (nn.Linear(5, 5), nn.Tanh())]
+        module = nn.Sequential(*layers, nn.Linear(5, 2))
+    names = ["1", "3", "5"]
+    assert layer_names(module) == names
+    if -3 <= index < 3:
+        assert resolve_layers(module, index) == [names[index]]
+        assert resolve_layers(module, np.int64(index)) == [names[index]]
+    else:
+        with pytest.raises(ValueError, match=f"layer={index} is out of range"):
+            resolve_layers(module, index)
+
+
+def test_all_of_a_module_without_hidden_layers_asks_for_one():
+    with pytest.raises(ValueError, match=r"layer='penultimate' needs a hidden layer"):
+        resolve_layers(nn.Flatten(), "all")
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 16])
+@pytest.mark.parametrize("n_rows", [1, 15, 16, 17])
+def test_steady_values_pad_to_the_multiple_and_cut_off_again(mlp, n_rows, multiple):
+    X = torch.randn(n_rows, 5, generator=torch.Generator().manual_seed(0))
+    sizes = []
+    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
+        values = steady_layer_values(mlp, X, ["logits", "1"], multiple=multiple)
+    assert sizes == [-(-n_rows // multiple) * multiple]
+    assert len(values["1"].pre_activation) == len(values["1"].activation) == n_rows
+    with torch.no_grad():
+        torch.testing.assert_close(values["logits"].activation, mlp(X))
+
+
+def test_default_multiple_of_steady_values_is_sixteen(mlp):
+    sizes = []
+    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
+        steady_layer_values(mlp, torch.ones(3, 5), ["logits"])
+    assert sizes == [16]
+
+
+def test_input_dtype_is_that_of_the_first_weights():
+    with seeded_torch(0):
+        mixed = nn.Sequential(nn.Linear(2, 2).double(), nn.Linear(2, 2))
+    assert input_dtype(mixed) == torch.float64
+    assert input_dtype(mixed[1]) == torch.float32
+    assert input_dtype(nn.ReLU()) == torch.float32
+    counter = nn.Module()
+    counter.register_buffer("n", torch.zeros(1, dtype=torch.int64))
+    assert input_dtype(counter) == torch.float32
+
+
+class TwoBranches(nn.Module):
+    """A residual sum that writes into what one of its layers returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.relu = nn.Linear(5, 5), nn.Linear(5, 5), nn.ReLU()
+
+    def forward(self, x):
+        out = self.a(x)
+        out += self.b(x)
+        return self.relu(out)
+
+
+def test_sum_written_into_a_layer_s_output_is_not_shown_as_that_output(X):
+    with seeded_torch(0):
+        module = TwoBranches()
+    values = layer_values(module, X, ["a", "b", "relu", "logits"])
+    torch.testing.assert_close(values["a"].activation, module.a(X))
+    torch.testing.assert_close(values["b"].activation, module.b(X))
+    total = module.a(X) + module.b(X)
+    torch.testing.assert_close(values["relu"].pre_activation, total)
+    torch.testing.assert_close(values["logits"].activation, total.relu())
+    values["a"].activation.sum().backward()
+    assert module.a.weight.grad.abs().sum() > 0

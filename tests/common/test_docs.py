@@ -11,8 +11,8 @@ import pytest
 from tests.common.architecture import FLOORS
 
 REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text()
-CI = (REPOSITORY / ".ci" / "run").read_text()
+README = (REPOSITORY / "README.md").read_text("utf-8")
+CI = (REPOSITORY / ".ci" / "run").read_text("utf-8")
 DOCS = REPOSITORY / "docs"
 # The pages that are kept in the repository; others are written while building.
 WRITTEN = re.compile(r"api/|auto_examples/|_|sg_execution_times")
@@ -21,7 +21,7 @@ PAGES = {
     for path in sorted(DOCS.rglob("*.rst"))
     if not WRITTEN.match(name := path.relative_to(DOCS).with_suffix("").as_posix())
 }
-PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
 
 
 def commands(markdown):
@@ -31,7 +31,7 @@ def commands(markdown):
 
 def floors_on_the_page():
     """The rooms of each row of the architecture page's table."""
-    page = (REPOSITORY / "docs" / "architecture.rst").read_text()
+    page = (REPOSITORY / "docs" / "architecture.rst").read_text("utf-8")
     rows = re.findall(r"^   \* - (`.*)$", page, re.M)
     return tuple(tuple(re.findall(r"`(\w+)`", row)) for row in rows)
 
@@ -64,7 +64,7 @@ def test_readme_example_runs(capsys):
 
 def test_contributing_prints_the_same_test_command():
     install, test = commands(README)[1].split(" && ")
-    page = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
     assert f"{install}\n{test}" in commands(page)
 
 
@@ -73,7 +73,7 @@ def test_architecture_page_is_the_table_of_the_import_test():
 
 
 def test_every_dependency_has_a_reason():
-    page = (REPOSITORY / "CONTRIBUTING.md").read_text().lower()
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8").lower()
     project = PYPROJECT["project"]
     named = packages(project["dependencies"])
     assert not [name for name in named if not re.search(rf"\| .*\b{name}\b.* \|", page)]
@@ -85,7 +85,7 @@ def test_every_dependency_has_a_reason():
 
 
 def test_every_dependency_has_a_tested_version():
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    lines = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
     pinned = packages(line for line in lines if not line.startswith("#"))
     extras = PYPROJECT["project"]["optional-dependencies"]
     needed = packages(PYPROJECT["project"]["dependencies"]).union(
@@ -96,7 +96,7 @@ def test_every_dependency_has_a_tested_version():
 
 def pages_below(page):
     """A page and all that the tables of contents on it lead to, those written by us."""
-    folder, text = (DOCS / page).parent, (DOCS / f"{page}.rst").read_text()
+    folder, text = (DOCS / page).parent, (DOCS / f"{page}.rst").read_text("utf-8")
     found = {page}
     for tree in re.findall(r"\.\. toctree::\n((?:   .*\n|\n)+)", text):
         for entry in re.findall(r"^   (?:[^:\n]*<)?([\w/]+)>?$", tree, re.M):
@@ -132,7 +132,7 @@ def test_every_page_can_be_reached_from_the_first():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_name_that_a_page_links_to_exists(page):
-    assert not dead_links(PAGES[page].read_text())
+    assert not dead_links(PAGES[page].read_text("utf-8"))
 
 
 def test_a_dead_link_is_seen():

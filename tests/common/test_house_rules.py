@@ -64,18 +64,71 @@ def mute_tests(source):
     ]
 
 
+CLOCKS = {"time", "perf_counter", "monotonic", "process_time", "thread_time"}
+
+
+def asserted_times(source):
+    """Lines where a test asserts how long something takes.
+
+    That depends on the machine and on what else it does: it is left to benchmarks/. A
+    name holds a time if a clock was read to get it.
+    """
+    return [line for f in functions(source) for line in _asserted_times(f)]
+
+
+def _asserted_times(function):
+    timed, n_timed = set(), -1
+
+    def is_timed(node):
+        return any(
+            (isinstance(part, ast.Name) and part.id in timed)
+            or (isinstance(part, ast.Call) and _is_clock(part.func))
+            for part in ast.walk(node)
+        )
+
+    while n_timed < len(timed):
+        n_timed = len(timed)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign | ast.AugAssign | ast.NamedExpr):
+                targets = (
+                    node.targets if isinstance(node, ast.Assign) else [node.target]
+                )
+                value = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                # A list that a time is appended to.
+                targets = [node.func.value] if node.func.attr == "append" else []
+                value = ast.Tuple(node.args)
+            else:
+                continue
+            if is_timed(value):
+                names = (part for target in targets for part in ast.walk(target))
+                timed |= {name.id for name in names if isinstance(name, ast.Name)}
+    return [
+        node.lineno
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assert) and is_timed(node.test)
+    ]
+
+
+def _is_clock(called):
+    name = called.attr if isinstance(called, ast.Attribute) else ast.unparse(called)
+    if name == "time":
+        return ast.unparse(called) == "time.time"
+    return name.removesuffix("_ns") in CLOCKS
+
+
 @pytest.mark.parametrize(
     "path",
     [*SOURCES, *TESTS, *OTHERS],
     ids=lambda p: str(p.relative_to(REPOSITORY)),
 )
 def test_file_holds_one_idea(path):
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST_FILE
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_functions_are_short(path):
-    assert not too_long(path.read_text())
+    assert not too_long(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -83,14 +136,15 @@ def test_module_is_private_and_documented(path):
     relative = path.relative_to(ROOT)
     public = {"__init__.py", "__main__.py", "cli.py", "exceptions.py"}
     assert path.name.startswith("_") or str(relative) in public or "static" in str(path)
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda p: str(p.relative_to(REPOSITORY)))
 def test_tests_say_what_they_expect(path):
-    source = path.read_text()
+    source = path.read_text("utf-8")
     assert not raises_without_match(source)
     assert not mute_tests(source)
+    assert not asserted_times(source)
 
 
 def test_no_module_is_called_utils():
@@ -106,12 +160,31 @@ def test_guards_see_what_they_look_for():
     assert mute_tests("def test_it():\n    f()\n") == ["test_it"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "start = time.perf_counter()\n f()\n assert time.perf_counter() - start < 3",
+        "start = monotonic_ns()\n f()\n a = monotonic_ns() - start\n assert a < 3",
+        "s = []\n for _ in x:\n  s.append(process_time())\n assert max(s) - min(s) < 3",
+        "end = time.time() + 3\n while not f():\n  assert end > time.time()",
+    ],
+)
+def test_guard_sees_a_time_that_is_asserted(body):
+    last = body.count("\n") + 2
+    assert asserted_times(f"def test_it():\n {body}\n") == [last]
+
+
+def test_guard_lets_a_test_wait():
+    waits = "def test_it():\n end = monotonic() + 9\n while monotonic() < end:\n  f()\n"
+    assert not asserted_times(f"{waits} assert f()\n assert time(3) == 4\n")
+
+
 def test_a_warning_is_an_error():
     with pytest.raises(UserWarning, match="unseen"):
         warnings.warn("unseen", stacklevel=1)
 
 
 def test_coverage_counts_branches_and_has_a_floor():
-    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["tool"]
     assert settings["coverage"]["run"]["branch"]
     assert settings["coverage"]["report"]["fail_under"] >= 90

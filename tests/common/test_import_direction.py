@@ -39,7 +39,7 @@ def strangers(room, root=ROOT):
     return {
         f"{path.relative_to(root)} imports {name}"
         for path in files_of(room, root)
-        for name in imported_rooms(path.read_text())
+        for name in imported_rooms(path.read_text("utf-8"))
         # `from robustkit import __version__` asks the map, which imports nothing.
         if name not in allowed and name != "__version__"
     }

@@ -20,7 +20,7 @@ def test_its_own():
 
 
 def test_moving_a_global_stream_fails_a_test(pytester, request):
-    pytester.makeconftest((request.config.rootpath / "conftest.py").read_text())
+    pytester.makeconftest((request.config.rootpath / "conftest.py").read_text("utf-8"))
     pytester.makepyfile(MOVES_A_STREAM)
     # In a process of its own, so that the streams moved are not this one's.
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SO_LINGER, SOL_SOCKET
 from threading import Event, Thread
 
+from tests.processes import PATIENCE
+
 
 def whole(content):
     """The file, as it should be."""
@@ -48,7 +50,7 @@ def halting(content, arrived, go_on):
         handler.wfile.write(content[: len(content) // 2])
         handler.wfile.flush()
         arrived.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
         handler.wfile.write(content[len(content) // 2 :])
 
     return answer

@@ -112,12 +112,82 @@ def test_nothing_is_unpickled(tmp_path, as_array):
         ({"X": X, "y": np.eye(40)}, "X and y: y should be a 1d array"),
         ({"X": X[:4], "y": Y[:4]}, "minimum of 5 is required"),
         ({"X": np.float64(3), "y": Y}, "X and y: "),
-        ({"X": X.astype(str), "y": Y}, None),
+        ({"X": X.astype(str), "y": Y}, "X must hold real numbers. Got the dtype <U"),
+        ({"X": X + 1j, "y": Y}, "X must hold real numbers. Got the dtype complex128"),
         ({"X": X, "y": Y, "X_test": X[:, 0], "y_test": Y}, "4 features, but X has 12"),
+        (
+            {"X": X, "y": Y, "X_test": X.transpose(0, 2, 1), "y_test": Y},
+            r"images of X_test have the shape \(4, 3\), but those of X \(3, 4\)",
+        ),
+        ({"X": X[:0], "y": Y[:0]}, "X has no rows"),
+        ({"X": X[:, :, :0], "y": Y}, "X has no features"),
+        ({"X": X, "y": Y, "X_test": X[:0], "y_test": Y[:0]}, "X_test has no rows"),
+        ({"X": X, "y": Y, "y_test": Y}, "must hold 'X_test'. Got X, y, y_test"),
+        ({"X": X * 1e30, "y": Y}, r"X holds 9\.\d+e\+29.*Scale them"),
+        ({"X": -X * 1e300, "y": Y}, r"X holds -9\.\d+e\+299.*Scale them"),
+        ({"X": X, "y": Y, "X_test": X * 1e30, "y_test": Y}, "X_test holds .*Scale"),
+        ({"X": X * np.inf, "y": Y}, "X and y: Input contains (NaN|infinity)"),
+        ({"X": X * 0 + 0.5, "y": Y}, r"X holds nothing but 0\.5"),
+        ({"X": X * 1e-50, "y": Y}, r"X holds nothing but 0\.0"),
+        ({"X": X, "y": Y * 0}, "y holds one class, 0; at least 2 are needed"),
+        ({"X": X, "y": np.full(40, "cat")}, "y holds one class, 'cat'"),
+        ({"X": X, "y": np.where(Y, np.nan, Y)}, "y contains NaN"),
+        ({"X": X, "y": np.where(Y, np.inf, Y)}, "y contains NaN or infinity"),
+        ({"X": X, "y": RANDOM.rand(40)}, r"y holds 0\.\d+; a class must be"),
+        ({"X": X, "y": Y + 1j}, "y must hold integers or words. Got .* complex128"),
+        ({"X": X, "y": Y.astype("S")}, r"y must hold integers or words. Got .* \|S"),
+        ({"X": X, "y": Y.astype("M8[D]")}, "y must hold .* Got .* datetime64"),
+        (
+            {"X": X, "y": Y, "X_test": X, "y_test": Y + 2},
+            r"y_test holds 4, which y does not",
+        ),
+        (
+            {"X": X, "y": Y, "X_test": X, "y_test": Y.astype(str)},
+            "y_test holds '0', which y does not",
+        ),
+        ({"X": X[:5], "y": np.arange(5)}, "every class needs two images"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_unusable_content_is_told(tmp_path, arrays, message):
-    if message is None:
-        arrays, message = {"X": np.full((40, 2), "a"), "y": Y}, "X and y: .*'a'"
-    with pytest.raises(ValueError, match=rf"mine\.npz.*{message}"):
+    with pytest.raises(ValueError, match=rf"mine\.npz.*{message}") as error:
         read_archive(write(tmp_path, **arrays))
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "y",
+    [Y == 0, Y - 5, Y.astype(np.uint64) + 2**63, Y.astype(float), Y[:, None]],
+    ids=["booleans", "negative", "huge", "floats", "a column"],
+)
+def test_labels_may_be_of_any_kind_that_counts_or_names(tmp_path, y):
+    images = read_archive(write(tmp_path, X=X, y=y))
+    assert images.y_train.shape == (32,)
+    assert set(images.y_train) == set(images.y_test) == set(y.ravel())
+
+
+def test_numbers_may_be_of_any_kind(tmp_path):
+    whole = RANDOM.randint(100, size=(40, 3))
+    for dtype in (np.int16, np.uint32, np.float16, np.float64, np.longdouble):
+        images = read_archive(write(tmp_path, X=whole.astype(dtype), y=Y))
+        found = np.vstack([images.X_train, images.X_test])
+        assert found.dtype == np.float32
+        assert sorted(map(tuple, found)) == sorted(map(tuple, whole.astype(float)))
+    images = read_archive(write(tmp_path, X=whole > 50, y=Y))
+    assert set(images.X_train.ravel()) == {0.0, 1.0}
+
+
+def test_numbers_nearly_too_large_are_taken(tmp_path):
+    limit = np.sqrt(np.finfo(np.float32).max / 12)
+    images = read_archive(write(tmp_path, X=X * 0.999 * limit, y=Y))
+    assert np.isfinite((images.X_train**2).sum(axis=1)).all()
+    with pytest.raises(ValueError, match="Scale them"):
+        read_archive(write(tmp_path, X=X / X.max() * 1.001 * limit, y=Y))
+
+
+def test_flat_test_images_are_taken(tmp_path):
+    arrays = {"X": X, "y": Y, "X_test": X.reshape(40, 12), "y_test": Y}
+    images = read_archive(write(tmp_path, **arrays))
+    np.testing.assert_array_equal(images.X_train, images.X_test)
+    assert images.image_shape == (3, 4)

@@ -57,3 +57,15 @@ def test_as_frame_gives_pandas_objects():
 def test_an_unknown_split_is_told():
     with pytest.raises(ValueError, match=r"'split' parameter .* Got 'valid' instead"):
         load_digits_images(split="valid")
+
+
+@pytest.mark.parametrize("split", [None, "train", "test"])
+def test_what_a_caller_writes_is_not_seen_by_the_next(split):
+    first, clean = load_digits_images(split=split), load_digits_images(split=split)
+    first.data[:] = -1
+    first.target[:] = -1
+    first.target_names[:] = "x"
+    first.feature_names.clear()
+    again = load_digits_images(split=split)
+    for name in ("data", "target", "target_names", "feature_names"):
+        assert_array_equal(again[name], clean[name])

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
 import time
 
@@ -15,6 +14,7 @@ from robustkit.datasets import _download
 from robustkit.datasets._download import RemoteFile, ensure
 from robustkit.exceptions import DownloadError
 from tests.datasets.loopback import cut, error, events, half, halting, whole
+from tests.processes import PATIENCE, started
 
 CONTENT = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -38,7 +38,7 @@ def closed_port():
 
 
 def in_another_process(folder, url):
-    """Start the same download elsewhere."""
+    """Start the same download elsewhere, until the end of the block."""
     code = (
         "import sys; from pathlib import Path\n"
         "from robustkit.datasets._download import RemoteFile, ensure\n"
@@ -46,11 +46,7 @@ def in_another_process(folder, url):
         f"remote = RemoteFile('file.gz', (url,), 'sha256:' + sha256, {len(CONTENT)})\n"
         "ensure(remote, Path(folder), delay=0.01)\n"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, url, SHA256, str(folder)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return started(sys.executable, "-c", code, url, SHA256, str(folder))
 
 
 def test_a_missing_file_is_downloaded(server, tmp_path):
@@ -155,19 +151,22 @@ def test_a_silent_server_is_given_up(monkeypatch, server, tmp_path):
 def test_two_processes_at_once_both_end_with_a_whole_file(server, tmp_path):
     both = [events(), events()]
     server.answers = [halting(CONTENT, *pair) for pair in both]
-    processes = [in_another_process(tmp_path, server.url) for _ in both]
-    for arrived, _ in both:
-        assert arrived.wait(30)
-    # Both are in the middle of it, and no one who looks for the file finds a half.
-    assert not (tmp_path / "file.gz").exists()
-    assert len(os.listdir(tmp_path)) == 2
-    for _, go_on in both:
-        go_on.set()
-        while not (tmp_path / "file.gz").exists():
-            time.sleep(0.001)
-        assert (tmp_path / "file.gz").read_bytes() == CONTENT
-    assert [process.communicate(timeout=30)[1] for process in processes] == ["", ""]
-    assert [process.returncode for process in processes] == [0, 0]
+    first, second = (in_another_process(tmp_path, server.url) for _ in both)
+    with first as one, second as other:
+        for arrived, _ in both:
+            assert arrived.wait(PATIENCE)
+        # Both are in the middle of it, and who looks for the file finds no half.
+        assert not (tmp_path / "file.gz").exists()
+        assert len(os.listdir(tmp_path)) == 2
+        for _, go_on in both:
+            go_on.set()
+            while not (tmp_path / "file.gz").exists():
+                assert None in (one.poll(), other.poll())
+                time.sleep(0.001)
+            assert (tmp_path / "file.gz").read_bytes() == CONTENT
+        assert one.communicate(timeout=PATIENCE)[1] == ""
+        assert other.communicate(timeout=PATIENCE)[1] == ""
+    assert (one.returncode, other.returncode) == (0, 0)
     assert os.listdir(tmp_path) == ["file.gz"]
     assert (tmp_path / "file.gz").read_bytes() == CONTENT
 
@@ -175,12 +174,12 @@ def test_two_processes_at_once_both_end_with_a_whole_file(server, tmp_path):
 def test_an_interrupted_download_leaves_nothing_behind(server, tmp_path):
     arrived, go_on = events()
     server.answers = [halting(CONTENT, arrived, go_on)]
-    process = in_another_process(tmp_path, server.url)
-    assert arrived.wait(30)
-    assert os.listdir(tmp_path)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    go_on.set()
+    with in_another_process(tmp_path, server.url) as process:
+        assert arrived.wait(PATIENCE)
+        assert os.listdir(tmp_path)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+        go_on.set()
     assert told.splitlines()[-1] == "KeyboardInterrupt"
     assert not os.listdir(tmp_path)
 

@@ -102,6 +102,24 @@ def test_a_subset_takes_rows_of_images_and_labels(data_home):
     np.testing.assert_array_equal(X[1], PIXELS[3].ravel() / np.float32(255))
 
 
+@pytest.mark.parametrize("subset", [None, 10, slice(2, 8), [1, 2]])
+def test_what_a_caller_writes_is_not_seen_by_the_next(data_home, subset):
+    first, clean = (fetch_mnist(data_home=data_home, subset=subset) for _ in range(2))
+    first.data[:] = -1
+    first.target[:] = -1
+    again = fetch_mnist(data_home=data_home, subset=subset)
+    np.testing.assert_array_equal(again.data, clean.data)
+    np.testing.assert_array_equal(again.target, clean.target)
+
+
+def test_as_many_images_as_there_are_and_no_more(data_home):
+    everything = fetch_mnist(data_home=data_home)
+    found = fetch_mnist(data_home=data_home, subset=30)
+    np.testing.assert_array_equal(found.data, everything.data)
+    with pytest.raises(ValueError, match="subset=31 is more than the 30 images here"):
+        fetch_mnist(data_home=data_home, subset=31)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

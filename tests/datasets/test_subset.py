@@ -57,6 +57,24 @@ def test_an_index_means_what_it_means_to_numpy(subset):
     assert np.array_equal(LABELS[rows], LABELS[subset])
 
 
+def test_a_tuple_is_a_list_of_rows():
+    """To numpy it would be a place in several dimensions."""
+    for subset in ((5, 2, 2), (3,)):
+        assert select_rows(subset, LABELS).tolist() == list(subset)
+
+
+def test_all_images_may_be_counted():
+    assert select_rows(20, LABELS).tolist() == list(range(20))
+    (row,) = select_rows(1, LABELS)
+    assert 0 <= row < 20
+
+
+def test_a_choice_leaves_the_random_stream_alone():
+    state = np.random.get_state()[1].copy()
+    stratified_rows(LABELS, 7)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
 def test_none_is_all_without_a_copy():
     assert np.shares_memory(LABELS[select_rows(None, LABELS)], LABELS)
 
@@ -73,6 +91,8 @@ def test_an_int_is_a_stratified_choice():
         ([0.5], "'subset' parameter must be an int, a slice"),
         ([True], "'subset' parameter must be .*boolean mask of that length"),
         ([[1, 2]], r"at least one\. Got the shape \(1, 2\)"),
+        (True, r"at least one\. Got the shape \(1, 20\)"),
+        ((), r"at least one\. Got the shape \(0,\)"),
         (slice(5, 5), r"at least one\. Got the shape \(0,\)"),
     ],
 )

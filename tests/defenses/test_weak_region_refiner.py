@@ -16,9 +16,10 @@ from sklearn.neural_network import MLPClassifier
 
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
-from robustkit.classifiers import MLPNetClassifier
+from robustkit.classifiers import MLPNetClassifier, TorchClassifier
 from robustkit.defenses import WeakRegionRefiner
 from robustkit.topology import BalancedCover, MapperGraph
+from tests.common.callers_things import WritingClassifier, WritingNet, expect_unchanged
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +211,32 @@ def test_a_model_that_cannot_be_trained_further_is_refused(moons):
         ValueError, match="with the method partial_fit or the parameter"
     ):
         WeakRegionRefiner(KNeighborsClassifier()).fit(*moons)
+
+
+@pytest.mark.parametrize("layer", ["logits", "penultimate"])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_net_that_writes_to_its_input(moons, layer, frozen):
+    X, y = moons[0].astype(np.float32), moons[1]
+    net = TorchClassifier(WritingNet, max_epochs=1, device="cpu", random_state=0)
+    net.fit(X.copy(), y)
+    model, given = FrozenEstimator(net) if frozen else net, X.copy()
+    refiner = WeakRegionRefiner(model, small_mapper(), layer=layer, random_state=0)
+    with expect_unchanged(given, y, module=net.module_):
+        refiner.fit(given, y)
+        refiner.predict(given)
+        refiner.predict_proba(given)
+
+
+def test_a_classifier_that_shifts_its_input_in_place():
+    X = np.linspace(0, 2, 60)[:, None]
+    y = np.repeat(["a", "b"], 30)
+    y[[25, 35]] = "b", "a"
+    given = X.copy()
+    refiner = WeakRegionRefiner(WritingClassifier(), small_mapper(), random_state=0)
+    with expect_unchanged(given):
+        refiner.fit(given, y)
+        found = refiner.predict(given)
+        refiner.decision_function(given)
+    np.testing.assert_array_equal(found, np.repeat(["a", "b"], 30))
+    # Wrong are the two whose labels were changed.
+    assert sorted(refiner.refined_indices_) == [25, 35]

@@ -53,7 +53,7 @@ class Snippet:
 
 def text_of(page):
     """What stands on a page."""
-    return (page_path(page)).read_text()
+    return (page_path(page)).read_text("utf-8")
 
 
 def page_path(page):

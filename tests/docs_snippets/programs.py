@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 from tests.docs_snippets.pages import REPOSITORY, all_pages, snippets, text_of
 from tests.docs_snippets.shortened import CODE, COMMANDS, NOT_RUN, SERVES
+from tests.processes import PATIENCE
 
 PAGES = {page: snippets(text_of(page)) for page in all_pages()}
 
@@ -73,7 +74,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def run(steps, folder, timeout=600, **environment):
+def run(steps, folder, timeout=3 * PATIENCE, **environment):
     """Run a page in a process of its own: peers warn, and draw from global streams.
 
     Nothing of it is left running, whatever happens.

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PATIENCE = 120
+from tests.processes import PATIENCE
 
 
 def run(steps):
@@ -42,11 +42,11 @@ def serving(command, ready):
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(shlex.split(command), stdout=log, stderr=log)
         try:
-            start = time.monotonic()
-            while ready not in (said := Path(log.name).read_text()):
+            end = time.monotonic() + PATIENCE
+            while ready not in (said := Path(log.name).read_text("utf-8")):
                 assert process.poll() is None, f"{command} ended:\n{said}"
-                waited = time.monotonic() - start
-                assert waited < PATIENCE, f"{command} is not ready:\n{said}"
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{command} is not ready:\n{said}")
                 time.sleep(0.05)
             yield
             assert process.poll() is None, f"{command} ended:\n{said}"

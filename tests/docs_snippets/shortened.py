@@ -58,6 +58,7 @@ COMMANDS = {
     "python -m benchmarks networks graphs": _TINY,
     "python -m benchmarks networks": _TINY,
     "python -m benchmarks.bench_explorer": "... --n-samples 2000 --n-changes 4",
+    "python -m benchmarks.explorer_frames": "... --n-samples 6000 --n-frames 2",
     "python -m benchmarks.paper_study": "... --dataset few.npz --n-graphs 3",
     "python -m benchmarks.stream_regions": "... --n-samples 100000",
     "python -m benchmarks.reproduce.regions": f"... {_REGIONS} --epochs 10",

@@ -29,7 +29,7 @@ def names_of(page):
 @pytest.fixture
 def pages(write_api, tmp_path):
     write_api.write(tmp_path)
-    return {path.stem: path.read_text() for path in tmp_path.iterdir()}
+    return {path.stem: path.read_text("utf-8") for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -45,4 +45,4 @@ def test_a_new_name_appears_by_itself(write_api, monkeypatch, tmp_path):
     rooms = {"graphs": (*robustkit._ROOMS["graphs"], "brand_new")}
     monkeypatch.setattr(robustkit, "_ROOMS", rooms)
     write_api.write(tmp_path)
-    assert names_of((tmp_path / "graphs.rst").read_text())[-1] == "brand_new"
+    assert names_of((tmp_path / "graphs.rst").read_text("utf-8"))[-1] == "brand_new"

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from benchmarks.explorer_frames import crowded_run
 from robustkit.explorer import View
 from robustkit.explorer._explore import Explorer
 from robustkit.explorer._graphs import Graphs
 from robustkit.explorer._run import make_run
+from tests.processes import PATIENCE
 
 # Markup, quotes, a formula and a character that XML does not know.
 NASTY = '<img src=x onerror="alert(1)">'
@@ -41,17 +43,6 @@ def small_run(n_samples=400):
     return make_run(
         y=y, views=views, X=X, image_shape=(8, 8), class_names=CLASS_NAMES, title=TITLE
     )
-
-
-def crowded_run(n_samples):
-    """Ten strands that cross all intervals: 200 intervals give 2,000 nodes."""
-    rng = np.random.RandomState(0)
-    along = np.tile(np.linspace(0, 100, n_samples // 10), 10)
-    strand = np.repeat(np.arange(10), n_samples // 10)
-    X = np.column_stack([along, 10 * strand])
-    y = np.where(rng.rand(n_samples) < 0.35, rng.randint(10, size=n_samples), strand)
-    predicted = np.where(rng.rand(n_samples) < 0.1, (y + 1) % 10, y)
-    return make_run(y=y, views=[View("M", 0.0, X, predicted, rng.rand(n_samples))])
 
 
 # Points of a strand are 1,000 / n_samples apart.
@@ -98,7 +89,7 @@ def explorer(run, graphs):
 @pytest.fixture(scope="session")
 def client(explorer):
     """Asks it."""
-    with httpx.Client(base_url=explorer.url, timeout=30) as client:
+    with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as client:
         yield client
 
 
@@ -108,7 +99,7 @@ def served(run, graphs=None, **params):
     explorer = Explorer(run, Graphs(run) if graphs is None else graphs, **params)
     explorer.start()
     try:
-        with httpx.Client(base_url=explorer.url, timeout=30) as client:
+        with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as client:
             yield client
     finally:
         explorer.close()

@@ -1,6 +1,5 @@
 """Layouts: discs that do not overlap, left to right by interval, always the same."""
 
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,14 +117,6 @@ def test_branches_do_not_cross():
     )  # fmt: skip
     y = lay_out(graph).y
     assert len(set(np.sign(y[[2, 4, 6]] - y[[3, 5, 7]]))) == 1
-
-
-def test_two_thousand_nodes_take_a_moment():
-    graph = random_graph(0, 2000, 60, 3000)
-    lay_out(graph)
-    start = time.process_time()
-    lay_out(graph)
-    assert time.process_time() - start < 1.0
 
 
 def test_compiled_and_python_agree(monkeypatch):

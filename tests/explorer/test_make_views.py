@@ -5,11 +5,15 @@ import pytest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from robustkit.attacks import FGSMAttack
+from robustkit.classifiers import TorchClassifier
 from robustkit.explorer import make_views
 from robustkit.regions import PopulatedRegionScorer
+from tests.common.callers_things import WritingNet, expect_unchanged
 
 rng = np.random.RandomState(0)
 X = rng.rand(120, 5).astype(np.float32)
@@ -61,6 +65,29 @@ def test_a_model_without_probabilities_is_as_sure_as_its_scores():
 def test_another_layer(models):
     (view,) = make_views({"net": models["net"]}, X, Y, layer="penultimate")
     assert view.activations.shape == (120, 9)
+
+
+def test_samples_and_modules_are_left_alone():
+    net = TorchClassifier(WritingNet, max_epochs=2, device="cpu", random_state=0)
+    net.fit(X.copy(), Y)
+    given = X.copy()
+    with expect_unchanged(given, module=net.module_):
+        (view,) = make_views({"net": net}, given, Y)
+    np.testing.assert_array_equal(view.prediction, net.predict(X))
+    np.testing.assert_allclose(view.confidence, net.predict_proba(X).max(axis=1))
+
+
+def test_a_model_that_scales_in_place():
+    shown = []
+    for copy in (True, False):
+        model = make_pipeline(StandardScaler(copy=copy), LogisticRegression())
+        model.fit(X.copy(), Y)
+        given = X.copy()
+        with expect_unchanged(given):
+            (view,) = make_views({"model": model}, given, Y)
+        shown.append(view)
+    for name in ("prediction", "confidence", "activations"):
+        np.testing.assert_array_equal(*(getattr(view, name) for view in shown))
 
 
 def test_levels_need_an_attack(models):

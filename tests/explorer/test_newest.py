@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from robustkit.explorer._newest import NewestOnly, SupersededError, in_thread
+from tests.processes import PATIENCE
 
 
 class Work:
@@ -36,7 +37,7 @@ class Work:
 
 def run(main):
     """Run a test; one that waits for ever fails."""
-    return asyncio.run(asyncio.wait_for(main, 20))
+    return asyncio.run(asyncio.wait_for(main, PATIENCE))
 
 
 async def outcome(awaitable):
@@ -60,7 +61,9 @@ def test_of_twenty_quick_ones_the_first_and_the_last_run():
             asyncio.create_task(outcome(newest.run("pane", i, work.step(i))))
             for i in range(1, 20)
         ]
-        await asyncio.sleep(0.05)
+        # The first makes way when its thread has time to see that it is not wanted.
+        while len(work.started) < 2:
+            await asyncio.sleep(0.001)
         work.go_on.set()
         return work, await asyncio.gather(*tasks)
 
@@ -144,17 +147,19 @@ def test_panes_of_long_ago_are_forgotten():
 
 
 def test_a_thread_that_outlives_the_server_says_nothing():
-    end = threading.Event()
+    end, threads = threading.Event(), []
+
+    def outlive():
+        threads.append(threading.current_thread())
+        return end.wait()
 
     async def main():
-        task = asyncio.create_task(in_thread(end.wait))
-        await asyncio.sleep(0.01)
+        task = asyncio.create_task(in_thread(outlive))
+        while not threads:
+            await asyncio.sleep(0.001)
         task.cancel()
 
-    before = threading.active_count()
     run(main())
     end.set()
-    for thread in threading.enumerate():
-        if thread.daemon:
-            thread.join(1)
-    assert threading.active_count() <= before
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()

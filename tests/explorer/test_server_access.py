@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.explorer.conftest import expect_error
+from tests.processes import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,8 @@ def raw(explorer, text):
     """Send bytes as they are; what comes back."""
     url = urlsplit(explorer.url)
     text = text.replace("{host}", url.netloc).replace("{path}", url.path)
-    with socket.create_connection((url.hostname, url.port), timeout=10) as connection:
+    address = (url.hostname, url.port)
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
         connection.sendall(text.encode().replace(b"\n", b"\r\n"))
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65536), b""))

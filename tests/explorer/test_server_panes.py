@@ -8,6 +8,7 @@ import pytest
 
 from robustkit.explorer import _server as server_module
 from tests.explorer.conftest import CURVE, ask_graph, expect_error
+from tests.processes import PATIENCE
 
 
 def test_nodes_keep_number_and_place_in_their_pane(client):
@@ -57,11 +58,11 @@ def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, g
         if parameters.n_intervals != 17:
             return compute(parameters, cancelled)
         begun.set()
-        assert cancelled.wait(20)
+        assert cancelled.wait(PATIENCE)
         return compute(parameters, cancelled)
 
     def ask(name, **params):
-        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+        with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
             answers[name] = ask_graph(own, **params)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -70,12 +71,12 @@ def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, g
             target=ask, args=("old",), kwargs={"tab": "s", "seq": 1, "n_intervals": 17}
         )
         thread.start()
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE)
         ask("tab", tab="other", seq=1)
         ask("pane", tab="s", pane="right", seq=1)
         assert thread.is_alive()
         ask("new", tab="s", seq=2)
-        thread.join(20)
+        thread.join(PATIENCE)
     assert answers["old"].status_code == 409
     assert answers["old"].json() == {"superseded": True}
     assert {answers[n].status_code for n in ("tab", "pane", "new")} == {200}
@@ -88,13 +89,13 @@ def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
     def hang(parameters, cancelled=None):
         if parameters.n_intervals == 17:
             begun.set()
-            assert cancelled.wait(20)
+            assert cancelled.wait(PATIENCE)
         return mean_purity(parameters, cancelled)
 
     body = CURVE | {"tab": "curves"}
 
     def ask_old():
-        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+        with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
             old = body | {"seq": 1, "n_intervals": 17}
             answers.append(own.post("api/curve", json=old))
 
@@ -102,12 +103,12 @@ def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
         patch.setattr(graphs, "mean_purity", hang)
         thread = threading.Thread(target=ask_old)
         thread.start()
-        assert begun.wait(20)
+        assert begun.wait(PATIENCE)
         assert ask_graph(client, tab="curves", seq=2).status_code == 200
         assert client.post("api/curve", json=CURVE | {"tab": "x"}).status_code == 200
         assert thread.is_alive()
         assert client.post("api/curve", json=body | {"seq": 3}).status_code == 200
-        thread.join(20)
+        thread.join(PATIENCE)
     assert [answer.status_code for answer in answers] == [409]
 
 
@@ -130,7 +131,7 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
     statuses = {}
 
     def ask(seq):
-        with httpx.Client(base_url=explorer.url, timeout=30) as own:
+        with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
             answer = ask_graph(own, tab="quick", seq=seq, n_intervals=20 + seq)
             statuses[seq] = answer.status_code
 
@@ -140,7 +141,7 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
     assert statuses[19] == 200
     assert set(statuses.values()) <= {200, 409}
     assert most[0] == 1

@@ -23,6 +23,7 @@ def test_index_is_the_place_in_the_graph():
         (nx.MultiGraph([(0, 1)]), ValueError, "must not be a multigraph"),
         (nx.MultiDiGraph([(0, 1)]), ValueError, "must not be a multigraph"),
         (nx.Graph([(0, 1), ("x", "x")]), ValueError, "no self-loops.* at vertex 'x'"),
+        (nx.DiGraph([(7, 8), (8, 8), (9, 9)]), ValueError, "no self-l.* at vertex 8;"),
     ],
 )
 def test_bad_graphs_are_refused(function, graph, error, message):

@@ -200,6 +200,14 @@ def test_radius_inverts_the_distribution_of_distances(probability):
     assert _distance_cdf(_radius(probability)) == pytest.approx(probability, abs=1e-9)
 
 
+def test_all_points_of_the_square_are_within_its_diagonal():
+    assert _distance_cdf(np.sqrt(2)) == pytest.approx(1, abs=1e-12)
+    assert _radius(1.0) == pytest.approx(np.sqrt(2), abs=1e-3)
+    assert _radius(0.0) == 0
+    # Both branches meet.
+    assert _distance_cdf(1 + 1e-12) == pytest.approx(_distance_cdf(1.0), abs=1e-5)
+
+
 @pytest.mark.parametrize("r", [0.1, 0.5, 1.0, 1.2, 1.4])
 def test_distribution_of_distances_is_the_one_of_points(r):
     one, other = np.random.RandomState(0).uniform(size=(2, 100_000, 2))

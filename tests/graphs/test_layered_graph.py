@@ -225,6 +225,23 @@ def test_does_not_keep_the_callers_array():
     assert layered.edges.tolist() == [[0], [1]]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+def test_edges_may_be_integers_of_any_size(dtype):
+    """Products of vertices must not overflow in a small one."""
+    n_nodes = 120
+    steps = np.arange(n_nodes - 1, dtype=dtype)
+    layered = LayeredGraph(np.stack([steps, steps + 1]), n_nodes)
+    assert layered == LayeredGraph.from_networkx(nx.path_graph(n_nodes))
+
+
+def test_one_vertex_is_a_graph():
+    layered = LayeredGraph([[], []], np.int64(1))
+    assert (layered.n_nodes, layered.n_edges, layered.n_layers) == (1, 0, 1)
+    assert type(layered.n_nodes) is int
+    assert layered.sources.tolist() == layered.sinks.tolist() == [0]
+    assert layered.layer_offsets.tolist() == [0, 1]
+
+
 def test_says_what_it_is():
     assert repr(DIAMOND) == "LayeredGraph(n_nodes=4, n_edges=4, n_layers=3)"
 
@@ -253,6 +270,12 @@ def test_a_cycle_is_refused_and_named(graph, seed):
             ValueError,
             r"shape \(2, n_edges\).* \(1, 3\)",
         ),
+        (([0, 1], 3), ValueError, r"shape \(2, n_edges\).* \(2,\)"),
+        ((np.zeros((3, 2), int), 3), ValueError, r"shape \(2, n_edges\).* \(3, 2\)"),
+        ((np.zeros((2, 1, 1), int), 3), ValueError, r"shape \(2, n.* \(2, 1, 1\)"),
+        (([[True], [False]], 2), TypeError, "must be integers. Got the dtype bool"),
+        (([], -1), ValueError, "needs at least one vertex. Got n_nodes=-1"),
+        (([], 2, "a"), ValueError, "each of the 2 vertices. Got 1 names"),
         (([[0.0], [1.0]], 2), TypeError, "must be integers. Got the dtype float64"),
         (([[0], [2]], 2), ValueError, "from 0 to 1. Got values from 0 to 2"),
         (([[-1], [1]], 2), ValueError, "from 0 to 1. Got values from -1 to 1"),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -190,6 +191,54 @@ def test_a_ring_too_small_is_refused():
 def test_transform_wants_fit_first():
     with pytest.raises(NotFittedError, match="GraphPrior instance is not fitted yet"):
         GraphPrior().transform(X)
+
+
+def test_defaults_are_those_of_the_published_network():
+    """But for the size: a ring of two neighbours on each side, half of it rewired."""
+    assert GraphPrior().get_params() == {
+        "generator": "watts_strogatz",
+        "n_nodes": 100,
+        "n_neighbors": 2,
+        "rewiring": 0.5,
+        "edge_probability": 0.05,
+        "n_attachments": 2,
+        "n_blocks": 4,
+        "orientation": "index",
+        "random_state": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("generator", "parameters", "n_edges"),
+    [
+        ("watts_strogatz", {"n_neighbors": 1, "rewiring": 0}, 30),
+        ("watts_strogatz_networkx", {"n_neighbors": 1, "rewiring": 1}, 30),
+        ("random_regular", {"n_neighbors": 1}, 30),
+        ("barabasi_albert", {"n_attachments": 1}, 29),
+        ("stochastic_block", {"n_blocks": 1, "edge_probability": 1}, 435),
+        ("erdos_renyi", {"edge_probability": 0}, 0),
+        ("geometric", {"edge_probability": 1}, 435),
+    ],
+)
+def test_the_ends_of_every_range_are_in_it(generator, parameters, n_edges):
+    prior = GraphPrior(generator, n_nodes=30, **parameters)
+    assert prior.sample(0).n_edges == n_edges
+
+
+def test_weights_are_uniform_and_biases_normal():
+    """By Kolmogorov and Smirnov, who see 5 % at these sizes."""
+    features = np.zeros((2, 30))
+    prior = GraphPrior(n_nodes=3000, random_state=0).fit(features)
+    graph = prior.structure_
+    n_inputs = np.bincount(graph.edges[1], minlength=graph.n_nodes)[graph.edges[1]]
+    edges = prior.edge_weights_ / np.sqrt(6 / n_inputs)
+    inputs = prior.input_weights_.ravel() / np.sqrt(6 / 30)
+    for weights in (edges, inputs):
+        assert stats.kstest(weights, stats.uniform(-1, 2).cdf).pvalue > 0.01
+        assert 0.99 < np.abs(weights).max() <= 1
+    assert stats.kstest(prior.biases_, stats.norm(0, 0.1).cdf).pvalue > 0.01
+    assert prior.input_weights_.shape == (30, len(graph.sources))
+    assert prior.biases_.shape == (3000,)
 
 
 def test_survives_pickling():

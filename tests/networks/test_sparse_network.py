@@ -150,16 +150,6 @@ def test_forward_goes_on_from_what_the_sources_are_fed(engine):
 
 
 @every_engine
-def test_a_gradient_of_a_gradient_is_refused(engine):
-    network = network_of(SHAPES["one source"], engine=engine)
-    X, _ = samples(2)
-    X.requires_grad_()
-    (gradient,) = torch.autograd.grad(network(X).pow(2).sum(), X, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice"):
-        gradient.sum().backward()
-
-
-@every_engine
 def test_backward_is_that_of_the_weights_that_forward_met(engine):
     network = network_of(SHAPES["one source"], engine=engine)
     X, y = samples(4)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from robustkit.regions import count_regions
 
@@ -101,6 +102,67 @@ def test_any_kind_of_number_will_do(kind):
 def test_small_numbers_of_float16_stay_greater_than_zero():
     tiny = np.finfo(np.float16).smallest_subnormal
     assert len(count_regions(np.array([[tiny], [0]], dtype=np.float16))[1]) == 2
+
+
+TORCH_KINDS = ["bfloat16", "float8_e5m2", "float16", "int8", "int64", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("kind", TORCH_KINDS)
+def test_any_kind_of_tensor_will_do(kind):
+    X = torch.tensor([[0.5, 2.0], [0.0, 1.0], [2.0, 0.25], [0.0, 3.0]])
+    X = X.to(getattr(torch, kind))
+    expected = reference((X.to(torch.float64) > 0).numpy())
+    for found, wanted in zip(count_regions(X), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_smallest_numbers_of_a_tensor_stay_greater_than_zero(kind):
+    tiny = torch.finfo(kind).smallest_normal
+    X = torch.tensor([[0.0, -0.0], [-1.0, tiny]], dtype=kind)
+    assert count_regions(X)[0].tolist() == [0, 1]
+
+
+def test_nan_of_bfloat16_is_refused():
+    with pytest.raises(ValueError, match="The activations contain NaN"):
+        count_regions(torch.tensor([[1.0, np.nan]], dtype=torch.bfloat16))
+
+
+def test_the_smallest_number_of_a_long_double_stays_greater_than_zero():
+    X = np.array([[np.finfo(np.longdouble).smallest_subnormal], [0]])
+    assert count_regions(X)[0].tolist() == [0, 1]
+    with pytest.raises(ValueError, match="The activations contain NaN"):
+        count_regions(np.array([[np.nan]], dtype=np.longdouble))
+
+
+def test_lazy_views_of_a_tensor_are_what_they_stand_for():
+    X = torch.tensor([[1.0, -1.0], [-1.0, -2.0]])
+    conjugate = torch.complex(X, X).conj().imag
+    assert conjugate.is_neg()
+    for found, wanted in zip(count_regions(conjugate), reference(-X), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+ONES = np.ones((3, 2))
+
+
+@pytest.mark.parametrize(
+    ("activations", "error", "message"),
+    [
+        (ONES[:0], ValueError, "0 sample\\(s\\) .* a minimum of 1 is required"),
+        (torch.ones(0, 2), ValueError, "0 sample\\(s\\) .* a minimum of 1 is required"),
+        (ONES[:, :0], ValueError, "0 feature\\(s\\) .* a minimum of 1 is required"),
+        (csr_matrix(ONES), TypeError, "Sparse data was passed for activations"),
+        (torch.ones(3, 2).to_sparse(), TypeError, "a dense one is needed"),
+        (ONES.astype("m8[s]"), ValueError, "must be numbers. Got .* timedelta64"),
+        (ONES.astype("M8[s]"), ValueError, "must be numbers. Got .* datetime64"),
+        (ONES.astype("U3"), ValueError, "not compatible with arrays of bytes/strings"),
+    ],
+)
+def test_what_has_no_regions_is_refused(activations, error, message):
+    with pytest.raises(error, match=message) as raised:
+        count_regions(activations)
+    assert "\n" not in str(raised.value)
 
 
 def test_rows_may_lie_anywhere_in_memory():

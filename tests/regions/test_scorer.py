@@ -346,7 +346,9 @@ def test_report_of_a_real_attack_shows_masked_gradients(iris):
     with pytest.warns(GradientMaskingWarning, match="hides its gradient"):
         report = scorer.report(X, y, diagnostics=attack)
     assert report["zero_gradient_share"] > 0.5
-    assert report["robust_accuracy_ce"] > report["robust_accuracy_margin"] + 0.1
+    # Where the cross-entropy is flat, the attack climbs the margin by itself.
+    assert report["robust_accuracy_ce"] < report["robust_accuracy_margin"] + 0.1
+    assert report["robust_accuracy_gradient_free"] < report["clean_accuracy"]
 
 
 def test_unknown_layer_is_refused_with_those_there_are(frozen, iris):

@@ -14,6 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.processes import PATIENCE
 from tests.study.studies import small_data, small_study
 
 # More than twenty lives of at most a few models each can finish.
@@ -51,7 +52,7 @@ def n_models(store):
     """How many models are in the store, asked from outside."""
     if not Path(store).exists():
         return 0
-    connection = sqlite3.connect(store, timeout=60)
+    connection = sqlite3.connect(store, timeout=PATIENCE)
     try:
         return connection.execute("SELECT count(*) FROM models").fetchone()[0]
     except sqlite3.OperationalError:
@@ -64,14 +65,17 @@ def n_models(store):
 def kill_after(child, store, wanted, seconds):
     """Kill a study once it has so many models and some time has gone by.
 
-    Say whether it was still at work; else it has ended by itself.
+    A fast machine cuts that time short, or the study would be at its end before it is
+    killed often enough. Say whether it was still at work; else it has ended by itself.
     """
     has_ended = False
     while not has_ended and n_models(store) < wanted:
         time.sleep(0.002)
         has_ended = os.waitpid(child, os.WNOHANG)[0] != 0
     if not has_ended:
-        time.sleep(seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and n_models(store) <= wanted:
+            time.sleep(0.002)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         has_ended = not os.WIFSIGNALED(status)

@@ -1,5 +1,7 @@
 """Small studies, and what two tables must have in common."""
 
+from pathlib import Path
+
 import numpy as np
 from pandas.testing import assert_frame_equal
 
@@ -54,6 +56,20 @@ def assert_same_table(one, other, rtol=0.0):
         rtol=rtol,
         atol=rtol,
     )
+
+
+def is_first_at(log, n_lines):
+    """Whether a log has so many lines and none of its writers was told so before.
+
+    Several processes write at the same time: none of them may see this very number.
+    """
+    if len(Path(log).read_text().splitlines()) < n_lines:
+        return False
+    try:
+        Path(f"{log}.{n_lines}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def n_sources_of(model, X, y, X_test, y_test):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from joblib import parallel_config
 
-from tests.study.studies import assert_same_table, small_data, small_study
+from tests.processes import PATIENCE
+from tests.study.studies import assert_same_table, is_first_at, small_data, small_study
 
 distributed = pytest.importorskip(
     "distributed", reason="dask is not installed: pip install robustkit[distributed]"
@@ -39,12 +40,17 @@ class Noting:
 
     def __call__(self, model, X, y, X_test, y_test):
         with open(self.log, "a") as log:
-            log.write(f"{os.getpid()} {id(X)}\n")
-        if len(Path(self.log).read_text().splitlines()) == self.dies_at:
+            log.write(f"{os.getpid()} {X.ctypes.data}\n")
+        if self.dies_at and is_first_at(self.log, self.dies_at):
             os.kill(os.getpid(), signal.SIGKILL)
-        # So that no worker does everything before the other has begun.
-        time.sleep(0.05)
+        self._wait_for_the_other()
         return {}
+
+    def _wait_for_the_other(self):
+        """Let no worker do everything before the other has begun."""
+        end = time.monotonic() + PATIENCE
+        while len(notes(self.log)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,7 @@ def undisturbed():
 def notes(log):
     """Process -> the copies of the data that it saw."""
     seen = {}
-    for line in log.read_text().splitlines():
+    for line in Path(log).read_text().splitlines():
         process, copy = line.split()
         seen.setdefault(process, Counter())[copy] += 1
     return seen

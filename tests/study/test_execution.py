@@ -3,12 +3,15 @@
 import os
 import signal
 from concurrent.futures import CancelledError
+from itertools import islice
 
 import pytest
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import ThreadingBackend
 
 from robustkit.study import _execution
 from robustkit.study._store import Store
-from tests.study.studies import assert_same_table, small_data, small_study
+from tests.study.studies import assert_same_table, is_first_at, small_data, small_study
 
 DATA = small_data()
 
@@ -39,8 +42,8 @@ def share_out_badly(errors, n_rows):
 
     def share_out(store, chunks, recipe, data, n_jobs, watch):
         for _ in range(n_rows):
-            (task,) = next(chunks)
-            store.add(task.number, [{"place": {"model": task.number}}])
+            for task in next(chunks, []):
+                store.add(task.number, [{"place": {"model": task.number}}])
         if errors:
             raise errors.pop(0)
 
@@ -59,6 +62,39 @@ def test_after_a_death_the_others_go_on(monkeypatch):
     monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 3))
     with Store(None) as store:
         with pytest.warns(UserWarning, match="CancelledError: data lost"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+# In place of what Ray and Dask raise, which need not be installed.
+RayActorError = type("RayActorError", (Exception,), {})
+ActorDiedError = type("ActorDiedError", (RayActorError,), {})
+KilledWorker = type("KilledWorker", (Exception,), {})
+
+
+@pytest.mark.parametrize("kind", [RayActorError, ActorDiedError, KilledWorker])
+def test_a_death_is_known_by_the_name_that_a_cluster_gives_it(monkeypatch, kind):
+    errors = [kind("its worker died\nOn node 3")]
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 5))
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match=rf"\({kind.__name__}: its worker died\)"):
+            execute(store)
+        assert store.n_models() == 9
+
+
+def test_one_death_before_anything_is_finished_is_not_the_end(monkeypatch):
+    """It may have taken a whole round of results with it."""
+    n_calls = []
+
+    def die_at_once(store, chunks, *args):
+        n_calls.append(len(store.done()))
+        if len(n_calls) == 1:
+            raise CancelledError("data lost")
+        return share_out_badly([], 9)(store, chunks, *args)
+
+    monkeypatch.setattr(_execution, "_share_out", die_at_once)
+    with Store(None) as store:
+        with pytest.warns(UserWarning, match="others go on"):
             execute(store)
         assert store.n_models() == 9
 
@@ -88,8 +124,8 @@ def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
 
     def deadly(model, X, y, X_test, y_test):
         with open(log, "a") as file:
-            file.write(".")
-        if len(log.read_text()) == 4:
+            file.write(".\n")
+        if is_first_at(log, 4):
             os.kill(os.getpid(), signal.SIGKILL)
         return {}
 
@@ -97,3 +133,106 @@ def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
     with pytest.warns(UserWarning, match="others go on"):
         study.fit(*DATA)
     assert_same_table(study.results_, small_study().fit(*DATA).results_)
+
+
+class OnlyLists(ThreadingBackend):
+    """As Ray's: it gives results when all are there, and no generator of them."""
+
+    supports_return_generator = False
+
+
+@pytest.fixture(scope="module")
+def only_lists():
+    """The name of such a backend."""
+    register_parallel_backend("only_lists", OnlyLists)
+    return "only_lists"
+
+
+def test_a_backend_without_generators_changes_nothing(only_lists):
+    study = small_study(n_graphs=6, engine="single")
+    expected = small_study(n_graphs=6, engine="single").fit(*DATA).results_
+    with parallel_config(only_lists, n_jobs=2):
+        assert_same_table(study.fit(*DATA).results_, expected)
+
+
+def test_a_backend_without_generators_keeps_some_results_often(only_lists, monkeypatch):
+    """A process that is killed loses little, one that shares the store finds work."""
+    n_unclaimed, tasks = [], [Task(k, seed=0) for k in range(50)]
+
+    def finish(chunk, *_):
+        return [(task.number, [{"place": {"model": task.number}}]) for task in chunk]
+
+    def watch():
+        query = "SELECT count(*) FROM claims WHERE n_claims = 0"
+        n_unclaimed.append(store._connection.execute(query).fetchone()[0])
+
+    monkeypatch.setattr(_execution, "run_to_end", finish)
+    with Store(None) as store, parallel_config(only_lists):
+        store.plan(range(50))
+        how = {"n_jobs": 2, "n_together": 1, "watch": watch}
+        _execution.execute(store, tasks, None, DATA, **how)
+        assert store.done() == set(range(50))
+    # Four for each worker; the last round is of two.
+    assert (
+        n_unclaimed
+        == [42] * 8 + [34] * 8 + [26] * 8 + [18] * 8 + [10] * 8 + [2] * 8 + [0] * 2
+    )
+
+
+def test_deaths_in_vain_count_anew_after_a_model_is_finished(monkeypatch):
+    """Dead, a row and dead, dead, a row and dead, dead twice."""
+    n_rows = iter([0, 1, 0, 1, 0, 0, 9])
+
+    def die(store, chunks, *_):
+        for (task,) in islice(chunks, next(n_rows)):
+            store.add(task.number, [{"place": {"model": task.number}}])
+        raise CancelledError("data lost")
+
+    monkeypatch.setattr(_execution, "_share_out", die)
+    with (
+        Store(None) as store,
+        pytest.warns(UserWarning, match="others go on") as caught,
+        pytest.raises(RuntimeError, match="Worker processes die before"),
+    ):
+        execute(store)
+    assert len(caught) == 6
+    assert next(n_rows) == 9
+
+
+@pytest.mark.parametrize(
+    ("n_tasks", "n_together", "n_jobs", "largest"),
+    [(24, 10, 2, 3), (5, 10, 2, 1), (40, 3, 2, 3), (24, 10, 1, 10), (6, 10, 1, 6)],
+)
+def test_a_chunk_is_small_enough_for_every_worker_to_have_four(
+    monkeypatch, n_tasks, n_together, n_jobs, largest
+):
+    sizes = []
+
+    def finish(chunk, *_):
+        sizes.append(len(chunk))
+        for task in chunk:
+            yield task.number, [{"place": {"model": task.number}}]
+
+    def share_out(store, chunks, recipe, data, n_jobs, watch):
+        _execution._keep(store, (pair for c in chunks for pair in finish(c)), watch)
+
+    monkeypatch.setattr(_execution, "run", finish)
+    monkeypatch.setattr(_execution, "_share_out", share_out)
+    tasks = [Task(k, seed=0) for k in range(n_tasks)]
+    how = {"n_jobs": n_jobs, "n_together": n_together, "watch": lambda: None}
+    with Store(None) as store:
+        store.plan(range(n_tasks))
+        _execution.execute(store, tasks, None, DATA, **how)
+        assert store.done() == set(range(n_tasks))
+    assert max(sizes) == largest
+
+
+def test_a_death_is_told_where_the_study_is_called(monkeypatch):
+    errors = [CancelledError("data lost")] * 2
+    monkeypatch.setattr(_execution, "_share_out", share_out_badly(errors, 0))
+    with (
+        pytest.warns(UserWarning, match="others go on") as caught,
+        pytest.raises(RuntimeError, match="Worker processes die"),
+    ):
+        small_study(n_jobs=2, verbose=0).fit(*DATA)
+    assert {warning.filename for warning in caught} == {__file__}

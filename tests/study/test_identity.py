@@ -10,9 +10,23 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from robustkit.attacks import FGSMAttack, PGDAttack
-from robustkit.classifiers import SparseNetClassifier
+from robustkit.classifiers import (
+    MLPNetClassifier,
+    PrunedNetClassifier,
+    SparseNetClassifier,
+)
 from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.study._identity import canonical, differences, digest
+
+
+class Die:
+    """A distribution that is none of scipy's."""
+
+    def __init__(self, n_sides):
+        self.n_sides = n_sides
+
+    def rvs(self, random_state):
+        return random_state.randint(self.n_sides)
 
 
 def chain(n_nodes):
@@ -29,6 +43,16 @@ SAME = [
     (np.int64(3), 3),
     (np.arange(3), np.arange(3)),
     (np.mean, np.mean),
+    (Die(6), Die(6)),
+    (
+        PrunedNetClassifier(MLPNetClassifier(device="cpu")),
+        PrunedNetClassifier(MLPNetClassifier(device="auto", verbose=1)),
+    ),
+    (float("nan"), np.float64("nan")),
+    # Their order depends on the session, or on how they came to be.
+    (set("abcdefgh"), set("hgfedcba")),
+    ({1, "a", None}, {None, "a", 1}),
+    (frozenset([8, 0]), frozenset([0, 8])),
 ]
 
 DIFFERENT = [
@@ -41,6 +65,11 @@ DIFFERENT = [
     (np.arange(3), np.arange(3.0)),
     (np.mean, np.median),
     (FGSMAttack, PGDAttack),
+    (Die(6), Die(8)),
+    ({1, 2}, {1, 3}),
+    (stats.uniform(loc=1), stats.uniform(scale=1)),
+    (1, 1.0),
+    (1, True),
     ({"a": 1}, {"b": 1}),
 ]
 
@@ -67,6 +96,10 @@ def test_a_digest_knows_the_content_and_not_the_memory(array):
 def test_labels_of_any_type_have_a_digest():
     words = np.array(["yes", "no"], dtype=object)
     assert digest(words) == digest(words.copy()) != digest(words[::-1])
+    # Equal words that lie elsewhere in the memory.
+    again = np.array(["".join(["y", "es"]), "".join(["n", "o"])], dtype=object)
+    assert again[0] is not words[0]
+    assert digest(again) == digest(words)
 
 
 TREES = st.recursive(
@@ -94,3 +127,12 @@ def test_differences_name_the_place_and_both_values():
     assert first == "attacks.0.eps is 0.1 there and 0.2 here"
     assert second.startswith('long is "xxx')
     assert "x..." in second
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(57, True), (58, True), (59, False)])
+def test_a_value_of_sixty_letters_is_told_whole(length, is_whole):
+    """Two of the letters are its quotation marks."""
+    (difference,) = differences({"a": "x" * length}, {"a": ""})
+    value = difference.removeprefix("a is ").partition(" there")[0]
+    assert len(value) == min(length + 2, 60)
+    assert value.endswith("..." if not is_whole else "x" + '"')

@@ -10,11 +10,15 @@ import pytest
 
 from robustkit.study._store import Store
 from robustkit.study._table import table_of
+from tests.processes import PATIENCE
 from tests.study.studies import assert_same_table
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+]
 
 
 def live(how, folder, *numbers):
@@ -26,7 +30,7 @@ def live(how, folder, *numbers):
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=PATIENCE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

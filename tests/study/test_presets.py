@@ -133,6 +133,16 @@ def test_the_scaled_shape_does_not_depend_on_the_scale_of_the_logits():
     assert fixed != before
 
 
+@pytest.mark.parametrize("scale", [1e-9, 0.123456789, 1.0, 255.0, 1e9])
+def test_the_steps_of_the_quick_attacks_follow_the_range_of_the_images(scale):
+    images = small_images()
+    images.X_train = images.X_train / np.ptp(images.X_train) * np.float32(scale)
+    attacks = PRESETS["quick"].make(images).attacks
+    for name in ("fgsm", "pgd"):
+        assert attacks[name].eps == pytest.approx(0.1 * scale, rel=1e-5)
+    assert attacks["growing"].step == pytest.approx(0.01 * scale, rel=1e-5)
+
+
 def test_an_unknown_preset_is_refused_with_a_hint():
     with pytest.raises(ValueError, match="did you mean 'pruning'"):
         find_preset("prunning")

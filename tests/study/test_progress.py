@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from robustkit.study._progress import StudyProgress, pace
+from tests.processes import PATIENCE, started
 from tests.study.studies import small_data, small_study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,6 +92,7 @@ def test_a_study_shows_how_far_it_is(capsys):
 
 INTERRUPTED = """
 import sys, time
+from tests.processes import PATIENCE, started
 from tests.study.studies import small_data, small_study
 
 def slow(model, X, y, X_test, y_test):
@@ -110,19 +110,13 @@ except KeyboardInterrupt as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_ends_cleanly_and_says_how_to_continue(tmp_path):
     store = tmp_path / "study.db"
-    process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, str(store)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
-    )
-    for _ in range(3):
-        assert process.stdout.readline() == "a model\n"
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=120)
+    words = (sys.executable, "-c", INTERRUPTED, str(store))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    with started(*words, cwd=REPOSITORY, env=env) as process:
+        for _ in range(3):
+            assert process.stdout.readline() == "a model\n"
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in errors
     assert f"of 1,000 models are done and safe in {store}. To continue, call" in out
 

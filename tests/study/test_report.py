@@ -355,7 +355,7 @@ def test_replaces_what_is_there_and_leaves_nothing_beside(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     report(path, populations.graphs(3), None)
-    assert path.read_text().startswith("<!DOCTYPE html>")
+    assert path.read_text("utf-8").startswith("<!DOCTYPE html>")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
@@ -370,7 +370,7 @@ def test_a_failed_write_leaves_the_old_report_and_nothing_else(tmp_path, monkeyp
     monkeypatch.setattr(type(path), "write_text", full)
     with pytest.raises(OSError, match=r"report\.html: No space left on device\.$"):
         report(path, populations.graphs(3), None)
-    assert path.read_text() == "old"
+    assert path.read_text("utf-8") == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 

@@ -1,8 +1,10 @@
 """Drawing graphs until enough of them are as large as wanted."""
 
+from collections import Counter
 from itertools import islice
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from sklearn.model_selection import ParameterGrid
 
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.graphs import GraphPrior, LayeredGraph
+from robustkit.study import _sampling
 from robustkit.study._sampling import (
     check_param_space,
     draw_graphs,
@@ -96,3 +99,69 @@ def test_names_and_values_are_checked():
         check_param_space({"random_state": [0]}, estimator)
     with pytest.raises(ValueError, match=r"Got 'abc' instead"):
         check_param_space({"lr": "abc"}, estimator)
+    # The order of a set of words is another in every session.
+    for values in ({"a", "b"}, frozenset("ab"), {"a": 1}, iter("ab"), [], 3):
+        with pytest.raises(ValueError, match="must be a list of values, not empty"):
+            check_param_space({"fan": values}, estimator)
+    for values in ((1,), range(1, 3), np.array([1, 2]), pd.Series([1], index=[7])):
+        check_param_space({"batch_size": values}, estimator)
+
+
+def test_values_are_taken_by_their_place():
+    space = {
+        "prior__n_nodes": pd.Series([40, 60], index=[7, 9]),
+        "prior__rewiring": stats.uniform(0, 1),
+    }
+    points = first_settings(space, 50)
+    assert {point["prior__n_nodes"] for point in points} == {40, 60}
+
+
+class Die:
+    """A distribution that is none of scipy's."""
+
+    def __init__(self, n_sides):
+        self.n_sides = n_sides
+
+    def rvs(self, random_state):
+        return random_state.randint(self.n_sides)
+
+
+def test_any_object_with_rvs_is_a_distribution():
+    points = first_settings({"prior__n_attachments": Die(3)}, 100)
+    assert {point["prior__n_attachments"] for point in points} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_graphs", [1, 5, 6, 7, 13])
+def test_as_many_graphs_as_wanted_from_a_grid_of_six(n_graphs):
+    draws = draw_graphs(GraphPrior(), SPACE, n_graphs, None, SHAPE, 0)
+    assert len(draws) == n_graphs
+    times = Counter(tuple(sorted(draw.params.items())) for draw in draws)
+    # Every point of the grid has its turn before any has another.
+    assert max(times.values()) - min([*times.values()] + [0] * (6 - len(times))) <= 1
+    assert len({draw.seed for draw in draws}) == n_graphs
+    # Fewer graphs are the first of more.
+    assert draws == draw_graphs(GraphPrior(), SPACE, 20, None, SHAPE, 0)[:n_graphs]
+
+
+def test_both_ends_of_a_size_are_wanted():
+    sizes = [d.n_parameters for d in draw_graphs(GraphPrior(), {}, 5, None, SHAPE, 0)]
+    size = min(sizes), max(sizes)
+    found = draw_graphs(GraphPrior(), {}, 5, size, SHAPE, 0)
+    assert [draw.n_parameters for draw in found] == sizes
+
+
+def test_patience_begins_anew_with_every_graph_found(monkeypatch):
+    """Ten in a row may be in vain, not ten altogether."""
+    everything = draw_graphs(GraphPrior(), {}, 40, None, SHAPE, 0)
+    sizes = np.array([draw.n_parameters for draw in everything])
+    limit = int(np.sort(sizes)[len(sizes) // 3])
+    is_right = sizes <= limit
+    gaps = np.diff(np.flatnonzero(np.r_[True, is_right])) - 1
+    n_wanted = int(is_right.sum())
+    assert gaps.sum() > gaps.max() + 1
+    monkeypatch.setattr(_sampling, "_PATIENCE", int(gaps.max()) + 1)
+    found = draw_graphs(GraphPrior(), {}, n_wanted, (0, limit), SHAPE, 0)
+    assert [draw.n_parameters for draw in found] == sizes[is_right].tolist()
+    monkeypatch.setattr(_sampling, "_PATIENCE", int(gaps.max()))
+    with pytest.raises(ValueError, match=f"{gaps.max()} graphs in a row"):
+        draw_graphs(GraphPrior(), {}, n_wanted, (0, limit), SHAPE, 0)

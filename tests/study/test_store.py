@@ -5,12 +5,14 @@ import os
 import sqlite3
 import stat
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustkit.attacks import FGSMAttack
 from robustkit.exceptions import CorruptFileError
 from robustkit.study._store import Store
 
@@ -54,6 +56,36 @@ def test_numpy_numbers_are_kept_as_numbers():
         store.add(0, [row(0, count=np.int64(3), small=np.float32(0.1))])
         (back,) = store.rows()
     assert back["measures"] == {"count": 3, "small": float(np.float32(0.1))}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.inf, np.inf),
+        (-np.inf, -np.inf),
+        (10**400, 10**400),
+        (-(2**63) - 1, -(2**63) - 1),
+        (np.uint64(2**64 - 1), 2**64 - 1),
+        (np.True_, True),
+        (np.longdouble(1) / 4, 0.25),
+        (np.arange(3), [0, 1, 2]),
+        (np.array(0.5), 0.5),
+        ((1, (2.5, None)), [1, [2.5, None]]),
+        ("Größe 🙂 \udc80 \x00 '; DROP TABLE models; --", None),
+        (np.mean, "mean"),
+        (FGSMAttack, "FGSMAttack"),
+        (range(3), "range(0, 3)"),
+    ],
+)
+def test_odd_values_come_back(value, expected, tmp_path):
+    """Of the settings of a user, who may choose anything."""
+    with Store(tmp_path / "study.db") as store:
+        store.add(0, [row(0, **{"it": value, "Größe": 1})])
+    with Store(tmp_path / "study.db") as store:
+        (back,) = store.rows()
+    expected = value if expected is None else expected
+    assert back["measures"] == {"it": expected, "Größe": 1}
+    assert type(back["measures"]["it"]) is type(expected)
 
 
 def test_rows_are_there_when_the_file_is_opened_again(tmp_path):
@@ -247,3 +279,25 @@ def test_nothing_in_a_store_is_ever_executed(tmp_path):
     records = connection.execute("SELECT record FROM models").fetchall()
     connection.close()
     assert [json.loads(record)["place"]["model"] for (record,) in records] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("n_statements", range(4))
+def test_another_process_may_make_the_store_in_between(
+    monkeypatch, tmp_path, n_statements
+):
+    """However many statements the slower one has carried out by then."""
+    path, statements, connect = tmp_path / "study.db", [], sqlite3.connect
+
+    class Slower(sqlite3.Connection):
+        def execute(self, statement, *values):
+            statements.append(statement)
+            if len(statements) == n_statements + 1:
+                monkeypatch.setattr(sqlite3, "connect", connect)
+                with Store(path) as store:
+                    store.add(0, [row(0)])
+            return super().execute(statement, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=Slower))
+    with Store(path) as store:
+        assert [found["place"]["model"] for found in store.rows()] == [0]
+    assert len(statements) > n_statements

@@ -59,6 +59,20 @@ def test_a_column_of_the_same_order_is_kept():
     assert independent(table, ["first", "other"]) == ["first", "other"]
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_rounding_makes_no_column_and_a_millionth_does(scale):
+    first = np.array([1.0, 2.0, 3.0, 5.0])
+    nudge = np.array([0.0, 1.0, 0.0, 0.0])
+    table = pd.DataFrame(
+        {
+            "first": first * scale,
+            "rounded": (first + 1e-11 * nudge) * scale,
+            "other": (first + 1e-6 * nudge) * scale,
+        }
+    )
+    assert independent(table, list(table)) == ["first", "other"]
+
+
 def test_other_gaps_are_another_column():
     table = pd.DataFrame({"a": [1.0, 2.0, np.nan, 4.0], "b": [1.0, np.nan, 3.0, 4.0]})
     assert independent(table, ["a", "b"]) == ["a", "b"]

@@ -53,6 +53,13 @@ def test_what_can_not_be_batched_is_refused(population, space, message):
         choose_engine("batched", population, space, "cpu")
 
 
+def test_memory_grows_with_weights_and_with_vertices_times_samples():
+    """In floats of four bytes: ten a weight, eight a vertex and sample."""
+    assert needed_bytes(3, 0, 7) == 3 * needed_bytes(1, 0, 1) == 3 * 40
+    assert needed_bytes(0, 2, 5) == 10 * needed_bytes(0, 1, 1) == 10 * 32
+    assert needed_bytes(3, 2, 5) == 3 * 40 + 10 * 32
+
+
 def test_half_of_the_free_memory_is_filled(monkeypatch):
     settings = {}, {"batch_size": 512}
     tasks = [Task(0, 0, 0, "normal", 0, 0, params, 100, 1000) for params in settings]

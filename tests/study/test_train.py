@@ -1,5 +1,7 @@
 """Training one by one, together and step by step."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -173,3 +175,15 @@ def test_the_dense_network_needs_initialisations():
     study = small_study(estimator=pruner, population="pruning", param_space={})
     with pytest.raises(ValueError, match="must have a parameter 'init'"):
         study.fit(*DATA)
+
+
+def test_seconds_are_shared_among_those_trained_together(monkeypatch):
+    """By a clock that goes on by twelve seconds whenever it is looked at."""
+    clock = iter(range(100, 1000, 12))
+    fake = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(_train, "time", fake)
+    assert train_one(*networks(1), X, y).seconds == 12
+    assert [one.seconds for one in train_together(networks(3), X, y)] == [4, 4, 4]
+    dense = MLPNetClassifier((10, 10), max_epochs=1, random_state=0)
+    pruner = PrunedNetClassifier(dense, n_steps=3, retrain_epochs=1, random_state=0)
+    assert [one.seconds for one in train_and_prune(pruner, X, y)] == [3, 3, 3, 3]

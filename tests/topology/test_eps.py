@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
+from sklearn.cluster import DBSCAN
 
 from robustkit.topology import MapperGraph
 from robustkit.topology import _eps as eps_module
@@ -13,7 +15,10 @@ from robustkit.topology._eps import (
     neighbor_distances,
     typical_distance,
 )
-from tests.topology.strategies import point_clouds
+from tests.topology.brute_force import mapper as brute_force
+from tests.topology.brute_force import nodes_of
+from tests.topology.strategies import covers, point_clouds, seeds
+from tests.topology.test_mapper_graph import empty_graphs_allowed
 
 
 @given(point_clouds())
@@ -81,15 +86,90 @@ def test_knee_by_hand():
     assert knee(np.array([9.0, 1.0, 1.0, 1.0, 2.5])) == 2.5
 
 
-def test_knee_is_never_zero():
-    assert knee(np.zeros(5)) > 0
+def farthest_from_the_chord(distances):
+    """The plain definition of the knee, point by point."""
+    curve = sorted(distances)
+    slope = (curve[-1] - curve[0]) / max(len(curve) - 1, 1)
+    gaps = [abs(curve[0] + slope * i - curve[i]) for i in range(len(curve))]
+    return curve[gaps.index(max(gaps))]
 
 
-def test_auto_is_the_knee_of_all_samples():
+@given(st.lists(st.integers(0, 64), min_size=1, max_size=33))
+def test_knee_is_farthest_from_the_chord(distances):
+    # On a chord with whole steps no rounding decides between equals.
+    slope = len(distances) - 1
+    distances = np.array(distances, dtype=float) * max(slope, 1)
+    assert knee(distances) == farthest_from_the_chord(distances)
+
+
+@pytest.mark.parametrize("power", [0.25, 0.5, 2.0, 4.0])
+def test_knee_of_concave_and_convex_curves(power):
+    t = np.linspace(0, 1, 1001)
+    # t ** p is farthest from t where its slope is 1.
+    expected = power ** (power / (1 - power))
+    assert knee(3 + t**power) == pytest.approx(3 + expected, abs=0.002)
+    assert knee(np.zeros(5)) == 0
+    assert knee(np.array([7.0])) == 7
+
+
+def test_auto_is_a_little_above_the_knee_of_all_samples():
     X = np.random.RandomState(0).normal(size=(200, 3))
     mapper = MapperGraph(n_intervals=3, min_samples=4).fit(X)
-    assert mapper.eps_ == knee(neighbor_distances(X, 4))
+    distances = np.sort(squareform(pdist(X)), axis=1)[:, 4]
+    expected = farthest_from_the_chord(distances)
+    assert 1 + 1e-7 < mapper.eps_ / expected < 1 + 1e-5
     assert MapperGraph(eps=0.75, n_intervals=2).fit(X).eps_ == 0.75
+
+
+@pytest.mark.parametrize("n_features", [2, 30])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+def test_auto_where_the_knee_is_at_twins(n_features, offset):
+    """Sums of different order give twins a distance above zero."""
+    rng = np.random.RandomState(0)
+    X = np.repeat(rng.normal(size=(8, n_features)), 6, axis=0) + offset
+    X = np.concatenate([X, 10 + offset + rng.normal(size=(2, n_features))])
+    mapper = MapperGraph(n_intervals=1).fit(X)
+    assert nodes_of(mapper.membership_) == [{*range(k, k + 6)} for k in range(0, 48, 6)]
+    assert 0 < mapper.eps_ < 0.01 * (1 + offset)
+    found = DBSCAN(eps=mapper.eps_).fit_predict(X)
+    np.testing.assert_array_equal(found, [*np.repeat(np.arange(8), 6), -1, -1])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 1e150])
+def test_auto_where_all_samples_are_the_same(value):
+    mapper = MapperGraph().fit(np.full((9, 20), value))
+    assert nodes_of(mapper.membership_) == [set(range(9))]
+    assert mapper.eps_ > 0
+    assert (DBSCAN(eps=mapper.eps_).fit_predict(np.full((9, 20), value)) == 0).all()
+
+
+@st.composite
+def tied_clouds(draw):
+    """Points of a grid with steps that are no binary fractions; many are twins."""
+    rng = np.random.RandomState(draw(seeds))
+    shape = draw(st.integers(2, 120)), draw(st.sampled_from([1, 2, 3, 20]))
+    X = rng.randint(draw(st.integers(2, 12)), size=shape)
+    step, offset = draw(st.sampled_from([0.1, 0.7, 1e-8, 3e12])), rng.randint(1000)
+    return (step * (X + offset)).astype(draw(st.sampled_from([np.float64, np.float32])))
+
+
+@given(tied_clouds(), covers(), st.integers(1, 6), st.booleans(), seeds)
+def test_no_rounding_decides_at_the_distance_chosen(X, cover, min_samples, fast, seed):
+    """Any way to measure, and any order of the samples, gives the same clusters."""
+    mapper = MapperGraph(0, cover=cover, min_samples=min_samples)
+    with empty_graphs_allowed(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(eps_module, "_LARGE", 2 if fast else 10**6)
+        mapper.fit(X)
+    values, eps = X[:, 0].astype(float), mapper.eps_
+    for algorithm in ("brute", "kd_tree"):
+        clusterer = DBSCAN(eps=eps, min_samples=min_samples, algorithm=algorithm)
+        expected = brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
+        assert nodes_of(mapper.membership_) == expected[0]
+    order = np.random.RandomState(seed).permutation(len(X))
+    with empty_graphs_allowed():
+        shuffled = MapperGraph(0, cover=cover, min_samples=min_samples).fit(X[order])
+    assert shuffled.eps_ == pytest.approx(eps, rel=1e-9)
+    assert shuffled.n_noise_ == mapper.n_noise_
 
 
 def test_eps_must_be_positive():

@@ -98,3 +98,21 @@ def test_an_array_says_nothing_of_new_samples():
         ValueError, match="only the training samples can be transformed"
     ):
         mapper.transform(X[:5])
+
+
+def test_a_filter_that_writes_to_its_input():
+    def shifted(X):
+        X -= 1
+        return X[:, 0]
+
+    given = X.copy()
+    mapper = MapperGraph(shifted, n_intervals=3, eps=2.0).fit(given)
+    mapper.transform(given[:7])
+    np.testing.assert_array_equal(given, X)
+    expected = MapperGraph(0, n_intervals=3, eps=2.0).fit(X)
+    assert (mapper.membership_ != expected.membership_).nnz == 0
+
+
+def test_a_new_sample_whose_norm_overflows_lies_nowhere():
+    mapper = MapperGraph(n_intervals=3, eps=5.0).fit(X)
+    assert mapper.transform([[1e200] * 5, X[0]]).getnnz(axis=1).tolist()[0] == 0

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from robustkit.explorer import View, explore, load_run, save_run
 from robustkit.topology import MapperGraph
 from tests.explorer.browser.seen import Seen
+from tests.processes import PATIENCE
 
 LEVELS = (0.0, 0.1, 0.3)
 MARKUP = "<b>nine</b>"
@@ -108,11 +109,13 @@ def browser():
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("the browser tests need the program 'chromium'")
-    # Slow machines draw slowly; only a test that fails waits for so long.
-    api.expect.set_options(timeout=15_000)
+    # Only a test that fails waits for so long.
+    api.expect.set_options(timeout=1000 * PATIENCE)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu"],
+            timeout=1000 * PATIENCE,
         )
         yield browser
         browser.close()
@@ -176,7 +179,7 @@ def context_of(browser, **options):
     """Make a fresh browser, which shares nothing with others."""
     defaults = {"viewport": {"width": 1300, "height": 900}, "reduced_motion": "reduce"}
     context = browser.new_context(**defaults | options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(1000 * PATIENCE)
     # The policy's breaches are told here, whatever the browser writes.
     context.add_init_script(
         "addEventListener('securitypolicyviolation', (event) => "

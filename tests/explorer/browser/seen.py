@@ -56,7 +56,7 @@ class Seen:
     def settled(self, side="left"):
         """Wait until a pane shows the graph of its settings."""
         self.expect(self(f"status-{side}")).to_have_text(
-            re.compile(r"^[\d,]+ nodes?, [\d,]+ edges?, "), timeout=30_000
+            re.compile(r"^[\d,]+ nodes?, [\d,]+ edges?, ")
         )
 
     def shape(self, side="left"):

@@ -55,9 +55,7 @@ def test_a_cell_of_a_notebook_shows_the_page(browser, jupyter):
     with context_of(browser, permissions=["clipboard-write"]) as context:
         page = context.new_page()
         page.goto(jupyter)
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(
-            timeout=60_000
-        )
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         page.locator(".jp-CodeCell .cm-content").click()
         with watch.following(context):
             page.keyboard.press("Shift+Enter")

@@ -10,6 +10,7 @@ from robustkit.explorer._explore import _FRAMES_OF_NOTEBOOKS, Explorer
 from robustkit.explorer._graphs import Graphs
 from tests.explorer.browser.conftest import MARKUP, TITLE, Watch, context_of
 from tests.explorer.conftest import ask_graph
+from tests.processes import PATIENCE
 
 
 def test_markup_is_shown_as_text(seen):
@@ -48,13 +49,13 @@ def test_a_graph_the_server_let_go_of_is_computed_again(seen, explorer, watch, b
         seen.go("Enter")
         seen.expect(seen("images-position")).to_contain_text(f"of {first.size}")
     else:
-        table = seen.download("export-csv").read_text()
+        table = seen.download("export-csv").read_text("utf-8")
         assert table.count("\n") == first.size + 1
 
 
 def forget_graphs(explorer, tab):
     """Ask the server for so many other graphs that it forgets those before."""
-    with httpx.Client(base_url=explorer.url, timeout=30) as client:
+    with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as client:
         described = client.get("api/run").json()
         for n_intervals in range(30, 63):
             wanted = described["defaults"] | {"n_intervals": n_intervals}

@@ -37,7 +37,7 @@ def test_the_drawing_is_well_formed_and_names_the_classes_as_text(seen):
 
 
 def test_the_graph_is_downloaded_as_json(seen, graph_of):
-    data = json.loads(seen.download("export-json").read_text())
+    data = json.loads(seen.download("export-json").read_text("utf-8"))
     membership = graph_of().membership_.tocsc()
     assert (len(data["nodes"]), len(data["edges"])) == seen.shape()
     for node in data["nodes"]:
@@ -55,7 +55,7 @@ def test_networkx_reads_the_graph(seen):
 
 def test_the_selected_samples_are_a_table(seen, graph_of, run):
     node = seen.go("Home", "Enter")
-    text = seen.download("export-csv").read_text()
+    text = seen.download("export-csv").read_text("utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
     members = np.flatnonzero(graph_of().membership_[:, [node.id]].toarray())
     assert [int(row["sample"]) for row in rows] == members.tolist()
@@ -201,7 +201,7 @@ def test_the_file_exports_what_the_server_does(seen, alone, kind):
     for page in (seen, alone):
         page.go("Home", "Enter")
     theirs, ours = (
-        page.download(f"export-{kind}").read_text() for page in (seen, alone)
+        page.download(f"export-{kind}").read_text("utf-8") for page in (seen, alone)
     )
     if kind == "json":
         theirs, ours = json.loads(theirs), json.loads(ours)
@@ -215,4 +215,8 @@ def test_the_file_compares_and_exports_by_itself(alone):
     alone.expect(alone("marks-right")).to_have_text(re.compile(r"\d+ of \d+ samples"))
     graph = nx.read_graphml(alone.download("export-graphml"))
     assert (len(graph), graph.number_of_edges()) == alone.shape()
-    assert alone.download("export-csv").read_text().startswith("sample,true,predicted")
+    assert (
+        alone.download("export-csv")
+        .read_text("utf-8")
+        .startswith("sample,true,predicted")
+    )
