@@ -248,14 +248,17 @@ def test_measures_of_a_table_by_hand():
     full = measures(
         result_by_hand(
             target=[1, 1, 1, 1, 2, 2, 2, 2],
-            certified=np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=bool),
+            certified=np.array([0, 1, 0, 1, 0, 0, 0, 0], dtype=bool),
         )
     )
-    assert list(full.index) == [*expected, "target_rate", "certified_accuracy"]
+    proved = ["certified_accuracy", "n_undecided"]
+    assert list(full.index) == [*expected, "target_rate", *proved]
     # Of the six that were right, the first and the last say the target.
     assert full["target_rate"] == 2 / 6
     # The certified one that was wrong anyway does not count.
-    assert full["certified_accuracy"] == 2 / 8
+    assert full["certified_accuracy"] == 1 / 8
+    # Of the two that withstood, the other one.
+    assert full["n_undecided"] == 1
     weights = np.array([0, 1, 0, 0, 2, 0, 1, 4])
     assert robust_accuracy(result_by_hand(), weights) == 3 / 8
 

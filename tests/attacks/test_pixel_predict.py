@@ -252,7 +252,9 @@ def test_a_scaler_that_works_in_place_leaves_the_data_alone():
         np.testing.assert_array_equal(result.prediction, said)
 
 
-@pytest.mark.parametrize("ends", [(-3.0, 7.0), (0.0, 2.0), (-(2.0**-10), 2.0**-10), (5.0, 9.0)])
+@pytest.mark.parametrize(
+    "ends", [(-3.0, 7.0), (0.0, 2.0), (-(2.0**-10), 2.0**-10), (5.0, 9.0)]
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_values_come_from_the_whole_clip_range(method, ends):
     low, high = ends
