@@ -17,6 +17,7 @@ from torch import nn
 from robustkit.attacks import OnePixelAttack
 from robustkit.attacks._interval_bounds import (
     BoundedNetwork,
+    _Graph,
     _reach,
     _rectify,
     slack_factor,
@@ -157,18 +158,20 @@ def star(weight, bias):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_source_of_a_graph_covers_the_rounding_of_its_bias(dtype):
-    network = star(np.ones((1, 1)), np.zeros(1))
+def test_a_vertex_covers_the_rounding_of_its_bias(dtype):
+    """A graph of a single vertex adds its bias, and that is all."""
+    network = SparseNetwork(LayeredGraph(np.zeros((2, 0), int), n_nodes=1), 1, 2)
     with torch.no_grad():
         network.bias[0] = 1.0
-    rng = np.random.default_rng(0)
-    center = rng.uniform(1e-9, 1e-7, size=(50, 1)).astype(dtype)
-    nothing = np.zeros_like(center)
-    bound = BoundedNetwork([network], dtype).margins(
-        center, nothing[None], nothing, np.zeros(50, dtype=int)
-    )
-    # The bias alone may be off by one rounding, and so may its sum.
-    assert (bound <= center[:, 0].astype(np.float64) + 1 - 2 * U).all()
+    nothing = np.zeros((1, 1), dtype)
+    center, slope, radius = _Graph(network, dtype)(nothing, nothing[None], nothing)
+    assert (center[0, 0], slope[0, 0, 0]) == (1, 0)
+    # Of the bias, and of the sum.
+    assert 2 * U <= radius[0, 0] <= 1e-5
+    less = np.full((1, 1), -0.75, dtype)
+    center, _, radius = _Graph(network, dtype)(less, nothing[None], nothing)
+    assert center[0, 0] == 0.25
+    assert 1.25 * U <= radius[0, 0] <= 1e-5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -295,6 +298,14 @@ def test_the_first_map_covers_the_rounding_of_its_bias():
     clean = certifier._clean(np.zeros((1, 3)), np.zeros(1, dtype=int))
     for dtype in DTYPES:
         assert (clean.radius[dtype] >= 2 * U * np.array([1.0, 3.0])).all()
+
+
+def test_the_first_map_covers_products_that_are_flushed_to_zero():
+    d = 50
+    certifier = certifier_of([], np.full((2, d), 2.0**-63), np.zeros(2))
+    clean = certifier._clean(np.full((1, d), 2.0**-63), np.zeros(1, dtype=int))
+    for dtype in DTYPES:
+        assert (clean.radius[dtype] >= d * np.finfo(np.float32).tiny).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
