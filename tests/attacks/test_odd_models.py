@@ -369,9 +369,9 @@ def test_a_skorch_net_that_answers_with_indices_is_refused():
             classes=np.arange(10) + 100,
             train_split=None,
         ).initialize()
-        attack = FGSMAttack(FrozenEstimator(net), clip=None).fit(X, y + 100)
-        with pytest.raises(ValueError, match=r"gives the label \d, which is not in"):
-            attack.perturb(X, y + 100)
+        attack = FGSMAttack(FrozenEstimator(net), clip=None)
+        with pytest.raises(ValueError, match=r"predicts the numbers 0, 1, 2, \.\.\."):
+            attack.fit(X, y + 100)
 
 
 class Wide(Sure):
