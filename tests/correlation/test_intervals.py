@@ -292,7 +292,7 @@ def test_intervals_of_pearson_are_students_on_the_scale_of_fisher():
     x, y = np.random.RandomState(3).normal(size=(2, 12))
     z = [np.arctanh(pearson(np.delete(x, i), np.delete(y, i))) for i in range(12)]
     spread = np.sqrt(11 / 12 * np.sum((z - np.mean(z)) ** 2))
-    ends = stats.t(10).interval(0.9, np.arctanh(pearson(x, y)), spread)
+    ends = stats.t.interval(0.9, 10, np.arctanh(pearson(x, y)), spread)
     assert_allclose(interval(x, y, "pearson", alpha=0.1), np.tanh(ends))
 
 
