@@ -6,7 +6,12 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._randomness import draw_seeds
-from robustkit.correlation._intervals import bca_intervals, bootstrap, jackknife
+from robustkit.correlation._intervals import (
+    bca_intervals,
+    bootstrap,
+    fisher_intervals,
+    jackknife,
+)
 from robustkit.correlation._methods import METHODS, Method
 from robustkit.correlation._models import Block, blocks
 from robustkit.correlation._significance import count_exceeding
@@ -110,11 +115,16 @@ class _Part:
         if self.method.p_values is None:
             for n in _portions(n_permutations):
                 yield self.counts, count_exceeding, (kernel, X, Y, self.observed, n)
-        if self.method.bootstraps and n_bootstrap:
+        if n_bootstrap and self.n_groups >= (self.method.least_groups or np.inf):
             sample = (kernel, X, Y, self.block.groups)
             yield self.left_out, jackknife, sample
-            for n in _portions(n_bootstrap):
+            for n in _portions(n_bootstrap) if self.method.bootstraps else ():
                 yield self.draws, bootstrap, (*sample, n)
+
+    @property
+    def n_groups(self):
+        """How many groups of models there are to draw from."""
+        return len(np.unique(self.block.groups))
 
     def p_values(self, n_permutations):
         """By formula, or the share of shuffles that do as well, the true order one."""
@@ -124,17 +134,15 @@ class _Part:
         return np.where(np.isnan(self.observed), np.nan, share)
 
     def interval(self, alpha):
-        """Where the true coefficient lies; NaN without draws."""
-        if not self.draws:
+        """Where the true coefficient lies; NaN where nothing was drawn."""
+        if not self.left_out:
             return np.full((2, *self.observed.shape), np.nan)
-        return bca_intervals(
-            self.observed,
-            np.concatenate(self.draws),
-            np.concatenate(self.left_out),
-            n_groups=len(np.unique(self.block.groups)),
-            alpha=alpha,
-            expand=self.method.expands,
-            least_groups=self.method.least_groups,
+        (left_out,) = self.left_out
+        if self.draws:
+            draws = np.concatenate(self.draws)
+            return bca_intervals(self.observed, draws, left_out, alpha=alpha)
+        return fisher_intervals(
+            self.observed, left_out, n_groups=self.n_groups, alpha=alpha
         )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-__all__ = ["bca_intervals", "bootstrap", "jackknife"]
+__all__ = ["bca_intervals", "bootstrap", "fisher_intervals", "jackknife"]
 
 # Groups of models that are left out in turn, at most; of more, several at once.
 _MOST_LEFT_OUT = 200
@@ -74,9 +74,43 @@ def jackknife(coefficients, X, Y, groups, seed):
     return found
 
 
-def bca_intervals(
-    observed, draws, left_out, *, n_groups, alpha, expand=False, least_groups=5
-):
+def fisher_intervals(observed, left_out, *, n_groups, alpha):
+    """Student's intervals on Fisher's scale, artanh r, with the jackknife's spread.
+
+    Of a product-moment coefficient, draws vary less than samples do, and the more so
+    the heavier the tails; coefficients of all models but one do not.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (n_properties, n_measures)
+        The coefficients of the models as they are, within -1 and 1.
+
+    left_out : ndarray of shape (n_left_out, n_properties, n_measures)
+        From `jackknife`.
+
+    n_groups : int
+        How many are left out in turn.
+
+    alpha : float
+        The intervals have level ``1 - alpha``.
+
+    Returns
+    -------
+    bounds : ndarray of shape (2, n_properties, n_measures)
+        NaN where there is no coefficient, where the relation is perfect, of all models
+        or of all but one group, and where one group decides whether there is a
+        coefficient at all.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z, of_parts = (_fisher(table) for table in (observed, left_out))
+        squares = ((of_parts - of_parts.mean(axis=0)) ** 2).mean(axis=0)
+        spread = np.sqrt((len(left_out) - 1) * squares)
+    spread = np.where(spread > _ROUNDING, spread, np.nan)
+    reach = stdtrit(n_groups - 2, 1 - alpha / 2) * spread
+    return np.tanh([z - reach, z + reach])
+
+
+def bca_intervals(observed, draws, left_out, *, alpha):
     """Bias-corrected and accelerated intervals, which hold what was observed.
 
     Parameters
@@ -90,38 +124,29 @@ def bca_intervals(
     left_out : ndarray of shape (n_left_out, n_properties, n_measures)
         From `jackknife`.
 
-    n_groups : int
-        How many were drawn from.
-
     alpha : float
         The intervals have level ``1 - alpha``.
-
-    expand : bool, default=False
-        Whether to make up for draws that vary less than samples do.
-
-    least_groups : int, default=5
-        Of fewer there are no intervals.
 
     Returns
     -------
     bounds : ndarray of shape (2, n_properties, n_measures)
-        NaN where there is no coefficient, of too few groups, where no draw differs from
-        another, and where one group decides whether there is a coefficient at all.
+        NaN where there is no coefficient, where no draw differs from another, and where
+        one group decides whether there is a coefficient at all.
     """
     bounds = np.full((2, *observed.shape), np.nan)
-    if n_groups < least_groups:
-        return bounds
     z = ndtri(1 - alpha / 2)
-    if expand:
-        # The variance of draws is short of a factor (n - 1) / n, and the normal
-        # quantile of Student's.
-        z = stdtrit(n_groups - 1, 1 - alpha / 2) * np.sqrt(n_groups / (n_groups - 1))
     for pair in np.ndindex(observed.shape):
         here = (slice(None), *pair)
         drawn = draws[here][~np.isnan(draws[here])]
         if len(drawn) and np.ptp(drawn) > _ROUNDING:
             bounds[here] = _interval(observed[pair], drawn, left_out[here], z)
     return bounds
+
+
+def _fisher(coefficients):
+    """Fisher's scale, on which a perfect relation, but for rounding, is infinite."""
+    perfect = np.abs(coefficients) > 1 - _ROUNDING
+    return np.arctanh(np.where(perfect, np.sign(coefficients), coefficients))
 
 
 def _interval(observed, draws, left_out, z):
