@@ -36,6 +36,22 @@ INTRODUCTION = (
     "The two sides of a row ran in turn in one process; the ratio is the median over "
     "pairs, in brackets the middle half. Below 1 means that robustkit is faster."
 )
+MUTANT_HEADINGS = (
+    "room",
+    "places that could be broken",
+    "mutants drawn",
+    "caught by the room's tests",
+    "equivalent",
+    "caught of those that are not",
+    "command",
+)
+MUTANTS_SAY = (
+    "The package is broken on purpose, one place at a time, drawn at random (another "
+    "comparison, another arithmetic operator, a number one larger or smaller, a "
+    "condition negated, a loop that never runs), and the tests of the room run against "
+    "it. A mutant that changes nothing a user could see is equivalent: each of them "
+    "stands in `equivalent_mutants.toml`, with the reason."
+)
 
 
 def case_cells(result):
@@ -91,8 +107,8 @@ def gpu(store):
     return "No GPU was at hand: everything here was measured on a CPU."
 
 
-def markdown(store):
-    """All rooms as one page."""
+def markdown(store, mutants=None, equivalents=None):
+    """All rooms as one page, with what became of mutants at the end."""
     parts = [
         "# Benchmarks",
         "",
@@ -111,7 +127,39 @@ def markdown(store):
         if entry["growths"]:
             parts += ["", markdown_table(GROWTH_HEADINGS)]
             parts += [markdown_row(growth_cells(each)) for each in entry["growths"]]
+    if mutants:
+        parts += [
+            "",
+            "## Mutants",
+            "",
+            MUTANTS_SAY,
+            "",
+            markdown_table(MUTANT_HEADINGS),
+        ]
+        parts += [
+            markdown_row(mutant_cells(room, entry, equivalents or {}))
+            for room, entry in sorted(mutants.items())
+        ]
     return "\n".join(parts) + "\n"
+
+
+def mutant_cells(room, entry, equivalents):
+    """What became of the mutants of a room, as one row."""
+    survivors = [m for m in entry["mutants"] if m["outcome"] == "survived"]
+    equivalent = sum(
+        (m["file"], m["before"], m["after"]) in equivalents for m in survivors
+    )
+    caught = len(entry["mutants"]) - len(survivors)
+    counted = len(entry["mutants"]) - equivalent
+    return (
+        room,
+        f"{entry['n_places']:,}",
+        str(len(entry["mutants"])),
+        str(caught),
+        str(equivalent),
+        f"{caught / counted:.0%} of {counted}" if counted else "",
+        f"`{entry['command']}`, {entry['date']}",
+    )
 
 
 def markdown_table(headings):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,12 +18,47 @@ def merge(room, entry, folder=HERE):
     Two processes that end at once wait for each other, and a reader finds the old file
     or the new one, never half of one.
     """
-    path = folder / "results.json"
+    _merge("results.json", room, entry, folder)
+
+
+def merge_mutants(room, entry, folder=HERE):
+    """Put what became of a room's mutants beside other rooms', and write the page."""
+    _merge("mutants.json", room, entry, folder)
+
+
+def equivalent_mutants(folder=HERE):
+    """Read which mutants change nothing that a user could see, and why.
+
+    Returns
+    -------
+    reasons : dict
+        From (file, line before, line after) to a sentence.
+    """
+    path = folder / "equivalent_mutants.toml"
+    listed = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    return {
+        (each["file"], each["before"], each["after"]): each["reason"]
+        for each in listed.get("mutant", [])
+    }
+
+
+def _merge(name, room, entry, folder):
     with FileLock(folder / ".lock"):
-        store = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        store[room] = entry
-        _replace(path, json.dumps(dict(sorted(store.items())), indent=1) + "\n")
-        _replace(folder / "RESULTS.md", markdown(store))
+        found = _read(folder / name)
+        found[room] = entry
+        _replace(
+            folder / name, json.dumps(dict(sorted(found.items())), indent=1) + "\n"
+        )
+        page = markdown(
+            _read(folder / "results.json"),
+            _read(folder / "mutants.json"),
+            equivalent_mutants(folder),
+        )
+        _replace(folder / "RESULTS.md", page)
+
+
+def _read(path):
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
 def _replace(path, text):

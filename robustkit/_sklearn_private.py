@@ -5,6 +5,7 @@ When a scikit-learn release moves one of them, this is the only file to change.
 
 from sklearn.base import _clone_parametrized, _fit_context
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,6 +19,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = [
+    "BaseSearchCV",
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",

@@ -39,6 +39,7 @@ class GradientAttack(ModuleAttack):
     # Set on a copy, to measure what another loss would have found, or none at all.
     _forced_loss = None
     _follows_gradient = True
+    _is_twin = False
 
     # What a search returns beside the points.
     _learns = ("n_queries",)
@@ -153,8 +154,13 @@ class GradientAttack(ModuleAttack):
 
     def _twin(self, **private):
         twin = copy.copy(self)
-        vars(twin).update(private)
+        vars(twin).update(private, _is_twin=True)
         return twin
+
+    def _check_resolution(self, judge, X):
+        # Said once is enough.
+        if not self._is_twin:
+            super()._check_resolution(judge, X)
 
     def _look_at(self, X, y):
         judge = self._judge()

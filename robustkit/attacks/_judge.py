@@ -12,7 +12,7 @@ from robustkit.attacks._descent import first_look, logits_at
 from robustkit.attacks._modes import dtypes_of, sparing_input, takes
 from robustkit.classifiers._base import BaseNetClassifier
 
-__all__ = ["Judge", "thawed"]
+__all__ = ["Judge", "answers_with_module", "thawed"]
 
 
 class Judge:
@@ -40,7 +40,7 @@ class Judge:
         self.module, self.device = module, device
         self.dtype = torch.float32 if module is None else dtypes_of(module)[0]
         # Then what it says need not be confirmed by `predict`.
-        self.is_the_model = _is_the_model(estimator, module)
+        self.is_the_model = answers_with_module(estimator, module)
 
     @contextmanager
     def at_work(self, X, batch_size):
@@ -232,17 +232,37 @@ def thawed(estimator):
     return estimator
 
 
-def _is_the_model(estimator, module):
-    """Whether `predict` is known to answer with the largest logit of the module."""
+def answers_with_module(estimator, module):
+    """Whether a network's `predict` is known to be the largest logit of its module.
+
+    Parameters
+    ----------
+    estimator : object
+        A fitted classifier.
+
+    module : torch.nn.Module or None
+        How torch sees it.
+
+    Returns
+    -------
+    known : bool
+        False for all that is no network, and where a method was overwritten.
+    """
     estimator = thawed(estimator)
-    if module is None:
+    if module is None or "predict" in vars(estimator):
         return False
-    predict = type(estimator).predict
+    own = type(estimator)
     if isinstance(estimator, BaseNetClassifier):
-        return predict is BaseNetClassifier.predict
-    # A method that a subclass wrote may answer anything.
-    is_skorch = str(getattr(predict, "__module__", None)).startswith("skorch.")
-    return is_skorch and getattr(estimator, "module_", None) is module
+        return all(
+            getattr(own, name) is getattr(BaseNetClassifier, name)
+            for name in ("predict", "_logits")
+        )
+    # A skorch net; not a subclass, nor one that turns its logits into something else.
+    return (
+        str(own.__module__) == "skorch.classifier"
+        and getattr(estimator, "module_", None) is module
+        and estimator.predict_nonlinearity in ("auto", None)
+    )
 
 
 def _check_finite(values, what, X, dtype=None):

@@ -15,9 +15,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC, NuSVC
 
-from robustkit.attacks._judge import thawed
+from robustkit.attacks._judge import answers_with_module, thawed
 from robustkit.classifiers import PrunedNetClassifier
-from robustkit.classifiers._base import BaseNetClassifier
 
 __all__ = ["predicts_largest_logit"]
 
@@ -61,12 +60,6 @@ def predicts_largest_logit(estimator, module):
     estimator = thawed(estimator)
     if _has_own_methods(estimator):
         return False
-    if isinstance(estimator, BaseNetClassifier):
-        own = type(estimator)
-        return all(
-            getattr(own, name) is getattr(BaseNetClassifier, name)
-            for name in ("predict", "_logits")
-        )
     if type(estimator) in (GridSearchCV, RandomizedSearchCV):
         return predicts_largest_logit(estimator.best_estimator_, module)
     if type(estimator) is PrunedNetClassifier:
@@ -78,12 +71,7 @@ def predicts_largest_logit(estimator, module):
         return True
     if type(estimator) in _OF_TWO_CLASSES:
         return len(estimator.classes_) == 2
-    # A skorch net; not a subclass, nor one that turns its logits into something else.
-    return (
-        type(estimator).__module__ == "skorch.classifier"
-        and getattr(estimator, "module_", None) is module
-        and getattr(estimator, "predict_nonlinearity", None) in ("auto", None)
-    )
+    return answers_with_module(estimator, module)
 
 
 def _is_stock(step):

@@ -4,7 +4,9 @@ import copy
 import importlib
 import sys
 from functools import singledispatch
+from itertools import chain
 
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["as_module"]
@@ -13,14 +15,31 @@ __all__ = ["as_module"]
 # package that nobody uses is neither imported nor needed.
 _CONVERTERS_OF = {"skorch": "robustkit.bridge._skorch_nets"}
 
+_DTYPES = (torch.float32, torch.float64)
+
 
 def as_module(estimator):
     """See a fitted estimator as a differentiable torch module.
 
-    The module takes raw inputs, as the estimator does, and returns logits: numbers
-    whose softmax is `predict_proba`, or which are the `decision_function` where there
-    are no probabilities. A binary estimator, whose decision function is one column f,
-    becomes the two logits (0, f).
+    The module takes raw inputs, as the estimator does, and returns logits, one a class:
+    the largest is what `predict` says. A binary estimator, whose decision function is
+    one column f, becomes the two logits (0, f).
+
+    What their softmax is depends on the estimator:
+
+    - `predict_proba`, for networks, logistic regression, linear discriminant analysis,
+      MLPClassifier, a binary SGDClassifier with ``loss="log_loss"``, and skorch nets.
+    - Nothing that the estimator knows, for the others. The logits of SGDClassifier,
+      Perceptron, RidgeClassifier, LinearSVC and a binary SVC are the
+      `decision_function`, also where there is a `predict_proba`, which is then
+      something else. Those of SVC and NuSVC with more classes are zero for the winner
+      of the vote, and for the other classes minus the margin by which they lose to it.
+    - A skorch ``NeuralNetBinaryClassifier(threshold=t)`` has (0, f - logit(t)), whose
+      softmax is `predict_proba` only for ``t=0.5``.
+
+    The module computes as precisely as the estimator: in float64 where that is of
+    scikit-learn, in the dtype of its weights where it is a network; in a pipeline, each
+    step for itself. A module of scikit-learn takes float32 and float64.
 
     Supported are the networks of robustkit, skorch nets, scikit-learn's linear
     classifiers (among them logistic regression and linear support vector machines) and
@@ -29,8 +48,8 @@ def as_module(estimator):
     :class:`~sklearn.preprocessing.Normalizer`, :class:`~sklearn.decomposition.PCA`,
     :class:`~sklearn.preprocessing.FunctionTransformer` with a function that torch
     understands, or "passthrough"; and all of them inside
-    :class:`~sklearn.frozen.FrozenEstimator` or a finished grid search. A transformer
-    alone becomes the module of its `transform`.
+    :class:`~sklearn.frozen.FrozenEstimator` or a finished search with ``refit=True``.
+    A transformer alone becomes the module of its `transform`.
 
     Any other class is taught with ``as_module.register(cls)``: it decorates a function
     that takes a fitted estimator of this class and returns a module.
@@ -62,7 +81,7 @@ def as_module(estimator):
     >>> X, y = load_iris(return_X_y=True)
     >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     >>> module = as_module(pipeline)
-    >>> x = torch.tensor(X[:1], dtype=torch.float32, requires_grad=True)
+    >>> x = torch.tensor(X[:1], requires_grad=True)
     >>> module(x).shape
     torch.Size([1, 3])
     >>> gradient, = torch.autograd.grad(module(x)[0, 0], x)
@@ -73,9 +92,19 @@ def as_module(estimator):
         if package in sys.modules:
             importlib.import_module(converters)
     module = _convert(estimator)
+    _check_precision(module)
     if any(part.training for part in module.modules()):
         module = copy.deepcopy(module).eval()
     return module
+
+
+def _check_precision(module):
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.is_floating_point() and tensor.dtype not in _DTYPES:
+            raise TypeError(
+                "as_module needs a network in float32 or float64. This one has weights "
+                f"in {str(tensor.dtype).removeprefix('torch.')}: call module.float()."
+            )
 
 
 @singledispatch

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -20,7 +19,9 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from robustkit._sklearn_private import BaseSearchCV
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._functions import Apply, check_function
 
 __all__ = ["Clamp", "ElementwiseScale", "Normalize", "in_double", "linear"]
 
@@ -86,19 +87,6 @@ class Normalize(nn.Module):
         return x / torch.where(norms == 0, 1.0, norms)
 
 
-class Apply(nn.Module):
-    """Call a function."""
-
-    def __init__(self, function, arguments):
-        super().__init__()
-        self.function = function
-        self.arguments = arguments
-
-    def forward(self, x):
-        """Call it on a batch."""
-        return self.function(x, **self.arguments)
-
-
 def linear(weight, bias):
     """Make a linear layer of given weights, drawing no random numbers.
 
@@ -148,9 +136,14 @@ def _frozen(frozen):
     return as_module(frozen.estimator)
 
 
-@as_module.register(GridSearchCV)
-@as_module.register(RandomizedSearchCV)
+@as_module.register(BaseSearchCV)
 def _search(search):
+    if not search.refit:
+        name = type(search).__name__
+        raise TypeError(
+            f"{name}(refit=False) keeps no fitted model, so there is nothing to see. "
+            "Use refit=True, or fit the best parameters yourself."
+        )
     check_is_fitted(search)
     return as_module(search.best_estimator_)
 
@@ -259,24 +252,5 @@ def _pca(pca):
 def _function_transformer(transformer):
     if transformer.func is None:
         return nn.Identity()
-    module = Apply(transformer.func, transformer.kw_args or {})
-    if not _is_differentiable(module, getattr(transformer, "n_features_in_", 1)):
-        name = getattr(transformer.func, "__name__", repr(transformer.func))
-        raise TypeError(
-            f"the function {name!r} of FunctionTransformer does not take a torch "
-            "tensor and return one with a gradient. Write it in torch, or use an "
-            "attack that needs no gradient, such as OnePixelAttack."
-        )
-    return module
-
-
-def _is_differentiable(module, n_features):
-    probe = torch.full((1, n_features), 0.5, requires_grad=True)
-    try:
-        # Also where the caller needs no gradient now. Any error says the same: this
-        # function is not for tensors.
-        with torch.enable_grad():
-            result = module(probe)
-    except Exception:
-        return False
-    return torch.is_tensor(result) and result.requires_grad
+    check_function(transformer)
+    return Apply(transformer.func, transformer.kw_args or {})

@@ -1,5 +1,8 @@
 """Torch modules of skorch nets; loaded only when skorch is."""
 
+import math
+
+import numpy as np
 import torch
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
@@ -24,27 +27,50 @@ class LogOfProbabilities(nn.Module):
 
 
 class TwoLogits(nn.Module):
-    """Give a single logit f a silent partner: (0, f)."""
+    """Give a single logit f a silent partner, so that the larger one is `predict`.
 
-    def __init__(self, module):
+    That is (0, f), with f moved by the logit of the threshold.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Returns one logit a sample.
+
+    threshold : float, default=0.5
+        The second class is predicted where its probability is larger than this.
+    """
+
+    def __init__(self, module, threshold=0.5):
         super().__init__()
-        self.module = module
+        self.module, self.threshold = module, float(threshold)
+        # Beyond these no float32 has a probability; `forward` decides what is left.
+        smallest, largest = torch.finfo(torch.float32).tiny, 1 - 2.0**-25
+        inside = min(max(self.threshold, smallest), largest)
+        self.shift = math.log(inside / (1 - inside))
 
     def forward(self, x):
         """Logits of a batch."""
         f = self.module(x).reshape(-1, 1)
-        return torch.cat([torch.zeros_like(f), f], dim=1)
+        moved = f - self.shift
+        # Rounded as `predict` rounds it: the probability decides, not the logit.
+        wins = f.sigmoid() > self.threshold
+        tiny = torch.finfo(f.dtype).tiny
+        decided = torch.where(wins, moved.clamp_min(tiny), moved.clamp_max(0))
+        # The gradient is that of the logit also where the rounding decides.
+        moved = torch.where(decided == moved, moved, moved - moved.detach() + decided)
+        return torch.cat([torch.zeros_like(f), moved], dim=1)
 
 
 @as_module.register(NeuralNetClassifier)
 @as_module.register(NeuralNetBinaryClassifier)
 def _skorch_net(net):
     net.check_is_fitted()
+    _check_predicts_its_classes(net)
     # What the output of the module means is decided by its criterion.
     if isinstance(net.criterion_, nn.CrossEntropyLoss):
         return net.module_
     if isinstance(net.criterion_, nn.BCEWithLogitsLoss):
-        return TwoLogits(net.module_)
+        return TwoLogits(net.module_, net.threshold)
     if isinstance(net.criterion_, nn.NLLLoss):
         return LogOfProbabilities(net.module_)
     name = type(net.criterion_).__name__
@@ -53,3 +79,19 @@ def _skorch_net(net):
         "means. It knows CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss; teach it "
         f"with as_module.register({type(net).__name__})."
     )
+
+
+def _check_predicts_its_classes(net):
+    name = type(net).__name__
+    if callable(net.predict_nonlinearity):
+        raise TypeError(
+            f"as_module does not know what predict_nonlinearity of {name} makes of the "
+            f"output. Use predict_nonlinearity='auto'; got {net.predict_nonlinearity}."
+        )
+    # Not known of a net that was trained without y.
+    classes = getattr(net, "classes_", None)
+    if classes is not None and not np.array_equal(classes, np.arange(len(classes))):
+        raise ValueError(
+            f"{name} predicts the numbers 0, 1, 2, ..., but was trained on the classes "
+            f"{np.asarray(classes).tolist()}. Encode y with LabelEncoder first."
+        )

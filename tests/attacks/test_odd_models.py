@@ -147,6 +147,48 @@ def test_a_class_made_by_hand_may_have_no_module(points):
     assert aim(FGSMAttack(), model, points, y).score(points, y) < 1
 
 
+class Contrary(TorchClassifier):
+    """A network whose answers are not those of its module."""
+
+    def predict(self, X):
+        return (super().predict(X) + 1) % 10
+
+
+def test_a_network_whose_predict_was_overwritten_is_asked():
+    X, y = digits(60)
+    by_class = Contrary.from_module(digits_module(), classes=np.arange(10))
+    by_hand = TorchClassifier.from_module(digits_module(), classes=np.arange(10))
+    by_hand.predict = by_class.predict
+    for model in (by_class, by_hand):
+        result = aim(PGDAttack(random_state=0), model, X, y).perturb(X)
+        np.testing.assert_array_equal(result.clean_prediction, model.predict(X))
+        np.testing.assert_array_equal(result.prediction, model.predict(result.X_adv))
+
+
+def test_a_skorch_net_with_a_bar_of_its_own_is_asked():
+    skorch = pytest.importorskip("skorch")
+    X, y = digits(60)
+    net = skorch.NeuralNetClassifier(
+        digits_module(),
+        criterion=nn.CrossEntropyLoss,
+        classes=np.arange(10),
+        train_split=None,
+        # Only a class far ahead of all others is believed, and else it is class 0.
+        predict_nonlinearity=lambda z: z - 6 * (torch.arange(10) > 0),
+    ).initialize()
+    attack = FGSMAttack(FrozenEstimator(net), clip=None).fit(X, y)
+    state = torch.get_rng_state()
+    result = attack.perturb(X)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng():
+        np.testing.assert_array_equal(result.clean_prediction, net.predict(X))
+        np.testing.assert_array_equal(result.prediction, net.predict(result.X_adv))
+        assert (
+            net.module_(torch.from_numpy(X)).argmax(dim=1)
+            != torch.from_numpy(result.clean_prediction)
+        ).any()
+
+
 def test_predict_is_asked_only_about_candidates(points):
     rows = []
 

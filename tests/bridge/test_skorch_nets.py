@@ -103,3 +103,78 @@ def test_unfitted_is_refused():
     net, _, _ = make_net("logits")
     with pytest.raises(skorch.exceptions.NotInitializedError, match="not initialized"):
         as_module(net)
+
+
+@pytest.fixture(scope="module")
+def binary_net():
+    net, X, y = make_net("one logit")
+    with seeded_torch(0):
+        return net.fit(X, y)
+
+
+class Given(nn.Module):
+    """Returns its input: a net whose logits are chosen."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return x[:, 0] * self.weight
+
+
+THRESHOLDS = [-0.5, 0.0, 1e-30, 0.1, 0.5, 0.9, 1 - 1e-7, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS)
+def test_larger_logit_is_what_the_threshold_says(threshold):
+    net = skorch.NeuralNetBinaryClassifier(Given, threshold=threshold).initialize()
+    rng = np.random.RandomState(0)
+    near = np.log(max(threshold, 1e-30) / max(1 - threshold, 1e-8))
+    f = [rng.normal(size=5000) * 10.0 ** rng.randint(-9, 3, 5000), [0.0, -0.0, 200.0]]
+    f += [near + rng.normal(size=5000) * 10.0 ** rng.randint(-8, 1, 5000), [-200.0]]
+    f = np.concatenate(f).astype(np.float32)[:, None]
+    x = torch.from_numpy(f).requires_grad_()
+    logits = as_module(net)(x)
+    assert torch.isfinite(logits).all()
+    with torch.random.fork_rng():
+        expected = net.predict(f)
+    np.testing.assert_array_equal(logits.detach().argmax(dim=1).numpy(), expected)
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), x)
+    # Also where the rounding of the probability decided.
+    assert (gradient == 1).all()
+
+
+def test_softmax_is_the_probability_only_of_the_threshold_one_half(binary_net):
+    X = make_net("one logit")[1]
+    with torch.random.fork_rng():
+        expected = binary_net.predict_proba(X)
+    for threshold in (0.5, 0.75):
+        binary_net.threshold = threshold
+        with torch.no_grad():
+            found = as_module(binary_net)(torch.from_numpy(X))[:, 1].numpy()
+        odds = np.log(expected[:, 1] / expected[:, 0])
+        moved = odds - np.log(threshold / (1 - threshold))
+        np.testing.assert_allclose(found, moved, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], [0, 2, 3], [-1, 0, 1]])
+def test_labels_that_the_net_does_not_predict_are_refused(labels):
+    net, _, _ = make_net("logits")
+    net.set_params(module__n_outputs=4)
+    with seeded_torch(0):
+        net.initialize()
+    net.module_.eval()
+    net.classes_inferred_ = np.array(labels)
+    with pytest.raises(ValueError, match=r"0, 1, 2.*LabelEncoder"):
+        as_module(net)
+    net.classes_inferred_ = np.array([0, 1, 2])
+    assert as_module(net) is net.module_
+
+
+def test_nonlinearity_of_the_user_is_refused():
+    net, _, _ = make_net("logits")
+    with seeded_torch(0):
+        net.set_params(predict_nonlinearity=torch.square).initialize()
+    with pytest.raises(TypeError, match="predict_nonlinearity='auto'"):
+        as_module(net)
