@@ -1,11 +1,19 @@
 """Arrays and tensors: in, out, on which device, and in pieces that fit."""
 
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
 
-__all__ = ["as_array", "as_tensor", "map_batches", "resolve_device", "threads_for"]
+__all__ = [
+    "as_array",
+    "as_tensor",
+    "dtype_of",
+    "map_batches",
+    "resolve_device",
+    "threads_for",
+]
 
 _FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
@@ -100,6 +108,25 @@ def as_array(tensor):
     if tensor.is_floating_point() and tensor.dtype not in _FLOATS_OF_NUMPY:
         tensor = tensor.float()
     return tensor.resolve_conj().resolve_neg().numpy()
+
+
+def dtype_of(module):
+    """Floating type that a module computes in.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model.
+
+    Returns
+    -------
+    dtype : torch.dtype
+        Of its first floating parameter or buffer; float32 if it has none.
+    """
+    for tensor in chain(module.parameters(), module.buffers()):
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.float32
 
 
 def map_batches(function, *arrays, batch_size):

@@ -86,6 +86,9 @@ def test_demo_depends_on_the_seed_alone(capsys, small_images):
     assert first[1].splitlines()[1] != other[1].splitlines()[1]
 
 
+# A network that reads pixels of up to 300 is so sure of itself that its cross-entropy
+# is flat at many samples, and the report rightly says so.
+@pytest.mark.filterwarnings("ignore::robustkit.exceptions.GradientMaskingWarning")
 @pytest.mark.parametrize("scale", [1e-6, 300.0])
 def test_demo_attacks_images_of_any_scale(capsys, tmp_path, scale):
     X = np.random.RandomState(0).uniform(size=(60, 16))

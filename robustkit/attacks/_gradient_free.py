@@ -55,6 +55,8 @@ def climb_blindly(module, x, goal, ball, seed):
     keys = sample_keys(x, seed)
     slope = torch.zeros_like(x)
     for k in range(_N_PAIRS):
+        if trial.n_active == 0:
+            break
         noise = uniform_noise(keys, x.shape[1], _FIRST_STREAM + k)
         corner = torch.where(noise < 0, -1.0, 1.0).to(x.dtype)
         rise = trial.margin_of(corner) - trial.margin_of(-corner)
@@ -64,7 +66,9 @@ def climb_blindly(module, x, goal, ball, seed):
     if not isinstance(ball, L2Ball):
         move = torch.where(move < 0, -1.0, 1.0).to(x.dtype)
     _turn_blocks(trial, move)
-    return trial.memory.close(trial.points).points, trial.memory.best.n_queries
+    found = trial.memory.close(trial.points)
+    found.n_queries[~found.reached] = trial.n_asked
+    return found.points, found.n_queries
 
 
 def _turn_blocks(trial, move):

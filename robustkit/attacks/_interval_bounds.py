@@ -15,7 +15,7 @@ either of them computes in single precision or better. A product of n terms in
 arithmetic of unit roundoff u has an error of at most :math:`\gamma_{n} = n u / (1 - n
 u)` times the product of the absolute values, in whatever order it is summed [2]_. Every
 radius is widened by more than that, for the network and for the bounds: :math:`|W| (r +
-g (|c| + \sum_k |s_k| + r)) + g |b|` with :math:`g = 2^{-23} + \gamma_{n+4}(2^{-24}) + 3
+g (|c| + \sum_k |s_k| + r)) + g |b|` with :math:`g = \gamma_{n+4}(2^{-24}) + 3
 \gamma_{n+4}(u)`. Numbers so small that they lose digits are covered by n times the
 smallest normal one.
 
@@ -60,7 +60,9 @@ def slack_factor(n_terms, dtype):
         computes it, in float32, and of the sum computed here, in `dtype`.
     """
     here = np.finfo(dtype).eps / 2
-    return 2 * _SINGLE + _gamma(n_terms + 4, _SINGLE) + 3 * _gamma(n_terms + 4, here)
+    # Beside the terms: a bias, and the rounding of weights. Three times, as center,
+    # slopes and radius are sums of that length.
+    return _gamma(n_terms + 4, _SINGLE) + 3 * _gamma(n_terms + 4, here)
 
 
 def _gamma(n, roundoff):
@@ -154,9 +156,7 @@ class _Affine:
         center = center @ self.forward
         center += self.shift
         radius = wider @ self.absolute
-        # The sum of product and bias is rounded too, and the last sum of all.
         radius += self.slack * np.abs(self.shift)
-        radius *= 1 + self.slack
         radius += self.lost
         return center, slope @ self.forward, radius
 
@@ -179,7 +179,7 @@ class _Difference(_Affine):
         largest = np.abs(center) + _reach(slope, radius)
         rounding = self.slack * (largest @ self.size + self.bias_size)
         center = center @ self.forward + self.shift
-        radius = (radius @ self.absolute + rounding) * (1 + self.slack) + 2 * self.lost
+        radius = radius @ self.absolute + rounding + 2 * self.lost
         return center, slope @ self.forward, radius
 
 
@@ -257,7 +257,7 @@ class _Graph:
                 slice(start, stop),
                 weight @ c[:start],
                 np.stack([weight @ line[:start] for line in s]),
-                (absolute @ wider[:start]) * (1 + self.slack) + self.lost,
+                absolute @ wider[:start] + self.lost,
             )
         sinks = self.structure.sinks
         return tuple(

@@ -159,8 +159,11 @@ class PixelCertifier:
         return clean
 
     def _n_terms(self, size):
-        """Count the products that are not zero, also where a pixel has changed."""
-        return np.count_nonzero(size, axis=1) + self.space.n_channels
+        """Count the products that are not zero, also where a pixel has changed.
+
+        What a changed pixel adds is computed apart, by the model and here.
+        """
+        return np.count_nonzero(size, axis=1) + 2 * self.space.n_channels
 
     def _all_boxes(self, n_samples):
         n_pixels, n_channels = self.space.n_pixels, self.space.n_channels
@@ -180,8 +183,7 @@ class PixelCertifier:
             for start in range(0, len(rows), _CHUNK):
                 piece = rows[start : start + _CHUNK]
                 bound = self._bound(dtype, clean, boxes.take(piece))
-                # Not "at most 0": what overflowed is not proved.
-                may[piece] = ~(bound > 0)
+                may[piece] = bound <= 0
         return may
 
     def _bound(self, dtype, clean, boxes):
@@ -192,8 +194,6 @@ class PixelCertifier:
         old, was = self._scaled(clean.X[boxes.image[:, None], features], features)
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
         rounding = clean.slack[boxes.image] * (size + top + was)
-        # Of the column, of its product with the move, and of adding that.
-        rounding += slack_factor(4 + features.shape[1], dtype) * (np.abs(middle) + half)
         columns = self.columns[dtype][features.T]
 
         def along(lengths):

@@ -8,6 +8,7 @@ never again. What comes before it may treat every feature for itself, as scalers
 import torch
 from torch import nn
 
+from robustkit.bridge._pairwise_votes import SecondWinsTies
 from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
 from robustkit.networks import SparseNetwork
 from robustkit.networks._known_parts import is_plain, leaves
@@ -125,7 +126,8 @@ def significant_parts(module):
 def _does_nothing(part):
     # Flat samples need no flattening, and dropout does nothing in eval mode.
     return (
-        is_plain(part, nn.Identity)
+        # Where no two logits are equal, or `predict` is asked.
+        is_plain(part, nn.Identity, SecondWinsTies)
         or (is_plain(part, nn.Dropout) and not part.training)
         or (is_plain(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1)
     )

@@ -22,8 +22,9 @@ def as_module(estimator):
     """See a fitted estimator as a differentiable torch module.
 
     The module takes raw inputs, as the estimator does, and returns logits, one a class:
-    the largest is what `predict` says. A binary estimator, whose decision function is
-    one column f, becomes the two logits (0, f).
+    the largest is what `predict` says, unless a subclass or a `predict_nonlinearity`
+    of skorch makes something else of them. A binary estimator, whose decision function
+    is one column f, becomes the two logits (0, f).
 
     What their softmax is depends on the estimator:
 

@@ -12,6 +12,7 @@ from torch import nn
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
 from robustkit.networks import SparseNetwork
+from robustkit.networks._known_parts import is_plain
 
 __all__ = [
     "LayerValues",
@@ -206,7 +207,11 @@ def layer_values(module, X, names):
     """
     hidden, head = _anatomy(module)
     taps = {name: _taps(module, name, hidden, head) for name in names}
-    with _Recorder(module, {tap for pair in taps.values() for tap in pair}) as recorder:
+    wanted = {tap for pair in taps.values() for tap in pair}
+    recorder = _Recorder(module, wanted)
+    recorder.run(X)
+    if recorder.was_overwritten():
+        recorder = _Recorder(module, wanted, copies=True)
         recorder.run(X)
     return {
         name: LayerValues(*(recorder.read(tap) for tap in pair))
@@ -263,7 +268,7 @@ def has_relu_units(module):
         Whether one of its parts is a ReLU or a relative of it with one kink at zero, or
         a sparse network.
     """
-    return any(_is_graph(m) or isinstance(m, _RELU_LIKE) for m in module.modules())
+    return any(_is_graph(m) or _is_a(m, *_RELU_LIKE) for m in module.modules())
 
 
 def head_parameters(module):
@@ -277,14 +282,17 @@ def head_parameters(module):
     Returns
     -------
     parameters : list of torch.nn.Parameter
-        Weights and biases of the last affine map.
+        Weights and biases of the last affine map, and of what comes after it.
     """
     head = _anatomy(module)[1]
     if head is None:
         return []
-    if _is_graph(head):
-        return [head.output_weight, head.output_bias]
-    return list(head.parameters())
+    parts = list(module.modules())
+    after = parts[parts.index(head) + 1 :]
+    own = [head.output_weight, head.output_bias] if _is_graph(head) else []
+    parts = after if own else [head, *after]
+    own += [weight for part in parts for weight in part.parameters(recurse=False)]
+    return list(dict.fromkeys(own))
 
 
 class _Tap(NamedTuple):
@@ -307,7 +315,7 @@ def _anatomy(module):
             for number in range(part.structure.n_layers):
                 nonlinear[f"{prefix}layer_{number}"] = _vertex_taps(part, number)
             head = part
-        elif isinstance(part, _NONLINEAR):
+        elif _is_a(part, *_NONLINEAR):
             nonlinear[name] = (_Tap(part, "input"), _Tap(part, "output"))
         elif isinstance(part, _AFFINE):
             affine[name] = (_Tap(part, "output"),) * 2
@@ -331,66 +339,65 @@ def _vertex_taps(part, vertices):
     return _Tap(part, "vertices", vertices), _Tap(part, "fired", vertices)
 
 
+def _is_a(part, *types):
+    # A subclass that computes something else is none. Hooks do not matter: a layer is
+    # called, and what it takes and gives is what is read.
+    return is_plain(part, *types, hooked=True)
+
+
 def _is_graph(part):
-    return isinstance(part, SparseNetwork)
+    return _is_a(part, SparseNetwork)
 
 
 class _Recorder:
     """Runs a module while hooks write down what its parts take and give."""
 
-    def __init__(self, module, taps):
-        self.module = module
+    def __init__(self, module, taps, copies=False):
+        self.module, self.copies = module, copies
         self.parts = {tap.part for tap in taps}
         # A network that is a graph computes its vertices without being called.
-        self.needs_call = any(
+        self.needs_call = bool(module._forward_pre_hooks) or any(
             tap.part is not module or tap.kind == "output" for tap in taps
         )
         self.inputs, self.outputs, self.vertices = {}, {}, {}
-        self.versions, self.copies = [], False
+        self.versions = []
 
-    def __enter__(self):
-        self.hooks = []
+    def run(self, X):
+        hooks = []
         for part in self.parts:
-            self.hooks += [
+            hooks += [
                 part.register_forward_pre_hook(self._before),
                 part.register_forward_hook(self._after),
             ]
-        return self
-
-    def __exit__(self, *_):
-        for hook in self.hooks:
-            hook.remove()
+        self.inputs[self.module] = X
+        try:
+            if self.needs_call:
+                # A module that writes to its input writes to a copy.
+                self.module(X.clone())
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _before(self, part, inputs):
-        self._keep(self.inputs, part, inputs[0])
-        if self.copies or getattr(part, "inplace", False):
+        self.inputs[part] = self._kept(inputs[0])
+        if getattr(part, "inplace", False):
             # It writes over its input, which is the very tensor to be kept.
             return (inputs[0].clone(), *inputs[1:])
         return None
 
     def _after(self, part, inputs, output):
-        self._keep(self.outputs, part, output)
-        return output.clone() if self.copies and torch.is_tensor(output) else None
+        self.outputs[part] = self._kept(output)
 
-    def _keep(self, values, part, value):
-        values[part] = value
-        if torch.is_tensor(value):
-            self.versions.append((value, value._version))
+    def _kept(self, value):
+        if not torch.is_tensor(value) or value.is_inference():
+            return value
+        value = value.clone() if self.copies else value
+        self.versions.append((value, value._version))
+        return value
 
-    def run(self, X):
-        self.inputs[self.module] = X
-        if not self.needs_call:
-            return
-        self._call(X)
-        if any(value._version != version for value, version in self.versions):
-            # The module wrote to what was kept, such as with `out += x`.
-            self.copies = True
-            self._call(X)
-
-    def _call(self, X):
-        self.versions = []
-        # What the caller gave is never written to.
-        self.module(X.clone())
+    def was_overwritten(self):
+        """Whether something that came later works in place, on what is to be kept."""
+        return any(value._version != version for value, version in self.versions)
 
     def read(self, tap):
         if tap.kind == "input":

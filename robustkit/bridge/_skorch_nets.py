@@ -83,11 +83,6 @@ def _skorch_net(net):
 
 def _check_predicts_its_classes(net):
     name = type(net).__name__
-    if callable(net.predict_nonlinearity):
-        raise TypeError(
-            f"as_module does not know what predict_nonlinearity of {name} makes of the "
-            f"output. Use predict_nonlinearity='auto'; got {net.predict_nonlinearity}."
-        )
     # Not known of a net that was trained without y.
     classes = getattr(net, "classes_", None)
     if classes is not None and not np.array_equal(classes, np.arange(len(classes))):

@@ -19,12 +19,19 @@ from robustkit._sklearn_private import (
     Interval,
     _fit_context,
 )
-from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit._tensors import (
+    as_array,
+    as_tensor,
+    dtype_of,
+    map_batches,
+    resolve_device,
+)
 from robustkit.bridge import as_module
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import (
     check_classes,
     check_logits,
+    check_numbers,
     encode,
     hold_out,
 )
@@ -189,7 +196,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         stepper = self._make_stepper(network, hooks["regularizer"])
         if self._optimizer_state is not None:
             stepper.load_state_dict(self._optimizer_state)
-        samples = as_tensor(X, device=device)
+        samples = as_tensor(X, device=device, dtype=dtype_of(network))
         targets = as_tensor(encode(self, y), device=device, dtype=torch.int64)
         validation = None
         if early_stopping:
@@ -227,17 +234,24 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     def _logits(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32, order="C")
         network = self._network()
+        dtype = dtype_of(network)
+        wide = np.float64 if dtype == torch.float64 else np.float32
+        X = validate_data(self, X, reset=False, dtype=wide, order="C")
         weight = next(network.parameters(), torch.empty(0))
 
         def logits_of(rows):
-            return network(as_tensor(_fill_up(rows), device=weight.device))[: len(rows)]
+            rows = as_tensor(_fill_up(rows), device=weight.device, dtype=dtype)
+            return network(rows)
 
         with evaluating(network), torch.no_grad():
-            logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
+            logits = map_batches(
+                lambda rows: logits_of(rows)[: len(rows)], X, batch_size=_PREDICT_BATCH
+            )
         check_logits(logits, len(X), len(self.classes_))
-        return as_array(logits)
+        check_numbers(logits)
+        # Numpy knows no bfloat16, which a module has, or is made to have by autocast.
+        return as_array(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
     def decision_function(self, X):
         """Logit of each class.

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-__all__ = ["check_classes", "check_logits", "encode", "hold_out"]
+__all__ = ["check_classes", "check_logits", "check_numbers", "encode", "hold_out"]
 
 
 def check_classes(classifier, classes):
@@ -45,6 +45,25 @@ def check_logits(logits, n_samples, n_classes):
         raise ValueError(
             f"The network must return one logit for each of the {n_classes} classes. "
             f"It returned the shape {tuple(logits.shape)} for {n_samples} samples."
+        )
+
+
+def check_numbers(logits):
+    """Check that a network says something of every sample.
+
+    Minus infinity rules a class out and is an answer, unless all are ruled out. Of NaN
+    no class is the most probable one.
+
+    Parameters
+    ----------
+    logits : torch.Tensor of shape (n_samples, n_classes)
+        The output of any module.
+    """
+    lost = ~logits.amax(dim=1).isfinite()
+    if lost.any():
+        raise ValueError(
+            f"The network returned no number for {int(lost.sum())} of {len(logits)} "
+            f"samples, but {logits[lost][0].tolist()}. Scale X, or look at the weights."
         )
 
 

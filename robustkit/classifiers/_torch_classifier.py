@@ -8,6 +8,7 @@ from torch import nn
 
 from robustkit._randomness import seeded_torch
 from robustkit._sklearn_private import StrOptions
+from robustkit._tensors import dtype_of
 from robustkit._validation import check_image_shape
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.classifiers._labels import check_classes, check_logits
@@ -359,7 +360,8 @@ def _take_flat(module, image_shape):
 def _try_out(network, n_features, n_classes):
     # Lazy layers take their sizes from the first samples that they see.
     with evaluating(network), torch.no_grad():
-        check_logits(network(torch.zeros(2, n_features)), 2, n_classes)
+        zeros = torch.zeros(2, n_features, dtype=dtype_of(network))
+        check_logits(network(zeros), 2, n_classes)
 
 
 def _check_image_shape(image_shape, n_features):

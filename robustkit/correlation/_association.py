@@ -6,9 +6,15 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._randomness import draw_seeds
+from robustkit.correlation._intervals import (
+    bca_intervals,
+    bootstrap,
+    fisher_intervals,
+    jackknife,
+)
 from robustkit.correlation._methods import METHODS, Method
 from robustkit.correlation._models import Block, blocks
-from robustkit.correlation._significance import bootstrap, count_exceeding
+from robustkit.correlation._significance import count_exceeding
 
 __all__ = ["associate", "coefficients_of"]
 
@@ -99,6 +105,7 @@ class _Part:
     observed: np.ndarray
     counts: list = field(default_factory=list)
     draws: list = field(default_factory=list)
+    left_out: list = field(default_factory=list)
 
     def jobs(self, n_bootstrap, n_permutations):
         """Yield (where the result goes, function, its arguments but for the seed)."""
@@ -108,9 +115,16 @@ class _Part:
         if self.method.p_values is None:
             for n in _portions(n_permutations):
                 yield self.counts, count_exceeding, (kernel, X, Y, self.observed, n)
-        if self.method.bootstraps:
-            for n in _portions(n_bootstrap):
-                yield self.draws, bootstrap, (kernel, X, Y, self.block.groups, n)
+        if n_bootstrap and self.n_groups >= (self.method.least_groups or np.inf):
+            sample = (kernel, X, Y, self.block.groups)
+            yield self.left_out, jackknife, sample
+            for n in _portions(n_bootstrap) if self.method.bootstraps else ():
+                yield self.draws, bootstrap, (*sample, n)
+
+    @property
+    def n_groups(self):
+        """How many groups of models there are to draw from."""
+        return len(np.unique(self.block.groups))
 
     def p_values(self, n_permutations):
         """By formula, or the share of shuffles that do as well, the true order one."""
@@ -120,14 +134,16 @@ class _Part:
         return np.where(np.isnan(self.observed), np.nan, share)
 
     def interval(self, alpha):
-        """Percentiles of the draws in which both columns varied."""
-        bounds = np.full((2, *self.observed.shape), np.nan)
+        """Where the true coefficient lies; NaN where nothing was drawn."""
+        if not self.left_out:
+            return np.full((2, *self.observed.shape), np.nan)
+        (left_out,) = self.left_out
         if self.draws:
             draws = np.concatenate(self.draws)
-            drawn = ~np.isnan(draws).all(axis=0)
-            levels = [alpha / 2, 1 - alpha / 2]
-            bounds[:, drawn] = np.nanquantile(draws[:, drawn], levels, axis=0)
-        return bounds
+            return bca_intervals(self.observed, draws, left_out, alpha=alpha)
+        return fisher_intervals(
+            self.observed, left_out, n_groups=self.n_groups, alpha=alpha
+        )
 
 
 def _parts(X, Y, groups, methods):

@@ -60,12 +60,14 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         nothing.
 
     n_bootstrap : int, default=0
-        How often models are drawn again, whole groups at a time, for percentile
-        intervals of level ``1 - alpha``. 0 gives no intervals. There are none (NaN) for
-        "distance", "xi" and "mutual_info": drawing a model twice makes it its own
-        neighbour, and what such an interval covers is not what it claims. Of fewer than
-        six models or groups an interval means little: those of three often have no
-        width.
+        How often models are drawn again, whole groups at a time, for intervals of level
+        ``1 - alpha``, corrected for bias and skewness (BCa). Those of "pearson" come
+        from leaving out one group at a time instead, and need only that it is not 0. 0
+        gives no intervals. There are none (NaN) for "distance", "xi" and "mutual_info":
+        drawing a model twice makes it its own neighbour, and what such an interval
+        covers is not what it claims. There are none either of fewer than five models or
+        groups (eleven for "partial"), of a perfect relation, in which no draw differs
+        from another, and where one model or group decides whether a column is constant.
 
     n_permutations : int, default=999
         How often the measures are shuffled among the models for the p-values of
@@ -146,6 +148,11 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     n < k + 7, where rests of ranks often fit perfectly by chance. A property that is a
     function of the others has no rest and gets NaN.
 
+    Intervals take the outliers that were dropped for granted. Those of "pearson" are
+    Student's, with n - 2 degrees of freedom, on Fisher's scale artanh r, with the
+    standard error of the jackknife over models or groups: the draws of a bootstrap vary
+    too little, above all where tails are heavy.
+
     Missing values are left out pair by pair. A constant column has no coefficient: NaN,
     "none", and no part in the correction.
 
@@ -159,6 +166,9 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
 
     .. [3] Holm, "A simple sequentially rejective multiple test procedure",
        Scandinavian Journal of Statistics 6(2), 1979.
+
+    .. [4] Efron, "Better bootstrap confidence intervals", Journal of the American
+       Statistical Association 82(397), 1987. :doi:`10.1080/01621459.1987.10478410`
 
     Examples
     --------

@@ -28,7 +28,11 @@ class Method:
     """Whether all properties are needed at once, so that a model must have them all."""
 
     bootstraps: bool = True
-    """Whether percentiles of its bootstrap draws cover the truth as they claim."""
+    """Whether its intervals come from models drawn again, or only from all but one."""
+
+    least_groups: int | None = 5
+    """With fewer there are no intervals: of four models, 95 % would cover as little as
+    71. None where intervals do not cover what they claim."""
 
     effect: Callable = np.abs
     """Puts the coefficient on the scale of an absolute correlation."""
@@ -65,22 +69,29 @@ def _linfoot(information):
 METHODS = {
     "spearman": Method(_coefficients.spearman, _significance.spearman_p_values),
     "kendall": Method(_coefficients.kendall, _significance.kendall_p_values),
-    "pearson": Method(_coefficients.pearson, _significance.t_test),
+    # With heavy tails (Student's, of 5 degrees of freedom) intervals of 95 % from draws
+    # of 100 models cover 92 times of 100, and corrected for bias and skewness 90.
+    "pearson": Method(_coefficients.pearson, _significance.t_test, bootstraps=False),
     # Above 0 even under independence, and further above it when models are drawn twice:
-    # percentile intervals of 95 % covered 0 never, and .3 (40 models) in 44 of 100.
-    "distance": Method(_coefficients.distance, bootstraps=False),
+    # intervals of 95 % covered 0 never, and .3 (40 models) in 44 of 100.
+    "distance": Method(_coefficients.distance, least_groups=None),
     # The next two look at nearest neighbours, and a model drawn twice is its own.
     "xi": Method(
         _coefficients.xi,
         _significance.xi_p_values,
-        bootstraps=False,
+        least_groups=None,
         effect=_positive_part,
     ),
     "mutual_info": Method(
-        _coefficients.mutual_info, min_models=4, bootstraps=False, effect=_linfoot
+        _coefficients.mutual_info, min_models=4, least_groups=None, effect=_linfoot
     ),
+    # Given one other property, intervals of 95 % cover 80 of 100 times with eight
+    # models, 87 with nine, 89 with ten and 93 with eleven.
     "partial": Method(
-        _coefficients.partial, _significance.partial_p_values, listwise=True
+        _coefficients.partial,
+        _significance.partial_p_values,
+        listwise=True,
+        least_groups=11,
     ),
 }
 

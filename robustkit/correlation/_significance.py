@@ -1,4 +1,4 @@
-"""How sure a coefficient is: p-values, corrections for many tests, intervals."""
+"""How sure a coefficient is: p-values, and corrections for many tests."""
 
 import numpy as np
 from scipy.special import ndtr, stdtr
@@ -7,7 +7,6 @@ from scipy.stats import false_discovery_control, kendalltau, rankdata
 from robustkit.correlation._coefficients import n_controls
 
 __all__ = [
-    "bootstrap",
     "correct",
     "count_exceeding",
     "kendall_p_values",
@@ -137,42 +136,6 @@ def count_exceeding(coefficients, X, Y, observed, n_permutations, seed):
     for _ in range(n_permutations):
         counts += coefficients(X, Y[rng.permutation(len(Y))]) >= threshold
     return counts
-
-
-def bootstrap(coefficients, X, Y, groups, n_bootstrap, seed):
-    """Coefficients of models drawn again, with replacement, whole groups at a time.
-
-    Parameters
-    ----------
-    coefficients : callable
-        Takes X and Y, returns one number a pair, NaN for constant columns.
-
-    X, Y : ndarray of shape (n_models, n_properties) and (n_models, n_measures)
-        Complete columns.
-
-    groups : ndarray of shape (n_models,)
-        Models of one group are drawn together.
-
-    n_bootstrap : int
-        How many draws.
-
-    seed : int
-        Makes the draws.
-
-    Returns
-    -------
-    draws : ndarray of shape (n_bootstrap, n_properties, n_measures)
-        One coefficient a draw and pair.
-    """
-    rng = np.random.RandomState(seed)
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    draws = np.empty((n_bootstrap, X.shape[1], Y.shape[1]))
-    for draw in draws:
-        chosen = rng.randint(len(members), size=len(members))
-        rows = np.concatenate([members[group] for group in chosen])
-        draw[:] = coefficients(X[rows], Y[rows])
-    return draws
 
 
 def correct(p_values, correction):

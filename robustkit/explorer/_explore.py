@@ -6,6 +6,7 @@ import sys
 import threading
 import webbrowser
 from html import escape
+from math import prod
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -228,7 +229,10 @@ def _run_of_mapper(mapper, X, y, y_pred, images):
                 "The 'images' parameter must have the shape (n_samples, height, width) "
                 f"or (n_samples, channels, height, width). Got {images.shape}."
             )
-        pixels, image_shape = images.reshape(len(images), -1), images.shape[1:]
+        pixels, image_shape = (
+            images.reshape(len(images), prod(images.shape[1:])),
+            images.shape[1:],
+        )
     view = View("model", 0.0, X, y if y_pred is None else y_pred)
     return make_run(
         y=y, views=[view], X=pixels, image_shape=image_shape, title="MapperGraph"

@@ -7,7 +7,7 @@ from sklearn.frozen import FrozenEstimator
 
 from robustkit.bridge import ActivationExtractor, as_module
 from robustkit.bridge._layers import has_relu_units
-from robustkit.explorer._run import View
+from robustkit.explorer._run import View, check_level
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["make_views"]
@@ -62,6 +62,7 @@ def make_views(models, X, y, attack=None, levels=(0.0,), *, layer="logits"):
     >>> [(view.model, view.level) for view in views]
     [('linear', 0.0), ('linear', 0.1)]
     """
+    levels = [check_level(level) for level in levels]
     if attack is None and any(level > 0 for level in levels):
         raise ValueError(
             f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."

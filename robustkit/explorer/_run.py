@@ -2,11 +2,18 @@
 
 from dataclasses import dataclass
 from math import prod
+from numbers import Real
 
 import numpy as np
+import torch
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
+from robustkit._tensors import as_array
+
 __all__ = ["Run", "RunView", "View"]
+
+# By so much float32 probabilities may exceed 1.
+LARGEST_ERROR = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +157,23 @@ def make_run(
     run : Run
         Checked.
     """
-    y = column_or_1d(y)
+    y = _labels(y, "The 'y' parameter")
+    if len(y) == 0:
+        raise ValueError("The 'y' parameter must hold at least one label. Got [].")
     if len(views) == 0:
         raise ValueError("The 'views' parameter must hold at least one view. Got [].")
-    known = [(str(view.model), float(view.level)) for view in views]
+    known = [(str(view.model), check_level(view.level)) for view in views]
     if len(set(known)) < len(known):
         raise ValueError(
             f"The 'views' parameter must hold each model and level once. Got {known}."
         )
-    predictions = [_one_each(view.prediction, "prediction", view, y) for view in views]
+    predictions = [
+        _labels(
+            _one_each(view.prediction, "prediction", view, y),
+            f"The 'prediction' of view {view.model!r}",
+        )
+        for view in views
+    ]
     labels = np.unique(np.concatenate([y, *predictions]))
     images = None
     if X is not None and image_shape is not None:
@@ -181,28 +196,69 @@ def make_run(
 
 def _make_view(view, prediction, image_shape):
     n_samples = len(prediction)
-    level = float(view.level)
-    if not (np.isfinite(level) and level >= 0):
-        raise ValueError(
-            f"The 'level' of a view must be a number from 0. Got {view.level!r}."
+    activations = view.activations
+    if torch.is_tensor(activations):
+        activations = as_array(activations)
+    with np.errstate(over="ignore"):
+        # What overflows is refused, with infinity.
+        activations = check_array(
+            activations, dtype=np.float32, order="C", input_name="activations"
         )
-    activations = check_array(
-        view.activations, dtype=np.float32, order="C", input_name="activations"
-    )
     check_consistent_length(activations, prediction)
     confidence, regions, images = view.confidence, view.regions, None
     if confidence is None:
         confidence = np.full(n_samples, np.nan)
     else:
         confidence = _one_each(confidence, "confidence", view, prediction)
+        _refuse(
+            (confidence < 0) | (confidence > 1 + LARGEST_ERROR), confidence,
+            f"The 'confidence' of view {view.model!r} must hold numbers from 0 to 1",
+        )  # fmt: skip
     if regions is not None:
-        regions = _one_each(regions, "regions", view, prediction).astype(np.int64)
+        regions = _one_each(regions, "regions", view, prediction)
+        _refuse(
+            ~(np.equal(np.mod(regions, 1), 0)), regions,
+            f"The 'regions' of view {view.model!r} must hold integers",
+        )  # fmt: skip
+        regions = regions.astype(np.int64)
     if view.X is not None and image_shape is not None:
         images = _as_bytes(view.X, image_shape, n_samples, "X of a view")
     return RunView(
-        str(view.model), level, activations, prediction,
+        str(view.model), float(view.level), activations, prediction,
         confidence.astype(np.float32), images, regions,
     )  # fmt: skip
+
+
+def check_level(level):
+    """Refuse what is no size of a perturbation.
+
+    Parameters
+    ----------
+    level : float
+        As the user gave it.
+
+    Returns
+    -------
+    level : float
+        Finite, from 0.
+    """
+    if not (isinstance(level, Real) and np.isfinite(level) and level >= 0):
+        raise ValueError(
+            f"The 'level' of a view must be a number from 0. Got {level!r}."
+        )
+    return float(level)
+
+
+def _labels(values, what):
+    values = column_or_1d(values)
+    if values.dtype.kind == "f":
+        _refuse(np.isnan(values), values, f"{what} must hold labels")
+    return values
+
+
+def _refuse(is_wrong, values, what):
+    if is_wrong.any():
+        raise ValueError(f"{what}. Got {values[is_wrong.argmax()]!r}.")
 
 
 def _one_each(values, name, view, y):
@@ -245,7 +301,7 @@ def _channels_first(image_shape):
 
 def _as_bytes(X, image_shape, n_samples, name):
     X = np.asarray(X)
-    X = X.reshape(len(X), -1)
+    X = X.reshape(len(X), prod(X.shape[1:]))
     if X.shape != (n_samples, prod(image_shape)):
         raise ValueError(
             f"{name} must have the shape ({n_samples}, {prod(image_shape)}) to show "
@@ -253,4 +309,8 @@ def _as_bytes(X, image_shape, n_samples, name):
         )
     if X.dtype == np.uint8:
         return np.ascontiguousarray(X)
+    is_number = X.dtype.kind in "biuf"
+    if not is_number or np.isnan(X).any():
+        got = "NaN" if is_number else f"an array of dtype {X.dtype}"
+        raise ValueError(f"{name} must hold numbers from 0 to 1, or bytes. Got {got}.")
     return np.rint(np.clip(X, 0, 1) * 255).astype(np.uint8)

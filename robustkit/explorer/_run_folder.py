@@ -15,7 +15,7 @@ import numpy as np
 
 from robustkit.datasets._archive import read_arrays
 from robustkit.exceptions import CorruptFileError
-from robustkit.explorer._run import Run, RunView, make_run
+from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, make_run
 
 __all__ = ["load_run", "save_run"]
 
@@ -351,7 +351,7 @@ class _Arrays:
     def confidence(self, file):
         """Read numbers from 0 to 1; NaN where unknown."""
         values = self._get(file, "confidence", "f").astype(np.float32, copy=False)
-        if (values < 0).any() or (values > 1 + 1e-5).any():
+        if (values < 0).any() or (values > 1 + LARGEST_ERROR).any():
             self._refuse(file, "confidence", "numbers outside 0 to 1")
         return values
 

@@ -38,7 +38,8 @@ def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
     Parameters
     ----------
     module : SparseNetwork or nn.Module
-        Changed in place. Of another module, every linear layer is drawn.
+        Changed in place. Of another module, every linear layer is drawn. One whose
+        weight is no parameter, as after `torch.nn.utils.parametrize`, is refused.
 
     init : {"glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "normal", \
             "uniform"}, default="he_uniform"
@@ -87,9 +88,7 @@ def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
         if isinstance(part, SparseNetwork):
             _initialize_graph(part, init, fan, generator)
         elif isinstance(part, nn.Linear):
-            n_out, n_in = part.weight.shape
-            _draw_into(part.weight, init, n_in, n_out, generator)
-            _draw_biases_into(part.bias, generator)
+            _initialize_linear(part, init, generator)
     return module
 
 
@@ -128,6 +127,19 @@ def draw_weights(shape, init, fan_in, fan_out, generator):
         unit = torch.rand(shape, generator=generator, dtype=torch.float64)
         return (2 * unit - 1) * sqrt(3) * deviation
     return torch.randn(shape, generator=generator, dtype=torch.float64) * deviation
+
+
+def _initialize_linear(layer, init, generator):
+    if layer._parameters.get("weight") is None:
+        raise TypeError(
+            f"initialize draws weights that are parameters. The weight of this "
+            f"{type(layer).__name__} is made anew at every call: initialize the module "
+            "before it is parametrized or pruned."
+        )
+    n_out, n_in = layer.weight.shape
+    _draw_into(layer.weight, init, n_in, n_out, generator)
+    if layer.bias is not None:
+        _draw_biases_into(layer.bias, generator)
 
 
 def _initialize_graph(network, init, fan, generator):

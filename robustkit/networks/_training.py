@@ -78,8 +78,11 @@ class AutogradStep:
         # Without a gradient the optimizer skips a parameter. A gradient of zero would
         # let it move on by its momentum.
         self.optimizer.zero_grad(set_to_none=True)
+        # A module that writes to its input writes to the batch. It may, unless the
+        # regularizer needs the batch, too.
+        seen = inputs if self.regularizer is None else inputs.clone()
         loss = functional.cross_entropy(
-            self.module(inputs), targets, label_smoothing=self.label_smoothing
+            self.module(seen), targets, label_smoothing=self.label_smoothing
         )
         if self.regularizer is not None:
             loss = loss + self.regularizer.penalty(self.module, inputs, targets)
@@ -200,7 +203,10 @@ def train(
                 watcher.epoch_begins()
             module.eval()
             for hook in hooks:
-                hook.on_epoch_begin(module, X, y, epoch=number, max_epochs=max_epochs)
+                # Copies: samples may share memory with what a user passed to `fit`.
+                hook.on_epoch_begin(
+                    module, X.clone(), y.clone(), epoch=number, max_epochs=max_epochs
+                )
             batches = epoch_batches(len(X), batch_size, generator, join_last=join_last)
             loss = _run_epoch(module, X, y, batches, stepper, adversary)
             score = None if keeper is None else keeper.see()
@@ -310,7 +316,8 @@ class _BestWeights:
     @torch.no_grad()
     def _accuracy(self):
         hits = [
-            (self.module(samples).argmax(dim=1) == targets).sum()
+            # A copy, as these are seen again: the module may write to its input.
+            (self.module(samples.clone()).argmax(dim=1) == targets).sum()
             for samples, targets in zip(self.samples, self.targets, strict=True)
         ]
         return sum(hits).item() / sum(map(len, self.targets))

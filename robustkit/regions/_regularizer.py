@@ -136,7 +136,8 @@ class PopulatedRegionRegularizer(BaseEstimator):
         """
         self._validate_params()
         self._names = resolve_layers(module, self.layer)
-        self.is_active_ = epoch >= self.warm_up * max_epochs
+        # A share that is a whole number of epochs but for rounding is that number.
+        self.is_active_ = epoch >= self.warm_up * max_epochs - 1e-9
         if not self.is_active_:
             return
         if self.freeze_head:

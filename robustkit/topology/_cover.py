@@ -86,7 +86,7 @@ class UniformCover:
         else:
             radius = span / (n * (1 - p))
             inset = span / n
-        centers = np.linspace(low + inset, high - inset, num=n)
+        centers = 2 * np.linspace(low / 2 + inset / 2, high / 2 - inset / 2, num=n)
         starts, ends = centers - radius, centers + radius
         # Rounding must lose no sample: neither the extremes nor one between two
         # intervals that hardly overlap.
@@ -166,7 +166,8 @@ def _balanced_windows(n_samples, n_intervals, overlap):
 
 def _without_repeats(starts, ends):
     new = np.ones(len(starts), dtype=bool)
-    new[1:] = (np.diff(starts) > 0) | (np.diff(ends) > 0)
+    # Compared, not subtracted: a difference may overflow.
+    new[1:] = (starts[1:] > starts[:-1]) | (ends[1:] > ends[:-1])
     return np.column_stack([starts[new], ends[new]])
 
 

@@ -314,6 +314,11 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         message = "No cluster was found: every sample is noise"
         if self.clusterer is not None:
             return f"{message} to {self.clusterer!r}. Try other parameters of it."
+        if len(X) < self.min_samples:
+            return (
+                f"{message}. X has {len(X)} sample(s), and min_samples is "
+                f"{self.min_samples}. Try a smaller min_samples."
+            )
         median = typical_distance(
             X, self.min_samples, self._metric, self._metric_params
         )

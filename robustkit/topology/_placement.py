@@ -84,4 +84,8 @@ def nearest_nodes(
         n_neighbors=1, metric=metric, metric_params=metric_params, n_jobs=n_jobs
     )
     distances, found = (column[:, 0] for column in search.fit(anchors).kneighbors(X))
+    if metric == "euclidean":
+        # Measured again: those of the search are rounded like products of the samples.
+        differences = np.subtract(X, anchors[found], dtype=np.float64)
+        distances = np.sqrt(np.einsum("ij,ij->i", differences, differences))
     return np.where(distances <= eps, labels[found], -1)

@@ -30,7 +30,7 @@ def count_labels(membership, y, *, labels=None):
         The labels, sorted.
     """
     membership = _check_membership(membership)
-    y = column_or_1d(y, warn=True)
+    y = check_labels(y)
     check_consistent_length(membership, y)
     labels = unique_labels(y) if labels is None else np.unique(labels)
     unknown = np.setdiff1d(y, labels)
@@ -46,10 +46,45 @@ def count_labels(membership, y, *, labels=None):
 
 def _check_membership(membership):
     if issparse(membership):
+        if np.isnan(membership.data).any():
+            raise ValueError("The 'membership' parameter contains NaN.")
         # A graph without nodes is one, too; check_array would refuse it.
         return csr_matrix(membership) != 0
-    membership = check_array(membership, ensure_min_features=0)
+    membership = check_array(membership, ensure_min_features=0, input_name="membership")
     return csr_matrix(membership != 0)
+
+
+def check_labels(y, name="y"):
+    """Refuse labels that are missing.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Labels.
+
+    name : str, default="y"
+        What they are called.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+        The labels.
+    """
+    y = column_or_1d(y, warn=True)
+    # Nothing but NaN differs from itself.
+    if (y != y).any():
+        raise ValueError(f"The {name!r} parameter contains NaN, which is no label.")
+    return y
+
+
+def _check_same_kind(y, y_pred):
+    kinds = [labels.dtype.kind in "US" for labels in (y, y_pred)]
+    is_object = "O" in (y.dtype.kind, y_pred.dtype.kind)
+    if kinds[0] != kinds[1] and not is_object and len(y) > 0:
+        raise ValueError(
+            "The 'y' and 'y_pred' parameters must hold labels of one kind. Got "
+            f"{y[0]!r} and {y_pred[0]!r}."
+        )
 
 
 def node_purity(membership, y, *, labels=None):
@@ -165,7 +200,8 @@ def node_accuracy(membership, y, y_pred):
     array([0.75, 1.  ])
     """
     membership = _check_membership(membership)
-    y, y_pred = column_or_1d(y, warn=True), column_or_1d(y_pred, warn=True)
+    y, y_pred = check_labels(y), check_labels(y_pred, "y_pred")
+    _check_same_kind(y, y_pred)
     check_consistent_length(membership, y, y_pred)
     right = membership.T @ (y == y_pred).astype(float)
     sizes = membership.T @ np.ones(len(y))

@@ -3,14 +3,14 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import check_consistent_length
 
 from robustkit._sklearn_private import (
     Interval,
     RealNotInt,
     validate_parameter_constraints,
 )
-from robustkit.topology._purity import node_accuracy
+from robustkit.topology._purity import check_labels, node_accuracy
 
 # A share of the samples, or their number.
 BUDGET_CONSTRAINT = [
@@ -41,7 +41,7 @@ def weak_samples(membership, y, y_pred, budget):
     indices : ndarray of shape (n_selected,)
         Samples, those of the least accurate node first.
     """
-    y, y_pred = column_or_1d(y, warn=True), column_or_1d(y_pred, warn=True)
+    y, y_pred = check_labels(y), check_labels(y_pred, "y_pred")
     check_consistent_length(membership, y, y_pred)
     n_wanted = _number_of_samples(budget, len(y))
     accuracy = node_accuracy(membership, y, y_pred)

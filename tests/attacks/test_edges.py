@@ -251,11 +251,16 @@ def test_measures_of_a_table_by_hand():
             certified=np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=bool),
         )
     )
-    assert list(full.index) == [*expected, "target_rate", "certified_accuracy"]
+    more = ["target_rate", "certified_accuracy", "n_undecided"]
+    assert list(full.index) == [*expected, *more]
     # Of the six that were right, the first and the last say the target.
     assert full["target_rate"] == 2 / 6
     # The certified one that was wrong anyway does not count.
     assert full["certified_accuracy"] == 2 / 8
+    # Both of the two that stood are certified.
+    assert full["n_undecided"] == 0
+    none = measures(result_by_hand(certified=np.zeros(8, dtype=bool)))
+    assert none["n_undecided"] == 2
     weights = np.array([0, 1, 0, 0, 2, 0, 1, 4])
     assert robust_accuracy(result_by_hand(), weights) == 3 / 8
 
@@ -284,3 +289,28 @@ def test_one_rotation_of_ten_classes_has_four_climbs():
     result = aim(attack, two, points, [1, 0], n_restarts=1).perturb(points)
     # Of two classes there is one runner-up.
     assert (result.n_queries == 2 * 4).all()
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_a_point_on_the_sphere_is_not_rounded_a_second_time(scale):
+    """In float32 half of all points on the sphere are a little too far away."""
+    rng = np.random.default_rng(0)
+    center = (scale * rng.uniform(-1, 1, size=(200, 6))).astype(np.float32)
+    move = rng.normal(size=center.shape)
+    move *= 0.3 / np.linalg.norm(move, axis=1, keepdims=True)
+    points = (center + move).astype(np.float32)
+    outside = np.linalg.norm(points - center.astype(np.float64), axis=1) > 0.3
+    assert 0.2 < outside.mean() < 0.8
+    out = np.empty_like(points)
+    length = keep_inside(points.copy(), center, 0.3, "l2", None, out)
+    np.testing.assert_array_equal(out, points)
+    assert length.max() == 0.3
+    # One that rounding does not explain is brought back.
+    far = (center + (1 + 1e-5 * scale) * move).astype(np.float32)
+    keep_inside(far.copy(), center, 0.3, "l2", None, out)
+    assert (out != far).any(axis=1).all()
+    np.testing.assert_allclose(out, points, atol=scale * 1e-6)
+    # To a ball of radius zero everything is far.
+    near = np.nextafter(center, np.float32(2 * scale))
+    keep_inside(near, center, 0.0, "l2", None, out)
+    np.testing.assert_array_equal(out, center)

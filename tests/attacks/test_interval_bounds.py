@@ -234,3 +234,14 @@ def test_bound_is_sharp_where_all_weights_are_positive(kind, dtype):
     exact = margin_of(logits.numpy(), labels)
     assert (bound <= exact).all()
     np.testing.assert_allclose(bound, exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_radius_covers_the_rounding_of_a_bias_alone(dtype):
+    nothing = np.zeros((1, 2), dtype)
+    affine = _Affine(np.zeros((3, 2)), np.array([1.0, -4.0, 0.0]), dtype)
+    center, slope, radius = affine(nothing, nothing[None], nothing)
+    np.testing.assert_array_equal(center[0], [1, -4, 0])
+    np.testing.assert_array_equal(slope[0], np.zeros((1, 3)))
+    assert (radius[0, :2] >= 2 * 2.0**-24 * np.array([1, 4])).all()
+    assert (radius[0] < 1e-5).all()

@@ -252,6 +252,90 @@ def test_a_scaler_that_works_in_place_leaves_the_data_alone():
         np.testing.assert_array_equal(result.prediction, said)
 
 
+@pytest.mark.parametrize(
+    "ends", [(-3.0, 7.0), (0.0, 2.0), (-(2.0**-10), 2.0**-10), (5.0, 9.0)]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_values_come_from_the_whole_clip_range(method, ends):
+    low, high = ends
+    X, y = table()
+    X = (low + (high - low) * X).clip(low, high)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=10)).fit(X, y)
+    says = model.predict(X)
+    attack = attack_on(model, method, X, says, clip=ends)
+    result = attack.perturb(X, says)
+    expected = brute_force(model, X, says, np.linspace(low, high, LEVELS))
+    # A linear model is fooled at an end if it is at all.
+    if method == "differential_evolution":
+        assert not (result.success & ~expected).any()
+        assert result.success.sum() >= 0.8 * expected.sum()
+    else:
+        np.testing.assert_array_equal(result.success, expected)
+    assert 0.1 < expected.mean() < 0.9
+    moved = result.X_adv != X
+    new = result.X_adv[moved].astype(np.float64)
+    assert new.min() >= low
+    assert new.max() <= high
+    # To both ends, and to what is on the grid.
+    assert {low, high} <= set(new)
+    np.testing.assert_allclose(
+        (new - low) / (high - low) * (LEVELS - 1) % 1, 0, atol=1e-5
+    )
+    np.testing.assert_array_equal(
+        attack.value_range_, np.repeat([[low], [high]], X.shape[1], axis=1)
+    )
+    report = attack.report(X, says)
+    assert report["n_success"] == result.success.sum()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_too_large_for_the_model_are_named(method):
+    X, y = table()
+    model = TorchClassifier(
+        lambda n, k: nn.Sequential(nn.Linear(n, 4), nn.ReLU(), nn.Linear(4, k)),
+        max_epochs=1,
+        random_state=0,
+        device="cpu",
+    ).fit(X, y)
+    huge = (X * np.float64(1e38)).astype(np.float32)
+    attack = attack_on(model, method, huge, y, clip=None)
+    with torch.no_grad():
+        model.module_[0].weight.mul_(1e3)
+    with pytest.raises(ValueError, match="must be finite"):
+        attack.perturb(huge, y)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_large_numbers_are_attacked_as_small_ones_are(method):
+    """A power of two changes no rounding."""
+    X, y = table()
+    factor = 2.0**90
+    model = LogisticRegression(C=10).fit(X, y)
+    large = LogisticRegression().fit(X, y)
+    large.coef_, large.intercept_ = model.coef_ / factor, model.intercept_
+    small = attack_on(model, method, X, y, clip=None).perturb(X, y)
+    big = X.astype(np.float64) * factor
+    found = attack_on(large, method, big, y, clip=None).perturb(big, y)
+    np.testing.assert_array_equal(found.clean_prediction, small.clean_prediction)
+    if method == "differential_evolution":
+        # Its numbers are drawn from the content of a sample.
+        assert found.success.sum() >= 0.8 * small.success.sum() > 0
+        return
+    np.testing.assert_array_equal(found.success, small.success)
+    np.testing.assert_allclose(found.X_adv, small.X_adv * factor, rtol=1e-6)
+    if method == "certified":
+        np.testing.assert_array_equal(found.certified, small.certified)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_samples_are_refused_in_one_line(method):
+    X, y = table()
+    attack = attack_on(LogisticRegression().fit(X, y), method, X, y)
+    with pytest.raises(ValueError, match="0 sample") as error:
+        attack.perturb(X[:0], y[:0])
+    assert "\n" not in str(error.value)
+
+
 def nearly_equal_logits(gap):
     """The first class leads by the same small gap everywhere."""
     with seeded_torch(0):

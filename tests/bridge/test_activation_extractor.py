@@ -185,3 +185,72 @@ def test_activations_of_a_pipeline_keep_the_digits_of_float64(iris):
     extractor = ActivationExtractor(FrozenEstimator(model)).fit(X)
     expected = model.decision_function(X)
     np.testing.assert_allclose(extractor.transform(X), expected, rtol=1e-5, atol=1e-5)
+
+
+def positions_of(images, seed, layer=0):
+    model = FrozenEstimator(ConvClassifier().fit(*images))
+    X, y = images
+    whole = ActivationExtractor(model, layer=layer, spatial="flatten").fit(X, y)
+    maps = whole.transform(X).reshape(len(X), 3, 16)
+    found = ActivationExtractor(model, layer=layer, random_state=seed).fit(X, y)
+    return (found.transform(X)[:, :, None] == maps).all(axis=1)
+
+
+def test_every_position_is_drawn_equally_often():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(4000, 16)).astype(np.float32)
+    match = positions_of((X, np.arange(4000) % 2), seed=7)
+    # Where a ReLU silenced several positions alike, it can not be told which was drawn.
+    counts = match[match.sum(axis=1) == 1].sum(axis=0)
+    expected = counts.sum() / 16
+    assert counts.sum() > 2000
+    # Six standard deviations of a multinomial count.
+    assert (np.abs(counts - expected) < 6 * np.sqrt(expected)).all()
+
+
+def test_position_depends_on_every_feature_and_not_on_the_sign_of_zero():
+    X = np.zeros((18, 16), dtype=np.float32)
+    X[0] = -0.0
+    X[2:] = np.eye(16) * 0.25
+    classifier = ConvClassifier().fit(X, np.arange(18) % 2)
+    extractor = ActivationExtractor(FrozenEstimator(classifier), layer=0)
+    drawn = [
+        extractor.set_params(random_state=seed).fit(X).transform(X)
+        for seed in range(20)
+    ]
+    for found in drawn:
+        np.testing.assert_array_equal(found[0], found[1])
+    # Each feature alone moves the position for some seed.
+    maps = (
+        extractor.set_params(spatial="flatten").fit(X).transform(X).reshape(18, 3, 16)
+    )
+    for row in range(2, 18):
+        own = maps[row, :, row - 2]
+        hits = [np.array_equal(found[row], own) for found in drawn]
+        assert not all(hits)
+
+
+def test_parameters_are_refused_by_name(pipeline, iris):
+    for name, value in {
+        "spatial": "median",
+        "batch_size": 0,
+        "layer": 1.5,
+        "device": 3,
+    }.items():
+        extractor = ActivationExtractor(FrozenEstimator(pipeline), **{name: value})
+        with pytest.raises(ValueError, match=f"The '{name}' parameter"):
+            extractor.fit(*iris)
+    assert ActivationExtractor(FrozenEstimator(pipeline), batch_size=1).fit(*iris)
+
+
+def test_defaults_are_those_documented(pipeline):
+    extractor = ActivationExtractor(pipeline)
+    parameters = extractor.get_params(deep=False)
+    parameters.pop("estimator")
+    assert parameters == {
+        "layer": "logits",
+        "spatial": "random",
+        "batch_size": 4096,
+        "device": "auto",
+        "random_state": None,
+    }

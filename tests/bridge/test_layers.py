@@ -10,6 +10,7 @@ from robustkit.bridge import as_module
 from robustkit.bridge._layers import (
     has_relu_units,
     head_parameters,
+    input_dtype,
     layer_names,
     layer_values,
     module_on,
@@ -109,6 +110,77 @@ def test_a_relu_in_place_does_not_hide_what_entered_it(X):
     torch.testing.assert_close(values["logits"].activation, expected)
 
 
+def test_what_a_layer_gave_is_kept_before_the_next_works_in_place(X):
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Linear(6, 4), Doubler()
+        )
+    linear = module[0](X)
+    values = layer_values(module, X, ["0"])["0"]
+    torch.testing.assert_close(values.pre_activation, linear)
+    torch.testing.assert_close(values.activation, linear)
+    torch.testing.assert_close(
+        layer_values(module, X, ["2"])["2"].activation, module[2](linear.relu())
+    )
+    values.activation.square().sum().backward()
+    assert module[0].weight.grad.abs().sum() > 0
+
+
+class Doubler(nn.Module):
+    """Works in place, and does not say so."""
+
+    def forward(self, x):
+        return x.mul_(2)
+
+
+def test_a_module_that_writes_to_its_input_writes_to_a_copy(X):
+    with seeded_torch(0):
+        module = nn.Sequential(Doubler(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
+    before = X.clone()
+    values = layer_values(module, X, ["penultimate", "logits"])
+    torch.testing.assert_close(X, before, rtol=0, atol=0)
+    expected = module[1](2 * X)
+    torch.testing.assert_close(values["penultimate"].pre_activation, expected)
+    torch.testing.assert_close(values["logits"].activation, module[3](expected.relu()))
+
+
+class Late(nn.ReLU):
+    """Has its kink elsewhere."""
+
+    def forward(self, x):
+        return (x - 1).relu()
+
+
+def test_a_unit_that_computes_something_else_than_its_class_says_is_no_layer():
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(5, 6), Late(), nn.Linear(6, 2))
+        plain = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
+    assert not has_relu_units(module)
+    assert layer_names(module) == ["0"]
+    assert has_relu_units(plain)
+    plain[1].forward = lambda x: (x - 1).relu()
+    assert not has_relu_units(plain)
+    assert layer_names(plain) == ["0"]
+
+
+def test_a_hook_that_only_looks_does_not_hide_a_layer(mlp, X):
+    seen = []
+    mlp[1].register_forward_hook(lambda part, given, gave: seen.append(gave))
+    assert layer_names(mlp) == ["1", "3"]
+    assert has_relu_units(mlp)
+    values = layer_values(mlp, X, ["1"])["1"]
+    torch.testing.assert_close(values.activation, seen[-1])
+
+
+def test_hooks_of_a_graph_are_heeded(X):
+    graph = GraphPrior(n_nodes=30, random_state=0).sample(0)
+    module = initialize(SparseNetwork(graph, 5, 2), random_state=0)
+    expected = module.vertex_preactivations(-X)
+    module.register_forward_pre_hook(lambda part, given: -given[0])
+    values = layer_values(module, X, ["layer_0"])["layer_0"].pre_activation
+    torch.testing.assert_close(values, expected[:, : values.shape[1]])
+
+
 def test_pooling_stands_between_the_two_sides_of_the_penultimate_layer(X):
     with seeded_torch(0):
         module = Convolutional()
@@ -142,6 +214,21 @@ def test_the_head_is_the_last_affine_map(mlp):
     assert weight is mlp[4].weight
     assert bias is mlp[4].bias
     assert head_parameters(nn.ReLU()) == []
+
+
+def test_the_head_is_all_that_comes_after_the_penultimate_layer():
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2), nn.BatchNorm1d(2), nn.PReLU()
+        )
+    head = [*module[2].parameters(), *module[3].parameters(), *module[4].parameters()]
+    found = head_parameters(module)
+    assert [id(weight) for weight in found] == [id(weight) for weight in head]
+    with seeded_torch(0):
+        normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 2))
+        module = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), normed)
+    found = {id(weight) for weight in head_parameters(module)}
+    assert found == {id(weight) for weight in normed.parameters()}
 
 
 def test_an_unknown_layer_is_answered_with_those_there_are(mlp):
@@ -240,3 +327,80 @@ def test_the_estimator_s_own_network_never_moves():
     assert next(as_module(classifier).parameters()).device.type == "cpu"
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         module_on(classifier, X[:, :3], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("index", range(-4, 4))
+def test_index_counts_hidden_layers_from_both_ends(index):
+    with seeded_torch(0):
+        layers = [part for _ in range(3) for part in (nn.Linear(5, 5), nn.Tanh())]
+        module = nn.Sequential(*layers, nn.Linear(5, 2))
+    names = ["1", "3", "5"]
+    assert layer_names(module) == names
+    if -3 <= index < 3:
+        assert resolve_layers(module, index) == [names[index]]
+        assert resolve_layers(module, np.int64(index)) == [names[index]]
+    else:
+        with pytest.raises(ValueError, match=f"layer={index} is out of range"):
+            resolve_layers(module, index)
+
+
+def test_all_of_a_module_without_hidden_layers_asks_for_one():
+    with pytest.raises(ValueError, match=r"layer='penultimate' needs a hidden layer"):
+        resolve_layers(nn.Flatten(), "all")
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 16])
+@pytest.mark.parametrize("n_rows", [1, 15, 16, 17])
+def test_steady_values_pad_to_the_multiple_and_cut_off_again(mlp, n_rows, multiple):
+    X = torch.randn(n_rows, 5, generator=torch.Generator().manual_seed(0))
+    sizes = []
+    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
+        values = steady_layer_values(mlp, X, ["logits", "1"], multiple=multiple)
+    assert sizes == [-(-n_rows // multiple) * multiple]
+    assert len(values["1"].pre_activation) == len(values["1"].activation) == n_rows
+    with torch.no_grad():
+        torch.testing.assert_close(values["logits"].activation, mlp(X))
+
+
+def test_default_multiple_of_steady_values_is_sixteen(mlp):
+    sizes = []
+    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
+        steady_layer_values(mlp, torch.ones(3, 5), ["logits"])
+    assert sizes == [16]
+
+
+def test_input_dtype_is_that_of_the_first_weights():
+    with seeded_torch(0):
+        mixed = nn.Sequential(nn.Linear(2, 2).double(), nn.Linear(2, 2))
+    assert input_dtype(mixed) == torch.float64
+    assert input_dtype(mixed[1]) == torch.float32
+    assert input_dtype(nn.ReLU()) == torch.float32
+    counter = nn.Module()
+    counter.register_buffer("n", torch.zeros(1, dtype=torch.int64))
+    assert input_dtype(counter) == torch.float32
+
+
+class TwoBranches(nn.Module):
+    """A residual sum that writes into what one of its layers returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.relu = nn.Linear(5, 5), nn.Linear(5, 5), nn.ReLU()
+
+    def forward(self, x):
+        out = self.a(x)
+        out += self.b(x)
+        return self.relu(out)
+
+
+def test_sum_written_into_a_layer_s_output_is_not_shown_as_that_output(X):
+    with seeded_torch(0):
+        module = TwoBranches()
+    values = layer_values(module, X, ["a", "b", "relu", "logits"])
+    torch.testing.assert_close(values["a"].activation, module.a(X))
+    torch.testing.assert_close(values["b"].activation, module.b(X))
+    total = module.a(X) + module.b(X)
+    torch.testing.assert_close(values["relu"].pre_activation, total)
+    torch.testing.assert_close(values["logits"].activation, total.relu())
+    values["a"].activation.sum().backward()
+    assert module.a.weight.grad.abs().sum() > 0

@@ -170,11 +170,3 @@ def test_labels_that_the_net_does_not_predict_are_refused(labels):
         as_module(net)
     net.classes_inferred_ = np.array([0, 1, 2])
     assert as_module(net) is net.module_
-
-
-def test_nonlinearity_of_the_user_is_refused():
-    net, _, _ = make_net("logits")
-    with seeded_torch(0):
-        net.set_params(predict_nonlinearity=torch.square).initialize()
-    with pytest.raises(TypeError, match="predict_nonlinearity='auto'"):
-        as_module(net)

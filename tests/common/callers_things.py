@@ -62,7 +62,7 @@ def state_of(module):
 
 
 @contextmanager
-def left_alone(*arrays, module=None):
+def expect_unchanged(*arrays, module=None):
     """Assert that a block changes none of these, nor any random stream."""
     if module is not None:
         # One part in another mode than the rest, a gradient, and a hook.

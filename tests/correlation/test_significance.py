@@ -14,7 +14,6 @@ from scipy import stats
 from robustkit.correlation._coefficients import distance, partial, spearman, xi
 from robustkit.correlation._methods import METHODS
 from robustkit.correlation._significance import (
-    bootstrap,
     correct,
     count_exceeding,
     partial_p_values,
@@ -179,41 +178,6 @@ def test_adjusted_is_never_below_raw_and_keeps_the_order(correction, p):
 def test_no_test_counts_for_nothing():
     p = np.array([[0.01, np.nan], [0.04, np.nan]])
     assert_allclose(correct(p, "holm")[:, 0], [0.02, 0.04])
-
-
-def test_bootstrap_draws_whole_groups():
-    groups = np.array([2, 0, 2, 1, 0, 2])
-    X = groups[:, None].astype(float)
-
-    def sizes(X, _):
-        return np.array([[np.sum(k == X) for k in range(3)]])
-
-    drawn = bootstrap(sizes, X, np.zeros((6, 3)), groups, 50, seed=0)[:, 0]
-    assert (drawn % [2, 1, 3] == 0).all()
-    assert (drawn / [2, 1, 3]).sum(axis=1) == pytest.approx(3)
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.4, 0.8])
-@pytest.mark.parametrize("name", ["pearson", "spearman", "kendall"])
-def test_interval_covers_the_truth(name, rho):
-    truth = {
-        "pearson": rho,
-        "spearman": 6 / np.pi * np.arcsin(rho / 2),
-        "kendall": 2 / np.pi * np.arcsin(rho),
-    }[name]
-    rng, kernel = np.random.RandomState(0), METHODS[name].coefficients
-    x, noise = rng.normal(size=(2, 60, 60))
-    y = rho * x + np.sqrt(1 - rho**2) * noise
-    draws = np.stack(
-        [
-            bootstrap(kernel, x[:, [k]], y[:, [k]], np.arange(60), 150, seed=k)[:, 0, 0]
-            for k in range(60)
-        ]
-    )
-    low, high = np.quantile(draws, [0.025, 0.975], axis=1)
-    covered = ((low <= truth) & (truth <= high)).sum()
-    # A coverage below 90 % would fail this in all but one of a thousand runs or so.
-    assert covered >= stats.binom(60, 0.9).ppf(0.001)
 
 
 @pytest.mark.parametrize("n_models", range(4, 12))

@@ -19,7 +19,7 @@ from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier, TorchClassifier
 from robustkit.defenses import WeakRegionRefiner
 from robustkit.topology import BalancedCover, MapperGraph
-from tests.common.callers_things import WritingClassifier, WritingNet, left_alone
+from tests.common.callers_things import WritingClassifier, WritingNet, expect_unchanged
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def test_a_net_that_writes_to_its_input(moons, layer, frozen):
     net.fit(X.copy(), y)
     model, given = FrozenEstimator(net) if frozen else net, X.copy()
     refiner = WeakRegionRefiner(model, small_mapper(), layer=layer, random_state=0)
-    with left_alone(given, y, module=net.module_):
+    with expect_unchanged(given, y, module=net.module_):
         refiner.fit(given, y)
         refiner.predict(given)
         refiner.predict_proba(given)
@@ -233,7 +233,7 @@ def test_a_classifier_that_shifts_its_input_in_place():
     y[[25, 35]] = "b", "a"
     given = X.copy()
     refiner = WeakRegionRefiner(WritingClassifier(), small_mapper(), random_state=0)
-    with left_alone(given):
+    with expect_unchanged(given):
         refiner.fit(given, y)
         found = refiner.predict(given)
         refiner.decision_function(given)

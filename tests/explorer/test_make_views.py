@@ -13,7 +13,7 @@ from robustkit.attacks import FGSMAttack
 from robustkit.classifiers import TorchClassifier
 from robustkit.explorer import make_views
 from robustkit.regions import PopulatedRegionScorer
-from tests.common.callers_things import WritingNet, left_alone
+from tests.common.callers_things import WritingNet, expect_unchanged
 
 rng = np.random.RandomState(0)
 X = rng.rand(120, 5).astype(np.float32)
@@ -71,7 +71,7 @@ def test_samples_and_modules_are_left_alone():
     net = TorchClassifier(WritingNet, max_epochs=2, device="cpu", random_state=0)
     net.fit(X.copy(), Y)
     given = X.copy()
-    with left_alone(given, module=net.module_):
+    with expect_unchanged(given, module=net.module_):
         (view,) = make_views({"net": net}, given, Y)
     np.testing.assert_array_equal(view.prediction, net.predict(X))
     np.testing.assert_allclose(view.confidence, net.predict_proba(X).max(axis=1))
@@ -83,7 +83,7 @@ def test_a_model_that_scales_in_place():
         model = make_pipeline(StandardScaler(copy=copy), LogisticRegression())
         model.fit(X.copy(), Y)
         given = X.copy()
-        with left_alone(given):
+        with expect_unchanged(given):
             (view,) = make_views({"model": model}, given, Y)
         shown.append(view)
     for name in ("prediction", "confidence", "activations"):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import prune
 
 from robustkit._randomness import seeded_torch, torch_generator
 from robustkit.graphs import LayeredGraph
@@ -120,3 +121,22 @@ def test_says_what_it_does_not_know(params, message):
     network = SparseNetwork(SHAPES["disconnected"], 3, 2)
     with pytest.raises(ValueError, match=message):
         initialize(network, random_state=0, **params)
+
+
+def test_a_layer_without_bias_has_only_weights_drawn():
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(3, 40, bias=False), nn.Linear(40, 2))
+    initialize(module, "uniform", random_state=0)
+    assert module[0].bias is None
+    expected = draw_weights((40, 3), "uniform", 3, 40, torch_generator(0))
+    torch.testing.assert_close(module[0].weight.detach().double(), expected)
+
+
+def test_a_weight_that_is_made_anew_at_every_call_is_refused():
+    """Drawn, it would be forgotten at the next call."""
+    with seeded_torch(0):
+        module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
+        pruned = prune.random_unstructured(nn.Linear(3, 2), "weight", 0.5)
+    for made in (module, pruned):
+        with pytest.raises(TypeError, match="is made anew at every call"):
+            initialize(made, random_state=0)

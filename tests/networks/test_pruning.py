@@ -43,6 +43,42 @@ def test_where_no_hidden_layers_are_nothing_can_go(module):
     assert mask_hidden_layers(module) == []
 
 
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def test_a_layer_that_computes_something_of_its_own_stays_as_it_is():
+    X, _ = batch()
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Linear(7, 6),
+            Doubled(6, 6),
+            nn.Linear(6, 6),
+            nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
+            nn.Linear(6, 6),
+            nn.Linear(6, 3),
+        )
+    module[4].register_forward_hook(lambda _, given, gave: -gave)
+    before = module(X)
+    layers = mask_hidden_layers(module)
+    assert [module[k] for k in (2,)] == layers
+    assert type(module[1]) is Doubled
+    assert torch.equal(module(X), before)
+
+
+def test_a_container_with_a_forward_of_its_own_has_nothing_to_remove():
+    with seeded_torch(0):
+        module = Residual(nn.Linear(7, 7), nn.Linear(7, 7), nn.Linear(7, 7))
+    assert mask_hidden_layers(module) == []
+    assert all(type(part) is nn.Linear for part in module)
+
+
 def test_a_mask_that_keeps_all_changes_nothing():
     X, _ = batch()
     module = perceptron()

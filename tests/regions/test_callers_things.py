@@ -14,7 +14,7 @@ from robustkit.regions import (
     PopulatedRegionScorer,
     count_regions,
 )
-from tests.common.callers_things import WritingNet, left_alone
+from tests.common.callers_things import WritingNet, expect_unchanged
 
 rng = np.random.RandomState(0)
 X = rng.normal(size=(96, 4)).astype(np.float32)
@@ -45,7 +45,7 @@ def test_the_scorer(net, call, batch_size):
     scorer = PopulatedRegionScorer(FrozenEstimator(net), batch_size=batch_size)
     scorer.fit(X, Y)
     given = X.copy()
-    with left_alone(given, Y, module=net.module_):
+    with expect_unchanged(given, Y, module=net.module_):
         call(scorer, given, Y)
     np.testing.assert_array_equal(given, X)
 
@@ -69,7 +69,7 @@ def test_a_step_that_scales_in_place():
     for copy in (True, False):
         given = X.copy()
         model = make_pipeline(StandardScaler(copy=copy), mlp)
-        with left_alone(given):
+        with expect_unchanged(given):
             scorer = PopulatedRegionScorer(model).fit(given, y)
         regions.append(scorer.transform(X))
     np.testing.assert_array_equal(*regions)
@@ -78,10 +78,10 @@ def test_a_step_that_scales_in_place():
 def test_the_regularizer(net):
     regularizer = PopulatedRegionRegularizer(warm_up=0, freeze_head=False)
     batch, labels = torch.from_numpy(X.copy()), torch.from_numpy(Y)
-    with left_alone(batch, labels, module=net.module_):
+    with expect_unchanged(batch, labels, module=net.module_):
         regularizer.on_epoch_begin(net.module_, batch, labels, epoch=0, max_epochs=1)
     net.module_.eval()
-    with left_alone(batch, labels):
+    with expect_unchanged(batch, labels):
         regularizer.penalty(net.module_, batch, labels)
 
 
@@ -91,7 +91,7 @@ def test_a_net_that_writes_can_be_trained_with_the_regularizer():
     classifier = TorchClassifier(
         WritingNet, regularizer=regularizer, max_epochs=2, device="cpu", random_state=0
     )
-    with left_alone(given, Y):
+    with expect_unchanged(given, Y):
         assert classifier.fit(given, Y).regularizer_.is_active_
 
 

@@ -135,6 +135,13 @@ def test_bad_convention_is_named():
         UniformCover(convention="giotto")
 
 
+@pytest.mark.parametrize("cover", [UniformCover(3), BalancedCover(3)])
+def test_the_largest_range_does_not_overflow(cover):
+    intervals = cover.intervals([-1.7e308, 1.7e308])
+    assert np.isfinite(intervals).all()
+    assert (intervals[0, 0], intervals[-1, 1]) == (-1.7e308, 1.7e308)
+
+
 def test_values_must_be_finite_numbers():
     with pytest.raises(ValueError, match="values contains NaN"):
         UniformCover().intervals([0.0, np.nan])

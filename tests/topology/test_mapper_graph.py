@@ -260,6 +260,55 @@ def test_nan_is_refused():
         MapperGraph().fit([[np.nan], [1.0]])
 
 
+@pytest.mark.parametrize("n_samples", [1, 4])
+def test_fewer_samples_than_make_a_cluster(n_samples):
+    X = np.arange(float(n_samples))[:, None]
+    with pytest.warns(
+        UserWarning, match=rf"X has {n_samples} .* min_samples is 5. Try"
+    ):
+        mapper = MapperGraph().fit(X)
+    assert mapper.n_noise_ == n_samples
+    assert len(MapperGraph(min_samples=1, n_intervals=1).fit(X).graph_) >= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("filter", ["l2norm", "pca", 0])
+@pytest.mark.parametrize("power", [-100, 100])
+def test_scale_is_of_no_matter(filter, power, dtype):
+    X = load_iris().data.astype(dtype)
+    params = {"n_intervals": 4, "min_samples": 3}
+    expected = MapperGraph(filter, **params).fit(X)
+    factor = 2.0**power
+    found = MapperGraph(filter, **params).fit(X * dtype(factor))
+    assert found.eps_ == pytest.approx(expected.eps_ * factor, rel=1e-5)
+    assert (found.membership_ != expected.membership_).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (1e160, "X holds values as large as .*, whose squares overflow. Scale X"),
+        (1e-160, "No feature of X has values that differ by more than .*. Scale X"),
+    ],
+)
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("eps", ["auto", 1.0])
+def test_numbers_that_can_not_be_squared(scale, message, metric, eps):
+    with pytest.raises(ValueError, match=message):
+        MapperGraph(metric=metric, eps=eps).fit(scale * load_iris().data)
+
+
+@pytest.mark.parametrize("eps", [1e10, 1e40, 1e200])
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_a_distance_larger_than_any(eps, warm_start):
+    mapper = MapperGraph(n_intervals=3, eps=eps, warm_start=warm_start)
+    for _ in range(2):
+        mapper.fit(load_iris().data)
+        assert mapper.n_noise_ == 0
+        assert len(mapper.graph_) == 3
+        assert mapper.eps_ == eps
+
+
 def test_describe():
     X = two_lines()
     mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(X)

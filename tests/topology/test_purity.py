@@ -95,3 +95,23 @@ def test_bad_input_is_named():
         node_accuracy([[1], [1]], [0, 1], [0])
     with pytest.raises(ValueError, match="'labels' parameter must hold every label"):
         node_purity([[1], [1]], [0, 1], labels=[0, 2])
+
+
+def test_missing_labels_are_refused():
+    ones = np.ones((2, 1))
+    for y in ([np.nan, 1.0], np.array(["a", np.nan], dtype=object)):
+        with pytest.raises(ValueError, match="'y' parameter contains NaN"):
+            node_purity(ones, y)
+        with pytest.raises(ValueError, match="'y_pred' parameter contains NaN"):
+            node_accuracy(ones, [0, 1], y)
+    for membership in (csr_matrix([[np.nan], [1.0]]), [[np.nan], [1.0]]):
+        with pytest.raises(ValueError, match=r"membership.* contains NaN"):
+            weighted_average_purity(membership, [0, 1])
+
+
+def test_labels_of_another_kind_are_no_wrong_predictions():
+    with pytest.raises(ValueError, match=r"'y' and 'y_pred' .* of one kind. Got .*'0'"):
+        node_accuracy(np.ones((2, 1)), ["0", "1"], [0, 1])
+    np.testing.assert_array_equal(
+        node_accuracy(np.ones((2, 1)), np.array(["a", "b"], object), ["a", "a"]), [0.5]
+    )
