@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["PairwiseVotes"]
+__all__ = ["PairwiseVotes", "SecondWinsTies"]
 
 # The softmax of the margins has no meaning of its own. Times this, it and its gradient
 # are nearly all of the classes whose pairs are nearest to a flip.
@@ -92,3 +92,13 @@ class PairwiseVotes(nn.Module):
         winner = score.argmax(dim=1)
         advantage = confidence - confidence.gather(1, winner[:, None])
         return winner, advantage.clamp(max=-tiny)
+
+
+class SecondWinsTies(nn.Module):
+    """Let the second of two logits win where they are equal, as a binary SVC does."""
+
+    def forward(self, logits):
+        """Decide the ties of a batch."""
+        tie = (logits[:, 0] == logits[:, 1]).to(logits.dtype)
+        ahead = torch.finfo(logits.dtype).tiny * tie
+        return torch.stack([logits[:, 0], logits[:, 1] + ahead], dim=1)

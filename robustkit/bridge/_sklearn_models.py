@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from robustkit.bridge._as_module import as_module
-from robustkit.bridge._pairwise_votes import PairwiseVotes
+from robustkit.bridge._pairwise_votes import PairwiseVotes, SecondWinsTies
 from robustkit.bridge._sklearn_steps import in_double, linear
 
 __all__ = []
@@ -60,10 +60,7 @@ def _support_vector_classifier(classifier):
     coef, intercept = _dense(classifier.coef_), classifier.intercept_
     n_classes = len(classifier.classes_)
     if n_classes == 2:
-        # A decision of zero is for the second class, unlike that of other models. It
-        # comes from samples of zeros, or from a model without a slope.
-        intercept = np.where(intercept == 0, np.finfo(np.float64).tiny, intercept)
-        return in_double(linear(*_two_logits(coef, intercept)))
+        return in_double(linear(*_two_logits(coef, intercept)), SecondWinsTies())
     # With "ovo", predict refuses to break ties.
     break_ties = classifier.break_ties and classifier.decision_function_shape == "ovr"
     votes = PairwiseVotes(n_classes, np.linalg.norm(coef, axis=1), break_ties)
