@@ -79,8 +79,9 @@ def questions(draw):
 
 def derivatives(outputs, seed, tensors):
     wanted = [tensor for tensor in tensors if tensor.requires_grad]
-    if not wanted:
-        return []
+    if not outputs.requires_grad:
+        # Only weights of edges are asked for, where there are none.
+        return [torch.zeros_like(tensor) for tensor in wanted]
     return torch.autograd.grad(outputs, wanted, seed, materialize_grads=True)
 
 
