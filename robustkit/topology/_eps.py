@@ -102,11 +102,15 @@ def neighbor_distances(
     n_neighbors = min(n_neighbors, len(X) - 1)
     if n_neighbors == 0:
         return np.zeros(len(X))
+    if metric == "euclidean":
+        # Around zero products of samples are rounded least.
+        X = X - X.mean(axis=0, dtype=np.float64)
     search = NearestNeighbors(
         n_neighbors=n_neighbors, metric=metric, metric_params=metric_params,
         n_jobs=n_jobs,
     )  # fmt: skip
-    return search.fit(X).kneighbors()[0][:, -1]
+    distances, nearest = (column[:, -1] for column in search.fit(X).kneighbors())
+    return _measure(X, X[nearest]) if metric == "euclidean" else distances
 
 
 def typical_distance(X, n_neighbors, metric="euclidean", metric_params=None):
@@ -193,8 +197,14 @@ def fast_neighbor_distances(X, values, is_lipschitz, n_neighbors, n_jobs=None):
     distances = np.sqrt(smallest.max(axis=1))
     left = np.flatnonzero(~np.isfinite(distances))
     if len(left):
-        distances[left] = everyone.kneighbors(X[left])[0][:, -1]
+        nearest = everyone.kneighbors(X[left], return_distance=False)[:, -1]
+        distances[left] = _measure(X[left], X[nearest])
     return distances
+
+
+def _measure(X, others):
+    """Measure again what a search has rounded like products of the samples."""
+    return np.linalg.norm(np.subtract(X, others, dtype=np.float64), axis=1)
 
 
 @njit(cache=True, nogil=True)

@@ -138,8 +138,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Notes
     -----
-    The nodes are those of scikit-learn's DBSCAN in every interval, but each pair of
-    neighbours is found once, not once for each interval that holds it.
+    The nodes are those of scikit-learn's DBSCAN in every interval, with Euclidean
+    distances in float64 whatever the type of `X`; but each pair of neighbours is found
+    once, not once for each interval that holds it.
 
     `transform` finds the intervals by the filter value of a new sample, which may lie
     in none; in each, the sample belongs to the node of the nearest core sample within

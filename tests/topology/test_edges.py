@@ -89,8 +89,10 @@ def test_a_budget_that_is_a_whole_number_but_for_rounding(share):
     np.testing.assert_array_equal(weak, np.arange(round(100 * share)))
 
 
-@pytest.mark.parametrize(("budget", "n"), [(0, 0), (1, 1), (9, 9), (99, 10), (0.09, 0),
-                                           (0.19, 1), (0.999, 9), (1.0, 10)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("budget", "n"),
+    [(0, 0), (1, 1), (9, 9), (99, 10), (0.09, 0), (0.19, 1), (0.999, 9), (1.0, 10)],
+)
 def test_budgets_are_rounded_down(budget, n):
     mapper = MapperGraph(eps=1.0).fit(np.zeros((10, 1)))
     assert len(mapper.weak_samples(np.zeros(10), np.ones(10), budget)) == n
