@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from robustkit._tensors import (
     as_array,
     as_tensor,
+    dtype_of,
     map_batches,
     resolve_device,
     threads_for,
@@ -141,3 +142,26 @@ def test_threads_come_back_after_an_error():
     with pytest.raises(KeyError, match="inside"):
         fail()
     assert torch.get_num_threads() == 2
+
+
+class WithBuffers(torch.nn.Module):
+    """Whole numbers first, then what it computes with."""
+
+    def __init__(self, *dtypes):
+        super().__init__()
+        for i, dtype in enumerate(dtypes):
+            self.register_buffer(f"b{i}", torch.zeros(1, dtype=dtype))
+
+
+@pytest.mark.parametrize(
+    ("module", "dtype"),
+    [
+        (torch.nn.Linear(2, 2, device="meta", dtype=torch.float64), torch.float64),
+        (torch.nn.Linear(2, 2, device="meta", dtype=torch.bfloat16), torch.bfloat16),
+        (WithBuffers(torch.int64, torch.float64), torch.float64),
+        (WithBuffers(torch.int64), torch.float32),
+        (torch.nn.Flatten(), torch.float32),
+    ],
+)
+def test_a_module_computes_in_the_precision_of_its_weights(module, dtype):
+    assert dtype_of(module) == dtype
