@@ -177,8 +177,7 @@ class PopulatedRegionRegularizer(BaseEstimator):
             )
         if not self.is_active_:
             return X.new_zeros(())
-        # A copy: the module may write to it, and whoever trains needs the batch again.
-        values = layer_values(module, X.clone(), self._names).values()
+        values = layer_values(module, X, self._names).values()
         features = torch.cat([v.activation.flatten(1) for v in values], dim=1)
         z = torch.cat([v.pre_activation.flatten(1) for v in values], dim=1)
         to_vectors = features - self.major_region_vectors_[y]

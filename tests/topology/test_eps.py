@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import DBSCAN
 
-from robustkit.topology import MapperGraph
+from robustkit.topology import MapperGraph, UniformCover
 from robustkit.topology import _eps as eps_module
 from robustkit.topology._eps import (
     fast_neighbor_distances,
@@ -152,6 +152,16 @@ def test_auto_where_the_knee_is_at_twins(n_features, offset):
     assert 0 < mapper.eps_ < 0.01 * (1 + offset)
     found = DBSCAN(eps=mapper.eps_).fit_predict(X)
     np.testing.assert_array_equal(found, [*np.repeat(np.arange(8), 6), -1, -1])
+
+
+@pytest.mark.parametrize("gap", [1e-6, 1e-3])
+def test_auto_at_twins_reaches_nobody_else(gap):
+    """Not even a sample nearer than a millionth of the largest of all."""
+    X = np.concatenate([np.repeat([[5000.0]], 8, axis=0), [[5000 + gap]]])
+    mapper = MapperGraph(0, cover=UniformCover(1)).fit(X)
+    assert nodes_of(mapper.membership_) == [set(range(8))]
+    assert mapper.noise_.tolist() == [8]
+    assert 0 < mapper.eps_ < gap
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 1e150])

@@ -98,6 +98,19 @@ def test_new_samples_are_measured_as_the_training_samples_were(metric):
     np.testing.assert_array_equal(mapper.transform(new).toarray(), expected)
 
 
+def test_variances_are_those_of_a_sample():
+    """0, 2 and 4 have the variance 4, with n - 1: neighbours are one standardized."""
+    X = [[0.0], [2.0], [4.0]]
+    mapper = MapperGraph(0, n_intervals=1, metric="seuclidean", min_samples=2)
+    assert nodes_of(mapper.set_params(eps=1.0).fit(X).membership_) == [{0, 1, 2}]
+    with empty_graphs_allowed():
+        assert mapper.set_params(eps=0.99).fit(X).n_noise_ == 3
+    mapper.set_params(metric="mahalanobis")
+    assert nodes_of(mapper.set_params(eps=1.01).fit(X).membership_) == [{0, 1, 2}]
+    with empty_graphs_allowed():
+        assert mapper.set_params(eps=0.99).fit(X).n_noise_ == 3
+
+
 @pytest.mark.parametrize("metric", ["precomputed", "pyfunc", "infinity", "l3"])
 def test_a_metric_that_dbscan_does_not_take_is_refused(metric):
     with pytest.raises(ValueError, match="'metric' parameter of MapperGraph must be a"):
