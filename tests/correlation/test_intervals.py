@@ -70,7 +70,9 @@ def drawn_again(statistic, x, n_draws=4000, seed=0):
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.3])
-@pytest.mark.parametrize("statistic", [np.mean, np.var, stats.skew], ids=["mean", "variance", "skewness"])
+@pytest.mark.parametrize(
+    "statistic", [np.mean, np.var, stats.skew], ids=["mean", "variance", "skewness"]
+)
 def test_intervals_are_those_of_scipy_from_the_same_draws(statistic, alpha):
     x = np.random.RandomState(1).exponential(size=30)
     draws = drawn_again(statistic, x)
