@@ -162,6 +162,9 @@ def test_the_first_generation_is_uniform_in_place_and_normal_in_value():
     assert genes.shape == (40, 200, 3)
     assert genes.min() >= 0
     assert genes.max() <= 1
+    # Places and values are drawn apart.
+    related = np.corrcoef(genes.flatten(0, 1).T.numpy())
+    assert np.abs(related - np.eye(3)).max() < 0.03
     place, value = genes[..., :2].flatten(), genes[..., 2].flatten()
     assert abs(place.mean() - 0.5) < 0.01
     assert abs(place.var() - 1 / 12) < 0.002
