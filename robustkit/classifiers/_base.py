@@ -241,13 +241,11 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         weight = next(network.parameters(), torch.empty(0))
 
         def logits_of(rows):
-            rows = as_tensor(_fill_up(rows), device=weight.device, dtype=dtype)
-            return network(rows)
+            tensor = as_tensor(rows, device=weight.device, dtype=dtype)
+            return network(_fill_up(tensor))[: len(rows)]
 
         with evaluating(network), torch.no_grad():
-            logits = map_batches(
-                lambda rows: logits_of(rows)[: len(rows)], X, batch_size=_PREDICT_BATCH
-            )
+            logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
         check_logits(logits, len(X), len(self.classes_))
         check_numbers(logits)
         # Numpy knows no bfloat16, which a module has, or is made to have by autocast.
@@ -330,12 +328,16 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
 
 def _fill_up(rows, multiple=16):
-    """Repeat the last row until the number of rows is round.
+    """Copy rows and repeat the last one until their number is round.
 
-    Matrix products take another way for a few rows than for many, and round otherwise.
-    With round numbers a sample's logits hardly ever depend on its neighbours.
+    Matrix products take another way for a few rows than for many, and from memory that
+    is not aligned, as numpy's is by chance only, and round otherwise. With round numbers
+    in memory of torch a sample's logits hardly ever depend on its neighbours.
     """
-    return np.pad(rows, ((0, -len(rows) % multiple), (0, 0)), mode="edge")
+    filled = rows.new_empty(len(rows) + -len(rows) % multiple, *rows.shape[1:])
+    filled[: len(rows)] = rows
+    filled[len(rows) :] = rows[-1]
+    return filled
 
 
 def _to_cpu(state):
