@@ -212,7 +212,7 @@ def lines_run(data, folder):
 
 
 def compiled_lines(room):
-    """Yield the lines that numba compiles: a tracer sees them only where it does not."""
+    """Yield the lines that numba compiles, which no tracer sees."""
     for path in sorted((ROOT / "robustkit" / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             decorators = map(ast.unparse, getattr(node, "decorator_list", []))
