@@ -12,6 +12,7 @@ see is written to ``equivalent_mutants.toml``, with the reason, and counts no mo
 """
 
 import argparse
+import ast
 import os
 import random
 import shutil
@@ -180,6 +181,8 @@ class Tests:
             name = "::".join(filter(None, [file, *inner.split("."), case.get("name")]))
             self.seconds[name] = float(case.get("time"))
         self.of_line = lines_run(data, folder)
+        for file, line in compiled_lines(room):
+            self.of_line.pop((file, line), None)
 
     def that_run(self, mutant):
         """Return the names of the tests that run a line, the fastest first.
@@ -206,6 +209,16 @@ def lines_run(data, folder):
             # "" is the time at which modules are loaded.
             of_line[file, line] = set() if "" in names else names
     return of_line
+
+
+def compiled_lines(room):
+    """Yield the lines that numba compiles, which no tracer sees."""
+    for path in sorted((ROOT / "robustkit" / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            decorators = map(ast.unparse, getattr(node, "decorator_list", []))
+            if any("njit" in text or "vectorize" in text for text in decorators):
+                file = path.relative_to(ROOT).as_posix()
+                yield from ((file, k) for k in range(node.lineno, node.end_lineno + 1))
 
 
 def environment(folder):
