@@ -330,9 +330,9 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 def _fill_up(rows, multiple=16):
     """Copy rows and repeat the last one until their number is round.
 
-    Matrix products take another way for a few rows than for many, and from memory that
-    is not aligned, as numpy's is by chance only, and round otherwise. With round numbers
-    in memory of torch a sample's logits hardly ever depend on its neighbours.
+    Matrix products round otherwise for a few rows than for many, and in memory that is
+    not aligned, as that of numpy is by chance only. With round numbers in memory of
+    torch a sample's logits hardly ever depend on its neighbours.
     """
     filled = rows.new_empty(len(rows) + -len(rows) % multiple, *rows.shape[1:])
     filled[: len(rows)] = rows

@@ -190,7 +190,8 @@ class PrunedNetClassifier(
             step.call_on_fit_task_begin(**told)
             prune_weights(layers, self.amount, method=self.method, generator=generator)
             _retrain(self.estimator_, X, y, self.retrain_epochs)
-            self.steps_.append(describe_step(self.estimator_, layers, X, y))
+            accuracy = self.estimator_.score(X, y)
+            self.steps_.append(describe_step(self.estimator_, layers, accuracy))
             if step.call_on_fit_task_end(**told, reconstruction_attributes={}):
                 break
         pruning.call_on_fit_task_end(**told, reconstruction_attributes={})
@@ -288,7 +289,7 @@ def _retrain(model, X, y, n_epochs):
     model.set_params(**settings).fit(X, y).set_params(**usual)
 
 
-def describe_step(model, layers, X, y):
+def describe_step(model, layers, accuracy):
     """Write down what a network is like after a step.
 
     Parameters
@@ -299,8 +300,8 @@ def describe_step(model, layers, X, y):
     layers : list of MaskedLinear
         Its layers between the hidden ones.
 
-    X, y : ndarray
-        Training samples.
+    accuracy : float
+        The share of the training samples that it gets right.
 
     Returns
     -------
@@ -314,7 +315,7 @@ def describe_step(model, layers, X, y):
     return PruningStep(
         density=n_left / n_all,
         n_parameters=model.n_parameters_,
-        accuracy=model.score(X, y),
+        accuracy=accuracy,
         structure=_hidden_graph(layers),
         estimator=copy.deepcopy(model),
     )

@@ -146,7 +146,8 @@ def train_and_prune(pruner, X, y):
     dense = clone(pruner.estimator)
     error = _failure_of(dense, lambda: dense.fit(X, y))
     whole = copy.deepcopy(dense)
-    steps = [describe_step(whole, removable_layers(whole), X, y)]
+    accuracy = nan if error else dense.score(X, y)
+    steps = [describe_step(whole, removable_layers(whole), accuracy)]
     if not error:
         twin = clone(pruner).set_params(estimator=FrozenEstimator(dense))
         error = _failure_of(dense, lambda: twin.fit(X, y))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
 
 from robustkit.classifiers import (
     MLPNetClassifier,
@@ -128,11 +129,11 @@ def test_pruning_gives_the_dense_network_and_every_step(pruner):
 
 
 def test_a_dense_network_that_fails_is_one_row(pruner):
-    bad = PrunedNetClassifier(pruner.estimator.set_params(lr=1e30), n_steps=2)
+    network = clone(pruner.estimator).set_params(lr=1e30)
+    bad = PrunedNetClassifier(network, n_steps=2)
     (only,) = train_and_prune(bad, X, y)
     assert "Use a smaller 'lr'" in only.error
     assert only.model is None
-    pruner.estimator.set_params(lr=0.01)
 
 
 def test_a_study_of_pruning(pruner):
