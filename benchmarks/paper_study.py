@@ -12,7 +12,7 @@ from unittest import mock
 
 import torch
 
-from robustkit.datasets._catalogue import load_dataset
+from robustkit.datasets import load_dataset
 from robustkit.study._presets import find_preset
 
 N_MODELS = 600

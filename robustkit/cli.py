@@ -167,7 +167,7 @@ def _add_datasets(commands):
 
 
 def _run_datasets(arguments):
-    from robustkit.datasets._catalogue import IMAGE_SETS, locate
+    from robustkit.datasets import IMAGE_SETS, locate
 
     line = "{:<8} {:>7}  {:<11}  {:>7}  {}".format
     print(line("name", "images", "shape", "classes", "where"))
@@ -248,7 +248,7 @@ def _count(text):
 
 
 def _run_study(arguments):
-    from robustkit.datasets._catalogue import load_dataset
+    from robustkit.datasets import load_dataset
     from robustkit.study._presets import find_preset
     from robustkit.study._store import Store
 
@@ -353,7 +353,7 @@ def _run_demo(arguments):
     from robustkit._sklearn_private import ProgressBar
     from robustkit.attacks import PGDAttack
     from robustkit.classifiers import SparseNetClassifier
-    from robustkit.datasets._catalogue import load_dataset
+    from robustkit.datasets import load_dataset
     from robustkit.graphs import GraphPrior
 
     name, seed = arguments.dataset, arguments.seed

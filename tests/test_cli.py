@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import robustkit
+from robustkit import datasets
 from robustkit.cli import main
-from robustkit.datasets import _catalogue
 from tests.processes import PATIENCE, started
 
 
@@ -158,7 +158,7 @@ def test_an_interrupt_ends_with_one_line(capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_catalogue, "locate", interrupt)
+    monkeypatch.setattr(datasets, "locate", interrupt)
     status, _, err = run(capsys, "datasets")
     assert (status, err) == (130, "robustkit: interrupted\n")
 

@@ -1,6 +1,6 @@
 """The images of an experiment: all of them, or what a machine without a GPU can do."""
 
-from robustkit.datasets._catalogue import load_dataset
+from robustkit.datasets import load_dataset
 
 
 def load(dataset, settings, data_home=None):

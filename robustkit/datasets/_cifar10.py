@@ -1,18 +1,87 @@
-"""CIFAR-10, in the files of its author or in a packed form."""
+"""CIFAR-10, in the files of its author or in a packed form.
 
+A batch of its author is a pickle, which is a program: loading one calls whatever it
+asks for. The only things a batch asks for are numpy's array, its type and the function
+that joins the two. It gets stand-ins of this file instead, which accept plain bytes and
+nothing else; any other name is refused.
+"""
+
+import os
+import pickle
 import tarfile
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
 from robustkit._sklearn_private import validate_params
-from robustkit.datasets._batches import read_batch
-from robustkit.datasets._download import RemoteFile, ensure
-from robustkit.datasets._files import data_folder, open_verified
-from robustkit.datasets._image_set import FETCHER_CONSTRAINTS, ImageSet
-from robustkit.datasets._subset import select_rows
+from robustkit.datasets._files import RemoteFile, data_folder, ensure, open_verified
+from robustkit.datasets._image_set import FETCHER_CONSTRAINTS, ImageSet, select_rows
+from robustkit.exceptions import CorruptFileError
 
-__all__ = ["ARCHIVE", "BATCHES", "CIFAR10", "PACKED", "fetch_cifar10", "find_cifar10"]
+
+class _ByteType:
+    """Stands for ``numpy.dtype``, and can only be uint8."""
+
+    def __init__(self, code, *flags):
+        if code != b"u1":
+            raise pickle.UnpicklingError(f"an array of type {code!r} in place of bytes")
+
+    def __setstate__(self, state):
+        """Ignore the byte order: a byte has none."""
+
+
+class _ByteArray:
+    """Stands for ``numpy.ndarray``, and can only hold bytes."""
+
+    def __init__(self, *kind_shape_type):
+        self.array = None
+
+    def __setstate__(self, state):
+        _, shape, dtype, fortran_order, content = state
+        if fortran_order or not (type(dtype) is _ByteType and type(content) is bytes):
+            raise pickle.UnpicklingError("an array that is not plain bytes")
+        self.array = np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    _STAND_INS = {
+        ("numpy.core.multiarray", "_reconstruct"): _ByteArray,
+        ("numpy", "ndarray"): _ByteArray,
+        ("numpy", "dtype"): _ByteType,
+    }
+
+    def find_class(self, module, name):
+        try:
+            return self._STAND_INS[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it asks for '{module}.{name}', and a batch needs nothing but arrays"
+            ) from None
+
+
+def read_batch(file: IO[bytes], name: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read the pixels (n_images, 3072) and the labels of one CIFAR-10 batch.
+
+    A row of pixels is red, green, blue; each row by row. `name` is what an error calls
+    it.
+    """
+    try:
+        # Written by Python 2, whose strings are bytes.
+        batch = _BatchUnpickler(file, encoding="bytes").load()
+        pixels = batch[b"data"].array
+        labels = np.array(batch[b"labels"], dtype=np.int64)
+        if pixels.shape != (len(labels), 3072):
+            raise ValueError(f"{len(labels)} labels, but pixels of {pixels.shape}")
+    except Exception as error:
+        # A crafted pickle can fail in any way. Whichever it is, the file is refused.
+        raise CorruptFileError(f"{name} is not a CIFAR-10 batch: {error}.") from error
+    return pixels, labels
+
 
 CIFAR10 = ImageSet(
     name="cifar10",
@@ -84,25 +153,14 @@ PACKED = {
 }
 
 
-def find_cifar10(folder, split):
-    """Find the form in which a split is there.
+def find_cifar10(
+    folder: Path, split: str
+) -> tuple[Path | None, Callable[[], list] | None]:
+    """Find the form in which a split is there, and the function that reads it.
 
-    Parameters
-    ----------
-    folder : Path
-        The folder of the data set.
-
-    split : {"train", "test"}
-        The split.
-
-    Returns
-    -------
-    where : Path or None
-        A folder of batches, the archive or a folder of packed files, in this order of
-        preference. None if no form is complete.
-
-    read : callable or None
-        Returns a list of (pixels, labels, lossy), one for each file.
+    A folder of batches, the archive or a folder of packed files, in this order of
+    preference; None and None if no form is complete. The function returns a list of
+    (pixels, labels, lossy), one for each file.
     """
     batches = folder / BATCHES_FOLDER
     if all((batches / name).exists() for name in BATCHES[split]):
@@ -162,16 +220,16 @@ def _read_packed(folder, checksums):
 
 @validate_params(FETCHER_CONSTRAINTS, prefer_skip_nested_validation=True)
 def fetch_cifar10(
-    split="train",
+    split: Literal["train", "test"] = "train",
     *,
-    data_home=None,
-    subset=None,
-    download_if_missing=True,
-    return_X_y=False,
-    as_frame=False,
-    n_retries=3,
-    delay=1.0,
-):
+    data_home: str | os.PathLike | None = None,
+    subset: int | slice | ArrayLike | None = None,
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    as_frame: bool = False,
+    n_retries: int = 3,
+    delay: float = 1.0,
+) -> Bunch | tuple:
     """Load CIFAR-10, downloading its archive (170 MB) where it is missing.
 
     The batches in it are pickles. They are read without running anything they name.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustkit.datasets._archive import read_arrays
+from robustkit.datasets import read_arrays
 from robustkit.exceptions import CorruptFileError
 from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, make_run
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from robustkit.datasets._subset import select_rows, stratified_rows
+from robustkit.datasets._image_set import select_rows, stratified_rows
 
 label_arrays = arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 4))
 LABELS = np.arange(20) % 4

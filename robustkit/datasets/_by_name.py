@@ -1,31 +1,95 @@
-"""Images of the user's own, in a `.npz` file of plain arrays."""
+"""Any data set by its name, or from a `.npz` file of the user."""
 
+import os
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
 
-from robustkit._validation import check_magnitude
-from robustkit.datasets._subset import stratified_rows
+from robustkit._validation import check_magnitude, did_you_mean
+from robustkit.datasets import _cifar10, _handwritten_digits
+from robustkit.datasets._cifar10 import CIFAR10, fetch_cifar10, find_cifar10
+from robustkit.datasets._files import data_folder
+from robustkit.datasets._handwritten_digits import (
+    DIGITS,
+    MNIST,
+    fetch_mnist,
+    load_digits_images,
+)
+from robustkit.datasets._image_set import ImageSet, stratified_rows
 from robustkit.exceptions import CorruptFileError
 
-__all__ = ["read_archive", "read_arrays"]
+IMAGE_SETS = (DIGITS, MNIST, CIFAR10)
 
 
-def read_archive(path):
-    """Read training and test images from a file.
+def locate(image_set: ImageSet, data_home: str | os.PathLike | None = None) -> str:
+    """Say in one line where a data set is, or where it would be downloaded to."""
+    if image_set is DIGITS:
+        return "embedded in scikit-learn"
+    folder = data_folder(image_set.name, data_home)
+    if image_set is MNIST:
+        remotes = [
+            remote for files in _handwritten_digits.FILES.values() for remote in files
+        ]
+        missing = [file for file in remotes if not (folder / file.filename).exists()]
+        where = folder
+    else:
+        found = [find_cifar10(folder, split)[0] for split in ("train", "test")]
+        missing = [] if all(found) else [_cifar10.ARCHIVE]
+        where = found[0]
+    if not missing:
+        return str(where)
+    n_megabytes = sum(file.n_bytes for file in missing) / 1e6
+    return f"would be downloaded to {folder} ({n_megabytes:.1f} MB)"
 
-    Parameters
-    ----------
-    path : Path
-        A `.npz` file with `X` (n_images, ...) and `y` (n_images,). Bytes are divided by
-        255. `X_test` and `y_test` are the test set; without them it is a fifth of
-        every class, always the same one.
 
-    Returns
-    -------
-    bunch : Bunch
-        As `load_dataset` documents it.
+def load_dataset(
+    dataset: str | os.PathLike,
+    *,
+    data_home: str | os.PathLike | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+) -> Bunch:
+    """Load the training and the test images of a data set, by name or from a file.
+
+    `dataset` is "digits", "mnist", "cifar10" or the path of an ``.npz`` file, which
+    contains `X` and `y` and may contain `X_test` and `y_test`. `n_train` and `n_test`
+    are the largest numbers of images of MNIST or CIFAR-10; None is all. Returns
+    `X_train`, `y_train`, `X_test`, `y_test`, `image_shape` (None if a file does not
+    tell it) and `name`.
+    """
+    if Path(dataset).suffix == ".npz":
+        return read_archive(Path(dataset))
+    fetchers = {MNIST.name: fetch_mnist, CIFAR10.name: fetch_cifar10}
+    if dataset == DIGITS.name:
+        train, test = (load_digits_images(split=split) for split in ("train", "test"))
+    elif dataset in fetchers:
+        train, test = (
+            fetchers[dataset](split, data_home=data_home, subset=subset)
+            for split, subset in (("train", n_train), ("test", n_test))
+        )
+    else:
+        names = [image_set.name for image_set in IMAGE_SETS]
+        raise ValueError(
+            f"The data set must be one of {', '.join(names)} or the path of a .npz "
+            f"file. Got {dataset!r} instead{did_you_mean(dataset, names)}"
+        )
+    return Bunch(
+        name=dataset,
+        X_train=train.data,
+        y_train=train.target,
+        X_test=test.data,
+        y_test=test.target,
+        image_shape=train.image_shape,
+    )
+
+
+def read_archive(path: Path) -> Bunch:
+    """Read training and test images from a ``.npz`` file.
+
+    Bytes are divided by 255. Without `X_test` and `y_test` the test set is a fifth of
+    every class, always the same one. Returns what `load_dataset` returns.
     """
     arrays = read_arrays(path)
     X, y = _images_and_labels(arrays, "X", "y", path)
@@ -54,21 +118,10 @@ def read_archive(path):
     )
 
 
-def read_arrays(path, *, may_be_compressed=True):
-    """Read plain arrays, and nothing that could be executed.
+def read_arrays(path: Path, *, may_be_compressed: bool = True) -> dict[str, np.ndarray]:
+    """Read plain arrays by their names, and nothing that could be executed.
 
-    Parameters
-    ----------
-    path : Path
-        An ``.npz`` file.
-
-    may_be_compressed : bool, default=True
-        Whether to accept a small file that could fill the memory.
-
-    Returns
-    -------
-    arrays : dict
-        Name -> array.
+    Without `may_be_compressed`, a small file that could fill the memory is refused.
     """
     with path.open("rb") as file:
         try:
