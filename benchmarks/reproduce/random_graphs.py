@@ -20,7 +20,7 @@ from benchmarks.reproduce.random_graphs_figures import (
     figure_rows,
 )
 from benchmarks.reproduce.results import RESULTS, with_interval
-from robustkit.correlation._controlled import correlate_given
+from robustkit.correlation import correlate_given
 from robustkit.study import RobustnessStudy
 from robustkit.study._evidence import correlate_published, gather
 from robustkit.study._published import TABLES

@@ -1,5 +1,10 @@
-"""What goes with what, over many models: coefficients that own up to their doubt."""
+"""What correlates with robustness, over many models, and how certain that is."""
+# ruff: noqa: F401
 
 from robustkit.correlation._correlator import RobustnessCorrelator
+
+# What is not in `__all__` is for other rooms, not for users.
+from robustkit.correlation._partial import correlate_given
+from robustkit.correlation._significance import correct
 
 __all__ = ["RobustnessCorrelator"]

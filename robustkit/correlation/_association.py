@@ -1,46 +1,207 @@
-"""All properties against all measures, by all methods: the numbers of the table."""
+"""From rows of models to the numbers of the table: methods, blocks, resampling."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._randomness import draw_seeds
-from robustkit.correlation._intervals import (
+from robustkit._validation import did_you_mean
+from robustkit.correlation import _coefficients, _partial, _significance
+from robustkit.correlation._significance import (
     bca_intervals,
     bootstrap,
+    count_exceeding,
     fisher_intervals,
     jackknife,
 )
-from robustkit.correlation._methods import METHODS, Method
-from robustkit.correlation._models import Block, blocks
-from robustkit.correlation._significance import count_exceeding
 
-__all__ = ["associate", "coefficients_of"]
 
-# Resamples a job. Fixed, so that the seeds do not depend on the number of processes.
+def fences(Y: np.ndarray) -> np.ndarray:
+    """Q1 - 1.5 IQR and Q3 + 1.5 IQR of every column; NaN for one without values."""
+    low, high = pd.DataFrame(Y).quantile([0.25, 0.75]).to_numpy()
+    reach = 1.5 * (high - low)
+    return np.column_stack([low - reach, high + reach])
+
+
+def drop_outside(Y: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Put NaN in place of the values outside the bounds of their column."""
+    low, high = bounds.T
+    return np.where((low > Y) | (high < Y), np.nan, Y)
+
+
+def mean_of_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Average the rows of each group, column by column, leaving NaN out."""
+    frame = pd.DataFrame(values)
+    # Means of deviations: the mean of equal values is then that very value, whatever
+    # the size of the group. Rounding would break ties, and make constants vary.
+    first = frame.groupby(groups).first()
+    deviations = frame - first.to_numpy()[groups]
+    return (first + deviations.groupby(groups).mean()).to_numpy()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some properties and measures, and the models for which all of them are known."""
+
+    properties: np.ndarray
+    measures: np.ndarray
+    X: np.ndarray
+    Y: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def pairs(self):
+        """Where the block's pairs stand in a table of properties times measures."""
+        return np.ix_(self.properties, self.measures)
+
+
+def blocks(
+    X: np.ndarray, Y: np.ndarray, groups: np.ndarray, *, listwise: bool = False
+) -> Iterator[Block]:
+    """Yield the pairs of columns in blocks that lack values in the same models.
+
+    With `listwise`, a model must have all the properties, not only that of the pair,
+    and a property that no model has is left out. Every pair is in at most one block.
+    """
+    for measures, with_measures in _columns_by_presence(~np.isnan(Y)):
+        present = ~np.isnan(X[with_measures])
+        if listwise:
+            known = np.flatnonzero(present.any(axis=0))
+            by_presence = [(known, present[:, known].all(axis=1))]
+        else:
+            by_presence = _columns_by_presence(present)
+        for properties, with_properties in by_presence:
+            rows = np.flatnonzero(with_measures)[with_properties]
+            yield Block(
+                properties,
+                measures,
+                X[np.ix_(rows, properties)],
+                Y[np.ix_(rows, measures)],
+                groups[rows],
+            )
+
+
+def _columns_by_presence(present):
+    patterns, which = np.unique(present, axis=1, return_inverse=True)
+    for k, pattern in enumerate(patterns.T):
+        yield np.flatnonzero(which == k), pattern
+
+
+@dataclass(frozen=True)
+class Method:
+    """A coefficient, with what can be said about its certainty."""
+
+    kernel: Callable
+    """Takes complete columns, none constant, and returns one number per pair."""
+
+    p_values: Callable | None = None
+    """Takes X, Y and the coefficients; None where there is no formula: permutations."""
+
+    min_models: int = 3
+    """With fewer models there is no coefficient."""
+
+    listwise: bool = False
+    """Whether all properties are needed at once, so that a model must have them all."""
+
+    bootstraps: bool = True
+    """Whether its intervals come from models drawn again, or only from all but one."""
+
+    least_groups: int | None = 5
+    """With fewer there are no intervals: of four models, 95 % would cover as little as
+    71. None where intervals do not cover what they claim."""
+
+    effect: Callable = np.abs
+    """Puts the coefficient on the scale of an absolute correlation."""
+
+    def coefficients(self, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+        """One number per pair; NaN for a constant column or too few models."""
+        return self._fill(X, Y, self.kernel)
+
+    def test(
+        self, X: np.ndarray, Y: np.ndarray, coefficients: np.ndarray
+    ) -> np.ndarray:
+        """P-values by formula, NaN where there is no coefficient."""
+        return self._fill(X, Y, self.p_values, coefficients)
+
+    def _fill(self, X, Y, function, *tables):
+        result = np.full((X.shape[1], Y.shape[1]), np.nan)
+        if len(X) >= self.min_models:
+            x, y = X.max(axis=0) > X.min(axis=0), Y.max(axis=0) > Y.min(axis=0)
+            if x.any() and y.any():
+                pairs = np.ix_(x, y)
+                parts = (table[pairs] for table in tables)
+                result[pairs] = function(X[:, x], Y[:, y], *parts)
+        return result
+
+
+def _positive_part(xi):
+    """Below 0 is what independence gives, not another kind of dependence."""
+    return np.maximum(xi, 0)
+
+
+def _linfoot(information):
+    """Give the correlation of two normal variables with this mutual information."""
+    return np.sqrt(-np.expm1(-2 * information))
+
+
+METHODS = {
+    "spearman": Method(_coefficients.spearman, _significance.spearman_p_values),
+    "kendall": Method(_coefficients.kendall, _significance.kendall_p_values),
+    # With heavy tails (Student's, of 5 degrees of freedom) intervals of 95 % from draws
+    # of 100 models cover 92 times of 100, and corrected for bias and skewness 90.
+    "pearson": Method(_coefficients.pearson, _significance.t_test, bootstraps=False),
+    # Above 0 even under independence, and further above it when models are drawn twice:
+    # intervals of 95 % covered 0 never, and .3 (40 models) in 44 of 100.
+    "distance": Method(_coefficients.distance, least_groups=None),
+    # The next two look at nearest neighbours, and a model drawn twice is its own.
+    "xi": Method(
+        _coefficients.xi,
+        _significance.xi_p_values,
+        least_groups=None,
+        effect=_positive_part,
+    ),
+    "mutual_info": Method(
+        _coefficients.mutual_info, min_models=4, least_groups=None, effect=_linfoot
+    ),
+    # Given one other property, intervals of 95 % cover 80 of 100 times with eight
+    # models, 87 with nine, 89 with ten and 93 with eleven.
+    "partial": Method(
+        _partial.partial,
+        _partial.partial_p_values,
+        listwise=True,
+        least_groups=11,
+    ),
+}
+
+
+def check_methods(methods: str | Sequence[str]) -> list[str]:
+    """Return the names of methods as a list, each once, in the order given."""
+    names = [methods] if isinstance(methods, str) else list(dict.fromkeys(methods))
+    if not names:
+        raise ValueError(
+            "The 'methods' parameter must name at least one of "
+            f"{sorted(METHODS)}. Got {methods!r} instead."
+        )
+    for name in names:
+        if name not in METHODS:
+            raise ValueError(
+                f"The 'methods' parameter must be names out of {sorted(METHODS)}. "
+                f"Got {name!r} instead{did_you_mean(name, METHODS)}"
+            )
+    return names
+
+
+# Resamples per job. Fixed, so that the seeds do not depend on the number of processes.
 _PER_JOB = 100
 
 
-def coefficients_of(method, X, Y, groups):
-    """One method, without certainty.
-
-    Parameters
-    ----------
-    method : str
-        One of `METHODS`.
-
-    X, Y : ndarray of shape (n_models, n_properties) and (n_models, n_measures)
-        NaN where a value is missing.
-
-    groups : ndarray of shape (n_models,), dtype=int
-        Not used by a coefficient.
-
-    Returns
-    -------
-    coefficients : ndarray of shape (n_properties, n_measures)
-        NaN for constant columns and too few models.
-    """
+def coefficients_of(
+    method: str, X: np.ndarray, Y: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    """Coefficients of one method; NaN for constant columns and too few models."""
     table = np.full((X.shape[1], Y.shape[1]), np.nan)
     for part in _parts(X, Y, groups, [method]):
         table[part.block.pairs] = part.observed
@@ -48,37 +209,23 @@ def coefficients_of(method, X, Y, groups):
 
 
 def associate(
-    X, Y, groups, methods, *, n_bootstrap, n_permutations, alpha, random_state, n_jobs
-):
-    """Correlate, test, and draw intervals.
+    X: np.ndarray,
+    Y: np.ndarray,
+    groups: np.ndarray,
+    methods: list[str],
+    *,
+    n_bootstrap: int,
+    n_permutations: int,
+    alpha: float,
+    random_state: int | np.random.RandomState | None,
+    n_jobs: int | None,
+) -> dict[str, np.ndarray]:
+    """Correlate, test, and compute intervals of level ``1 - alpha``.
 
-    Parameters
-    ----------
-    X, Y : ndarray of shape (n_models, n_properties) and (n_models, n_measures)
-        NaN where a value is missing.
-
-    groups : ndarray of shape (n_models,), dtype=int
-        Models of one group are drawn together by the bootstrap.
-
-    methods : list of str
-        Out of `METHODS`.
-
-    n_bootstrap, n_permutations : int
-        How many of each.
-
-    alpha : float
-        The intervals have level ``1 - alpha``.
-
-    random_state : int, RandomState instance or None
-        Moved only if something is drawn.
-
-    n_jobs : int or None
-        For the resampling.
-
-    Returns
-    -------
-    found : dict of str to ndarray of shape (n_properties, n_measures, n_methods)
-        "coefficient", "p_value", "ci_low", "ci_high", "n".
+    NaN in X or Y is a missing value. The models of one group are drawn together by the
+    bootstrap. `random_state` is moved only if something is drawn. Returned are tables
+    of shape (n_properties, n_measures, n_methods): "coefficient", "p_value", "ci_low",
+    "ci_high" and "n".
     """
     shape = (X.shape[1], Y.shape[1], len(methods))
     names = ("coefficient", "p_value", "ci_low", "ci_high")

@@ -1,10 +1,13 @@
 """Correlate the properties of many models with measures of their robustness."""
 
 import warnings
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.feature_selection import SelectorMixin
@@ -12,9 +15,11 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._sklearn_private import Interval, StrOptions, _fit_context
-from robustkit.correlation._association import associate, coefficients_of
-from robustkit.correlation._methods import METHODS, check_methods
-from robustkit.correlation._models import (
+from robustkit.correlation._association import (
+    METHODS,
+    associate,
+    check_methods,
+    coefficients_of,
     drop_outside,
     fences,
     mean_of_groups,
@@ -25,14 +30,14 @@ __all__ = ["RobustnessCorrelator"]
 
 
 class RobustnessCorrelator(SelectorMixin, BaseEstimator):
-    """Say which properties of models go with which measures of their robustness.
+    """Report which properties of models correlate with measures of their robustness.
 
     Each row is a model. In this order: values of a measure beyond the fences of its
     box plot are dropped, the repeats of a group are averaged, every property is
     correlated with every measure by every method, and the p-values are corrected for
     the number of tests in the whole table.
 
-    As a transformer it selects: the properties that go with some measure.
+    As a transformer it selects the properties that correlate with some measure.
 
     Read more in the :ref:`User Guide <guide_correlation>`.
 
@@ -95,7 +100,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     Attributes
     ----------
     correlations_ : DataFrame
-        A row for each property, measure and method. Columns: "property", "measure",
+        One row for each property, measure and method. Columns: "property", "measure",
         "method", "coefficient", "p_value", "p_adjusted", "ci_low", "ci_high", "n" (how
         many models, or groups, the coefficient is of), "n_outliers" (values of the
         measure dropped) and "strength": Cohen's "small" from .10, "medium" from .30,
@@ -103,8 +108,8 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         a correlation, sqrt(1 - exp(-2 I)).
 
     values_ : DataFrame
-        What was correlated: a row a model, or a group if its rows were averaged; the
-        properties, then the measures; NaN for what is missing or was dropped.
+        What was correlated: one row per model, or per group if its rows were averaged;
+        the properties, then the measures; NaN for what is missing or was dropped.
 
     outlier_bounds_ : ndarray of shape (n_measures, 2)
         The fences; infinite if `outliers` is None.
@@ -142,11 +147,11 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     asking the same question in three ways is three chances to be fooled.
 
     "partial" replaces every column by its ranks, takes out by least squares what the
-    other properties explain, and correlates the rests; its test is Student's t with
+    other properties explain, and correlates the residuals; its test is Student's t with
     n - 2 - k degrees of freedom, k the rank of the other properties. It uses the models
     that have all the properties, and needs n >= k + 3 of them. There is no test for
-    n < k + 7, where rests of ranks often fit perfectly by chance. A property that is a
-    function of the others has no rest and gets NaN.
+    n < k + 7, where residuals of ranks often fit perfectly by chance. A property that
+    is a function of the others has no residual and gets NaN.
 
     Intervals take the outliers that were dropped for granted. Those of "pearson" are
     Student's, with n - 2 degrees of freedom, on Fisher's scale artanh r, with the
@@ -188,6 +193,16 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     array(['density'], dtype=object)
     """
 
+    correlations_: pd.DataFrame
+    values_: pd.DataFrame
+    outlier_bounds_: np.ndarray
+    measure_names_: list[str]
+    method_: str
+    kept_pairs_: np.ndarray
+    support_: np.ndarray
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     _parameter_constraints: dict = {
         "methods": [str, "array-like"],
         "outliers": [StrOptions({"iqr"}), None],
@@ -204,17 +219,17 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        methods=("spearman", "kendall"),
-        outliers="iqr",
-        aggregate="mean",
-        n_bootstrap=0,
-        n_permutations=999,
-        correction="holm",
-        alpha=0.05,
-        min_effect=0.0,
-        random_state=None,
-        n_jobs=None,
-    ):
+        methods: str | Sequence[str] = ("spearman", "kendall"),
+        outliers: Literal["iqr"] | None = "iqr",
+        aggregate: Literal["mean"] | None = "mean",
+        n_bootstrap: int = 0,
+        n_permutations: int = 999,
+        correction: Literal["holm", "benjamini-hochberg"] | None = "holm",
+        alpha: float = 0.05,
+        min_effect: float = 0.0,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
         self.methods = methods
         self.outliers = outliers
         self.aggregate = aggregate
@@ -227,7 +242,12 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, groups=None):
+    def fit(
+        self,
+        X: ArrayLike | pd.DataFrame,
+        y: ArrayLike | pd.Series | pd.DataFrame,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Correlate every property with every measure.
 
         Parameters
@@ -283,7 +303,12 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         self._warn_of_tests_without_power(methods)
         return self
 
-    def score(self, X, y, groups=None):
+    def score(
+        self,
+        X: ArrayLike | pd.DataFrame,
+        y: ArrayLike | pd.Series | pd.DataFrame,
+        groups: ArrayLike | None = None,
+    ) -> float:
         """Mean absolute coefficient of the kept pairs on new models.
 
         Outliers are dropped by the bounds found in `fit`.
@@ -317,7 +342,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         )
         return float(np.nan_to_num(effects).mean())
 
-    def _check_data(self, X, y, *, reset):
+    def _check_data(self, X, y, *, reset: bool):
         numbers = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
         names = _names_of_measures(y)
         X, Y = validate_data(
@@ -407,7 +432,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         return self.support_
 
     def _warn_of_tests_without_power(self, methods):
-        """Say it when no outcome at all could have been significant, and the cure."""
+        """Warn where no outcome could have been significant, and say what to do."""
         if "partial" in methods and len(self.values_) < self.n_features_in_ + 2:
             warnings.warn(
                 f"{len(self.values_)} models or groups are too few for 'partial' with "
@@ -440,21 +465,21 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         return tags
 
 
-def _check_groups(groups, X):
+def _check_groups(groups, X: np.ndarray) -> np.ndarray:
     """Turn groups into numbers from 0 on, in the order of their names."""
     if groups is None:
         return np.arange(len(X))
     groups = check_array(groups, ensure_2d=False, dtype=None, input_name="groups")
     if groups.ndim != 1:
         raise ValueError(
-            "groups must have one entry a model. Got an array of shape "
+            "groups must have one entry per model. Got an array of shape "
             f"{groups.shape} instead."
         )
     check_consistent_length(X, groups)
     return np.unique(groups, return_inverse=True)[1]
 
 
-def _names_of_measures(y):
+def _names_of_measures(y) -> list[str] | None:
     """Names that `y` brings, or None."""
     if hasattr(y, "columns"):
         return [str(name) for name in y.columns]
@@ -468,6 +493,6 @@ def _numbered(n_measures):
 
 
 def _strengths(effects):
-    """Cohen's words; a coefficient that does not exist is none."""
+    """Cohen's words; a missing coefficient is "none"."""
     words = np.array(["none", "small", "medium", "large"])
     return words[np.digitize(np.nan_to_num(effects), [0.1, 0.3, 0.5])]

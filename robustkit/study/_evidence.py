@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
-from robustkit.correlation import RobustnessCorrelator
-from robustkit.correlation._controlled import correlate_given
+from robustkit.correlation import RobustnessCorrelator, correlate_given
 from robustkit.study._words import is_robustness
 
 __all__ = ["CONTROLS", "Evidence", "correlate_published", "gather"]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare
 
-from robustkit.correlation._significance import correct
+from robustkit.correlation import correct
 
 __all__ = ["compare_initialisations"]
 

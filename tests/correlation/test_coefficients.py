@@ -8,19 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
+from scipy.stats import rankdata
 from sklearn.feature_selection import mutual_info_regression
 
+from robustkit.correlation import _coefficients as coefficients_module
 from robustkit.correlation._coefficients import (
+    _count_bits,
+    _insert,
+    agreements,
     distance,
+    distances,
     kendall,
     mutual_info,
-    n_controls,
-    partial,
     pearson,
     spearman,
     xi,
 )
-from tests.correlation.populations import tables, with_confounder
+from robustkit.correlation._partial import partial
+from tests.correlation.populations import tables
 
 BY_RANK = (spearman, kendall, xi, partial)
 SYMMETRIC = (pearson, spearman, kendall, distance)
@@ -46,20 +51,6 @@ def xi_over_all_orders(x, y):
     orders = [p for p in permutations(range(len(x))) if (np.diff(x[[*p]]) >= 0).all()]
     places = np.arange(len(x))
     return np.mean([stats.chatterjeexi(places, y[[*p]]).statistic for p in orders])
-
-
-def partial_by_regression(X, y, j):
-    """Ranks, two least-squares fits on the others, and the correlation of the rests."""
-    ranks = stats.rankdata(X, axis=0)
-    others = np.column_stack([np.ones(len(X)), np.delete(ranks, j, axis=1)])
-    rests = [
-        v - others @ np.linalg.lstsq(others, v)[0]
-        for v in (ranks[:, j], stats.rankdata(y))
-    ]
-    # Of few models the others may explain all, but for rounding.
-    if min(np.linalg.norm(rest) for rest in rests) < 1e-6:
-        return np.nan
-    return stats.pearsonr(*rests).statistic
 
 
 @pytest.mark.parametrize(
@@ -97,58 +88,6 @@ def test_mutual_information_is_that_of_scikit_learn():
     X, Y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
     expected = [mutual_info_regression(X, y, random_state=7) for y in Y.T]
     assert_allclose(mutual_info(X, Y), np.transpose(expected), atol=1e-6)
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 8))
-def test_partial_is_the_correlation_of_the_rests(seed, n_properties, n_spare):
-    rng = np.random.RandomState(seed)
-    X = rng.normal(size=(n_properties + 2 + n_spare, n_properties))
-    y = X.sum(axis=1) + rng.normal(size=len(X))
-    expected = [partial_by_regression(X, y, j) for j in range(n_properties)]
-    assert_allclose(partial(X, y[:, None])[:, 0], expected, atol=1e-9)
-
-
-@given(tables(min_models=4))
-def test_partial_without_others_is_spearman(table):
-    X, Y = table
-    assert_allclose(partial(X[:, :1], Y), spearman(X[:, :1], Y), atol=1e-12)
-
-
-def test_partial_given_one_other_is_the_textbook_formula():
-    rng = np.random.RandomState(1)
-    X = rng.normal(size=(30, 2)) @ [[1, 0.7], [0, 1]]
-    y = X[:, :1] - X[:, 1:] + rng.normal(size=(30, 1))
-    xz, xy, zy = spearman(X, X)[0, 1], spearman(X, y)[0, 0], spearman(X, y)[1, 0]
-    expected = (xy - xz * zy) / np.sqrt((1 - xz**2) * (1 - zy**2))
-    assert_allclose(partial(X, y)[0, 0], expected)
-
-
-def test_partial_finds_what_is_planted_and_the_plain_one_is_misled():
-    X, y = with_confounder(400, np.random.RandomState(0))
-    plain, given_others = (f(X, y[:, None])[:, 0] for f in (spearman, partial))
-    # Depth seems to matter and does not; width seems not to matter and does.
-    assert plain[1] > 0.3 > 0.12 > abs(given_others[1])
-    assert abs(plain[2]) < 0.12 < 0.7 < -given_others[2]
-
-
-def test_partial_of_what_the_others_explain_is_nan():
-    rng = np.random.RandomState(0)
-    x, z, y = rng.normal(size=(3, 20))
-    # The first and the last have the same ranks.
-    result = partial(np.column_stack([x, z, np.exp(x)]), y[:, None])
-    np.testing.assert_array_equal(np.isnan(result[:, 0]), [True, False, True])
-    assert n_controls(np.column_stack([x, z, np.exp(x)])).tolist() == [2, 1, 2]
-
-
-def test_partial_of_a_measure_that_the_others_explain_is_nan():
-    rng = np.random.RandomState(0)
-    X = rng.normal(size=(20, 2))
-    assert np.isnan(partial(X, np.exp(X[:, 1:]))[0, 0])
-
-
-def test_partial_of_too_few_models_is_nan():
-    X = np.random.RandomState(0).normal(size=(5, 4))
-    assert np.isnan(partial(X, X[:, :1] ** 2)).all()
 
 
 @pytest.mark.parametrize("function", BY_RANK, ids=lambda f: f.__name__)
@@ -227,3 +166,119 @@ def test_distance_and_xi_see_what_rho_does_not():
     assert xi(x, x**2)[0, 0] > 0.9
     # It is y that is a function of x, not x of y.
     assert xi(x**2, x)[0, 0] < 0.5
+
+
+def agreements_by_pairs(x, y):
+    signs_x, signs_y = (np.sign(z[:, None] - z) for z in (x, y))
+    return (signs_x * signs_y).sum() // 2
+
+
+@given(
+    st.integers(2, 17) | st.sampled_from([63, 64, 65, 129]),
+    st.sampled_from([1, 2, 5, 1000]),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_pair_of_rows_is_counted(n_rows, n_values, seed):
+    """With few values there are ties in one column, in both, and nothing else."""
+    rng = np.random.RandomState(seed)
+    ranks = rng.randint(n_values, size=(2, n_rows, 2))
+    X, Y = (rankdata(Z, "dense", axis=0) - 1 for Z in ranks)
+    counts, untied_x, untied_y = agreements(X, Y)
+    assert counts.tolist() == [[agreements_by_pairs(x, y) for y in Y.T] for x in X.T]
+    for untied, Z in ((untied_x, X), (untied_y, Y)):
+        assert untied.tolist() == [agreements_by_pairs(z, z) for z in Z.T]
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_bits_are_counted(word):
+    for count_bits in (_count_bits, _count_bits.py_func):
+        with np.errstate(over="ignore"):
+            assert count_bits(np.uint64(word)) == word.bit_count()
+
+
+def test_orders_alike_and_unlike():
+    x = np.arange(50)[:, None]
+    n_pairs = 50 * 49 // 2
+    assert agreements(x, x)[0] == n_pairs
+    assert agreements(x, x[::-1])[0] == -n_pairs
+
+
+def test_compiled_agreements_equal_python(monkeypatch):
+    for name in ("_agreements", "_sort_ties", "_count_swaps"):
+        function = getattr(coefficients_module, name).py_func
+        monkeypatch.setattr(coefficients_module, name, function)
+    assert not hasattr(coefficients_module._agreements, "py_func")
+    test_every_pair_of_rows_is_counted()
+
+
+COMPILED = ("_mean_distances", "_weighted_distances", "_weighted_sum", "_insert")
+
+
+def distances_by_pairs(X, Y):
+    a, b = (np.abs(Z[:, None] - Z) for Z in (X, Y))
+    products = np.einsum("ijk,ijl->kl", a, b) / len(X) ** 2
+    return products, a.mean(axis=0), b.mean(axis=0)
+
+
+def check_distances(X, Y):
+    X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    x, y = (np.abs(Z).max(axis=0) for Z in (X, Y))
+    sizes = (np.multiply.outer(x, y), x, y)
+    for found, expected, size in zip(
+        distances(X, Y), distances_by_pairs(X, Y), sizes, strict=True
+    ):
+        assert (np.abs(found - expected) <= 1e-13 * size).all()
+
+
+@given(tables(min_models=2))
+def test_every_pair_of_rows_is_seen(table):
+    check_distances(*table)
+
+
+@given(
+    st.integers(1, 17) | st.sampled_from([31, 32, 33, 127, 128, 129]),
+    st.sampled_from([2, 5, 1000]),
+    st.integers(0, 2**32 - 1),
+)
+def test_with_few_and_with_many_ties(n_rows, n_values, seed):
+    """Every number of leaves that the tree may lack, and ties in one or in both."""
+    rng = np.random.RandomState(seed)
+    check_distances(
+        rng.randint(n_values, size=(n_rows, 2)), rng.randint(n_values, size=(n_rows, 3))
+    )
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 700])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng, size: rng.standard_cauchy(size),
+        lambda rng, size: np.exp(8 * rng.normal(size=size)),
+        lambda rng, size: 1e8 + rng.normal(size=size),
+        lambda rng, size: 1e-200 * rng.normal(size=size),
+    ],
+    ids=["outliers", "many magnitudes", "far from 0", "tiny"],
+)
+def test_numbers_of_all_sizes(n_rows, draw):
+    rng = np.random.RandomState(0)
+    check_distances(draw(rng, (n_rows, 2)), rng.normal(size=(n_rows, 1)))
+    check_distances(rng.normal(size=(n_rows, 1)), draw(rng, (n_rows, 2)))
+
+
+@pytest.mark.parametrize("insert", [_insert, _insert.py_func])
+@given(st.integers(0, 5).flatmap(lambda k: st.permutations(range(2**k))))
+def test_what_lies_before_a_place_is_counted_and_added(insert, order):
+    tree, values = np.zeros((len(order), 2)), 10.0 ** np.arange(len(order))
+    for k, place in enumerate(order):
+        before = [other for other in order[:k] if other < place]
+        expected = (len(before), values[before].sum())
+        assert_allclose(insert(tree, place, values[place]), expected)
+
+
+def test_compiled_distances_equal_python(monkeypatch):
+    for name in COMPILED:
+        function = getattr(coefficients_module, name).py_func
+        monkeypatch.setattr(coefficients_module, name, function)
+    assert not hasattr(coefficients_module._weighted_distances, "py_func")
+    test_every_pair_of_rows_is_seen()
+    test_with_few_and_with_many_ties()

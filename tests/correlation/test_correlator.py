@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from robustkit.correlation import RobustnessCorrelator
-from robustkit.correlation._methods import METHODS
+from robustkit.correlation._association import METHODS
 from robustkit.correlation._significance import spearman_p_values
 from tests.correlation.populations import with_confounder
 
@@ -421,7 +421,7 @@ def test_groups_that_do_not_fit():
     X, y = population()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         RobustnessCorrelator().fit(X, y, groups=[0, 1])
-    with pytest.raises(ValueError, match="groups must have one entry a model"):
+    with pytest.raises(ValueError, match="groups must have one entry per model"):
         RobustnessCorrelator().fit(X, y, groups=np.zeros((40, 2)))
     with pytest.raises(ValueError, match="Input groups contains NaN"):
         RobustnessCorrelator().fit(X, y, groups=np.full(40, np.nan))

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from robustkit.correlation import RobustnessCorrelator
-from robustkit.correlation._intervals import (
+from robustkit.correlation._significance import (
     bca_intervals,
     bootstrap,
     fisher_intervals,

@@ -11,12 +11,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from robustkit.correlation._coefficients import distance, partial, spearman, xi
-from robustkit.correlation._methods import METHODS
+from robustkit.correlation._association import METHODS
+from robustkit.correlation._coefficients import distance, spearman, xi
+from robustkit.correlation._partial import partial, partial_p_values
 from robustkit.correlation._significance import (
     correct,
     count_exceeding,
-    partial_p_values,
     spearman_p_values,
     xi_p_values,
 )

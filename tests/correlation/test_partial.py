@@ -10,11 +10,11 @@ from scipy import stats
 
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.correlation._coefficients import spearman
-from robustkit.correlation._controlled import correlate_given
-from tests.correlation.populations import with_confounder
+from robustkit.correlation._partial import correlate_given, n_controls, partial
+from tests.correlation.populations import tables, with_confounder
 
 
-def by_regression(frame, name, measure, controls):
+def given_by_regression(frame, name, measure, controls):
     """Ranks, two least-squares fits on the controls, the correlation of the rests."""
     ranks = frame[[name, measure, *controls]].dropna().rank()
     design = np.column_stack([np.ones(len(ranks)), ranks[controls]])
@@ -42,7 +42,7 @@ def test_is_the_correlation_of_what_regressions_leave(seed, n, holes):
     for row in table.to_dict("records"):
         pair = [row["property"], row["measure"]]
         assert row["n"] == frame[[*pair, "y", "z"]].notna().all(axis=1).sum()
-        expected = by_regression(frame, *pair, ["y", "z"])
+        expected = given_by_regression(frame, *pair, ["y", "z"])
         assert_allclose(row["coefficient"], expected, atol=1e-9)
 
 
@@ -162,3 +162,69 @@ def test_false_discoveries_stay_at_alpha_under_independence_given_the_controls()
         fooled += (table["p_adjusted"] <= alpha).any()
     # Ranks make the relation to size a little bent, so the level is only near alpha.
     assert fooled <= stats.binom(n_tables, 1.5 * alpha).ppf(0.999)
+
+
+def partial_by_regression(X, y, j):
+    """Ranks, two least-squares fits on the others, and the correlation of the rests."""
+    ranks = stats.rankdata(X, axis=0)
+    others = np.column_stack([np.ones(len(X)), np.delete(ranks, j, axis=1)])
+    rests = [
+        v - others @ np.linalg.lstsq(others, v)[0]
+        for v in (ranks[:, j], stats.rankdata(y))
+    ]
+    # Of few models the others may explain all, but for rounding.
+    if min(np.linalg.norm(rest) for rest in rests) < 1e-6:
+        return np.nan
+    return stats.pearsonr(*rests).statistic
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 8))
+def test_partial_is_the_correlation_of_the_rests(seed, n_properties, n_spare):
+    rng = np.random.RandomState(seed)
+    X = rng.normal(size=(n_properties + 2 + n_spare, n_properties))
+    y = X.sum(axis=1) + rng.normal(size=len(X))
+    expected = [partial_by_regression(X, y, j) for j in range(n_properties)]
+    assert_allclose(partial(X, y[:, None])[:, 0], expected, atol=1e-9)
+
+
+@given(tables(min_models=4))
+def test_partial_without_others_is_spearman(table):
+    X, Y = table
+    assert_allclose(partial(X[:, :1], Y), spearman(X[:, :1], Y), atol=1e-12)
+
+
+def test_partial_given_one_other_is_the_textbook_formula():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(30, 2)) @ [[1, 0.7], [0, 1]]
+    y = X[:, :1] - X[:, 1:] + rng.normal(size=(30, 1))
+    xz, xy, zy = spearman(X, X)[0, 1], spearman(X, y)[0, 0], spearman(X, y)[1, 0]
+    expected = (xy - xz * zy) / np.sqrt((1 - xz**2) * (1 - zy**2))
+    assert_allclose(partial(X, y)[0, 0], expected)
+
+
+def test_partial_finds_what_is_planted_and_the_plain_one_is_misled():
+    X, y = with_confounder(400, np.random.RandomState(0))
+    plain, given_others = (f(X, y[:, None])[:, 0] for f in (spearman, partial))
+    # Depth seems to matter and does not; width seems not to matter and does.
+    assert plain[1] > 0.3 > 0.12 > abs(given_others[1])
+    assert abs(plain[2]) < 0.12 < 0.7 < -given_others[2]
+
+
+def test_partial_of_what_the_others_explain_is_nan():
+    rng = np.random.RandomState(0)
+    x, z, y = rng.normal(size=(3, 20))
+    # The first and the last have the same ranks.
+    result = partial(np.column_stack([x, z, np.exp(x)]), y[:, None])
+    np.testing.assert_array_equal(np.isnan(result[:, 0]), [True, False, True])
+    assert n_controls(np.column_stack([x, z, np.exp(x)])).tolist() == [2, 1, 2]
+
+
+def test_partial_of_a_measure_that_the_others_explain_is_nan():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(20, 2))
+    assert np.isnan(partial(X, np.exp(X[:, 1:]))[0, 0])
+
+
+def test_partial_of_too_few_models_is_nan():
+    X = np.random.RandomState(0).normal(size=(5, 4))
+    assert np.isnan(partial(X, X[:, :1] ** 2)).all()
