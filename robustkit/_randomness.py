@@ -4,11 +4,19 @@ Nothing here moves a stream that the caller owns, except numpy's global one when
 caller asks for it with ``random_state=None``, as scikit-learn defines.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils import check_random_state
+
+if TYPE_CHECKING:
+    # Drawing seeds needs no torch.
+    import torch
 
 __all__ = ["draw_seed", "draw_seeds", "seeded_torch", "torch_generator"]
 
@@ -18,79 +26,40 @@ _ONE_BLOCK = RLock()
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 
-def draw_seed(random_state):
-    """Draw one integer that can seed anything.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        The parameter as the user gave it.
-
-    Returns
-    -------
-    seed : int
-        In [0, 2**31 - 1).
-    """
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Draw one integer in [0, 2**31 - 1) that can seed anything."""
     return int(check_random_state(random_state).randint(_LARGEST_SEED))
 
 
-def draw_seeds(random_state, n_seeds):
+def draw_seeds(
+    random_state: int | np.random.RandomState | None, n_seeds: int
+) -> list[int]:
     """Draw independent integers, one for each of many tasks.
 
     They are drawn before the tasks are handed out, so that the result does not depend
     on who runs which task when.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        The parameter as the user gave it.
-
-    n_seeds : int
-        How many.
-
-    Returns
-    -------
-    seeds : list of int
-        Each in [0, 2**31 - 1).
     """
     return (
         check_random_state(random_state).randint(_LARGEST_SEED, size=n_seeds).tolist()
     )
 
 
-def torch_generator(random_state, device="cpu"):
-    """Make a torch generator of its own, touching no global stream.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        The parameter as the user gave it.
-
-    device : str or torch.device, default="cpu"
-        Where its numbers are drawn.
-
-    Returns
-    -------
-    generator : torch.Generator
-        Seeded from `random_state`.
-    """
+def torch_generator(
+    random_state: int | np.random.RandomState | None, device: str | torch.device = "cpu"
+) -> torch.Generator:
+    """Make a torch generator of its own, touching no global stream."""
     import torch
 
     return torch.Generator(device=device).manual_seed(draw_seed(random_state))
 
 
 @contextmanager
-def seeded_torch(random_state):
-    """Seed torch for one block and give the caller its own streams back.
+def seeded_torch(random_state: int | np.random.RandomState | None) -> Iterator[None]:
+    """Seed torch for one block and restore the caller's own streams afterwards.
 
-    Modules draw their first weights (and dropout its masks) from torch's global
-    stream, so a generator passed by hand would not reach them. While a thread is in
-    such a block, others wait before theirs.
-
-    Parameters
-    ----------
-    random_state : int, RandomState instance or None
-        The parameter as the user gave it.
+    Modules draw their first weights (and dropout its masks) from torch's global stream,
+    so a generator passed by hand would not reach them. While a thread is in such a
+    block, others wait before theirs.
     """
     import torch
 

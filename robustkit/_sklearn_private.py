@@ -3,34 +3,20 @@
 When a scikit-learn release moves one of them, this is the only file to change.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from sklearn.base import _clone_parametrized, _fit_context
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    RealNotInt,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
 from sklearn.utils.parallel import _get_threadpool_controller
-
-if TYPE_CHECKING:
-    # scikit-learn declares no types, and those that a checker infers from its private
-    # classes are wrong: it takes the abstract `__str__` of a constraint for missing.
-    HasMethods: Any
-    Interval: Any
-    Options: Any
-    RealNotInt: Any
-    StrOptions: Any
-    validate_parameter_constraints: Any
-    validate_params: Any
-else:
-    from sklearn.utils._param_validation import (
-        HasMethods,
-        Interval,
-        Options,
-        RealNotInt,
-        StrOptions,
-        validate_parameter_constraints,
-        validate_params,
-    )
 
 __all__ = [
     "BaseSearchCV",

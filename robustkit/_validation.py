@@ -1,29 +1,26 @@
 """Checks that neither `_parameter_constraints` nor `validate_data` can say."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from difflib import get_close_matches
 from math import prod, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # The command line reads this file before numpy is loaded.
+    import numpy as np
 
 __all__ = ["check_image_shape", "check_magnitude", "did_you_mean"]
 
-# Of float32; the command line reads this file, and answers before numpy is loaded.
+# Of float32.
 _LARGEST = (2 - 2.0**-23) * 2.0**127
 
 
-def check_image_shape(image_shape, n_features):
-    """Check that flat samples can be seen as images.
+def check_image_shape(image_shape: Iterable[int], n_features: int) -> tuple[int, ...]:
+    """Check that samples of `n_features` values can be seen as images of this shape.
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (height, width) or (channels, height, width).
-
-    n_features : int
-        Length of a flat sample.
-
-    Returns
-    -------
-    image_shape : tuple of int
-        The same, as plain integers.
+    (height, width) or (channels, height, width), returned as plain integers.
     """
     try:
         shape = tuple(int(side) for side in image_shape)
@@ -42,16 +39,10 @@ def check_image_shape(image_shape, n_features):
     return shape
 
 
-def check_magnitude(X, name="X"):
+def check_magnitude(X: np.ndarray, name: str = "X") -> None:
     """Refuse samples that are too large for a network, which computes in float32.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Finite numbers; the sum of the squares of a sample must be one, too.
-
-    name : str, default="X"
-        What to call them in an error.
+    The sum of the squares of a sample must be finite; X itself has to be already.
     """
     limit = sqrt(_LARGEST / X.shape[1])
     # Of the same dtype, and without a copy of X.
@@ -63,21 +54,7 @@ def check_magnitude(X, name="X"):
         )
 
 
-def did_you_mean(name, known):
-    """End an error message with the nearest known name.
-
-    Parameters
-    ----------
-    name : str
-        What the user wrote.
-
-    known : iterable of str
-        What there is.
-
-    Returns
-    -------
-    hint : str
-        ", did you mean 'x'?" or "." if nothing is near.
-    """
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """End an error message with the nearest known name, or with a period."""
     near = get_close_matches(str(name), list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else "."

@@ -12,9 +12,9 @@ __all__ = [
 
 
 class CorruptFileError(ValueError):
-    """A file is not what its name promises.
+    """A file does not have the content that its name promises.
 
-    The message holds the path, the checksum expected and the one found. Delete the
+    The message contains the path, the checksum expected and the one found. Delete the
     file and fetch it again.
     """
 
@@ -22,8 +22,8 @@ class CorruptFileError(ValueError):
 class DownloadError(OSError):
     """A file could not be downloaded.
 
-    The message holds the address and the reason. Nothing half-written is left behind;
-    calling again tries again.
+    The message contains the address and the reason. Nothing half-written is left
+    behind; calling again tries again.
     """
 
 
@@ -61,7 +61,7 @@ class NoReLUWarning(UserWarning):
 
 
 class UndecidedSamplesWarning(UserWarning):
-    """A proof was looked for, and of some samples nothing is known.
+    """A proof was searched for, and some samples remain undecided.
 
     No change was found that fools the model, nor a proof that there is none: a margin
     comes as near to zero as rounding is large, or the search was given up because it

@@ -190,8 +190,8 @@ def _read_archive(path, names):
     ):
         for member in archive:
             name = member.name.rpartition("/")[2]
-            if name in names:
-                batch = archive.extractfile(member)
+            batch = archive.extractfile(member) if name in names else None
+            if batch is not None:
                 parts[name] = _exact(*read_batch(batch, f"{name} in {path}"))
             if len(parts) == len(names):
                 break
@@ -315,6 +315,7 @@ def fetch_cifar10(
             delay=delay,
         )
         _, read = find_cifar10(folder, split)
+    assert read is not None, "the archive is there now"
     pixels, target, lossy = map(np.concatenate, zip(*read(), strict=True))
     rows = select_rows(subset, target)
     return CIFAR10.load(

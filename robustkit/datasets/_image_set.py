@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from robustkit._sklearn_private import Interval, StrOptions
@@ -62,8 +61,8 @@ class ImageSet:
         `pixels` are flat, from 0 to `largest_pixel`; `further` are more entries of the
         Bunch.
         """
-        data = np.divide(pixels, np.float32(self.largest_pixel), dtype=np.float32)
-        target = target.astype(np.int64, copy=False)
+        data: Any = np.divide(pixels, np.float32(self.largest_pixel), dtype=np.float32)
+        classes: Any = target.astype(np.int64, copy=False)
         feature_names = [
             "_".join(map(str, ("pixel", *place)))
             for place in np.ndindex(self.image_shape)
@@ -71,14 +70,14 @@ class ImageSet:
         frame = None
         if as_frame:
             data = pd.DataFrame(data, columns=feature_names, copy=False)
-            target = pd.Series(target, name="target")
+            classes = pd.Series(classes, name="target")
             if not return_X_y:
-                frame = pd.concat([data, target], axis="columns")
+                frame = pd.concat([data, classes], axis="columns")
         if return_X_y:
-            return data, target
+            return data, classes
         return Bunch(
             data=data,
-            target=target,
+            target=classes,
             frame=frame,
             feature_names=feature_names,
             target_names=np.array(self.target_names),
@@ -105,14 +104,13 @@ def stratified_rows(labels: np.ndarray, n_rows: int) -> np.ndarray:
     return np.sort(by_position[:n_rows])
 
 
-def select_rows(
-    subset: int | slice | ArrayLike | None, labels: np.ndarray
-) -> slice | np.ndarray:
+def select_rows(subset: Any, labels: np.ndarray) -> slice | np.ndarray:
     """Turn the `subset` parameter of a loader into an index of rows."""
     n_rows = len(labels)
     if subset is None:
         return slice(None)
     if isinstance(subset, numbers.Integral) and not isinstance(subset, bool):
+        subset = int(subset)
         if subset > n_rows:
             raise ValueError(f"subset={subset} is more than the {n_rows} images here.")
         return stratified_rows(labels, subset)

@@ -1,6 +1,9 @@
 """What single samples look like before and after an attack."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -8,14 +11,23 @@ from sklearn.utils.validation import check_is_fitted
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import check_image_shape
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Self
+
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import ArrayLike
+
+    from robustkit.attacks import AttackResult
+
 __all__ = ["AdversarialExamplesDisplay"]
 
 
 class AdversarialExamplesDisplay:
     """What single images look like before and after an attack.
 
-    One row an image: the original, the perturbation, the adversarial image; above them
-    what the model says.
+    One row per image: the original, the perturbation, the adversarial image; above them
+    what the model predicts.
 
     It is recommended to use :meth:`from_estimator` or :meth:`from_result` to create a
     display.
@@ -29,13 +41,13 @@ class AdversarialExamplesDisplay:
         Adversarial images.
 
     before : sequence
-        What the model says of the originals.
+        What the model predicts for the originals.
 
     after : sequence
-        What the model says of the adversarial images.
+        What the model predicts for the adversarial images.
 
     confidence : sequence of float, default=None
-        How sure the model is of the latter.
+        Probability that the model gives to the latter.
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width). None: a square.
@@ -43,7 +55,7 @@ class AdversarialExamplesDisplay:
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes of shape (n_examples, 3)
-        A row an image.
+        One row per image.
 
     figure_ : matplotlib Figure
         The figure they belong to.
@@ -66,7 +78,19 @@ class AdversarialExamplesDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, X, X_adv, before, after, *, confidence=None, image_shape=None):
+    axes_: np.ndarray
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        X_adv: ArrayLike,
+        before: Sequence | np.ndarray,
+        after: Sequence | np.ndarray,
+        *,
+        confidence: Sequence[float] | np.ndarray | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
         self.X = X
         self.X_adv = X_adv
         self.before = before
@@ -75,7 +99,15 @@ class AdversarialExamplesDisplay:
         self.image_shape = image_shape
 
     @classmethod
-    def from_estimator(cls, attack, X, y, *, n_examples=4, image_shape=None):
+    def from_estimator(
+        cls,
+        attack: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_examples: int = 4,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> Self:
         """Attack samples, and draw the first ones that fooled the model.
 
         Parameters
@@ -90,7 +122,7 @@ class AdversarialExamplesDisplay:
             True labels.
 
         n_examples : int, default=4
-            Images drawn at most.
+            Maximum number of images drawn.
 
         image_shape : tuple of int, default=None
             (height, width) or (channels, height, width). None: that of the attack, or
@@ -111,7 +143,14 @@ class AdversarialExamplesDisplay:
         )
 
     @classmethod
-    def from_result(cls, result, X, *, n_examples=4, image_shape=None):
+    def from_result(
+        cls,
+        result: AttackResult,
+        X: ArrayLike,
+        *,
+        n_examples: int = 4,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> Self:
         """Draw the first samples that fooled the model.
 
         Parameters
@@ -123,7 +162,7 @@ class AdversarialExamplesDisplay:
             The clean images that were attacked.
 
         n_examples : int, default=4
-            Images drawn at most.
+            Maximum number of images drawn.
 
         image_shape : tuple of int, default=None
             (height, width) or (channels, height, width). None: a square.
@@ -150,7 +189,7 @@ class AdversarialExamplesDisplay:
         )
         return display.plot()
 
-    def plot(self, axes=None):
+    def plot(self, axes: np.ndarray | None = None) -> Self:
         """Draw.
 
         Parameters

@@ -1,10 +1,23 @@
-"""What goes with what: a heat map of all pairs, or the points of one."""
+"""Correlations: a heat map of all pairs, or a scatter plot of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
+
+if TYPE_CHECKING:
+    from typing import Literal, Self
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from robustkit.correlation import RobustnessCorrelator
 
 __all__ = ["CorrelationDisplay"]
 
@@ -24,14 +37,14 @@ _UNSIGNED = ("distance", "xi", "mutual_info")
 
 
 class CorrelationDisplay:
-    """What goes with what: a heat map of all pairs, or the points of one.
+    """Correlations: a heat map of all pairs, or a scatter plot of one.
 
     It is recommended to use :meth:`from_correlator` to create a display.
 
     Parameters
     ----------
     correlations : DataFrame
-        A row for each property, measure and method, as `correlations_` of a
+        One row for each property, measure and method, as `correlations_` of a
         :class:`~robustkit.correlation.RobustnessCorrelator`.
 
     values : DataFrame
@@ -66,15 +79,26 @@ class CorrelationDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, correlations, values, *, alpha=0.05):
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self, correlations: pd.DataFrame, values: pd.DataFrame, *, alpha: float = 0.05
+    ) -> None:
         self.correlations = correlations
         self.values = values
         self.alpha = alpha
 
     @classmethod
     def from_correlator(
-        cls, correlator, *, kind="heatmap", method=None, pair=None, ax=None
-    ):
+        cls,
+        correlator: RobustnessCorrelator,
+        *,
+        kind: Literal["heatmap", "scatter"] = "heatmap",
+        method: str | None = None,
+        pair: tuple[str, str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw what a correlator found.
 
         Parameters
@@ -108,7 +132,14 @@ class CorrelationDisplay:
         method = correlator.method_ if method is None else method
         return display.plot(ax, kind=kind, method=method, pair=pair)
 
-    def plot(self, ax=None, *, kind="heatmap", method=None, pair=None):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["heatmap", "scatter"] = "heatmap",
+        method: str | None = None,
+        pair: tuple[str, str] | None = None,
+    ) -> Self:
         """Draw.
 
         Parameters

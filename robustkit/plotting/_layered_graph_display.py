@@ -1,9 +1,24 @@
 """A graph as a ring, as a row of vertices and in its layers."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.graphs import LayeredGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal, Self
+
+    import networkx as nx
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import ArrayLike
+
+    from robustkit.graphs import GraphPrior
 
 __all__ = ["LayeredGraphDisplay"]
 
@@ -67,14 +82,23 @@ class LayeredGraphDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, graph, order):
+    ax_: np.ndarray
+    figure_: Figure | SubFigure
+
+    def __init__(self, graph: LayeredGraph, order: ArrayLike) -> None:
         self.graph = graph
         self.order = order
 
     @classmethod
     def from_graph(
-        cls, graph, *, orientation="index", random_state=None, views=VIEWS, ax=None
-    ):
+        cls,
+        graph: LayeredGraph | nx.Graph,
+        *,
+        orientation: Literal["index", "random", "degree"] = "index",
+        random_state: int | np.random.RandomState | None = None,
+        views: Sequence[str] = VIEWS,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Self:
         """Draw a graph.
 
         Parameters
@@ -111,7 +135,14 @@ class LayeredGraphDisplay:
         return cls(graph, order).plot(ax, views=views)
 
     @classmethod
-    def from_prior(cls, prior, *, random_state=None, views=VIEWS, ax=None):
+    def from_prior(
+        cls,
+        prior: GraphPrior,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+        views: Sequence[str] = VIEWS,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Self:
         """Draw one draw of a prior.
 
         Parameters
@@ -136,7 +167,9 @@ class LayeredGraphDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_prior")
         return cls.from_graph(prior.sample(random_state), views=views, ax=ax)
 
-    def plot(self, ax=None, *, views=VIEWS):
+    def plot(
+        self, ax: Axes | Sequence[Axes] | None = None, *, views: Sequence[str] = VIEWS
+    ) -> Self:
         """Draw the views.
 
         Parameters
@@ -316,7 +349,7 @@ def _draw_edges(ax, curves, *, directed):
         "direction", [_SOURCE_COLOR, "#bdbdbd", _SINK_COLOR]
     )
     ax.add_collection(
-        LineCollection(pieces, array=along, cmap=colors, capstyle="butt", **style)
+        LineCollection(list(pieces), array=along, cmap=colors, capstyle="butt", **style)
     )
     if len(curves) <= _MOST_ARROWHEADS:
         _draw_arrowheads(ax, curves)

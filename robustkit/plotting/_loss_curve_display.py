@@ -1,8 +1,21 @@
 """How a training went: the loss of every epoch, and the validation accuracy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+    from sklearn.base import BaseEstimator
 
 __all__ = ["LossCurveDisplay"]
 
@@ -54,13 +67,30 @@ class LossCurveDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, loss_curve, *, validation_scores=None, name=None):
+    ax_: Axes
+    validation_ax_: Axes | None
+    figure_: Figure | SubFigure
+    line_: Line2D
+
+    def __init__(
+        self,
+        loss_curve: Sequence[float],
+        *,
+        validation_scores: Sequence[float] | None = None,
+        name: str | None = None,
+    ) -> None:
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
         self.name = name
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw the curves of a fitted estimator.
 
         Parameters
@@ -92,7 +122,7 @@ class LossCurveDisplay:
         display = cls(estimator.loss_curve_, validation_scores=scores, name=name)
         return display.plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
@@ -117,15 +147,15 @@ class LossCurveDisplay:
         # Unlike a limit, it lets a further curve widen the view.
         ax.set_ybound(lower=0)
         if self.validation_scores is not None:
-            self.validation_ax_ = self._draw_validation_scores()
+            self.validation_ax_ = self._draw_validation_scores(self.validation_scores)
         if self.name is not None:
             # Above, where neither kind of curve can run through it.
             ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
         return self
 
-    def _draw_validation_scores(self):
+    def _draw_validation_scores(self, scores: Sequence[float]) -> Axes:
         ax = _twin_of(self.ax_) or self.ax_.twinx()
-        color, scores = self.line_.get_color(), self.validation_scores
+        color = self.line_.get_color()
         _draw(ax, scores, linestyle="--", color=color)
         best = max(range(len(scores)), key=scores.__getitem__)
         ax.plot(best + 1, scores[best], "o", color=color)

@@ -1,11 +1,26 @@
 """A mapper graph as a picture: pies of labels, or nodes coloured by a number."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import networkx as nx
 import numpy as np
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import ArrayLike
+
+    from robustkit.topology import MapperGraph
 
 __all__ = ["MapperGraphDisplay"]
 
@@ -74,7 +89,17 @@ class MapperGraphDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, graph, nodes, labels=(), positions=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    positions_: np.ndarray
+
+    def __init__(
+        self,
+        graph: nx.Graph,
+        nodes: pd.DataFrame,
+        labels: Sequence | np.ndarray = (),
+        positions: ArrayLike | None = None,
+    ) -> None:
         self.graph = graph
         self.nodes = nodes
         self.labels = labels
@@ -82,8 +107,15 @@ class MapperGraphDisplay:
 
     @classmethod
     def from_mapper(
-        cls, mapper, y=None, y_pred=None, *, color="auto", positions=None, ax=None
-    ):
+        cls,
+        mapper: MapperGraph,
+        y: ArrayLike | None = None,
+        y_pred: ArrayLike | None = None,
+        *,
+        color: str = "auto",
+        positions: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw the graph of a fitted mapper.
 
         Parameters
@@ -120,7 +152,7 @@ class MapperGraphDisplay:
         display = cls(mapper.graph_, mapper.describe(y, y_pred), labels, positions)
         return display.plot(ax, color=color)
 
-    def plot(self, ax=None, *, color="auto"):
+    def plot(self, ax: Axes | None = None, *, color: str = "auto") -> Self:
         """Draw the graph.
 
         Parameters

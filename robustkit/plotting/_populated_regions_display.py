@@ -1,10 +1,25 @@
 """How samples share the regions of a network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal, Self
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from numpy.typing import ArrayLike
+
+    from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["PopulatedRegionsDisplay"]
 
@@ -30,7 +45,7 @@ class PopulatedRegionsDisplay:
         Share of each class's samples that live in its major region.
 
     layers : DataFrame, default=None
-        A row a layer with columns `prs_ratio`, `active_units` and `n_units`, as
+        One row per layer with columns `prs_ratio`, `active_units` and `n_units`, as
         ``PopulatedRegionScorer.layer_report`` returns it. Needed for "layers" only.
 
     name : str, default=None
@@ -62,7 +77,18 @@ class PopulatedRegionsDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, counts, classes, major_shares, *, layers=None, name=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+
+    def __init__(
+        self,
+        counts: ArrayLike,
+        classes: Sequence | np.ndarray,
+        major_shares: ArrayLike,
+        *,
+        layers: pd.DataFrame | None = None,
+        name: str | None = None,
+    ) -> None:
         self.counts = counts
         self.classes = classes
         self.major_shares = major_shares
@@ -70,7 +96,15 @@ class PopulatedRegionsDisplay:
         self.name = name
 
     @classmethod
-    def from_scorer(cls, scorer, X=None, *, kind="sizes", name=None, ax=None):
+    def from_scorer(
+        cls,
+        scorer: PopulatedRegionScorer,
+        X: ArrayLike | None = None,
+        *,
+        kind: Literal["sizes", "classes", "layers"] = "sizes",
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw what a scorer counted.
 
         Parameters
@@ -108,7 +142,12 @@ class PopulatedRegionsDisplay:
         )
         return display.plot(ax, kind=kind)
 
-    def plot(self, ax=None, *, kind="sizes"):
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        kind: Literal["sizes", "classes", "layers"] = "sizes",
+    ) -> Self:
         """Draw.
 
         Parameters
@@ -174,12 +213,12 @@ class PopulatedRegionsDisplay:
         ax.grid(axis="x", alpha=0.3)
 
     def _plot_layers(self, ax):
-        places = np.arange(len(self.layers))
-        active = self.layers["active_units"] / self.layers["n_units"]
+        layers = self.layers
+        assert layers is not None, "`plot` refuses"
+        places = np.arange(len(layers))
+        active = layers["active_units"] / layers["n_units"]
         prefix = "" if self.name is None else f"{self.name}: "
-        (line,) = ax.plot(
-            places, self.layers["prs_ratio"], "o-", label=f"{prefix}PRS ratio"
-        )
+        (line,) = ax.plot(places, layers["prs_ratio"], "o-", label=f"{prefix}PRS ratio")
         ax.plot(
             places,
             active,
@@ -190,5 +229,5 @@ class PopulatedRegionsDisplay:
         )
         ax.set(ylim=(0, 1.03), xlabel="layer", ylabel="ratio, share", xticks=places)
         ax.set_xticklabels(
-            self.layers.index, rotation=45 if len(places) > 6 else 0, ha="center"
+            layers.index, rotation=45 if len(places) > 6 else 0, ha="center"
         )

@@ -1,12 +1,23 @@
 """How accuracy falls as an attack may do more."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.attacks import GrowingEpsilonAttack
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+    from numpy.typing import ArrayLike
 
 __all__ = ["RobustnessCurveDisplay"]
 
@@ -61,14 +72,34 @@ class RobustnessCurveDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, eps, robust_accuracy, *, n_samples=None, name=None):
+    ax_: Axes
+    figure_: Figure | SubFigure
+    line_: Line2D
+
+    def __init__(
+        self,
+        eps: ArrayLike,
+        robust_accuracy: ArrayLike,
+        *,
+        n_samples: int | None = None,
+        name: str | None = None,
+    ) -> None:
         self.eps = eps
         self.robust_accuracy = robust_accuracy
         self.n_samples = n_samples
         self.name = name
 
     @classmethod
-    def from_estimator(cls, attack, X, y, *, eps=None, name=None, ax=None):
+    def from_estimator(
+        cls,
+        attack: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        eps: ArrayLike | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Attack with one size after the other, and draw.
 
         A sample that a smaller perturbation fools counts as fooled by a larger one: it
@@ -114,9 +145,9 @@ class RobustnessCurveDisplay:
                 f"{type(attack).__name__} has no parameter 'eps' to draw a curve over. "
                 "Use a gradient attack, such as PGDAttack."
             )
-        return cls(sizes, accuracy, n_samples=len(y), name=name).plot(ax)
+        return cls(sizes, accuracy, n_samples=np.size(y), name=name).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
         Parameters
