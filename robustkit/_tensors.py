@@ -15,6 +15,7 @@ __all__ = [
     "evaluating",
     "map_batches",
     "on_device",
+    "pad_rows",
     "resolve_device",
     "threads_for",
 ]
@@ -182,6 +183,19 @@ def map_batches(function, *arrays, batch_size):
     if isinstance(pieces[0], tuple):
         return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
     return torch.cat(pieces)
+
+
+def pad_rows(rows: torch.Tensor, multiple: int = 16) -> torch.Tensor:
+    """Copy rows and repeat the last one until their number is a multiple.
+
+    Matrix products round differently for a few rows than for many, and in memory that
+    is not aligned, as that of numpy may be; that is enough to turn a sign. With padded
+    rows in memory of torch, a sample's result hardly ever depends on its neighbours.
+    """
+    padded = rows.new_empty(len(rows) + -len(rows) % multiple, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    padded[len(rows) :] = rows[-1:]
+    return padded
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from robustkit._tensors import on_device
+from robustkit._tensors import on_device, pad_rows
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
 from robustkit.networks import SparseNetwork, is_plain
@@ -192,35 +192,16 @@ def layer_values(module, X, names):
     }
 
 
-def steady_layer_values(module, X, names, *, multiple=16):
-    """Do what :func:`layer_values` does, for a sample alone as among others.
+def steady_layer_values(
+    module: nn.Module, X: Tensor, names: list[str]
+) -> dict[str, LayerValues]:
+    """Do what :func:`layer_values` does, without gradients and without neighbours.
 
-    Matrix products take another way for a few rows than for many, and round otherwise,
-    which is enough to turn a sign. So the last row is repeated until the number of rows
-    is round; then a sample's values hardly ever depend on its neighbours.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In eval mode.
-
-    X : torch.Tensor of shape (n_samples, ...)
-        One batch, on the module's device.
-
-    names : list of str
-        As :func:`resolve_layers` returns them.
-
-    multiple : int, default=16
-        Of which the number of rows is made a multiple.
-
-    Returns
-    -------
-    values : dict of str to LayerValues
-        Without gradients, a row for each row of X.
+    The rows are padded, so that a sample's values hardly ever depend on the other
+    samples of its batch.
     """
-    padding = X[-1:].expand(-len(X) % multiple, *X.shape[1:])
     with torch.no_grad():
-        values = layer_values(module, torch.cat([X, padding]), names)
+        values = layer_values(module, pad_rows(X), names)
     return {
         name: LayerValues(*(value[: len(X)] for value in pair))
         for name, pair in values.items()

@@ -11,7 +11,7 @@ from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._labels import check_classes, encode
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.networks import UnionStep, train
+from robustkit.networks import Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
 
@@ -143,9 +143,11 @@ def _train_group(group, X, y):
         as_tensor(X, device=device),
         as_tensor(encode(first, y), device=device, dtype=torch.int64),
         stepper=step,
-        max_epochs=first.max_epochs,
-        batch_size=first.batch_size,
-        generator=torch_generator(order_seed, device),
+        schedule=Schedule(
+            max_epochs=first.max_epochs,
+            batch_size=first.batch_size,
+            generator=torch_generator(order_seed, device),
+        ),
     )
     step.store()
     curves = np.transpose([epoch.loss for epoch in epochs]).tolist()

@@ -21,8 +21,7 @@ from robustkit._sklearn_private import (
 )
 from robustkit._tensors import as_array
 from robustkit.bridge import as_module
-from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.classifiers._hooks import seeded_clone
+from robustkit.classifiers._base import BaseNetClassifier, seeded_clone
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.graphs import LayeredGraph
 from robustkit.networks import mask_hidden_layers, prune_weights

@@ -3,6 +3,7 @@
 
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
+from robustkit.networks._fused_step import FusedStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
 from robustkit.networks._known_parts import is_plain, leaves, what_is_odd
 from robustkit.networks._pruning import (
@@ -12,7 +13,6 @@ from robustkit.networks._pruning import (
     prune_weights,
 )
 from robustkit.networks._sparse_network import SparseNetwork
-from robustkit.networks._training import AutogradStep, train
-from robustkit.networks._union_step import FusedStep, UnionStep
+from robustkit.networks._training import AutogradStep, Epoch, Schedule, train
 
 __all__ = ["SparseNetwork", "initialize"]

@@ -348,24 +348,16 @@ def test_all_of_a_module_without_hidden_layers_asks_for_one():
         resolve_layers(nn.Flatten(), "all")
 
 
-@pytest.mark.parametrize("multiple", [1, 2, 16])
 @pytest.mark.parametrize("n_rows", [1, 15, 16, 17])
-def test_steady_values_pad_to_the_multiple_and_cut_off_again(mlp, n_rows, multiple):
+def test_steady_layer_values_pads_rows_and_cuts_them_off(mlp, n_rows):
     X = torch.randn(n_rows, 5, generator=torch.Generator().manual_seed(0))
     sizes = []
     with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
-        values = steady_layer_values(mlp, X, ["logits", "1"], multiple=multiple)
-    assert sizes == [-(-n_rows // multiple) * multiple]
-    assert len(values["1"].pre_activation) == len(values["1"].activation) == n_rows
+        values = steady_layer_values(mlp, X, ["logits", "1"])
+    assert sizes == [-(-n_rows // 16) * 16]
+    assert {len(part) for pair in values.values() for part in pair} == {n_rows}
     with torch.no_grad():
         torch.testing.assert_close(values["logits"].activation, mlp(X))
-
-
-def test_default_multiple_of_steady_values_is_sixteen(mlp):
-    sizes = []
-    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
-        steady_layer_values(mlp, torch.ones(3, 5), ["logits"])
-    assert sizes == [16]
 
 
 class TwoBranches(nn.Module):

@@ -10,11 +10,13 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_predict
+from sklearn.tree import DecisionTreeClassifier
 
 from robustkit.bridge import as_module
-from robustkit.classifiers import _base
+from robustkit.classifiers import _base, seeded_clone
 from tests.classifiers.conftest import (
     TRAINED,
     StopAfter,
@@ -459,3 +461,35 @@ def test_the_representation_in_notebooks_runs(make, digits):
     classifier = make().fit(*digits)
     assert "n_parameters_" in classifier._repr_html_()
     assert "max_epochs=3" in repr(classifier).replace("\n", "")
+
+
+def test_seeded_clone_of_none_is_none():
+    assert seeded_clone(None, 0) is None
+
+
+def test_seeded_clone_sets_only_random_states_of_none(global_random_seed):
+    nested = AdaBoostClassifier(DecisionTreeClassifier(random_state=3))
+    first, again, other = (
+        seeded_clone(nested, seed)
+        for seed in (global_random_seed, global_random_seed, global_random_seed + 1)
+    )
+    assert first.random_state == again.random_state != other.random_state
+    assert first.estimator.random_state == 3
+    assert nested.random_state is None
+
+
+def test_seeded_clone_gives_nested_estimators_different_seeds():
+    nested = seeded_clone(AdaBoostClassifier(DecisionTreeClassifier()), 0)
+    assert nested.random_state != nested.estimator.random_state is not None
+
+
+def test_seeded_clone_validates_parameters():
+    with pytest.raises(ValueError, match="'n_estimators' parameter of AdaBoost"):
+        seeded_clone(AdaBoostClassifier(n_estimators=0), 0)
+
+
+def test_seeded_clone_copies_other_objects():
+    thing = {"state": []}
+    twin = seeded_clone(thing, 0)
+    twin["state"].append(1)
+    assert thing == {"state": []}

@@ -151,9 +151,7 @@ def test_from_edges_counts_parallel_edges_once():
 
 
 def test_from_edges_refuses_a_self_loop():
-    with pytest.raises(
-        ValueError, match=r"must be acyclic, but holds the cycle 1 -> 1"
-    ):
+    with pytest.raises(ValueError, match="holds the cycle 1 -> 1"):
         LayeredGraph.from_edges([[0, 1], [1, 1]], 2)
 
 

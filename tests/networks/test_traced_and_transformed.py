@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from robustkit.graphs import LayeredGraph
-from robustkit.networks._plain_passes import PlainPasses
+from robustkit.networks.engines import PlainEngine
 from tests.networks.reference import reference, reference_gradients
 from tests.networks.shapes import every_shape, network_of, networks, samples
 
@@ -350,7 +350,7 @@ def test_the_usual_way_is_not_left(monkeypatch):
     network = lively()
     X, y = samples(4)
     expected, _ = reference(network, X)
-    monkeypatch.setattr(PlainPasses, "forward", None)
+    monkeypatch.setattr(PlainEngine, "forward", None)
     logits = network(X.requires_grad_())
     functional.cross_entropy(logits, y).backward()
     with torch.no_grad():

@@ -1,33 +1,28 @@
-"""The passes in torch's own operations, for whatever looks at each of them.
+"""The forward pass in torch's own operations, for tracers and transforms.
 
-Compiled loops compute numbers and leave no trace: no tracer, exporter, transform or
-second derivative sees them. What is here is slower, takes memory for every edge and
-sample, and may be recorded, batched and differentiated as often as one likes.
+The other engines compute numbers that no tracer, exporter, transform or second
+derivative can see. This one is slower and takes memory for every edge and sample, but
+can be recorded, batched and differentiated as often as one likes.
 """
 
 from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
-__all__ = ["PlainPasses", "is_observed"]
+from robustkit.graphs import LayeredGraph
 
-# What the other passes can compute with.
+__all__ = ["PlainEngine", "is_observed"]
+
+# What the other engines can compute with.
 _PRECISIONS = (torch.float32, torch.float64)
 
 
-def is_observed(drive, weight):
+def is_observed(drive: Tensor, weight: Tensor) -> bool:
     """Whether more is asked for than the numbers, or in a precision of its own.
 
-    Parameters
-    ----------
-    drive, weight : torch.Tensor
-        As in `PlainPasses.forward`.
-
-    Returns
-    -------
-    observed : bool
-        Then only the plain passes will do.
+    Then only the plain engine will do.
     """
     return (
         drive.dtype not in _PRECISIONS
@@ -39,7 +34,7 @@ def is_observed(drive, weight):
     )
 
 
-def _is_transformed(tensor):
+def _is_transformed(tensor: Tensor) -> bool:
     """Whether tensors may hold more than numbers: a batch, a tangent, a record.
 
     There is no public way to ask. `torch.autograd.Function` asks the first question,
@@ -54,16 +49,10 @@ def _is_transformed(tensor):
     )
 
 
-class PlainPasses:
-    """Passes that gather, multiply and add, layer by layer, and write to nothing.
+class PlainEngine:
+    """A pass that gathers, multiplies and adds, layer by layer, and never in place."""
 
-    Parameters
-    ----------
-    structure : LayeredGraph
-        The graph.
-    """
-
-    def __init__(self, structure):
+    def __init__(self, structure: LayeredGraph) -> None:
         source, target = structure.edges
         offsets = structure.layer_offsets
         self.n_edges, self.n_sinks = structure.n_edges, len(structure.sinks)
@@ -80,25 +69,13 @@ class PlainPasses:
             for index in (source, place, start, structure.sinks)
         ]
 
-    def forward(self, weight, bias, drive):
+    def forward(self, weight: Tensor, bias: Tensor, drive: Tensor) -> Tensor:
         """Compute the pre-activations of all vertices and outputs.
 
-        Parameters
-        ----------
-        weight : torch.Tensor of shape (n_edges + n_outputs * n_sinks,)
-            Of the edges, then of the outputs.
-
-        bias : torch.Tensor of shape (n_rows,)
-            Of the vertices, then of the outputs.
-
-        drive : torch.Tensor of shape (n_sources, n_samples)
-            What the input feeds the sources.
-
-        Returns
-        -------
-        rows : torch.Tensor of shape (n_rows, n_samples)
-            Half precision is widened in between: only what comes in and what goes out
-            is rounded to it.
+        `weight` holds those of the edges, then of the outputs; `bias` those of the
+        vertices, then of the outputs; `drive` what the input feeds the sources: one row
+        each, one column per sample. Half precision is widened in between: only what
+        comes in and what goes out is rounded to it.
         """
         precision = torch.promote_types(drive.dtype, weight.dtype)
         wide = torch.promote_types(precision, torch.float32)
@@ -127,10 +104,10 @@ class PlainPasses:
         return torch.cat([*rows, outputs]).to(precision)
 
 
-def _add_ranges(carried, start, n_most):
+def _add_ranges(carried: Tensor, start: Tensor, n_most: int) -> Tensor:
     """Add the rows of each range, of which none is longer than `n_most`.
 
-    Before version 16, ONNX can not add to a place more than once, and does not say so.
+    Before version 16, ONNX cannot add to a place more than once, and does not say so.
     """
     reach = start[:-1, None] + torch.arange(n_most, device=start.device)
     reach = torch.where(reach < start[1:, None], reach, carried.shape[0])
