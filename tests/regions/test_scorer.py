@@ -20,8 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from robustkit.attacks import PGDAttack
-from robustkit.bridge import as_module
-from robustkit.bridge._layers import head_parameters
+from robustkit.bridge import as_module, head_parameters
 from robustkit.classifiers import (
     MLPNetClassifier,
     SparseNetClassifier,
