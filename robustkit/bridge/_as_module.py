@@ -121,5 +121,4 @@ def _convert(estimator: Any) -> nn.Module:
     )
 
 
-# pyrefly: ignore  # An attribute of a function, as functools.singledispatch has it.
 as_module.register = _convert.register

@@ -1,10 +1,12 @@
-"""Which parts of a module may be taken apart: the one place where it is decided.
+"""Which parts of a module may be computed from their weights instead of being called.
 
-What a module computes is what its `forward` says. Its class says it only if nothing
-came in between: no subclass with another `forward`, no hook that changes what goes in
-or comes out, no weight that is made anew at every call. Whoever computes with the
-weights of a part, without calling it, asks here first.
+What a module computes is defined by its `forward`. Its class tells only if nothing came
+in between: no subclass with another `forward`, no hook that changes inputs or outputs,
+no weight that is computed at every call. Code that uses the weights of a part without
+calling it asks here first.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -15,52 +17,27 @@ __all__ = ["is_plain", "leaves", "what_is_odd"]
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
 
 
-def is_plain(part, *types, hooked=False):
+def is_plain(part: nn.Module, *types: type, hooked: bool = False) -> bool:
     """Whether a part computes what one of these types computes, and nothing else.
 
-    Parameters
-    ----------
-    part : torch.nn.Module
-        The part itself; its children are not looked at.
-
-    *types : type
-        The types meant. A subclass is another type.
-
-    hooked : bool, default=False
-        Whether hooks do not matter, because the part will be called and not computed
-        from its weights.
-
-    Returns
-    -------
-    plain : bool
-        Whether the part may be taken for what its type says.
+    Its children are not looked at, and a subclass is another type. With `hooked`, hooks
+    do not matter, because the part will be called.
     """
     return type(part) in types and what_is_odd(part, hooked=hooked) is None
 
 
-def what_is_odd(part, *, hooked=False):
-    """Say what makes a part compute something else than its type does.
+def what_is_odd(part: nn.Module, *, hooked: bool = False) -> str | None:
+    """Name what makes a part compute something else than its type does, or None.
 
-    Parameters
-    ----------
-    part : torch.nn.Module
-        The part itself; its children are not looked at.
-
-    hooked : bool, default=False
-        Whether hooks do not matter.
-
-    Returns
-    -------
-    reason : str or None
-        To follow "with", such as "a forward hook". None if nothing is odd.
+    The name follows "with", such as "a forward hook".
     """
     cls = type(part)
     owner = next(base for base in cls.__mro__ if "forward" in vars(base))
     if owner.forward.__qualname__ != f"{owner.__qualname__}.forward":
         return "a forward that was replaced"
     for name in vars(part):
-        # A method of the class that this one object replaces. The call compiled by
-        # `Module.compile` is anybody's.
+        # A method of the class that this object replaces. The call compiled by
+        # `Module.compile` could be anything.
         if callable(getattr(cls, name, None)) or (
             name == "_compiled_call_impl" and part._compiled_call_impl is not None
         ):
@@ -79,19 +56,11 @@ def what_is_odd(part, *, hooked=False):
     return None
 
 
-def leaves(module):
+def leaves(module: nn.Module) -> Iterator[nn.Module]:
     """Take nested :class:`~torch.nn.Sequential` apart.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    Yields
-    ------
-    part : torch.nn.Module
-        Called one after the other, the parts compute what the module computes. A
-        container that does more than call its children is one part.
+    Called one after the other, the parts compute what the module computes. A container
+    that does more than call its children is one part.
     """
     if is_plain(module, nn.Sequential):
         for child in module:

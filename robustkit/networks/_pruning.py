@@ -1,7 +1,9 @@
 """Take weights out of a trained network, so that they stay out."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit.networks._known_parts import is_plain
@@ -12,15 +14,13 @@ __all__ = ["MaskedLinear", "linear_weights", "mask_hidden_layers", "prune_weight
 class MaskedLinear(nn.Linear):
     """A linear layer some of whose weights are removed.
 
-    A removed weight is zero, and so is its gradient: no training brings it back.
-
-    Parameters
-    ----------
-    linear : nn.Linear
-        Its weights are shared; all of them are kept at first.
+    A removed weight is zero, and so is its gradient: training does not restore it. The
+    weights are shared with `linear`; all of them are kept at first.
     """
 
-    def __init__(self, linear):
+    kept: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
         # Without memory: the weights are those of `linear`.
         super().__init__(
             linear.in_features,
@@ -32,101 +32,60 @@ class MaskedLinear(nn.Linear):
         self.register_buffer("kept", torch.ones_like(linear.weight))
         self.train(linear.training)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Apply the weights that are kept."""
         return functional.linear(X, self.masked_weight(), self.bias)
 
-    def masked_weight(self):
-        """Weights as they are applied.
-
-        Returns
-        -------
-        weight : torch.Tensor of shape (out_features, in_features)
-            Zero where a weight was removed.
-        """
+    def masked_weight(self) -> Tensor:
+        """Return the weights as they are applied: zero where one was removed."""
         return self.weight * self.kept
 
     @torch.no_grad()
-    def remove(self, removed):
-        """Remove weights for good.
-
-        Parameters
-        ----------
-        removed : torch.Tensor of shape (out_features, in_features)
-            True where a weight goes.
-        """
+    def remove(self, removed: Tensor) -> None:
+        """Remove weights permanently, where `removed` is true."""
         self.kept.masked_fill_(removed, 0.0)
         self.weight.masked_fill_(removed, 0.0)
 
 
-def linear_weights(part):
-    """Weight and bias that a linear layer applies.
+def linear_weights(part: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Return the weight and bias that a plain linear or masked layer applies.
 
-    Parameters
-    ----------
-    part : torch.nn.Linear or MaskedLinear
-        A plain one.
-
-    Returns
-    -------
-    weight : torch.Tensor of shape (n_outputs, n_inputs)
-        Zero where it is masked.
-
-    bias : torch.Tensor of shape (n_outputs,)
-        Zero if the layer has none.
+    The weight is zero where it is masked, the bias is zero if the layer has none.
     """
     weight = part.masked_weight() if type(part) is MaskedLinear else part.weight
     return weight, weight.new_zeros(len(weight)) if part.bias is None else part.bias
 
 
-def mask_hidden_layers(module):
-    """Make the weights between hidden layers removable.
+def mask_hidden_layers(module: nn.Module | None) -> list[MaskedLinear]:
+    """Make the weights between the hidden layers of a perceptron removable, in place.
 
-    Parameters
-    ----------
-    module : nn.Sequential
-        A perceptron. Changed in place: every linear layer but the first and the last
-        becomes a :class:`MaskedLinear`, unless it computes something of its own, such
-        as a layer with hooks. Of any other module nothing is known.
-
-    Returns
-    -------
-    layers : list of MaskedLinear
-        From the input to the output.
+    Every linear layer but the first and the last becomes a `MaskedLinear`, unless it
+    computes something of its own, such as a layer with hooks. A module that is no
+    Sequential has no such layers.
     """
     if type(module) is not nn.Sequential:
         return []
     parts = module.named_children()
     linear = [(name, part) for name, part in parts if isinstance(part, nn.Linear)]
-    # A layer that computes something else must go on doing so.
+    # A layer that computes something else must keep doing so.
     names = [name for name, part in linear[1:-1] if is_plain(part, nn.Linear)]
     for name in names:
         setattr(module, name, MaskedLinear(getattr(module, name)))
     return [getattr(module, name) for name in names]
 
 
-def prune_weights(layers, amount, *, method="random", generator=None):
-    """Remove a share of the weights that are left.
+def prune_weights(
+    layers: Sequence[MaskedLinear],
+    amount: float,
+    *,
+    method: str = "random",
+    generator: torch.Generator | None = None,
+) -> float:
+    """Remove a share of the remaining weights; return the share of all that is left.
 
-    Parameters
-    ----------
-    layers : list of MaskedLinear
-        They are taken together: one may lose more than another.
-
-    amount : float
-        Share of the weights left, in (0, 1). At least one weight goes while there is
-        one.
-
-    method : {"random", "magnitude"}, default="random"
-        Which weights go: any, or the smallest.
-
-    generator : torch.Generator, default=None
-        Draws the weights that go, on the device of the layers. Only for "random".
-
-    Returns
-    -------
-    density : float
-        Share of all weights that are left.
+    The layers are pruned together: one may lose more than another. At least one weight
+    is removed as long as there is one. `method` is "random", drawn with `generator` on
+    the device of the layers, or "magnitude", the smallest weights.
     """
     kept = torch.cat([layer.kept.flatten() for layer in layers]).bool()
     left = kept.nonzero().squeeze(1)

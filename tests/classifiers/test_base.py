@@ -264,7 +264,9 @@ def test_partial_fit_refuses_what_it_was_not_told_of(make, digits):
 def test_a_warm_start_refuses_other_classes(make, digits):
     X, y = digits
     classifier = make(warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match=r"warm_start=True goes on with.*Got \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"continues with.*Got \[0, 1\]"
+    ):
         classifier.fit(X, y % 2)
 
 
@@ -294,7 +296,7 @@ def test_a_warm_start_holds_out_the_same_samples(digits):
 def test_early_stopping_needs_samples_of_every_class(digits):
     X, y = digits
     classifier = dense(early_stopping=True, validation_fraction=0.01)
-    with pytest.raises(ValueError, match=r"validation_fraction=0\.01 can not hold out"):
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.01 cannot hold out"):
         classifier.fit(X, y)
 
 

@@ -196,7 +196,7 @@ def test_a_trained_module_is_frozen(digits):
     assert clone(FrozenEstimator(classifier)).predict(X).shape == y.shape
     assert classifier.fit(X, y) is classifier
     assert torch.equal(module.weight, weight)
-    with pytest.raises(ValueError, match="would change a module that was handed to"):
+    with pytest.raises(ValueError, match="would change a module that was passed to"):
         classifier.partial_fit(X, y)
     assert copy.deepcopy(classifier).module_ is not module
     assert pickle.loads(pickle.dumps(classifier)).score(X, y) == classifier.score(X, y)

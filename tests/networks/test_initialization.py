@@ -138,5 +138,5 @@ def test_a_weight_that_is_made_anew_at_every_call_is_refused():
         module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
         pruned = prune.random_unstructured(nn.Linear(3, 2), "weight", 0.5)
     for made in (module, pruned):
-        with pytest.raises(TypeError, match="is made anew at every call"):
+        with pytest.raises(TypeError, match="is computed at every call"):
             initialize(made, random_state=0)
