@@ -235,15 +235,9 @@ class LayeredGraph:
             Its `labels` are the vertices of `graph`.
         """
         edges, labels = edges_of_networkx(graph)
-        if graph.is_directed():
-            return cls(edges, len(labels), labels)
-        return cls.from_edges(
-            edges,
-            len(labels),
-            labels=labels,
-            orientation=orientation,
-            random_state=random_state,
-        )
+        if not graph.is_directed():
+            edges = orient(edges, len(labels), orientation, random_state)
+        return cls(edges, len(labels), labels)
 
     @classmethod
     def from_adjacency(
