@@ -5,12 +5,14 @@
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
 from robustkit.networks._fused_step import FusedStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
-from robustkit.networks._known_parts import is_plain, leaves, what_is_odd
-from robustkit.networks._pruning import (
+from robustkit.networks._parts import (
     MaskedLinear,
+    is_plain,
+    leaves,
     linear_weights,
     mask_hidden_layers,
     prune_weights,
+    what_is_odd,
 )
 from robustkit.networks._sparse_network import SparseNetwork
 from robustkit.networks._training import AutogradStep, Epoch, Schedule, train

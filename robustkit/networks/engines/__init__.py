@@ -15,8 +15,7 @@ from torch import Tensor
 from robustkit._validation import did_you_mean
 from robustkit.graphs import LayeredGraph
 from robustkit.networks.engines._compiled import CompiledEngine
-from robustkit.networks.engines._plain import PlainEngine, is_observed
-from robustkit.networks.engines._sparse import SparseEngine
+from robustkit.networks.engines._in_torch import PlainEngine, SparseEngine, is_observed
 from robustkit.networks.engines._union import Union, Wiring
 
 __all__ = ["Engine", "make_engine", "resolve_engine"]

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustkit.networks.engines._sparse import BETAS, EPS
+from robustkit.networks.engines._in_torch import BETAS, EPS
 from robustkit.networks.engines._union import Wiring
 
 __all__ = ["CompiledAdam", "CompiledEngine"]

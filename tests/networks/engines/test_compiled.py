@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from robustkit.networks.engines import _compiled as kernels
 from robustkit.networks.engines._compiled import CompiledAdam
-from robustkit.networks.engines._sparse import TorchAdam
+from robustkit.networks.engines._in_torch import TorchAdam
 from robustkit.networks.engines._union import Wiring
 from tests.networks.shapes import SHAPES, every_shape
 

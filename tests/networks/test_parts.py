@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustkit._randomness import seeded_torch
-from robustkit.networks._architectures import mlp
-from robustkit.networks._pruning import MaskedLinear, mask_hidden_layers, prune_weights
-from robustkit.networks._training import AutogradStep
+from robustkit.networks import (
+    AutogradStep,
+    MaskedLinear,
+    mask_hidden_layers,
+    mlp,
+    prune_weights,
+)
 
 
 def generator(seed=0):
