@@ -54,22 +54,30 @@ def main(arguments=None):
     parser.add_argument("--mutants", type=int, default=120, help="how many a room")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="try only those that survived the last time, with the tests of today",
+    )
     options = parser.parse_args(arguments)
     for room in options.rooms:
         if not (ROOT / "robustkit" / room).is_dir():
             parser.error(f"no room {room!r} in robustkit/")
     for room in options.rooms:
-        measure(room, options.mutants, options.seed, options.jobs)
+        measure(room, options.mutants, options.seed, options.jobs, options.again)
 
 
-def measure(room, n_mutants, seed, n_jobs):
+def measure(room, n_mutants, seed, n_jobs, again=False):
     """Draw mutants of a room, try all of them, and keep what became of each."""
     mutants, n_places = draw(room, n_mutants, seed)
+    known = caught_before(room, mutants) if again else [None] * len(mutants)
+    tried = [m for m, outcome in zip(mutants, known, strict=True) if outcome is None]
     with copies_of_the_package(n_jobs) as folders:
         tests = Tests(folders[0], room)
         preload()
         check_that_the_package_passes(mutants[0], tests, folders[0])
-        outcomes = try_all(mutants, tests, folders)
+        found = iter(try_all(tried, tests, folders))
+    outcomes = [outcome or next(found) for outcome in known]
     entry = {
         "date": date.today().isoformat(),
         "command": f"python -m benchmarks.mutation {room} --mutants {n_mutants} "
@@ -128,6 +136,14 @@ def draw(room, n_mutants, seed):
             }
         )
     return mutants, len(places)
+
+
+def caught_before(room, mutants):
+    """Return what became of each mutant the last time, None if it survived."""
+    last = store.mutants_of(room)
+    if [m["line"] for m in last] != [m["line"] for m in mutants]:
+        raise SystemExit(f"mutants.json holds other mutants of {room} than this draw.")
+    return [None if m["outcome"] == "survived" else m["outcome"] for m in last]
 
 
 def changed_line(old, new):
