@@ -7,6 +7,7 @@ is also reachable from here, and is loaded when it is first asked for, so that
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.dev0"
 
@@ -53,7 +54,7 @@ _ROOMS = {
     ),
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
-    # What goes with what.
+    # What correlates with what.
     "correlation": ("RobustnessCorrelator",),
     # Displays.
     "plotting": (
@@ -83,7 +84,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [*_ROOMS, *_ROOM_OF]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"robustkit.{name}")
     if name in _ROOM_OF:
@@ -91,5 +92,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'robustkit' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*__all__, "__version__"]

@@ -83,7 +83,7 @@ def test_coefficients_are_those_of_scipy(tables):
 
 
 @given(populations(SCALES))
-def test_tables_are_symmetric_and_turn_with_the_sign(tables):
+def test_coefficients_are_symmetric_and_change_sign_with_a_column(tables):
     X, Y = tables
     shape = (X.shape[1], Y.shape[1], 3)
     one = fitted(X, Y)["coefficient"].to_numpy().reshape(shape)
@@ -94,7 +94,7 @@ def test_tables_are_symmetric_and_turn_with_the_sign(tables):
 
 
 @given(populations(SCALES))
-def test_intervals_hold_the_coefficient_or_are_not_there(tables):
+def test_intervals_contain_the_coefficient_or_are_nan(tables):
     table = fitted(*tables, n_bootstrap=20)
     low, high = table["ci_low"].to_numpy(), table["ci_high"].to_numpy()
     coefficient = table["coefficient"].to_numpy()

@@ -135,7 +135,7 @@ def test_effects_are_on_the_scale_of_a_correlation():
     assert METHODS["spearman"].effect(-0.3) == 0.3
 
 
-def test_names():
+def test_check_methods_keeps_order_without_repeats():
     assert check_methods("xi") == ["xi"]
     assert check_methods(("xi", "kendall", "xi")) == ["xi", "kendall"]
 
@@ -167,7 +167,7 @@ def population(n=25):
     return X, Y, np.arange(n)
 
 
-def test_the_same_for_every_number_of_processes():
+def test_associate_is_the_same_for_every_n_jobs():
     methods = ["spearman", "distance"]
     one, two = (
         associate(*population(), methods, **OPTIONS | {"n_jobs": n}) for n in (1, 2)

@@ -32,7 +32,7 @@ SYMMETRIC = (pearson, spearman, kendall, distance)
 
 
 def pair_by_pair(function, X, Y):
-    """The slow way: a call a pair."""
+    """The slow way: one call per pair."""
     return np.array([[function(x, y) for y in Y.T] for x in X.T])
 
 
@@ -64,7 +64,7 @@ def xi_over_all_orders(x, y):
     ids=["pearson", "spearman", "kendall", "distance"],
 )
 @given(tables())
-def test_equals_scipy_or_the_definition(ours, theirs, table):
+def test_coefficients_equal_scipy_or_the_definition(ours, theirs, table):
     # Where dCor is 0, its square root magnifies the rounding of its square.
     assert_allclose(ours(*table), pair_by_pair(theirs, *table), rtol=1e-9, atol=1e-7)
 
@@ -120,7 +120,7 @@ def test_swapping_properties_and_measures_transposes(function, table):
 
 
 @given(tables())
-def test_bounds(table):
+def test_coefficients_stay_within_their_bounds(table):
     for function in SYMMETRIC:
         assert (np.abs(function(*table)) <= 1 + 1e-9).all()
     assert (distance(*table) >= 0).all()
@@ -178,7 +178,7 @@ def agreements_by_pairs(x, y):
     st.sampled_from([1, 2, 5, 1000]),
     st.integers(0, 2**32 - 1),
 )
-def test_every_pair_of_rows_is_counted(n_rows, n_values, seed):
+def test_agreements_count_every_pair_of_rows(n_rows, n_values, seed):
     """With few values there are ties in one column, in both, and nothing else."""
     rng = np.random.RandomState(seed)
     ranks = rng.randint(n_values, size=(2, n_rows, 2))
@@ -190,13 +190,13 @@ def test_every_pair_of_rows_is_counted(n_rows, n_values, seed):
 
 
 @given(st.integers(0, 2**64 - 1))
-def test_bits_are_counted(word):
+def test_count_bits_equals_bit_count(word):
     for count_bits in (_count_bits, _count_bits.py_func):
         with np.errstate(over="ignore"):
             assert count_bits(np.uint64(word)) == word.bit_count()
 
 
-def test_orders_alike_and_unlike():
+def test_agreements_of_equal_and_reversed_orders():
     x = np.arange(50)[:, None]
     n_pairs = 50 * 49 // 2
     assert agreements(x, x)[0] == n_pairs
@@ -208,7 +208,7 @@ def test_compiled_agreements_equal_python(monkeypatch):
         function = getattr(coefficients_module, name).py_func
         monkeypatch.setattr(coefficients_module, name, function)
     assert not hasattr(coefficients_module._agreements, "py_func")
-    test_every_pair_of_rows_is_counted()
+    test_agreements_count_every_pair_of_rows()
 
 
 COMPILED = ("_mean_distances", "_weighted_distances", "_weighted_sum", "_insert")
@@ -231,7 +231,7 @@ def check_distances(X, Y):
 
 
 @given(tables(min_models=2))
-def test_every_pair_of_rows_is_seen(table):
+def test_distances_average_over_every_pair_of_rows(table):
     check_distances(*table)
 
 
@@ -240,7 +240,7 @@ def test_every_pair_of_rows_is_seen(table):
     st.sampled_from([2, 5, 1000]),
     st.integers(0, 2**32 - 1),
 )
-def test_with_few_and_with_many_ties(n_rows, n_values, seed):
+def test_distances_with_few_and_with_many_ties(n_rows, n_values, seed):
     """Every number of leaves that the tree may lack, and ties in one or in both."""
     rng = np.random.RandomState(seed)
     check_distances(
@@ -259,7 +259,7 @@ def test_with_few_and_with_many_ties(n_rows, n_values, seed):
     ],
     ids=["outliers", "many magnitudes", "far from 0", "tiny"],
 )
-def test_numbers_of_all_sizes(n_rows, draw):
+def test_distances_of_numbers_of_all_sizes(n_rows, draw):
     rng = np.random.RandomState(0)
     check_distances(draw(rng, (n_rows, 2)), rng.normal(size=(n_rows, 1)))
     check_distances(rng.normal(size=(n_rows, 1)), draw(rng, (n_rows, 2)))
@@ -280,5 +280,5 @@ def test_compiled_distances_equal_python(monkeypatch):
         function = getattr(coefficients_module, name).py_func
         monkeypatch.setattr(coefficients_module, name, function)
     assert not hasattr(coefficients_module._weighted_distances, "py_func")
-    test_every_pair_of_rows_is_seen()
-    test_with_few_and_with_many_ties()
+    test_distances_average_over_every_pair_of_rows()
+    test_distances_with_few_and_with_many_ties()

@@ -151,7 +151,9 @@ numbers = st.floats(-1, 1)
     st.lists(numbers, min_size=5, max_size=9),
     st.floats(0.001, 0.999),
 )
-def test_they_hold_what_was_observed_and_mirror(observed, draws, left_out, alpha):
+def test_bca_intervals_contain_the_observed_coefficient_and_mirror(
+    observed, draws, left_out, alpha
+):
     found = one_pair(observed, draws, left_out, alpha=alpha)
     known = [draw for draw in draws if not np.isnan(draw)]
     assert np.isnan(found).all() == (not known or np.ptp(known) <= 1e-9)
@@ -265,7 +267,7 @@ def interval(x, y, method="spearman", **options):
 
 @pytest.mark.parametrize("method", ["pearson", "spearman", "kendall", "partial"])
 @pytest.mark.parametrize("n_models", [3, 4, 5, 10, 11])
-def test_of_too_few_models_there_is_no_interval(method, n_models):
+def test_intervals_of_too_few_models_are_nan(method, n_models):
     x, y = np.random.RandomState(1).normal(size=(2, n_models))
     least = 11 if method == "partial" else 5
     assert np.isnan(interval(x, y, method)).all() == (n_models < least)
@@ -299,7 +301,7 @@ def test_intervals_of_pearson_are_students_on_the_scale_of_fisher():
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
-def test_of_a_perfect_order_there_is_no_interval(method):
+def test_interval_of_a_perfect_order_is_nan(method):
     """Drawn again it is as perfect, and no doubt is seen."""
     x = np.arange(20.0)
     for y in (3 * x + 1, -x, 0.1 * x + 0.7, (x - 9.5) / 3):
@@ -308,7 +310,7 @@ def test_of_a_perfect_order_there_is_no_interval(method):
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
-def test_where_one_model_decides_there_is_no_interval(method):
+def test_interval_is_nan_where_one_model_decides(method):
     """Without the one large graph the property is constant."""
     y = np.random.RandomState(0).normal(size=20)
     assert np.isnan(interval(np.eye(20)[3], y, method)).all()
@@ -316,7 +318,7 @@ def test_where_one_model_decides_there_is_no_interval(method):
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
-def test_units_and_signs(method):
+def test_intervals_do_not_depend_on_units_and_signs(method):
     x, y = np.random.RandomState(2).normal(size=(2, 25))
     y += x
     low, high = interval(x, y, method)

@@ -15,17 +15,17 @@ from tests.correlation.populations import tables, with_confounder
 
 
 def given_by_regression(frame, name, measure, controls):
-    """Ranks, two least-squares fits on the controls, the correlation of the rests."""
+    """Correlation of the residuals of two least-squares fits of ranks."""
     ranks = frame[[name, measure, *controls]].dropna().rank()
     design = np.column_stack([np.ones(len(ranks)), ranks[controls]])
-    rests = [
+    residuals = [
         ranks[column] - design @ np.linalg.lstsq(design, ranks[column])[0]
         for column in (name, measure)
     ]
     # The ranks of a control may happen to be those of one side, but for rounding.
-    if min(np.linalg.norm(rest) for rest in rests) < 1e-6:
+    if min(np.linalg.norm(residual) for residual in residuals) < 1e-6:
         return np.nan
-    return stats.pearsonr(*rests).statistic
+    return stats.pearsonr(*residuals).statistic
 
 
 def population(n, seed, holes=0):
@@ -36,7 +36,7 @@ def population(n, seed, holes=0):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(12, 30), st.integers(0, 6))
-def test_is_the_correlation_of_what_regressions_leave(seed, n, holes):
+def test_correlate_given_is_the_correlation_of_residuals(seed, n, holes):
     frame = population(n, seed, holes)
     table = correlate_given(frame, ["a", "b"], ["x"], ["y", "z"])
     for row in table.to_dict("records"):
@@ -80,7 +80,7 @@ def test_given_all_others_is_the_method_partial():
         assert_allclose(table[column], expected[column])
 
 
-def test_given_nothing_is_spearman():
+def test_correlate_given_nothing_is_spearman():
     frame = population(30, 3)
     table = correlate_given(frame, ["a", "b"], ["x", "y"], [])
     expected = spearman(frame[["a", "b"]].to_numpy(), frame[["x", "y"]].to_numpy())
@@ -165,21 +165,21 @@ def test_false_discoveries_stay_at_alpha_under_independence_given_the_controls()
 
 
 def partial_by_regression(X, y, j):
-    """Ranks, two least-squares fits on the others, and the correlation of the rests."""
+    """Correlation of the residuals of two least-squares fits of ranks."""
     ranks = stats.rankdata(X, axis=0)
     others = np.column_stack([np.ones(len(X)), np.delete(ranks, j, axis=1)])
-    rests = [
+    residuals = [
         v - others @ np.linalg.lstsq(others, v)[0]
         for v in (ranks[:, j], stats.rankdata(y))
     ]
     # Of few models the others may explain all, but for rounding.
-    if min(np.linalg.norm(rest) for rest in rests) < 1e-6:
+    if min(np.linalg.norm(residual) for residual in residuals) < 1e-6:
         return np.nan
-    return stats.pearsonr(*rests).statistic
+    return stats.pearsonr(*residuals).statistic
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 8))
-def test_partial_is_the_correlation_of_the_rests(seed, n_properties, n_spare):
+def test_partial_is_the_correlation_of_the_residuals(seed, n_properties, n_spare):
     rng = np.random.RandomState(seed)
     X = rng.normal(size=(n_properties + 2 + n_spare, n_properties))
     y = X.sum(axis=1) + rng.normal(size=len(X))

@@ -68,7 +68,7 @@ def test_a_malicious_pickle_does_nothing(tmp_path):
         "robustkit.datasets._cifar10\npickle.loads",
     ],
 )
-def test_no_other_name_is_found(name):
+def test_cifar10_batch_may_name_arrays_only(name):
     with pytest.raises(CorruptFileError, match="needs nothing but arrays"):
         read(f"c{name}\n(tR.".encode())
 
@@ -88,13 +88,13 @@ def test_no_other_name_is_found(name):
         (b"cnumpy\ndtype\n(tR", "argument"),
     ],
 )
-def test_any_other_content_is_refused(data, message):
+def test_cifar10_batch_with_other_content_is_refused(data, message):
     with pytest.raises(CorruptFileError, match=f"the batch is not.*{message}"):
         read(batch(data, NO_LABELS))
 
 
 @pytest.mark.parametrize("n_bytes", [0, 10, 200, 6000])
-def test_half_a_pickle_is_refused(n_bytes):
+def test_truncated_cifar10_batch_is_refused(n_bytes):
     with pytest.raises(CorruptFileError, match="the batch is not a CIFAR-10 batch"):
         read(batch_pickle(TWO_IMAGES, [7, 3])[:n_bytes])
 

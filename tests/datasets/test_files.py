@@ -22,7 +22,7 @@ PLAIN_SHA256 = hashlib.sha256(PLAIN).hexdigest()
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-def test_the_right_file_is_opened_at_its_start(tmp_path, algorithm):
+def test_open_verified_opens_an_intact_file_at_its_start(tmp_path, algorithm):
     path = tmp_path / "file"
     path.write_bytes(PLAIN)
     checksum = f"{algorithm}:{hashlib.new(algorithm, PLAIN).hexdigest()}"
@@ -31,7 +31,7 @@ def test_the_right_file_is_opened_at_its_start(tmp_path, algorithm):
 
 
 @pytest.mark.parametrize("content", [PLAIN[:6], b"one two thrEE", b""])
-def test_a_wrong_file_is_refused(tmp_path, content):
+def test_open_verified_refuses_a_corrupt_file(tmp_path, content):
     path = tmp_path / "file"
     path.write_bytes(content)
     found = hashlib.sha256(content).hexdigest()
@@ -104,7 +104,7 @@ def test_a_missing_file_is_downloaded(server, tmp_path):
     assert os.listdir(path.parent) == ["file.gz"]
 
 
-def test_it_has_the_permissions_of_any_new_file(server, tmp_path):
+def test_downloaded_file_has_the_permissions_of_a_new_file(server, tmp_path):
     server.answers = [whole(CONTENT)]
     path = fetch(tmp_path, server.url)
     other = tmp_path / "other"

@@ -102,7 +102,7 @@ def test_the_first_method_of_the_table_is_the_default_of_plot(pyplot, correlator
     assert "Kendall" in display.figure_.axes[1].get_ylabel()
 
 
-def test_what_there_is_not_is_named(pyplot, correlator):
+def test_unknown_kind_method_and_pair_are_named(pyplot, correlator):
     draw = CorrelationDisplay.from_correlator
     with pytest.raises(ValueError, match="'heat' instead, did you mean 'heatmap'"):
         draw(correlator, kind="heat")
