@@ -1,25 +1,48 @@
 """Change a single pixel: by search, by trying everything, or with proof."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_tensor, on_device, resolve_device
 from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge, thawed
+from robustkit.attacks._judge import Judge, answers_with_module, thawed
 from robustkit.attacks._measures import undecided
-from robustkit.attacks._pixel_certificate import PixelCertifier
-from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
-from robustkit.attacks._pixel_searches import evolve, try_everything
-from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.attacks._trusted_models import predicts_largest_logit
+from robustkit.attacks.one_pixel import (
+    PixelCertifier,
+    PixelModel,
+    PixelSpace,
+    find_pixels,
+    query_about,
+)
 from robustkit.bridge import as_module
+from robustkit.classifiers import PrunedNetClassifier
 from robustkit.exceptions import UndecidedSamplesWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["OnePixelAttack"]
 
@@ -52,10 +75,10 @@ class OnePixelAttack(BaseAttack):
         scalers.
 
     pop_size : int, default=500
-        Candidates of one generation of the evolution.
+        Candidates per generation of the evolution.
 
     max_iter : int, default=500
-        Generations of the evolution at most.
+        Maximum number of generations of the evolution.
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
@@ -165,18 +188,18 @@ class OnePixelAttack(BaseAttack):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        method="differential_evolution",
-        pop_size=500,
-        max_iter=500,
-        image_shape=None,
-        levels=256,
-        clip="auto",
-        batch_size=128,
-        device="auto",
-        verbose=0,
-        random_state=None,
+        method: str = "differential_evolution",
+        pop_size: int = 500,
+        max_iter: int = 500,
+        image_shape: tuple[int, ...] | None = None,
+        levels: int = 256,
+        clip: ArrayLike | str | None = "auto",
+        batch_size: int = 128,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.method = method
@@ -257,24 +280,18 @@ class OnePixelAttack(BaseAttack):
         certifier = PixelCertifier(judge.module, space) if certifies else None
 
         def search(X, labels, wanted, look):
-            evaluate = make_evaluator(judge, space, X, labels)
-
-            def confirm(rows, pixel, level):
-                return (
-                    judge.predict(images_of(space, X[rows], pixel, level))
-                    != (labels[rows])
-                )
-
-            asking, about = (evaluate, confirm), {}
+            found = find_pixels(
+                query_about(_as_seen_by(judge), space, X, labels),
+                method=self.method,
+                pop_size=self.pop_size,
+                max_iter=self.max_iter,
+                seed=seed,
+                certifier=certifier,
+            )
+            about = {"n_queries": found.n_queries}
             if certifies:
-                found, about["certified"] = certifier(*asking, X, labels, judge.device)
-            elif evolves:
-                x = as_tensor(X, device=judge.device)
-                size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
-                found = evolve(*asking, space, x, **size, seed=seed)
-            else:
-                found = try_everything(*asking, space, len(X), judge.device)
-            return (space, found), about | {"n_queries": found.n_queries}
+                about["certified"] = found.certified
+            return (space, found), about
 
         return search
 
@@ -298,3 +315,85 @@ def _module_or_none(estimator):
         return as_module(estimator)
     except TypeError:
         return None
+
+
+def _as_seen_by(judge):
+    """Let the searches query the judge's module if they may, else its estimator."""
+    scores_module = judge.module is not None and not hasattr(
+        judge.estimator, "predict_proba"
+    )
+
+    def predict_and_score(images):
+        prediction = judge.predict(images)
+        if not scores_module:
+            return prediction, torch.from_numpy(judge.probabilities(images))
+        x = as_tensor(images, device=judge.device, dtype=judge.dtype)
+        with torch.no_grad():
+            return prediction, judge.module(x.clone()).cpu()
+
+    trusted = predicts_largest_logit(judge.estimator, judge.module)
+    return PixelModel(
+        judge.predict,
+        predict_and_score,
+        judge.module if trusted else None,
+        judge.device,
+        judge.dtype,
+    )
+
+
+# Estimators whose `predict` is known to answer with the largest logit of their module.
+_LARGEST_LOGIT = {
+    LinearDiscriminantAnalysis,
+    LinearSVC,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MLPClassifier,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+}
+# For more than two classes they count votes.
+_OF_TWO_CLASSES = {NuSVC, SVC}
+_OURS = ("sklearn", "robustkit")
+
+
+def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bool:
+    """Whether `predict` is known to answer with the largest logit of the module.
+
+    A threshold, a vote or a `predict` that a user wrote may answer anything else: then
+    `predict` itself must be asked, and nothing is proved by looking at the module.
+    """
+    if module is None:
+        return False
+    estimator = thawed(estimator)
+    if _has_own_methods(estimator):
+        return False
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
+        return predicts_largest_logit(estimator.best_estimator_, module)
+    if type(estimator) is PrunedNetClassifier:
+        return predicts_largest_logit(estimator.estimator_, module)
+    if type(estimator) is Pipeline:
+        *steps, last = [step for _, step in estimator.steps]
+        return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
+    if type(estimator) in _LARGEST_LOGIT:
+        return True
+    if type(estimator) in _OF_TWO_CLASSES:
+        return len(estimator.classes_) == 2
+    return answers_with_module(estimator, module)
+
+
+def _is_stock(step):
+    """Whether a transformer computes what its module computes."""
+    step = thawed(step)
+    if step is None or isinstance(step, str):
+        return True
+    if type(step) is FunctionTransformer and step.func is not None:
+        return False
+    package = type(step).__module__.split(".")[0]
+    return package in _OURS and not _has_own_methods(step)
+
+
+def _has_own_methods(estimator):
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return any(name in vars(estimator) for name in names)
