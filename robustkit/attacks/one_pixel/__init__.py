@@ -8,11 +8,7 @@ function, `robustkit.attacks.one_pixel.one_pixel`.
 
 from robustkit.attacks.one_pixel._certify import PixelCertifier
 from robustkit.attacks.one_pixel._query import PixelModel, PixelSpace, query_about
-from robustkit.attacks.one_pixel._search import (
-    OnePixelOutcome,
-    find_pixels,
-    one_pixel,
-)
+from robustkit.attacks.one_pixel._search import find_pixels, one_pixel
 
 # What is not in `__all__` is for the estimator, not for users.
-__all__ = ["OnePixelOutcome", "one_pixel"]
+__all__ = ["one_pixel"]

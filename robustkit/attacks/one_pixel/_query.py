@@ -6,6 +6,8 @@ rank-one term: the product over all pixels is computed once for each clean image
 never again. What comes before it may treat every feature for itself, as scalers do.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ from torch import nn
 
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._losses import margin_loss
 from robustkit.bridge import Clamp, ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
@@ -160,6 +161,10 @@ class Query:
         self.space.write(X, pixel, level, images)
         return images
 
+    def perturbed(self, found: Found) -> np.ndarray:
+        """Write every sample, with the pixel that was found for it."""
+        return self.images(np.arange(len(self.X)), found.pixel, found.level)
+
     def confirm(
         self, rows: np.ndarray, pixel: np.ndarray, level: np.ndarray
     ) -> np.ndarray:
@@ -253,13 +258,18 @@ class _QueryPredict(Query):
             prediction, scores = self.model.predict_and_score(self.images(row, *change))
             labels = self.labels[row]
             errs = torch.from_numpy(prediction != labels)
-            pieces.append((-margin_loss(scores, torch.from_numpy(labels)), errs))
+            pieces.append((_margin(scores, torch.from_numpy(labels)), errs))
         return _join(pieces)
 
 
 def _margin_and_doubt(logits, labels):
-    margin = -margin_loss(logits, labels)
+    margin = _margin(logits, labels)
     return margin, ~(margin > _NEAR * logits.abs().amax(dim=1))
+
+
+def _margin(scores, labels):
+    others = scores.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
+    return scores.gather(1, labels[:, None]).squeeze(1) - others
 
 
 def _join(pieces):
@@ -289,7 +299,7 @@ class Found:
         self.certified: np.ndarray | None = None
 
     @classmethod
-    def nothing(cls, query: Query) -> "Found":
+    def nothing(cls, query: Query) -> Found:
         """Begin with no find for any of the samples that a query is about."""
         return cls(len(query.X), query.space.n_channels, query.confirm)
 

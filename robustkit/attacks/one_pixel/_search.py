@@ -1,9 +1,11 @@
 """Search for one pixel that fools: by evolution, or by trying everything."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +23,10 @@ from robustkit.attacks.one_pixel._query import (
 )
 from robustkit.networks import is_plain, leaves
 
-__all__ = ["OnePixelOutcome", "evolve", "find_pixels", "one_pixel", "try_everything"]
+if TYPE_CHECKING:
+    from robustkit.attacks.functional import Trace
+
+__all__ = ["evolve", "find_pixels", "one_pixel", "try_everything"]
 
 # Storn and Price's mutation without crossover, its scale drawn from this range for
 # every generation. Half of the members mutate the best one, which is quick, half
@@ -32,22 +37,6 @@ _GENERATIONS_AT_ONCE = 8
 _CHUNK = 2048
 # More candidates than this for one sample, and somebody mistook channels for pixels.
 _MOST_CANDIDATES = 10**8
-
-
-class OnePixelOutcome(NamedTuple):
-    """What :func:`one_pixel` found, one entry per sample."""
-
-    X_adv: torch.Tensor
-    """The samples, with one pixel changed where that fools the model."""
-
-    success: torch.Tensor
-    """Whether the model was right and is now wrong."""
-
-    certified: torch.Tensor | None
-    """Whether it is proved that no single pixel fools; None if nothing is proved."""
-
-    n_queries: torch.Tensor
-    """Candidates that the model was queried about."""
 
 
 def one_pixel(
@@ -61,7 +50,8 @@ def one_pixel(
     levels: int = 256,
     clip: tuple[float | torch.Tensor, float | torch.Tensor] = (0.0, 1.0),
     seed: int = 0,
-) -> OnePixelOutcome:
+    trace: Trace | None = None,
+) -> torch.Tensor:
     """Change one pixel of every sample, so that the model errs.
 
     Parameters
@@ -78,8 +68,7 @@ def one_pixel(
         sample every feature is a pixel.
 
     y : torch.Tensor of shape (n_samples,)
-        Indices of the classes attacked. A sample that the model does not give this
-        class is returned as it is.
+        Index of the true class of each sample.
 
     method : {"differential_evolution", "exhaustive", "certified"}, \
             default="differential_evolution"
@@ -105,27 +94,32 @@ def one_pixel(
     seed : int, default=0
         Of the evolution, which depends on this and on the content of each sample.
 
+    trace : Trace, default=None
+        To learn more about the search than its points: `n_queries`, and with
+        ``method="certified"`` `certified`, which samples the model predicts correctly
+        and provably no single pixel fools.
+
     Returns
     -------
-    outcome : OnePixelOutcome
-        The perturbed samples `X_adv`, which ones fool (`success`), which ones provably
-        cannot be fooled (`certified`), and `n_queries`.
+    X_adv : torch.Tensor of the shape of `X`
+        The samples, one pixel changed where that fools the model. A sample that is not
+        fooled, or that the model predicts wrongly anyway, is as it was.
 
     See Also
     --------
-    robustkit.attacks.OnePixelAttack : The same for scikit-learn estimators.
+    robustkit.attacks.OnePixelAttack : The same for estimators, in batches.
 
     Examples
     --------
     >>> import torch
-    >>> from robustkit.attacks.functional import one_pixel
+    >>> from robustkit.attacks.one_pixel import one_pixel
     >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
     >>> X = torch.rand(5, 1, 4, 4)
     >>> y = module(X).argmax(dim=1)
-    >>> outcome = one_pixel(module, X, y, method="certified")
-    >>> outcome.X_adv.shape
-    torch.Size([5, 1, 4, 4])
-    >>> bool((outcome.success | outcome.certified).all())
+    >>> X_adv = one_pixel(module, X, y, method="exhaustive")
+    >>> fooled = module(X_adv).argmax(dim=1) != y
+    >>> n_changed = (X_adv != X).flatten(1).sum(dim=1)
+    >>> bool((n_changed == fooled).all())
     True
     """
     _check_parameters(method, pop_size)
@@ -133,12 +127,14 @@ def one_pixel(
         as_array(torch.as_tensor(end).double().expand(X.shape[1:]).flatten())
         for end in clip
     )
-    flat, labels = as_array(X.flatten(1)), as_array(y)
+    flat, labels = as_array(X.flatten(1)), as_array(torch.as_tensor(y))
     image_shape = tuple(X.shape[1:]) if X.ndim > 2 else None
     space = PixelSpace(flat.shape[1], image_shape, low, high, levels)
-    seen = _as_seen(model, X)
-    certifier = None
-    with evaluating(model) if isinstance(model, nn.Module) else nullcontext():
+    seen, certifier = _as_seen(model, X), None
+    with ExitStack() as stack:
+        if seen.module is not None:
+            stack.enter_context(evaluating(seen.module))
+            stack.enter_context(threads_for(seen.module, len(X)))
         if method == "certified":
             if seen.module is None:
                 raise TypeError("method='certified' needs a torch.nn.Module.")
@@ -146,16 +142,28 @@ def one_pixel(
         # A copy, as some models write to what they are given.
         right = np.flatnonzero(seen.predict(flat.copy()) == labels)
         query = query_about(seen, space, flat[right], labels[right])
-        with threads_for(seen.module or nn.Identity(), len(X)):
-            found = find_pixels(
-                query,
-                method=method,
-                pop_size=pop_size,
-                max_iter=max_iter,
-                seed=seed,
-                certifier=certifier,
-            )
-    return _outcome(X, right, query, found)
+        found = find_pixels(
+            query,
+            method=method,
+            pop_size=pop_size,
+            max_iter=max_iter,
+            seed=seed,
+            certifier=certifier,
+        )
+    perturbed = flat.copy()
+    perturbed[right] = query.perturbed(found)
+    if trace is not None:
+        trace.n_queries = _of_all(found.n_queries, right, X)
+        if found.certified is not None:
+            trace.certified = _of_all(found.certified, right, X)
+    return as_tensor(perturbed, device=X.device, dtype=X.dtype).view(X.shape)
+
+
+def _of_all(values, rows, X):
+    """Spread what is known of some samples over all of them, the others zero."""
+    everywhere = torch.zeros(len(X), dtype=torch.from_numpy(values).dtype)
+    everywhere[rows] = torch.from_numpy(values)
+    return everywhere.to(X.device)
 
 
 def _check_parameters(method, pop_size):
@@ -199,29 +207,6 @@ def _on_flat_samples(module, shape):
     ):
         return module
     return nn.Sequential(nn.Unflatten(1, shape), module)
-
-
-def _outcome(X, attacked, query, found):
-    """Turn what is known of the samples attacked into tensors about all samples."""
-    device = X.device
-    rows = torch.from_numpy(attacked).to(device)
-    perturbed = query.images(np.arange(len(attacked)), found.pixel, found.level)
-    X_adv = X.detach().clone()
-    X_adv[rows] = as_tensor(perturbed, device=device, dtype=X.dtype).view_as(X[rows])
-
-    def of_all(values):
-        everywhere = torch.zeros(len(X), dtype=values.dtype, device=device)
-        everywhere[rows] = values.to(device)
-        return everywhere
-
-    success, n_queries = map(torch.from_numpy, (found.fooled, found.n_queries))
-    certified = found.certified
-    return OnePixelOutcome(
-        X_adv,
-        of_all(success),
-        None if certified is None else of_all(torch.from_numpy(certified)),
-        of_all(n_queries),
-    )
 
 
 def find_pixels(
