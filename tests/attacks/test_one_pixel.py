@@ -1,4 +1,4 @@
-"""One pixel: the searches find what is there, and the proofs hold."""
+"""One Pixel: the searches find what exists, and the certificates hold."""
 
 import numpy as np
 import pytest

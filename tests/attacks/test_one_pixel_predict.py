@@ -1,4 +1,4 @@
-"""What One Pixel claims is what `predict` says, and X stays as it was."""
+"""One Pixel counts a success only where `predict` errs, and leaves X as it was."""
 
 import warnings
 
@@ -225,7 +225,7 @@ def test_certificate_refuses_votes_between_more_than_two_classes():
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_one_pixel_leaves_X_alone_when_the_model_writes_to_it(method):
+def test_one_pixel_leaves_samples_alone_when_the_model_writes_to_it(method):
     X, y = table()
     before = X.copy()
     model = Overwriting(C=10).fit(X, y)
@@ -239,7 +239,7 @@ def test_one_pixel_leaves_X_alone_when_the_model_writes_to_it(method):
     assert result.success.any()
 
 
-def test_one_pixel_leaves_X_alone_when_a_scaler_works_in_place():
+def test_one_pixel_leaves_samples_alone_when_a_scaler_works_in_place():
     X, y = table()
     before = X.copy()
     model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=10))
@@ -306,7 +306,7 @@ def test_one_pixel_refuses_numbers_too_large_for_the_model(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_pixel_does_not_depend_on_the_scale_of_X(method):
+def test_one_pixel_does_not_depend_on_the_scale_of_the_data(method):
     """A power of two changes no rounding."""
     X, y = table()
     factor = 2.0**90

@@ -112,15 +112,19 @@ def one_pixel(
     Examples
     --------
     >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
     >>> from robustkit.attacks.one_pixel import one_pixel
-    >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
-    >>> X = torch.rand(5, 1, 4, 4)
-    >>> y = module(X).argmax(dim=1)
-    >>> X_adv = one_pixel(module, X, y, method="exhaustive")
-    >>> fooled = module(X_adv).argmax(dim=1) != y
-    >>> n_changed = (X_adv != X).flatten(1).sum(dim=1)
-    >>> bool((n_changed == fooled).all())
-    True
+    >>> from robustkit.bridge import as_module
+    >>> X, y = load_digits(n_class=3, return_X_y=True)
+    >>> module = as_module(LogisticRegression().fit(X / 16, y))
+    >>> images = torch.tensor(X / 16).float().view(-1, 1, 8, 8)
+    >>> flat = torch.nn.Sequential(torch.nn.Flatten(), module)
+    >>> X_adv = one_pixel(flat, images, torch.tensor(y), method="certified")
+    >>> X_adv.shape
+    torch.Size([537, 1, 8, 8])
+    >>> int((X_adv != images).flatten(1).sum(dim=1).max())
+    1
     """
     _check_parameters(method, pop_size)
     low, high = (
