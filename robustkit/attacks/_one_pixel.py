@@ -8,15 +8,15 @@ import torch
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor, on_device, resolve_device
+from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
 from robustkit._validation import check_image_shape
-from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge, thawed
-from robustkit.attacks._measures import undecided
+from robustkit.attacks._attacked_model import AttackedModel, thawed
+from robustkit.attacks._base import BaseAttack, Plan
 from robustkit.attacks._pixel_certificate import PixelCertifier
 from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
 from robustkit.attacks._pixel_searches import evolve, try_everything
 from robustkit.attacks._pixel_space import PixelSpace
+from robustkit.attacks._result import undecided
 from robustkit.attacks._trusted_models import predicts_largest_logit
 from robustkit.bridge import as_module
 from robustkit.exceptions import UndecidedSamplesWarning
@@ -157,9 +157,6 @@ class OnePixelAttack(BaseAttack):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "image_shape": ["array-like", None],
         "levels": [Interval(Integral, 2, None, closed="left")],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
         "random_state": ["random_state"],
     }
 
@@ -201,7 +198,6 @@ class OnePixelAttack(BaseAttack):
         return clip
 
     def _check_model(self):
-        self.n_iter_ = self.max_iter
         module = _module_or_none(self.estimator_)
         if module is None and not hasattr(self.estimator_, "predict_proba"):
             raise TypeError(
@@ -217,17 +213,17 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
-    def _judge(self):
+    def _attacked_model(self):
         device = resolve_device(self.device)
         module = _module_or_none(self.estimator_)
         if module is None:
             # What `predict_proba` computes, it computes on the CPU.
-            return Judge(self.estimator_, None, torch.device("cpu"))
-        return Judge(self.estimator_, on_device(module, device), device)
+            return AttackedModel(self.estimator_, None, torch.device("cpu"))
+        return AttackedModel(self.estimator_, on_device(module, device), device)
 
-    def _perturb(self, X, y, target):
-        result = super()._perturb(X, y, target)
-        if self._proves():
+    def _perturb(self, X, y, target, loss=None):
+        result = super()._perturb(X, y, target, loss)
+        if self.method == "certified":
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
         return result
 
@@ -241,48 +237,41 @@ class OnePixelAttack(BaseAttack):
                 stacklevel=5,
             )
 
-    def _proves(self):
-        return self.method == "certified"
-
     def _space(self):
         low, high = self.value_range_
         shape = self.image_shape
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
-    def _start_search(self, judge):
-        space = self._space()
+    def _plan(self):
         evolves = self.method == "differential_evolution"
         seed = draw_seed(self.random_state) if evolves else 0
-        certifies = self.method == "certified"
-        certifier = PixelCertifier(judge.module, space) if certifies else None
+        return Plan(certifies=self.method == "certified", seed=seed)
 
-        def search(X, labels, wanted, look):
-            evaluate = make_evaluator(judge, space, X, labels)
+    def _search(self, module, batch):
+        space, model, X = self._space(), batch.model, batch.rows
+        labels = as_array(batch.y)
+        evaluate = make_evaluator(model, space, X, labels)
 
-            def confirm(rows, pixel, level):
-                return (
-                    judge.predict(images_of(space, X[rows], pixel, level))
-                    != (labels[rows])
-                )
+        def confirm(rows, pixel, level):
+            return (
+                model.predict(images_of(space, X[rows], pixel, level)) != labels[rows]
+            )
 
-            asking, about = (evaluate, confirm), {}
-            if certifies:
-                found, about["certified"] = certifier(*asking, X, labels, judge.device)
-            elif evolves:
-                x = as_tensor(X, device=judge.device)
-                size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
-                found = evolve(*asking, space, x, **size, seed=seed)
-            else:
-                found = try_everything(*asking, space, len(X), judge.device)
-            return (space, found), about | {"n_queries": found.n_queries}
-
-        return search
-
-    def _project(self, candidates, X, out):
-        # One pixel is written into clean samples: nothing else can have changed.
-        space, found = candidates
-        space.write(X, found.pixel, found.level, out)
-        return np.abs(out - X).max(axis=1).astype(np.float64)
+        if self.method == "certified":
+            certifier = PixelCertifier(module, space)
+            found, batch.trace.certified = certifier(
+                evaluate, confirm, X, labels, model.device
+            )
+        elif self.method == "differential_evolution":
+            x = as_tensor(X, device=model.device)
+            size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
+            found = evolve(evaluate, confirm, space, x, **size, seed=batch.seed)
+        else:
+            found = try_everything(evaluate, confirm, space, len(X), model.device)
+        batch.trace.n_queries = found.n_queries
+        points = np.empty_like(X)
+        space.write(X, found.pixel, found.level, points)
+        return points
 
 
 def _predict_is_its_own(estimator):

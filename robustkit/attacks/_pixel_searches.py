@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import torch
 
-from robustkit.attacks._random_starts import normal_noise, sample_keys, uniform_noise
+from robustkit.attacks._geometry import normal_noise, sample_keys, uniform_noise
 
 __all__ = ["Found", "evolve", "try_everything"]
 

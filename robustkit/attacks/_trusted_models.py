@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC, NuSVC
 
-from robustkit.attacks._judge import answers_with_module, thawed
+from robustkit.attacks._attacked_model import answers_with_module, thawed
 from robustkit.classifiers import PrunedNetClassifier
 
 __all__ = ["predicts_largest_logit"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit.attacks._judge import Judge
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._pixel_evaluators import make_evaluator
 from robustkit.attacks._pixel_first_map import split_first_map
 from robustkit.attacks._pixel_searches import _partners
@@ -43,7 +43,7 @@ def test_fitness_is_the_margin_of_the_whole_image(name):
         module = as_module(model)
     except TypeError:
         module = None
-    judge = Judge(model, module, torch.device("cpu"))
+    judge = AttackedModel(model, module, torch.device("cpu"))
     space = PixelSpace(25, (5, 5), np.zeros(25), np.ones(25), 256)
     asked = candidates(len(X), 25, 1, 256)
     fitness, fooled = make_evaluator(judge, space, X, y)(*asked)
@@ -67,7 +67,7 @@ def test_fitness_is_the_margin_of_the_whole_image(name):
 @pytest.mark.parametrize("n_channels", [1, 3])
 def test_convolutions_are_asked_about_whole_images(n_channels):
     model, X, y = convolutional(n_channels)
-    judge = Judge(model, as_module(model), torch.device("cpu"))
+    judge = AttackedModel(model, as_module(model), torch.device("cpu"))
     assert split_first_map(judge.module) is None
     n = 16 * n_channels
     space = PixelSpace(n, (n_channels, 4, 4), np.zeros(n), np.ones(n), 11)

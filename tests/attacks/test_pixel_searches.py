@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit.attacks._judge import Judge
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._one_pixel import _module_or_none
 from robustkit.attacks._pixel_certificate import PixelCertifier, _Boxes
 from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
@@ -21,7 +21,7 @@ from robustkit.attacks._pixel_searches import (
     try_everything,
 )
 from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.attacks._random_starts import sample_keys
+from robustkit.attacks._geometry import sample_keys
 from tests.attacks.pixel_victims import fitted, images
 
 
@@ -355,7 +355,7 @@ def test_the_certifier_begins_with_whole_ranges():
 def test_a_candidate_is_asked_about_as_it_would_be_returned(name):
     X, y = images()
     model = fitted(name)
-    judge = Judge(model, _module_or_none(model), torch.device("cpu"))
+    judge = AttackedModel(model, _module_or_none(model), torch.device("cpu"))
     space = PixelSpace(25, (5, 5), np.full(25, -3.0), np.full(25, 7.0), 11)
     rng = np.random.default_rng(0)
     rows, pixel = rng.integers(len(X), size=(2, 400))
