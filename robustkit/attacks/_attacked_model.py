@@ -14,10 +14,8 @@ from robustkit._tensors import (
     as_array,
     as_tensor,
     evaluating,
-    on_device,
     threads_for,
 )
-from robustkit.bridge import as_module
 from robustkit.classifiers import BaseNetClassifier
 
 __all__ = [

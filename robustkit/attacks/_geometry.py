@@ -2,9 +2,10 @@
 
 Random starts depend on the seed and on the sample itself, on nothing else. A stream of
 random numbers would give a sample another start whenever it stands at another place or
-in another batch. Here the numbers are a hash of (seed, stream, the sample's own content,
+in another batch. Here the numbers are a hash of (seed, stream, the sample's content,
 feature), so that order, subset and batch size change nothing. All of it is integer
-arithmetic on the device of the samples.
+arithmetic on the device of the samples; that is why it is another hash than the one
+that counts rows.
 """
 
 import math
@@ -70,7 +71,7 @@ def take_radius(radius, rows):
 
 
 class LinfBall:
-    """Every feature may move by at most `radius`, and no further than the clip range."""
+    """Every feature may move by at most `radius`, inside the clip range."""
 
     def __init__(self, center, radius, clip):
         self.radius = radius

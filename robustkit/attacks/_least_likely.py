@@ -83,9 +83,9 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
 
     Notes
     -----
-    A sample counts as fooled if the model predicts any wrong class for it. How many were led
-    to the class wanted is `target_rate` in :meth:`report`; which class that was is
-    `target` of the result.
+    A sample counts as fooled if the model predicts any wrong class for it. How many
+    were led to the class wanted is `target_rate` in :meth:`report`; which class that
+    was is `target` of the result.
 
     References
     ----------

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from robustkit._tensors import as_array, as_tensor
-from robustkit.attacks.functional import margin_loss
 from robustkit.attacks._pixel_first_map import split_first_map
 from robustkit.attacks._trusted_models import predicts_largest_logit
+from robustkit.attacks.functional import margin_loss
 
 __all__ = ["images_of", "make_evaluator"]
 

@@ -1,9 +1,9 @@
 """The attacks as functions: a torch module and a batch in, perturbed samples out.
 
-Each takes any module that returns logits, on any device, and one batch of samples of any
-shape. The module is called in eval mode; its modes, its weights, their gradients and
-the samples are afterwards as they were. The estimators of :mod:`robustkit.attacks` call
-these very functions: they add checks, batches, the model's own word, and a report.
+Each takes any module that returns logits, on any device, and one batch of samples of
+any shape. The module is called in eval mode; its modes, its weights, their gradients
+and the samples are afterwards as they were. The estimators of :mod:`robustkit.attacks`
+call these very functions: they add checks, batches, the model's own word, a report.
 """
 
 import math
@@ -552,7 +552,7 @@ def grow_epsilon(
 
 
 def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
-    """Return every eps tried, by multiplication: adding up would drift from the grid."""
+    """Return every eps tried. Multiplied: adding up would drift from the grid."""
     if start > stop:
         raise ValueError(
             f"'start' must be at most 'stop'. Got start={start!r} and stop={stop!r}."

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from robustkit.attacks._attacked_model import AttackedModel
+from robustkit.attacks._geometry import sample_keys
 from robustkit.attacks._one_pixel import _module_or_none
 from robustkit.attacks._pixel_certificate import PixelCertifier, _Boxes
 from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
@@ -21,7 +22,6 @@ from robustkit.attacks._pixel_searches import (
     try_everything,
 )
 from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.attacks._geometry import sample_keys
 from tests.attacks.pixel_victims import fitted, images
 
 
