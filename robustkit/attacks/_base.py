@@ -192,7 +192,7 @@ class BaseAttack(
 
     @with_callbacks
     def _perturb(self, X, y, target, loss=None):
-        """Attack as `perturb` does; a `loss` that is named replaces the attack's own."""
+        """Attack as `perturb` does; a `loss` that is given replaces the own one."""
         check_is_fitted(self)
         self._validate_params()
         X = self._validate_samples(X)
