@@ -87,6 +87,7 @@ _SUBMODULES = {
         "pgd",
         "least_likely",
         "grow_epsilon",
+        "one_pixel",
         "Trace",
     ),
 }

@@ -1,25 +1,52 @@
 """Change a single pixel: by search, by trying everything, or with proof."""
 
+from __future__ import annotations
+
 import warnings
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import AttackedModel, thawed
-from robustkit.attacks._base import BaseAttack, Plan
-from robustkit.attacks._pixel_certificate import PixelCertifier
-from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
-from robustkit.attacks._pixel_searches import evolve, try_everything
-from robustkit.attacks._pixel_space import PixelSpace
+from robustkit.attacks._attacked_model import (
+    AttackedModel,
+    answers_with_module,
+    thawed,
+)
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._result import undecided
-from robustkit.attacks._trusted_models import predicts_largest_logit
+from robustkit.attacks.one_pixel import (
+    PixelCertifier,
+    PixelModel,
+    PixelSpace,
+    find_pixels,
+    query_about,
+)
 from robustkit.bridge import as_module
+from robustkit.classifiers import PrunedNetClassifier
 from robustkit.exceptions import UndecidedSamplesWarning
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["OnePixelAttack"]
 
@@ -52,10 +79,10 @@ class OnePixelAttack(BaseAttack):
         scalers.
 
     pop_size : int, default=500
-        Candidates of one generation of the evolution.
+        Candidates per generation of the evolution.
 
     max_iter : int, default=500
-        Generations of the evolution at most.
+        Maximum number of generations of the evolution.
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
@@ -162,18 +189,18 @@ class OnePixelAttack(BaseAttack):
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        method="differential_evolution",
-        pop_size=500,
-        max_iter=500,
-        image_shape=None,
-        levels=256,
-        clip="auto",
-        batch_size=128,
-        device="auto",
-        verbose=0,
-        random_state=None,
+        method: str = "differential_evolution",
+        pop_size: int = 500,
+        max_iter: int = 500,
+        image_shape: tuple[int, ...] | None = None,
+        levels: int = 256,
+        clip: ArrayLike | str | None = "auto",
+        batch_size: int = 128,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.method = method
@@ -242,36 +269,25 @@ class OnePixelAttack(BaseAttack):
         shape = self.image_shape
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
-    def _plan(self):
+    def _plan(self) -> Plan:
         evolves = self.method == "differential_evolution"
         seed = draw_seed(self.random_state) if evolves else 0
         return Plan(certifies=self.method == "certified", seed=seed)
 
-    def _search(self, module, batch):
-        space, model, X = self._space(), batch.model, batch.rows
+    def _search(self, module: torch.nn.Module, batch: Batch) -> np.ndarray:
+        certifies, space = self.method == "certified", self._space()
         labels = as_array(batch.y)
-        evaluate = make_evaluator(model, space, X, labels)
-
-        def confirm(rows, pixel, level):
-            return (
-                model.predict(images_of(space, X[rows], pixel, level)) != labels[rows]
-            )
-
-        if self.method == "certified":
-            certifier = PixelCertifier(module, space)
-            found, batch.trace.certified = certifier(
-                evaluate, confirm, X, labels, model.device
-            )
-        elif self.method == "differential_evolution":
-            x = as_tensor(X, device=model.device)
-            size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
-            found = evolve(evaluate, confirm, space, x, **size, seed=batch.seed)
-        else:
-            found = try_everything(evaluate, confirm, space, len(X), model.device)
-        batch.trace.n_queries = found.n_queries
-        points = np.empty_like(X)
-        space.write(X, found.pixel, found.level, points)
-        return points
+        query = query_about(_as_seen_by(batch.model), space, batch.rows, labels)
+        found = find_pixels(
+            query,
+            method=self.method,
+            pop_size=self.pop_size,
+            max_iter=self.max_iter,
+            seed=batch.seed,
+            certifier=PixelCertifier(module, space) if certifies else None,
+        )
+        batch.trace.n_queries, batch.trace.certified = found.n_queries, found.certified
+        return query.perturbed(found)
 
 
 def _predict_is_its_own(estimator):
@@ -287,3 +303,85 @@ def _module_or_none(estimator):
         return as_module(estimator)
     except TypeError:
         return None
+
+
+def _as_seen_by(model):
+    """Let the searches query the model's module if they may, else its estimator."""
+    scores_module = model.module is not None and not hasattr(
+        model.estimator, "predict_proba"
+    )
+
+    def predict_and_score(images):
+        prediction = model.predict(images)
+        if not scores_module:
+            return prediction, torch.from_numpy(model.probabilities(images))
+        x = as_tensor(images, device=model.device, dtype=model.dtype)
+        with torch.no_grad():
+            return prediction, model.module(x.clone()).cpu()
+
+    trusted = predicts_largest_logit(model.estimator, model.module)
+    return PixelModel(
+        model.predict,
+        predict_and_score,
+        model.module if trusted else None,
+        model.device,
+        model.dtype,
+    )
+
+
+# Estimators whose `predict` is known to answer with the largest logit of their module.
+_LARGEST_LOGIT = {
+    LinearDiscriminantAnalysis,
+    LinearSVC,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MLPClassifier,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+}
+# For more than two classes they count votes.
+_OF_TWO_CLASSES = {NuSVC, SVC}
+_OURS = ("sklearn", "robustkit")
+
+
+def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bool:
+    """Whether `predict` is known to answer with the largest logit of the module.
+
+    A threshold, a vote or a `predict` that a user wrote may answer anything else: then
+    `predict` itself must be asked, and nothing is proved by looking at the module.
+    """
+    if module is None:
+        return False
+    estimator = thawed(estimator)
+    if _has_own_methods(estimator):
+        return False
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
+        return predicts_largest_logit(estimator.best_estimator_, module)
+    if type(estimator) is PrunedNetClassifier:
+        return predicts_largest_logit(estimator.estimator_, module)
+    if type(estimator) is Pipeline:
+        *steps, last = [step for _, step in estimator.steps]
+        return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
+    if type(estimator) in _LARGEST_LOGIT:
+        return True
+    if type(estimator) in _OF_TWO_CLASSES:
+        return len(estimator.classes_) == 2
+    return answers_with_module(estimator, module)
+
+
+def _is_stock(step):
+    """Whether a transformer computes what its module computes."""
+    step = thawed(step)
+    if step is None or isinstance(step, str):
+        return True
+    if type(step) is FunctionTransformer and step.func is not None:
+        return False
+    package = type(step).__module__.split(".")[0]
+    return package in _OURS and not _has_own_methods(step)
+
+
+def _has_own_methods(estimator):
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return any(name in vars(estimator) for name in names)

@@ -28,8 +28,9 @@ from robustkit.attacks._geometry import (
     sign_step,
     take_radius,
 )
+from robustkit.attacks.one_pixel import one_pixel
 
-__all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "pgd"]
+__all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "one_pixel", "pgd"]
 
 # Samples that are done leave the batch only once they are this share of it: copying the
 # others costs about as much as carrying the done ones for one step.
@@ -680,8 +681,7 @@ def dlr_loss(logits, y, aim=None):
     """Difference of logits ratio: the margin, made independent of the logits' scale.
 
     It needs three classes, and four with an aim; below that it is the margin. From
-    F. Croce and M. Hein, Reliable evaluation of adversarial robustness with an ensemble
-    of diverse parameter-free attacks, ICML 2020.
+    Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020.
     """
     if logits.shape[1] < (3 if aim is None else 4):
         return margin_loss(logits, y, aim)
@@ -727,8 +727,8 @@ def input_gradient(module, points, goal, look=None):
 class BestSeen:
     """The best point of every sample, over all climbs, and the samples still climbing.
 
-    While a sample climbs, its best point is the current one. It is copied only when the
-    climb leaves it: copying at every step would cost a tenth of the whole attack.
+    While a sample climbs, its best point is mostly the current one. It is copied only
+    when the climb leaves it: every step would cost a tenth of the whole attack.
     """
 
     def __init__(self, X):
