@@ -1,26 +1,17 @@
-"""The base of every attack on a torch module, also of those that users write."""
+"""The base of an attack on a torch module that users write themselves."""
 
 import math
-import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Real
 
-import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
-from robustkit.attacks._balls import keep_inside
-from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge
-from robustkit.bridge import as_module
-from robustkit.exceptions import InputRoundingWarning
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 
 __all__ = ["ModuleAttack"]
-
-# With fewer representable points in a radius a move is mostly rounding.
-_FEW = 8
 
 
 class ModuleAttack(BaseAttack, metaclass=ABCMeta):
@@ -52,7 +43,7 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         no range.
 
     batch_size : int, default=1024
-        Samples attacked at once.
+        Number of samples attacked at once.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -81,6 +72,7 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
     See Also
     --------
     PGDAttack : What an attack of your own should be compared with.
+    robustkit.attacks.functional.pgd : A search that yours may build on.
 
     Notes
     -----
@@ -111,21 +103,18 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left"), None],
         "norm": [StrOptions({"linf", "l2"})],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
     }
 
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        eps=0.1,
-        norm="linf",
-        clip="auto",
-        batch_size=1024,
-        device="auto",
-        verbose=0,
+        eps: float | None = 0.1,
+        norm: str = "linf",
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
     ):
         self.estimator = estimator
         self.eps = eps
@@ -136,7 +125,9 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         self.verbose = verbose
 
     @abstractmethod
-    def perturb_module(self, module, X, y):
+    def perturb_module(
+        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
         """Perturb a batch against a bare module.
 
         What a sample becomes must not depend on the others of its batch, nor on a
@@ -159,73 +150,25 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
             Perturbed samples.
         """
 
-    def _radius(self):
-        """Return the radius of the ball, and the name of its norm."""
-        return math.inf if self.eps is None else self.eps, self.norm
+    def _plan(self) -> Plan:
+        return Plan(math.inf if self.eps is None else self.eps, self.norm)
 
-    def _check_resolution(self, judge, X):
-        radius, norm = self._finest_move()
-        if norm == "l2":
-            radius = radius / math.sqrt(X.shape[1])
-        if not 0 < radius < math.inf:
-            return
-        mine, its = np.finfo(X.dtype), torch.finfo(judge.dtype)
-        coarser = max(mine, its, key=lambda numbers: numbers.eps)
-        # A known range saves a pass over X.
-        bound = math.inf if self.clip_ is None else max(map(abs, self.clip_))
-        if radius >= _FEW * coarser.eps * bound:
-            return
-        largest = float(np.abs(X).max())
-        spacing = coarser.eps * 2.0 ** math.floor(math.log2(max(largest, 1e-300)))
-        if radius < _FEW * spacing:
-            warnings.warn(
-                f"A move of {radius:.3g} a feature is less than {_FEW} times "
-                f"{spacing:.3g}, the spacing of {coarser.dtype} numbers near "
-                f"{largest:.3g}: the result is mostly rounding. Center X first, or "
-                "give it as float64 to a model that computes in float64.",
-                InputRoundingWarning,
-                stacklevel=6,
-            )
-
-    def _finest_move(self):
-        """Return the smallest move that matters to the result, and the norm's name."""
-        return self._radius()
-
-    def _check_model(self):
-        as_module(self.estimator_)
-
-    def _judge(self):
-        device = resolve_device(self.device)
-        module = on_device(as_module(self.estimator_), device)
-        return Judge(self.estimator_, module, device)
-
-    def _start_search(self, judge):
-        def search(X, labels, wanted, look):
-            # A copy: what a subclass writes in place must not reach the caller's X.
-            x = as_tensor(X, device=judge.device, dtype=judge.dtype).clone()
-            y = as_tensor(labels, device=judge.device, dtype=None)
-            with _rows_counted(judge.module) as rows:
-                points = self.perturb_module(judge.module, x, y)
-            self._check_points(points, X)
-            n_queries = np.full(len(X), math.ceil(sum(rows) / len(X)))
-            # An array of its own, whatever the subclass keeps of its tensor.
-            return np.array(as_array(points), X.dtype), {"n_queries": n_queries}
-
-        return search
-
-    def _check_points(self, points, X):
-        if not isinstance(points, torch.Tensor) or points.shape != X.shape:
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        # A copy: what a subclass writes in place must not reach the caller's X.
+        with _rows_counted(module) as rows:
+            points = self.perturb_module(module, batch.X.clone(), batch.y)
+        if not isinstance(points, torch.Tensor) or points.shape != batch.X.shape:
             shape = getattr(points, "shape", None)
             got = type(points).__name__
             got = got if shape is None else f"{got} of shape {tuple(shape)}"
             raise ValueError(
                 f"{type(self).__name__}.perturb_module must return a tensor of the "
-                f"shape of its X, {X.shape}. Got {got}."
+                f"shape of its X, {tuple(batch.X.shape)}. Got {got}."
             )
-
-    def _project(self, candidates, X, out):
-        eps, norm = self._radius()
-        return keep_inside(candidates, X, eps, norm, self.clip_, out)
+        n_queries = math.ceil(sum(rows) / len(batch.X))
+        batch.trace.n_queries = torch.full_like(batch.y, n_queries)
+        # A tensor of its own, whatever the subclass keeps of it.
+        return points.detach().clone()
 
 
 @contextmanager

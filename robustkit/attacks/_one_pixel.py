@@ -25,11 +25,15 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor, on_device, resolve_device
+from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
 from robustkit._validation import check_image_shape
-from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge, answers_with_module, thawed
-from robustkit.attacks._measures import undecided
+from robustkit.attacks._attacked_model import (
+    AttackedModel,
+    answers_with_module,
+    thawed,
+)
+from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._result import undecided
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
     PixelModel,
@@ -180,9 +184,6 @@ class OnePixelAttack(BaseAttack):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "image_shape": ["array-like", None],
         "levels": [Interval(Integral, 2, None, closed="left")],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
         "random_state": ["random_state"],
     }
 
@@ -224,7 +225,6 @@ class OnePixelAttack(BaseAttack):
         return clip
 
     def _check_model(self):
-        self.n_iter_ = self.max_iter
         module = _module_or_none(self.estimator_)
         if module is None and not hasattr(self.estimator_, "predict_proba"):
             raise TypeError(
@@ -240,17 +240,17 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
-    def _judge(self):
+    def _attacked_model(self):
         device = resolve_device(self.device)
         module = _module_or_none(self.estimator_)
         if module is None:
             # What `predict_proba` computes, it computes on the CPU.
-            return Judge(self.estimator_, None, torch.device("cpu"))
-        return Judge(self.estimator_, on_device(module, device), device)
+            return AttackedModel(self.estimator_, None, torch.device("cpu"))
+        return AttackedModel(self.estimator_, on_device(module, device), device)
 
-    def _perturb(self, X, y, target):
-        result = super()._perturb(X, y, target)
-        if self._proves():
+    def _perturb(self, X, y, target, loss=None):
+        result = super()._perturb(X, y, target, loss)
+        if self.method == "certified":
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
         return result
 
@@ -264,42 +264,30 @@ class OnePixelAttack(BaseAttack):
                 stacklevel=5,
             )
 
-    def _proves(self):
-        return self.method == "certified"
-
     def _space(self):
         low, high = self.value_range_
         shape = self.image_shape
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
-    def _start_search(self, judge):
-        space = self._space()
+    def _plan(self) -> Plan:
         evolves = self.method == "differential_evolution"
         seed = draw_seed(self.random_state) if evolves else 0
-        certifies = self.method == "certified"
-        certifier = PixelCertifier(judge.module, space) if certifies else None
+        return Plan(certifies=self.method == "certified", seed=seed)
 
-        def search(X, labels, wanted, look):
-            found = find_pixels(
-                query_about(_as_seen_by(judge), space, X, labels),
-                method=self.method,
-                pop_size=self.pop_size,
-                max_iter=self.max_iter,
-                seed=seed,
-                certifier=certifier,
-            )
-            about = {"n_queries": found.n_queries}
-            if certifies:
-                about["certified"] = found.certified
-            return (space, found), about
-
-        return search
-
-    def _project(self, candidates, X, out):
-        # One pixel is written into clean samples: nothing else can have changed.
-        space, found = candidates
-        space.write(X, found.pixel, found.level, out)
-        return np.abs(out - X).max(axis=1).astype(np.float64)
+    def _search(self, module: torch.nn.Module, batch: Batch) -> np.ndarray:
+        certifies, space = self.method == "certified", self._space()
+        labels = as_array(batch.y)
+        query = query_about(_as_seen_by(batch.model), space, batch.rows, labels)
+        found = find_pixels(
+            query,
+            method=self.method,
+            pop_size=self.pop_size,
+            max_iter=self.max_iter,
+            seed=batch.seed,
+            certifier=PixelCertifier(module, space) if certifies else None,
+        )
+        batch.trace.n_queries, batch.trace.certified = found.n_queries, found.certified
+        return query.perturbed(found)
 
 
 def _predict_is_its_own(estimator):
@@ -317,27 +305,27 @@ def _module_or_none(estimator):
         return None
 
 
-def _as_seen_by(judge):
-    """Let the searches query the judge's module if they may, else its estimator."""
-    scores_module = judge.module is not None and not hasattr(
-        judge.estimator, "predict_proba"
+def _as_seen_by(model):
+    """Let the searches query the model's module if they may, else its estimator."""
+    scores_module = model.module is not None and not hasattr(
+        model.estimator, "predict_proba"
     )
 
     def predict_and_score(images):
-        prediction = judge.predict(images)
+        prediction = model.predict(images)
         if not scores_module:
-            return prediction, torch.from_numpy(judge.probabilities(images))
-        x = as_tensor(images, device=judge.device, dtype=judge.dtype)
+            return prediction, torch.from_numpy(model.probabilities(images))
+        x = as_tensor(images, device=model.device, dtype=model.dtype)
         with torch.no_grad():
-            return prediction, judge.module(x.clone()).cpu()
+            return prediction, model.module(x.clone()).cpu()
 
-    trusted = predicts_largest_logit(judge.estimator, judge.module)
+    trusted = predicts_largest_logit(model.estimator, model.module)
     return PixelModel(
-        judge.predict,
+        model.predict,
         predict_and_score,
-        judge.module if trusted else None,
-        judge.device,
-        judge.dtype,
+        model.module if trusted else None,
+        model.device,
+        model.dtype,
     )
 
 

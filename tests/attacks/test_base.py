@@ -457,15 +457,15 @@ def test_short_memory_halves_the_batch_and_changes_nothing(monkeypatch):
     X, y = digits(60)
     attack = aim(PGDAttack(max_iter=3, random_state=0), digits_pipeline(), X, y)
     whole = attack.perturb(X, y)
-    climb, sizes = PGDAttack._search_batch, []
+    search, sizes = PGDAttack._search, []
 
-    def short(self, module, x, *rest):
-        sizes.append(len(x))
-        if len(x) > 16:
+    def short(self, module, batch):
+        sizes.append(len(batch.X))
+        if len(batch.X) > 16:
             raise torch.OutOfMemoryError("no memory")
-        return climb(self, module, x, *rest)
+        return search(self, module, batch)
 
-    monkeypatch.setattr(PGDAttack, "_search_batch", short)
+    monkeypatch.setattr(PGDAttack, "_search", short)
     pieces = attack.perturb(X, y)
     assert max(sizes) > 16
     np.testing.assert_allclose(pieces.X_adv, whole.X_adv, atol=2e-5)
@@ -474,6 +474,6 @@ def test_short_memory_halves_the_batch_and_changes_nothing(monkeypatch):
     def hopeless(self, *args):
         raise torch.OutOfMemoryError("not even one")
 
-    monkeypatch.setattr(PGDAttack, "_search_batch", hopeless)
+    monkeypatch.setattr(PGDAttack, "_search", hopeless)
     with pytest.raises(torch.OutOfMemoryError, match="not even one"):
         attack.perturb(X, y)

@@ -14,8 +14,8 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     PGDAttack,
 )
-from robustkit.attacks._balls import keep_inside, make_ball
-from robustkit.attacks._measures import measures, robust_accuracy
+from robustkit.attacks._geometry import keep_inside, make_ball
+from robustkit.attacks._result import measures, robust_accuracy
 from robustkit.classifiers import TorchClassifier
 from tests.attacks.victims import aim, digits, linear_net, torch_net
 
@@ -187,7 +187,7 @@ def test_targets_wrong_from_the_start_and_already_said_are_left_alone():
 
 def test_the_lengths_of_the_growing_step():
     def lengths(**params):
-        return GrowingEpsilonAttack(**params)._lengths()
+        return GrowingEpsilonAttack(**params)._grid()
 
     np.testing.assert_allclose(lengths(), 0.001 + 0.01 * np.arange(26))
     assert lengths()[-1] == pytest.approx(0.251)

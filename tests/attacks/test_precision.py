@@ -226,11 +226,11 @@ def test_the_widest_type_that_the_module_takes(points, net_dtype):
 
 def test_starts_differ_where_float32_sees_no_difference():
     """Two samples that only float64 can tell apart are two samples."""
-    from robustkit.attacks._random_starts import random_start
+    from robustkit.attacks._geometry import random_point
 
     x = torch.full((2, 6), 1e8, dtype=torch.float64)
     x[1] += 1e-3
-    one, other = random_start(x, 0.1, "linf", 0, 0) - x
+    one, other = random_point(x, 0.1, "linf", 0, 0) - x
     assert not torch.isclose(one, other).any()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from robustkit._tensors import as_array, as_tensor, evaluating, threads_for
-from robustkit.attacks._random_starts import normal_noise, sample_keys, uniform_noise
+from robustkit.attacks._geometry import normal_noise, sample_keys, uniform_noise
 from robustkit.attacks.one_pixel._certify import PixelCertifier
 from robustkit.attacks.one_pixel._query import (
     Found,
@@ -114,7 +114,7 @@ def one_pixel(
     >>> import torch
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from robustkit.attacks.one_pixel import one_pixel
+    >>> from robustkit.attacks.functional import one_pixel
     >>> from robustkit.bridge import as_module
     >>> X, y = load_digits(n_class=3, return_X_y=True)
     >>> module = as_module(LogisticRegression().fit(X / 16, y))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit.attacks._judge import Judge
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._one_pixel import _as_seen_by, _module_or_none
 from robustkit.attacks.one_pixel._query import (
     PixelSpace,
@@ -42,7 +42,7 @@ def test_query_returns_the_margin_of_the_whole_image(name):
     X, y = images()
     model = fitted(name)
     module = _module_or_none(model)
-    judge = Judge(model, module, torch.device("cpu"))
+    judge = AttackedModel(model, module, torch.device("cpu"))
     space = PixelSpace(25, (5, 5), np.zeros(25), np.ones(25), 256)
     asked = candidates(len(X), 25, 1, 256)
     fitness, fooled = query_about(_as_seen_by(judge), space, X, y)(*asked)
@@ -66,7 +66,7 @@ def test_query_returns_the_margin_of_the_whole_image(name):
 @pytest.mark.parametrize("n_channels", [1, 3])
 def test_query_gives_whole_images_to_a_convolution(n_channels):
     model, X, y = convolutional(n_channels)
-    judge = Judge(model, as_module(model), torch.device("cpu"))
+    judge = AttackedModel(model, as_module(model), torch.device("cpu"))
     assert split_first_map(judge.module) is None
     n = 16 * n_channels
     space = PixelSpace(n, (n_channels, 4, 4), np.zeros(n), np.ones(n), 11)
@@ -114,7 +114,7 @@ def test_pixel_of_a_colour_image_is_three_features():
 def test_query_gives_candidates_as_they_would_be_returned(name):
     X, y = images()
     model = fitted(name)
-    judge = Judge(model, _module_or_none(model), torch.device("cpu"))
+    judge = AttackedModel(model, _module_or_none(model), torch.device("cpu"))
     space = PixelSpace(25, (5, 5), np.full(25, -3.0), np.full(25, 7.0), 11)
     rng = np.random.default_rng(0)
     rows, pixel = rng.integers(len(X), size=(2, 400))

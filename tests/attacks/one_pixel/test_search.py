@@ -11,7 +11,7 @@ from torch import nn
 from robustkit._randomness import draw_seed, seeded_torch
 from robustkit._tensors import evaluating
 from robustkit.attacks import OnePixelAttack
-from robustkit.attacks._random_starts import sample_keys
+from robustkit.attacks._geometry import sample_keys
 from robustkit.attacks.one_pixel import one_pixel
 from robustkit.attacks.one_pixel._query import Found, PixelSpace
 from robustkit.attacks.one_pixel._search import (

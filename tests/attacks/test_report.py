@@ -14,6 +14,7 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     PGDAttack,
 )
+from robustkit.attacks._report import GradientFreeAttack
 from robustkit.classifiers import TorchClassifier
 from robustkit.exceptions import GradientMaskingWarning
 from tests.attacks.victims import (
@@ -140,7 +141,7 @@ def test_a_gradient_of_zero_everywhere_is_found_out(attack):
     assert blind < report["robust_accuracy"] - 0.3
     # What the network without rounding lets through at the same radius is a guide.
     norm = getattr(attack, "norm", "linf")
-    guide = PGDAttack(eps=attack._radius()[0], norm=norm, random_state=0)
+    guide = PGDAttack(eps=attack._plan().radius, norm=norm, random_state=0)
     assert blind < aim(guide, torch_net(), X, y).score(X, y) + 0.15
     with pytest.warns(
         GradientMaskingWarning, match=f"{blind:.3f} for a search without"
@@ -173,9 +174,8 @@ def test_a_constant_model_hides_nothing():
 def test_a_search_without_gradient_obeys_the_rules(norm, targeted):
     X, y = digits(120)
     eps = {"linf": 0.12, "l2": 1.0}[norm]
-    attack = PGDAttack(eps=eps, norm=norm, targeted=targeted, random_state=0)
+    attack = GradientFreeAttack(eps=eps, norm=norm, targeted=targeted)
     attack = aim(attack, digits_mlp(), X, y)
-    attack._follows_gradient = False
     target = (y + 1) % 10 if targeted else None
     result = attack.perturb(X, y, target)
     move = result.X_adv.astype(np.float64) - X
@@ -245,9 +245,7 @@ def test_a_search_without_gradient_finds_the_corner_of_a_linear_model(norm):
     model = linear_net([-w / 2, w / 2], [0.0, 0.0])
     margin = X @ w
     y = (margin > 0).astype(int)
-    attack = PGDAttack(norm=norm, eps=0.05, clip=None, random_state=0)
-    attack = aim(attack, model, X, y)
-    attack._follows_gradient = False
+    attack = aim(GradientFreeAttack(norm=norm, eps=0.05, clip=None), model, X, y)
     result = attack.perturb(X, y)
     stood = ~result.success
     side = np.where(y == 1, -1, 1)[:, None]
