@@ -261,7 +261,7 @@ class OnePixelAttack(BaseAttack):
                 "found that fools, nor a proof that there is none. Their margin "
                 "comes as near to zero as rounding is large, or they took too long.",
                 UndecidedSamplesWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
 
     def _space(self):
