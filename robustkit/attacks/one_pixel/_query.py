@@ -97,22 +97,6 @@ class PixelSpace:
         out[rows[:, None], features] = self.values(pixel[rows], level[rows])
 
 
-class _TensorSpace:
-    """The features and values of pixels, on the device and in the type of a module."""
-
-    def __init__(self, space, device, dtype):
-        self.features = torch.from_numpy(space.features).to(device)
-        self.low = torch.from_numpy(space.low).to(device, dtype)
-        self.high = torch.from_numpy(space.high).to(device, dtype)
-        self.levels = space.levels
-
-    def features_and_values(self, pixel, level):
-        features = self.features[pixel]
-        share = level.to(self.low.dtype) / (self.levels - 1)
-        values = self.low[features] * (1 - share) + self.high[features] * share
-        return features, values
-
-
 @dataclass(frozen=True)
 class PixelModel:
     """A model as One Pixel sees it: flat samples in, indices of classes out."""
@@ -184,66 +168,61 @@ def query_about(
     return _QueryAfterFirstMap(model, space, X, labels, first)
 
 
-class _QueryAfterFirstMap(Query):
+class _QueryModule(Query):
+    """Whole images through a torch module, few enough at once to stay in the cache."""
+
+    def __init__(self, model, space, X, labels):
+        super().__init__(model, space, X, labels)
+        device, dtype = model.device, model.dtype
+        self.n_rows = _WHOLE_ROWS.get(device.type, 8192)
+        self.x = as_tensor(X, device=device, dtype=dtype)
+        self.y = as_tensor(labels, device=device, dtype=torch.int64)
+        self.features = torch.from_numpy(space.features).to(device)
+        self.low, self.high = (
+            torch.from_numpy(end).to(device, dtype) for end in (space.low, space.high)
+        )
+
+    @torch.no_grad()
+    def __call__(self, rows, pixel, level):
+        given = (part.split(self.n_rows) for part in (rows, pixel, level))
+        pieces = []
+        for rows, *change in zip(*given, strict=True):
+            logits = self._logits(rows, *self._features_and_values(*change))
+            margin = _margin(logits, self.y[rows])
+            may_err = ~(margin > _NEAR * logits.abs().amax(dim=1))
+            pieces.append((margin, may_err))
+        return _join(pieces)
+
+    def _features_and_values(self, pixel, level):
+        features = self.features[pixel]
+        share = level.to(self.low.dtype) / (self.space.levels - 1)
+        values = self.low[features] * (1 - share) + self.high[features] * share
+        return features, values
+
+    def _logits(self, rows, features, values):
+        images = self.x.index_select(0, rows)
+        images.scatter_(1, features, values)
+        return self.model.module(images)
+
+
+class _QueryAfterFirstMap(_QueryModule):
     """Rank-one: only what comes after the first map is computed for a candidate."""
 
     def __init__(self, model, space, X, labels, first):
         super().__init__(model, space, X, labels)
-        self.first = first
-        self.pixels = _TensorSpace(space, model.device, model.dtype)
-        self.x = as_tensor(X, device=model.device, dtype=model.dtype)
-        self.y = as_tensor(labels, device=model.device, dtype=torch.int64)
+        self.first, self.n_rows = first, _TAIL_ROWS
         with torch.no_grad():
             # A column per sample, the layout in which a sparse network computes.
             self.units = first.units(self.x).t().contiguous()
 
-    @torch.no_grad()
-    def __call__(self, rows, pixel, level):
-        pieces = [
-            self._query_piece(*piece)
-            for piece in zip(
-                rows.split(_TAIL_ROWS),
-                pixel.split(_TAIL_ROWS),
-                level.split(_TAIL_ROWS),
-                strict=True,
-            )
-        ]
-        return _join(pieces)
-
-    def _query_piece(self, rows, pixel, level):
-        features, values = self.pixels.features_and_values(pixel, level)
+    def _logits(self, rows, features, values):
         units = self.units.index_select(1, rows)
         old = self.x[rows[:, None], features]
         change = self.first.scaled(values, features) - self.first.scaled(old, features)
         for channel in range(features.shape[1]):
             column = self.first.weight.index_select(1, features[:, channel])
             units.addcmul_(column, change[:, channel])
-        return _margin_and_doubt(self.first.rest(units.t()), self.y[rows])
-
-
-class _QueryModule(Query):
-    """Whole images through a torch module, few enough at once to stay in the cache."""
-
-    def __init__(self, model, space, X, labels):
-        super().__init__(model, space, X, labels)
-        self.pixels = _TensorSpace(space, model.device, model.dtype)
-        self.x = as_tensor(X, device=model.device, dtype=model.dtype)
-        self.y = as_tensor(labels, device=model.device, dtype=torch.int64)
-        self.n_rows = _WHOLE_ROWS.get(model.device.type, 8192)
-
-    @torch.no_grad()
-    def __call__(self, rows, pixel, level):
-        pieces = []
-        for start in range(0, len(rows), self.n_rows):
-            piece = slice(start, start + self.n_rows)
-            features, values = self.pixels.features_and_values(
-                pixel[piece], level[piece]
-            )
-            images = self.x.index_select(0, rows[piece])
-            images.scatter_(1, features, values)
-            logits = self.model.module(images)
-            pieces.append(_margin_and_doubt(logits, self.y[rows[piece]]))
-        return _join(pieces)
+        return self.first.rest(units.t())
 
 
 class _QueryPredict(Query):
@@ -260,11 +239,6 @@ class _QueryPredict(Query):
             errs = torch.from_numpy(prediction != labels)
             pieces.append((_margin(scores, torch.from_numpy(labels)), errs))
         return _join(pieces)
-
-
-def _margin_and_doubt(logits, labels):
-    margin = _margin(logits, labels)
-    return margin, ~(margin > _NEAR * logits.abs().amax(dim=1))
 
 
 def _margin(scores, labels):
