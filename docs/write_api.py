@@ -60,16 +60,16 @@ def index_of(pages):
     )
 
 
-def _place(entry):
-    room = entry[0].partition(".")[0]
-    return list(robustkit._ROOMS).index(room), entry[0]
+def _room_of(module):
+    return module.partition(".")[0]
 
 
 def write(folder):
     """Write the index and a page a room; leave a page alone if nothing changed."""
-    rooms = {room: names for room, names in robustkit._ROOMS.items() if names}
-    # A module of a room stands behind it.
-    rooms = dict(sorted((rooms | robustkit._SUBMODULES).items(), key=_place))
+    rooms = {}
+    for room, names in robustkit._ROOMS.items():
+        rooms |= {room: names} if names else {}
+        rooms |= {m: f for m, f in robustkit._SUBMODULES.items() if _room_of(m) == room}
     exceptions = importlib.import_module("robustkit.exceptions")
     rooms["exceptions"] = exceptions.__all__
     pages = {room: page_of(room, names) for room, names in rooms.items()}

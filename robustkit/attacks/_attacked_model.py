@@ -14,8 +14,10 @@ from robustkit._tensors import (
     as_array,
     as_tensor,
     evaluating,
+    on_device,
     threads_for,
 )
+from robustkit.bridge import as_module
 from robustkit.classifiers import BaseNetClassifier
 
 __all__ = [
@@ -56,6 +58,16 @@ class AttackedModel:
         self.dtype = torch.float32 if module is None else _dtypes_of(module)[0]
         # Then what it says need not be confirmed by `predict`.
         self.is_the_model = answers_with_module(estimator, module)
+
+    @classmethod
+    def of(cls, estimator, device: torch.device):
+        """Find the module of a classifier; a forest, say, has none."""
+        try:
+            module = as_module(thawed(estimator))
+        except TypeError:
+            # What `predict_proba` computes, it computes on the CPU.
+            return cls(estimator, None, torch.device("cpu"))
+        return cls(estimator, on_device(module, device), device)
 
     @contextmanager
     def at_work(self, X, batch_size):

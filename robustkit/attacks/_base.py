@@ -1,13 +1,13 @@
-"""The template of every attack: check, search batch by batch, judge, report."""
+"""The template of every attack (check, search by batches, judge), and users' base."""
 
 import math
 import time
 import warnings
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -35,15 +35,20 @@ from robustkit._sklearn_private import (
     _fit_context,
     with_callbacks,
 )
-from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
+from robustkit._tensors import as_array, as_tensor, resolve_device
 from robustkit.attacks._attacked_model import AttackedModel, thawed
 from robustkit.attacks._geometry import all_between, keep_inside
-from robustkit.attacks._result import AttackResult, measures, robust_accuracy
+from robustkit.attacks._result import (
+    AttackResult,
+    measures,
+    robust_accuracy,
+    undecided,
+)
 from robustkit.attacks.functional import Trace
 from robustkit.bridge import as_module
-from robustkit.exceptions import InputRoundingWarning
+from robustkit.exceptions import InputRoundingWarning, UndecidedSamplesWarning
 
-__all__ = ["BaseAttack", "Batch", "Plan"]
+__all__ = ["BaseAttack", "Batch", "ModuleAttack", "Plan"]
 
 # From this share on all samples of a batch are attacked, and the few that should not be
 # get their old values back: that costs less than copying all others.
@@ -142,7 +147,7 @@ class BaseAttack(
         with self._progress_of_fit(X, y) as estimator:
             self.estimator_ = estimator.fit(given, y)
         self.classes_ = self.estimator_.classes_
-        self._check_model()
+        self._check_model(X)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
         return self
@@ -198,7 +203,7 @@ class BaseAttack(
         X = self._validate_samples(X)
         # No gradient could follow what a caller's inference mode touches.
         with torch.inference_mode(False):
-            model = self._attacked_model()
+            model = AttackedModel.of(self.estimator_, resolve_device(self.device))
             labels = None if y is None else self._encode(model, y, len(X), "y")
             wanted = self._encode_target(model, target, len(X))
             plan = self._plan()
@@ -233,7 +238,10 @@ class BaseAttack(
         for name in ("y", "clean_prediction", "prediction", "target"):
             if name in found:
                 found[name] = model.classes[found[name]]
-        return AttackResult(**found)
+        result = AttackResult(**found)
+        if plan.certifies:
+            self._warn_of_undecided(int(undecided(result).sum()), len(X))
+        return result
 
     def _validate_samples(self, given):
         X = validate_data(
@@ -352,14 +360,11 @@ class BaseAttack(
                 )
         whole.call_on_fit_task_end(estimator=self)
 
-    def _attacked_model(self):
-        """Return the fitted model, with the module that the search follows."""
-        module = as_module(thawed(self.estimator_))
-        device = resolve_device(self.device)
-        return AttackedModel(self.estimator_, on_device(module, device), device)
+    def _check_model(self, X):
+        """Refuse, at the end of `fit`, a model that this attack cannot attack.
 
-    def _check_model(self):
-        """Refuse, at the end of `fit`, a model that this attack cannot attack."""
+        What else the attack must learn of the training samples is learned here.
+        """
         as_module(self.estimator_)
 
     @abstractmethod
@@ -399,6 +404,16 @@ class BaseAttack(
                 f"{largest:.3g}: the result is mostly rounding. Center X first, or "
                 "give it as float64 to a model that computes in float64.",
                 InputRoundingWarning,
+                stacklevel=5,
+            )
+
+    def _warn_of_undecided(self, n_undecided, n_samples):
+        if n_undecided:
+            warnings.warn(
+                f"{n_undecided} of {n_samples} samples are undecided: no perturbation "
+                "was found that fools, nor a proof that there is none. Their margin "
+                "comes as near to zero as rounding is large, or they took too long.",
+                UndecidedSamplesWarning,
                 stacklevel=5,
             )
 
@@ -540,6 +555,163 @@ class BaseAttack(
         return tags
 
 
+class ModuleAttack(BaseAttack, metaclass=ABCMeta):
+    """Base class of an attack of your own: write `perturb_module`.
+
+    A subclass is an attack like any other: it has `perturb`, `score` and `report`, can
+    be a step of a pipeline, be searched over, take part in a study, and be the
+    `adversary` that a classifier is trained against.
+
+    Read more in :doc:`/how_to/own_attack`.
+
+    Parameters
+    ----------
+    estimator : object, default=None
+        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
+        otherwise `fit` fits a clone. None is
+        :class:`~sklearn.linear_model.LogisticRegression`.
+
+    eps : float or None, default=0.1
+        Radius of the ball that a perturbed sample may not leave. None is no ball, for
+        an attack that knows by itself how far it may go.
+
+    norm : {"linf", "l2"}, default="linf"
+        Which length of the perturbation is meant.
+
+    clip : "auto", tuple of two floats or None, default="auto"
+        Range of every feature. "auto" is (0, 1) if the training data lie in it, else
+        no range.
+
+    batch_size : int, default=1024
+        Number of samples attacked at once.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after each batch.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The fitted model.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The range that perturbed samples keep to.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    PGDAttack : What an attack of your own should be compared with.
+    robustkit.attacks.functional.pgd : A search that yours may build on.
+
+    Notes
+    -----
+    Of what :meth:`perturb_module` returns to :meth:`perturb`, the base brings every
+    point back into the ball and the clip range, asks the model again, and counts in
+    `n_queries` how often the module was called with a sample. Samples that the model
+    gets wrong anyway are left out.
+
+    A subclass with parameters of its own has an `__init__` that names all its
+    parameters, as every estimator of scikit-learn, and hands those above on to
+    ``super().__init__``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import ModuleAttack
+    >>> class Darken(ModuleAttack):
+    ...     def perturb_module(self, module, X, y):
+    ...         return X - self.eps
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> report = Darken(eps=0.2).fit(X, y).report(X, y)
+    >>> bool(report["robust_accuracy"] < report["clean_accuracy"])
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="left"), None],
+        "norm": [StrOptions({"linf", "l2"})],
+    }
+
+    def __init__(
+        self,
+        estimator: BaseEstimator | None = None,
+        *,
+        eps: float | None = 0.1,
+        norm: str = "linf",
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+    ):
+        self.estimator = estimator
+        self.eps = eps
+        self.norm = norm
+        self.clip = clip
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+
+    @abstractmethod
+    def perturb_module(
+        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        """Perturb a batch against a bare module.
+
+        What a sample becomes must not depend on the others of its batch, nor on a
+        global random stream: draw from a generator that you seed.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Takes a batch, returns logits. It is in eval mode; leave no gradient in it.
+
+        X : torch.Tensor of shape (n_samples, n_features)
+            Clean samples, on the device of the module.
+
+        y : torch.Tensor of shape (n_samples,)
+            Index of the true class.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X`
+            Perturbed samples.
+        """
+
+    def _plan(self) -> Plan:
+        return Plan(math.inf if self.eps is None else self.eps, self.norm)
+
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        # A copy: what a subclass writes in place must not reach the caller's X.
+        with _rows_counted(module) as rows:
+            points = self.perturb_module(module, batch.X.clone(), batch.y)
+        if not isinstance(points, torch.Tensor) or points.shape != batch.X.shape:
+            shape = getattr(points, "shape", None)
+            got = type(points).__name__
+            got = got if shape is None else f"{got} of shape {tuple(shape)}"
+            raise ValueError(
+                f"{type(self).__name__}.perturb_module must return a tensor of the "
+                f"shape of its X, {tuple(batch.X.shape)}. Got {got}."
+            )
+        n_queries = math.ceil(sum(rows) / len(batch.X))
+        batch.trace.n_queries = torch.full_like(batch.y, n_queries)
+        # A tensor of its own, whatever the subclass keeps of it.
+        return points.detach().clone()
+
+
 def _halves(rows):
     middle = (rows.start + rows.stop) // 2
     return [slice(middle, rows.stop), slice(rows.start, middle)]
@@ -564,3 +736,14 @@ def _check_range(smallest, largest, low, high):
             f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
             f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
         )
+
+
+@contextmanager
+def _rows_counted(module):
+    """Give a list of the sizes of the batches that the module is called with."""
+    rows = []
+    hook = module.register_forward_hook(lambda _, given, said: rows.append(len(said)))
+    try:
+        yield rows
+    finally:
+        hook.remove()

@@ -7,8 +7,7 @@ from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, Plan
-from robustkit.attacks._module_attack import ModuleAttack
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["FGSMAttack"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +24,13 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
+from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
 from robustkit.attacks._attacked_model import (
-    AttackedModel,
     answers_with_module,
     thawed,
 )
 from robustkit.attacks._base import BaseAttack, Batch, Plan
-from robustkit.attacks._result import undecided
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
     PixelModel,
@@ -43,7 +40,6 @@ from robustkit.attacks.one_pixel import (
 )
 from robustkit.bridge import as_module
 from robustkit.classifiers import PrunedNetClassifier
-from robustkit.exceptions import UndecidedSamplesWarning
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -214,17 +210,14 @@ class OnePixelAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _learn_clip(self, X):
+    def _check_model(self, X):
         if self.image_shape is not None:
             check_image_shape(self.image_shape, X.shape[1])
-        clip = super()._learn_clip(X)
-        if clip is None:
+        if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
-            self.value_range_ = np.repeat(np.array(clip)[:, None], X.shape[1], axis=1)
-        return clip
-
-    def _check_model(self):
+            low_high = np.array(self.clip_)[:, None]
+            self.value_range_ = np.repeat(low_high, X.shape[1], axis=1)
         module = _module_or_none(self.estimator_)
         if module is None and not hasattr(self.estimator_, "predict_proba"):
             raise TypeError(
@@ -239,30 +232,6 @@ class OnePixelAttack(BaseAttack):
             if not predicts_largest_logit(self.estimator_, module):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
-
-    def _attacked_model(self):
-        device = resolve_device(self.device)
-        module = _module_or_none(self.estimator_)
-        if module is None:
-            # What `predict_proba` computes, it computes on the CPU.
-            return AttackedModel(self.estimator_, None, torch.device("cpu"))
-        return AttackedModel(self.estimator_, on_device(module, device), device)
-
-    def _perturb(self, X, y, target, loss=None):
-        result = super()._perturb(X, y, target, loss)
-        if self.method == "certified":
-            self._warn_of_undecided(int(undecided(result).sum()), len(X))
-        return result
-
-    def _warn_of_undecided(self, n_undecided, n_samples):
-        if n_undecided:
-            warnings.warn(
-                f"{n_undecided} of {n_samples} samples are undecided: no pixel was "
-                "found that fools, nor a proof that there is none. Their margin "
-                "comes as near to zero as rounding is large, or they took too long.",
-                UndecidedSamplesWarning,
-                stacklevel=4,
-            )
 
     def _space(self):
         low, high = self.value_range_

@@ -9,9 +9,8 @@ from sklearn.base import BaseEstimator
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import sample_keys
-from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["PGDAttack"]

@@ -11,20 +11,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import validate_data
 from torch.nn.functional import cross_entropy
 
-from robustkit._tensors import as_array, as_tensor, map_batches
-from robustkit.attacks._attacked_model import first_look, logits_at, undisturbed
-from robustkit.attacks._base import Batch, Plan
+from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit.attacks._attacked_model import (
+    AttackedModel,
+    first_look,
+    logits_at,
+    undisturbed,
+)
+from robustkit.attacks._base import Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
-from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._result import measures, robust_accuracy
 from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
 from robustkit.exceptions import GradientMaskingWarning
 
-__all__ = ["SUSPICIOUS", "GradientAttackMixin", "GradientFreeAttack"]
+__all__ = ["SUSPICIOUS_GAP", "GradientAttackMixin", "GradientFreeAttack"]
 
 # Difference of two robust accuracies that a difference of losses does not explain, and
 # share of samples without a gradient that no honest network has.
-SUSPICIOUS = 0.1
+SUSPICIOUS_GAP = 0.1
 
 # Pairs of opposite random moves from which the slope over the whole ball is estimated.
 _N_PAIRS = 50
@@ -143,7 +147,7 @@ def _diagnose(attack, result, X, y, target):
         "zero_gradient_share": zero[correct].mean() if correct.any() else np.nan,
         "median_logit_margin": np.median(margin),
     }
-    if health["zero_gradient_share"] > SUSPICIOUS:
+    if health["zero_gradient_share"] > SUSPICIOUS_GAP:
         plan = attack._plan()
         without = GradientFreeAttack(
             FrozenEstimator(attack.estimator_),
@@ -181,7 +185,7 @@ def _gradients_and_margins(attack, X, y):
         return (gradient == 0).flatten(1).all(dim=1), -margin_loss(logits, labels)
 
     with torch.inference_mode(False):
-        model = attack._attacked_model()
+        model = AttackedModel.of(attack.estimator_, resolve_device(attack.device))
         X = validate_data(
             attack, np.asarray(X), dtype=[np.float32, np.float64], reset=False
         )
@@ -201,7 +205,7 @@ def _warn_of_masking(report, hidden_share, stacklevel):
     # The other way round is no masking: a single step towards one class, the margin's,
     # is often the worse one.
     blind = report.get("robust_accuracy_gradient_free")
-    if not (ce - margin > SUSPICIOUS or hidden_share > SUSPICIOUS):
+    if not (ce - margin > SUSPICIOUS_GAP or hidden_share > SUSPICIOUS_GAP):
         return
     without = (
         "" if blind is None else f", and {blind:.3f} for a search without gradients"

@@ -52,7 +52,7 @@ def reference(name, z, label, wanted):
     targeted=st.booleans(),
     seed=st.integers(0, 10_000),
 )
-def test_equals_the_formula(name, n_classes, targeted, seed):
+def test_loss_equals_formula(name, n_classes, targeted, seed):
     rng = np.random.default_rng(seed)
     z = rng.normal(scale=3, size=(5, n_classes))
     labels = rng.integers(n_classes, size=5)
@@ -70,7 +70,7 @@ def test_equals_the_formula(name, n_classes, targeted, seed):
 
 
 @given(n_classes=st.integers(2, 6), seed=st.integers(0, 10_000))
-def test_margin_is_positive_exactly_where_the_goal_is_reached(n_classes, seed):
+def test_margin_loss_is_positive_exactly_where_goal_is_reached(n_classes, seed):
     rng = np.random.default_rng(seed)
     z = torch.from_numpy(rng.normal(size=(8, n_classes)))
     labels = torch.from_numpy(rng.integers(n_classes, size=8))
@@ -79,7 +79,7 @@ def test_margin_is_positive_exactly_where_the_goal_is_reached(n_classes, seed):
     assert torch.equal(margin_loss(z, labels, labels) > 0, answer == labels)
 
 
-def test_dlr_does_not_know_the_scale_of_the_logits():
+def test_dlr_loss_is_scale_invariant():
     z = torch.tensor([[3.0, 1.0, -2.0, 0.5]])
     y = torch.tensor([0])
     torch.testing.assert_close(dlr_loss(z, y), dlr_loss(1000 * z, y))
@@ -95,7 +95,7 @@ def test_every_loss_has_a_gradient_where_cross_entropy_has_none(loss):
     assert alive.any()
 
 
-def test_dlr_of_equal_logits_is_finite():
+def test_dlr_loss_of_equal_logits_is_finite():
     z = torch.zeros(2, 4)
     assert torch.isfinite(dlr_loss(z, torch.tensor([0, 3]))).all()
 
@@ -204,7 +204,7 @@ def test_first_look_saves_a_pass_and_changes_nothing():
     )
 
 
-def test_works_where_the_caller_wants_no_gradient():
+def test_input_gradient_inside_no_grad():
     module, x, labels = setting(40)
     with torch.no_grad():
         _, inside = input_gradient(module, x, Goal(labels))

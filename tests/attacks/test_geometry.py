@@ -98,7 +98,7 @@ def test_step_along_the_sign_wherever_the_numbers_lie(dtype, turned):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_gradient_of_zero_moves_nothing(norm):
+def test_step_along_zero_gradient_moves_nothing(norm):
     center = torch.full((2, 3), 0.5)
     gradient = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1e-40, 0.0]])
     points = make_ball(center, 0.1, None, norm).step(center.clone(), gradient, 0.1)
@@ -107,7 +107,7 @@ def test_a_gradient_of_zero_moves_nothing(norm):
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_take_keeps_the_balls_of_some_samples(norm):
+def test_ball_take_keeps_some_samples(norm):
     center = torch.arange(12.0).view(4, 3)
     ball = make_ball(center, 0.5, None, norm)
     ball.take(torch.tensor([3, 1]))
