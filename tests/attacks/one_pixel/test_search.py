@@ -12,7 +12,7 @@ from robustkit._randomness import draw_seed, seeded_torch
 from robustkit._tensors import evaluating
 from robustkit.attacks import OnePixelAttack
 from robustkit.attacks._geometry import sample_keys
-from robustkit.attacks.one_pixel import one_pixel
+from robustkit.attacks.functional import Trace, one_pixel
 from robustkit.attacks.one_pixel._query import Found, PixelSpace
 from robustkit.attacks.one_pixel._search import (
     _draw,
@@ -319,12 +319,6 @@ def test_mutation_partners_are_two_other_members(size):
         assert (left != right).all()
     # All of them are drawn.
     assert len(torch.stack([one, two])[:, 2:, 0].unique()) == size - 1
-
-
-class Trace:
-    """What the searches of this package write down."""
-
-    n_queries = certified = None
 
 
 def flat_network(n_features=16, dtype=torch.float32):
