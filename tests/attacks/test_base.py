@@ -98,9 +98,7 @@ def test_attack_result_is_consistent_with_the_model(name, victim):
     clip=st.sampled_from(["auto", None, (-40.0, 40.0)]),
     n_samples=st.integers(1, 20),
 )
-def test_attack_stays_in_ball_and_clip_range(
-    name, size, dtype, clip, n_samples
-):
+def test_attack_stays_in_ball_and_clip_range(name, size, dtype, clip, n_samples):
     X, y = blobs()
     X = X.astype(dtype)
     model = LogisticRegression(max_iter=1000).fit(X, y)
