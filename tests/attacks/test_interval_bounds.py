@@ -211,8 +211,15 @@ def test_bound_of_a_linear_model_is_exact():
 
 
 def test_bounds_refuse_an_unknown_layer_by_name():
-    with pytest.raises(TypeError, match="This one has a Tanh"):
+    with pytest.raises(TypeError, match=r"This one has a Tanh(?! with)"):
         BoundedNetwork([nn.Tanh()], np.float32)
+
+
+def test_bounds_refuse_an_odd_layer_and_say_what_is_odd():
+    relu = nn.ReLU()
+    relu.register_forward_hook(lambda *args: None)
+    with pytest.raises(TypeError, match=r"This one has a ReLU with .*hook"):
+        BoundedNetwork([relu], np.float32)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
