@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -122,8 +123,13 @@ class BaseAttack(
     # Whether the caller names the classes that the model shall predict.
     targeted: bool = False
 
+    estimator_: Any
+    classes_: np.ndarray
+    clip_: tuple[float, float] | None
+    n_features_in_: int
+
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit the model that will be attacked, and learn the range of its data.
 
         Parameters

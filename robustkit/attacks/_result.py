@@ -1,5 +1,6 @@
 """What an attack found, sample by sample, and the numbers that sum it up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +147,9 @@ def _mean(values):
     return values.mean() if len(values) else np.nan
 
 
-def robust_scorer(attack: BaseEstimator, metric: str = "robust_accuracy"):
+def robust_scorer(
+    attack: BaseEstimator, metric: str = "robust_accuracy"
+) -> Callable[..., float]:
     """Make a scorer that attacks the model it is given.
 
     Parameters

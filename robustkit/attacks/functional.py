@@ -66,11 +66,11 @@ class Trace:
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Linear(2, 3)
-    >>> X, y, trace = torch.rand(5, 2), torch.arange(5) % 3, functional.Trace()
+    >>> module, trace = torch.nn.Identity(), functional.Trace()
+    >>> X, y = torch.tensor([[0.2, 0.0], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> X_adv = functional.grow_epsilon(module, X, y, trace=trace)
-    >>> trace.eps.shape
-    torch.Size([5])
+    >>> trace.eps
+    tensor([0.1010,    nan], dtype=torch.float64)
     """
 
     ask: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
@@ -132,11 +132,11 @@ def fgsm(
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Linear(2, 3)
-    >>> X, y = torch.rand(5, 2), torch.arange(5) % 3
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> X_adv = functional.fgsm(module, X, y, eps=0.1, clip=(0, 1))
-    >>> bool((X_adv - X).abs().max() <= 0.1 + 1e-6)
-    True
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
     """
     trace = Trace() if trace is None else trace
     with undisturbed(module, X) as X:
@@ -210,11 +210,11 @@ def bim(
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Linear(2, 3)
-    >>> X, y = torch.rand(5, 2), torch.arange(5) % 3
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> X_adv = functional.bim(module, X, y, eps=0.1, clip=(0, 1))
-    >>> bool((X_adv - X).abs().max() <= 0.1 + 1e-6)
-    True
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
     """
     return pgd(
         module,
@@ -292,11 +292,11 @@ def least_likely(
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Linear(2, 3)
-    >>> X, y = torch.rand(5, 2), torch.arange(5) % 3
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
     >>> X_adv = functional.least_likely(module, X, y, eps=0.1, clip=(0, 1))
-    >>> bool((X_adv - X).abs().max() <= 0.1 + 1e-6)
-    True
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
     """
     if target is None:
         with undisturbed(module, X) as points:
@@ -400,11 +400,11 @@ def pgd(
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-    >>> X, y = torch.rand(5, 1, 8, 8), torch.arange(5)
+    >>> module = torch.nn.Flatten()
+    >>> X, y = torch.eye(5).view(5, 1, 5, 1), torch.arange(5)
     >>> X_adv = functional.pgd(module, X, y, eps=0.1, clip=(0, 1))
     >>> X_adv.shape
-    torch.Size([5, 1, 8, 8])
+    torch.Size([5, 1, 5, 1])
     """
     trace = Trace() if trace is None else trace
     with undisturbed(module, X) as X:
@@ -509,13 +509,11 @@ def grow_epsilon(
     --------
     >>> import torch
     >>> from robustkit.attacks import functional
-    >>> module = torch.nn.Linear(2, 2)
-    >>> X, trace = torch.rand(5, 2), functional.Trace()
-    >>> with torch.no_grad():
-    ...     y = module(X).argmax(dim=1)
-    >>> X_adv = functional.grow_epsilon(module, X, y, stop=5.0, trace=trace)
-    >>> bool((module(X_adv).argmax(dim=1) != y)[trace.eps < 5].all())
-    True
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.grow_epsilon(module, X, y, clip=(0, 1))
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
     """
     trace = Trace() if trace is None else trace
     lengths = epsilon_grid(start, step, stop)
