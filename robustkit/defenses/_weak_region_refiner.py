@@ -23,8 +23,7 @@ from robustkit.defenses._further_training import (
     train_further,
     with_every_class,
 )
-from robustkit.topology import MapperGraph
-from robustkit.topology._weak_samples import BUDGET_CONSTRAINT
+from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
 
 
 def _model_has(method):

@@ -161,7 +161,7 @@ def test_new_samples_against_the_definition(X, seed):
             is_core = (pairs <= 2.0).sum(axis=1) >= 3
             near[~is_core] = np.inf
             if len(near) and near.min() <= 2.0 - 0.05:
-                core, k = inside[near.argmin()], mapper._node_intervals
+                core, k = inside[near.argmin()], mapper._mapper.node_intervals
                 interval = np.flatnonzero((mapper.intervals_ == [low, high]).all(1))[0]
                 expected |= {
                     node
