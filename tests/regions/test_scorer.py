@@ -30,7 +30,7 @@ from robustkit.classifiers import (
 from robustkit.datasets import fetch_mnist
 from robustkit.exceptions import GradientMaskingWarning, NoReLUWarning
 from robustkit.graphs import GraphPrior
-from robustkit.regions import PopulatedRegionScorer, _population
+from robustkit.regions import PopulatedRegionScorer, _counting
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +283,7 @@ def test_vectors_that_a_stream_can_not_keep_are_computed_by_fit(
     X, y = iris
     expected = PopulatedRegionScorer(frozen, layer="all").fit(X, y)
     # Room for the first region of each class only.
-    monkeypatch.setattr(_population, "_MAX_SUMS", 1)
+    monkeypatch.setattr(_counting, "_MAX_SUMS", 1)
     scorer = PopulatedRegionScorer(frozen, layer="all").fit(X, y)
     later = scorer.major_regions_ > 0
     assert later.any()
@@ -412,11 +412,11 @@ def test_nothing_can_be_asked_before_fit(iris):
 def test_memory_grows_with_the_regions_and_not_with_the_samples(frozen, iris):
     X, y = iris
     scorer = PopulatedRegionScorer(frozen, layer="all").fit(X, y).partial_fit(X, y)
-    before = len(pickle.dumps(scorer._population))
+    before = len(pickle.dumps(scorer._counts))
     for _ in range(200):
         scorer.partial_fit(X, y)
     assert scorer.n_samples_seen_ == 202 * len(X)
-    assert len(pickle.dumps(scorer._population)) == pytest.approx(before, abs=10)
+    assert len(pickle.dumps(scorer._counts)) == pytest.approx(before, abs=10)
 
 
 @pytest.mark.real_data

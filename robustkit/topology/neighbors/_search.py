@@ -107,9 +107,9 @@ def squared_distance(X, i, j):
 
 
 @njit(cache=True, nogil=True)
-def is_within(exact, i, j):
-    """Whether the samples at two positions are within the distance."""
-    return squared_distance(exact.X, exact.order[i], exact.order[j]) <= exact.limit
+def is_within(X, i, j, limit):
+    """Whether the squared distance of two samples is not above a limit."""
+    return squared_distance(X, i, j) <= limit
 
 
 def ends_of_band(values: NDArray, eps: float) -> NDArray:
@@ -371,31 +371,36 @@ class _Found(NamedTuple):
 @njit(cache=True, nogil=True)
 def _scan_tile(tile, first, last, exact, split, found, n_found):
     """Compare row i with the columns from ``first[i]`` up to ``last[i]``."""
-    products = tile.products
+    # Unpacked here: to read a field of a tuple within the loops takes time.
+    products, sure, possible, rows, columns = tile
+    X, order, limit = exact
+    cells, is_shallow, cell = split
+    found_rows, found_columns, found_products = found
     for i in range(products.shape[0]):
         for j in range(max(0, first[i]), min(products.shape[1], last[i])):
-            if products[i, j] > tile.possible[i]:
+            if products[i, j] > possible[i]:
                 continue
-            row, column = tile.rows[i], tile.columns[j]
-            if not _is_ours(row, column, split):
+            row, column = rows[i], columns[j]
+            if not _is_ours(row, column, cells, is_shallow, cell):
                 continue
-            if products[i, j] <= tile.sure[i] or is_within(exact, row, column):
-                found.rows[n_found] = i
-                found.columns[n_found] = column
-                if len(found.products) > 0:
-                    found.products[n_found] = products[i, j]
+            if products[i, j] <= sure[i] or is_within(
+                X, order[row], order[column], limit
+            ):
+                found_rows[n_found] = i
+                found_columns[n_found] = column
+                if len(found_products) > 0:
+                    found_products[n_found] = products[i, j]
                 n_found += 1
     return n_found
 
 
 @njit(cache=True, nogil=True)
-def _is_ours(row, column, split):
+def _is_ours(row, column, cells, is_shallow, cell):
     """Two cells may both see a pair whose samples are both shallow: one counts it."""
-    cells = split.cells
     if cells[row] == cells[column]:
         return True
-    inside, other = (row, column) if cells[row] == split.cell else (column, row)
-    return split.cell < cells[other] or not split.is_shallow[inside, cells[other]]
+    inside, other = (row, column) if cells[row] == cell else (column, row)
+    return cell < cells[other] or not is_shallow[inside, cells[other]]
 
 
 @njit(cache=True, nogil=True)
@@ -487,12 +492,14 @@ def pairs_within(
 
 @njit(cache=True, nogil=True)
 def _narrow(indptr, indices, levels, n_sure, n_possible, exact):
+    X, order, limit = exact
     kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
     n_kept = 0
     for position in range(len(indptr) - 1):
         for k in range(indptr[position], indptr[position + 1]):
             if levels[k] <= n_possible and (
-                levels[k] < n_sure or is_within(exact, position, indices[k])
+                levels[k] < n_sure
+                or is_within(X, order[position], order[indices[k]], limit)
             ):
                 kept[n_kept] = indices[k]
                 n_kept += 1

@@ -353,17 +353,18 @@ def _join_known(forest, start, parents):
 
 @njit(cache=True, nogil=True)
 def _join_near(tile, exact, start, parents, edges, n_edges):
-    products = tile.products
-    for a in range(len(tile.rows)):
-        i = tile.rows[a]
+    products, sure, possible, rows, columns = tile
+    X, order, limit = exact
+    for a in range(len(rows)):
+        i = rows[a]
         root = find(parents, i - start)
-        for b in range(len(tile.columns)):
-            if products[a, b] > tile.possible[a]:
+        for b in range(len(columns)):
+            if products[a, b] > possible[a]:
                 continue
-            j = tile.columns[b]
+            j = columns[b]
             if find(parents, j - start) == root:
                 continue
-            if products[a, b] <= tile.sure[a] or is_within(exact, i, j):
+            if products[a, b] <= sure[a] or is_within(X, order[i], order[j], limit):
                 join(parents, i - start, j - start)
                 root = find(parents, i - start)
                 edges[0, n_edges], edges[1, n_edges] = i, j

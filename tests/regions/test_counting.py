@@ -1,5 +1,8 @@
-"""Counting the different sign patterns of some rows."""
+"""Counting sign patterns: one array, a table, and a stream by region and class."""
 
+from collections import Counter
+
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from robustkit.regions import _counting as module
 from robustkit.regions import count_regions
+from robustkit.regions._counting import RegionCounts, RegionTable, pack_signs
 
 
 def reference(X):
@@ -36,7 +41,7 @@ def patterns(draw, max_samples=40, max_units=140):
 
 
 @given(patterns())
-def test_agrees_with_sorting_the_patterns(X):
+def test_count_regions_agrees_with_sorting_the_patterns(X):
     ids, counts = count_regions(X)
     expected_ids, expected_counts = reference(X)
     np.testing.assert_array_equal(ids, expected_ids)
@@ -201,3 +206,167 @@ def test_infinity_has_a_sign():
 def test_a_single_row_of_numbers_is_not_a_layer():
     with pytest.raises(ValueError, match="Expected 2D array"):
         count_regions(np.ones(3))
+
+
+POOR_HASHES = {
+    "all collide": lambda words: np.zeros(len(words), dtype=np.uint64),
+    "two values": lambda words: words[:, 0] & np.uint64(1),
+    # The walk over the slots starts at the last one and has to wrap around.
+    "last slot": lambda words: np.full(len(words), 2**64 - 1, dtype=np.uint64),
+}
+
+
+@pytest.mark.parametrize("poor_hash", POOR_HASHES.values(), ids=POOR_HASHES)
+def test_patterns_with_one_hash_stay_apart(monkeypatch, poor_hash):
+    monkeypatch.setattr(module, "_hash_words", poor_hash)
+    X = np.random.RandomState(0).choice([-1.0, 1.0], size=(300, 130))
+    X = np.vstack([X, X[::-1]])
+    for found, expected in zip(count_regions(X), reference(X), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    table = RegionTable(3)
+    table.add(pack_signs(X[:200]))
+    known = np.r_[np.arange(200), np.full(200, -1), np.arange(200)[::-1]]
+    np.testing.assert_array_equal(table.look_up(pack_signs(X)), known)
+
+
+@given(patterns(), st.integers(0, 40))
+def test_adding_in_two_pieces_equals_adding_at_once(X, cut):
+    words = pack_signs(X)
+    table = RegionTable(words.shape[1])
+    ids = np.r_[table.add(words[:cut]), table.add(words[cut:])]
+    np.testing.assert_array_equal(ids, reference(X)[0])
+    assert table.n_regions == len(table.patterns) == len(reference(X)[1])
+    np.testing.assert_array_equal(table.patterns[ids], words)
+
+
+@given(patterns(), patterns())
+def test_looking_up_finds_what_was_added_and_nothing_else(known, asked):
+    n_units = min(known.shape[1], asked.shape[1])
+    known, asked = known[:, :n_units] > 0, asked[:, :n_units] > 0
+    words = pack_signs(known)
+    table = RegionTable(words.shape[1])
+    ids = table.add(words)
+    found = table.look_up(pack_signs(asked))
+    for row, region in zip(asked, found, strict=True):
+        same = (known == row).all(axis=1)
+        assert region == (ids[same][0] if same.any() else -1)
+    assert table.n_regions == len(np.unique(ids))
+
+
+@given(patterns())
+def test_bits_are_those_of_numpy(X):
+    packed = np.packbits(X > 0, axis=1, bitorder="little")
+    found = pack_signs(X).astype("<u8").view(np.uint8)
+    np.testing.assert_array_equal(found[:, : packed.shape[1]], packed)
+    assert not found[:, packed.shape[1] :].any()
+
+
+def test_compiled_table_as_python():
+    X = np.random.RandomState(0).choice([-1.0, 1.0], size=(9, 70)).astype(np.float32)
+    X = np.vstack([X, X])
+    words = np.empty((18, 2), dtype=np.uint64)
+    assert not module._pack_signs.py_func(X, words)
+    np.testing.assert_array_equal(words, pack_signs(X))
+    with np.errstate(over="ignore"):
+        hashes = module._hash_words.py_func(words)
+    np.testing.assert_array_equal(hashes, module._hash_words(words))
+
+    slots = np.zeros(64, dtype=np.uint32)
+    known = np.empty((9, 2), dtype=np.uint64)
+    ids = np.empty(18, dtype=np.int64)
+    visit = module._visit.py_func
+    assert visit(words, hashes, slots, known, 0, ids, True) == 9
+    np.testing.assert_array_equal(ids, np.r_[np.arange(9), np.arange(9)])
+    refilled = np.zeros_like(slots)
+    module._place.py_func(hashes[:9], 0, refilled)
+    np.testing.assert_array_equal(refilled, slots)
+    X[0, 69] = np.nan
+    assert module._pack_signs.py_func(X, words)
+
+
+def test_a_table_says_when_it_is_full():
+    with pytest.raises(OverflowError, match="at most 2147483647 regions"):
+        RegionTable(1).reserve(2**31)
+
+
+@st.composite
+def labelled(draw):
+    """Activations of few patterns, features and labels of some samples."""
+    rng = np.random.RandomState(draw(st.integers(0, 2**32 - 1)))
+    n_samples, n_units = draw(st.integers(1, 60)), draw(st.sampled_from([1, 3, 64, 70]))
+    patterns = rng.choice([-1.0, 0.0, 1.0], size=(draw(st.integers(1, 9)), n_units))
+    activations = patterns[rng.randint(len(patterns), size=n_samples)]
+    features = rng.standard_normal((n_samples, 4)).astype(np.float32)
+    return activations, features, rng.randint(3, size=n_samples)
+
+
+@given(labelled(), st.integers(1, 60))
+def test_counts_by_region_and_class_against_dictionaries(data, size):
+    activations, features, y = data
+    counted = RegionCounts(4)
+    ids = []
+    for start in range(0, len(y), size):
+        piece = slice(start, start + size)
+        ids.extend(counted.add(activations[piece], features[piece], y[piece]))
+    ids = np.array(ids)
+    assert counted.n_samples == len(y)
+    assert counted.n_regions == len(np.unique(activations > 0, axis=0))
+    counts, majority, of_majority = counted.by_region()
+    for region, members in enumerate(y[ids == i] for i in range(counted.n_regions)):
+        assert counts[region] == len(members)
+        assert of_majority[region] == max(Counter(members).values())
+        assert Counter(members)[majority[region]] == of_majority[region]
+    for label in range(4):
+        of_class = Counter(ids[y == label].tolist())
+        if not of_class:
+            assert counted.major_regions()[label] == -1
+            assert np.isnan(counted.major_shares()[label])
+            assert np.isnan(counted.major_vectors()[label]).all()
+            assert np.isnan(counted.major_signs()[label]).all()
+            continue
+        # A Counter keeps the order of first appearance among equals.
+        major, n_major = of_class.most_common(1)[0]
+        home = (ids == major) & (y == label)
+        assert counted.major_regions()[label] == major
+        assert counted.major_shares()[label] == n_major / sum(of_class.values())
+        np.testing.assert_allclose(
+            counted.major_vectors()[label],
+            features[home].astype(np.float64).mean(axis=0),
+            atol=1e-12,
+        )
+        np.testing.assert_array_equal(
+            counted.major_signs()[label],
+            np.where(activations[home][0] > 0, 1, -1),
+        )
+
+
+def test_many_regions_outgrow_the_first_counts():
+    rng = np.random.RandomState(0)
+    activations = rng.standard_normal((3000, 30))
+    counted = RegionCounts(1)
+    for piece in np.array_split(activations, 7):
+        counted.add(piece, piece, np.zeros(len(piece), dtype=int))
+    counts, _, _ = counted.by_region()
+    np.testing.assert_array_equal(counts, 1)
+    np.testing.assert_array_equal(counted.major_vectors()[0], activations[0])
+
+
+def test_counts_go_on_after_they_were_mapped_from_a_file(tmp_path):
+    activations = np.random.RandomState(0).standard_normal((200, 30))
+    labels = np.zeros(200, dtype=int)
+    counted = RegionCounts(1)
+    counted.add(activations, activations, labels)
+    joblib.dump(counted, tmp_path / "counted")
+    mapped = joblib.load(tmp_path / "counted", mmap_mode="r")
+    mapped.add(activations, activations, labels)
+    np.testing.assert_array_equal(mapped.by_region()[0], 2)
+
+
+def test_compiled_sums_as_python():
+    rows = np.array([0, 1, 0, 2])
+    features = np.arange(8.0).reshape(4, 2)
+    counts, sums = np.zeros(3, dtype=np.int64), np.zeros((2, 2))
+    module._count_and_sum.py_func(rows, features, counts, sums)
+    np.testing.assert_array_equal(counts, [2, 1, 1])
+    # There is no room for the third row's sum, which is left out.
+    np.testing.assert_array_equal(sums, [[4, 6], [2, 3]])
