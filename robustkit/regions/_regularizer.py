@@ -88,6 +88,10 @@ class PopulatedRegionRegularizer(BaseEstimator):
     True
     """
 
+    is_active_: bool
+    major_region_vectors_: torch.Tensor
+    major_region_signs_: torch.Tensor
+
     _parameter_constraints: dict = {
         "strength": [Interval(Real, 0, None, closed="left")],
         "sign_strength": [Interval(Real, 0, None, closed="left")],

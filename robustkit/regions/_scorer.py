@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -140,6 +140,16 @@ class PopulatedRegionScorer(
     True
     """
 
+    estimator_: Any
+    classes_: NDArray
+    layers_: list[str]
+    n_samples_seen_: int
+    n_regions_: int
+    prs_ratio_: float
+    major_regions_: NDArray
+    major_region_shares_: NDArray
+    major_region_vectors_: NDArray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "layer": [str, Integral, list],
@@ -162,7 +172,7 @@ class PopulatedRegionScorer(
 
     # The classifier validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "PopulatedRegionScorer":
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit a clone of the classifier and count the regions of its samples.
 
         Parameters
@@ -196,7 +206,7 @@ class PopulatedRegionScorer(
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> "PopulatedRegionScorer":
+    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Count the regions of more samples.
 
         The classifier is not trained further. The first call fits it if it is not

@@ -1,9 +1,9 @@
 """What shape activations have: mapper graphs, and how pure their nodes are."""
+# ruff: noqa: F401
 
+# What is not in `__all__` is for other rooms, not for users: the parts from which the
+# explorer composes its graphs, and what a budget of weak samples may be.
 from robustkit.topology._cover import BalancedCover, UniformCover
-
-# For other rooms, not for users: the parts of which the explorer composes graphs of its
-# own, and what a budget of weak samples may be.
 from robustkit.topology._mapper import fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology._purity import (

@@ -3,8 +3,9 @@
 import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -160,6 +161,14 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     (6, 6)
     """
 
+    membership_: csr_matrix
+    graph_: nx.Graph
+    edges_: NDArray
+    intervals_: NDArray
+    eps_: float
+    noise_: NDArray
+    n_noise_: int
+
     _parameter_constraints: dict = {
         "filter": [
             StrOptions({"l2norm", "pca"}),
@@ -215,7 +224,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self._cache
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: Any = None) -> "MapperGraph":
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Build the graph.
 
         Parameters
