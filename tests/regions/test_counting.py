@@ -98,7 +98,7 @@ def test_a_relu_keeps_the_regions(X):
 
 
 @pytest.mark.parametrize("kind", [np.bool_, np.int8, np.int64, np.uint8, np.float16])
-def test_any_kind_of_number_will_do(kind):
+def test_count_regions_takes_any_number_type(kind):
     X = np.random.RandomState(0).randint(0, 2, size=(50, 5)).astype(kind)
     for found, expected in zip(count_regions(X), reference(X), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -113,7 +113,7 @@ TORCH_KINDS = ["bfloat16", "float8_e5m2", "float16", "int8", "int64", "uint8", "
 
 
 @pytest.mark.parametrize("kind", TORCH_KINDS)
-def test_any_kind_of_tensor_will_do(kind):
+def test_count_regions_takes_any_tensor_dtype(kind):
     X = torch.tensor([[0.5, 2.0], [0.0, 1.0], [2.0, 0.25], [0.0, 3.0]])
     X = X.to(getattr(torch, kind))
     expected = reference((X.to(torch.float64) > 0).numpy())
@@ -164,13 +164,13 @@ ONES = np.ones((3, 2))
         (ONES.astype("U3"), ValueError, "not compatible with arrays of bytes/strings"),
     ],
 )
-def test_what_has_no_regions_is_refused(activations, error, message):
+def test_count_regions_refuses_what_has_no_regions(activations, error, message):
     with pytest.raises(error, match=message) as raised:
         count_regions(activations)
     assert "\n" not in str(raised.value)
 
 
-def test_rows_may_lie_anywhere_in_memory():
+def test_count_regions_of_any_memory_layout():
     X = np.random.RandomState(0).choice([-1.0, 1.0], size=(90, 12))
     expected = count_regions(X)
     for view in (np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X.tolist()):
@@ -284,7 +284,7 @@ def test_compiled_table_as_python():
     assert module._pack_signs.py_func(X, words)
 
 
-def test_a_table_says_when_it_is_full():
+def test_region_table_raises_when_full():
     with pytest.raises(OverflowError, match="at most 2147483647 regions"):
         RegionTable(1).reserve(2**31)
 

@@ -277,7 +277,7 @@ def test_a_class_that_comes_later_is_waited_for_by_a_stream(frozen, iris):
     assert not np.isnan(scorer.major_region_vectors_).any()
 
 
-def test_vectors_that_a_stream_can_not_keep_are_computed_by_fit(
+def test_vectors_that_a_stream_cannot_keep_are_computed_by_fit(
     monkeypatch, frozen, iris
 ):
     X, y = iris

@@ -33,12 +33,12 @@ def values_of(filter, X=X):
     return fit_filter(filter, X)[0](X)
 
 
-def test_l2norm():
+def test_filter_l2norm_is_the_norm():
     np.testing.assert_allclose(values_of("l2norm"), np.linalg.norm(X, axis=1))
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (4, 5), (1, 5)])
-def test_pca_is_the_first_principal_component(shape):
+def test_filter_pca_is_the_first_principal_component(shape):
     data = X[: shape[0]]
     values = values_of("pca", data)
     if shape[0] == 1:
@@ -48,7 +48,7 @@ def test_pca_is_the_first_principal_component(shape):
     np.testing.assert_allclose(values, expected, atol=1e-9)
 
 
-def test_column():
+def test_filter_column_is_the_column():
     np.testing.assert_array_equal(values_of(2), X[:, 2])
 
 
@@ -67,7 +67,7 @@ def test_lipschitz_filters_change_no_more_than_the_distance(X):
         assert (changes <= pdist(X.astype(float)) + slack).all()
 
 
-def test_others_promise_nothing():
+def test_other_filters_are_not_lipschitz():
     assert not fit_filter(lambda X: X[:, 0], X)[1]
     assert not fit_filter(X[:, 0], X)[1]
 
@@ -81,7 +81,7 @@ def test_value_of_a_sample_does_not_depend_on_the_others(filter, monkeypatch):
     np.testing.assert_array_equal(one_by_one, function(X))
 
 
-def test_pca_in_chunks(monkeypatch):
+def test_filter_pca_in_chunks(monkeypatch):
     expected = values_of("pca")
     monkeypatch.setattr(module, "_CHUNK", 12)
     np.testing.assert_allclose(values_of("pca"), expected)
@@ -106,7 +106,7 @@ def test_bad_filters_are_named(filter, message):
         MapperGraph(filter, eps=1.0).fit(X)
 
 
-def test_an_array_says_nothing_of_new_samples():
+def test_array_filter_refuses_new_samples():
     mapper = MapperGraph(X[:, 0], eps=5.0, n_intervals=3).fit(X)
     assert (mapper.transform(X) != mapper.membership_).nnz == 0
     with pytest.raises(

@@ -90,14 +90,14 @@ def test_membership_of_any_kind(container):
 
 
 @pytest.mark.parametrize("container", [csr_matrix, np.asarray])
-def test_no_nodes(container):
+def test_purity_without_nodes(container):
     membership = container(np.zeros((3, 0)))
     assert node_purity(membership, [0, 1, 1]).shape == (0,)
     assert weighted_average_purity(membership, [0, 1, 1]) == 0
     assert node_accuracy(membership, [0, 1, 1], [0, 1, 1]).shape == (0,)
 
 
-def test_bad_input_is_named():
+def test_purity_names_bad_input():
     with pytest.raises(ValueError, match="inconsistent numbers of samples: \\[2, 3\\]"):
         node_purity([[1], [1]], [0, 1, 2])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
@@ -106,7 +106,7 @@ def test_bad_input_is_named():
         node_purity([[1], [1]], [0, 1], labels=[0, 2])
 
 
-def test_missing_labels_are_refused():
+def test_purity_refuses_missing_labels():
     ones = np.ones((2, 1))
     for y in ([np.nan, 1.0], np.array(["a", np.nan], dtype=object)):
         with pytest.raises(ValueError, match="'y' parameter contains NaN"):

@@ -65,7 +65,7 @@ def check(graph, X, samples, eps, windows, min_samples):
 
 
 @given(point_clouds(), EPS, st.integers(1, 6), st.data())
-def test_clusters_of_all_windows(X, eps, min_samples, data):
+def test_dbscan_of_all_windows(X, eps, min_samples, data):
     samples = SortedSamples(X, X[:, 0].astype(float))
     several = data.draw(windows(len(X)))
     check(listed_graph(X, samples, eps), X, samples, eps, several, min_samples)
@@ -79,7 +79,7 @@ def test_clusters_of_all_windows(X, eps, min_samples, data):
     st.sampled_from([0, 40, 10**6]),
     st.data(),
 )
-def test_clusters_of_all_windows_where_pairs_are_too_many(
+def test_dbscan_of_all_windows_where_pairs_are_too_many(
     X, eps, known_share, min_samples, largest, data
 ):
     """Whatever is known, and whether the rest fits into one list, several or none."""
@@ -114,7 +114,7 @@ def test_compiled_loops_as_python(monkeypatch):
         monkeypatch.setattr(_dbscan, name, function)
     monkeypatch.setattr(_dbscan, "_choose", _dbscan._choose.py_func)
     assert not hasattr(_dbscan._join_cores, "py_func")
-    test_clusters_of_all_windows()
+    test_dbscan_of_all_windows()
 
 
 def cloud(n_samples=300):
@@ -156,7 +156,7 @@ def keep_at_most(n_pairs, monkeypatch):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_too_many_pairs(warm_start, few_pairs):
+def test_mapper_graph_where_pairs_are_too_many_to_keep(warm_start, few_pairs):
     X = cloud()
     mapper = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
     nodes, edges = mapper_of(X, mapper, DBSCAN(eps=1.0))
@@ -169,7 +169,7 @@ def mapper_of(X, mapper, clusterer):
     return brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
 
 
-def test_an_empty_interval(few_pairs):
+def test_mapper_graph_with_an_empty_interval(few_pairs):
     X = np.concatenate([cloud(), cloud() + 1000])
     mapper = MapperGraph(n_intervals=9, eps=1.0).fit(X)
     assert nodes_of(mapper.membership_) == mapper_of(X, mapper, DBSCAN(eps=1.0))[0]
@@ -250,7 +250,7 @@ def test_beyond_as_many_pairs_as_can_be_kept_nothing_is_searched_anew(
 
 
 @pytest.mark.parametrize("look_ahead", [1.0, 1.5])
-def test_looking_ahead(look_ahead, monkeypatch):
+def test_neighbors_look_ahead_as_far_as_pairs_fit(look_ahead, monkeypatch):
     X = cloud()
     values = np.linalg.norm(X, axis=1)
     neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead)

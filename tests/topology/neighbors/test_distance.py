@@ -105,7 +105,7 @@ def test_new_samples_are_measured_as_the_training_samples_were(metric):
     np.testing.assert_array_equal(mapper.transform(new).toarray(), expected)
 
 
-def test_variances_are_those_of_a_sample():
+def test_seuclidean_uses_sample_variances():
     """0, 2 and 4 have the variance 4, with n - 1: neighbours are one standardized."""
     X = [[0.0], [2.0], [4.0]]
     mapper = MapperGraph(0, n_intervals=1, metric="seuclidean", min_samples=2)
@@ -138,13 +138,13 @@ X = np.random.RandomState(0).normal(size=(20, 3))
     ],
 )
 @pytest.mark.parametrize("eps", ["auto", 1.0])
-def test_data_for_which_a_metric_is_not_defined(metric, X, message, eps):
+def test_metric_refuses_data_for_which_it_is_not_defined(metric, X, message, eps):
     with pytest.raises(ValueError, match=message) as error:
         MapperGraph(metric=metric, eps=eps).fit(X)
     assert "\n" not in str(error.value)
 
 
-def test_a_distance_can_not_be_chosen_among_such_as_are_no_numbers():
+def test_eps_auto_refuses_distances_that_are_nan():
     constant_rows = np.repeat(X[:, :1], 3, axis=1)
     message = "eps='auto' .* metric='correlation' gave distances that are NaN or inf"
     with pytest.raises(ValueError, match=message):
@@ -184,7 +184,7 @@ def test_the_fast_way_finds_the_same_distances(filter, n_neighbors, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("n_features", [2, 30])
-def test_an_offset_is_of_no_matter(fast, n_features, dtype):
+def test_neighbor_distances_do_not_depend_on_an_offset(fast, n_features, dtype):
     """Where squares of the samples are 10^10 times those of their distances."""
     rng = np.random.RandomState(0)
     # Whole sixteenths, so that the offset rounds nothing.
@@ -264,7 +264,7 @@ def test_knee_of_concave_and_convex_curves(power):
     assert knee(np.array([7.0])) == 7
 
 
-def test_auto_is_a_little_above_the_knee_of_all_samples():
+def test_eps_auto_is_a_little_above_the_knee():
     X = np.random.RandomState(0).normal(size=(200, 3))
     mapper = MapperGraph(n_intervals=3, min_samples=4).fit(X)
     distances = np.sort(squareform(pdist(X)), axis=1)[:, 4]
@@ -275,7 +275,7 @@ def test_auto_is_a_little_above_the_knee_of_all_samples():
 
 @pytest.mark.parametrize("n_features", [2, 30])
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
-def test_auto_where_the_knee_is_at_twins(n_features, offset):
+def test_eps_auto_where_the_knee_is_at_twins(n_features, offset):
     """Sums of different order give twins a distance above zero."""
     rng = np.random.RandomState(0)
     X = np.repeat(rng.normal(size=(8, n_features)), 6, axis=0) + offset
@@ -288,7 +288,7 @@ def test_auto_where_the_knee_is_at_twins(n_features, offset):
 
 
 @pytest.mark.parametrize("gap", [1e-6, 1e-3])
-def test_auto_at_twins_reaches_nobody_else(gap):
+def test_eps_auto_at_twins_reaches_no_other_sample(gap):
     """Not even a sample nearer than a millionth of the largest of all."""
     X = np.concatenate([np.repeat([[5000.0]], 8, axis=0), [[5000 + gap]]])
     mapper = MapperGraph(0, cover=UniformCover(1)).fit(X)
@@ -298,7 +298,7 @@ def test_auto_at_twins_reaches_nobody_else(gap):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 1e150])
-def test_auto_where_all_samples_are_the_same(value):
+def test_eps_auto_where_all_samples_are_the_same(value):
     mapper = MapperGraph().fit(np.full((9, 20), value))
     assert nodes_of(mapper.membership_) == [set(range(9))]
     assert mapper.eps_ > 0
@@ -316,7 +316,7 @@ def tied_clouds(draw):
 
 
 @given(tied_clouds(), covers(), st.integers(1, 6), st.booleans(), seeds)
-def test_no_rounding_decides_at_the_distance_chosen(X, cover, min_samples, fast, seed):
+def test_eps_auto_does_not_depend_on_rounding(X, cover, min_samples, fast, seed):
     """Any way to measure in float64, and any order of the samples, gives the same.
 
     (Of float32 data scikit-learn's brute search rounds distances to float32, for which

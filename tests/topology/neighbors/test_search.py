@@ -139,7 +139,7 @@ def test_pairs_do_not_depend_on_threads_or_on_the_copy(n_jobs, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_gives_up_when_there_are_too_many():
+def test_find_pairs_gives_up_when_there_are_too_many():
     X = np.zeros((100, 1))
     samples, ends = SortedSamples(X, X[:, 0]), np.full(100, 100)
     assert len(find_pairs(samples, 1.0, ends).indices) == 100 * 99 // 2
@@ -149,7 +149,7 @@ def test_gives_up_when_there_are_too_many():
 @pytest.mark.parametrize("scale", [2.0**-80, 1.0, 2.0**80])
 @pytest.mark.parametrize("offset", [0.0, 2.0**20])
 @pytest.mark.parametrize("nudge", [0.0, 2.0**-30])
-def test_float32_decides_nothing(scale, offset, nudge):
+def test_pairs_do_not_depend_on_float32_rounding(scale, offset, nudge):
     """Distances next to eps, far from the origin, in units float32 cannot square."""
     rng = np.random.RandomState(0)
     X = rng.randint(-4, 5, size=(120, 3)) * 0.5
@@ -204,7 +204,7 @@ def test_compiled_loops_as_python(monkeypatch):
 
 
 @given(point_clouds(), st.sampled_from([0.5, 1.0, 2.0, 8.0]), st.integers(1, 9))
-def test_what_is_not_near_is_told_by_cells(X, eps, n_cells):
+def test_cells_exclude_only_what_is_not_near(X, eps, n_cells):
     with tiny_tiles(n_cells):
         samples = SortedSamples(X, X[:, 0].astype(float))
     rng, everyone = np.random.RandomState(0), np.arange(len(X))

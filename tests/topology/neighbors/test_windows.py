@@ -44,7 +44,7 @@ def test_first_and_last_window(windows):
 
 
 @given(windows(N))
-def test_ends(windows):
+def test_window_ends_bound_the_shared_windows(windows):
     for p in range(N):
         stops = [windows.slices[k, 1] for k in numbers(windows) if holds(windows, k, p)]
         assert windows.ends[p] == max(stops, default=p)
@@ -99,7 +99,7 @@ def test_compiled_counts_as_python(monkeypatch):
 
 
 @given(windows(N), st.sets(st.sampled_from(EVERY), max_size=25), st.data())
-def test_components_of_every_window(windows, pairs, data):
+def test_sliding_forest_connects_every_window(windows, pairs, data):
     is_vertex = np.array(data.draw(st.lists(st.booleans(), min_size=N, max_size=N)))
     forest = SlidingForest(as_pairs(sorted(pairs), N), is_vertex)
     for start, stop in windows.slices:
@@ -130,7 +130,7 @@ def test_compiled_forest_as_python(monkeypatch):
         function = getattr(module, name).py_func
         monkeypatch.setattr(module, name, function)
     assert not hasattr(module._slide, "py_func")
-    test_components_of_every_window()
+    test_sliding_forest_connects_every_window()
 
 
 @given(
@@ -168,7 +168,7 @@ def test_unlisted_pairs_connect_what_all_pairs_do(X, eps, share_known, has_band,
             assert {tuple(edge) for edge in forest.edges.T.tolist()} <= set(pairs)
 
 
-def test_what_is_connected_is_not_looked_at(monkeypatch):
+def test_unlisted_pairs_skip_what_is_connected(monkeypatch):
     """Two clusters: one tile joins them if they are in reach; geometry tells if not."""
     rng = np.random.RandomState(0)
     n_samples = 2048
@@ -199,7 +199,7 @@ def test_what_is_connected_is_not_looked_at(monkeypatch):
         assert len(set(partition_of(parents))) == n_components
 
 
-def test_elsewhere():
+def test_elsewhere_keeps_unconnected_columns():
     parents = np.array([0, 0, 2, 2, 4])
     columns = np.array([0, 2, 3, 4])
     assert elsewhere(parents, np.array([0, 1]), columns).tolist() == [2, 3, 4]
