@@ -349,7 +349,7 @@ def test_parameters_can_be_searched_after_an_activation_extractor():
 
     X, y = load_digits(return_X_y=True)
     X, y = X[:400] / 16, y[:400]
-    model = MLPClassifier((16,), solver="lbfgs", max_iter=1000, random_state=0)
+    model = MLPClassifier((16,), solver="lbfgs", tol=1e-2, random_state=0)
     extractor = ActivationExtractor(FrozenEstimator(model.fit(X, y)))
     steps = [("activations", extractor), ("mapper", MapperGraph(eps=60.0))]
     grid = {"mapper__n_intervals": [3, 6], "mapper__cover": ["uniform", "balanced"]}
