@@ -289,6 +289,17 @@ def test_region_table_raises_when_full():
         RegionTable(1).reserve(2**31)
 
 
+@pytest.mark.parametrize("n_known", [2**k for k in range(13)])
+def test_region_table_is_never_so_full_that_a_search_does_not_end(n_known):
+    words = np.arange(2 * n_known, dtype=np.uint64)[:, None]
+    table = RegionTable(1)
+    table.reserve(n_known)
+    np.testing.assert_array_equal(table.add(words[:n_known]), np.arange(n_known))
+    found = table.look_up(words)
+    assert (found[n_known:] == -1).all()
+    np.testing.assert_array_equal(found[:n_known], np.arange(n_known))
+
+
 @st.composite
 def labelled(draw):
     """Activations of few patterns, features and labels of some samples."""
@@ -338,6 +349,11 @@ def test_counts_by_region_and_class_against_dictionaries(data, size):
             counted.major_signs()[label],
             np.where(activations[home][0] > 0, 1, -1),
         )
+
+
+def test_nothing_is_counted_before_the_first_sample():
+    counted = RegionCounts(3)
+    assert (counted.n_regions, counted.n_samples) == (0, 0)
 
 
 def test_many_regions_outgrow_the_first_counts():
