@@ -10,13 +10,18 @@ import numpy as np
 from sklearn.base import clone
 
 from robustkit.explorer._newest import SupersededError
-from robustkit.topology import BalancedCover, MapperGraph, UniformCover
-from robustkit.topology._eps import choose_eps
-from robustkit.topology._filters import fit_filter
-from robustkit.topology._metrics import learn_metric
-from robustkit.topology._neighbors import NeighborCache
-from robustkit.topology._pairs import LARGEST_N_PAIRS
-from robustkit.topology._purity import count_labels, purity_of_counts
+from robustkit.topology import (
+    LARGEST_N_PAIRS,
+    BalancedCover,
+    MapperGraph,
+    NeighborCache,
+    UniformCover,
+    choose_eps,
+    count_labels,
+    fit_filter,
+    learn_metric,
+    purity_of_counts,
+)
 
 __all__ = ["Graph", "GraphParameters", "Graphs"]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from robustkit.topology._purity import purity_of_counts
+from robustkit.topology import purity_of_counts
 
 __all__ = [
     "LIMITS",

@@ -20,7 +20,7 @@ from robustkit.topology import (
     node_purity,
     weighted_average_purity,
 )
-from robustkit.topology import _mapper_graph as mapper_module
+from robustkit.topology.neighbors import _dbscan as dbscan_module
 
 BASE = GraphParameters(0, "l2norm", "uniform", 8, 0.3, 2.0, 3)
 COVERS = {
@@ -111,12 +111,12 @@ def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
 def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch):
     searches = []
 
-    class Counted(mapper_module.Neighbors):
+    class Counted(dbscan_module.Neighbors):
         def __init__(self, *args, **kwargs):
             searches.append(kwargs)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(mapper_module, "Neighbors", Counted)
+    monkeypatch.setattr(dbscan_module, "Neighbors", Counted)
     graphs = Graphs(run)
     start = replace(BASE, eps="auto")
     eps = graphs.compute(start).eps

@@ -1,4 +1,4 @@
-"""Neighbours are kept, found again in pieces, and reused only where they suffice."""
+"""Clusters are those of scikit-learn's DBSCAN, and neighbours are searched for once."""
 
 import copy
 import pickle
@@ -13,15 +13,108 @@ from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.model_selection import GridSearchCV
 
-from robustkit.topology import MapperGraph
+from robustkit.topology import LARGEST_N_PAIRS, MapperGraph, NeighborCache, _mapper
 from robustkit.topology import _mapper_graph as mapper_module
-from robustkit.topology import _neighbor_graphs as graphs_module
-from robustkit.topology import _reach as reach_module
-from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
-from robustkit.topology._pairs import LARGEST_N_PAIRS
-from tests.topology.brute_force import mapper as brute_force_mapper
-from tests.topology.brute_force import nodes_of
-from tests.topology.strategies import covers, point_clouds
+from robustkit.topology.neighbors import _dbscan, _search, digest
+from robustkit.topology.neighbors._dbscan import (
+    NOISE,
+    ListedGraph,
+    Neighbors,
+    UnlistedGraph,
+    cluster_windows,
+)
+from robustkit.topology.neighbors._search import SortedSamples
+from robustkit.topology.neighbors._windows import Windows
+from tests.topology.brute_force import as_pairs, near_pairs, nodes_of
+from tests.topology.brute_force import mapper as brute_force
+from tests.topology.strategies import covers, point_clouds, windows
+
+EPS = st.sampled_from([1.0, 2.0, 8.0])
+
+
+def as_labels(roots):
+    """Number the clusters by their first core sample."""
+    labels = np.full(len(roots), -1)
+    labels[roots != NOISE] = np.unique(roots[roots != NOISE], return_inverse=True)[1]
+    return labels
+
+
+def listed_graph(X, samples, eps):
+    ends = np.full(len(X), len(X))
+    return ListedGraph(as_pairs(near_pairs(X, samples.order, eps, ends), len(X)))
+
+
+def unlisted_graph(X, samples, eps, known_eps):
+    ends = np.full(len(X), len(X))
+    known = near_pairs(X, samples.order, known_eps, ends)
+    return UnlistedGraph(as_pairs(known, len(X)), samples, eps, ends)
+
+
+def check(graph, X, samples, eps, windows, min_samples):
+    found = cluster_windows(graph, windows, samples.order, min_samples)
+    for (start, stop), (roots, is_core) in zip(windows.slices, found, strict=True):
+        inside = samples.order[start:stop]
+        if len(inside) == 0:
+            continue
+        order = np.argsort(inside)
+        expected = DBSCAN(eps=eps, min_samples=min_samples).fit(X[inside[order]])
+        np.testing.assert_array_equal(as_labels(roots)[order], expected.labels_)
+        np.testing.assert_array_equal(
+            np.flatnonzero(is_core[order]), expected.core_sample_indices_
+        )
+
+
+@given(point_clouds(), EPS, st.integers(1, 6), st.data())
+def test_dbscan_of_all_windows(X, eps, min_samples, data):
+    samples = SortedSamples(X, X[:, 0].astype(float))
+    several = data.draw(windows(len(X)))
+    check(listed_graph(X, samples, eps), X, samples, eps, several, min_samples)
+
+
+@given(
+    point_clouds(),
+    EPS,
+    st.sampled_from([-1.0, 0.0, 0.5, 1.0]),
+    st.integers(1, 6),
+    st.sampled_from([0, 40, 10**6]),
+    st.data(),
+)
+def test_dbscan_of_all_windows_where_pairs_are_too_many(
+    X, eps, known_share, min_samples, largest, data
+):
+    """Whatever is known, and whether the rest fits into one list, several or none."""
+    samples = SortedSamples(X, X[:, 0].astype(float))
+    several = data.draw(windows(len(X)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_dbscan, "LARGEST_N_PAIRS", largest)
+        patch.setattr(_dbscan, "_FEW", 2)
+        graph = unlisted_graph(X, samples, eps, known_share * eps)
+        check(graph, X, samples, eps, several, min_samples)
+
+
+def both_graphs(X, samples, eps):
+    return listed_graph(X, samples, eps), unlisted_graph(X, samples, eps, -1.0)
+
+
+def test_a_border_sample_goes_to_the_first_cluster_that_reaches_it():
+    # Two triples, and between them a sample that both reach.
+    X = np.array([[4.0], [4.5], [5.0], [0.0], [0.5], [1.0], [2.5]])
+    samples = SortedSamples(X, X[:, 0])
+    for graph in both_graphs(X, samples, 1.5):
+        window = Windows([[0, 7]], 7)
+        ((roots, is_core),) = cluster_windows(graph, window, samples.order, 4)
+        by_sample = dict(zip(samples.order.tolist(), roots.tolist(), strict=True))
+        assert by_sample == {0: 0, 1: 0, 2: 0, 6: 0, 3: 5, 4: 5, 5: 5}
+        assert samples.order[is_core].tolist() == [5, 0]
+
+
+def test_compiled_loops_as_python(monkeypatch):
+    for name in ("_join_cores", "_name_clusters", "_assign_borders"):
+        function = getattr(_dbscan, name).py_func
+        monkeypatch.setattr(_dbscan, name, function)
+    monkeypatch.setattr(_dbscan, "_choose", _dbscan._choose.py_func)
+    assert not hasattr(_dbscan._join_cores, "py_func")
+    test_dbscan_of_all_windows()
 
 
 def cloud(n_samples=300):
@@ -45,7 +138,7 @@ def searches(monkeypatch):
             happened.append(args)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(mapper_module, "Neighbors", Counted)
+    monkeypatch.setattr(_dbscan, "Neighbors", Counted)
     return happened
 
 
@@ -56,14 +149,14 @@ def few_pairs(monkeypatch):
 
 
 def keep_at_most(n_pairs, monkeypatch):
-    monkeypatch.setattr(graphs_module, "LARGEST_N_PAIRS", n_pairs)
+    monkeypatch.setattr(_dbscan, "LARGEST_N_PAIRS", n_pairs)
     monkeypatch.setattr(
         mapper_module, "NeighborCache", partial(NeighborCache, n_pairs, n_pairs)
     )
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_too_many_pairs(warm_start, few_pairs):
+def test_mapper_graph_where_pairs_are_too_many_to_keep(warm_start, few_pairs):
     X = cloud()
     mapper = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
     nodes, edges = mapper_of(X, mapper, DBSCAN(eps=1.0))
@@ -73,10 +166,10 @@ def test_too_many_pairs(warm_start, few_pairs):
 
 def mapper_of(X, mapper, clusterer):
     values = np.linalg.norm(X, axis=1)
-    return brute_force_mapper(X, values, mapper.intervals_, clusterer.fit_predict)
+    return brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
 
 
-def test_an_empty_interval(few_pairs):
+def test_mapper_graph_with_an_empty_interval(few_pairs):
     X = np.concatenate([cloud(), cloud() + 1000])
     mapper = MapperGraph(n_intervals=9, eps=1.0).fit(X)
     assert nodes_of(mapper.membership_) == mapper_of(X, mapper, DBSCAN(eps=1.0))[0]
@@ -157,18 +250,20 @@ def test_beyond_as_many_pairs_as_can_be_kept_nothing_is_searched_anew(
 
 
 @pytest.mark.parametrize("look_ahead", [1.0, 1.5])
-def test_looking_ahead(look_ahead, monkeypatch):
+def test_neighbors_look_ahead_as_far_as_pairs_fit(look_ahead, monkeypatch):
     X = cloud()
     values = np.linalg.norm(X, axis=1)
     neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead)
-    assert neighbors.reach == look_ahead
+    assert neighbors.radius == look_ahead
     assert not neighbors.is_full
     # Room for those within 1, and for some more.
-    most = int(1.05 * Neighbors(X, values, 1.0, True).n_pairs)
+    max_pairs = int(1.05 * Neighbors(X, values, 1.0, True).n_pairs)
     # Every pair is counted: no estimate is wrong by chance.
-    monkeypatch.setattr(reach_module, "_STRIDE", 1)
-    neighbors = Neighbors(X, values, 1.0, True, look_ahead=look_ahead, most=most)
-    assert 1.0 <= neighbors.reach < 1.5
+    monkeypatch.setattr(_search, "_STRIDE", 1)
+    neighbors = Neighbors(
+        X, values, 1.0, True, look_ahead=look_ahead, max_pairs=max_pairs
+    )
+    assert 1.0 <= neighbors.radius < 1.5
     assert neighbors.is_full == (look_ahead > 1)
 
 
@@ -202,7 +297,7 @@ def test_eps_is_chosen_once(monkeypatch):
     def refuse(*_):
         raise AssertionError("chosen again")
 
-    monkeypatch.setattr(mapper_module, "choose_eps", refuse)
+    monkeypatch.setattr(_mapper, "choose_eps", refuse)
     assert mapper.set_params(n_intervals=3).fit(cloud()).eps_ > 0
     with pytest.raises(AssertionError, match="chosen again"):
         mapper.set_params(min_samples=4).fit(cloud())
@@ -210,14 +305,18 @@ def test_eps_is_chosen_once(monkeypatch):
 
 def test_the_least_recently_used_go_first():
     class Found:
-        n_pairs, reach, is_full = 4, 1.0, False
+        n_pairs, radius, is_full = 4, 1.0, False
 
     cache, first, second, third = NeighborCache(8), Found(), Found(), Found()
-    for key, found in (("a", first), ("b", second), ("a", first), ("c", third)):
-        assert cache.neighbors(key, 1.0, lambda found=found: found) is found
-    assert cache.neighbors("a", 1.0, lambda: None) is first
-    new = Found()
-    assert cache.neighbors("b", 1.0, lambda: new) is new
+    cache.keep("a", first)
+    cache.keep("b", second)
+    assert cache.find("a", 1.0) is first
+    cache.keep("c", third)
+    assert cache.find("a", 1.0) is first
+    assert cache.find("c", 1.0) is third
+    assert cache.find("b", 1.0) is None
+    # What is kept within 1 does not tell who is within 2.
+    assert cache.find("a", 2.0) is None
 
 
 def test_digest_tells_content_shape_and_type_apart():

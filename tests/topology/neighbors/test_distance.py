@@ -1,4 +1,6 @@
-"""The distance that the data choose."""
+"""Every metric gives the graph of DBSCAN; and the distance that the data choose."""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import DBSCAN
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import VALID_METRICS
 
 from robustkit.topology import MapperGraph, UniformCover
-from robustkit.topology import _eps as eps_module
-from robustkit.topology._eps import (
+from robustkit.topology.neighbors import _distance as module
+from robustkit.topology.neighbors._distance import (
     fast_neighbor_distances,
     knee,
     neighbor_distances,
@@ -19,6 +23,135 @@ from tests.topology.brute_force import mapper as brute_force
 from tests.topology.brute_force import nodes_of
 from tests.topology.strategies import covers, point_clouds, seeds
 from tests.topology.test_mapper_graph import empty_graphs_allowed
+
+BOOLEAN = {
+    "dice", "jaccard", "rogerstanimoto", "russellrao", "sokalsneath", "yule",
+    "hamming",
+}  # fmt: skip
+METRICS = sorted(set(VALID_METRICS["brute"]) - {"precomputed"})
+
+
+def largest_difference(a, b):
+    return np.abs(a - b).max()
+
+
+def samples_for(metric, seed, n_samples=40, n_features=3):
+    """Samples for which the metric is defined, with twins and ties."""
+    rng = np.random.RandomState(seed)
+    if metric in BOOLEAN:
+        # The first feature keeps patterns from being empty.
+        X = rng.randint(2, size=(n_samples, 5)).astype(float)
+        X[:, 0] = 1
+        return X
+    if metric == "haversine":
+        return rng.uniform(-1.5, 1.5, size=(n_samples, 2))
+    X = rng.normal(size=(n_samples, n_features))
+    X[: n_samples // 4] = np.round(2 * X[: n_samples // 4]) + 0.25 * np.arange(3)
+    X[-5:] = X[:5]
+    return X
+
+
+def params_learned(metric, X):
+    """What the metric needs to know, of all samples."""
+    X = X.astype(float)
+    if metric == "minkowski":
+        return {"p": 2}
+    if metric == "seuclidean":
+        return {"metric_params": {"V": X.var(axis=0, ddof=1)}}
+    if metric == "mahalanobis":
+        return {"metric_params": {"VI": np.linalg.inv(np.cov(X.T))}}
+    return {}
+
+
+@pytest.mark.filterwarnings("ignore:Data was converted to boolean")
+@pytest.mark.parametrize("metric", [*METRICS, largest_difference])
+@given(
+    seeds, covers(4), st.integers(1, 5), st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(["auto", 0.3, 1.1]),
+)  # fmt: skip
+def test_every_metric_gives_the_graph_of_dbscan(
+    metric, seed, cover, min_samples, dtype, eps
+):
+    X = samples_for(metric, seed).astype(dtype)
+    mapper = MapperGraph(0, cover=cover, metric=metric, eps=eps)
+    with empty_graphs_allowed():
+        mapper.set_params(min_samples=min_samples).fit(X)
+    clusterer = DBSCAN(
+        eps=mapper.eps_, min_samples=min_samples, metric=metric,
+        **params_learned(metric, X),
+    )  # fmt: skip
+    values = X[:, 0].astype(float)
+    nodes, edges = brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
+    assert nodes_of(mapper.membership_) == nodes
+    assert mapper.edges_.tolist() == [list(edge) for edge in edges]
+    assert (mapper.transform(X[1:]) != mapper.membership_[1:]).nnz == 0
+
+
+@pytest.mark.parametrize("metric", ["seuclidean", "mahalanobis", "minkowski"])
+def test_new_samples_are_measured_as_the_training_samples_were(metric):
+    X = samples_for(metric, 0, 60) * [1, 20, 300]
+    new = samples_for(metric, 1, 25) * [1, 20, 300]
+    eps = 40.0 if metric == "minkowski" else 0.8
+    mapper = MapperGraph(0, metric=metric, eps=eps, min_samples=2, n_intervals=1).fit(X)
+    of_euclid = {"minkowski": "euclidean"}.get(metric, metric)
+    learned = params_learned(metric, X).get("metric_params", {})
+    distances = partial(pairwise_distances, metric=of_euclid, **learned)
+    is_core = (distances(X) <= eps).sum(axis=1) >= 2
+    to_cores = np.where(is_core, distances(new, X), np.inf)
+    inside = (new[:, 0] >= X[:, 0].min()) & (new[:, 0] <= X[:, 0].max())
+    expected = mapper.membership_.toarray()[to_cores.argmin(axis=1)]
+    expected[~inside | (to_cores.min(axis=1) > eps)] = 0
+    assert 0 < expected.sum() < len(new)
+    np.testing.assert_array_equal(mapper.transform(new).toarray(), expected)
+
+
+def test_seuclidean_uses_sample_variances():
+    """0, 2 and 4 have the variance 4, with n - 1: neighbours are one standardized."""
+    X = [[0.0], [2.0], [4.0]]
+    mapper = MapperGraph(0, n_intervals=1, metric="seuclidean", min_samples=2)
+    assert nodes_of(mapper.set_params(eps=1.0).fit(X).membership_) == [{0, 1, 2}]
+    with empty_graphs_allowed():
+        assert mapper.set_params(eps=0.99).fit(X).n_noise_ == 3
+    mapper.set_params(metric="mahalanobis")
+    assert nodes_of(mapper.set_params(eps=1.01).fit(X).membership_) == [{0, 1, 2}]
+    with empty_graphs_allowed():
+        assert mapper.set_params(eps=0.99).fit(X).n_noise_ == 3
+
+
+@pytest.mark.parametrize("metric", ["precomputed", "pyfunc", "infinity", "l3"])
+def test_a_metric_that_dbscan_does_not_take_is_refused(metric):
+    with pytest.raises(ValueError, match="'metric' parameter of MapperGraph must be a"):
+        MapperGraph(metric=metric, eps=1.0).fit([[0.0], [1.0]])
+
+
+X = np.random.RandomState(0).normal(size=(20, 3))
+
+
+@pytest.mark.parametrize(
+    ("metric", "X", "message"),
+    [
+        ("haversine", X, "metric='haversine' needs 2 features.*Got X with 3 features"),
+        ("seuclidean", X * [1, 0, 1], "metric='seuclidean' divides .* of feature 1 is"),
+        ("seuclidean", X[:1], "metric='seuclidean' .* of feature 0 is .* 1 sample"),
+        ("mahalanobis", X[:, [0, 1, 0]], "metric='mahalanobis' .* rank 2, but X has 3"),
+        ("mahalanobis", X[:1], "metric='mahalanobis' .* rank 0, but X has 3"),
+    ],
+)
+@pytest.mark.parametrize("eps", ["auto", 1.0])
+def test_metric_refuses_data_for_which_it_is_not_defined(metric, X, message, eps):
+    with pytest.raises(ValueError, match=message) as error:
+        MapperGraph(metric=metric, eps=eps).fit(X)
+    assert "\n" not in str(error.value)
+
+
+def test_eps_auto_refuses_distances_that_are_nan():
+    constant_rows = np.repeat(X[:, :1], 3, axis=1)
+    message = "eps='auto' .* metric='correlation' gave distances that are NaN or inf"
+    with pytest.raises(ValueError, match=message):
+        MapperGraph(metric="correlation").fit(constant_rows)
+    with empty_graphs_allowed():
+        mapper = MapperGraph(metric="correlation", eps=1.0).fit(constant_rows)
+    assert mapper.n_noise_ == 20
 
 
 @given(point_clouds())
@@ -51,7 +184,7 @@ def test_the_fast_way_finds_the_same_distances(filter, n_neighbors, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize("n_features", [2, 30])
-def test_an_offset_is_of_no_matter(fast, n_features, dtype):
+def test_neighbor_distances_do_not_depend_on_an_offset(fast, n_features, dtype):
     """Where squares of the samples are 10^10 times those of their distances."""
     rng = np.random.RandomState(0)
     # Whole sixteenths, so that the offset rounds nothing.
@@ -70,7 +203,7 @@ def test_an_offset_is_of_no_matter(fast, n_features, dtype):
 def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
     X = np.random.RandomState(0).normal(size=(100, 3))
     expected = neighbor_distances(X, 4)
-    monkeypatch.setattr(eps_module, "LARGEST_N_PAIRS", 3)
+    monkeypatch.setattr(module, "LARGEST_N_PAIRS", 3)
     found = fast_neighbor_distances(X, X[:, 0], True, 4)
     np.testing.assert_allclose(found, expected)
     few = fast_neighbor_distances(X[:3], X[:3, 0], True, 4)
@@ -80,7 +213,7 @@ def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
 def test_large_data_take_the_fast_way_to_the_same_eps(monkeypatch):
     X = np.random.RandomState(0).normal(size=(300, 3))
     slow = MapperGraph(n_intervals=3).fit(X).eps_
-    monkeypatch.setattr(eps_module, "_LARGE", 10)
+    monkeypatch.setattr(module, "_LARGE", 10)
     assert MapperGraph(n_intervals=3).fit(X).eps_ == pytest.approx(slow, rel=1e-12)
 
 
@@ -88,7 +221,7 @@ def test_compiled_loops_as_python(monkeypatch):
     X = np.random.RandomState(0).normal(size=(30, 2))
     expected = fast_neighbor_distances(X, X[:, 0], True, 3)
     for name in ("_keep_smallest", "_insert"):
-        monkeypatch.setattr(eps_module, name, getattr(eps_module, name).py_func)
+        monkeypatch.setattr(module, name, getattr(module, name).py_func)
     np.testing.assert_array_equal(
         fast_neighbor_distances(X, X[:, 0], True, 3), expected
     )
@@ -131,7 +264,7 @@ def test_knee_of_concave_and_convex_curves(power):
     assert knee(np.array([7.0])) == 7
 
 
-def test_auto_is_a_little_above_the_knee_of_all_samples():
+def test_eps_auto_is_a_little_above_the_knee():
     X = np.random.RandomState(0).normal(size=(200, 3))
     mapper = MapperGraph(n_intervals=3, min_samples=4).fit(X)
     distances = np.sort(squareform(pdist(X)), axis=1)[:, 4]
@@ -142,7 +275,7 @@ def test_auto_is_a_little_above_the_knee_of_all_samples():
 
 @pytest.mark.parametrize("n_features", [2, 30])
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
-def test_auto_where_the_knee_is_at_twins(n_features, offset):
+def test_eps_auto_where_the_knee_is_at_twins(n_features, offset):
     """Sums of different order give twins a distance above zero."""
     rng = np.random.RandomState(0)
     X = np.repeat(rng.normal(size=(8, n_features)), 6, axis=0) + offset
@@ -155,7 +288,7 @@ def test_auto_where_the_knee_is_at_twins(n_features, offset):
 
 
 @pytest.mark.parametrize("gap", [1e-6, 1e-3])
-def test_auto_at_twins_reaches_nobody_else(gap):
+def test_eps_auto_at_twins_reaches_no_other_sample(gap):
     """Not even a sample nearer than a millionth of the largest of all."""
     X = np.concatenate([np.repeat([[5000.0]], 8, axis=0), [[5000 + gap]]])
     mapper = MapperGraph(0, cover=UniformCover(1)).fit(X)
@@ -165,7 +298,7 @@ def test_auto_at_twins_reaches_nobody_else(gap):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 1e150])
-def test_auto_where_all_samples_are_the_same(value):
+def test_eps_auto_where_all_samples_are_the_same(value):
     mapper = MapperGraph().fit(np.full((9, 20), value))
     assert nodes_of(mapper.membership_) == [set(range(9))]
     assert mapper.eps_ > 0
@@ -183,7 +316,7 @@ def tied_clouds(draw):
 
 
 @given(tied_clouds(), covers(), st.integers(1, 6), st.booleans(), seeds)
-def test_no_rounding_decides_at_the_distance_chosen(X, cover, min_samples, fast, seed):
+def test_eps_auto_does_not_depend_on_rounding(X, cover, min_samples, fast, seed):
     """Any way to measure in float64, and any order of the samples, gives the same.
 
     (Of float32 data scikit-learn's brute search rounds distances to float32, for which
@@ -191,7 +324,7 @@ def test_no_rounding_decides_at_the_distance_chosen(X, cover, min_samples, fast,
     """
     mapper = MapperGraph(0, cover=cover, min_samples=min_samples)
     with empty_graphs_allowed(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(eps_module, "_LARGE", 2 if fast else 10**6)
+        patch.setattr(module, "_LARGE", 2 if fast else 10**6)
         mapper.fit(X)
     values, eps = X[:, 0].astype(float), mapper.eps_
     for algorithm in ("brute", "kd_tree"):
