@@ -18,7 +18,7 @@ from robustkit.classifiers import (
     SparseNetClassifier,
 )
 from robustkit.regions import PopulatedRegionScorer
-from robustkit.study._measures import logits_of, shape_of
+from robustkit.study._measure import shape_of
 from robustkit.study._robustness_study import RobustnessStudy
 from robustkit.topology import MapperGraph
 
