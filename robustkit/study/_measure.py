@@ -27,7 +27,7 @@ from robustkit._randomness import draw_seeds
 from robustkit._tensors import resolve_device
 from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, PGDAttack
 from robustkit.bridge import ActivationExtractor
-from robustkit.classifiers._hooks import seeded_clone
+from robustkit.classifiers import seeded_clone
 from robustkit.exceptions import GradientMaskingWarning
 from robustkit.graphs import LayeredGraph
 from robustkit.regions import PopulatedRegionScorer

@@ -25,10 +25,9 @@ from robustkit.classifiers import (
     PrunedNetClassifier,
     SparseNetClassifier,
 )
-from robustkit.classifiers._sparse_net_classifier import draw_structure
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior, LayeredGraph
-from robustkit.networks._initialization import INITS
+from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
+from robustkit.networks import INITS
 from robustkit.study._measure import (
     check_analyses,
     check_attacks,

@@ -30,7 +30,7 @@ from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import resolve_device
 from robustkit._validation import check_magnitude
-from robustkit.classifiers._labels import check_classes
+from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write
 from robustkit.study._measure import Recipe, make_recipe

@@ -19,9 +19,13 @@ from sklearn.frozen import FrozenEstimator
 
 from robustkit._sklearn_private import _get_threadpool_controller
 from robustkit._tensors import resolve_device
-from robustkit.classifiers import SparseNetClassifier, fit_many
-from robustkit.classifiers._fit_many import REFUSED
-from robustkit.classifiers._pruned_net_classifier import describe_step, removable_layers
+from robustkit.classifiers import (
+    REFUSED,
+    SparseNetClassifier,
+    describe_step,
+    fit_many,
+    removable_layers,
+)
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph
 
