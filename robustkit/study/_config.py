@@ -47,10 +47,10 @@ from sklearn.utils.discovery import all_estimators
 import robustkit
 from robustkit._validation import did_you_mean
 from robustkit.study._measure import SCALED
+from robustkit.study._plan import check_design
 from robustkit.study._store import Store
 
 if TYPE_CHECKING:
-    from robustkit.study._plan import Design
     from robustkit.study._robustness_study import RobustnessStudy
 
 __all__ = [
@@ -58,8 +58,9 @@ __all__ = [
     "Config",
     "config_of_store",
     "find_preset",
+    "parse",
     "read_config",
-    "write",
+    "write_config",
 ]
 
 _FOLDER = Path(__file__).with_name("presets")
@@ -68,7 +69,7 @@ _FOLDER = Path(__file__).with_name("presets")
 PRESETS = {path.stem: path for path in sorted(_FOLDER.glob("*.toml"))}
 
 # What a file may hold beside the parameters of a study: the data, and one line of text.
-_DATA = ("dataset", "data_home", "n_train", "n_test")
+_DATA = {"dataset": str, "data_home": str, "n_train": int, "n_test": int}
 _SUMMARY = "summary"
 
 # Parameters that hold one estimator, and those that hold a table of them.
@@ -98,6 +99,9 @@ class Config:
     """Its name, for errors."""
 
     tree: dict[str, Any]
+
+    is_stored: bool = False
+    """Whether it is the study of a store."""
 
     @property
     def summary(self) -> str:
@@ -150,7 +154,7 @@ def config_of_store(path: str | Path) -> Config | None:
             store.read, ("config", "no_config", "command", "identity")
         )
     if text is not None:
-        return parse(text, str(path))
+        return parse(text, str(path), is_stored=True)
     if identity is None and command is None:
         return None
     if reason is not None:
@@ -164,17 +168,22 @@ def config_of_store(path: str | Path) -> Config | None:
     )
 
 
-def parse(text: str, source: str) -> Config:
+def parse(text: str, source: str, *, is_stored: bool = False) -> Config:
     """Read a study from the text of a file."""
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{source}: this is not TOML: {error}.") from error
-    config = Config(source, tree)
+    config = Config(source, tree, is_stored)
     if not isinstance(config.data, dict):
         raise ValueError(f"{source}: data must be a table.")
-    for name in config.data:
+    for name, value in config.data.items():
         _check_name(f"{source}: data", name, _DATA, "key")
+        if not (value and isinstance(value, _DATA[name])):
+            kind = {str: "a string", int: "an integer of at least 1"}[_DATA[name]]
+            raise ValueError(
+                f"{source}: data: {name} must be {kind}. Got {value!r} instead."
+            )
     config.params(_SOME_IMAGES)
     return config
 
@@ -336,18 +345,19 @@ def _sklearn_names(name: str) -> list[str]:
     return [p for p in known if p.endswith(f".{last}")] or known
 
 
-def write(
+def write_config(
     study: RobustnessStudy,
-    design: Design,
+    extra: Mapping[str, Any] | None = None,
     *,
-    data: Mapping[str, Any] | None = None,
-    for_store: bool = False,
+    for_store: bool = True,
 ) -> str:
     """Write a study as TOML, every parameter of every part of it.
 
     So it stays the same study where another version has other defaults. A store does
-    without what depends on the machine.
+    without what depends on the machine. `extra` may hold the data and the summary.
     """
+    study._validate_params()
+    design = check_design(study)
     params = study.get_params(deep=False)
     params |= {
         "estimator": design.population.estimator,
@@ -359,17 +369,13 @@ def write(
     if for_store and not isinstance(params["random_state"], int | np.integer):
         params["random_state"] = None
     defaults = inspect.signature(type(study)).parameters
-    tree = {}
+    tree = dict(extra or {})
     for name, value in params.items():
         if value is None or name in _TABLES_OF_PARTS:
             continue
         if name in _OF_THE_MACHINE and (for_store or value == defaults[name].default):
             continue
         tree[name] = _plain(value, name)
-    if data:
-        tree["data"] = {
-            name: value for name, value in data.items() if value is not None
-        }
     tree["attacks"] = {
         name: _plain(attack, f"attacks[{name!r}]")
         | ({} if n_images is None else {"n_images": int(n_images)})

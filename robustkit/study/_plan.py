@@ -26,7 +26,7 @@ from robustkit.classifiers import (
     SparseNetClassifier,
 )
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
+from robustkit.graphs import GraphPrior, draw_structure
 from robustkit.networks import INITS
 from robustkit.study._measure import (
     check_analyses,
@@ -58,7 +58,6 @@ __all__ = [
     "draw_settings",
     "hold_out_test",
     "split_params",
-    "structure_of",
 ]
 
 # Draws in a row without a graph of the size wanted, after which there is no hope.
@@ -215,7 +214,9 @@ class GraphPopulation:
     def build(self, task: Task) -> Any:
         """Make the unfitted classifier of a task."""
         of_prior, others = split_params(task.params)
-        graph = structure_of(self.estimator.prior, of_prior, task.graph_seed)
+        graph = draw_structure(
+            self.estimator.prior, task.graph_seed, params=of_prior, replace_seed=True
+        )
         return clone(self.estimator).set_params(
             **others, prior=graph, init=task.init, random_state=task.seed
         )
@@ -433,14 +434,6 @@ def split_params(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     }
 
 
-def structure_of(prior: Any, params: Mapping[str, Any], seed: int) -> LayeredGraph:
-    """Draw one graph, whatever seed the prior itself has."""
-    prior = GraphPrior() if prior is None else prior
-    if params:
-        prior = clone(prior).set_params(**params)
-    return prior.sample(seed) if hasattr(prior, "sample") else draw_structure(prior, 0)
-
-
 def draw_graphs(
     prior: Any,
     param_space: Mapping[str, Any],
@@ -460,7 +453,8 @@ def draw_graphs(
     draws, counts, in_vain = [], [], 0
     for params in draw_settings(param_space, rng):
         seed = draw_seed(rng)
-        graph = structure_of(prior, split_params(params)[0], seed)
+        of_prior, _ = split_params(params)
+        graph = draw_structure(prior, seed, params=of_prior, replace_seed=True)
         counts.append(graph.n_parameters(*shape))
         if low <= counts[-1] <= high:
             sizes = graph.n_nodes, len(graph.sources), counts[-1]

@@ -32,7 +32,7 @@ from robustkit._tensors import resolve_device
 from robustkit._validation import check_magnitude
 from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
-from robustkit.study._config import parse, read_config, write
+from robustkit.study._config import parse, read_config, write_config
 from robustkit.study._measure import Recipe, make_recipe
 from robustkit.study._plan import (
     POPULATIONS,
@@ -138,8 +138,8 @@ class RobustnessStudy(BaseEstimator):
     Attributes
     ----------
     results_ : DataFrame
-        One row per model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of a
-        study of pruning); the parameters that vary; `n_parameters` and the properties
+        One row per model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of
+        a study of pruning); the parameters that vary; `n_parameters` and the properties
         of the graph; what the analyses found; `clean_accuracy`, `f1_macro` and what the
         attacks report, each under its name; `seconds_...`, `version_...`, `device`,
         `engine`, and `error`, empty unless training failed.
@@ -366,7 +366,7 @@ class RobustnessStudy(BaseEstimator):
         settings = {**identity, "data": data.sizes(), "n_models": n_models}
         store.open_study(identity=identity, settings=settings)
         try:
-            store.keep_first("config", write(self, design, for_store=True))
+            store.keep_first("config", write_config(self))
         except ValueError as error:
             # Of parts that only Python has. The study goes on without.
             store.keep_first("no_config", str(error))
@@ -439,7 +439,7 @@ class RobustnessStudy(BaseEstimator):
         path : Path
             The file.
         """
-        text = write(self, check_design(self))
+        text = write_config(self, for_store=False)
         path = Path(path)
         path.write_text(text, "utf-8")
         return path

@@ -1,7 +1,7 @@
 """The file in which every finished model is safe at once.
 
-A store belongs to one study. `canonical` describes a study so that equal ones have equal
-descriptions; `differences` says why a store is refused.
+A store belongs to one study. `canonical` describes a study so that equal ones have
+equal descriptions; `differences` says why a store is refused.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ class Store:
     def read(self, name: str) -> Any:
         """Look up what is known of the study; None if nothing is.
 
-        Names are "identity", "seed", "settings", "config" (the study in TOML), "no_config"
-        (why there is none) and "command".
+        Names are "identity", "seed", "settings", "config" (the study in TOML),
+        "no_config" (why there is none) and "command".
         """
         with self._reading() as run:
             found = run("SELECT value FROM study WHERE name = ?", (name,)).fetchone()
@@ -213,8 +213,8 @@ class Store:
 
         A claim is advice and no lock: tasks that nobody claimed come first, then those
         that were claimed by a process that is busy with them, or dead. So processes
-        share the work, and nothing is ever stuck. This process is not given again what was
-        handed out to it, and only tasks `among` those named.
+        share the work, and nothing is ever stuck. This process is not given again what
+        was handed out to it, and only tasks `among` those named.
         """
         query = (
             "SELECT task, n_claims FROM claims WHERE task NOT IN "
@@ -240,8 +240,8 @@ class Store:
     def add(self, task: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows of a task for good.
 
-        A row has the number of its model in ``row["place"]["model"]``. If another process
-        was faster, its rows stay.
+        A row has the number of its model in ``row["place"]["model"]``. If another
+        process was faster, its rows stay.
         """
         with self._writing() as run:
             for row in rows:
@@ -298,10 +298,10 @@ def digest(array: NDArray) -> str:
 
 
 def canonical(value: Any) -> Any:
-    """Describe a parameter, in what JSON knows, so that equal ones are described equally.
+    """Describe a parameter so that equal ones have equal descriptions, in JSON.
 
-    It may be a number, string, container, array, estimator, distribution, function or any
-    other object with attributes. What depends on the machine alone is left out.
+    It may be a number, string, container, array, estimator, distribution, function or
+    any other object with attributes. What depends on the machine alone is left out.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
