@@ -297,7 +297,7 @@ def _name_of_study(preset, dataset):
 
 def _tell(study, report, table):
     """Print what goes with what, and write everything down."""
-    from robustkit.study._report_lines import correlation_lines
+    from robustkit.study.report import correlation_lines
 
     print()
     for line in correlation_lines(study.correlator_):

@@ -24,10 +24,10 @@ from robustkit.study._inputs import check_parts, check_test_labels, hold_out_tes
 from robustkit.study._job import Recipe, send_to
 from robustkit.study._plan import GraphPopulation, PrunedPopulation
 from robustkit.study._progress import StudyProgress
-from robustkit.study._report import write_report
 from robustkit.study._store import Store
 from robustkit.study._table import columns_of, table_of
 from robustkit.study._together import choose_engine, how_many_together
+from robustkit.study.report import write_report
 
 __all__ = ["RobustnessStudy"]
 
