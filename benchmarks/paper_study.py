@@ -13,7 +13,7 @@ from unittest import mock
 import torch
 
 from robustkit.datasets._catalogue import load_dataset
-from robustkit.study._presets import find_preset
+from robustkit.study import RobustnessStudy, find_preset
 
 N_MODELS = 600
 # Of all attacks of the preset, those of the paper.
@@ -22,9 +22,9 @@ PUBLISHED = ("fgsm", "growing", "one_pixel")
 
 def run(dataset, data_home, n_graphs, inits):
     """Carry out a part of the study; return the study and its CPU seconds."""
-    preset = find_preset("random-graphs")
     images = load_dataset(dataset, data_home=data_home)
-    study = preset.make(images).set_params(
+    params = find_preset("random-graphs").params(images)
+    study = RobustnessStudy(**params).set_params(
         n_graphs=n_graphs, random_state=0, engine="single", n_jobs=1
     )
     if inits:

@@ -5,8 +5,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from robustkit.bridge import ActivationExtractor, as_module
-from robustkit.bridge._layers import has_relu_units
+from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
 from robustkit.explorer._run import View, check_level
 from robustkit.regions import PopulatedRegionScorer
 

@@ -107,6 +107,7 @@ def test_all_of_2_000_nodes_are_one_selection(large, large_run):
     assert client.post("api/where", json=there).json()["nodes"] == body["nodes"]
 
 
+@pytest.mark.slow
 def test_many_recomputations_leave_nothing_behind():
     """Of 400 points: graphs and traced bytes are counted, whatever their size."""
     run = crowded_run(400)

@@ -144,7 +144,8 @@ def test_page_names_no_paper(page):
 def test_header_says_what_was_done(page):
     assert (
         "238 sparse networks, built from 40 random graphs and trained with 6 "
-        "initialisations of the weights. Attacks: FGSM, PGD, growing FGSM and One Pixel."
+        "initialisations of the weights. Attacks: FGSM, PGD, growing FGSM and One "
+        "Pixel."
     ) in page.text
     assert "2 of 240 models failed" in page.text
     assert "planned models are missing" not in page.text
