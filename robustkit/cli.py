@@ -339,7 +339,7 @@ def _places(arguments, store, config, dataset):
 
 def _tell(study, report, table):
     """Print what correlates with what, and write everything down."""
-    from robustkit.study._report_lines import correlation_lines
+    from robustkit.study.report import correlation_lines
 
     print()
     for line in correlation_lines(study.correlator_):

@@ -42,10 +42,10 @@ from robustkit.study._plan import (
     check_design,
     hold_out_test,
 )
-from robustkit.study._report import write_report
 from robustkit.study._run import StudyProgress, choose_engine, execute
 from robustkit.study._store import Store, canonical
 from robustkit.study._table import columns_of, correlate, table_of
+from robustkit.study.report import write_report
 
 __all__ = ["RobustnessStudy"]
 

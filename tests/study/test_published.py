@@ -1,9 +1,9 @@
 """The published numbers, read once more from the paper by another way."""
 
 import pytest
+from robustkit.study._words import is_robustness, words
 
 from robustkit.study._published import F1_SCORES, TABLES
-from robustkit.study._words import is_robustness, words
 
 # Of table 1 and 2, the values of rho in the words of the paper.
 BY_HAND = {

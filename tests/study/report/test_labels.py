@@ -1,17 +1,19 @@
-"""Columns in plain words, numbers as a reader expects them."""
+"""Labels of columns, and numbers as a reader expects them."""
 
 import numpy as np
 import pytest
 
-from robustkit.study._words import (
+from robustkit.study.report._labels import (
+    attack_label,
+    describe,
     interval,
     is_robustness,
+    label,
     listed,
     number,
     p_value,
     robust_sign,
     split_measure,
-    words,
 )
 
 
@@ -27,8 +29,8 @@ from robustkit.study._words import (
         ("clean_accuracy", "clean accuracy"),
     ],
 )
-def test_words(column, said):
-    assert words(column) == said
+def test_label_of_column(column, said):
+    assert label(column) == said
 
 
 @pytest.mark.parametrize(
@@ -41,12 +43,12 @@ def test_words(column, said):
         ("error_rate", (None, "error_rate"), False),
     ],
 )
-def test_measures_of_attacks_are_told_from_others(column, parts, is_one):
+def test_measures_of_attacks_are_recognised(column, parts, is_one):
     assert split_measure(column) == parts
     assert is_robustness(column) == is_one
 
 
-def test_more_of_a_measure_is_more_or_less_robust():
+def test_robust_sign_of_measures():
     assert robust_sign("pgd_robust_accuracy") == robust_sign("x_average_eps") == 1
     assert robust_sign("pgd_error_rate") == -1
     assert robust_sign("pgd_average_confidence") == 0
@@ -62,18 +64,44 @@ def test_more_of_a_measure_is_more_or_less_robust():
         (70_000, 0, "70,000"),
     ],
 )
-def test_numbers(value, digits, text):
+def test_number_format(value, digits, text):
     assert number(value, digits) == text
 
 
-def test_intervals_and_p_values():
+def test_format_of_intervals_and_p_values():
     assert interval(-0.5, 0.25) == "[−0.50, 0.25]"
     assert interval(np.nan, np.nan) == p_value(np.nan) == "–"
     assert p_value(0.0009) == "< 0.001"
     assert p_value(0.03) == "0.030"
 
 
-def test_lists():
+def test_listed_joins_names():
     assert listed(["a"]) == "a"
     assert listed(["a", "b"]) == "a and b"
     assert listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_attack_label_keeps_unknown_names():
+    assert attack_label("pgd") == "PGD"
+    assert attack_label("mine") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("text", "text"),
+        (None, "None"),
+        (0.1, "0.1"),
+        ([1, "a"], "[1, a]"),
+        ({"a": 1, "b": [2]}, "a: 1, b: [2]"),
+        ({"robustkit.FGSMAttack": {"eps": 0.1}}, "FGSMAttack(eps=0.1)"),
+        (
+            {"fgsm": [{"robustkit.FGSMAttack": {"eps": 0.1, "clip": [0, 1]}}, None]},
+            "fgsm: [FGSMAttack(eps=0.1, clip=[0, 1]), None]",
+        ),
+        ({"one": {"two": 3}}, "one: two: 3"),
+        ({}, ""),
+    ],
+)
+def test_describe_writes_settings_on_one_line(value, text):
+    assert describe(value) == text

@@ -1,18 +1,22 @@
-"""Plain words for the columns of a study, and which of them measure robustness."""
+"""Plain labels for the columns of a study, and numbers as a reader expects them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 __all__ = [
     "METHODS",
     "SYMBOLS",
+    "attack_label",
+    "describe",
     "interval",
     "is_robustness",
+    "label",
     "listed",
     "number",
     "p_value",
     "robust_sign",
     "split_measure",
-    "words",
 ]
 
 METHODS = {
@@ -25,7 +29,7 @@ METHODS = {
     "partial": "Spearman's ρ given all other properties",
 }
 
-# Those that are not here have no sign.
+# Methods that are not here have no sign.
 SYMBOLS = {"spearman": "ρ", "kendall": "τ", "pearson": "r", "partial": "ρ"}
 
 _ATTACKS = {
@@ -36,8 +40,8 @@ _ATTACKS = {
     "one_pixel": "One Pixel",
     "least_likely": "least-likely class",
 }
-# Measure of an attack -> its words, and whether more of it is more (+1) or less (-1)
-# robust. How sure a model is of a wrong answer is neither.
+# Measure of an attack -> its label, and whether more of it is more (+1) or less (-1)
+# robust. Confidence in a wrong class is neither.
 _MEASURES = {
     "robust_accuracy": ("robust accuracy", 1),
     "robust_accuracy_ce": ("robust accuracy (CE)", 1),
@@ -48,7 +52,7 @@ _MEASURES = {
     "average_eps": ("average eps", 1),
     "target_rate": ("target rate", -1),
 }
-# Measures of an attack that say whether the others can be believed.
+# Measures of an attack that say whether the others can be trusted.
 _DIAGNOSTICS = {
     "zero_gradient_share": "share of zero gradients",
     "median_logit_margin": "median logit margin",
@@ -75,9 +79,10 @@ _OTHERS = {
     "degree_max": "largest degree",
     "clean_accuracy": "clean accuracy",
     "f1_macro": "macro F1",
-    "prior__n_nodes": "vertices asked for",
-    "prior__n_neighbors": "neighbours on each side",
-    "prior__rewiring": "chance of rewiring",
+    "prior__generator": "generator",
+    "prior__n_nodes": "vertices of the prior",
+    "prior__n_neighbors": "neighbors per side",
+    "prior__rewiring": "rewiring probability",
     "regions_prs_ratio": "PRS ratio",
     "regions_inclusion_ratio": "inclusion ratio",
     "regions_major_share": "share in major regions",
@@ -89,56 +94,86 @@ _OTHERS = {
 }
 
 
-def words(column):
-    """Say what a column is; a column that we do not know keeps its name."""
+def label(column: str) -> str:
+    """Name a column in plain words; an unknown column keeps its name."""
     if column in _OTHERS:
         return _OTHERS[column]
     attack, measure = split_measure(column)
     if attack is None:
-        return column
-    said = _DIAGNOSTICS.get(measure) or _MEASURES[measure][0]
-    return f"{_ATTACKS.get(attack, attack)} {said}"
+        return str(column)
+    return (
+        f"{attack_label(attack)} {_DIAGNOSTICS.get(measure) or _MEASURES[measure][0]}"
+    )
 
 
-def split_measure(column):
-    """Split into the attack's name and its measure; (None, column) if it is neither."""
+def attack_label(attack: str) -> str:
+    """Name an attack as the literature does; an unknown attack keeps its name."""
+    return _ATTACKS.get(attack, attack)
+
+
+def split_measure(column: str) -> tuple[str | None, str]:
+    """Split into the attack and its measure; (None, column) for other columns."""
     for measure in (*_DIAGNOSTICS, *_MEASURES):
         if column.endswith(f"_{measure}"):
             return column.removesuffix(f"_{measure}"), measure
     return None, column
 
 
-def is_robustness(column):
-    """Whether a measure says how a model stands an attack."""
+def is_robustness(column: str) -> bool:
+    """Whether a measure quantifies how robust a model is to an attack."""
     attack, measure = split_measure(column)
     return attack is not None and measure in _MEASURES
 
 
-def robust_sign(column):
+def robust_sign(column: str) -> int:
     """Give 1 if more of a measure is more robust, -1 if it is less so, 0 if neither."""
     return _MEASURES[split_measure(column)[1]][1]
 
 
-def number(value, digits=2):
-    """Write with a true minus sign, never a minus zero, and a dash for what is not."""
+def number(value: float | None, digits: int = 2) -> str:
+    """Write with a true minus sign, never a negative zero, and a dash for NaN."""
     if value is None or np.isnan(value):
         return "–"
     return f"{round(float(value), digits) + 0.0:,.{digits}f}".replace("-", "−")
 
 
-def interval(low, high):
-    """Write the bounds of an interval, or a dash."""
+def interval(low: float, high: float) -> str:
+    """Write the bounds of an interval, or a dash if there is none."""
     return "–" if np.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
-def p_value(value):
-    """Write a p-value: three digits, or that it is smaller than they can say."""
+def p_value(value: float) -> str:
+    """Write a p-value with three digits, or say that it is smaller."""
     if np.isnan(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def listed(names):
-    """Put names into a sentence: "a, b and c"."""
+def listed(names: list[str]) -> str:
+    """Join names for a sentence: "a, b and c"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def describe(value: object) -> str:
+    """Write a setting of any depth on one line.
+
+    ``{"package.Name": {...}}``, as a store keeps objects, is written as a call.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        if len(value) == 1:
+            ((name, state),) = value.items()
+            if "." in str(name) and isinstance(state, Mapping):
+                return f"{str(name).rpartition('.')[2]}({_pairs(state, '=')})"
+        return _pairs(value, ": ")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(describe, value))}]"
+    return str(value)
+
+
+def _pairs(mapping: Mapping, sign: str) -> str:
+    return ", ".join(
+        f"{name}{sign}{describe(value)}" for name, value in mapping.items()
+    )
