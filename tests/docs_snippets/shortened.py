@@ -40,6 +40,8 @@ COMMANDS = {
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
     # What the page stored before it comes to this.
+    "robustkit study mine.toml": "... --n-jobs 1",
+    "robustkit study --store study-mine/study.sqlite": "... --n-jobs 1",
     "robustkit report STORE": "robustkit report study.sqlite --out report",
     "robustkit explore --demo": "... --export demo.html",
     "robustkit explore RUN": "robustkit explore run --no-open",
