@@ -288,8 +288,9 @@ class _Builder:
 
     def _find_class(self, name: str, where: str) -> type:
         """Look a class up, by its name in robustkit or its path in scikit-learn."""
+        name = str(name)
         kind = _CLASSES.get(name)
-        if str(name).startswith("sklearn.") and "._" not in name:
+        if name.startswith("sklearn.") and "._" not in name:
             module, _, last = name.rpartition(".")
             try:
                 kind = getattr(import_module(module), last, None)
@@ -298,7 +299,7 @@ class _Builder:
             if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
                 kind = None
         if not isinstance(kind, type):
-            hint = did_you_mean(name, [*_CLASSES, *_sklearn_names(str(name))])
+            hint = did_you_mean(name, [*_CLASSES, *_sklearn_names(name)])
             raise self._error(
                 where,
                 "the class must be one of robustkit, or of scikit-learn, such as "
