@@ -9,10 +9,10 @@ from contextlib import closing
 import numpy as np
 import pandas as pd
 import pytest
+from robustkit.study._presets import PRESETS
 
 from robustkit.cli import main
 from robustkit.study import RobustnessStudy
-from robustkit.study._presets import PRESETS
 from tests.processes import PATIENCE
 from tests.test_cli import run, start
 

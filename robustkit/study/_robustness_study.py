@@ -365,12 +365,16 @@ class RobustnessStudy(BaseEstimator):
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}
         store.open_study(identity=identity, settings=settings)
+        if store.path is not None:
+            self._keep_config(store)
+        store.plan(range(len(self._tasks)))
+
+    def _keep_config(self, store: Store) -> None:
         try:
             store.keep_first("config", write_config(self))
         except ValueError as error:
             # Of parts that only Python has. The study goes on without.
             store.keep_first("no_config", str(error))
-        store.plan(range(len(self._tasks)))
 
     def _execute(self, store: Store, recipe: Recipe, data: Data) -> None:
         n_models = len(self._tasks) * self._population.rows_per_task
@@ -491,7 +495,8 @@ class RobustnessStudy(BaseEstimator):
             that was measured.
         """
         check_is_fitted(self)
-        return self._population.build_model(self._task_of(model), model)
+        task = self._task_of(model)
+        return self._population.build_model(task, model)
 
     def _task_of(self, model: int) -> Task:
         if not hasattr(self, "_tasks"):

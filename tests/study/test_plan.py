@@ -1,5 +1,6 @@
-"""Drawing graphs until enough of them are as large as wanted."""
+"""What a study is given, and the graphs that are drawn from it."""
 
+import warnings
 from collections import Counter
 from itertools import islice
 
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.model_selection import ParameterGrid
 
+from robustkit.attacks import FGSMAttack
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
-from robustkit.study import _sampling
-from robustkit.study._sampling import (
+from robustkit.study import RobustnessStudy, _plan
+from robustkit.study._plan import (
+    Draw,
+    check_design,
     check_param_space,
     draw_graphs,
     draw_settings,
@@ -160,9 +164,54 @@ def test_patience_begins_anew_with_every_graph_found(monkeypatch):
     gaps = np.diff(np.flatnonzero(np.r_[True, is_right])) - 1
     n_wanted = int(is_right.sum())
     assert gaps.sum() > gaps.max() + 1
-    monkeypatch.setattr(_sampling, "_PATIENCE", int(gaps.max()) + 1)
+    monkeypatch.setattr(_plan, "_PATIENCE", int(gaps.max()) + 1)
     found = draw_graphs(GraphPrior(), {}, n_wanted, (0, limit), SHAPE, 0)
     assert [draw.n_parameters for draw in found] == sizes[is_right].tolist()
-    monkeypatch.setattr(_sampling, "_PATIENCE", int(gaps.max()))
+    monkeypatch.setattr(_plan, "_PATIENCE", int(gaps.max()))
     with pytest.raises(ValueError, match=f"{gaps.max()} graphs in a row"):
         draw_graphs(GraphPrior(), {}, n_wanted, (0, limit), SHAPE, 0)
+
+
+@pytest.mark.parametrize(
+    ("n_sources", "n_features", "n_narrow"),
+    [([1, 2, 3], 3, 2), ([2], 3, 1), ([3], 64, 0), ([1, 2], 2, 0), ([0, 2, 9], 9, 2)],
+)
+def test_two_sources_are_narrow_for_three_features(n_sources, n_features, n_narrow):
+    draws = [Draw({}, 0, n_sources=n) for n in n_sources]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _plan._warn_of_narrow_graphs(draws, n_features)
+    told = [str(w.message).partition(" graphs")[0] for w in caught]
+    assert told == ([f"{n_narrow} of {len(draws)}"] if n_narrow else [])
+
+
+def test_a_study_that_names_nothing_has_the_documented_design():
+    design = check_design(RobustnessStudy())
+    assert set(design.attacks) == {"fgsm", "pgd", "growing"}
+    attacks = {name: attack for name, (attack, _) in design.attacks.items()}
+    assert attacks["fgsm"].eps == attacks["pgd"].eps == 0.1
+    assert attacks["pgd"].max_iter == 10
+    assert all(n_images is None for _, n_images in design.attacks.values())
+    assert set(design.analyses) == {"regions", "mapper"}
+    assert set(design.param_space) == {"prior__n_nodes", "prior__rewiring"}
+    for values, ends in zip(
+        design.param_space.values(), [(100, 300), (0.5, 0.9)], strict=True
+    ):
+        np.testing.assert_allclose(values, np.linspace(*ends, 5))
+    assert design.n_parameters is None
+    assert len(design.inits) == 6
+    assert check_design(RobustnessStudy(population="pruning")).param_space == {}
+
+
+def test_a_size_may_be_one_number_and_a_number_of_images_one():
+    for one in (1, np.int64(1)):
+        study = RobustnessStudy(n_parameters=(5, 5), attacks={"a": (FGSMAttack(), one)})
+        design = check_design(study)
+        assert design.n_parameters == (5, 5)
+        assert design.attacks["a"][1] == 1
+
+
+@pytest.mark.parametrize("size", [(5, 4), (1, 2, 3), [1], ("a", "b"), (None, 2)])
+def test_a_size_is_a_pair_in_order(size):
+    with pytest.raises(ValueError, match=r"None or a pair \(low, high\) with low"):
+        check_design(RobustnessStudy(n_parameters=size))
