@@ -60,7 +60,7 @@ def refining_claims():
     n_below = sum(high < 0 for _, high in intervals)
     n_held = len(intervals) - n_above - n_below
     held, above, below = (NUMBERS[n] for n in (n_held, n_above, n_below))
-    yield f"{held} hold zero, {above} lies above it and {below} below"
+    yield f"{held} include zero, {above} lies above it and {below} below"
     small = [*gain.of("refined", eps="0.05"), *gain.of("refined", eps="0.1")]
     euclid = Table("mnist_l2_full_gain")
     harm = euclid.of("refined")
