@@ -27,7 +27,8 @@ def lay_out(folder):
     # yet, and every room takes long but one.
     shutil.copytree(REPOSITORY / "benchmarks", folder / "benchmarks")
     (folder / "benchmarks" / "bench_tiny.py").write_text(TINY)
-    (folder / "docs" / "results").mkdir(parents=True)
+    without_results = shutil.ignore_patterns("results")
+    shutil.copytree(REPOSITORY / "papers", folder / "papers", ignore=without_results)
     # What a reader saves, word for word.
     files = (s.source for s in snippets(text_of("guide/study")) if s.kind == "toml")
     (folder / "mine.toml").write_text("".join(files))

@@ -151,7 +151,7 @@ def test_every_command_is_understood(command, monkeypatch):
         assert cli._parse(rest)
     elif program == "dask":
         parse_dask(rest)
-    elif rest[:1] == ["-m"] and rest[1].startswith("benchmarks"):
+    elif rest[:1] == ["-m"] and rest[1].startswith(("benchmarks", "papers")):
         parse_module(rest[1], rest[2:], monkeypatch)
     else:
         assert is_excused(command)

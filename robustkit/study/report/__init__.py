@@ -1,7 +1,7 @@
 """The report of a study: one HTML file that needs no network, script or other file.
 
 `_findings.py` says what the numbers say, `_figures.py` draws, and `report.html.j2` is
-the page. What the papers read of a study as well is imported from here.
+the page. What else looks at the table of a study imports `gather` and labels from here.
 """
 
 import os
