@@ -407,7 +407,8 @@ except KeyboardInterrupt as error:
 def test_ctrl_c_ends_cleanly_and_says_how_to_continue(tmp_path):
     store = tmp_path / "study.db"
     words = (sys.executable, "-c", INTERRUPTED, str(store))
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    modules = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": modules}
     with started(*words, cwd=REPOSITORY, env=env) as process:
         for _ in range(3):
             assert process.stdout.readline() == "a model\n"
