@@ -71,9 +71,7 @@ COMMANDS = {
     "python -m papers.regions --dataset mnist --network cnn6": (
         f"... {_REGIONS} --strengths --epochs 2 --n-train 32 --side 14"
     ),
-    "python -m papers.topology --dataset mnist": (
-        f"... {_TOPOLOGY} --n-train 100"
-    ),
+    "python -m papers.topology --dataset mnist": (f"... {_TOPOLOGY} --n-train 100"),
     "python -m papers.topology --dataset cifar10 --n-seeds 2": (
         f"... {_TOPOLOGY} --n-train 50"
     ),
