@@ -44,7 +44,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Bunch
 from sklearn.utils.discovery import all_estimators
 
-import robustkit
+from robustkit import (
+    attacks,
+    bridge,
+    classifiers,
+    correlation,
+    defenses,
+    graphs,
+    regions,
+    topology,
+)
 from robustkit._validation import did_you_mean
 from robustkit.study._measure import SCALED
 from robustkit.study._plan import check_design
@@ -62,6 +71,23 @@ __all__ = [
     "read_config",
     "write_config",
 ]
+
+# Public classes that a file can name.
+_CLASSES = {
+    name: getattr(room, name)
+    for room in (
+        graphs,
+        bridge,
+        classifiers,
+        attacks,
+        regions,
+        topology,
+        defenses,
+        correlation,
+    )
+    for name in room.__all__
+    if isinstance(getattr(room, name), type)
+}
 
 _FOLDER = Path(__file__).with_name("presets")
 
@@ -205,7 +231,10 @@ class _Builder:
 
     def parameter(self, name: str, value: Any) -> Any:
         """Make one parameter of a study."""
-        known = inspect.signature(robustkit.RobustnessStudy).parameters
+        # It imports this module.
+        from robustkit.study._robustness_study import RobustnessStudy
+
+        known = inspect.signature(RobustnessStudy).parameters
         _check_name(self.source, name, [*known, "data", _SUMMARY], "key")
         if name in _PARTS and value != _NONE:
             return self.part(value, name)
@@ -259,10 +288,9 @@ class _Builder:
 
     def _find_class(self, name: str, where: str) -> type:
         """Look a class up, by its name in robustkit or its path in scikit-learn."""
-        kind = None
-        if name in robustkit.__all__:
-            kind = getattr(robustkit, name)
-        elif str(name).startswith("sklearn.") and "._" not in name:
+        name = str(name)
+        kind = _CLASSES.get(name)
+        if name.startswith("sklearn.") and "._" not in name:
             module, _, last = name.rpartition(".")
             try:
                 kind = getattr(import_module(module), last, None)
@@ -271,8 +299,7 @@ class _Builder:
             if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
                 kind = None
         if not isinstance(kind, type):
-            known = [n for n in robustkit.__all__ if n[0].isupper()]
-            hint = did_you_mean(name, [*known, *_sklearn_names(str(name))])
+            hint = did_you_mean(name, [*_CLASSES, *_sklearn_names(name)])
             raise self._error(
                 where,
                 "the class must be one of robustkit, or of scikit-learn, such as "
@@ -445,7 +472,7 @@ def _table_of(value: Any, where: str) -> dict[str, Any]:
 def _public_name(kind: type) -> str | None:
     """How a file names a class; None if it cannot."""
     name = kind.__name__
-    if name in robustkit.__all__ and getattr(robustkit, name) is kind:
+    if _CLASSES.get(name) is kind:
         return name
     package, *parts = kind.__module__.split(".")
     if package != "sklearn" or not issubclass(kind, BaseEstimator):

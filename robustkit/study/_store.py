@@ -81,7 +81,7 @@ class Store:
         (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = run("PRAGMA application_id").fetchone()
         if application == 0 and n_tables == 0:
-            # Before the tables: it can not be changed inside a transaction.
+            # Before the tables: it cannot be changed inside a transaction.
             run("PRAGMA journal_mode = WAL")
             with self._transaction():
                 (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()

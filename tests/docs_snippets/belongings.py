@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from robustkit.explorer import View, save_run
-from tests.docs_snippets.pages import REPOSITORY
+from tests.docs_snippets.pages import REPOSITORY, snippets, text_of
 
 TINY = """\
 from benchmarks.harness import Case
@@ -29,6 +29,9 @@ def lay_out(folder):
     (folder / "benchmarks" / "bench_tiny.py").write_text(TINY)
     without_results = shutil.ignore_patterns("results")
     shutil.copytree(REPOSITORY / "papers", folder / "papers", ignore=without_results)
+    # What a reader saves, word for word.
+    files = (s.source for s in snippets(text_of("guide/study")) if s.kind == "toml")
+    (folder / "mine.toml").write_text("".join(files))
 
 
 def few_images(X, y, shades):

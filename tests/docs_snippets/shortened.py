@@ -42,6 +42,8 @@ COMMANDS = {
         "python -m papers.random_graphs "
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
+    "robustkit study mine.toml": "... --n-jobs 1",
+    "robustkit study --store study-mine/study.sqlite": "... --n-jobs 1",
     # What the page stored before it comes to this.
     "robustkit report STORE": "robustkit report study.sqlite --out report",
     "robustkit explore --demo": "... --export demo.html",

@@ -86,12 +86,12 @@ def skipped_doctests(pieces):
 
 
 def unknown(pieces):
-    """Blocks that are neither Python nor commands."""
+    """Blocks that are neither Python nor commands, nor a file to save."""
     return [
         piece.source
         for piece in pieces
         if not (
-            piece.kind in ("doctest", "python")
+            piece.kind in ("doctest", "python", "toml")
             or (piece.is_command() and is_known(piece.source))
         )
     ]
