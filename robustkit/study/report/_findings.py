@@ -391,14 +391,18 @@ def unrelated(evidence: Evidence, found: list[Finding], kind: str) -> list[str]:
 def headline_measures(evidence: Evidence) -> list[str]:
     """Choose the measures of the first figure: one per attack."""
     best = {}
-    for name in dict.fromkeys(evidence.pairs["measure"]):
+    # A measure that is constant over the graphs has no coefficient.
+    for name in dict.fromkeys(evidence.pairs.dropna(subset="coefficient")["measure"]):
         attack, measure = split_measure(name)
         rank = _HEADLINES.index(measure)
         if _HEADLINE_OF.get(attack) == measure:
             rank = -1
         if attack not in best or rank < best[attack][0]:
             best[attack] = rank, name
-    return [name for _, name in best.values()][:_MOST_HEADLINES]
+    names = [name for _, name in best.values()]
+    # Confidence in a wrong class only where there is room for it.
+    chosen = sorted(names, key=lambda name: robust_sign(name) == 0)[:_MOST_HEADLINES]
+    return [name for name in names if name in chosen]
 
 
 def coefficient_rows(evidence: Evidence, measures: list[str] | None = None) -> dict:

@@ -279,6 +279,11 @@ def test_headline_measures_are_one_per_attack():
     assert headline_measures(evidence_of(table, None)) == []
 
 
+def test_headline_measures_have_a_coefficient():
+    table = populations.graphs(15).assign(fgsm_error_rate=0.5)
+    assert "fgsm_average_confidence" in headline_measures(evidence_of(table))
+
+
 def test_rows_of_coefficients_are_ordered_by_strength_and_have_a_meaning():
     evidence = evidence_of(populations.graphs(60))
     rows = coefficient_rows(evidence, ["fgsm_error_rate"])
