@@ -31,7 +31,7 @@ examples:
 """
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
