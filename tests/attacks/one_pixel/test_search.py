@@ -5,14 +5,16 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from robustkit.attacks._judge import Judge
-from robustkit.attacks._one_pixel import _module_or_none
-from robustkit.attacks._pixel_certificate import PixelCertifier, _Boxes
-from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
-from robustkit.attacks._pixel_searches import (
-    Found,
+from robustkit._randomness import draw_seed, seeded_torch
+from robustkit._tensors import evaluating
+from robustkit.attacks import OnePixelAttack
+from robustkit.attacks._geometry import sample_keys
+from robustkit.attacks.functional import Trace, one_pixel
+from robustkit.attacks.one_pixel._query import Found, PixelSpace
+from robustkit.attacks.one_pixel._search import (
     _draw,
     _first_generation,
     _mutate,
@@ -20,16 +22,18 @@ from robustkit.attacks._pixel_searches import (
     evolve,
     try_everything,
 )
-from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.attacks._random_starts import sample_keys
-from tests.attacks.pixel_victims import fitted, images
+from robustkit.classifiers import TorchClassifier
+from tests.attacks.pixel_victims import convolutional
 
 
 class Recorder:
-    """A model of one feature: it says how far a candidate is from a secret one."""
+    """A query whose margin is the distance of a candidate from a secret one."""
 
-    def __init__(self, space, secret, fools=(), lies=()):
+    device = torch.device("cpu")
+
+    def __init__(self, space, secret, X, fools=(), lies=()):
         self.space, self.secret = space, np.array(secret, dtype=float)
+        self.X = np.zeros((X, len(space.low))) if isinstance(X, int) else X
         self.fools, self.lies = set(fools), set(lies)
         self.asked = []
 
@@ -62,11 +66,10 @@ def space_of(shape, levels, n=None):
 
 
 @pytest.mark.parametrize(("shape", "levels"), [((2, 3), 4), ((2, 1, 3), 3)])
-def test_everything_is_tried_once_ends_first(shape, levels):
+def test_exhaustive_search_tries_everything_ends_first(shape, levels):
     space = space_of(shape, levels)
-    model = Recorder(space, [0] * (2 + space.n_channels))
-    device = torch.device("cpu")
-    found = try_everything(model, model.confirm, space, 2, device)
+    model = Recorder(space, [0] * (2 + space.n_channels), 2)
+    found = try_everything(model)
     assert not found.fooled.any()
     assert (found.pixel == -1).all()
     ends = list(itertools.product((0, levels - 1), repeat=space.n_channels))
@@ -83,47 +86,42 @@ def test_everything_is_tried_once_ends_first(shape, levels):
 
 
 @pytest.mark.parametrize("lies", [(), [(0, 0), (0, 3), (1, 0)]])
-def test_the_first_that_predict_confirms_is_kept(lies):
+def test_exhaustive_search_keeps_the_first_that_predict_confirms(lies):
     space = space_of((2, 3), 4)
-    model = Recorder(space, [0, 0, 0], fools=[(1, 3), (2, 0), (0, 1)], lies=lies)
-    device = torch.device("cpu")
-    found = try_everything(model, model.confirm, space, 3, device)
+    model = Recorder(space, [0, 0, 0], 3, fools=[(1, 3), (2, 0), (0, 1)], lies=lies)
+    found = try_everything(model)
     assert found.fooled.all()
     assert (found.pixel == 1).all()
     assert (found.level == 3).all()
     # Ends only; all of one chunk are asked about.
     assert (found.n_queries == 12).all()
-    lone = Recorder(space, [0, 0, 0], fools=[(5, 2)])
-    found = try_everything(lone, lone.confirm, space, 1, device)
+    found = try_everything(Recorder(space, [0, 0, 0], 1, fools=[(5, 2)]))
     assert (found.pixel[0], found.level[0, 0], found.n_queries[0]) == (5, 2, 36)
 
 
-def test_candidates_beyond_one_chunk_are_tried_as_well():
+def test_exhaustive_search_goes_on_beyond_one_chunk():
     space = space_of((30, 50), 3)
-    last = Recorder(space, [0, 0, 0], fools=[(1499, 1)])
-    found = try_everything(last, last.confirm, space, 1, torch.device("cpu"))
+    found = try_everything(Recorder(space, [0, 0, 0], 1, fools=[(1499, 1)]))
     assert found.pixel[0] == 1499
     assert found.n_queries[0] == 1500 * 2 + 1500 * 3
-    early = Recorder(space, [0, 0, 0], fools=[(0, 0)])
-    found = try_everything(early, early.confirm, space, 1, torch.device("cpu"))
+    found = try_everything(Recorder(space, [0, 0, 0], 1, fools=[(0, 0)]))
     assert found.n_queries[0] == 2048
 
 
 @pytest.mark.parametrize("levels", [10**4, 10**4 + 1])
-def test_so_many_candidates_are_refused(levels):
+def test_exhaustive_search_refuses_too_many_candidates(levels):
     space = space_of((1, 10**4), levels)
-    model = Recorder(space, [0, 0, 0], fools=[(0, 0)])
-    arguments = model, model.confirm, space, 1, torch.device("cpu")
+    model = Recorder(space, [0, 0, 0], 1, fools=[(0, 0)])
     if levels == 10**4:
-        assert try_everything(*arguments).fooled.all()
+        assert try_everything(model).fooled.all()
     else:
         with pytest.raises(
             ValueError, match=r"levels=10001 and 1 channels has 1.0e\+08"
         ):
-            try_everything(*arguments)
+            try_everything(model)
 
 
-def test_notes_ask_about_one_then_three_then_twelve():
+def test_found_confirms_one_then_three_then_twelve():
     asked = []
 
     def confirm(rows, pixel, level):
@@ -153,7 +151,7 @@ def test_notes_ask_about_one_then_three_then_twelve():
     found.note(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 1)))
 
 
-def test_the_first_generation_is_uniform_in_place_and_normal_in_value():
+def test_first_generation_is_uniform_in_place_and_normal_in_value():
     space = space_of((5, 4), 256)
     keys = sample_keys(
         torch.rand(40, 20, generator=torch.Generator().manual_seed(0)), 0
@@ -200,7 +198,7 @@ def reference_mutation(population, fitness, noise, n_places):
 
 
 @pytest.mark.parametrize(("size", "n_places", "n_genes"), [(3, 1, 2), (8, 2, 5)])
-def test_mutation_is_that_of_the_definition(size, n_places, n_genes):
+def test_mutation_equals_its_definition(size, n_places, n_genes):
     rng = np.random.default_rng(0)
     population = rng.random((30, size, n_genes))
     fitness, noise = rng.random((30, size)), rng.random((30, size * (2 + n_genes) + 1))
@@ -216,7 +214,7 @@ def test_mutation_is_that_of_the_definition(size, n_places, n_genes):
 
 
 @pytest.mark.parametrize("size", [3, 6])
-def test_partners_are_those_of_the_definition(size):
+def test_mutation_partners_equal_their_definition(size):
     draws = np.random.default_rng(0).random((20, size, 2))
     one, two = (part.numpy() for part in _partners(torch.from_numpy(draws)))
     for i, k in itertools.product(range(20), range(size)):
@@ -260,14 +258,14 @@ def reference_ask(model, space, genes):
 @pytest.mark.parametrize(
     ("shape", "levels"), [((6, 7), 101), ((3, 2, 4), 11), (None, 5)]
 )
-def test_evolution_is_that_of_the_definition(shape, levels):
+def test_evolution_equals_its_definition(shape, levels):
     space = space_of(shape, levels, 42 if shape is None or len(shape) == 2 else 24)
     n = space.n_pixels * space.n_channels
     x = torch.rand(3, n, generator=torch.Generator().manual_seed(0))
     secret = [length - 1 for length in space.grid] + [levels // 2] * space.n_channels
-    ours, theirs = Recorder(space, secret), Recorder(space, secret)
+    ours, theirs = (Recorder(space, secret, x.numpy()) for _ in range(2))
     size = {"pop_size": 20, "max_iter": 19}
-    found = evolve(ours, ours.confirm, space, x, **size, seed=5)
+    found = evolve(ours, **size, seed=5)
     reference_evolution(theirs, space, x, **size, seed=5)
     assert ours.asked == theirs.asked
     assert (found.n_queries == 20 * 20).all()
@@ -278,30 +276,29 @@ def test_evolution_is_that_of_the_definition(shape, levels):
     assert (values.max(axis=0) == levels - 1).all()
 
 
-def test_evolution_ends_where_it_is_fooled_and_goes_on_where_predict_is_not():
+def test_evolution_stops_only_where_predict_is_fooled():
     space = space_of((2, 2), 11)
-    x = torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
+    x = np.random.default_rng(0).random((4, 4))
     everything = list(itertools.product(range(4), range(11)))
     size = {"pop_size": 6, "max_iter": 5}
-    easy = Recorder(space, [0, 0, 0], fools=everything)
-    found = evolve(easy, easy.confirm, space, x, **size, seed=0)
+    easy = Recorder(space, [0, 0, 0], x, fools=everything)
+    found = evolve(easy, **size, seed=0)
     assert found.fooled.all()
     assert (found.n_queries == 6).all()
-    liar = Recorder(space, [0, 0, 0], lies=everything)
-    found = evolve(liar, liar.confirm, space, x, **size, seed=0)
+    liar = Recorder(space, [0, 0, 0], x, lies=everything)
+    found = evolve(liar, **size, seed=0)
     assert not found.fooled.any()
     assert (found.n_queries == 6 * 6).all()
-    one = evolve(liar, liar.confirm, space, x, pop_size=6, max_iter=1, seed=0)
+    one = evolve(liar, pop_size=6, max_iter=1, seed=0)
     assert (one.n_queries == 12).all()
 
 
 def test_evolution_keeps_the_member_that_fools_best():
     space = space_of((3, 3), 21)
-    x = torch.rand(2, 9, generator=torch.Generator().manual_seed(0))
-    model = Recorder(
-        space, [1, 1, 15], fools=list(itertools.product(range(9), range(10, 21)))
-    )
-    found = evolve(model, model.confirm, space, x, pop_size=40, max_iter=1, seed=0)
+    x = np.random.default_rng(0).random((2, 9))
+    fools = list(itertools.product(range(9), range(10, 21)))
+    model = Recorder(space, [1, 1, 15], x, fools=fools)
+    found = evolve(model, pop_size=40, max_iter=1, seed=0)
     for i in range(2):
         mine = [(p, v[0]) for row, p, v in model.asked if row == i and v[0] >= 10]
         distance = [
@@ -311,61 +308,168 @@ def test_evolution_keeps_the_member_that_fools_best():
         assert distance[mine.index(kept)] == min(distance)
 
 
-def boxes_of(low, high):
-    low, high = np.array(low, float), np.array(high, float)
-    n = len(low)
-    return _Boxes(np.arange(n), np.arange(n) + 10, low, high)
+@pytest.mark.parametrize("size", [3, 5, 30])
+def test_mutation_partners_are_two_other_members(size):
+    noise = torch.from_numpy(np.random.default_rng(0).random((50, size, 2)))
+    noise[0] = 0.0
+    noise[1] = 1.0
+    one, two = _partners(noise)
+    itself = torch.arange(size).expand_as(one)
+    for left, right in ((one, two), (one, itself), (two, itself)):
+        assert (left != right).all()
+    # All of them are drawn.
+    assert len(torch.stack([one, two])[:, 2:, 0].unique()) == size - 1
 
 
-def test_boxes_are_cut_in_their_widest_channel_at_a_level_while_there_is_one():
-    boxes, middle = boxes_of(
-        [[0, 0], [0, 2], [4, 0], [1, 3], [0.5, 0]],
-        [[255, 7], [1, 3], [5, 9], [2, 5], [1, 0.25]],
-    ).halve()
-    np.testing.assert_array_equal(
-        middle, [[127, 3], [0.5, 2.5], [4.5, 4], [1.5, 4], [0.75, 0.125]]
+def flat_network(n_features=16, dtype=torch.float32):
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(n_features, 12),
+            nn.ReLU(),
+            nn.Dropout(0.9),
+            nn.Linear(12, 3),
+        )
+    return module.to(dtype)
+
+
+def predicted(module, X):
+    with torch.no_grad(), evaluating(module):
+        return module(X.clone()).argmax(dim=1)
+
+
+SETTINGS = {
+    "differential_evolution": {"pop_size": 20, "max_iter": 5},
+    "exhaustive": {"levels": 5},
+    "certified": {"levels": 5},
+}
+
+
+@pytest.mark.parametrize("n_channels", [None, 1, 3])
+@pytest.mark.parametrize("method", SETTINGS)
+def test_one_pixel_function_equals_the_estimator(method, n_channels):
+    image_shape = None if n_channels is None else (n_channels, 4, 4)
+    module, rng = flat_network(16 * (n_channels or 1)), np.random.default_rng(0)
+    X = rng.random((30, 16 * (n_channels or 1))).astype(np.float32)
+    y = predicted(module, torch.from_numpy(X)).numpy()
+    # Some samples are predicted wrongly.
+    y[:3] = (y[:3] + 1) % 3
+    settings = SETTINGS[method] | {"method": method}
+    if n_channels == 3 and method == "exhaustive":
+        settings["levels"] = 3
+    attack = OnePixelAttack(
+        FrozenEstimator(TorchClassifier.from_module(module, classes=np.arange(3))),
+        image_shape=image_shape,
+        random_state=np.random.RandomState(0),
+        device="cpu",
+        **settings,
+    ).fit(X, y)
+    seed = draw_seed(np.random.RandomState(0))
+    result, trace = attack.perturb(X, y), Trace()
+    images = torch.from_numpy(X).view(30, *(image_shape or (-1,)))
+    before, module = images.clone(), module.train()
+    X_adv = one_pixel(
+        module, images, torch.from_numpy(y), seed=seed, trace=trace, **settings
     )
-    halves = boxes.both()
-    np.testing.assert_array_equal(halves.image, [*range(5)] * 2)
-    np.testing.assert_array_equal(halves.pixel, [*range(10, 15)] * 2)
-    np.testing.assert_array_equal(
-        halves.high[:5], [[127, 7], [0.5, 3], [5, 4], [2, 4], [0.75, 0.25]]
+    assert result.success.any()
+    assert not result.success.all()
+    assert X_adv.shape == images.shape
+    np.testing.assert_array_equal(X_adv.flatten(1).numpy(), result.X_adv)
+    np.testing.assert_array_equal(trace.n_queries.numpy(), result.n_queries)
+    if method == "certified":
+        np.testing.assert_array_equal(trace.certified.numpy(), result.certified)
+    else:
+        assert trace.certified is None
+    assert torch.equal(images, before)
+    assert all(part.training for part in module.modules())
+
+
+@pytest.mark.parametrize("method", ["differential_evolution", "exhaustive"])
+def test_one_pixel_queries_a_convolution_and_a_function_alike(method):
+    model, X, y = convolutional(3)
+    flat, images = torch.from_numpy(X), torch.from_numpy(X).view(-1, 3, 4, 4)
+    module, labels = model.module_, torch.from_numpy(y)
+
+    def predict_proba(images):
+        return torch.softmax(module[1:](images), dim=1).detach().numpy()
+
+    settings = {"pop_size": 20, "max_iter": 5, "levels": 3, "method": method}
+    by_module = one_pixel(module[1:], images, labels, **settings)
+    by_function = one_pixel(predict_proba, images, labels, **settings)
+    by_estimator = (
+        OnePixelAttack(
+            FrozenEstimator(model), image_shape=(3, 4, 4), random_state=0, **settings
+        )
+        .fit(X, y)
+        .perturb(X, y)
     )
-    np.testing.assert_array_equal(
-        halves.low[5:], [[127, 0], [0.5, 2], [4, 4], [1, 4], [0.75, 0]]
+    assert by_estimator.success.any()
+    if method == "exhaustive":
+        np.testing.assert_array_equal(by_module.flatten(1), by_estimator.X_adv)
+    assert torch.equal(by_function, by_module)
+    changed = (by_module != images).any(dim=1).flatten(1).sum(dim=1)
+    fooled = predicted(module, by_module.flatten(1)) != labels
+    assert torch.equal(changed.bool(), fooled)
+    assert changed.max() == 1
+    with pytest.raises(TypeError, match=r"needs a torch\.nn\.Module"):
+        one_pixel(predict_proba, flat, labels, method="certified")
+    with pytest.raises(TypeError, match="begins with a linear map"):
+        one_pixel(module[1:], images, labels, method="certified")
+
+
+def test_one_pixel_does_not_take_a_linear_map_along_rows_for_a_first_map():
+    """Without flattening, a linear layer sees the rows of an image one by one."""
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(4, 3), nn.Flatten(), nn.Linear(12, 3))
+    X = torch.rand(40, 4, 4, generator=torch.Generator().manual_seed(0))
+    y, trace = predicted(module, X), Trace()
+    X_adv = one_pixel(module, X, y, method="exhaustive", levels=5, trace=trace)
+    tried = X[:, None, None].repeat(1, 16, 5, 1, 1).flatten(3)
+    for pixel in range(16):
+        tried[:, pixel, :, pixel] = torch.linspace(0, 1, 5)
+    wrong = predicted(module, tried.view(-1, 4, 4)).view(40, -1) != y[:, None]
+    assert wrong.any(dim=1).any()
+    assert torch.equal(predicted(module, X_adv) != y, wrong.any(dim=1))
+    with pytest.raises(TypeError, match="Unflatten"):
+        one_pixel(module, X, y, method="certified")
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_one_pixel_stays_in_a_range_of_its_own_for_each_feature(method):
+    module = flat_network(dtype=torch.float64)
+    low, high = torch.linspace(-1, 0, 16), torch.linspace(1, 3, 16)
+    X = low + (high - low) * torch.rand(
+        40, 16, generator=torch.Generator().manual_seed(0)
     )
-    np.testing.assert_array_equal(halves.low[:5], boxes.low)
-    np.testing.assert_array_equal(halves.high[5:], boxes.high)
-    np.testing.assert_array_equal(boxes.middles().low, (boxes.low + boxes.high) / 2)
-    np.testing.assert_array_equal(boxes.middles().width(), np.zeros((5, 2)))
+    X = X.double()
+    y = predicted(module, X)
+    settings = SETTINGS[method] | {"method": method}
+    X_adv = one_pixel(module, X, y, clip=(low, high), **settings)
+    fooled = predicted(module, X_adv) != y
+    assert fooled.any()
+    assert X_adv.dtype == torch.float64
+    assert ((X_adv >= low) & (X_adv <= high)).all()
+    assert torch.equal((X_adv != X).sum(dim=1), fooled.long())
 
 
-def test_the_certifier_begins_with_whole_ranges():
-    module = nn.utils.skip_init(nn.Linear, 12, 2)
-    space = space_of((3, 2, 2), 8)
-    certifier = PixelCertifier(module, space)
-    boxes = certifier._all_boxes(2)
-    np.testing.assert_array_equal(boxes.image, np.repeat([0, 1], 4))
-    np.testing.assert_array_equal(boxes.pixel, np.tile(np.arange(4), 2))
-    np.testing.assert_array_equal(boxes.low, np.zeros((8, 3)))
-    np.testing.assert_array_equal(boxes.high, np.full((8, 3), 7.0))
+def test_one_pixel_leaves_samples_that_are_all_wrong_as_they_are():
+    module = flat_network()
+    X = torch.rand(5, 16, generator=torch.Generator().manual_seed(0))
+    y, trace = (predicted(module, X) + 1) % 3, Trace()
+    for method in SETTINGS:
+        assert torch.equal(one_pixel(module, X, y, method=method, trace=trace), X)
+        assert not trace.n_queries.any()
+    assert not trace.certified.any()
 
 
-@pytest.mark.parametrize("name", ["mlp", "forest", "tanh"])
-def test_a_candidate_is_asked_about_as_it_would_be_returned(name):
-    X, y = images()
-    model = fitted(name)
-    judge = Judge(model, _module_or_none(model), torch.device("cpu"))
-    space = PixelSpace(25, (5, 5), np.full(25, -3.0), np.full(25, 7.0), 11)
-    rng = np.random.default_rng(0)
-    rows, pixel = rng.integers(len(X), size=(2, 400))
-    pixel, level = pixel % 25, rng.integers(11, size=(400, 1)).astype(float)
-    asked = [torch.from_numpy(part) for part in (rows, pixel, level)]
-    with judge.at_work(X, 400):
-        _, errs = make_evaluator(judge, space, X, y)(*asked)
-    tried = X[rows].copy()
-    tried[np.arange(400), pixel] = -3 + level[:, 0]
-    np.testing.assert_allclose(
-        images_of(space, X[rows], pixel, level), tried, atol=1e-6
-    )
-    np.testing.assert_array_equal(errs.numpy(), model.predict(tried) != y[rows])
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"method": "magic"}, "'method' parameter must be"),
+        ({"pop_size": 2}, "at least 3. Got 2"),
+    ],
+)
+def test_one_pixel_refuses_bad_parameters(params, words):
+    X = torch.zeros(2, 16)
+    with pytest.raises(ValueError, match=words):
+        one_pixel(flat_network(), X, torch.zeros(2, dtype=int), **params)

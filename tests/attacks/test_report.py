@@ -14,6 +14,7 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     PGDAttack,
 )
+from robustkit.attacks._report import GradientFreeAttack
 from robustkit.classifiers import TorchClassifier
 from robustkit.exceptions import GradientMaskingWarning
 from tests.attacks.victims import (
@@ -49,7 +50,7 @@ def masked():
 
 
 @pytest.mark.parametrize("attack", [PGDAttack(max_iter=8, random_state=0), BIMAttack()])
-def test_logits_times_thousand_are_found_out(attack):
+def test_report_warns_of_saturated_cross_entropy(attack):
     X, y = digits(200)
     with pytest.warns(GradientMaskingWarning, match="hides its gradient"):
         report = aim(attack, masked(), X, y).report(X, y)
@@ -63,7 +64,7 @@ def test_logits_times_thousand_are_found_out(attack):
     assert report["robust_accuracy_gradient_free"] == pytest.approx(plain, abs=0.04)
 
 
-def test_margin_loss_is_not_deceived():
+def test_margin_loss_is_not_masked_by_large_logits():
     X, y = digits(200)
     attack = PGDAttack(max_iter=8, loss="margin", random_state=0)
     plain = aim(attack, torch_net(), X, y).score(X, y)
@@ -71,7 +72,7 @@ def test_margin_loss_is_not_deceived():
 
 
 @pytest.mark.parametrize("loss", ["ce", "margin", "dlr", "rotate"])
-def test_honest_model_is_not_accused(loss):
+def test_report_does_not_warn_for_unmasked_model(loss):
     X, y = digits(100)
     attack = aim(PGDAttack(loss=loss, max_iter=8, random_state=0), torch_net(), X, y)
     with warnings.catch_warnings():
@@ -83,7 +84,7 @@ def test_honest_model_is_not_accused(loss):
         assert report[f"robust_accuracy_{loss}"] == alone.score(X, y)
 
 
-def test_margin_and_zero_gradients_are_counted():
+def test_report_median_logit_margin():
     X, y = digits(150)
     report = aim(FGSMAttack(), torch_net(), X, y).report(X, y)
     with torch.no_grad():
@@ -97,7 +98,7 @@ def test_margin_and_zero_gradients_are_counted():
 
 
 @pytest.mark.parametrize("attack", [FGSMAttack(), LeastLikelyAttack(max_iter=3)])
-def test_diagnostics_can_be_left_out(attack):
+def test_report_without_diagnostics(attack):
     X, y = digits(50)
     attack = aim(attack, torch_net(), X, y)
     short = attack.report(X, y, diagnostics=False)
@@ -128,7 +129,7 @@ class Rounded(nn.Module):
     ],
     ids=["rotate", "l2", "FGSM", "growing"],
 )
-def test_a_gradient_of_zero_everywhere_is_found_out(attack):
+def test_report_warns_of_zero_gradient_everywhere(attack):
     X, y = digits(150)
     model = TorchClassifier.from_module(Rounded().eval(), classes=np.arange(10))
     attack = aim(attack, model, X, y)
@@ -140,7 +141,7 @@ def test_a_gradient_of_zero_everywhere_is_found_out(attack):
     assert blind < report["robust_accuracy"] - 0.3
     # What the network without rounding lets through at the same radius is a guide.
     norm = getattr(attack, "norm", "linf")
-    guide = PGDAttack(eps=attack._radius()[0], norm=norm, random_state=0)
+    guide = PGDAttack(eps=attack._plan().radius, norm=norm, random_state=0)
     assert blind < aim(guide, torch_net(), X, y).score(X, y) + 0.15
     with pytest.warns(
         GradientMaskingWarning, match=f"{blind:.3f} for a search without"
@@ -157,7 +158,7 @@ class Dead(nn.Module):
         return hidden + torch.arange(10.0)
 
 
-def test_a_constant_model_hides_nothing():
+def test_report_does_not_warn_for_constant_model():
     X, y = digits(60)
     model = TorchClassifier.from_module(Dead().eval(), classes=np.arange(10))
     attack = aim(PGDAttack(max_iter=3, random_state=0), model, X, y)
@@ -170,12 +171,11 @@ def test_a_constant_model_hides_nothing():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targeted", [False, True])
-def test_a_search_without_gradient_obeys_the_rules(norm, targeted):
+def test_gradient_free_search_stays_in_ball(norm, targeted):
     X, y = digits(120)
     eps = {"linf": 0.12, "l2": 1.0}[norm]
-    attack = PGDAttack(eps=eps, norm=norm, targeted=targeted, random_state=0)
+    attack = GradientFreeAttack(eps=eps, norm=norm, targeted=targeted)
     attack = aim(attack, digits_mlp(), X, y)
-    attack._follows_gradient = False
     target = (y + 1) % 10 if targeted else None
     result = attack.perturb(X, y, target)
     move = result.X_adv.astype(np.float64) - X
@@ -214,7 +214,7 @@ def test_a_search_without_gradient_obeys_the_rules(norm, targeted):
     ],
     ids=["FGSM", "BIM", "LeastLikely", "PGD", "l2", "growing"],
 )
-def test_certainty_hides_nothing_from_any_attack(attack, factor):
+def test_large_logits_mask_no_attack(attack, factor):
     """Logits a thousand times as large make the same decisions."""
     X, y = digits(150)
     loud = Scaled(digits_module(), factor).eval()
@@ -237,7 +237,7 @@ def test_certainty_hides_nothing_from_any_attack(attack, factor):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_a_search_without_gradient_finds_the_corner_of_a_linear_model(norm):
+def test_gradient_free_search_finds_corner_of_linear_model(norm):
     """Turning features one by one must end at the best corner; l2 comes near."""
     rng = np.random.default_rng(0)
     w = rng.normal(size=12)
@@ -245,9 +245,7 @@ def test_a_search_without_gradient_finds_the_corner_of_a_linear_model(norm):
     model = linear_net([-w / 2, w / 2], [0.0, 0.0])
     margin = X @ w
     y = (margin > 0).astype(int)
-    attack = PGDAttack(norm=norm, eps=0.05, clip=None, random_state=0)
-    attack = aim(attack, model, X, y)
-    attack._follows_gradient = False
+    attack = aim(GradientFreeAttack(norm=norm, eps=0.05, clip=None), model, X, y)
     result = attack.perturb(X, y)
     stood = ~result.success
     side = np.where(y == 1, -1, 1)[:, None]

@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from robustkit.attacks._judge import Judge
-from robustkit.attacks._pixel_evaluators import make_evaluator
-from robustkit.attacks._pixel_first_map import split_first_map
-from robustkit.attacks._pixel_searches import _partners
-from robustkit.attacks._pixel_space import PixelSpace
+from robustkit.attacks._attacked_model import AttackedModel
+from robustkit.attacks._one_pixel import _as_seen_by, _module_or_none
+from robustkit.attacks.one_pixel._query import (
+    PixelSpace,
+    query_about,
+    split_first_map,
+)
 from robustkit.bridge import as_module
 from tests.attacks.pixel_victims import (
     MODELS,
@@ -36,17 +38,14 @@ def whole_images(space, X, rows, pixel, level):
 
 
 @pytest.mark.parametrize("name", [*MODELS, *WITHOUT_PROOF])
-def test_fitness_is_the_margin_of_the_whole_image(name):
+def test_query_returns_the_margin_of_the_whole_image(name):
     X, y = images()
     model = fitted(name)
-    try:
-        module = as_module(model)
-    except TypeError:
-        module = None
-    judge = Judge(model, module, torch.device("cpu"))
+    module = _module_or_none(model)
+    judge = AttackedModel(model, module, torch.device("cpu"))
     space = PixelSpace(25, (5, 5), np.zeros(25), np.ones(25), 256)
     asked = candidates(len(X), 25, 1, 256)
-    fitness, fooled = make_evaluator(judge, space, X, y)(*asked)
+    fitness, fooled = query_about(_as_seen_by(judge), space, X, y)(*asked)
     tried = whole_images(space, X, *asked)
     if module is None:
         scores = model.predict_proba(tried)
@@ -65,19 +64,19 @@ def test_fitness_is_the_margin_of_the_whole_image(name):
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
-def test_convolutions_are_asked_about_whole_images(n_channels):
+def test_query_gives_whole_images_to_a_convolution(n_channels):
     model, X, y = convolutional(n_channels)
-    judge = Judge(model, as_module(model), torch.device("cpu"))
+    judge = AttackedModel(model, as_module(model), torch.device("cpu"))
     assert split_first_map(judge.module) is None
     n = 16 * n_channels
     space = PixelSpace(n, (n_channels, 4, 4), np.zeros(n), np.ones(n), 11)
     asked = candidates(len(X), 16, n_channels, 11)
-    _, fooled = make_evaluator(judge, space, X, y)(*asked)
+    _, fooled = query_about(_as_seen_by(judge), space, X, y)(*asked)
     said = model.predict(whole_images(space, X, *asked))
     np.testing.assert_array_equal(fooled.numpy(), said != y[asked[0].numpy()])
 
 
-def test_first_map_is_found_behind_what_does_nothing():
+def test_first_map_is_found_behind_parts_that_do_nothing():
     layer = nn.utils.skip_init(nn.Linear, 4, 3)
     module = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Identity(), layer), nn.ReLU())
     first = split_first_map(module)
@@ -89,7 +88,7 @@ def test_first_map_is_found_behind_what_does_nothing():
         assert split_first_map(stranger) is None
 
 
-def test_both_ends_of_the_range_are_values():
+def test_pixel_space_reaches_both_ends_of_the_range():
     low, high = np.array([0.1, -3.0]), np.array([0.3, 7.0])
     space = PixelSpace(2, None, low, high, 7)
     pixel = np.array([0, 0, 1, 1])
@@ -111,14 +110,20 @@ def test_pixel_of_a_colour_image_is_three_features():
     np.testing.assert_array_equal(out[1], X[1])
 
 
-@pytest.mark.parametrize("size", [3, 5, 30])
-def test_partners_are_two_others(size):
-    noise = torch.from_numpy(np.random.default_rng(0).random((50, size, 2)))
-    noise[0] = 0.0
-    noise[1] = 1.0
-    one, two = _partners(noise)
-    itself = torch.arange(size).expand_as(one)
-    for left, right in ((one, two), (one, itself), (two, itself)):
-        assert (left != right).all()
-    # All of them are drawn.
-    assert len(torch.stack([one, two])[:, 2:, 0].unique()) == size - 1
+@pytest.mark.parametrize("name", ["mlp", "forest", "tanh"])
+def test_query_gives_candidates_as_they_would_be_returned(name):
+    X, y = images()
+    model = fitted(name)
+    judge = AttackedModel(model, _module_or_none(model), torch.device("cpu"))
+    space = PixelSpace(25, (5, 5), np.full(25, -3.0), np.full(25, 7.0), 11)
+    rng = np.random.default_rng(0)
+    rows, pixel = rng.integers(len(X), size=(2, 400))
+    pixel, level = pixel % 25, rng.integers(11, size=(400, 1)).astype(float)
+    asked = [torch.from_numpy(part) for part in (rows, pixel, level)]
+    with judge.at_work(X, 400):
+        query = query_about(_as_seen_by(judge), space, X, y)
+        _, errs = query(*asked)
+    tried = X[rows].copy()
+    tried[np.arange(400), pixel] = -3 + level[:, 0]
+    np.testing.assert_allclose(query.images(rows, pixel, level), tried, atol=1e-6)
+    np.testing.assert_array_equal(errs.numpy(), model.predict(tried) != y[rows])

@@ -1,4 +1,4 @@
-"""What One Pixel claims is what `predict` says, and X stays as it was."""
+"""One Pixel counts a success only where `predict` errs, and leaves X as it was."""
 
 import warnings
 
@@ -150,7 +150,7 @@ TWO_MINDS = {
 
 
 @pytest.mark.parametrize("name", TWO_MINDS)
-def test_predict_decides_and_not_the_largest_logit(name):
+def test_one_pixel_follows_predict_and_not_the_largest_logit(name):
     X, y = table()
     with seeded_torch(0):
         model = TWO_MINDS[name](X, y)
@@ -167,7 +167,7 @@ def test_predict_decides_and_not_the_largest_logit(name):
             attack_on(model, "certified", X, says)
 
 
-def test_predict_of_an_instance_is_seen():
+def test_one_pixel_follows_a_predict_replaced_on_the_instance():
     X, y = table()
     model = LogisticRegression(C=10).fit(X, y)
     plain = attack_on(model, "certified", X, y).perturb(X, y)
@@ -183,7 +183,7 @@ def test_predict_of_an_instance_is_seen():
 @pytest.mark.parametrize(
     "name", ["mlp", "search", "pruned", "function None", "two-class SVC"]
 )
-def test_models_that_answer_with_the_largest_logit_are_proved(name):
+def test_certificate_of_estimators_that_predict_the_largest_logit(name):
     X, y = table()
     models = {
         "mlp": lambda: MLPClassifier((6,), solver="lbfgs", max_iter=50, random_state=0),
@@ -213,7 +213,7 @@ def test_models_that_answer_with_the_largest_logit_are_proved(name):
     assert proof.certified.any()
 
 
-def test_votes_of_more_than_two_classes_are_not_proved():
+def test_certificate_refuses_votes_between_more_than_two_classes():
     X, y = table(n_classes=3)
     model = SVC(kernel="linear", C=10, random_state=0).fit(X, y)
     says = model.predict(X)
@@ -225,7 +225,7 @@ def test_votes_of_more_than_two_classes_are_not_proved():
 
 
 @pytest.mark.parametrize("method", METHODS[:2])
-def test_a_model_that_writes_to_its_argument_leaves_the_data_alone(method):
+def test_one_pixel_leaves_samples_alone_when_the_model_writes_to_it(method):
     X, y = table()
     before = X.copy()
     model = Overwriting(C=10).fit(X, y)
@@ -239,7 +239,7 @@ def test_a_model_that_writes_to_its_argument_leaves_the_data_alone(method):
     assert result.success.any()
 
 
-def test_a_scaler_that_works_in_place_leaves_the_data_alone():
+def test_one_pixel_leaves_samples_alone_when_a_scaler_works_in_place():
     X, y = table()
     before = X.copy()
     model = make_pipeline(StandardScaler(copy=False), LogisticRegression(C=10))
@@ -256,7 +256,7 @@ def test_a_scaler_that_works_in_place_leaves_the_data_alone():
     "ends", [(-3.0, 7.0), (0.0, 2.0), (-(2.0**-10), 2.0**-10), (5.0, 9.0)]
 )
 @pytest.mark.parametrize("method", METHODS)
-def test_values_come_from_the_whole_clip_range(method, ends):
+def test_one_pixel_values_come_from_the_whole_clip_range(method, ends):
     low, high = ends
     X, y = table()
     X = (low + (high - low) * X).clip(low, high)
@@ -289,7 +289,7 @@ def test_values_come_from_the_whole_clip_range(method, ends):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_numbers_too_large_for_the_model_are_named(method):
+def test_one_pixel_refuses_numbers_too_large_for_the_model(method):
     X, y = table()
     model = TorchClassifier(
         lambda n, k: nn.Sequential(nn.Linear(n, 4), nn.ReLU(), nn.Linear(4, k)),
@@ -306,7 +306,7 @@ def test_numbers_too_large_for_the_model_are_named(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_large_numbers_are_attacked_as_small_ones_are(method):
+def test_one_pixel_does_not_depend_on_the_scale_of_the_data(method):
     """A power of two changes no rounding."""
     X, y = table()
     factor = 2.0**90
@@ -328,7 +328,7 @@ def test_large_numbers_are_attacked_as_small_ones_are(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_samples_are_refused_in_one_line(method):
+def test_one_pixel_refuses_zero_samples(method):
     X, y = table()
     attack = attack_on(LogisticRegression().fit(X, y), method, X, y)
     with pytest.raises(ValueError, match="0 sample") as error:
@@ -346,7 +346,7 @@ def nearly_equal_logits(gap):
     return TorchClassifier.from_module(module, classes=np.arange(3))
 
 
-def test_what_takes_too_long_is_undecided_and_said_so():
+def test_certificate_that_takes_too_long_is_undecided():
     """Three channels, whose boxes are halved without end, and nothing is proved."""
     model = nearly_equal_logits(2e-7)
     X = np.random.default_rng(0).random((4, 12)).astype(np.float32)
@@ -354,7 +354,10 @@ def test_what_takes_too_long_is_undecided_and_said_so():
     attack = attack_on(model, "certified", X, y, image_shape=(3, 2, 2), levels=256)
     with pytest.warns(UndecidedSamplesWarning, match="of 4 samples are undecided"):
         report = attack.report(X, y)
-    result = _without_warning(attack.perturb, X, y)
+    with pytest.warns(UndecidedSamplesWarning, match="of 4 samples") as seen:
+        result = attack.perturb(X, y)
+    # It points at whoever called.
+    assert seen[0].filename == __file__
     undecided = ~result.success & ~result.certified
     assert undecided.any()
     assert report["n_undecided"] == undecided.sum()
@@ -366,9 +369,3 @@ def test_what_takes_too_long_is_undecided_and_said_so():
         report = attack.report(X, y)
     assert report["n_undecided"] == 0
     assert report["certified_accuracy"] == 1
-
-
-def _without_warning(function, *args):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndecidedSamplesWarning)
-        return function(*args)

@@ -1,9 +1,16 @@
-"""Find one pixel that fools, or prove that there is none: branch and bound."""
+"""Find one pixel that fools, or prove that there is none: branch and bound.
 
-from typing import NamedTuple
+A box is a pixel of an image and an interval of levels in every channel. A box whose
+smallest possible margin is positive holds nothing that fools, for any real value in it.
+The others are halved, and the model is queried at the point where; first at the levels
+of the grid, then between them.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from robustkit._tensors import as_array, as_tensor, on_device
 from robustkit.attacks._interval_bounds import (
@@ -12,8 +19,13 @@ from robustkit.attacks._interval_bounds import (
     lost_digits,
     slack_factor,
 )
-from robustkit.attacks._pixel_first_map import significant_parts, split_first_map
-from robustkit.attacks._pixel_searches import Found
+from robustkit.attacks.one_pixel._query import (
+    Found,
+    PixelSpace,
+    Query,
+    significant_parts,
+    split_first_map,
+)
 from robustkit.bridge import Clamp, ElementwiseScale
 from robustkit.networks import is_plain, what_is_odd
 
@@ -21,111 +33,71 @@ __all__ = ["PixelCertifier"]
 
 # Boxes bounded at once: more leave the cache.
 _CHUNK = 1024
-# Pixels asked about before anything is bounded: every so many.
+# Pixels queried before anything is bounded: every so many.
 _EVERY = 8
 # A box that is still undecided when it is this small, in levels, stays so.
 _SMALLEST = 2.0**-16
-# An image counts as undecided when more boxes of it than this a pixel, on average, have
-# been halved and bounded, and more than the second number in all. Hardly any image
-# takes more than two a pixel.
-_BOXES_A_PIXEL = 64
+# An image counts as undecided when more boxes of it than this per pixel, on average,
+# have been halved and bounded, and more than the second number in all. Hardly any image
+# takes more than two per pixel.
+_BOXES_PER_PIXEL = 64
 _BOXES_AT_LEAST = 2**14
 
 
 class PixelCertifier:
-    """Branch and bound over (pixel, interval of values).
+    """Decide about images: called with a query about them, it returns what it found.
 
-    A box is a pixel and an interval of values in every channel. A box whose smallest
-    possible margin is positive holds nothing that fools, for any real value in it. The
-    others are halved, and the model is asked at the point where; first at the levels of
-    the grid, then between them.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-
-    space : PixelSpace
-        Positions and values.
+    `certified` of the find are the images that no pixel with any real value fools. The
+    module must be one that bounds are known for; it is refused by name otherwise.
     """
 
-    def __init__(self, module, space):
+    def __init__(self, module: nn.Module, space: PixelSpace):
         # Bounds are computed with numpy.
         module = on_device(module, torch.device("cpu"))
         first = split_first_map(module)
         if first is None:
             raise TypeError(_has_no_first_map(module))
         self.space, self.first = space, first
-        self.most_boxes = max(_BOXES_AT_LEAST, _BOXES_A_PIXEL * space.n_pixels)
+        self.most_boxes = max(_BOXES_AT_LEAST, _BOXES_PER_PIXEL * space.n_pixels)
         # Wide boxes are bounded in single precision; those that are as narrow as the
         # grid in double, where rounding does not keep them undecided.
         self.networks = {
-            dtype: BoundedNetwork(first.modules, dtype)
-            for dtype in (np.float32, np.float64)
+            dtype: _bounded(first.modules, dtype) for dtype in (np.float32, np.float64)
         }
-        columns = as_array(first.columns)
+        columns = np.ascontiguousarray(as_array(first.weight).T)
         self.columns = {dtype: columns.astype(dtype) for dtype in self.networks}
         # Of the values in single precision, and of every scaling: three parameters and
         # three operations.
         self.slack_of_scaling = (1 + 6 * len(first.scaling)) * 2.0**-23
 
-    def __call__(self, evaluate, confirm, X, labels, device):
-        """Decide about images.
-
-        Parameters
-        ----------
-        evaluate : callable
-            Asks the model.
-
-        confirm : callable
-            Asks `predict`.
-
-        X : ndarray of shape (n_samples, n_features)
-            Clean images.
-
-        labels : ndarray of shape (n_samples,)
-            Indices of the classes attacked.
-
-        device : torch.device
-            Where the model is asked.
-
-        Returns
-        -------
-        found : Found
-            Which images are fooled, and by what.
-
-        certified : ndarray of shape (n_samples,) and dtype bool
-            Which images cannot be fooled.
-        """
-        found = Found(len(X), self.space.n_channels, confirm)
-        evaluate = _from_arrays(evaluate, device)
-        clean = self._clean(X, labels)
-        undecided = np.zeros(len(X), dtype=bool)
-        n_boxes = np.zeros(len(X), dtype=np.int64)
-
-        def that_may_fool(boxes):
-            boxes = boxes.take(~found.fooled[boxes.image])
-            return boxes.take(self._may_fool(clean, boxes))
-
-        boxes = self._all_boxes(len(X))
-        # A few pixels fool most images that can be fooled. For the others it is told
-        # first where asking is worth it.
+    def __call__(self, query: Query) -> Found:
+        """Query and bound, box by box, until every image is decided or given up."""
+        found = Found.nothing(query)
+        clean = self._clean(query.X, query.labels)
+        undecided = np.zeros(len(query.X), dtype=bool)
+        n_boxes = np.zeros(len(query.X), dtype=np.int64)
+        boxes = self._all_boxes(len(query.X))
+        # A few pixels fool most images that can be fooled. For the others, bounds tell
+        # first where a query is worth it.
         few = boxes.take(boxes.pixel % _EVERY == 0)
-        self._ask(evaluate, found, few.image, few.pixel, few.high)
-        boxes = that_may_fool(boxes)
-        self._ask_corners(evaluate, found, boxes)
-        while len(boxes := boxes.take(~found.fooled[boxes.image])):
-            boxes, middle = boxes.halve()
-            self._ask(evaluate, found, boxes.image, boxes.pixel, middle)
-            boxes = boxes.both()
-            self._ask_grid_cells(evaluate, found, boxes)
-            n_boxes += np.bincount(boxes.image, minlength=len(X))
-            boxes = that_may_fool(boxes)
+        _query_at(query, found, few, few.high)
+        boxes = self._that_may_fool(clean, boxes.of_others(found))
+        _query_corners(query, found, boxes)
+        while len(boxes := boxes.of_others(found)):
+            middle, halves = boxes.halve()
+            _query_at(query, found, boxes, middle)
+            _query_grid_cells(query, found, halves)
+            n_boxes += np.bincount(halves.image, minlength=len(query.X))
+            boxes = self._that_may_fool(clean, halves.of_others(found))
             stuck = self._is_stuck(clean, boxes)
             stuck |= n_boxes[boxes.image] > self.most_boxes
             undecided[boxes.image[stuck]] = True
             boxes = boxes.take(~stuck)
-        return found, ~found.fooled & ~undecided
+        found.certified = ~found.fooled & ~undecided
+        return found
+
+    def _that_may_fool(self, clean, boxes):
+        return boxes.take(self._may_fool(clean, boxes))
 
     def _is_stuck(self, clean, boxes):
         """Whether halving is of no use: the middle alone cannot be proved."""
@@ -136,7 +108,7 @@ class PixelCertifier:
         return stuck
 
     def _clean(self, X, labels):
-        """Results of the first map on clean images, and how far off they may be."""
+        """Compute the first map of clean images, and how far off it may be."""
         everywhere = np.arange(X.shape[1])[None]
         x, size = self._scaled(X.astype(np.float64), everywhere)
         weight, bias = (
@@ -186,7 +158,7 @@ class PixelCertifier:
         return may
 
     def _bound(self, dtype, clean, boxes):
-        """Smallest possible margin of every box."""
+        """Compute the smallest possible margin of every box."""
         features = self.space.features[boxes.pixel]
         low, size = self._scaled(self.space.values(boxes.pixel, boxes.low), features)
         high, top = self._scaled(self.space.values(boxes.pixel, boxes.high), features)
@@ -211,30 +183,45 @@ class PixelCertifier:
         scaled = self.first.scaled(values, features)
         return as_array(scaled), as_array(self.first.scaled_size(values, features))
 
-    def _ask_corners(self, evaluate, found, boxes):
-        n_channels = self.space.n_channels
-        # The bright ends first: on dark images the dark ones change little.
-        for corner in np.ndindex((2,) * n_channels):
-            boxes = boxes.take(~found.fooled[boxes.image])
-            level = np.where(corner, boxes.low, boxes.high)
-            self._ask(evaluate, found, boxes.image, boxes.pixel, level)
 
-    def _ask_grid_cells(self, evaluate, found, boxes):
-        """Ask at all corners of the boxes between neighbouring levels.
+def _query_corners(query, found, boxes):
+    # The bright ends first: on dark images the dark ones change little.
+    for corner in np.ndindex((2,) * query.space.n_channels):
+        boxes = boxes.of_others(found)
+        _query_at(query, found, boxes, np.where(corner, boxes.low, boxes.high))
 
-        With one channel they have been asked already, where the boxes were halved.
-        """
-        if self.space.n_channels > 1:
-            cells = boxes.take((boxes.width() == 1).all(axis=1))
-            self._ask_corners(evaluate, found, cells)
 
-    def _ask(self, evaluate, found, image, pixel, level):
-        if len(image) == 0:
-            return
-        fooled = evaluate(image, pixel, level)
-        found.n_queries += np.bincount(image, minlength=len(found.n_queries))
-        hit = np.flatnonzero(fooled)
-        found.note(image[hit], pixel[hit], level[hit])
+def _query_grid_cells(query, found, boxes):
+    """Query all corners of the boxes between neighbouring levels.
+
+    With one channel that has been done already, where the boxes were halved.
+    """
+    if query.space.n_channels > 1:
+        _query_corners(query, found, boxes.take((boxes.width() == 1).all(axis=1)))
+
+
+def _query_at(query, found, boxes, level):
+    """Query one point of every box, and note the candidates that fool."""
+    if len(boxes) == 0:
+        return
+    candidates = boxes.image, boxes.pixel, level
+    tensors = [as_tensor(part, device=query.device, dtype=None) for part in candidates]
+    fooled = as_array(query(*tensors)[1])
+    found.n_queries += np.bincount(boxes.image, minlength=len(found.n_queries))
+    hit = np.flatnonzero(fooled)
+    found.note(boxes.image[hit], boxes.pixel[hit], level[hit])
+
+
+_CURE = "use method='exhaustive' or 'differential_evolution'."
+
+
+def _bounded(modules, dtype):
+    try:
+        return BoundedNetwork(modules, dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"method='certified' does not know this network. {error}: {_CURE}"
+        ) from error
 
 
 def _has_no_first_map(module):
@@ -242,44 +229,38 @@ def _has_no_first_map(module):
     odd = [part for part in parts if what_is_odd(part)] or [
         part for part in parts if not is_plain(part, ElementwiseScale, Clamp)
     ]
-    has = described(odd[0]) if odd else "no linear map"
+    has = f"a {described(odd[0])}" if odd else "no linear map"
     return (
         "method='certified' needs a model that begins with a linear map, after scalers "
-        f"at most, and computes in float32 or float64. This one has a {has}: use "
-        "method='exhaustive' or 'differential_evolution'."
+        f"at most, and computes in float32 or float64. This one has {has}: {_CURE}"
     )
 
 
-def _from_arrays(evaluate, device):
-    """Let arrays in, and only what fools out."""
-
-    def ask(*arrays):
-        tensors = [as_tensor(array, device=device, dtype=None) for array in arrays]
-        return as_array(evaluate(*tensors)[1])
-
-    return ask
-
-
-class _Clean(NamedTuple):
+@dataclass(frozen=True)
+class _Clean:
     """What is known of clean images."""
 
     X: np.ndarray
     labels: np.ndarray
+
     slack: np.ndarray
     """How far off a product of the first map may be, relative to its terms."""
 
-    units: dict
-    """For every dtype: results of the first map, an image a row."""
+    units: dict[type, np.ndarray]
+    """For every dtype: results of the first map, one image per row."""
 
-    radius: dict
+    radius: dict[type, np.ndarray]
     """For every dtype: how far off these may be."""
 
 
+@dataclass(frozen=True)
 class _Boxes:
     """Pixels of images, each with an interval of levels in every channel."""
 
-    def __init__(self, image, pixel, low, high):
-        self.image, self.pixel, self.low, self.high = image, pixel, low, high
+    image: np.ndarray
+    pixel: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
     def __len__(self):
         return len(self.image)
@@ -294,33 +275,34 @@ class _Boxes:
             self.image[rows], self.pixel[rows], self.low[rows], self.high[rows]
         )
 
+    def of_others(self, found):
+        """Keep the boxes of images that are not fooled yet."""
+        return self.take(~found.fooled[self.image])
+
     def middles(self):
-        """Give the points in the middle, as boxes without a width."""
+        """Return the points in the middle, as boxes without a width."""
         middle = (self.low + self.high) / 2
         return _Boxes(self.image, self.pixel, middle, middle)
 
     def halve(self):
-        """Cut every box in its widest channel, at a level while there is one."""
-        width = self.width()
-        self.channel = width.argmax(axis=1)
-        rows = np.arange(len(self))
-        middle = (self.low + self.high) / 2
-        cut = middle[rows, self.channel]
-        cut = np.where(width[rows, self.channel] > 1, np.floor(cut), cut)
-        self.cut = cut
-        middle = np.where(width > 1, np.floor(middle), middle)
-        middle[rows, self.channel] = cut
-        return self, middle
+        """Cut every box in its widest channel, at a level while there is one.
 
-    def both(self):
-        """Return the lower and the upper half of every box that was cut."""
-        rows = np.arange(len(self))
+        Returns the point of each box where it is cut, and the lower halves followed by
+        the upper ones.
+        """
+        width, rows = self.width(), np.arange(len(self))
+        channel = width.argmax(axis=1)
+        middle = (self.low + self.high) / 2
+        cut = middle[rows, channel]
+        cut = np.where(width[rows, channel] > 1, np.floor(cut), cut)
+        middle = np.where(width > 1, np.floor(middle), middle)
+        middle[rows, channel] = cut
         high, low = self.high.copy(), self.low.copy()
-        high[rows, self.channel] = self.cut
-        low[rows, self.channel] = self.cut
-        return _Boxes(
+        high[rows, channel] = low[rows, channel] = cut
+        halves = _Boxes(
             np.concatenate([self.image, self.image]),
             np.concatenate([self.pixel, self.pixel]),
             np.concatenate([self.low, low]),
             np.concatenate([high, self.high]),
         )
+        return middle, halves
