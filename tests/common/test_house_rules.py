@@ -15,7 +15,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
 OTHERS = sorted(
     path
-    for folder in ("benchmarks", "examples")
+    for folder in ("benchmarks", "papers", "examples")
     for path in (REPOSITORY / folder).rglob("*.py")
 )
 
