@@ -3,13 +3,14 @@
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
 import numpy as np
 from sklearn.base import clone
 
-from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._run import Run
 from robustkit.topology import BalancedCover, MapperGraph, UniformCover
 from robustkit.topology._eps import choose_eps
 from robustkit.topology._filters import fit_filter
@@ -18,7 +19,7 @@ from robustkit.topology._neighbors import NeighborCache
 from robustkit.topology._pairs import LARGEST_N_PAIRS
 from robustkit.topology._purity import count_labels, purity_of_counts
 
-__all__ = ["Graph", "GraphParameters", "Graphs"]
+__all__ = ["Graph", "GraphParameters", "Graphs", "SupersededError"]
 
 # A network's logits are worth looking along, one by one; a wide layer's units are not.
 _MOST_COLUMNS = 32
@@ -40,6 +41,13 @@ _COVERS = {
 }
 
 
+class SupersededError(Exception):
+    """What was asked for is not wanted any more."""
+
+    def __init__(self):
+        super().__init__("something newer was asked for")
+
+
 @dataclass(frozen=True)
 class GraphParameters:
     """What a graph depends on, besides the run."""
@@ -53,7 +61,7 @@ class GraphParameters:
     min_samples: int
 
     @property
-    def key(self):
+    def key(self) -> str:
         """A name for the graph."""
         text = json.dumps(asdict(self), sort_keys=True)
         return blake2b(text.encode(), digest_size=12).hexdigest()
@@ -63,40 +71,10 @@ class GraphParameters:
 class Graph:
     """A mapper graph and what its nodes hold.
 
-    Parameters
-    ----------
-    parameters : GraphParameters
-        What it was computed with; `eps` may be "auto".
-
-    eps : float
-        The distance used.
-
-    n_samples : int
-        Samples of the run.
-
-    indptr, members : ndarray
-        Node j holds the samples ``members[indptr[j]:indptr[j + 1]]``, ascending.
-
-    interval, filter_mean : ndarray of shape (n_nodes,)
-        Of each node.
-
-    counts : ndarray of shape (n_nodes, n_classes)
-        Samples of each class.
-
-    purity, accuracy : ndarray of shape (n_nodes,)
-        Of each node.
-
-    edges : ndarray of shape (n_edges, 2)
-        Pairs of nodes, the smaller first.
-
-    n_shared : ndarray of shape (n_edges,)
-        How many samples they share.
-
-    n_intervals : int
-        Intervals of the cover.
-
-    note : str
-        Why there are no nodes, if there are none.
+    Node j holds the samples ``members[indptr[j]:indptr[j + 1]]``, ascending, and
+    ``counts[j]`` of each class. Edges are pairs of nodes, the smaller first, with the
+    number of samples that they share. `eps` is the distance used, where the parameters
+    may say "auto"; `note` tells why there are no nodes, if there are none.
     """
 
     parameters: GraphParameters
@@ -115,42 +93,31 @@ class Graph:
     note: str = ""
 
     @property
-    def n_nodes(self):
+    def n_nodes(self) -> int:
         """How many nodes there are."""
         return len(self.interval)
 
     @property
-    def size(self):
+    def size(self) -> np.ndarray:
         """Samples in each node."""
         return np.diff(self.indptr)
 
     @property
-    def mean_purity(self):
+    def mean_purity(self) -> float:
         """Purity of the nodes, weighted by their sizes."""
         return float(self.purity @ self.size / max(1, self.size.sum()))
 
     @property
-    def n_in_nodes(self):
+    def n_in_nodes(self) -> int:
         """How many samples lie in some node."""
-        return int(self.holds().sum())
-
-    def holds(self):
-        """Whether each sample lies in some node."""
         is_held = np.zeros(self.n_samples, dtype=bool)
         is_held[self.members] = True
-        return is_held
+        return int(is_held.sum())
 
-    def samples_of(self, nodes):
+    def samples_of(self, nodes: Iterable[int]) -> np.ndarray:
         """Collect the samples of some nodes, each once, ascending."""
         parts = [self.members[self.indptr[j] : self.indptr[j + 1]] for j in nodes]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-
-    def count_in_nodes(self, samples):
-        """How many of some samples each node holds."""
-        is_wanted = np.zeros(self.n_samples, dtype=bool)
-        is_wanted[samples] = True
-        running = np.concatenate([[0], np.cumsum(is_wanted[self.members])])
-        return np.diff(running[self.indptr])
 
 
 class _QuietMapper(MapperGraph):
@@ -163,22 +130,12 @@ class _QuietMapper(MapperGraph):
 
 
 class Graphs:
-    """Computes the graphs of a run.
+    """Computes the graphs of a run, and keeps those used last.
 
-    Parameters
-    ----------
-    run : Run
-        The samples and their views.
-
-    mapper : MapperGraph, default=None
-        Its metric, its clusterer and its parameters are those to begin with. None is
-        :class:`~robustkit.topology.MapperGraph` with its defaults.
-
-    n_kept : int, default=32
-        Graphs kept; the least recently used are forgotten.
+    The metric, the clusterer and the parameters to begin with are those of `mapper`.
     """
 
-    def __init__(self, run, mapper=None, n_kept=32):
+    def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
         self.run = run
         self.n_kept = n_kept
         self._mapper = MapperGraph() if mapper is None else mapper
@@ -187,15 +144,16 @@ class Graphs:
         )
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
         self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
-        self._searched = set()
-        self._eps = {}
-        self._graphs, self._purities = OrderedDict(), OrderedDict()
+        self._searched: set[tuple[int, str]] = set()
+        self._eps: dict[int, float] = {}
+        self._graphs: OrderedDict[str, Graph] = OrderedDict()
+        self._purities: OrderedDict[GraphParameters, float] = OrderedDict()
         self._lock = threading.Lock()
         # A view is prepared once, also where two panes ask for it together.
         self._locks = [threading.Lock() for _ in run.views]
 
     @property
-    def filters(self):
+    def filters(self) -> list[str]:
         """Names of the filters."""
         width = min(view.activations.shape[1] for view in self.run.views)
         columns = range(width if width <= _MOST_COLUMNS else 0)
@@ -209,12 +167,12 @@ class Graphs:
         return None if isinstance(given, str | int | np.integer) else given
 
     @property
-    def covers(self):
+    def covers(self) -> list[str]:
         """Names of the covers."""
         return list(_COVERS)
 
     @property
-    def defaults(self):
+    def defaults(self) -> dict:
         """The parameters to begin with, but for the view."""
         mapper, cover = self._mapper, self._mapper.cover
         given, name = mapper, cover
@@ -237,7 +195,7 @@ class Graphs:
             "min_samples": int(mapper.min_samples),
         }
 
-    def find(self, key):
+    def find(self, key: str) -> Graph | None:
         """Return a graph that was computed before; None if it was forgotten."""
         with self._lock:
             graph = self._graphs.get(key)
@@ -245,21 +203,12 @@ class Graphs:
                 self._graphs.move_to_end(key)
         return graph
 
-    def compute(self, parameters, cancelled=None):
+    def compute(
+        self, parameters: GraphParameters, cancelled: threading.Event | None = None
+    ) -> Graph:
         """Compute a graph, or find it among those kept.
 
-        Parameters
-        ----------
-        parameters : GraphParameters
-            What it depends on.
-
-        cancelled : Event, default=None
-            Once it is set, SupersededError is raised at the next step.
-
-        Returns
-        -------
-        graph : Graph
-            The graph.
+        Once `cancelled` is set, SupersededError is raised at the next step.
         """
         graph = self.find(parameters.key)
         if graph is None:
@@ -270,22 +219,10 @@ class Graphs:
                     self._graphs.popitem(last=False)
         return graph
 
-    def mean_purity(self, parameters, cancelled=None):
-        """Return the weighted purity of a graph, which is remembered for long.
-
-        Parameters
-        ----------
-        parameters : GraphParameters
-            What the graph depends on.
-
-        cancelled : Event, default=None
-            Once it is set, SupersededError is raised at the next step.
-
-        Returns
-        -------
-        purity : float
-            In [0, 1].
-        """
+    def mean_purity(
+        self, parameters: GraphParameters, cancelled: threading.Event | None = None
+    ) -> float:
+        """Return the weighted purity of a graph, which is remembered for long."""
         purity = self._purities.get(parameters)
         if purity is None:
             purity = self.compute(parameters, cancelled).mean_purity

@@ -1,20 +1,33 @@
-"""Where the nodes of a graph lie on the page.
+"""Where the nodes of a graph lie on the page, and which of them were there before.
 
 The place from left to right tells the interval of the filter, so that it keeps its
 meaning from one graph to the next. From top to bottom, neighbours are near each other:
 in every interval the nodes are sorted by the mean place of their neighbours, and moved
 towards it as far as the others in the interval let them. Components are then pushed
 together like words on a page. Nothing is drawn at random.
+
+Nodes that persist from one graph of a pane to the next keep their number and place. Two
+nodes are the same one if most of their samples are.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Layout", "lay_out", "lay_out_around", "lay_out_at"]
+from robustkit.explorer._graphs import Graph
+
+__all__ = [
+    "Layout",
+    "Picture",
+    "lay_out",
+    "lay_out_around",
+    "lay_out_at",
+    "matching_nodes",
+    "next_picture",
+]
 
 # All lengths are in units of the room that the largest node takes, 1.
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
@@ -38,35 +51,102 @@ _BINS_PER_UNIT = 4
 # Kept places are given up where they leave nodes smaller than this share of their size.
 _SMALLEST_SCALE = 0.5
 
+# Of all samples of two nodes, so many lie in both, if they are to be the same one.
+_SMALLEST_OVERLAP = 0.5
+
+# If fewer of the nodes persist, all are placed anew.
+_SMALLEST_SHARE_KEPT = 0.25
+
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Discs that do not overlap.
-
-    Parameters
-    ----------
-    x, y, radius : ndarray of shape (n_nodes,)
-        Centres and radii; the first interval is at x = 0, the last at x = 1.
-    """
+    """Discs that do not overlap; the first interval is at x = 0, the last at x = 1."""
 
     x: np.ndarray
     y: np.ndarray
     radius: np.ndarray
 
 
-def lay_out(graph):
-    """Place the nodes of a graph.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A graph as a pane shows it, with the numbers of its nodes.
 
-    Parameters
-    ----------
-    graph : Graph
-        The graph.
-
-    Returns
-    -------
-    layout : Layout
-        The same for the same graph.
+    `n_ids` numbers have been given so far in this pane.
     """
+
+    graph: Graph
+    layout: Layout
+    ids: np.ndarray
+    n_ids: int
+
+
+def next_picture(
+    graph: Graph,
+    before: Picture | None = None,
+    places: tuple[list[float], list[float]] | None = None,
+) -> Picture:
+    """Give the nodes of a graph their numbers and places.
+
+    They depend on what the pane showed before, or on the places (across and down) where
+    the nodes lay when the link that is opened was made. Places are ignored if there is
+    not one for each node.
+    """
+    layout = lay_out(graph)
+    n_ids = 0 if before is None else before.n_ids
+    if places is not None and all(len(part) == graph.n_nodes for part in places):
+        x, y = (np.array(part, dtype=float) for part in places)
+        layout = lay_out_at(layout, x, y)
+    elif before is not None and _is_comparable(graph, before.graph):
+        old, new = matching_nodes(before.graph, graph)
+        if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:
+            x, y = before.layout.x[old], before.layout.y[old]
+            around = lay_out_around(graph, layout, new, x, y)
+            if around is not None:
+                ids = np.full(graph.n_nodes, -1)
+                ids[new] = before.ids[old]
+                n_new = int((ids < 0).sum())
+                ids[ids < 0] = np.arange(n_ids, n_ids + n_new)
+                return Picture(graph, around, ids, n_ids + n_new)
+    ids = np.arange(n_ids, n_ids + graph.n_nodes)
+    return Picture(graph, layout, ids, n_ids + graph.n_nodes)
+
+
+def _is_comparable(graph, other):
+    """Whether the places from left to right mean the same."""
+    a, b = graph.parameters, other.parameters
+    return (a.filter, a.cover) == (b.filter, b.cover)
+
+
+def matching_nodes(old: Graph, new: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nodes of one graph in another of the same samples.
+
+    Nodes are paired that share more than half of the samples of both together; each
+    node is in one pair at most, and those that share most are paired first.
+    """
+    shared = (_membership(old) @ _membership(new).T).tocoo()
+    together = old.size[shared.row] + new.size[shared.col] - shared.data
+    overlap = shared.data / together
+    is_near = overlap > _SMALLEST_OVERLAP
+    rows, columns, overlap = shared.row[is_near], shared.col[is_near], overlap[is_near]
+    pairs = []
+    is_free_old, is_free_new = np.full(old.n_nodes, True), np.full(new.n_nodes, True)
+    for i in np.lexsort((columns, rows, -overlap)):
+        row, column = rows[i], columns[i]
+        if is_free_old[row] and is_free_new[column]:
+            is_free_old[row] = is_free_new[column] = False
+            pairs.append((row, column))
+    pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _membership(graph):
+    ones = np.ones(len(graph.members), dtype=np.int64)
+    shape = graph.n_nodes, graph.n_samples
+    return csr_matrix((ones, graph.members, graph.indptr), shape=shape)
+
+
+def lay_out(graph: Graph) -> Layout:
+    """Place the nodes of a graph; the same graph is placed the same way."""
     radius = _radii(graph.size)
     spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / graph.n_intervals
     for _ in range(_N_TRIES):
@@ -101,46 +181,21 @@ def _pack(graph, radius, spacing):
     return x - 0.5 * spacing - 1, y
 
 
-def lay_out_at(layout, x, y):
+def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
     """Put the nodes where they are wanted, as large as there is room for.
 
-    Parameters
-    ----------
-    layout : Layout
-        Where they would lie otherwise.
-
-    x, y : ndarray of shape (n_nodes,)
-        Where they are wanted.
-
-    Returns
-    -------
-    there : Layout
-        Those whose places `lay_out_around` gave are as large as there.
+    Those whose places `lay_out_around` gave are as large as there.
     """
     return Layout(x, y, layout.radius * _largest_scale(x, y, layout.radius))
 
 
-def lay_out_around(graph, layout, kept, x, y):
+def lay_out_around(
+    graph: Graph, layout: Layout, kept: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> Layout | None:
     """Place the nodes of a graph, some of which stay where they were.
 
-    Parameters
-    ----------
-    graph : Graph
-        The graph.
-
-    layout : Layout
-        Where its nodes would lie if none had to stay.
-
-    kept : ndarray of int
-        The nodes that stay; at least one.
-
-    x, y : ndarray of shape (n_kept,)
-        Where these are.
-
-    Returns
-    -------
-    around : Layout or None
-        None if there is not enough room between the places that stay.
+    `layout` is where all would lie if none had to stay. The nodes `kept`, at least one,
+    are at `x` and `y`. None if there is not enough room between these places.
     """
     scale = _largest_scale(x, y, layout.radius[kept])
     if scale < _SMALLEST_SCALE:

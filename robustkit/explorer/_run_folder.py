@@ -4,18 +4,22 @@ Nothing that is read can execute, every array is checked against the manifest, a
 folder is written under another name until it is whole.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from robustkit.datasets._archive import read_arrays
 from robustkit.exceptions import CorruptFileError
-from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, make_run
+from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, View, make_run
 
 __all__ = ["load_run", "save_run"]
 
@@ -26,7 +30,16 @@ _SAMPLES = "samples.npz"
 _LARGEST_MANIFEST = 2**24
 
 
-def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, title=None):
+def save_run(
+    path: str | os.PathLike,
+    *,
+    y: ArrayLike,
+    views: Sequence[View],
+    X: ArrayLike | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Path:
     """Store samples, and what models make of them, for the explorer.
 
     Parameters
@@ -151,7 +164,7 @@ def _view_file(i):
     return f"view_{i}.npz"
 
 
-def load_run(path):
+def load_run(path: str | os.PathLike) -> Run:
     """Read a run, and check every part of it.
 
     Parameters

@@ -14,8 +14,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from robustkit import cli
-from robustkit.explorer import View, explore, save_run
-from robustkit.explorer import _demo as demo_module
+from robustkit.explorer import View, demo_run, explore, save_run
 from robustkit.explorer import _explore as module
 from robustkit.topology import MapperGraph
 from tests.explorer.conftest import PARAMETERS, ask_graph, served
@@ -221,9 +220,8 @@ def test_export_writes_a_file_and_ends(folder, tmp_path, capsys):
     assert page.read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_the_demo_shows_two_nets_at_several_levels(monkeypatch):
-    monkeypatch.setattr(demo_module, "_LEVELS", (0.0, 0.1))
-    run = demo_module.demo_run()
+def test_demo_shows_two_nets_at_several_levels():
+    run = demo_run(levels=(0.0, 0.1))
     assert run.models == ["M_clean", "M_adv"]
     accuracy = [run.accuracy(i) for i in range(4)]
     # Clean, attacked: the adversarially trained net is the more robust one.

@@ -9,8 +9,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from robustkit.explorer import View
 from robustkit.explorer import _graphs as module
-from robustkit.explorer._graphs import GraphParameters, Graphs
-from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
 from robustkit.explorer._run import make_run
 from robustkit.topology import (
     BalancedCover,

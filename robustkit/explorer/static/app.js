@@ -1,23 +1,17 @@
 /** Where the page begins: ask for the run, build the parts, join them. */
 
 import { Curve } from "./curve.js";
-import { byId, el } from "./dom.js";
-import { buildDownloads } from "./downloads.js";
-import { Follow } from "./follow.js";
-import { count, whole } from "./format.js";
-import { buildHelp } from "./help.js";
+import { openData } from "./data_from_server.js";
+import { byId, count, el, Tabs, whole } from "./elements.js";
+import { SearchPanel, WeakPanel } from "./find_panels.js";
 import { readLink, writeLink } from "./link.js";
 import { buildPane } from "./pane_view.js";
+import { Shortcuts, Theme } from "./preferences.js";
+import { Questions } from "./questions.js";
 import { COLOURINGS } from "./scene.js";
-import { SearchPanel } from "./search_panel.js";
 import { SelectionPanel } from "./selection_panel.js";
-import { Session } from "./session.js";
-import { Shortcuts } from "./shortcuts.js";
-import { Tabs } from "./tabs.js";
-import { Theme } from "./theme.js";
-import { buildTopBar } from "./top_bar.js";
-import { createTransport } from "./transport.js";
-import { WeakPanel } from "./weak_panel.js";
+import { Follow, Session } from "./session.js";
+import { buildDownloads, buildHelp, buildTopBar } from "./top_bar.js";
 
 const theme = new Theme();
 
@@ -33,9 +27,10 @@ start().catch((error) => {
 });
 
 async function start() {
-  const transport = createTransport();
-  const run = await transport.run();
-  const session = new Session({ run, transport, theme });
+  const source = openData();
+  const run = await source.run();
+  const questions = new Questions(source, run);
+  const session = new Session({ run, source, questions, theme });
   const tab = readLink(session, location.hash.slice(1));
   document.title = `${run.title ?? "Run"} · robustkit explorer`;
   const say = announcer();

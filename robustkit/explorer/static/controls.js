@@ -1,7 +1,6 @@
 /** The settings of one pane: native controls with labels, kept in step with it. */
 
-import { button, el, select } from "./dom.js";
-import { level } from "./format.js";
+import { button, el, level, select } from "./elements.js";
 import { COLOURINGS } from "./scene.js";
 
 const FILTERS = {

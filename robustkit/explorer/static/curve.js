@@ -3,8 +3,7 @@
  * buttons. It belongs to the pane in focus and moves that pane's level.
  */
 
-import { button, el, svg } from "./dom.js";
-import { fraction, level, percent } from "./format.js";
+import { button, el, fraction, level, percent, svg } from "./elements.js";
 
 const WIDTH = 340;
 const HEIGHT = 128;
@@ -50,7 +49,7 @@ export class Curve {
   }
 
   async refresh() {
-    const { pane, transport } = this.session;
+    const { pane, questions } = this.session;
     const { model } = pane.viewInfo;
     this.#asked += 1;
     const mine = this.#asked;
@@ -58,7 +57,7 @@ export class Curve {
     if (this.#data?.asked !== asked) {
       this.element.setAttribute("aria-busy", "true");
       try {
-        const answer = await transport.curve(model, pane.parameters);
+        const answer = await questions.curve(model, pane.parameters);
         if (mine !== this.#asked) return;
         this.#data = { ...answer, asked };
       } catch (error) {

@@ -3,8 +3,7 @@
  * Arrows go to the nearest node in their direction, Enter and Space select.
  */
 
-import { el } from "./dom.js";
-import { count, fraction, percent } from "./format.js";
+import { count, el, fraction, percent } from "./elements.js";
 
 const DIRECTIONS = {
   ArrowLeft: [-1, 0],

@@ -1,17 +1,45 @@
 /**
  * One pane: which view of which model it shows, with which parameters, the graph
- * that came of it, and what is selected. It knows nothing of the page's elements;
- * it tells of "setting", "computing", "graph", "failure", "selection", "active",
- * "marks" and "look".
+ * that came of it, and what is selected. It knows nothing of the page's elements.
  */
 
-import { Emitter } from "./emitter.js";
-import { Motion } from "./motion.js";
-import { Scene } from "./scene.js";
+import { levelsOf, viewOf } from "./questions.js";
+import { Motion, Scene } from "./scene.js";
+
+/**
+ * @typedef {import("./questions.js").Graph} Graph
+ * @typedef {import("./questions.js").Parameters} Parameters
+ */
+
+/** Who wants to know of a change is told of it; nobody needs to know whom. */
+export class Emitter {
+  /** @type {Map<string, ((detail?: any) => void)[]>} */
+  #listeners = new Map();
+
+  /**
+   * Call `listener` at every `event` from now on.
+   *
+   * @param {string} event
+   * @param {(detail?: any) => void} listener
+   */
+  on(event, listener) {
+    const before = this.#listeners.get(event) ?? [];
+    this.#listeners.set(event, [...before, listener]);
+  }
+
+  /**
+   * @param {string} event
+   * @param {any} [detail]
+   */
+  emit(event, detail) {
+    for (const listener of this.#listeners.get(event) ?? []) listener(detail);
+  }
+}
 
 // A slider on its way sends many values; only where it rests for this long counts.
 const PATIENCE = 120;
 
+/** @type {(keyof Parameters)[]} */
 export const PARAMETERS = [
   "filter",
   "cover",
@@ -21,26 +49,50 @@ export const PARAMETERS = [
   "min_samples",
 ];
 
+/**
+ * What a link asks for, until the first graph is there.
+ *
+ * @typedef {Object} Wanted
+ * @property {number[]} selection
+ * @property {number[] | null} camera
+ * @property {[number, number[]][]} moved
+ * @property {{x: number[], y: number[]} | null} places
+ */
+
+/**
+ * Tells of "setting", "computing", "graph", "failure", "selection", "active", "marks" and
+ * "look".
+ */
 export class Pane extends Emitter {
-  #transport;
+  #source;
   #motion = new Motion();
   #timer = 0;
   #newest = 0;
 
-  /** @param {{side: string, run: Object, transport: Object, ink: Object}} options */
-  constructor({ side, run, transport, ink }) {
+  /**
+   * @param {Object} options
+   * @param {"left" | "right"} options.side
+   * @param {import("./questions.js").Run} options.run
+   * @param {import("./questions.js").Source} options.source
+   * @param {import("./preferences.js").Ink} options.ink
+   */
+  constructor({ side, run, source, ink }) {
     super();
     this.side = side;
     this.run = run;
-    this.#transport = transport;
-    this.scene = new Scene(ink);
-    this.scene.classNames = run.class_names;
+    this.#source = source;
+    this.scene = new Scene(ink, run.class_names);
     this.view = run.views[0].id;
-    this.parameters = Object.fromEntries(
-      PARAMETERS.map((name) => [name, run.defaults[name]]),
-    );
+    this.parameters = { ...run.defaults };
     this.computing = false;
+    /** @type {string | null} */
     this.failure = null;
+    /** @type {Wanted | undefined} */
+    this.wanted = undefined;
+    /** Resolves when the graph of the present settings is there. */
+    this.finished = Promise.resolve();
+    /** Where the samples lie that are followed, in words. */
+    this.told = "";
     /** Until the reader pans or zooms, every new graph is shown whole. */
     this.fitted = true;
     /** Whether the graph's places come from those of a graph before it. */
@@ -52,13 +104,12 @@ export class Pane extends Emitter {
   }
 
   get viewInfo() {
-    return this.run.views.find((view) => view.id === this.view);
+    return viewOf(this.run, this.view);
   }
 
   /** The views of this pane's model, by level. */
   get levels() {
-    const views = this.run.views.filter((view) => view.model === this.viewInfo.model);
-    return views.sort((a, b) => a.level - b.level);
+    return levelsOf(this.run, this.viewInfo.model);
   }
 
   showView(id) {
@@ -103,7 +154,7 @@ export class Pane extends Emitter {
     const places = this.graph === null ? this.wanted?.places : null;
     const asked = { view: this.view, ...this.parameters, ...places };
     try {
-      const graph = await this.#transport.graph(this.side, asked);
+      const graph = await this.#source.graph(this.side, asked);
       if (mine !== this.#newest) return;
       this.computing = false;
       this.failure = null;
@@ -136,7 +187,7 @@ export class Pane extends Emitter {
   #restore() {
     const { scene, wanted } = this;
     if (wanted === undefined) return;
-    delete this.wanted;
+    this.wanted = undefined;
     const { id } = scene.graph.nodes;
     scene.moved = wanted.moved
       .filter(([i]) => i in id)
@@ -158,16 +209,17 @@ export class Pane extends Emitter {
    * Ask something of the present graph; one that the server has let go of is
    * computed again first.
    *
-   * @param {(key: string) => Promise} question
+   * @template T
+   * @param {(graph: Graph) => Promise<T>} question
    */
   async ask(question) {
     if (this.graph === null) await this.finished;
     try {
-      return await question(this.graph.graph);
+      return await question(this.graph);
     } catch (error) {
       if (error.status !== 404) throw error;
       await this.recompute(0);
-      return question(this.graph.graph);
+      return question(this.graph);
     }
   }
 

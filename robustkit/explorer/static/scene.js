@@ -1,12 +1,137 @@
+/** Where the reader stands: which world point is in the middle, and how near. */
+
+import { classColour, scaleColour } from "./paint.js";
+export class Camera {
+  x = 0.5;
+  y = 0.5;
+  /** Screen pixels to one unit of the world, across. */
+  scale = 500;
+  /** How much longer a unit is downwards, so that a graph fills its pane. */
+  stretch = 1;
+  /** The scale at which the whole graph is seen; zoom is told against it. */
+  fitScale = 500;
+  width = 1;
+  height = 1;
+  /** Pixels at the edges where tools and legend lie on the canvas. */
+  covered = { right: 0, bottom: 0 };
+
+  toScreen(x, y) {
+    return [
+      (x - this.x) * this.scale + this.width / 2,
+      (y - this.y) * this.scale * this.stretch + this.height / 2,
+    ];
+  }
+
+  toWorld(sx, sy) {
+    return [
+      (sx - this.width / 2) / this.scale + this.x,
+      (sy - this.height / 2) / (this.scale * this.stretch) + this.y,
+    ];
+  }
+
+  get zoom() {
+    return this.scale / this.fitScale;
+  }
+
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y -= dy / (this.scale * this.stretch);
+  }
+
+  /** Nearer or farther, with the world point under the pointer kept in place. */
+  zoomAt(factor, sx, sy) {
+    const [wx, wy] = this.toWorld(sx, sy);
+    const lowest = this.fitScale / 8;
+    this.scale = Math.min(this.fitScale * 60, Math.max(lowest, this.scale * factor));
+    const [nx, ny] = this.toWorld(sx, sy);
+    this.x += wx - nx;
+    this.y += wy - ny;
+  }
+
+  /** The scale and middle that show all of the box beside what covers the canvas. */
+  fit({ left, top, right, bottom }) {
+    const margin = Math.min(34, this.width / 10, this.height / 10);
+    const across = Math.max(1, this.width - 2 * margin - this.covered.right);
+    const down = Math.max(1, this.height - 2 * margin - this.covered.bottom);
+    const [wide, high] = [right - left, bottom - top];
+    // Distances in a layout mean little; beyond these bounds it would look squashed.
+    this.stretch = Math.min(2.2, Math.max(0.6, down / high / (across / wide)));
+    this.scale = Math.min(across / wide, down / (high * this.stretch));
+    this.fitScale = this.scale;
+    this.x = (left + right) / 2 + this.covered.right / 2 / this.scale;
+    this.y = (top + bottom) / 2 + this.covered.bottom / 2 / (this.scale * this.stretch);
+  }
+}
+
+/**
+ * Which node lies under a point, among thousands, without looking at each:
+ * the world is cut into cells, and a cell knows the nodes whose middle it holds.
+ */
+export class Grid {
+  #cells = new Map();
+  #step;
+
+  /** @param {number} step the side of a cell, in world units. */
+  constructor(xs, ys, step) {
+    this.#step = step;
+    this.xs = xs;
+    this.ys = ys;
+    for (let i = 0; i < xs.length; i += 1) {
+      const key = this.#key(this.#cell(xs[i]), this.#cell(ys[i]));
+      if (!this.#cells.has(key)) this.#cells.set(key, []);
+      this.#cells.get(key).push(i);
+    }
+  }
+
+  #cell(value) {
+    return Math.floor(value / this.#step);
+  }
+
+  #key(column, row) {
+    return `${column},${row}`;
+  }
+
+  /** The nodes whose middle may lie within `reach` of the point. */
+  *near(x, y, reach) {
+    for (let row = this.#cell(y - reach); row <= this.#cell(y + reach); row += 1) {
+      for (let col = this.#cell(x - reach); col <= this.#cell(x + reach); col += 1) {
+        yield* this.#cells.get(this.#key(col, row)) ?? [];
+      }
+    }
+  }
+
+  /**
+   * How far the nearest other node is, for the node in the middle of that ranking:
+   * the room that a typical node has.
+   *
+   * @param {number} stretch how much longer a unit is downwards
+   */
+  static typicalRoom(xs, ys, stretch) {
+    if (xs.length < 2) return Infinity;
+    const [low, high] = [Math.min(...xs), Math.max(...xs)];
+    const step = Math.max(1e-9, (high - low) / Math.sqrt(xs.length));
+    const grid = new Grid(
+      xs,
+      ys.map((y) => y * stretch),
+      step,
+    );
+    const rooms = Array.from(xs, (x, i) => {
+      let nearest = 2 * step;
+      for (const j of grid.near(x, grid.ys[i], step)) {
+        const distance = Math.hypot(xs[j] - x, grid.ys[j] - grid.ys[i]);
+        if (j !== i && distance < nearest) nearest = distance;
+      }
+      return nearest;
+    });
+    return rooms.sort((a, b) => a - b)[rooms.length >> 1];
+  }
+}
+
 /**
  * What one pane shows: the graph, where its nodes stand, how large and of which
  * colour they are, and which are selected or marked. Painting, hit testing and
  * exporting all read this, so that they cannot disagree.
  */
-
-import { Camera } from "./camera.js";
-import { Grid } from "./grid.js";
-import { classColour, scaleColour } from "./palette.js";
 
 export const COLOURINGS = [
   ["labels", "True labels"],
@@ -36,8 +161,13 @@ export class Scene {
   #room = Infinity;
   #moved = new Map();
 
-  constructor(ink) {
+  /**
+   * @param {import("./preferences.js").Ink} ink
+   * @param {string[]} classNames
+   */
+  constructor(ink, classNames) {
     this.ink = ink;
+    this.classNames = classNames;
   }
 
   get length() {
@@ -223,3 +353,52 @@ function slices(counts) {
   }
   return out;
 }
+
+/**
+ * Nodes that persist glide to their new place; new ones appear where they belong.
+ * Readers who ask for less motion see them there at once.
+ */
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const DURATION = 380;
+
+export class Motion {
+  #frame = 0;
+
+  /**
+   * Move the scene's nodes from where they were drawn to where they rest.
+   *
+   * @param {Map<number, number[]>} before node id -> place before the change
+   * @param {(how?: string) => void} redraw told "moving" on the way
+   */
+  glide(scene, before, redraw) {
+    cancelAnimationFrame(this.#frame);
+    const { id, xs, ys } = scene.restingPlaces();
+    const from = id.map((node, i) => before.get(node) ?? [xs[i], ys[i]]);
+    if (still.matches || before.size === 0) {
+      scene.place(xs, ys);
+      redraw();
+      return;
+    }
+    const began = performance.now();
+    const step = (now) => {
+      const share = ease(Math.min(1, Math.max(0, (now - began) / DURATION)));
+      scene.place(
+        xs.map((x, i) => from[i][0] + (x - from[i][0]) * share),
+        ys.map((y, i) => from[i][1] + (y - from[i][1]) * share),
+      );
+      redraw(share < 1 ? "moving" : undefined);
+      if (share < 1) this.#frame = requestAnimationFrame(step);
+    };
+    step(began);
+  }
+
+  /** Let the nodes rest where they are headed, as when the reader takes one. */
+  settle(scene) {
+    cancelAnimationFrame(this.#frame);
+    const { xs, ys } = scene.restingPlaces();
+    scene.place(xs, ys);
+  }
+}
+
+const ease = (t) => (t < 0.5 ? 4 * t ** 3 : 1 - (2 - 2 * t) ** 3 / 2);

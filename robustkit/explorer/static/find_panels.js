@@ -1,7 +1,7 @@
 /** Find one sample by its number, or all of one class that are taken for another. */
 
-import { button, el, select } from "./dom.js";
-import { count, whole } from "./format.js";
+import { button, count, el, fraction, percent, select, whole } from "./elements.js";
+import { scaleColour } from "./paint.js";
 
 export class SearchPanel {
   #asked = 0;
@@ -51,8 +51,8 @@ export class SearchPanel {
       "data-testid": "search-sample",
     });
     const find = () =>
-      this.#find(`sample ${number.value}`, (key) =>
-        this.session.transport.searchSample(key, number.valueAsNumber),
+      this.#find(`sample ${number.value}`, (graph) =>
+        this.session.questions.findSample(graph, number.valueAsNumber),
       );
     return form(
       "search-sample-form",
@@ -75,8 +75,8 @@ export class SearchPanel {
     if (names.length > 1) predicted.choice.value = "1";
     const find = () => {
       const [a, b] = [Number(truth.choice.value), Number(predicted.choice.value)];
-      return this.#find(`${names[a]} predicted as ${names[b]}`, (key) =>
-        this.session.transport.searchConfusion(key, a, b),
+      return this.#find(`${names[a]} predicted as ${names[b]}`, (graph) =>
+        this.session.questions.findConfused(graph, a, b),
       );
     };
     return form(
@@ -103,13 +103,12 @@ export class SearchPanel {
     }
   }
 
-  #show(pane, label, { total, samples, nodes, held, noise }) {
-    const cut =
-      samples.length < total ? ` (the first ${whole(samples.length)} are shown)` : "";
+  #show(pane, label, { samples, nodes, held, noise }) {
+    const total = samples.length;
     const text =
       total === 0
         ? `No sample: ${label}.`
-        : `${count(total, "sample")} (${label}), in ${count(nodes.length, "node")}; ${whole(noise)} in none${cut}.`;
+        : `${count(total, "sample")} (${label}), in ${count(nodes.length, "node")}; ${whole(noise)} in none.`;
     this.result.replaceChildren(el("p", {}, text));
     if (total > 0) {
       const selectAll = button("Select these nodes", "search-select", () =>
@@ -184,3 +183,119 @@ function form(testid, onSubmit, ...children) {
 
 const submit = (text, testid) =>
   el("button", { type: "submit", class: "primary", "data-testid": testid }, text);
+
+/** The nodes in order of accuracy: weak regions first, each one click away. */
+
+const ORDERS = {
+  accuracy: { text: "Accuracy, lowest first", key: (nodes, i) => nodes.accuracy[i] },
+  wrong: {
+    text: "Misclassified, most first",
+    key: (nodes, i) => -nodes.size[i] * (1 - nodes.accuracy[i]),
+  },
+  purity: { text: "Purity, lowest first", key: (nodes, i) => nodes.purity[i] },
+  size: { text: "Size, largest first", key: (nodes, i) => -nodes.size[i] },
+};
+const STEP = 100;
+
+export class WeakPanel {
+  #order = "accuracy";
+  #shown = STEP;
+
+  constructor(session) {
+    this.session = session;
+    const pairs = Object.entries(ORDERS).map(([name, { text }]) => [name, text]);
+    const order = select("Order", "weak-order", pairs, (value) => {
+      this.#order = value;
+      this.#shown = STEP;
+      this.refresh();
+    });
+    this.list = el("ol", {
+      class: "weak-list",
+      "aria-label": "Nodes in order",
+      "data-testid": "weak",
+    });
+    this.more = button("Show more", "weak-more", () => {
+      this.#shown += STEP;
+      this.refresh();
+    });
+    this.note = el("p", { class: "quiet" });
+    this.element = el(
+      "div",
+      { "data-testid": "panel-weak" },
+      el("h2", {}, "Weak regions"),
+      this.note,
+      order.element,
+      this.list,
+      this.more,
+    );
+    for (const pane of Object.values(session.panes)) {
+      pane.on("graph", () => pane === session.pane && this.refresh());
+      pane.on("selection", () => pane === session.pane && this.#syncSelection());
+    }
+    session.on("focus", () => this.refresh());
+    this.refresh();
+  }
+
+  refresh() {
+    const { pane } = this.session;
+    if (pane.graph === null) return;
+    const { nodes } = pane.graph;
+    const { key } = ORDERS[this.#order];
+    const order = nodes.size.map((_, i) => i);
+    order.sort(
+      (a, b) => key(nodes, a) - key(nodes, b) || nodes.size[b] - nodes.size[a],
+    );
+    this.list.replaceChildren(
+      ...order.slice(0, this.#shown).map((i) => this.#row(pane, i)),
+    );
+    this.more.hidden = order.length <= this.#shown;
+    const weak = order.filter((i) => nodes.accuracy[i] < pane.graph.accuracy).length;
+    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} lie below the view's accuracy, ${percent(pane.graph.accuracy)}.`;
+    this.#syncSelection();
+  }
+
+  #row(pane, i) {
+    const { id, size, accuracy, purity, name } = pane.describe(i);
+    const bar = el("span", { class: "bar", "aria-hidden": "true" });
+    bar.style.width = `${(100 * accuracy).toFixed(1)}%`;
+    bar.style.backgroundColor = scaleColour("accuracy", accuracy);
+    const choose = (event) => {
+      pane.activate(i);
+      pane.select([i], { add: event.shiftKey });
+      pane.reveal(i);
+    };
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        {
+          type: "button",
+          class: "weak-item",
+          "data-testid": "weak-item",
+          "data-node": i,
+          on: { click: choose },
+        },
+        el("span", { class: "weak-name" }, `Node ${id}`),
+        el("span", { class: "visually-hidden" }, "accuracy "),
+        el("b", {}, percent(accuracy)),
+        el("span", { class: "track" }, bar),
+        el(
+          "span",
+          { class: "quiet" },
+          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}`,
+        ),
+      ),
+    );
+  }
+
+  #syncSelection() {
+    const { selection } = this.session.pane.scene;
+    for (const face of this.list.querySelectorAll("button")) {
+      face.setAttribute(
+        "aria-pressed",
+        String(selection.has(Number(face.dataset.node))),
+      );
+    }
+  }
+}

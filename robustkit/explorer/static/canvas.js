@@ -1,0 +1,216 @@
+/**
+ * The canvas of one pane: two layers, so that a moving pointer redraws a ring
+ * and not the graph, and at most one drawing per frame. A crowded picture that
+ * moves is drawn more coarsely, and sharply as soon as it rests.
+ */
+
+import { el } from "./elements.js";
+import {
+  paintChosen,
+  paintEdges,
+  paintGesture,
+  paintNode,
+  paintPointedOut,
+  paintScene,
+  RING_REACH,
+  STEPPED_BACK,
+  visibleNodes,
+} from "./paint.js";
+
+// With fewer nodes in sight, a picture is drawn sharply also while it moves.
+const CROWD = 300;
+// After so many milliseconds without a move the picture rests.
+const REST = 120;
+
+export class CanvasView {
+  #graph = el("canvas", { class: "layer", "aria-hidden": "true" });
+  #points;
+  #wanted = new Set();
+  #frame = 0;
+  #rest = 0;
+  #coarse = new CoarsePicture();
+  /** The outline of a box or lasso being drawn, in screen coordinates. */
+  gesture = [];
+
+  constructor(scene, side, onResize) {
+    this.scene = scene;
+    this.#points = el("canvas", {
+      class: "layer",
+      "data-testid": `canvas-${side}`,
+      "aria-hidden": "true",
+    });
+    this.element = el("div", { class: "canvas" }, this.#graph, this.#points);
+    this.#points.dataset.frames = "0";
+    new ResizeObserver(() => this.#resize(onResize)).observe(this.element);
+  }
+
+  /** Pointer events arrive at the upper layer. */
+  get surface() {
+    return this.#points;
+  }
+
+  get hasKeyboard() {
+    return this.element.contains(document.activeElement);
+  }
+
+  /** Draw in the next frame: all, all while it moves, or only what is pointed out. */
+  redraw(what = "all") {
+    this.#wanted.add(what);
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #resize(onResize) {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    if (width === 0 || height === 0) return;
+    Object.assign(this.scene.camera, { width, height });
+    onResize();
+    // A resized canvas is empty: drawn now, not a frame later, it does not flicker.
+    this.#wanted.add("all");
+    cancelAnimationFrame(this.#frame);
+    this.#draw();
+  }
+
+  #draw() {
+    this.#frame = 0;
+    const all = this.#wanted.has("all");
+    let ratio = devicePixelRatio;
+    if (all || this.#wanted.has("moving")) ratio = this.#drawGraph(all);
+    const ctx = this.#cleared(this.#points, ratio);
+    paintPointedOut(ctx, this.scene, { keyboard: this.hasKeyboard });
+    paintGesture(ctx, this.scene, this.gesture);
+    this.#wanted.clear();
+    this.#points.dataset.frames = String(Number(this.#points.dataset.frames) + 1);
+  }
+
+  /** @returns {number} how many pixels of the canvas were spent on one of the page's */
+  #drawGraph(sharp) {
+    const { scene } = this;
+    const nodes = visibleNodes(scene);
+    clearTimeout(this.#rest);
+    if (sharp || nodes.length <= CROWD) {
+      paintScene(this.#cleared(this.#graph, devicePixelRatio), scene);
+      return devicePixelRatio;
+    }
+    const ratio = Math.min(1, devicePixelRatio);
+    this.#coarse.paint(this.#cleared(this.#graph, ratio), scene, nodes);
+    this.#rest = setTimeout(() => this.redraw(), REST);
+    return ratio;
+  }
+
+  /** An empty canvas with so many pixels of its own to one of the page's. */
+  #cleared(canvas, ratio) {
+    const width = Math.round(this.scene.camera.width * ratio);
+    const height = Math.round(this.scene.camera.height * ratio);
+    const ctx = canvas.getContext("2d");
+    if (canvas.width !== width || canvas.height !== height)
+      Object.assign(canvas, { width, height });
+    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.clearRect(0, 0, width, height);
+    return ctx;
+  }
+}
+
+/**
+ * A crowded picture that moves.
+ *
+ * To draw thousands of pies, slice by slice, takes longer than a frame. So each is
+ * drawn once on a sheet, by the same lines as always, and copied from there until the
+ * picture comes to rest.
+ */
+
+// Nodes that have grown or shrunk by more than this are drawn anew.
+const STRETCH = 1.5;
+const SHEET_WIDTH = 2048;
+// More pixels are not spent on a sheet: it is drawn smaller.
+const MOST_PIXELS = 4e6;
+// Fewer rings are drawn one by one.
+const MANY_RINGS = 200;
+
+export class CoarsePicture {
+  #nodes = new Stamps({
+    paint: paintNode,
+    margin: 2,
+    shows: ({ colouring }) => [colouring],
+  });
+  #rings = new Stamps({
+    paint: (ctx, scene, item) => paintChosen(ctx, scene, [item]),
+    margin: RING_REACH,
+    shows: ({ selection, marks }) => [selection, marks],
+  });
+
+  /** @param {Array<{i: number, x: number, y: number, r: number}>} items nodes in sight */
+  paint(ctx, scene, items) {
+    const { marks, selection } = scene;
+    paintEdges(ctx, scene);
+    const [front, back] = [[], []];
+    for (const item of items) (scene.inFront(item.i) ? front : back).push(item);
+    ctx.globalAlpha = STEPPED_BACK;
+    this.#nodes.paint(ctx, scene, back);
+    ctx.globalAlpha = 1;
+    this.#nodes.paint(ctx, scene, front);
+    const chosen = items.filter(({ i }) => marks.has(i) || selection.has(i));
+    if (chosen.length > MANY_RINGS) this.#rings.paint(ctx, scene, chosen);
+    else paintChosen(ctx, scene, chosen);
+  }
+}
+
+/** What `paint` draws for each node, drawn once on a sheet and copied from there. */
+class Stamps {
+  #sheet = new OffscreenCanvas(1, 1);
+  /** What the sheet was drawn for. */
+  #of = [];
+  #radius = 0;
+  /** By node: its radius there, and left, top, side and half the width of its place. */
+  #cells = [];
+
+  constructor({ paint, margin, shows }) {
+    Object.assign(this, { paintOne: paint, margin, shows });
+  }
+
+  paint(ctx, scene, items) {
+    if (items.length === 0) return;
+    this.#prepare(scene);
+    for (const { i, x, y, r } of items) {
+      const { left, top, side, half, radius } = this.#cells[i];
+      const reach = (half * r) / radius;
+      const to = [x - reach, y - reach, 2 * reach, 2 * reach];
+      ctx.drawImage(this.#sheet, left, top, side, side, ...to);
+    }
+  }
+
+  #prepare(scene) {
+    const of = [scene.graph, scene.ink, ...this.shows(scene)];
+    const grown = scene.radius(scene.order[0]) / this.#radius;
+    const near = grown < STRETCH && grown > 1 / STRETCH;
+    if (near && of.every((part, k) => part === this.#of[k])) return;
+    this.#of = of;
+    this.#radius = scene.radius(scene.order[0]);
+    const height = this.#arrange(scene);
+    Object.assign(this.#sheet, { width: SHEET_WIDTH, height });
+    const ctx = this.#sheet.getContext("2d");
+    for (const i of scene.order) {
+      const { left, top, side, half, radius } = this.#cells[i];
+      const scale = side / (2 * half);
+      ctx.setTransform(scale, 0, 0, scale, left, top);
+      this.paintOne(ctx, scene, { i, x: half, y: half, r: radius });
+    }
+  }
+
+  /** Nodes come by size, so that every row of the sheet is as high as its first one. */
+  #arrange(scene) {
+    const radii = scene.order.map((i) => scene.radius(i));
+    const area = radii.reduce((sum, r) => sum + (2 * (r + this.margin)) ** 2, 0);
+    const detail = Math.min(1, Math.sqrt(MOST_PIXELS / area));
+    let [left, top, height] = [0, 0, 0];
+    this.#cells = [];
+    scene.order.forEach((i, k) => {
+      const half = radii[k] + this.margin;
+      const side = Math.ceil(2 * half * detail);
+      if (left + side > SHEET_WIDTH) [left, top, height] = [0, top + height, 0];
+      this.#cells[i] = { left, top, side, half, radius: radii[k] };
+      height = Math.max(height, side);
+      left += side;
+    });
+    return top + height;
+  }
+}
