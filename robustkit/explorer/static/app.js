@@ -50,17 +50,21 @@ async function start() {
   for (const pane of session.shown) pane.recompute(0);
 }
 
+/** @param {Session} session */
 function buildPanes(session) {
-  const built = Object.values(session.panes).map((pane) => [pane, buildPane(pane)]);
-  byId("panes").replaceChildren(...built.map(([, element]) => element));
+  const built = Object.values(session.panes).map((pane) => ({
+    pane,
+    element: buildPane(pane),
+  }));
+  byId("panes").replaceChildren(...built.map(({ element }) => element));
   const sync = () => {
     byId("panes").classList.toggle("two", session.two);
-    for (const [pane, element] of built) {
+    for (const { pane, element } of built) {
       element.hidden = !session.shown.includes(pane);
       element.classList.toggle("in-focus", session.two && pane === session.pane);
     }
   };
-  for (const [pane, element] of built) {
+  for (const { pane, element } of built) {
     element.addEventListener("pointerdown", () => session.focus(pane.side), {
       capture: true,
     });
@@ -71,6 +75,7 @@ function buildPanes(session) {
   sync();
 }
 
+/** @param {Session} session @param {(text: string) => void} say */
 function buildSide(session, say) {
   const follow = new Follow(session, say);
   const selection = new SelectionPanel(session, {
@@ -94,7 +99,10 @@ function buildSide(session, say) {
   return tabs;
 }
 
-/** The address bar always holds the link to what is seen. */
+/**
+ * The address bar always holds the link to what is seen.
+ * @param {Session} session @param {Tabs} tabs @param {() => string} link
+ */
 function keepLink(session, tabs, link) {
   let timer = 0;
   const later = () => {
@@ -120,6 +128,7 @@ function keepLink(session, tabs, link) {
 function announcer() {
   const place = byId("messages");
   let timer = 0;
+  /** @param {string} text */
   return (text) => {
     clearTimeout(timer);
     place.replaceChildren(el("p", { class: "message" }, text));
@@ -127,7 +136,12 @@ function announcer() {
   };
 }
 
+/**
+ * @param {Session} session @param {Tabs} tabs
+ * @returns {[string, string, () => void][]}
+ */
 function shortcutTable(session, tabs) {
+  /** @param {number} by */
   const step = (by) => {
     const { pane } = session;
     const at = pane.levels.findIndex((view) => view.id === pane.view) + by;
@@ -138,6 +152,7 @@ function shortcutTable(session, tabs) {
     const { pane } = session;
     pane.colourBy(names[(names.indexOf(pane.scene.colouring) + 1) % names.length]);
   };
+  /** @param {string} name */
   const open = (name) => {
     tabs.show(name);
     byId(`tab-${name}`).focus();
@@ -148,7 +163,9 @@ function shortcutTable(session, tabs) {
     [
       "o",
       "the other pane",
-      () => session.two && session.focus(session.other(session.pane).side),
+      () => {
+        if (session.two) session.focus(session.other(session.pane).side);
+      },
     ],
     ["[", "lower attack level", () => step(-1)],
     ["]", "higher attack level", () => step(1)],
@@ -161,10 +178,10 @@ function shortcutTable(session, tabs) {
       "search",
       () => {
         tabs.show("search");
-        document.querySelector('[data-testid="search-sample"]').focus();
+        byId("search-sample").focus();
       },
     ],
     ["Escape", "clear the selection", () => session.pane.select([])],
-    ["?", "this help", () => document.querySelector("dialog").showModal()],
+    ["?", "this help", () => document.querySelector("dialog")?.showModal()],
   ];
 }

@@ -4,7 +4,7 @@
  * moves is drawn more coarsely, and sharply as soon as it rests.
  */
 
-import { el } from "./elements.js";
+import { contextOf, el } from "./elements.js";
 import {
   paintChosen,
   paintEdges,
@@ -22,16 +22,28 @@ const CROWD = 300;
 // After so many milliseconds without a move the picture rests.
 const REST = 120;
 
+/**
+ * @typedef {import("./paint.js").Canvas} Canvas
+ * @typedef {import("./paint.js").Item} Item
+ * @typedef {import("./scene.js").Scene} Scene
+ */
+
 export class CanvasView {
   #graph = el("canvas", { class: "layer", "aria-hidden": "true" });
   #points;
+  /** @type {Set<string>} */
   #wanted = new Set();
   #frame = 0;
   #rest = 0;
   #coarse = new CoarsePicture();
-  /** The outline of a box or lasso being drawn, in screen coordinates. */
+  /**
+   * The outline of a box or lasso being drawn, in screen coordinates.
+   *
+   * @type {number[][]}
+   */
   gesture = [];
 
+  /** @param {Scene} scene @param {string} side @param {() => void} onResize */
   constructor(scene, side, onResize) {
     this.scene = scene;
     this.#points = el("canvas", {
@@ -59,6 +71,7 @@ export class CanvasView {
     if (this.#frame === 0) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
+  /** @param {() => void} onResize */
   #resize(onResize) {
     const { clientWidth: width, clientHeight: height } = this.element;
     if (width === 0 || height === 0) return;
@@ -82,7 +95,10 @@ export class CanvasView {
     this.#points.dataset.frames = String(Number(this.#points.dataset.frames) + 1);
   }
 
-  /** @returns {number} how many pixels of the canvas were spent on one of the page's */
+  /**
+   * @param {boolean} sharp
+   * @returns {number} how many pixels of the canvas were spent on one of the page's
+   */
   #drawGraph(sharp) {
     const { scene } = this;
     const nodes = visibleNodes(scene);
@@ -97,11 +113,14 @@ export class CanvasView {
     return ratio;
   }
 
-  /** An empty canvas with so many pixels of its own to one of the page's. */
+  /**
+   * An empty canvas with so many pixels of its own to one of the page's.
+   * @param {HTMLCanvasElement} canvas @param {number} ratio
+   */
   #cleared(canvas, ratio) {
     const width = Math.round(this.scene.camera.width * ratio);
     const height = Math.round(this.scene.camera.height * ratio);
-    const ctx = canvas.getContext("2d");
+    const ctx = contextOf(canvas);
     if (canvas.width !== width || canvas.height !== height)
       Object.assign(canvas, { width, height });
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -109,14 +128,6 @@ export class CanvasView {
     return ctx;
   }
 }
-
-/**
- * A crowded picture that moves.
- *
- * To draw thousands of pies, slice by slice, takes longer than a frame. So each is
- * drawn once on a sheet, by the same lines as always, and copied from there until the
- * picture comes to rest.
- */
 
 // Nodes that have grown or shrunk by more than this are drawn anew.
 const STRETCH = 1.5;
@@ -126,7 +137,14 @@ const MOST_PIXELS = 4e6;
 // Fewer rings are drawn one by one.
 const MANY_RINGS = 200;
 
-export class CoarsePicture {
+/**
+ * A crowded picture that moves.
+ *
+ * To draw thousands of pies, slice by slice, takes longer than a frame. So each is
+ * drawn once on a sheet, by the same lines as always, and copied from there until the
+ * picture comes to rest.
+ */
+class CoarsePicture {
   #nodes = new Stamps({
     paint: paintNode,
     margin: 2,
@@ -138,12 +156,15 @@ export class CoarsePicture {
     shows: ({ selection, marks }) => [selection, marks],
   });
 
-  /** @param {Array<{i: number, x: number, y: number, r: number}>} items nodes in sight */
+  /**
+   * @param {CanvasRenderingContext2D} ctx @param {Scene} scene
+   * @param {Item[]} items nodes in sight
+   */
   paint(ctx, scene, items) {
     const { marks, selection } = scene;
     paintEdges(ctx, scene);
-    const [front, back] = [[], []];
-    for (const item of items) (scene.inFront(item.i) ? front : back).push(item);
+    const front = items.filter(({ i }) => scene.inFront(i));
+    const back = items.filter(({ i }) => !scene.inFront(i));
     ctx.globalAlpha = STEPPED_BACK;
     this.#nodes.paint(ctx, scene, back);
     ctx.globalAlpha = 1;
@@ -157,27 +178,44 @@ export class CoarsePicture {
 /** What `paint` draws for each node, drawn once on a sheet and copied from there. */
 class Stamps {
   #sheet = new OffscreenCanvas(1, 1);
-  /** What the sheet was drawn for. */
+  /** What the sheet was drawn for. @type {any[]} */
   #of = [];
   #radius = 0;
-  /** By node: its radius there, and left, top, side and half the width of its place. */
+  /**
+   * By node: its radius there, and left, top, side and half the width of its place.
+   *
+   * @type {{left: number, top: number, side: number, half: number, radius: number}[]}
+   */
   #cells = [];
 
+  /**
+   * @param {Object} kind
+   * @param {(ctx: Canvas, scene: Scene, item: Item) => void} kind.paint
+   * @param {number} kind.margin
+   * @param {(scene: Scene) => any[]} kind.shows what of the scene is to be seen there
+   */
   constructor({ paint, margin, shows }) {
-    Object.assign(this, { paintOne: paint, margin, shows });
+    this.paintOne = paint;
+    this.margin = margin;
+    this.shows = shows;
   }
 
+  /**
+   * @param {CanvasRenderingContext2D} ctx @param {Scene} scene @param {Item[]} items
+   */
   paint(ctx, scene, items) {
     if (items.length === 0) return;
     this.#prepare(scene);
     for (const { i, x, y, r } of items) {
       const { left, top, side, half, radius } = this.#cells[i];
       const reach = (half * r) / radius;
-      const to = [x - reach, y - reach, 2 * reach, 2 * reach];
-      ctx.drawImage(this.#sheet, left, top, side, side, ...to);
+      const width = 2 * reach;
+      const [atX, atY] = [x - reach, y - reach];
+      ctx.drawImage(this.#sheet, left, top, side, side, atX, atY, width, width);
     }
   }
 
+  /** @param {Scene} scene */
   #prepare(scene) {
     const of = [scene.graph, scene.ink, ...this.shows(scene)];
     const grown = scene.radius(scene.order[0]) / this.#radius;
@@ -188,6 +226,7 @@ class Stamps {
     const height = this.#arrange(scene);
     Object.assign(this.#sheet, { width: SHEET_WIDTH, height });
     const ctx = this.#sheet.getContext("2d");
+    if (ctx === null) return;
     for (const i of scene.order) {
       const { left, top, side, half, radius } = this.#cells[i];
       const scale = side / (2 * half);
@@ -196,7 +235,10 @@ class Stamps {
     }
   }
 
-  /** Nodes come by size, so that every row of the sheet is as high as its first one. */
+  /**
+   * Nodes come by size, so that every row of the sheet is as high as its first one.
+   * @param {Scene} scene
+   */
   #arrange(scene) {
     const radii = scene.order.map((i) => scene.radius(i));
     const area = radii.reduce((sum, r) => sum + (2 * (r + this.margin)) ** 2, 0);

@@ -16,7 +16,10 @@ export function openData() {
   /** @type {Map<string, AbortController>} */
   const running = new Map();
   let last = 0;
-  /** Ask for a computation, and let go of what was asked before under the same name. */
+  /**
+   * Ask for a computation, and let go of what was asked before under the same name.
+   * @param {string} name @param {string} route @param {Object} values
+   */
   const newest = async (name, route, values) => {
     running.get(name)?.abort();
     const controller = new AbortController();
@@ -33,10 +36,10 @@ export function openData() {
   return {
     run: async () => (await request("run")).json(),
 
-    column: async (name, view) =>
-      (
-        await request("column", {}, view === undefined ? { name } : { name, view })
-      ).arrayBuffer(),
+    async column(name, view) {
+      const query = view === undefined ? { name } : { name, view };
+      return (await request("column", {}, query)).arrayBuffer();
+    },
 
     /** The newest wins: a request for a pane ends the pane's older one. */
     graph: (pane, asked) => newest(pane, "graph", { pane, ...asked }),
@@ -60,9 +63,7 @@ export function openData() {
 }
 
 /**
- * @param {string} route
- * @param {RequestInit} options
- * @param {Record<string, any>} query
+ * @param {string} route @param {RequestInit} options @param {Record<string, any>} query
  */
 async function request(route, options = {}, query = {}) {
   const address = new URL(`api/${route}`, document.baseURI);
@@ -82,6 +83,7 @@ async function request(route, options = {}, query = {}) {
 
 /** @param {Response} response */
 async function refusal(response) {
+  /** @type {{error?: string, superseded?: boolean}} */
   let body = {};
   try {
     body = await response.json();

@@ -24,7 +24,7 @@ export function openData() {
     run: async () => data.run,
     column: async (name, view) =>
       decoded(data.columns[view === undefined ? name : `${name} ${view}`]).buffer,
-    graph: async (pane, { view }) => data.graphs[view],
+    graph: async (_, { view }) => data.graphs[view],
     members: async ({ graph }) => decoded(data.members[graph]).buffer,
     purities: async (views) => views.map((view) => data.graphs[view].purity),
     images: async (view, ids) => images.of(view, ids),
@@ -37,23 +37,20 @@ export function openData() {
 /** Samples whose images were left out to keep the file small are answered by null. */
 class EmbeddedImages {
   /** @type {Map<string, Uint8Array>} */
-  #bytes = new Map();
+  #decoded = new Map();
   #position;
 
   /** @param {PageData} data */
   constructor({ run, images }) {
-    this.images = images;
+    this.bytes = images?.bytes ?? {};
     this.size = (run.image_shape ?? []).reduce((a, b) => a * b, 1);
     const ids = new Int32Array(decoded(images?.ids ?? "").buffer);
     this.#position = new Map(Array.from(ids, (id, k) => [id, k]));
   }
 
-  /**
-   * @param {number | "clean"} view
-   * @param {number[]} ids
-   */
+  /** @param {number | "clean"} view @param {number[]} ids */
   of(view, ids) {
-    const bytes = this.#of(view in this.images.bytes ? String(view) : "clean");
+    const bytes = this.#of(view in this.bytes ? String(view) : "clean");
     return ids.map((i) => {
       const k = this.#position.get(i);
       return k === undefined
@@ -62,10 +59,10 @@ class EmbeddedImages {
     });
   }
 
-  /** Decoded when they are first asked for. */
+  /** Decoded when they are first asked for. @param {string} name */
   #of(name) {
-    const bytes = this.#bytes.get(name) ?? decoded(this.images.bytes[name]);
-    this.#bytes.set(name, bytes);
+    const bytes = this.#decoded.get(name) ?? decoded(this.bytes[name]);
+    this.#decoded.set(name, bytes);
     return bytes;
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Building the page's elements.
+ * What the page is built of: elements, controls with labels, tabs, and numbers as they
+ * are written everywhere.
  *
  * Every text goes in as a text node, so that a class name or a title that
  * contains markup is shown as it is and never read as markup.
@@ -8,11 +9,12 @@
 /**
  * Make an element.
  *
- * @param {string} tag
- * @param {Object<string, *>} properties attributes; `on` holds listeners by
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} properties attributes; `on` holds listeners by
  *     event name; a value of false, null or undefined leaves the attribute out.
  * @param {...(Node|string)} children
- * @returns {HTMLElement}
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -23,7 +25,14 @@ export function el(tag, properties = {}, ...children) {
 
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
-/** The same for the elements of a vector picture. */
+/**
+ * The same for the elements of a vector picture.
+ *
+ * @template {keyof SVGElementTagNameMap} Tag
+ * @param {Tag} tag @param {Record<string, any>} properties
+ * @param {...(Node|string)} children
+ * @returns {SVGElementTagNameMap[Tag]}
+ */
 export function svg(tag, properties = {}, ...children) {
   const element = document.createElementNS(SVG_NAMESPACE, tag);
   setAttributes(element, properties);
@@ -31,6 +40,7 @@ export function svg(tag, properties = {}, ...children) {
   return element;
 }
 
+/** @param {Element} element @param {Record<string, any>} properties */
 function setAttributes(element, properties) {
   for (const [name, value] of Object.entries(properties)) {
     if (name === "on") {
@@ -43,19 +53,37 @@ function setAttributes(element, properties) {
   }
 }
 
-/** The element with this id; a missing one is a mistake in the page itself. */
+/**
+ * The element with this id; a missing one is a mistake in the page itself.
+ * @param {string} id
+ */
 export function byId(id) {
   const element = document.getElementById(id);
   if (element === null) throw new Error(`the page has no element "${id}"`);
   return element;
 }
 
-/** A labelled choice among `[value, text]` pairs. */
+/**
+ * What draws on a canvas; no browser that runs this page lacks it.
+ * @param {HTMLCanvasElement} canvas
+ */
+export function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (context === null) throw new Error("this browser does not draw");
+  return context;
+}
+
+/**
+ * A labelled choice among pairs of a value and a text.
+ * @param {string} label @param {string} testid
+ * @param {(string | number)[][]} pairs @param {(value: string) => void} onChange
+ */
 export function select(label, testid, pairs, onChange) {
+  /** @type {HTMLSelectElement} */
   const choice = el(
     "select",
     { "data-testid": testid, on: { change: () => onChange(choice.value) } },
-    ...pairs.map(([value, text]) => el("option", { value }, text)),
+    ...pairs.map(([value, text]) => el("option", { value }, String(text))),
   );
   return {
     element: el("label", { class: "field" }, el("span", {}, label), choice),
@@ -63,7 +91,11 @@ export function select(label, testid, pairs, onChange) {
   };
 }
 
-/** A push button; `glyph` is drawn, `label` is read aloud and shown on hover. */
+/**
+ * A push button; `glyph` is drawn, `label` is read aloud and shown on hover.
+ * @param {string} label @param {string} testid @param {() => void} onClick
+ * @param {{glyph?: string | null, kind?: string}} look
+ */
 export function button(label, testid, onClick, { glyph = null, kind = "" } = {}) {
   return el(
     "button",
@@ -79,34 +111,38 @@ export function button(label, testid, onClick, { glyph = null, kind = "" } = {})
   );
 }
 
-/** How numbers are written on the page: one way each, everywhere. */
-
 const WHOLE = new Intl.NumberFormat("en");
 
-/** 60000 -> "60,000" */
+/** 60000 -> "60,000" @param {number} value */
 export const whole = (value) => WHOLE.format(value);
 
-/** 0.1234 -> "12.3 %" */
+/** 0.1234 -> "12.3 %" @param {number | null} value */
 export const percent = (value) =>
-  Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "none";
+  value !== null && Number.isFinite(value) ? `${(100 * value).toFixed(1)} %` : "none";
 
-/** 0.91234 -> "0.912" */
-export const fraction = (value) => (Number.isFinite(value) ? value.toFixed(3) : "none");
+/** 0.91234 -> "0.912" @param {number | null} value */
+export const fraction = (value) =>
+  value !== null && Number.isFinite(value) ? value.toFixed(3) : "none";
 
-/** An attack level, without the zeros that a binary fraction leaves behind. */
+/**
+ * An attack level, without the zeros that a binary fraction leaves behind.
+ * @param {number} value
+ */
 export const level = (value) => String(Number(value.toPrecision(6)));
 
-/** 1 node, 2 nodes. */
+/** 1 node, 2 nodes. @param {number} value @param {string} noun */
 export const count = (value, noun) =>
   `${whole(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** The panels at the side, one at a time, by the usual keys of a tab list. */
-
+/** Panels that are shown one at a time, by the usual keys of a tab list. */
 export class Tabs {
-  /** @param {Array<[string, string, HTMLElement]>} entries name, title, panel */
-  constructor(entries, onShow) {
+  /** Told when another panel is shown. @type {(() => void) | null} */
+  onShow = null;
+
+  /** @param {[string, string, HTMLElement][]} entries name, title, panel */
+  constructor(entries) {
     this.entries = entries;
-    this.onShow = onShow;
+    this.shown = entries[0][0];
     this.faces = entries.map(([name, title]) =>
       el(
         "button",
@@ -116,7 +152,10 @@ export class Tabs {
           id: `tab-${name}`,
           "aria-controls": `panel-${name}`,
           "data-testid": `tab-${name}`,
-          on: { click: () => this.show(name), keydown: (event) => this.#press(event) },
+          on: {
+            click: () => this.show(name),
+            keydown: (/** @type {KeyboardEvent} */ event) => this.#press(event),
+          },
         },
         title,
       ),
@@ -144,9 +183,10 @@ export class Tabs {
       ),
       ...this.panels,
     );
-    this.show(entries[0][0]);
+    this.show(this.shown);
   }
 
+  /** @param {string} name */
   show(name) {
     const known = this.entries.some(([entry]) => entry === name);
     this.shown = known ? name : this.entries[0][0];
@@ -159,9 +199,10 @@ export class Tabs {
     this.onShow?.();
   }
 
+  /** @param {KeyboardEvent} event */
   #press(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (step === undefined) return;
+    if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+    const step = event.key === "ArrowRight" ? 1 : -1;
     const at = this.entries.findIndex(([name]) => name === this.shown);
     const next = (at + step + this.entries.length) % this.entries.length;
     this.show(this.entries[next][0]);

@@ -1,14 +1,30 @@
-/** Find one sample by its number, or all of one class that are taken for another. */
+/**
+ * Two ways to find nodes: by one sample, or all of one class that are taken for another;
+ * and by their accuracy, weak regions first.
+ */
 
 import { button, count, el, fraction, percent, select, whole } from "./elements.js";
 import { scaleColour } from "./paint.js";
 
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Found, Graph, Nodes } from "./questions.js"
+ * @import { Session } from "./session.js"
+ */
+
+/** Find one sample by its number, or all of one class that are taken for another. */
 export class SearchPanel {
   #asked = 0;
+  /** Ask the last question again, of another graph. @type {(() => void) | null} */
+  #again = null;
 
-  /** @param {{found: (samples: number[], label: string) => void}} actions */
+  /**
+   * @param {Session} session
+   * @param {Record<"found" | "images", (samples: number[], label: string) => void>} actions
+   */
   constructor(session, actions) {
-    Object.assign(this, { session, actions });
+    this.session = session;
+    this.actions = actions;
     this.result = el("div", { role: "status", "data-testid": "search-result" });
     this.nodes = el("ul", {
       class: "found",
@@ -32,8 +48,6 @@ export class SearchPanel {
     }
   }
 
-  #again = null;
-
   #clear() {
     this.#again = null;
     this.result.replaceChildren();
@@ -42,6 +56,7 @@ export class SearchPanel {
 
   #sampleForm() {
     const number = el("input", {
+      id: "search-sample",
       type: "number",
       min: 0,
       max: this.session.run.n_samples - 1,
@@ -88,6 +103,7 @@ export class SearchPanel {
     );
   }
 
+  /** @param {string} label @param {(graph: Graph) => Promise<Found>} question */
   async #find(label, question) {
     this.#asked += 1;
     const mine = this.#asked;
@@ -103,6 +119,7 @@ export class SearchPanel {
     }
   }
 
+  /** @param {Pane} pane @param {string} label @param {Found} found */
   #show(pane, label, { samples, nodes, held, noise }) {
     const total = samples.length;
     const text =
@@ -150,11 +167,11 @@ export class SearchPanel {
                 },
               },
             },
-            el("span", {}, `Node ${pane.graph.nodes.id[nodes[k]]}`),
+            el("span", {}, `Node ${pane.scene.nodes.id[nodes[k]]}`),
             el(
               "span",
               { class: "quiet" },
-              `${whole(held[k])} of ${count(pane.graph.nodes.size[nodes[k]], "sample")}`,
+              `${whole(held[k])} of ${count(pane.scene.nodes.size[nodes[k]], "sample")}`,
             ),
           ),
         ),
@@ -164,6 +181,9 @@ export class SearchPanel {
   }
 }
 
+/**
+ * @param {string} testid @param {() => void} onSubmit @param {...HTMLElement} children
+ */
 function form(testid, onSubmit, ...children) {
   return el(
     "form",
@@ -171,7 +191,7 @@ function form(testid, onSubmit, ...children) {
       class: "search-form",
       "data-testid": testid,
       on: {
-        submit: (event) => {
+        submit: (/** @type {Event} */ event) => {
           event.preventDefault();
           onSubmit();
         },
@@ -181,11 +201,14 @@ function form(testid, onSubmit, ...children) {
   );
 }
 
+/** @param {string} text @param {string} testid */
 const submit = (text, testid) =>
   el("button", { type: "submit", class: "primary", "data-testid": testid }, text);
 
-/** The nodes in order of accuracy: weak regions first, each one click away. */
-
+/**
+ * How nodes are ordered: the smallest key comes first.
+ * @type {Record<string, {text: string, key: (nodes: Nodes, i: number) => number}>}
+ */
 const ORDERS = {
   accuracy: { text: "Accuracy, lowest first", key: (nodes, i) => nodes.accuracy[i] },
   wrong: {
@@ -197,10 +220,12 @@ const ORDERS = {
 };
 const STEP = 100;
 
+/** The nodes in order of accuracy: weak regions first, each one click away. */
 export class WeakPanel {
   #order = "accuracy";
   #shown = STEP;
 
+  /** @param {Session} session */
   constructor(session) {
     this.session = session;
     const pairs = Object.entries(ORDERS).map(([name, { text }]) => [name, text]);
@@ -239,7 +264,7 @@ export class WeakPanel {
   refresh() {
     const { pane } = this.session;
     if (pane.graph === null) return;
-    const { nodes } = pane.graph;
+    const { nodes, accuracy } = pane.graph;
     const { key } = ORDERS[this.#order];
     const order = nodes.size.map((_, i) => i);
     order.sort(
@@ -249,16 +274,18 @@ export class WeakPanel {
       ...order.slice(0, this.#shown).map((i) => this.#row(pane, i)),
     );
     this.more.hidden = order.length <= this.#shown;
-    const weak = order.filter((i) => nodes.accuracy[i] < pane.graph.accuracy).length;
-    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} lie below the view's accuracy, ${percent(pane.graph.accuracy)}.`;
+    const weak = order.filter((i) => nodes.accuracy[i] < accuracy).length;
+    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} lie below the view's accuracy, ${percent(accuracy)}.`;
     this.#syncSelection();
   }
 
+  /** @param {Pane} pane @param {number} i */
   #row(pane, i) {
     const { id, size, accuracy, purity, name } = pane.describe(i);
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * accuracy).toFixed(1)}%`;
     bar.style.backgroundColor = scaleColour("accuracy", accuracy);
+    /** @param {MouseEvent} event */
     const choose = (event) => {
       pane.activate(i);
       pane.select([i], { add: event.shiftKey });

@@ -27,8 +27,7 @@ const edgesOf = ({ edges }) =>
   }));
 
 /**
- * @param {Run} run
- * @param {Graph} graph
+ * @param {Run} run @param {Graph} graph
  * @param {(node: number) => number[]} members the samples of a node
  */
 export function graphAsJson(run, graph, members) {
@@ -53,12 +52,7 @@ export function graphAsJson(run, graph, members) {
   return JSON.stringify(content, null, 1);
 }
 
-/**
- * For Gephi, Cytoscape and the like.
- *
- * @param {Run} run
- * @param {Graph} graph
- */
+/** For Gephi, Cytoscape and the like. @param {Run} run @param {Graph} graph */
 export function graphAsGraphml(run, graph) {
   const names = run.class_names;
   const types = {
@@ -106,10 +100,7 @@ export function graphAsGraphml(run, graph) {
   ].join("\n");
 }
 
-/**
- * @param {Run} run
- * @param {Sample[]} samples
- */
+/** @param {Run} run @param {Sample[]} samples */
 export function samplesAsCsv({ class_names: names }, samples) {
   const rows = samples.map(({ i, y, p, c, r }) =>
     [i, asText(names[y]), asText(names[p]), Number(y !== p), c ?? "", r ?? ""]
@@ -121,7 +112,6 @@ export function samplesAsCsv({ class_names: names }, samples) {
 
 /**
  * A spreadsheet would take a name that begins so for a formula, unless it is a number.
- *
  * @param {string} name
  */
 const asText = (name) =>
@@ -135,7 +125,6 @@ const quoted = (value) =>
 
 /**
  * What XML cannot hold in any way becomes the replacement character.
- *
  * @param {string | number} value
  */
 const escaped = (value) =>

@@ -6,9 +6,20 @@
 import { PARAMETERS } from "./pane.js";
 import { COLOURINGS } from "./scene.js";
 
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Parameters, Run } from "./questions.js"
+ * @import { Camera } from "./scene.js"
+ * @import { Session } from "./session.js"
+ */
+
+/** @param {number} value */
 const digits = (value) => String(Number(value.toPrecision(5)));
 
-/** @returns {string} the fragment, without "#" */
+/**
+ * @param {Session} session @param {string} tab
+ * @returns {string} the fragment, without "#"
+ */
 export function writeLink(session, tab) {
   const out = new URLSearchParams();
   if (session.two) out.set("panes", "2");
@@ -19,9 +30,11 @@ export function writeLink(session, tab) {
   return out.toString();
 }
 
+/** @param {URLSearchParams} out @param {Pane} pane */
 function writePane(out, pane) {
   const { side, scene } = pane;
-  const set = (name, value) => out.set(`${side}.${name}`, value);
+  /** @param {string} name @param {string | number} value */
+  const set = (name, value) => out.set(`${side}.${name}`, String(value));
   set("view", pane.view);
   for (const name of PARAMETERS) set(name, pane.parameters[name]);
   if (scene.colouring !== "labels") set("colour", scene.colouring);
@@ -31,16 +44,19 @@ function writePane(out, pane) {
   // The first graph of a page lies where it always does; others, also where the ones
   // before them lay.
   if (pane.inherited && scene.length > 0)
-    set("places", writePlaces(pane.graph.nodes.x, pane.graph.nodes.y));
+    set("places", writePlaces(scene.nodes.x, scene.nodes.y));
   // An address has its limits; the nodes dragged last are the ones that matter.
   const moved = [...scene.moved]
-    .map(([id, [x, y]]) => [scene.indexOf?.get(id), digits(x), digits(y)])
+    .map(([id, [x, y]]) => [scene.indexOf.get(id), digits(x), digits(y)])
     .filter(([i]) => i !== undefined)
     .slice(-50);
   if (moved.length > 0) set("moved", moved.map((part) => part.join(",")).join(";"));
 }
 
-/** Lengths are told in widths of the pane, which may be another one next time. */
+/**
+ * Lengths are told in widths of the pane, which may be another one next time.
+ * @param {Camera} camera
+ */
 const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
   x,
   y,
@@ -49,7 +65,10 @@ const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
   fitScale / width,
 ];
 
-/** Set the session as the fragment says; what is missing or foreign is left as it is. */
+/**
+ * Set the session as the fragment says; what is missing or foreign is left as it is.
+ * @param {Session} session @param {string} fragment
+ */
 export function readLink(session, fragment) {
   const values = new URLSearchParams(fragment);
   session.linked = values.get("linked") !== "0";
@@ -59,14 +78,16 @@ export function readLink(session, fragment) {
   return values.get("tab") ?? "selection";
 }
 
+/** @param {URLSearchParams} values @param {Pane} pane */
 function readPane(values, pane) {
   const { run, scene, side } = pane;
+  /** @param {string} name */
   const get = (name) => values.get(`${side}.${name}`);
   const view = run.views.find(({ id }) => String(id) === get("view"));
   if (view !== undefined) pane.view = view.id;
   Object.assign(pane.parameters, readParameters(run, get));
-  if (COLOURINGS.some(([name]) => name === get("colour")))
-    scene.colouring = get("colour");
+  const colouring = get("colour") ?? "";
+  if (COLOURINGS.some(([name]) => name === colouring)) scene.colouring = colouring;
   const emphasis = get("class") === null ? NaN : Number(get("class"));
   if (emphasis in run.class_names) scene.emphasis = emphasis;
   const camera = numbers(get("camera"));
@@ -82,14 +103,20 @@ function readPane(values, pane) {
   };
 }
 
+/**
+ * @param {Run} run @param {(name: string) => string | null} get
+ * @returns {Partial<Parameters>}
+ */
 function readParameters(run, get) {
   if (run.embedded) return {};
+  /** @type {Record<string, string | number>} */
   const out = {};
-  for (const [name, allowed] of [
-    ["filter", run.filters],
-    ["cover", run.covers],
-  ]) {
-    if (allowed.includes(get(name))) out[name] = get(name);
+  for (const [name, allowed] of Object.entries({
+    filter: run.filters,
+    cover: run.covers,
+  })) {
+    const value = get(name) ?? "";
+    if (allowed.includes(value)) out[name] = value;
   }
   for (const [name, [low, high]] of Object.entries(run.limits)) {
     const value = get(name) === null ? NaN : Number(get(name));
@@ -100,6 +127,7 @@ function readParameters(run, get) {
   return out;
 }
 
+/** @param {string | null} text */
 function numbers(text) {
   const parts = (text ?? "")
     .split(",")
@@ -108,7 +136,10 @@ function numbers(text) {
   return parts.every(Number.isFinite) ? parts : [];
 }
 
-/** [1, 2, 3, 7] -> "1-3,7": all of two thousand nodes stay a short text. */
+/**
+ * [1, 2, 3, 7] -> "1-3,7": all of two thousand nodes stay a short text.
+ * @param {number[]} ascending
+ */
 function ranges(ascending) {
   const parts = [];
   for (const i of ascending) {
@@ -122,6 +153,7 @@ function ranges(ascending) {
 // No graph has more nodes; a foreign link must not make a longer list.
 const MOST_NODES = 1e6;
 
+/** @param {string | null} text */
 function inRanges(text) {
   const out = [];
   for (const part of (text ?? "").split(",")) {
@@ -140,7 +172,10 @@ function inRanges(text) {
 
 const STEPS = 4095;
 
-/** @returns {string} left, top, width, height and the places, four letters a node */
+/**
+ * @param {number[]} xs @param {number[]} ys
+ * @returns {string} left, top, width, height and the places, four letters a node
+ */
 export function writePlaces(xs, ys) {
   const [left, width] = extent(xs);
   const [top, height] = extent(ys);
@@ -155,7 +190,10 @@ export function writePlaces(xs, ys) {
   return [...box, letters.replaceAll("+", "-").replaceAll("/", "_")].join(",");
 }
 
-/** @returns {{x: number[], y: number[]} | null} null for what is no such text */
+/**
+ * @param {string} text
+ * @returns {{x: number[], y: number[]} | null} null for what is no such text
+ */
 export function readPlaces(text) {
   const [left, top, width, height, letters = ""] = text.split(",");
   const box = [left, top, width, height].map(Number);
@@ -166,7 +204,8 @@ export function readPlaces(text) {
   } catch {
     return null;
   }
-  const [x, y] = [[], []];
+  /** @type {{x: number[], y: number[]}} */
+  const { x, y } = { x: [], y: [] };
   for (let k = 0; k + 2 < bytes.length; k += 3) {
     const [a, b, c] = [0, 1, 2].map((j) => bytes.charCodeAt(k + j));
     x.push(rounded(box[0] + (box[2] * ((a << 4) | (b >> 4))) / STEPS));
@@ -175,8 +214,10 @@ export function readPlaces(text) {
   return { x, y };
 }
 
+/** @param {number} value */
 const rounded = (value) => Number(value.toPrecision(7));
 
+/** @param {number[]} values */
 function extent(values) {
   const low = values.reduce((a, b) => Math.min(a, b), Infinity);
   const high = values.reduce((a, b) => Math.max(a, b), -Infinity);

@@ -18,9 +18,7 @@ export class Emitter {
 
   /**
    * Call `listener` at every `event` from now on.
-   *
-   * @param {string} event
-   * @param {(detail?: any) => void} listener
+   * @param {string} event @param {(detail?: any) => void} listener
    */
   on(event, listener) {
     const before = this.#listeners.get(event) ?? [];
@@ -112,6 +110,7 @@ export class Pane extends Emitter {
     return levelsOf(this.run, this.viewInfo.model);
   }
 
+  /** @param {number} id */
   showView(id) {
     if (id === this.view) return;
     this.view = id;
@@ -119,7 +118,7 @@ export class Pane extends Emitter {
     this.recompute();
   }
 
-  /** The other model at the level nearest to the present one. */
+  /** The other model at the level nearest to the present one. @param {string} model */
   showModel(model) {
     const level = this.viewInfo.level;
     const views = this.run.views.filter((view) => view.model === model);
@@ -127,11 +126,10 @@ export class Pane extends Emitter {
     if (views.length > 0) this.showView(views[0].id);
   }
 
+  /** @param {Partial<Parameters>} values */
   set(values) {
-    const changed = Object.entries(values).some(
-      ([name, v]) => this.parameters[name] !== v,
-    );
-    if (!changed) return;
+    const next = { ...this.parameters, ...values };
+    if (PARAMETERS.every((name) => next[name] === this.parameters[name])) return;
     Object.assign(this.parameters, values);
     this.emit("setting");
     this.recompute();
@@ -150,6 +148,7 @@ export class Pane extends Emitter {
     return this.finished;
   }
 
+  /** @param {number} mine */
   async #compute(mine) {
     const places = this.graph === null ? this.wanted?.places : null;
     const asked = { view: this.view, ...this.parameters, ...places };
@@ -167,6 +166,7 @@ export class Pane extends Emitter {
     }
   }
 
+  /** @param {Graph} graph */
   #accept(graph) {
     const { scene } = this;
     const before = new Map();
@@ -188,10 +188,9 @@ export class Pane extends Emitter {
     const { scene, wanted } = this;
     if (wanted === undefined) return;
     this.wanted = undefined;
-    const { id } = scene.graph.nodes;
-    scene.moved = wanted.moved
-      .filter(([i]) => i in id)
-      .map(([i, place]) => [id[i], place]);
+    const { id } = scene.nodes;
+    const moved = wanted.moved.filter(([i]) => i in id);
+    scene.moved = new Map(moved.map(([i, place]) => [id[i], place]));
     scene.selection = new Set(
       wanted.selection.filter((i) => i >= 0 && i < scene.length),
     );
@@ -205,6 +204,11 @@ export class Pane extends Emitter {
     }
   }
 
+  get #present() {
+    if (this.graph === null) throw new Error("There is no graph yet.");
+    return this.graph;
+  }
+
   /**
    * Ask something of the present graph; one that the server has let go of is
    * computed again first.
@@ -215,14 +219,15 @@ export class Pane extends Emitter {
   async ask(question) {
     if (this.graph === null) await this.finished;
     try {
-      return await question(this.graph);
+      return await question(this.#present);
     } catch (error) {
       if (error.status !== 404) throw error;
       await this.recompute(0);
-      return question(this.graph);
+      return question(this.#present);
     }
   }
 
+  /** @param {number[]} nodes @param {{add?: boolean}} how */
   select(nodes, { add = false } = {}) {
     const { scene } = this;
     const before = add ? [...scene.selection] : [];
@@ -239,13 +244,17 @@ export class Pane extends Emitter {
     return [...this.scene.selection].sort((a, b) => a - b);
   }
 
+  /** @param {number} i */
   activate(i) {
     this.scene.active = i;
     this.emit("active");
     this.emit("look");
   }
 
-  /** Show which nodes hold the followed samples; `told` says it in words. */
+  /**
+   * Show which nodes hold the followed samples; `told` says it in words.
+   * @param {number[]} nodes @param {number[]} held @param {string} told
+   */
   mark(nodes, held, told) {
     this.scene.marks = new Map(nodes.map((node, k) => [node, held[k]]));
     this.told = told;
@@ -253,6 +262,7 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** @param {string} colouring */
   colourBy(colouring) {
     this.scene.colouring = colouring;
     // Only the legend of classes can take the pointing-out back.
@@ -261,12 +271,14 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** @param {number} index */
   emphasise(index) {
     this.scene.emphasis = this.scene.emphasis === index ? null : index;
     this.emit("setting");
     this.emit("look");
   }
 
+  /** @param {import("./preferences.js").Ink} ink */
   paint(ink) {
     this.scene.ink = ink;
     this.emit("setting");
@@ -279,12 +291,14 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** @param {number} dx @param {number} dy */
   pan(dx, dy) {
     this.fitted = false;
     this.scene.camera.pan(dx, dy);
     this.emit("look", "moving");
   }
 
+  /** @param {number} factor @param {number | null} x @param {number | null} y */
   zoom(factor, x = null, y = null) {
     const { camera } = this.scene;
     this.fitted = false;
@@ -292,6 +306,7 @@ export class Pane extends Emitter {
     this.emit("look", "moving");
   }
 
+  /** @param {number} i @param {number} x @param {number} y */
   dragNode(i, x, y) {
     const [wx, wy] = this.scene.camera.toWorld(x, y);
     this.#motion.settle(this.scene);
@@ -304,13 +319,13 @@ export class Pane extends Emitter {
     const { scene } = this;
     if (this.graph === null) return;
     const before = new Map(
-      scene.graph.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
+      scene.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
     );
-    scene.moved = [];
+    scene.moved = new Map();
     this.#motion.glide(scene, before, (how) => this.emit("look", how));
   }
 
-  /** Bring a node into sight, without a change of scale. */
+  /** Bring a node into sight, without a change of scale. @param {number} i */
   reveal(i) {
     const { camera, xs, ys } = this.scene;
     const [x, y] = camera.toScreen(xs[i], ys[i]);
@@ -327,9 +342,9 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
-  /** One node in words, for lists, hints and screen readers. */
+  /** One node in words, for lists, hints and screen readers. @param {number} i */
   describe(i) {
-    const { nodes } = this.graph;
+    const { nodes } = this.scene;
     const name = this.run.class_names[this.scene.majority(i)];
     return {
       id: nodes.id[i],

@@ -1,18 +1,27 @@
 /** The view as a picture: what the panes show, with a title and a legend. */
 
-import { el, fraction, level, percent, svg } from "./elements.js";
+import { contextOf, el, fraction, level, percent, svg } from "./elements.js";
 import { classColour, paintScene, scaleColour } from "./paint.js";
+
+/**
+ * @import { Canvas } from "./paint.js"
+ * @import { Pane } from "./pane.js"
+ * @import { Session } from "./session.js"
+ */
 
 const HEAD = 44;
 const FOOT = 40;
 // Twice the screen's size, so that a picture stands a printed page.
 const PNG_SCALE = 2;
 
-/** @returns {Promise<Blob>} */
+/**
+ * @param {Session} session
+ * @returns {Promise<Blob>}
+ */
 export function pngOf(session) {
   const { width, height } = sizeOf(session);
   const canvas = el("canvas", { width: width * PNG_SCALE, height: height * PNG_SCALE });
-  const ctx = canvas.getContext("2d");
+  const ctx = contextOf(canvas);
   ctx.scale(PNG_SCALE, PNG_SCALE);
   paint(ctx, session, (left, top, pane, draw) => {
     ctx.save();
@@ -23,10 +32,15 @@ export function pngOf(session) {
     draw(ctx);
     ctx.restore();
   });
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((blob) => {
+      if (blob === null) reject(new Error("The picture is too large to be drawn."));
+      else resolve(blob);
+    }, "image/png");
+  });
 }
 
-/** @returns {Blob} */
+/** @param {Session} session */
 export function svgOf(session) {
   const { width, height } = sizeOf(session);
   const ctx = new SvgContext(width, height, titleOf(session.pane));
@@ -36,6 +50,7 @@ export function svgOf(session) {
   return new Blob([ctx.toString()], { type: "image/svg+xml" });
 }
 
+/** @param {Session} session */
 function sizeOf({ shown }) {
   const cameras = shown.map((pane) => pane.scene.camera);
   return {
@@ -44,6 +59,11 @@ function sizeOf({ shown }) {
   };
 }
 
+/**
+ * @param {Canvas} ctx @param {Session} session
+ * @param {(left: number, top: number, pane: Pane, draw: (ctx: Canvas) => void) => void
+ *     } within draws into the part of the picture that is a pane's
+ */
 function paint(ctx, session, within) {
   const { width, height } = sizeOf(session);
   const { paper } = session.theme.ink;
@@ -60,18 +80,21 @@ function paint(ctx, session, within) {
   }
 }
 
+/** @param {Pane} pane */
 const titleOf = ({ viewInfo }) =>
   `${viewInfo.model}, attack level ${level(viewInfo.level)}`;
 
+/** @param {Canvas} ctx @param {Pane} pane @param {number} left */
 function paintHead(ctx, pane, left) {
   const { ink } = pane.scene;
-  text(ctx, titleOf(pane), left + 16, 18, { colour: ink.text, size: 14, weight: 600 });
+  write(ctx, titleOf(pane), left + 16, 18, { colour: ink.text, size: 14, weight: 600 });
   if (pane.graph === null) return;
   const { accuracy, purity } = pane.graph;
   const measures = `accuracy ${percent(accuracy)}, weighted purity ${fraction(purity)}`;
-  text(ctx, measures, left + 16, 35, { colour: ink.quiet, size: 11 });
+  write(ctx, measures, left + 16, 35, { colour: ink.quiet, size: 11 });
 }
 
+/** @param {Canvas} ctx @param {Pane} pane @param {number} left @param {number} y */
 function paintFoot(ctx, pane, left, y) {
   const { scene } = pane;
   if (scene.colouring === "labels") {
@@ -84,13 +107,13 @@ function paintFoot(ctx, pane, left, y) {
       ctx.fillRect(x, y - 6, 11, 11);
       const fitting = Math.max(1, Math.floor((step - 18) / 6.5));
       const short = name.length > fitting ? `${name.slice(0, fitting)}…` : name;
-      text(ctx, short, x + 15, y, { colour: scene.ink.text, size: 11 });
+      write(ctx, short, x + 15, y, { colour: scene.ink.text, size: 11 });
     });
     return;
   }
   const [low, high] =
     scene.colouring === "size" ? [scene.smallest, scene.largest] : ["0", "1"];
-  text(ctx, `${scene.colouring}: ${low}`, left + 16, y, {
+  write(ctx, `${scene.colouring}: ${low}`, left + 16, y, {
     colour: scene.ink.text,
     size: 11,
   });
@@ -98,10 +121,14 @@ function paintFoot(ctx, pane, left, y) {
     ctx.fillStyle = scaleColour(scene.colouring, k / 39);
     ctx.fillRect(left + 90 + 4 * k, y - 6, 4.2, 11);
   }
-  text(ctx, String(high), left + 258, y, { colour: scene.ink.text, size: 11 });
+  write(ctx, String(high), left + 258, y, { colour: scene.ink.text, size: 11 });
 }
 
-function text(ctx, words, x, y, { colour, size, weight = 400 }) {
+/**
+ * @param {Canvas} ctx @param {string} words @param {number} x @param {number} y
+ * @param {{colour: string, size: number, weight?: number}} look
+ */
+function write(ctx, words, x, y, { colour, size, weight = 400 }) {
   ctx.font = `${weight} ${size}px system-ui, sans-serif`;
   ctx.textAlign = "left";
   ctx.textBaseline = "middle";
@@ -109,27 +136,34 @@ function text(ctx, words, x, y, { colour, size, weight = 400 }) {
   ctx.fillText(words, x, y);
 }
 
+/** @param {number} value */
+const number = (value) => String(Math.round(value * 100) / 100);
+/** @param {number} x @param {number} y */
+const at = (x, y) => `${number(x)} ${number(y)}`;
+
 /**
  * A canvas that writes a vector picture: the few calls that `paint.js` makes, so
  * that the SVG is drawn by the same lines as the screen.
  */
-
-const number = (value) => String(Math.round(value * 100) / 100);
-const at = (x, y) => `${number(x)} ${number(y)}`;
-
-export class SvgContext {
+class SvgContext {
   fillStyle = "#000000";
   strokeStyle = "#000000";
   lineWidth = 1;
   globalAlpha = 1;
   font = "12px sans-serif";
+  /** @type {CanvasTextAlign} */
   textAlign = "start";
+  /** @type {CanvasTextBaseline} */
   textBaseline = "alphabetic";
+  /** @type {CanvasLineJoin} */
   lineJoin = "miter";
+  /** @type {string[]} */
   #path = [];
+  /** @type {number[]} */
   #dash = [];
   #into;
 
+  /** @param {number} width @param {number} height @param {string} title */
   constructor(width, height, title) {
     this.root = svg(
       "svg",
@@ -144,7 +178,11 @@ export class SvgContext {
     this.#into = this.root;
   }
 
-  /** Let `draw` paint into a part of the picture, with its own origin, and cut at its edge. */
+  /**
+   * Let `draw` paint into a part of the picture, with its own origin, and cut at its edge.
+   * @param {number} x @param {number} y @param {number} width @param {number} height
+   * @param {(ctx: Canvas) => void} draw
+   */
   nested(x, y, width, height, draw) {
     const outer = this.#into;
     this.#into = svg("svg", { x, y, width, height, overflow: "hidden" });
@@ -153,6 +191,7 @@ export class SvgContext {
     this.#into = outer;
   }
 
+  /** @param {number[]} dash */
   setLineDash(dash) {
     this.#dash = dash;
   }
@@ -161,10 +200,12 @@ export class SvgContext {
     this.#path = [];
   }
 
+  /** @param {number} x @param {number} y */
   moveTo(x, y) {
     this.#path.push(`M${at(x, y)}`);
   }
 
+  /** @param {number} x @param {number} y */
   lineTo(x, y) {
     this.#path.push(`L${at(x, y)}`);
   }
@@ -173,7 +214,12 @@ export class SvgContext {
     this.#path.push("Z");
   }
 
+  /**
+   * @param {number} x @param {number} y @param {number} r @param {number} begin
+   * @param {number} end
+   */
   arc(x, y, r, begin, end) {
+    /** @param {number} angle */
     const point = (angle) => at(x + r * Math.cos(angle), y + r * Math.sin(angle));
     // An arc from a point to itself is empty in SVG, so that a circle takes two.
     const halves = end - begin > Math.PI ? [(begin + end) / 2, end] : [end];
@@ -196,22 +242,28 @@ export class SvgContext {
     });
   }
 
+  /** @param {Record<string, any>} look */
   #add(look) {
     if (this.#path.length === 0) return;
     const opacity = this.globalAlpha < 1 ? this.globalAlpha : null;
     this.#into.append(svg("path", { d: this.#path.join(""), opacity, ...look }));
   }
 
+  /**
+   * @param {number} x @param {number} y @param {number} width @param {number} height
+   */
   fillRect(x, y, width, height) {
     this.#into.append(
       svg("rect", { x: number(x), y: number(y), width, height, fill: this.fillStyle }),
     );
   }
 
+  /** @param {string} text @param {number} x @param {number} y */
   fillText(text, x, y) {
     this.#write(text, x, y, { fill: this.fillStyle });
   }
 
+  /** @param {string} text @param {number} x @param {number} y */
   strokeText(text, x, y) {
     this.#write(text, x, y, {
       fill: "none",
@@ -221,8 +273,12 @@ export class SvgContext {
     });
   }
 
+  /**
+   * @param {string} text @param {number} x @param {number} y
+   * @param {Record<string, any>} look
+   */
   #write(text, x, y, look) {
-    const [, weight, size] = /^(?:(\d+) )?([\d.]+)px/.exec(this.font);
+    const [, weight, size] = /^(?:(\d+) )?([\d.]+)px/.exec(this.font) ?? [];
     this.#into.append(
       svg(
         "text",

@@ -3,10 +3,7 @@
  * browser that keeps nothing is no error.
  */
 
-/**
- * @param {string} name
- * @param {string} otherwise
- */
+/** @param {string} name @param {string} otherwise */
 function remembered(name, otherwise) {
   try {
     return localStorage.getItem(`robustkit.${name}`) ?? otherwise;
@@ -15,10 +12,7 @@ function remembered(name, otherwise) {
   }
 }
 
-/**
- * @param {string} name
- * @param {string} value
- */
+/** @param {string} name @param {string} value */
 function remember(name, value) {
   try {
     localStorage.setItem(`robustkit.${name}`, value);

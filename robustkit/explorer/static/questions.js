@@ -68,7 +68,7 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @typedef {Object} Source
  * @property {() => Promise<Run>} run
  * @property {(name: Column, view?: number) => Promise<ArrayBuffer>} column
- * @property {(side: string, asked: Object) => Promise<Graph>} graph
+ * @property {(side: string, asked: Parameters & {view: number}) => Promise<Graph>} graph
  * @property {(graph: Graph) => Promise<ArrayBuffer>} members the samples of each node,
  *     ascending, node after node
  * @property {(views: number[], parameters: Parameters) => Promise<number[]>} purities of
@@ -106,10 +106,7 @@ export class Questions {
   /** Forgotten with the graph. @type {WeakMap<Graph, Promise<Membership>>} */
   #memberships = new WeakMap();
 
-  /**
-   * @param {Source} source
-   * @param {Run} run
-   */
+  /** @param {Source} source @param {Run} run */
   constructor(source, run) {
     this.#source = source;
     this.#run = run;
@@ -117,9 +114,7 @@ export class Questions {
 
   /**
    * The samples of some nodes, a page at a time.
-   *
-   * @param {Graph} graph
-   * @param {number[]} nodes
+   * @param {Graph} graph @param {number[]} nodes
    * @param {{offset?: number, limit?: number, sort?: Order}} page
    */
   async members(graph, nodes, { offset = 0, limit = 60, sort = "index" } = {}) {
@@ -146,9 +141,7 @@ export class Questions {
 
   /**
    * The samples of some nodes by number, each once, ascending.
-   *
-   * @param {Graph} graph
-   * @param {number[]} nodes
+   * @param {Graph} graph @param {number[]} nodes
    */
   async samplesOf(graph, nodes) {
     const membership = await this.#membership(graph);
@@ -163,8 +156,7 @@ export class Questions {
   }
 
   /**
-   * @param {Graph} graph
-   * @param {number[]} samples
+   * @param {Graph} graph @param {number[]} samples
    * @returns {Promise<Sample[]>}
    */
   async describe(graph, samples) {
@@ -174,7 +166,6 @@ export class Questions {
 
   /**
    * Which nodes hold some samples, and how many of them.
-   *
    * @param {Graph} graph
    * @param {number[]} samples each once
    * @returns {Promise<Found>}
@@ -183,6 +174,7 @@ export class Questions {
     const membership = await this.#membership(graph);
     const wanted = new Uint8Array(this.#run.n_samples);
     for (const i of samples) wanted[i] = 1;
+    /** @type {Found} */
     const found = { samples, nodes: [], held: [], noise: 0 };
     let placed = 0;
     for (let node = 0; node < graph.nodes.size.length; node += 1) {
@@ -201,10 +193,7 @@ export class Questions {
     return found;
   }
 
-  /**
-   * @param {Graph} graph
-   * @param {number} sample
-   */
+  /** @param {Graph} graph @param {number} sample */
   findSample(graph, sample) {
     const last = this.#run.n_samples - 1;
     if (!Number.isInteger(sample) || sample < 0 || sample > last) {
@@ -215,10 +204,7 @@ export class Questions {
 
   /**
    * The samples of one class that the graph's model takes for another.
-   *
-   * @param {Graph} graph
-   * @param {number} truth
-   * @param {number} predicted
+   * @param {Graph} graph @param {number} truth @param {number} predicted
    */
   async findConfused(graph, truth, predicted) {
     const { y, prediction } = await this.#columnsOf(graph);
@@ -231,9 +217,7 @@ export class Questions {
 
   /**
    * Purity and accuracy of one model over its attack levels.
-   *
-   * @param {string} model
-   * @param {Parameters} parameters
+   * @param {string} model @param {Parameters} parameters
    */
   async curve(model, parameters) {
     const views = levelsOf(this.#run, model);
@@ -248,9 +232,7 @@ export class Questions {
 
   /**
    * A graph, with the samples of its nodes, as a file.
-   *
-   * @param {Graph} graph
-   * @param {"json" | "graphml"} format
+   * @param {Graph} graph @param {"json" | "graphml"} format
    */
   async graphFile(graph, format) {
     if (format === "graphml") {
@@ -263,9 +245,7 @@ export class Questions {
 
   /**
    * The samples of some nodes as a table.
-   *
-   * @param {Graph} graph
-   * @param {number[]} nodes
+   * @param {Graph} graph @param {number[]} nodes
    */
   async samplesFile(graph, nodes) {
     const samples = await this.describe(graph, await this.samplesOf(graph, nodes));
@@ -304,10 +284,7 @@ export class Questions {
 
 /** Which samples lie in which nodes. */
 class Membership {
-  /**
-   * @param {number[]} sizes
-   * @param {ArrayBuffer} members
-   */
+  /** @param {number[]} sizes @param {ArrayBuffer} members */
   constructor(sizes, members) {
     this.members = new Int32Array(members);
     this.offsets = new Int32Array(sizes.length + 1);
@@ -326,8 +303,7 @@ class Membership {
  * @template K, V
  * @param {{get: (key: K) => Promise<V> | undefined, set: (key: K, value: Promise<V>) => any,
  *     delete: (key: K) => any}} kept
- * @param {K} key
- * @param {() => Promise<V>} compute
+ * @param {K} key @param {() => Promise<V>} compute
  * @returns {Promise<V>}
  */
 function remembered(kept, key, compute) {
@@ -340,22 +316,14 @@ function remembered(kept, key, compute) {
   return promise;
 }
 
-/**
- * @param {Run} run
- * @param {number} id
- */
+/** @param {Run} run @param {number} id */
 export function viewOf(run, id) {
   const view = run.views.find((each) => each.id === id);
   if (view === undefined) throw new SourceError(`There is no view ${id}.`);
   return view;
 }
 
-/**
- * The views of a model, by attack level.
- *
- * @param {Run} run
- * @param {string} model
- */
+/** The views of a model, by attack level. @param {Run} run @param {string} model */
 export function levelsOf(run, model) {
   const views = run.views.filter((view) => view.model === model);
   return views.sort((a, b) => a.level - b.level);
@@ -364,9 +332,7 @@ export function levelsOf(run, model) {
 /**
  * @typedef {{y: ArrayLike<number>, prediction: ArrayLike<number>,
  *     confidence: ArrayLike<number>, regions: ArrayLike<number> | null}} Columns
- *
- * @param {Columns} columns
- * @param {number} i
+ * @param {Columns} columns @param {number} i
  * @returns {Sample}
  */
 function describe({ y, prediction, confidence, regions }, i) {
@@ -382,14 +348,13 @@ function describe({ y, prediction, confidence, regions }, i) {
 
 /**
  * Sorting is stable: within equals, samples stay in the order of their number.
- *
- * @param {number[]} samples
- * @param {Order} order
- * @param {Columns} columns
+ * @param {number[]} samples @param {Order} order @param {Columns} columns
  */
 function sortSamples(samples, order, { y, prediction, confidence }) {
+  /** @param {number} i */
   const right = (i) => Number(prediction[i] === y[i]);
   // Where the confidence is not known, samples come last.
+  /** @param {number} i */
   const sure = (i) => (Number.isNaN(confidence[i]) ? 2 : confidence[i]);
   if (order === "wrong") samples.sort((a, b) => right(a) - right(b));
   if (order === "confidence") samples.sort((a, b) => sure(a) - sure(b));
@@ -397,10 +362,7 @@ function sortSamples(samples, order, { y, prediction, confidence }) {
 
 /**
  * How many of some samples are of each class.
- *
- * @param {number[]} samples
- * @param {ArrayLike<number>} classOf
- * @param {number} classes
+ * @param {number[]} samples @param {ArrayLike<number>} classOf @param {number} classes
  * @returns {number[]}
  */
 function tally(samples, classOf, classes) {
@@ -411,7 +373,6 @@ function tally(samples, classOf, classes) {
 
 /**
  * 1 - H / H(uniform over all classes); null without samples.
- *
  * @param {number[]} counts
  */
 function purity(counts) {

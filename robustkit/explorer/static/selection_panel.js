@@ -2,6 +2,7 @@
 
 import {
   button,
+  contextOf,
   count,
   el,
   fraction,
@@ -12,6 +13,12 @@ import {
 } from "./elements.js";
 import { classColour } from "./paint.js";
 
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Order, Questions, Sample } from "./questions.js"
+ * @import { Session } from "./session.js"
+ */
+
 const SORTS = [
   ["index", "Index"],
   ["wrong", "Misclassified first"],
@@ -20,17 +27,25 @@ const SORTS = [
 
 export class SelectionPanel {
   #asked = 0;
+  /** @type {Order} */
   #sort = "index";
-  /** Samples shown by a search instead of the selected nodes. */
+  /**
+   * Samples shown by a search instead of the selected nodes.
+   * @type {{samples: number[], label: string} | null}
+   */
   #samples = null;
 
+  /**
+   * @param {Session} session
+   * @param {{onSample: (sample: Sample) => void, report: (text: string) => void}} actions
+   */
   constructor(session, { onSample, report }) {
-    Object.assign(this, { session, report });
+    this.session = session;
     this.title = el("h2", { "data-testid": "selection-title", "aria-live": "polite" });
     this.summary = el("div", { class: "summary", "data-testid": "selection-summary" });
     this.gallery = new Gallery(session, onSample, report);
     const sort = select("Sort by", "images-sort", SORTS, (value) => {
-      this.#sort = value;
+      this.#sort = /** @type {Order} */ (value);
       this.#showNodes();
     });
     this.sort = sort.element;
@@ -81,7 +96,10 @@ export class SelectionPanel {
     this.refresh();
   }
 
-  /** Show samples that were searched for, whatever nodes they lie in. */
+  /**
+   * Show samples that were searched for, whatever nodes they lie in.
+   * @param {number[]} samples @param {string} label
+   */
   showSamples(samples, label) {
     this.#samples = { samples, label };
     this.#render();
@@ -132,7 +150,7 @@ export class SelectionPanel {
     const searched = this.#samples !== null;
     const place = two ? `${pane.side === "left" ? "Left" : "Right"} · ` : "";
     const of = `${place}${pane.viewInfo.model} · eps ${level(pane.viewInfo.level)}`;
-    const what = searched ? this.#samples.label : count(nodes.length, "node");
+    const what = this.#samples?.label ?? count(nodes.length, "node");
     this.title.textContent = nodes.length === 0 && !searched ? of : `${what} · ${of}`;
     this.weakest.disabled = pane.scene.length === 0;
     this.empty.hidden = nodes.length > 0 || searched;
@@ -141,6 +159,9 @@ export class SelectionPanel {
     if (searched) this.summary.replaceChildren();
   }
 
+  /**
+   * @param {Awaited<ReturnType<Questions["members"]>>} members @param {number[]} nodes
+   */
   #summarise(
     { total, wrong, purity, accuracy, counts, predicted_counts: predicted },
     nodes,
@@ -151,7 +172,7 @@ export class SelectionPanel {
       ["Accuracy", percent(accuracy)],
       ["Purity", fraction(purity)],
     ];
-    const ids = nodes.map((i) => this.session.pane.graph.nodes.id[i]);
+    const ids = nodes.map((i) => this.session.pane.scene.nodes.id[i]);
     const shown = ids.slice(0, 12).join(", ") + (ids.length > 12 ? " …" : "");
     this.summary.replaceChildren(
       el(
@@ -166,13 +187,16 @@ export class SelectionPanel {
     );
   }
 
-  /** Per class, how many are of it and how many are taken for it. */
+  /**
+   * Per class, how many are of it and how many are taken for it.
+   * @param {number[]} counts @param {number[]} predicted
+   */
   #classTable(counts, predicted) {
     const most = Math.max(1, ...counts, ...predicted);
     const names = this.session.run.class_names;
     const rows = names
-      .map((name, k) => [name, k])
-      .filter(([, k]) => counts[k] + predicted[k] > 0);
+      .map((name, k) => ({ name, k }))
+      .filter(({ k }) => counts[k] + predicted[k] > 0);
     return el(
       "table",
       {
@@ -194,7 +218,7 @@ export class SelectionPanel {
       el(
         "tbody",
         {},
-        ...rows.map(([name, k]) =>
+        ...rows.map(({ name, k }) =>
           el(
             "tr",
             {},
@@ -212,12 +236,14 @@ export class SelectionPanel {
     );
   }
 
+  /** @param {number} k */
   #swatch(k) {
     const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = classColour(k, this.session.theme.dark);
     return swatch;
   }
 
+  /** @param {number} share @param {number} value @param {number} k */
   #bar(share, value, k) {
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * share).toFixed(1)}%`;
@@ -236,21 +262,29 @@ export class SelectionPanel {
 
   #selectWeakest() {
     const { pane } = this.session;
-    const { accuracy } = pane.graph.nodes;
+    const { accuracy } = pane.scene.nodes;
     const weakest = accuracy.indexOf(Math.min(...accuracy));
     pane.select([weakest]);
     pane.reveal(weakest);
   }
 }
 
+const PAGE = 24;
+
+/**
+ * What gives a gallery its samples, a page at a time.
+ *
+ * @typedef {Object} Pages
+ * @property {Pane} pane
+ * @property {(offset: number, limit: number) => Promise<{total: number, samples: Sample[]}>
+ *     } page
+ */
+
 /**
  * Samples, a page at a time: the perturbed image beside the clean one, what it is
  * and what the model takes it for.
  */
-
-const PAGE = 24;
-
-export class Gallery {
+class Gallery {
   #list = el("ul", {
     class: "gallery",
     "aria-label": "Samples",
@@ -263,11 +297,19 @@ export class Gallery {
   });
   #offset = 0;
   #asked = 0;
-  #source = null;
+  /** @type {Pages | null} */
+  #pages = null;
+  total = 0;
 
-  /** @param {(sample: Object) => void} onSample when one image is chosen */
+  /**
+   * @param {Session} session
+   * @param {(sample: Sample) => void} onSample when one image is chosen
+   * @param {(text: string) => void} report
+   */
   constructor(session, onSample, report) {
-    Object.assign(this, { session, onSample, report });
+    this.session = session;
+    this.onSample = onSample;
+    this.report = report;
     this.first = button("First page", "images-first", () => this.#go(0), {
       glyph: "«",
     });
@@ -298,17 +340,14 @@ export class Gallery {
     this.element = el("div", { class: "gallery-box" }, pager, this.#list);
   }
 
-  /**
-   * @param {{pane: Object, page: (offset: number, limit: number) => Promise}} source
-   *     `page` answers {total, samples}
-   */
-  show(source) {
-    this.#source = source;
+  /** @param {Pages} pages */
+  show(pages) {
+    this.#pages = pages;
     return this.#go(0);
   }
 
   clear() {
-    this.#source = null;
+    this.#pages = null;
     this.#asked += 1;
     this.#list.replaceChildren();
     this.element.hidden = true;
@@ -318,14 +357,17 @@ export class Gallery {
     return Math.max(0, Math.floor((this.total - 1) / PAGE) * PAGE);
   }
 
+  /** @param {number} offset */
   async #go(offset) {
+    if (this.#pages === null) return;
+    const { pane, page } = this.#pages;
     this.#asked += 1;
     const mine = this.#asked;
     this.element.hidden = false;
     this.#list.setAttribute("aria-busy", "true");
     try {
-      const { total, samples } = await this.#source.page(offset, PAGE);
-      const images = await this.#images(samples);
+      const { total, samples } = await page(offset, PAGE);
+      const images = await this.#images(pane, samples);
       if (mine !== this.#asked) return;
       this.total = total;
       this.#offset = offset;
@@ -341,6 +383,7 @@ export class Gallery {
     }
   }
 
+  /** @param {number} shown */
   #syncPager(shown) {
     const from = this.#offset;
     this.#position.textContent =
@@ -351,12 +394,15 @@ export class Gallery {
     this.last.disabled = this.next.disabled = from + shown >= this.total;
   }
 
-  /** The bytes of a page's images: as the view saw them, and clean where they differ. */
-  async #images(samples) {
+  /**
+   * The bytes of a page's images: as the view saw them, and clean where they differ.
+   * @param {Pane} pane @param {Sample[]} samples
+   */
+  async #images({ view, viewInfo }, samples) {
     const { run, source } = this.session;
     if (!run.has_images || samples.length === 0) return [];
     const ids = samples.map((sample) => sample.i);
-    const { view, viewInfo } = this.#source.pane;
+    /** @type {[number | "clean", string][]} */
     const kinds =
       viewInfo.level > 0
         ? [
@@ -365,20 +411,21 @@ export class Gallery {
           ]
         : [[view, "clean"]];
     return Promise.all(
-      kinds.map(async ([of, kind]) => ({
-        kind,
-        bytes: await source.images(of, ids),
-      })),
+      kinds.map(async ([of, kind]) => ({ kind, bytes: await source.images(of, ids) })),
     );
   }
 
+  /**
+   * @param {Sample} sample
+   * @param {{kind: string, bytes: (Uint8Array | null)[]}[]} images @param {number} k
+   */
   #card(sample, images, k) {
     const { class_names: names, image_shape: shape } = this.session.run;
     const right = sample.y === sample.p;
     const pictures = images.map(({ kind, bytes }) =>
       bytes[k] === null
         ? el("span", { class: "image missing" }, "no image")
-        : picture(bytes[k], shape, `${kind} image of sample ${sample.i}`),
+        : picture(bytes[k], shape ?? [], `${kind} image of sample ${sample.i}`),
     );
     const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
     const region = sample.r === null ? [] : [el("span", {}, regionName(sample.r))];
@@ -418,6 +465,7 @@ export class Gallery {
   }
 }
 
+/** @param {number} value */
 const confidence = (value) =>
   el(
     "span",
@@ -426,16 +474,17 @@ const confidence = (value) =>
     percent(value),
   );
 
-/** -1 is a region that holds no clean sample. */
+/** -1 is a region that holds no clean sample. @param {number} id */
 const regionName = (id) => (id < 0 ? "new region" : `region ${id}`);
 
-/** Raw bytes to pictures: grey or red-green-blue planes, as the networks see them. */
-
 /**
+ * Raw bytes to pictures: grey or red-green-blue planes, as the networks see them.
+ *
  * @param {Uint8Array} bytes one image, plane after plane
  * @param {number[]} shape channels, height, width
+ * @param {string} label
  */
-export function picture(bytes, [channels, height, width], label) {
+function picture(bytes, [channels, height, width], label) {
   const canvas = el("canvas", {
     width,
     height,
@@ -443,7 +492,7 @@ export function picture(bytes, [channels, height, width], label) {
     role: "img",
     "aria-label": label,
   });
-  const ctx = canvas.getContext("2d");
+  const ctx = contextOf(canvas);
   const image = ctx.createImageData(width, height);
   const plane = height * width;
   for (let k = 0; k < plane; k += 1) {

@@ -91,9 +91,7 @@ export class Session extends Emitter {
 
 /**
  * What is worth seeing beside a view: the other model at its level, or the last level.
- *
- * @param {import("./questions.js").Run} run
- * @param {Pane} pane
+ * @param {import("./questions.js").Run} run @param {Pane} pane
  */
 function opposite(run, pane) {
   const { model, level } = pane.viewInfo;
@@ -113,10 +111,7 @@ export class Follow {
   /** The pane whose selection is followed. @type {Pane | null} */
   #from = null;
 
-  /**
-   * @param {Session} session
-   * @param {(text: string) => void} report
-   */
+  /** @param {Session} session @param {(text: string) => void} report */
   constructor(session, report) {
     this.session = session;
     this.report = report;
@@ -127,10 +122,7 @@ export class Follow {
     session.on("layout", () => this.#refresh());
   }
 
-  /**
-   * @param {number[]} samples
-   * @param {string} label
-   */
+  /** @param {number[]} samples @param {string} label */
   samples(samples, label) {
     this.#samples = samples;
     this.#label = label;
@@ -179,9 +171,7 @@ export class Follow {
   }
 
   /**
-   * @param {Pane} pane
-   * @param {number} mine
-   * @param {number[]} samples
+   * @param {Pane} pane @param {number} mine @param {number[]} samples
    * @param {string} label
    */
   async #markIn(pane, mine, samples, label) {
@@ -194,10 +184,7 @@ export class Follow {
   }
 }
 
-/**
- * @param {import("./questions.js").Found} found
- * @param {string} label
- */
+/** @param {import("./questions.js").Found} found @param {string} label */
 function told({ samples, nodes, noise }, label) {
   const total = samples.length;
   if (total === 0) return "";

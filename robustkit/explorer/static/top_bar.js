@@ -13,9 +13,9 @@ import { pngOf, svgOf } from "./picture_files.js";
 export function buildTopBar(session, { downloads, help }) {
   const { theme } = session;
   const panes = [
-    [false, "One pane", "panes-one"],
-    [true, "Two panes", "panes-two"],
-  ].map(([two, text, testid]) => button(text, testid, () => session.showTwo(two)));
+    button("One pane", "panes-one", () => session.showTwo(false)),
+    button("Two panes", "panes-two", () => session.showTwo(true)),
+  ];
   const linked = el("input", {
     type: "checkbox",
     "data-testid": "link-parameters",
@@ -57,7 +57,6 @@ export function buildTopBar(session, { downloads, help }) {
 
 /**
  * The menu by which the view, its data and a link to it are taken away.
- *
  * @param {Session} session
  * @param {{link: () => string, say: (text: string) => void}} actions
  */
@@ -128,10 +127,14 @@ export function buildDownloads(session, { link, say }) {
   return menu;
 }
 
-/** A menu that stays open behind what one does next is in the way. */
+/**
+ * A menu that stays open behind what one does next is in the way.
+ * @param {HTMLDetailsElement} menu
+ */
 function closeOutside(menu) {
   document.addEventListener("pointerdown", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
+    const { target } = event;
+    if (target instanceof Node && !menu.contains(target)) menu.open = false;
   });
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
@@ -140,12 +143,16 @@ function closeOutside(menu) {
   });
 }
 
-/** The keyboard's place must not vanish with what is hidden. */
+/**
+ * The keyboard's place must not vanish with what is hidden.
+ * @param {HTMLDetailsElement} menu
+ */
 function close(menu) {
   menu.open = false;
-  menu.querySelector("summary").focus();
+  menu.querySelector("summary")?.focus();
 }
 
+/** @param {Blob} blob @param {string} name */
 function save(blob, name) {
   const href = URL.createObjectURL(blob);
   const anchor = el("a", { href, download: name, hidden: true });
@@ -156,6 +163,7 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
+/** @param {string} text @param {(text: string) => void} say */
 async function copy(text, say) {
   try {
     await navigator.clipboard.writeText(text);
@@ -188,6 +196,7 @@ const GRAPH_KEYS = [
   ["Ctrl Arrows", "move the node; with Shift, pan the graph"],
 ];
 
+/** @param {import("./preferences.js").Shortcuts} shortcuts */
 export function buildHelp(shortcuts) {
   const toggle = el("input", {
     type: "checkbox",
@@ -216,6 +225,7 @@ export function buildHelp(shortcuts) {
   return dialog;
 }
 
+/** @param {string[][]} pairs */
 function keys(pairs) {
   return el(
     "dl",
