@@ -1,6 +1,8 @@
 """Arrays and tensors: in, out, on which device, and in pieces that fit."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import chain
 
 import numpy as np
@@ -10,7 +12,9 @@ __all__ = [
     "as_array",
     "as_tensor",
     "dtype_of",
+    "evaluating",
     "map_batches",
+    "on_device",
     "resolve_device",
     "threads_for",
 ]
@@ -55,6 +59,18 @@ def _check_cuda_is_there(device):
             f"device={str(device)!r} was asked for, but torch sees {n_devices} CUDA "
             "devices here. Use device='auto' or device='cpu'."
         )
+
+
+def on_device(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Return the module itself if it is on a device already, else a copy that is.
+
+    A caller's module never moves.
+    """
+    # A tensor knows which of several GPUs "cuda" means.
+    there = torch.empty(0, device=device).device
+    if all(t.device == there for t in chain(module.parameters(), module.buffers())):
+        return module
+    return deepcopy(module).to(device)
 
 
 def as_tensor(X, *, device="cpu", dtype=torch.float32):
@@ -166,6 +182,23 @@ def map_batches(function, *arrays, batch_size):
     if isinstance(pieces[0], tuple):
         return tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
     return torch.cat(pieces)
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module in eval mode for one block.
+
+    Every part gets its own mode back: a part that the caller froze in eval mode, while
+    the rest trains, must not come back training.
+    """
+    training = [part for part in module.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 @contextmanager

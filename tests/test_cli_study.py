@@ -85,6 +85,7 @@ def test_the_seed_makes_another_study(capsys, finished, tmp_path, no_report):
     assert set(first["graph_seed"]).isdisjoint(other["graph_seed"])
 
 
+@pytest.mark.slow
 def test_ctrl_c_tells_how_to_continue_and_the_study_continues(
     capsys, finished, tmp_path, no_report
 ):

@@ -11,7 +11,9 @@ from robustkit._tensors import (
     as_array,
     as_tensor,
     dtype_of,
+    evaluating,
     map_batches,
+    on_device,
     resolve_device,
     threads_for,
 )
@@ -165,3 +167,26 @@ class WithBuffers(torch.nn.Module):
 )
 def test_a_module_computes_in_the_precision_of_its_weights(module, dtype):
     assert dtype_of(module) == dtype
+
+
+def test_evaluating_gives_each_part_its_own_mode_back():
+    module = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout())
+    module[0].eval()
+
+    def fail():
+        with evaluating(module):
+            assert not any(part.training for part in module.modules())
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        fail()
+    assert [part.training for part in module] == [False, True]
+    assert module.training
+
+
+def test_on_device_returns_the_module_itself_where_it_is_and_never_moves_it():
+    module = torch.nn.BatchNorm1d(2)
+    assert on_device(module, torch.device("cpu")) is module
+    twin = on_device(module, torch.device("meta"))
+    assert {t.device.type for t in twin.state_dict().values()} == {"meta"}
+    assert {t.device.type for t in module.state_dict().values()} == {"cpu"}

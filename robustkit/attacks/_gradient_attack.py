@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import validate_data
 
-from robustkit._tensors import as_array, as_tensor
+from robustkit._tensors import as_array, as_tensor, evaluating
 from robustkit.attacks._balls import make_ball
 from robustkit.attacks._descent import Goal
 from robustkit.attacks._diagnostics import (
@@ -17,7 +17,7 @@ from robustkit.attacks._diagnostics import (
 )
 from robustkit.attacks._gradient_free import climb_blindly
 from robustkit.attacks._measures import measures, robust_accuracy
-from robustkit.attacks._modes import evaluation_mode, sparing_input
+from robustkit.attacks._modes import sparing_input
 from robustkit.attacks._module_attack import ModuleAttack
 
 __all__ = ["GradientAttack"]
@@ -71,7 +71,7 @@ class GradientAttack(ModuleAttack):
         """
         X = X.detach()
         clip = self._clip_of_batch(X)
-        with evaluation_mode(module), sparing_input(module, X):
+        with evaluating(module), sparing_input(module, X):
             return self._perturb_batch(module, X, y, clip).detach()
 
     def _clip_of_batch(self, X):

@@ -32,9 +32,13 @@ from scipy import sparse
 from torch import nn
 
 from robustkit._tensors import as_array
-from robustkit.networks import SparseNetwork
-from robustkit.networks._known_parts import is_plain, what_is_odd
-from robustkit.networks._pruning import MaskedLinear, linear_weights
+from robustkit.networks import (
+    MaskedLinear,
+    SparseNetwork,
+    is_plain,
+    linear_weights,
+    what_is_odd,
+)
 
 __all__ = ["BoundedNetwork", "described", "lost_digits", "slack_factor"]
 

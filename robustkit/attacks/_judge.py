@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from robustkit._tensors import as_array, as_tensor, threads_for
 from robustkit.attacks._descent import first_look, logits_at
 from robustkit.attacks._modes import dtypes_of, sparing_input, takes
-from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers import BaseNetClassifier
 
 __all__ = ["Judge", "answers_with_module", "thawed"]
 

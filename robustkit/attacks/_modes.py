@@ -1,6 +1,5 @@
 """How a module is called, and that it is afterwards as it was."""
 
-import copy
 import weakref
 from contextlib import contextmanager
 from itertools import chain
@@ -9,8 +8,6 @@ import torch
 
 __all__ = [
     "dtypes_of",
-    "evaluation_mode",
-    "on_device",
     "spares_input",
     "sparing_input",
     "takes",
@@ -21,50 +18,6 @@ _SPARES_INPUT = weakref.WeakKeyDictionary()
 
 # Samples that a module is called with to see what it does.
 _N_PROBES = 2
-
-
-@contextmanager
-def evaluation_mode(module):
-    """Put a module in eval mode for one block.
-
-    Every part gets its own mode back: a part that the caller froze in eval mode, while
-    the rest trains, must not come back training.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-    """
-    training = [part for part in module.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        yield
-    finally:
-        for part in training:
-            part.training = True
-
-
-def on_device(module, device):
-    """Give the module itself if it is on a device already, else a copy that is.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model; not moved.
-
-    device : torch.device
-        Where it should be.
-
-    Returns
-    -------
-    module : torch.nn.Module
-        On the device.
-    """
-    tensors = chain(module.parameters(), module.buffers())
-    if all(_same(tensor.device, device) for tensor in tensors):
-        return module
-    return copy.deepcopy(module).to(device)
 
 
 def dtypes_of(module):
@@ -164,7 +117,3 @@ def sparing_input(module, samples):
         yield
     finally:
         hook.remove()
-
-
-def _same(device, other):
-    return device.type == other.type and other.index in (None, device.index)

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_array, as_tensor, resolve_device
+from robustkit._tensors import as_array, as_tensor, on_device, resolve_device
 from robustkit.attacks._balls import keep_inside
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._judge import Judge
-from robustkit.attacks._modes import on_device
 from robustkit.bridge import as_module
 from robustkit.exceptions import InputRoundingWarning
 

@@ -8,12 +8,11 @@ import torch
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor, resolve_device
+from robustkit._tensors import as_tensor, on_device, resolve_device
 from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._judge import Judge, thawed
 from robustkit.attacks._measures import undecided
-from robustkit.attacks._modes import on_device
 from robustkit.attacks._pixel_certificate import PixelCertifier
 from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
 from robustkit.attacks._pixel_searches import evolve, try_everything

@@ -5,18 +5,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from robustkit._tensors import as_array, as_tensor
+from robustkit._tensors import as_array, as_tensor, on_device
 from robustkit.attacks._interval_bounds import (
     BoundedNetwork,
     described,
     lost_digits,
     slack_factor,
 )
-from robustkit.attacks._modes import on_device
 from robustkit.attacks._pixel_first_map import significant_parts, split_first_map
 from robustkit.attacks._pixel_searches import Found
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
-from robustkit.networks._known_parts import is_plain, what_is_odd
+from robustkit.bridge import Clamp, ElementwiseScale
+from robustkit.networks import is_plain, what_is_odd
 
 __all__ = ["PixelCertifier"]
 

@@ -8,11 +8,14 @@ never again. What comes before it may treat every feature for itself, as scalers
 import torch
 from torch import nn
 
-from robustkit.bridge._pairwise_votes import SecondWinsTies
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
-from robustkit.networks import SparseNetwork
-from robustkit.networks._known_parts import is_plain, leaves
-from robustkit.networks._pruning import MaskedLinear, linear_weights
+from robustkit.bridge import Clamp, ElementwiseScale, SecondWinsTies
+from robustkit.networks import (
+    MaskedLinear,
+    SparseNetwork,
+    is_plain,
+    leaves,
+    linear_weights,
+)
 
 __all__ = ["FirstMap", "significant_parts", "split_first_map"]
 

@@ -16,9 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
-from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit._tensors import (
+    as_array,
+    as_tensor,
+    dtype_of,
+    map_batches,
+    resolve_device,
+)
 from robustkit.bridge._layers import (
-    input_dtype,
     module_on,
     resolve_layers,
     steady_layer_values,
@@ -167,7 +172,7 @@ class ActivationExtractor(
             values = steady_layer_values(module, batch.to(device), [name])[name]
             return finish(values.activation, batch).cpu().float()
 
-        X = as_tensor(X, dtype=input_dtype(module))
+        X = as_tensor(X, dtype=dtype_of(module))
         return map_batches(run, X, batch_size=self.batch_size)
 
     def _as_rows(self, values, samples):

@@ -1,7 +1,5 @@
 """What a torch module computes on its way: its layers, by name."""
 
-from copy import deepcopy
-from itertools import chain
 from numbers import Integral
 from typing import NamedTuple
 
@@ -9,16 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustkit._tensors import on_device
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
-from robustkit.networks import SparseNetwork
-from robustkit.networks._known_parts import is_plain
+from robustkit.networks import SparseNetwork, is_plain
 
 __all__ = [
     "LayerValues",
     "has_relu_units",
     "head_parameters",
-    "input_dtype",
     "layer_names",
     "layer_values",
     "module_on",
@@ -82,31 +79,7 @@ def module_on(estimator, X, device):
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{expected} features as input."
         )
-    module = as_module(estimator)
-    # A tensor knows which of several GPUs "cuda" means.
-    there = torch.empty(0, device=device).device
-    weights = [*module.parameters(), *module.buffers()]
-    if any(weight.device != there for weight in weights):
-        module = deepcopy(module).to(device)
-    return module
-
-
-def input_dtype(module):
-    """Floating dtype in which a module loses no digit of its input.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Such as :func:`robustkit.bridge.as_module` returns: if it begins in float64, it
-        takes that.
-
-    Returns
-    -------
-    dtype : torch.dtype
-        Of its first floating parameter or buffer; float32 if it has none.
-    """
-    weights = chain(module.parameters(), module.buffers())
-    return next((w.dtype for w in weights if w.is_floating_point()), torch.float32)
+    return on_device(as_module(estimator), device)
 
 
 def layer_names(module):

@@ -1,8 +1,17 @@
 """scikit-learn classifiers around networks."""
+# ruff: noqa: F401
 
-from robustkit.classifiers._fit_many import fit_many
+# What is not in `__all__` is for other rooms, not for users.
+from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers._fit_many import REFUSED, fit_many
+from robustkit.classifiers._hooks import seeded_clone
+from robustkit.classifiers._labels import check_classes, encode
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
-from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
+from robustkit.classifiers._pruned_net_classifier import (
+    PrunedNetClassifier,
+    describe_step,
+    removable_layers,
+)
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
 from robustkit.classifiers._torch_classifier import TorchClassifier
 

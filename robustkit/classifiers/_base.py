@@ -23,6 +23,7 @@ from robustkit._tensors import (
     as_array,
     as_tensor,
     dtype_of,
+    evaluating,
     map_batches,
     resolve_device,
 )
@@ -36,7 +37,7 @@ from robustkit.classifiers._labels import (
     hold_out,
 )
 from robustkit.classifiers._watcher import Watcher
-from robustkit.networks._training import AutogradStep, evaluating, train
+from robustkit.networks import AutogradStep, train
 
 __all__ = ["BaseNetClassifier"]
 

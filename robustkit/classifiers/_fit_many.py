@@ -11,8 +11,7 @@ from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._labels import check_classes, encode
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.networks._training import train
-from robustkit.networks._union_step import UnionStep
+from robustkit.networks import UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
 

@@ -6,9 +6,7 @@ import torch
 
 from robustkit._sklearn_private import StrOptions
 from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.networks import initialize
-from robustkit.networks._architectures import mlp
-from robustkit.networks._initialization import INITS
+from robustkit.networks import INITS, initialize, mlp
 
 __all__ = ["MLPNetClassifier"]
 

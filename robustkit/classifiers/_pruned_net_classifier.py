@@ -25,7 +25,7 @@ from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.graphs import LayeredGraph
-from robustkit.networks._pruning import mask_hidden_layers, prune_weights
+from robustkit.networks import mask_hidden_layers, prune_weights
 
 __all__ = ["PrunedNetClassifier", "describe_step", "removable_layers"]
 

@@ -8,12 +8,10 @@ from robustkit._randomness import draw_seeds
 from robustkit._sklearn_private import HasMethods, StrOptions
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior, LayeredGraph
-from robustkit.networks import SparseNetwork, initialize
-from robustkit.networks._initialization import FANS, INITS
-from robustkit.networks._union_step import FusedStep
+from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
+from robustkit.networks import FANS, INITS, FusedStep, SparseNetwork, initialize
 
-__all__ = ["SparseNetClassifier", "draw_structure"]
+__all__ = ["SparseNetClassifier"]
 
 
 class SparseNetClassifier(BaseNetClassifier):
@@ -264,31 +262,3 @@ class SparseNetClassifier(BaseNetClassifier):
             weight_decay=self.weight_decay,
             label_smoothing=self.label_smoothing,
         )
-
-
-def draw_structure(prior, seed):
-    """Make the graph of a network.
-
-    Parameters
-    ----------
-    prior : object
-        As SparseNetClassifier takes it.
-
-    seed : int
-        Draws the graph, unless the prior has a seed of its own.
-
-    Returns
-    -------
-    graph : LayeredGraph
-        What it was given, or a draw.
-    """
-    if prior is None:
-        prior = GraphPrior()
-    if hasattr(prior, "sample"):
-        own_seed = getattr(prior, "random_state", None)
-        return prior.sample(seed if own_seed is None else own_seed)
-    if isinstance(prior, LayeredGraph):
-        return prior
-    if isinstance(prior, nx.Graph):
-        return LayeredGraph.from_networkx(prior)
-    return LayeredGraph.from_adjacency(prior)

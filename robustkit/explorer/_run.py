@@ -20,8 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from robustkit._tensors import as_array
-from robustkit.bridge import ActivationExtractor, as_module
-from robustkit.bridge._layers import has_relu_units
+from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["Run", "RunView", "View", "demo_run", "make_run", "make_views"]

@@ -1,7 +1,9 @@
 """What structure a network gets: graphs drawn at random, layered and measured."""
+# ruff: noqa: F401
 
+# What is not in `__all__` is for other rooms, not for users.
 from robustkit.graphs._layered_graph import LayeredGraph
-from robustkit.graphs._prior import GraphPrior
+from robustkit.graphs._prior import GraphPrior, draw_structure
 from robustkit.graphs._properties import graph_properties
 
 __all__ = ["GraphPrior", "LayeredGraph", "graph_properties"]

@@ -9,6 +9,7 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    clone,
 )
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,7 +20,7 @@ from robustkit.graphs._generators import GENERATORS
 from robustkit.graphs._layered_graph import LayeredGraph
 from robustkit.graphs._layering import ORIENTATIONS
 
-__all__ = ["GraphPrior", "sink_outputs"]
+__all__ = ["GraphPrior", "draw_structure", "sink_outputs"]
 
 
 class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -319,3 +320,22 @@ def sink_outputs(graph, X, input_weights, edge_weights, biases):
         layer = weights[start:stop] @ values
         values[start:stop] = np.maximum(layer + biases[start:stop, None], 0)
     return values[graph.sinks].T
+
+
+def draw_structure(prior, seed, *, params=None, replace_seed=False):
+    """Make the graph of a network from what a SparseNetClassifier takes as its prior.
+
+    A prior draws it with its own seed, where it has one, unless that is to be replaced;
+    `params` are set on a copy of the prior first. Anything else is a graph already.
+    """
+    prior = GraphPrior() if prior is None else prior
+    if params:
+        prior = clone(prior).set_params(**params)
+    if hasattr(prior, "sample"):
+        own_seed = None if replace_seed else getattr(prior, "random_state", None)
+        return prior.sample(seed if own_seed is None else own_seed)
+    if isinstance(prior, LayeredGraph):
+        return prior
+    if isinstance(prior, nx.Graph):
+        return LayeredGraph.from_networkx(prior)
+    return LayeredGraph.from_adjacency(prior)

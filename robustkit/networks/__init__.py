@@ -1,6 +1,18 @@
 """Torch modules and how they train: the sparse network and the one training loop."""
+# ruff: noqa: F401
 
-from robustkit.networks._initialization import initialize
+# What is not in `__all__` is for other rooms, not for users.
+from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
+from robustkit.networks._initialization import FANS, INITS, initialize
+from robustkit.networks._known_parts import is_plain, leaves, what_is_odd
+from robustkit.networks._pruning import (
+    MaskedLinear,
+    linear_weights,
+    mask_hidden_layers,
+    prune_weights,
+)
 from robustkit.networks._sparse_network import SparseNetwork
+from robustkit.networks._training import AutogradStep, train
+from robustkit.networks._union_step import FusedStep, UnionStep
 
 __all__ = ["SparseNetwork", "initialize"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from robustkit._tensors import threads_for
+from robustkit._tensors import evaluating, threads_for
 
-__all__ = ["AutogradStep", "Epoch", "epoch_batches", "evaluating", "train"]
+__all__ = ["AutogradStep", "Epoch", "epoch_batches", "train"]
 
 
 class AutogradStep:
@@ -246,24 +246,6 @@ def epoch_batches(n_samples, batch_size, generator, *, join_last=False):
     if join_last and len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-@contextmanager
-def evaluating(module):
-    """Put a module in eval mode for one block, and each part back in its own mode.
-
-    Parameters
-    ----------
-    module : nn.Module
-        With parts that may be in different modes.
-    """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def _run_epoch(module, X, y, batches, stepper, adversary):

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from robustkit._tensors import as_array, map_batches
-from robustkit.bridge._layers import steady_layer_values
+from robustkit.bridge import steady_layer_values
 from robustkit.regions._region_table import RegionTable, pack_signs
 from robustkit.regions._settling import device_of
 

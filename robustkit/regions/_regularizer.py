@@ -7,9 +7,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from robustkit._sklearn_private import Interval
-from robustkit._tensors import as_tensor
-from robustkit.bridge._layers import head_parameters, layer_values, resolve_layers
-from robustkit.networks._training import evaluating
+from robustkit._tensors import as_tensor, evaluating
+from robustkit.bridge import head_parameters, layer_values, resolve_layers
 from robustkit.regions._population import Population
 from robustkit.regions._settling import complete_vectors, settle
 

@@ -22,8 +22,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from robustkit._sklearn_private import HasMethods, Interval, _fit_context
 from robustkit._tensors import as_tensor, resolve_device
-from robustkit.bridge._layers import has_relu_units, module_on, resolve_layers
-from robustkit.classifiers._labels import encode
+from robustkit.bridge import has_relu_units, module_on, resolve_layers
+from robustkit.classifiers import encode
 from robustkit.exceptions import NoReLUWarning
 from robustkit.regions._measures import layer_table, prs_curve
 from robustkit.regions._population import Population

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from robustkit._tensors import as_array, map_batches
-from robustkit.bridge._layers import steady_layer_values
+from robustkit.bridge import steady_layer_values
 from robustkit.regions._population import Population
 from robustkit.regions._region_table import pack_signs
 

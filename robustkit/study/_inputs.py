@@ -6,7 +6,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from robustkit._validation import did_you_mean
-from robustkit.networks._initialization import INITS
+from robustkit.networks import INITS
 from robustkit.study._measures import (
     check_analyses,
     check_attacks,

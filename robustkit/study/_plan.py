@@ -13,14 +13,13 @@ from robustkit.classifiers import (
     SparseNetClassifier,
 )
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior
+from robustkit.graphs import GraphPrior, draw_structure
 from robustkit.study._sampling import (
     Draw,
     check_param_space,
     draw_graphs,
     draw_settings,
     split_params,
-    structure_of,
 )
 
 __all__ = [
@@ -103,7 +102,9 @@ class GraphPopulation:
     def build(self, task, step=None):
         """Make the unfitted classifier of a model."""
         of_prior, others = split_params(task.params)
-        graph = structure_of(self.estimator.prior, of_prior, task.graph_seed)
+        graph = draw_structure(
+            self.estimator.prior, task.graph_seed, params=of_prior, replace_seed=True
+        )
         return clone(self.estimator).set_params(
             **others, prior=graph, init=task.init, random_state=task.seed
         )

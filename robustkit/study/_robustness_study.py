@@ -15,8 +15,7 @@ from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import resolve_device
 from robustkit._validation import check_magnitude
-from robustkit.classifiers._hooks import seeded_clone
-from robustkit.classifiers._labels import check_classes
+from robustkit.classifiers import check_classes, seeded_clone
 from robustkit.study._correlate import correlate
 from robustkit.study._execution import execute
 from robustkit.study._identity import canonical

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import check_random_state
 
 from robustkit._randomness import draw_seed
 from robustkit._validation import did_you_mean
-from robustkit.classifiers._sparse_net_classifier import draw_structure
-from robustkit.graphs import GraphPrior
+from robustkit.graphs import draw_structure
 
 __all__ = [
     "Draw",
@@ -20,7 +18,6 @@ __all__ = [
     "draw_graphs",
     "draw_settings",
     "split_params",
-    "structure_of",
 ]
 
 # Draws in a row without a graph of the size wanted, after which there is no hope.
@@ -144,31 +141,6 @@ def split_params(params):
     }
 
 
-def structure_of(prior, params, seed):
-    """Draw one graph.
-
-    Parameters
-    ----------
-    prior : object
-        As SparseNetClassifier takes it.
-
-    params : dict
-        Parameters of the prior.
-
-    seed : int
-        Draws the graph, whatever seed the prior has.
-
-    Returns
-    -------
-    graph : LayeredGraph
-        The same for the same arguments.
-    """
-    prior = GraphPrior() if prior is None else prior
-    if params:
-        prior = clone(prior).set_params(**params)
-    return prior.sample(seed) if hasattr(prior, "sample") else draw_structure(prior, 0)
-
-
 def draw_graphs(prior, param_space, n_graphs, size, shape, random_state):
     """Draw parameters and seeds until enough graphs have the size wanted.
 
@@ -202,7 +174,9 @@ def draw_graphs(prior, param_space, n_graphs, size, shape, random_state):
     draws, counts, in_vain = [], [], 0
     for params in draw_settings(param_space, rng):
         seed = draw_seed(rng)
-        graph = structure_of(prior, split_params(params)[0], seed)
+        graph = draw_structure(
+            prior, seed, params=split_params(params)[0], replace_seed=True
+        )
         counts.append(graph.n_parameters(*shape))
         if low <= counts[-1] <= high:
             sizes = graph.n_nodes, len(graph.sources), counts[-1]

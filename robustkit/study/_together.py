@@ -5,8 +5,7 @@ import os
 import torch
 
 from robustkit._tensors import resolve_device
-from robustkit.classifiers import SparseNetClassifier
-from robustkit.classifiers._fit_many import REFUSED
+from robustkit.classifiers import REFUSED, SparseNetClassifier
 
 __all__ = ["choose_engine", "how_many_together", "needed_bytes"]
 

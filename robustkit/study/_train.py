@@ -10,8 +10,7 @@ import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from robustkit.classifiers import fit_many
-from robustkit.classifiers._pruned_net_classifier import describe_step, removable_layers
+from robustkit.classifiers import describe_step, fit_many, removable_layers
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph
 

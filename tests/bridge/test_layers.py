@@ -10,7 +10,6 @@ from robustkit.bridge import as_module
 from robustkit.bridge._layers import (
     has_relu_units,
     head_parameters,
-    input_dtype,
     layer_names,
     layer_values,
     module_on,
@@ -367,17 +366,6 @@ def test_default_multiple_of_steady_values_is_sixteen(mlp):
     with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
         steady_layer_values(mlp, torch.ones(3, 5), ["logits"])
     assert sizes == [16]
-
-
-def test_input_dtype_is_that_of_the_first_weights():
-    with seeded_torch(0):
-        mixed = nn.Sequential(nn.Linear(2, 2).double(), nn.Linear(2, 2))
-    assert input_dtype(mixed) == torch.float64
-    assert input_dtype(mixed[1]) == torch.float32
-    assert input_dtype(nn.ReLU()) == torch.float32
-    counter = nn.Module()
-    counter.register_buffer("n", torch.zeros(1, dtype=torch.int64))
-    assert input_dtype(counter) == torch.float32
 
 
 class TwoBranches(nn.Module):

@@ -98,6 +98,7 @@ def test_members_of_2_000_nodes_come_at_once(large):
     np.testing.assert_array_equal(members, graphs.find(answer["graph"]).members)
 
 
+@pytest.mark.slow
 def test_many_recomputations_leave_nothing_behind():
     """Of 400 points: graphs and traced bytes are counted, whatever their size."""
     run = crowded_run(400)

@@ -12,7 +12,6 @@ from robustkit.networks._training import (
     AutogradStep,
     Epoch,
     epoch_batches,
-    evaluating,
     train,
 )
 
@@ -350,21 +349,6 @@ def test_a_watcher_hears_of_every_epoch_and_may_stop():
         watcher=watcher,
     )
     assert watcher.heard == ["begins", Epoch(0, 0.5), "begins", Epoch(1, 0.5)]
-
-
-def test_each_part_gets_its_own_mode_back():
-    module = small_module()
-    module[0].eval()
-
-    def fail():
-        with evaluating(module):
-            assert not any(part.training for part in module.modules())
-            raise KeyError("inside")
-
-    with pytest.raises(KeyError, match="inside"):
-        fail()
-    assert [part.training for part in module] == [False, True, True]
-    assert module.training
 
 
 def test_nothing_is_drawn_from_the_stream_of_the_caller():

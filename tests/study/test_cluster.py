@@ -80,6 +80,7 @@ def notes(log):
     return seen
 
 
+@pytest.mark.slow
 def test_the_data_travel_to_each_worker_once(cluster, undisturbed, tmp_path):
     log = tmp_path / "log"
     study = small_study(n_graphs=8, analyses={"noting": Noting(log)})

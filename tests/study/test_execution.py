@@ -119,6 +119,7 @@ def test_a_mistake_in_a_task_is_not_tried_again(monkeypatch):
 
 # What loky says if it sees the death before anybody else does.
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
+@pytest.mark.slow
 def test_processes_change_nothing_even_if_one_is_killed(tmp_path):
     log = tmp_path / "log"
 

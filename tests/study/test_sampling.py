@@ -12,14 +12,13 @@ from scipy import stats
 from sklearn.model_selection import ParameterGrid
 
 from robustkit.classifiers import SparseNetClassifier
-from robustkit.graphs import GraphPrior, LayeredGraph
+from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
 from robustkit.study import _sampling
 from robustkit.study._sampling import (
     check_param_space,
     draw_graphs,
     draw_settings,
     split_params,
-    structure_of,
 )
 
 SPACE = {"prior__n_nodes": [40, 60, 80], "prior__rewiring": [0.2, 0.6]}
@@ -82,12 +81,14 @@ def test_an_impossible_size_says_what_was_tried():
 
 def test_a_prior_that_is_a_graph_is_that_graph():
     graph = LayeredGraph(np.array([[0, 0], [1, 2]]), 3)
-    assert structure_of(graph, {}, 3) == graph
+    assert draw_structure(graph, 3, replace_seed=True) == graph
 
 
 def test_the_seed_of_a_prior_does_not_make_all_graphs_the_same():
     prior = GraphPrior(random_state=0)
-    assert structure_of(prior, {}, 1) != structure_of(prior, {}, 2)
+    assert draw_structure(prior, 1, replace_seed=True) != draw_structure(
+        prior, 2, replace_seed=True
+    )
 
 
 def test_names_and_values_are_checked():
