@@ -76,14 +76,17 @@ def test_the_page_asks_for_nothing(run, graphs):
     assert set(parts) == expected
     for address in parts.values():
         text = b64decode(address.partition("base64,")[2]).decode()
-        for imported in re.findall('from "([^"]*)"', text):
+        assert "fetch(" not in text
+        for imported in re.findall('^import .* from "([^"]*)"', text, re.MULTILINE):
             assert imported in parts
-    assert (
-        "fetch("
-        not in b64decode(
-            parts["robustkit/data_from_server.js"].partition("base64,")[2]
-        ).decode()
-    )
+
+
+def test_one_module_alone_asks_the_server():
+    texts = {name: path.read_text("utf-8") for name, path in static_files().items()}
+    assert [n for n, text in texts.items() if "fetch(" in text] == [
+        "data_from_server.js"
+    ]
+    assert not [n for n, text in texts.items() if re.search(r"\.innerHTML\b", text)]
 
 
 def test_names_with_markup_are_data(run, graphs):
