@@ -1,0 +1,1 @@
+"""Results of every public estimator, recorded and compared."""
