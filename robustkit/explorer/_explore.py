@@ -23,16 +23,16 @@ from robustkit.topology import MapperGraph
 
 __all__ = ["Explorer", "explore"]
 
-# A notebook is a page of this computer on whatever port, or of Visual Studio Code. What
-# it frames shows nothing to it: it is of another origin.
+# A notebook is a page on any port of this computer, or of Visual Studio Code. It cannot
+# read the page in its frame, which has another origin.
 _FRAMES_OF_NOTEBOOKS = "http://127.0.0.1:* http://localhost:* vscode-webview:"
 
 
 class Explorer:
-    """A page that is being served, on this computer, to whoever knows its address.
+    """The server of the page, for this computer only.
 
-    Port 0 takes any free one. In a notebook, pages of this computer may show it in a
-    frame.
+    Port 0 takes any free port. In a notebook, pages of this computer may show the page
+    in a frame.
 
     Attributes
     ----------
@@ -49,8 +49,8 @@ class Explorer:
         from robustkit.explorer._server import Guard, make_app
 
         self._socket = socket.create_server(("127.0.0.1", port))
-        # asyncio does not do it for a socket that it did not make; the rest of every
-        # answer would wait 40 ms for the browser to acknowledge its beginning.
+        # asyncio does not set it on sockets made elsewhere; without it, each response
+        # waits 40 ms for the browser to acknowledge its first part.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
@@ -64,7 +64,7 @@ class Explorer:
         config = uvicorn.Config(
             app, log_level="critical", lifespan="off", ws="none", http="h11",
             loop="asyncio", access_log=False, server_header=False,
-            # Whoever still waits for an answer does not keep Ctrl-C from ending it.
+            # Open requests do not delay Ctrl-C.
             timeout_graceful_shutdown=0,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -192,7 +192,7 @@ def explore(
         run = load_run(run)
     in_notebook = _in_notebook()
     explorer = Explorer(run, Graphs(run, mapper), port, in_notebook)
-    # A line of its own, for whoever started this to read.
+    # On a line of its own, so that other programs can read it.
     sys.stdout.write(f"{explorer.url}\n")
     sys.stdout.flush()
     if open_browser and not in_notebook:
@@ -237,7 +237,7 @@ def _ipython_shell():
 
 
 def _in_notebook():
-    """Whether a Jupyter kernel, or a notebook of another kind, runs this."""
+    """Whether this runs in a notebook, of Jupyter or of another kind."""
     return getattr(_ipython_shell(), "kernel", None) is not None
 
 

@@ -1,4 +1,4 @@
-"""The graphs of a run, computed when they are asked for, and kept for a while."""
+"""The mapper graphs of a run: computed on request, and cached."""
 
 import json
 import threading
@@ -21,17 +21,18 @@ from robustkit.topology._purity import count_labels, purity_of_counts
 
 __all__ = ["Graph", "GraphParameters", "Graphs", "SupersededError"]
 
-# A network's logits are worth looking along, one by one; a wide layer's units are not.
+# Single columns are offered as filters for logits, but not for wide layers.
 _MOST_COLUMNS = 32
 
-# Pairs of neighbours kept for all views and filters, 5 bytes each.
+# Maximum number of cached pairs of neighbours, over all views and filters; 5 bytes
+# each.
 _MOST_PAIRS = 200_000_000
 
-# They are looked for so much farther than the first graph needs that the distance may
-# be changed without another search.
+# Neighbours are searched this many times farther than the first graph needs, so that
+# eps can be changed without another search.
 _LOOK_AHEAD = 4.0
 
-# What is remembered of graphs that are forgotten.
+# Purities that are cached for longer than their graphs.
 _N_PURITIES = 2000
 
 _COVERS = {
@@ -42,7 +43,7 @@ _COVERS = {
 
 
 class SupersededError(Exception):
-    """What was asked for is not wanted any more."""
+    """A computation was cancelled because a newer one was requested."""
 
     def __init__(self):
         super().__init__("something newer was asked for")
@@ -50,7 +51,7 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True)
 class GraphParameters:
-    """What a graph depends on, besides the run."""
+    """The parameters of a mapper graph, and its view."""
 
     view: int
     filter: str
@@ -62,7 +63,7 @@ class GraphParameters:
 
     @property
     def key(self) -> str:
-        """A name for the graph."""
+        """The key of the graph in the cache."""
         text = json.dumps(asdict(self), sort_keys=True)
         return blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -73,8 +74,8 @@ class Graph:
 
     Node j holds the samples ``members[indptr[j]:indptr[j + 1]]``, ascending, and
     ``counts[j]`` of each class. Edges are pairs of nodes, the smaller first, with the
-    number of samples that they share. `eps` is the distance used, where the parameters
-    may say "auto"; `note` tells why there are no nodes, if there are none.
+    number of samples that they share. `eps` is the distance used, also if the parameter
+    is "auto"; `note` says why there are no nodes, if there are none.
     """
 
     parameters: GraphParameters
@@ -94,12 +95,12 @@ class Graph:
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes there are."""
+        """Number of nodes."""
         return len(self.interval)
 
     @property
     def size(self) -> np.ndarray:
-        """Samples in each node."""
+        """Number of samples in each node."""
         return np.diff(self.indptr)
 
     @property
@@ -109,19 +110,19 @@ class Graph:
 
     @property
     def n_in_nodes(self) -> int:
-        """How many samples lie in some node."""
+        """Number of samples that are in at least one node."""
         is_held = np.zeros(self.n_samples, dtype=bool)
         is_held[self.members] = True
         return int(is_held.sum())
 
     def samples_of(self, nodes: Iterable[int]) -> np.ndarray:
-        """Collect the samples of some nodes, each once, ascending."""
+        """Return the samples of some nodes, each once, ascending."""
         parts = [self.members[self.indptr[j] : self.indptr[j + 1]] for j in nodes]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 
 class _QuietMapper(MapperGraph):
-    """Keeps for the page what MapperGraph warns of."""
+    """A MapperGraph whose warning becomes a note for the page."""
 
     note_ = ""
 
@@ -130,9 +131,9 @@ class _QuietMapper(MapperGraph):
 
 
 class Graphs:
-    """Computes the graphs of a run, and keeps those used last.
+    """Computes the graphs of a run, and caches the `n_kept` most recently used.
 
-    The metric, the clusterer and the parameters to begin with are those of `mapper`.
+    The metric, the clusterer and the initial parameters are those of `mapper`.
     """
 
     def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
@@ -149,7 +150,7 @@ class Graphs:
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
         self._purities: OrderedDict[GraphParameters, float] = OrderedDict()
         self._lock = threading.Lock()
-        # A view is prepared once, also where two panes ask for it together.
+        # A view is prepared only once, even if two panes request it at the same time.
         self._locks = [threading.Lock() for _ in run.views]
 
     @property
@@ -162,7 +163,7 @@ class Graphs:
 
     @property
     def _given_filter(self):
-        """A filter of the user's own, which has no name."""
+        """The filter given by the user, if it is not one with a name."""
         given = self._mapper.filter
         return None if isinstance(given, str | int | np.integer) else given
 
@@ -173,7 +174,7 @@ class Graphs:
 
     @property
     def defaults(self) -> dict:
-        """The parameters to begin with, but for the view."""
+        """The initial parameters, without the view."""
         mapper, cover = self._mapper, self._mapper.cover
         given, name = mapper, cover
         if not isinstance(cover, str):
@@ -196,7 +197,7 @@ class Graphs:
         }
 
     def find(self, key: str) -> Graph | None:
-        """Return a graph that was computed before; None if it was forgotten."""
+        """Return a cached graph; None if it is no longer in the cache."""
         with self._lock:
             graph = self._graphs.get(key)
             if graph is not None:
@@ -206,7 +207,7 @@ class Graphs:
     def compute(
         self, parameters: GraphParameters, cancelled: threading.Event | None = None
     ) -> Graph:
-        """Compute a graph, or find it among those kept.
+        """Compute a graph, or return it from the cache.
 
         Once `cancelled` is set, SupersededError is raised at the next step.
         """
@@ -222,7 +223,7 @@ class Graphs:
     def mean_purity(
         self, parameters: GraphParameters, cancelled: threading.Event | None = None
     ) -> float:
-        """Return the weighted purity of a graph, which is remembered for long."""
+        """Return the weighted purity of a graph; purities are cached for longer."""
         purity = self._purities.get(parameters)
         if purity is None:
             purity = self.compute(parameters, cancelled).mean_purity
@@ -234,7 +235,7 @@ class Graphs:
 
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
-        # A mapper for this computation, which shares what others found.
+        # A mapper for this computation only; the cache of neighbours is shared.
         mapper = clone(self._warm_mapper).set_params(
             filter=self._filter(parameters.filter),
             cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
@@ -248,19 +249,19 @@ class Graphs:
         return self._describe(parameters, view, mapper)
 
     def _search(self, mapper, parameters, view, cancelled):
-        """Choose the distance, and do the first time all that takes long."""
+        """Choose eps; the first time, also search the neighbours, which is slow."""
         with self._locks[parameters.view]:
             _stop_if(cancelled)
             auto = self._choose_eps(parameters.view, view.activations, mapper.n_jobs)
             key = parameters.view, parameters.filter
-            # No other metric has a quick search whose neighbours could be kept.
+            # Only the Euclidean metric has a fast search whose neighbours are cached.
             if mapper.metric == "euclidean" and key not in self._searched:
                 mapper.set_params(eps=auto).fit(view.activations)
                 self._searched.add(key)
         mapper.set_params(eps=auto if parameters.eps == "auto" else parameters.eps)
 
     def _choose_eps(self, i, X, n_jobs):
-        """Choose the distance of a view, once, and whatever the filter."""
+        """Choose the automatic eps of a view, once for all filters."""
         if i not in self._eps:
             filter, is_lipschitz = fit_filter("l2norm", X)
             self._eps[i] = choose_eps(

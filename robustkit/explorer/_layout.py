@@ -1,13 +1,13 @@
-"""Where the nodes of a graph lie on the page, and which of them were there before.
+"""The layout of a graph, and how nodes persist from one graph to the next.
 
-The place from left to right tells the interval of the filter, so that it keeps its
-meaning from one graph to the next. From top to bottom, neighbours are near each other:
-in every interval the nodes are sorted by the mean place of their neighbours, and moved
-towards it as far as the others in the interval let them. Components are then pushed
-together like words on a page. Nothing is drawn at random.
+The horizontal position of a node shows its interval of the filter, so that it has the
+same meaning in every graph. Vertically, neighbours are near each other: in every
+interval the nodes are sorted by the mean position of their neighbours, and moved
+towards it as far as the other nodes of the interval allow. Components are then packed.
+The layout is deterministic.
 
-Nodes that persist from one graph of a pane to the next keep their number and place. Two
-nodes are the same one if most of their samples are.
+Nodes that persist from one graph of a pane to the next keep their number and position.
+Two nodes are considered the same if they share most of their samples.
 """
 
 from dataclasses import dataclass
@@ -29,38 +29,38 @@ __all__ = [
     "next_picture",
 ]
 
-# All lengths are in units of the room that the largest node takes, 1.
+# The unit of all lengths is the space that the largest node takes.
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
 _GAP = 0.08
 
-# Room that a node and its edges take, and width over height, for the whole.
+# Space per node including its edges, and width over height of the whole layout.
 _ROOM = 1.7
 _ASPECT = 1.2
 
-# Less, and the edges of a chain could not be seen.
+# In narrower columns the edges of a chain would not be visible.
 _NARROWEST_COLUMN = 0.7
 
 _N_SWEEPS = 12
 
-# Where a layout is too high, the columns are moved apart, and it is made again.
+# If a layout is too high, it is computed again with wider columns.
 _N_TRIES = 4
 
 # Of the skyline under which components are pushed together.
 _BINS_PER_UNIT = 4
 
-# Kept places are given up where they leave nodes smaller than this share of their size.
+# Positions are not kept if nodes would have to shrink below this share of their size.
 _SMALLEST_SCALE = 0.5
 
-# Of all samples of two nodes, so many lie in both, if they are to be the same one.
+# Jaccard similarity above which two nodes are considered the same.
 _SMALLEST_OVERLAP = 0.5
 
-# If fewer of the nodes persist, all are placed anew.
+# If a smaller share of the nodes persists, the layout is computed anew.
 _SMALLEST_SHARE_KEPT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Discs that do not overlap; the first interval is at x = 0, the last at x = 1."""
+    """Non-overlapping discs; the first interval is at x = 0, the last at x = 1."""
 
     x: np.ndarray
     y: np.ndarray
@@ -85,11 +85,10 @@ def next_picture(
     before: Picture | None = None,
     places: tuple[list[float], list[float]] | None = None,
 ) -> Picture:
-    """Give the nodes of a graph their numbers and places.
+    """Assign numbers and positions to the nodes of a graph.
 
-    They depend on what the pane showed before, or on the places (across and down) where
-    the nodes lay when the link that is opened was made. Places are ignored if there is
-    not one for each node.
+    They depend on what the pane showed before, or on the positions (x and y) that a
+    link contains. Positions are ignored if there is not one per node.
     """
     layout = lay_out(graph)
     n_ids = 0 if before is None else before.n_ids
@@ -112,16 +111,16 @@ def next_picture(
 
 
 def _is_comparable(graph, other):
-    """Whether the places from left to right mean the same."""
+    """Whether horizontal positions have the same meaning in both graphs."""
     a, b = graph.parameters, other.parameters
     return (a.filter, a.cover) == (b.filter, b.cover)
 
 
 def matching_nodes(old: Graph, new: Graph) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nodes of one graph in another of the same samples.
+    """Match the nodes of two graphs of the same samples.
 
-    Nodes are paired that share more than half of the samples of both together; each
-    node is in one pair at most, and those that share most are paired first.
+    Nodes are matched if their Jaccard similarity exceeds 0.5; each node is in at most
+    one pair, and the most similar nodes are matched first.
     """
     shared = (_membership(old) @ _membership(new).T).tocoo()
     together = old.size[shared.row] + new.size[shared.col] - shared.data
@@ -146,7 +145,7 @@ def _membership(graph):
 
 
 def lay_out(graph: Graph) -> Layout:
-    """Place the nodes of a graph; the same graph is placed the same way."""
+    """Compute the layout of a graph."""
     radius = _radii(graph.size)
     spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / graph.n_intervals
     for _ in range(_N_TRIES):
@@ -165,7 +164,7 @@ def _extent(places):
 
 
 def _pack(graph, radius, spacing):
-    """Place the nodes in columns that are so far apart."""
+    """Place the nodes in columns with a given spacing."""
     column = np.asarray(graph.interval, dtype=np.int64)
     # Half a column, and a node, of room on both sides.
     x, y = (column + 0.5) * spacing + 1, np.zeros(graph.n_nodes)
@@ -182,9 +181,10 @@ def _pack(graph, radius, spacing):
 
 
 def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
-    """Put the nodes where they are wanted, as large as there is room for.
+    """Place the nodes at given positions, as large as there is space for.
 
-    Those whose places `lay_out_around` gave are as large as there.
+    At the positions that `lay_out_around` computed, they have the size that it
+    computed.
     """
     return Layout(x, y, layout.radius * _largest_scale(x, y, layout.radius))
 
@@ -192,10 +192,10 @@ def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
 def lay_out_around(
     graph: Graph, layout: Layout, kept: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> Layout | None:
-    """Place the nodes of a graph, some of which stay where they were.
+    """Compute the layout of a graph in which some nodes have fixed positions.
 
-    `layout` is where all would lie if none had to stay. The nodes `kept`, at least one,
-    are at `x` and `y`. None if there is not enough room between these places.
+    `layout` is the layout without fixed nodes. The nodes `kept`, at least one, are at
+    `x` and `y`. None if there is not enough space between these positions.
     """
     scale = _largest_scale(x, y, layout.radius[kept])
     if scale < _SMALLEST_SCALE:
@@ -207,7 +207,7 @@ def lay_out_around(
     is_kept = np.zeros(graph.n_nodes, dtype=np.bool_)
     is_kept[kept] = True
     neighbors = _neighbors(graph.edges, graph.n_nodes)
-    # Without a neighbour that stays, a node moves with the others.
+    # A node without a fixed neighbour moves with the others.
     new_y[~is_kept] += np.median(moved)
     _follow(neighbors.indptr, neighbors.indices, is_kept, new_y)
     order = np.lexsort((new_y, new_x, ~is_kept))
@@ -230,7 +230,7 @@ def _neighbors(edges, n_nodes):
 
 
 def _by_size(component, edges):
-    """Yield the nodes and the edges of each component, the largest first."""
+    """Yield the nodes and edges of each component, the largest first."""
     sizes = np.bincount(component)
     nodes = np.split(np.argsort(component, kind="stable"), np.cumsum(sizes)[:-1])
     owner = component[edges[:, 0]]
@@ -243,7 +243,7 @@ def _by_size(component, edges):
 
 @njit(cache=True, nogil=True)
 def _arrange(nodes, column, indptr, indices, y):
-    """Sort the nodes of a component in each column, and let them near neighbours.
+    """Sort the nodes of a component in each column, and move them near neighbours.
 
     `nodes` are ascending, and with them their columns.
     """
@@ -278,7 +278,7 @@ def _arrange(nodes, column, indptr, indices, y):
 
 @njit(cache=True, nogil=True)
 def _spread(wanted):
-    """Least squares, with 1 at least between one place and the next: blocks."""
+    """Least squares with gaps of at least 1 between positions (isotonic regression)."""
     n = len(wanted)
     total, count = np.empty(n), np.empty(n, np.int64)
     n_blocks = 0
@@ -303,7 +303,7 @@ def _spread(wanted):
 
 @njit(cache=True, nogil=True)
 def _separate(order, is_fixed, x, y, radius):
-    """Move each node up or down to the nearest place that is free, one by one."""
+    """Move each node up or down to the nearest free position, one by one."""
     n = len(order)
     low, high = np.empty(n), np.empty(n)
     for i in range(n):
@@ -311,7 +311,7 @@ def _separate(order, is_fixed, x, y, radius):
             continue
         node, n_taken = order[i], 0
         for j in range(n):
-            # Those before it have their places, and so have those that are fixed.
+            # Nodes before it, and fixed ones, are already placed.
             if j < i or is_fixed[j]:
                 apart = (radius[node] + radius[order[j]]) * (1 + _GAP)
                 aside = abs(x[node] - x[order[j]])
@@ -332,7 +332,7 @@ def _separate(order, is_fixed, x, y, radius):
 
 @njit(cache=True, nogil=True)
 def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
-    """Move a component up until it touches those that are there."""
+    """Move a component up until it touches those already placed."""
     best_shift, best_offset = 0.0, np.inf
     for step in range(n_shifts):
         shift = (step + 1) // 2 * (1.0 if step % 2 else -1.0)
@@ -356,7 +356,7 @@ def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
 
 @njit(cache=True, nogil=True)
 def _outline(nodes, edges, shift, x, y, radius, n_bins):
-    """Return how far a component reaches up and down in every bin."""
+    """Return the highest and lowest point of a component in every bin."""
     top, bottom = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     for node in nodes:
         here, reach = x[node] + shift, radius[node] + _GAP
@@ -380,7 +380,7 @@ def _bin(x):
 
 @njit(cache=True, nogil=True)
 def _largest_scale(x, y, radius):
-    """Share of their radius, at most 1, that discs can have without overlapping."""
+    """Largest factor, at most 1, by which the radii can be scaled without overlap."""
     scale = 1.0
     for i in range(len(x)):
         for j in range(i):
@@ -394,7 +394,7 @@ def _largest_scale(x, y, radius):
 
 @njit(cache=True, nogil=True)
 def _follow(indptr, indices, is_kept, y):
-    """Put nodes at the mean place of those neighbours that have theirs, outwards."""
+    """Place nodes at the mean position of their placed neighbours, outwards."""
     has_place = is_kept.copy()
     is_new = True
     while is_new:

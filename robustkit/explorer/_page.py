@@ -1,7 +1,7 @@
-"""What the page is given of a run, and the whole page as one file.
+"""The data of the page, and the page as one self-contained file.
 
-The page itself answers every question about samples and nodes, from arrays. They come
-from the server, one by one, or lie in the file, all of them.
+The JavaScript of the page answers all questions about samples and nodes from arrays.
+The server sends these on request; an exported file contains all of them.
 """
 
 import json
@@ -31,18 +31,19 @@ __all__ = [
     "static_files",
 ]
 
-# Smallest and largest value of the parameters of a graph.
+# Smallest and largest values of the parameters of a graph.
 LIMITS = {
     "n_intervals": (2, 200),
     "overlap": (0.01, 0.9),
     "min_samples": (1, 50),
 }
 
-# Columns of the samples, in the types that questions.js expects; ids of regions may be
-# larger than 32 bits can tell. All but `y` belong to a view.
+# Columns with one number per sample, in the types that questions.js expects. Region ids
+# may exceed 32 bits. All but `y` belong to a view.
 COLUMNS = {"y": "<i4", "prediction": "<i4", "confidence": "<f4", "regions": "<f8"}
 
-# Bytes of images in a file; beyond, samples spread evenly over the run have theirs.
+# Maximum number of bytes of images in a file; if there are more, an evenly spaced
+# subset of the samples is embedded.
 _IMAGE_BUDGET = 24_000_000
 
 _SUFFIXES = (".html", ".css", ".js", ".svg")
@@ -57,7 +58,7 @@ _POLICY = (
 
 
 def describe_run(run: Run, graphs: Graphs) -> dict:
-    """Say for JSON what there is to see."""
+    """Describe a run for JSON: its samples, models, views and parameters."""
     return {
         "title": run.title,
         "n_samples": run.n_samples,
@@ -84,7 +85,7 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
 
 
 def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
-    """Say for JSON what a graph is like that took so many seconds."""
+    """Describe a graph and its layout for JSON."""
     graph, layout = picture.graph, picture.layout
     return {
         "graph": graph.parameters.key,
@@ -100,7 +101,6 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
             "id": picture.ids.tolist(),
             "x": np.round(layout.x, 6).tolist(),
             "y": np.round(layout.y, 6).tolist(),
-            "radius": np.round(layout.radius, 6).tolist(),
             "size": graph.size.tolist(),
             "interval": graph.interval.tolist(),
             "filter_mean": graph.filter_mean.tolist(),
@@ -117,20 +117,20 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
 
 
 def column_as_bytes(run: Run, name: str, view: int | None = None) -> bytes:
-    """Give one of `COLUMNS`; all but `y` need a view."""
+    """Return one of `COLUMNS`; all but `y` need a view."""
     column = run.y if view is None else getattr(run.views[view], name)
     return np.ascontiguousarray(column, dtype=COLUMNS[name]).tobytes()
 
 
 def members_as_bytes(graph: Graph) -> bytes:
-    """Give the samples of each node, ascending, node after node."""
+    """Return the samples of each node, ascending, node after node."""
     return np.ascontiguousarray(graph.members, dtype="<i4").tobytes()
 
 
 def static_files() -> dict[str, Traversable]:
-    """List the files of the page by name.
+    """Return the static files of the page by name.
 
-    What a request names is looked up here, never on the disk.
+    Names from requests are looked up here, never on the disk.
     """
     folder = files("robustkit.explorer").joinpath("static")
     return {
@@ -184,9 +184,9 @@ def export_html(
 
 
 def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
-    """Put the page, its parts and all data into one text.
+    """Return the page with its style, scripts and data as one HTML text.
 
-    All graphs have the same parameters, but for the view.
+    All graphs have the same parameters, except for the view.
     """
     parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
     data = json.dumps(
@@ -229,7 +229,7 @@ def _imports(parts):
 
 
 def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
-    """Collect for JSON what `data_in_page.js` reads."""
+    """Collect the data that `data_in_page.js` reads, for JSON."""
     shared = asdict(parameters)
     del shared["view"]
     pictures = _pictures(run, graphs, parameters)

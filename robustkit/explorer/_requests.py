@@ -1,4 +1,4 @@
-"""What the page may ask: checked, queued, and answered."""
+"""Requests of the page: validation of their fields, scheduling, and the answers."""
 
 import asyncio
 import json
@@ -45,29 +45,29 @@ _MOST_PANES = 64
 
 @dataclass(frozen=True)
 class File:
-    """An answer to take away."""
+    """A response that the browser saves as a file."""
 
     name: str
     media_type: str
     text: str
 
 
-# What answers the values of a request, which come from outside.
+# A request handler; it gets the untrusted values of the request.
 Answer = Callable[[object], Awaitable[dict | bytes | File]]
 
 
 class GoneError(LookupError):
-    """Something that is not there, or was forgotten meanwhile."""
+    """A resource does not exist, or is no longer kept."""
 
 
 class RequestError(ValueError):
-    """What was asked for makes no sense; the message says why."""
+    """A request is invalid; the message says why."""
 
 
 class Fields:
-    """Named values of a request, as they came from JSON or from a query.
+    """The fields of a request, from JSON or from a query string.
 
-    Each is checked before it is used; a name that is not among the `known` is refused.
+    Each value is validated when it is read; names that are not `known` are rejected.
     """
 
     def __init__(self, values: object, known: Collection[str]):
@@ -87,11 +87,11 @@ class Fields:
         return self._values[name]
 
     def is_text(self, name: str, text: str) -> bool:
-        """Whether a value is this very string."""
+        """Whether a value equals this string."""
         return self._get(name) == text
 
     def integer(self, name: str, low: int, high: int) -> int:
-        """Return a whole number from `low` to `high`."""
+        """Return an integer from `low` to `high`."""
         value = self._get(name)
         if isinstance(value, str) and _is_digits(value):
             value = int(value)
@@ -105,27 +105,27 @@ class Fields:
         """Return a finite number from `low` to `high`."""
         value = self._get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Nothing is said of NaN here: it is in no range.
+        # NaN fails this comparison, too.
         if not is_number or not low <= value <= high:
             raise _wrong(name, f"a number from {low} to {high}", value)
         return float(value)
 
     def choice(self, name: str, choices: Collection[str]) -> str:
-        """Return one of some strings."""
+        """Return one of the allowed strings."""
         value = self._get(name)
         if not isinstance(value, str) or value not in choices:
             raise _wrong(name, f"one of {', '.join(choices)}", value)
         return value
 
     def text(self, name: str, longest: int) -> str:
-        """Return a string that is not empty."""
+        """Return a string that is not empty and not too long."""
         value = self._get(name)
         if not isinstance(value, str) or not 0 < len(value) <= longest:
             raise _wrong(name, f"a string of 1 to {longest} characters", value)
         return value
 
     def numbers(self, name: str, farthest: float) -> list[float]:
-        """Return finite numbers from a list, from -`farthest` to `farthest`."""
+        """Return a list of numbers from -`farthest` to `farthest`."""
         value = self._get(name)
         is_list = isinstance(value, list) and all(
             type(v) in (int, float) for v in value
@@ -152,7 +152,7 @@ class Fields:
 
 
 def _is_digits(word):
-    # Neither signs nor the digits of other scripts, and nothing that takes long.
+    # No signs, no digits of other scripts, nothing that is slow to parse.
     return word.isascii() and word.isdecimal() and len(word) <= 15
 
 
@@ -163,12 +163,12 @@ def _wrong(name, what, value):
 
 
 async def in_thread(function: Callable, *args):
-    """Run a function in a thread that does not keep the process from ending."""
+    """Run a function in a daemon thread, which does not delay the exit."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
 
     def finish(setter, value):
-        # The server may have stopped meanwhile, and then nobody waits.
+        # The server may have stopped in the meantime.
         if not loop.is_closed():
             loop.call_soon_threadsafe(lambda: None if future.done() else setter(value))
 
@@ -185,11 +185,11 @@ async def in_thread(function: Callable, *args):
 
 
 class _Ticket:
-    """A computation of a pane that runs, or waits for its turn."""
+    """A computation that is running or waiting."""
 
     def __init__(self):
         self.cancelled = threading.Event()
-        # Set while it waits: resolved when its turn comes, or when it is cancelled.
+        # Set while it waits; resolved when it may run, or when it is cancelled.
         self.turn: asyncio.Future | None = None
 
     def cancel(self):
@@ -206,11 +206,11 @@ class _Pane:
 
 
 class NewestOnly:
-    """Run one computation for each pane at a time, and let one wait: the newest.
+    """Scheduler that runs one computation per pane and queues only the newest.
 
-    A newer one cancels those before it. One that waits is answered at once; one that
-    runs sees its flag at its next step. `n_at_once` computations of all panes run at
-    the same time; `n_panes` panes are remembered.
+    A newer computation cancels the older ones: a waiting one is answered immediately, a
+    running one sees its flag at its next step. At most `n_at_once` computations of all
+    panes run at the same time; `n_panes` panes are remembered.
     """
 
     def __init__(self, n_at_once: int = 2, n_panes: int = 64):
@@ -221,10 +221,10 @@ class NewestOnly:
     async def run(
         self, key: Hashable, seq: int, function: Callable[[threading.Event], object]
     ):
-        """Compute something for a pane, unless something newer is asked for.
+        """Run a computation for a pane, unless a newer one is requested.
 
-        A larger `seq` is newer. `function` takes the flag, and raises SupersededError
-        soon after it is set.
+        A larger `seq` is newer. `function` takes the flag and should raise
+        SupersededError soon after the flag is set.
         """
         pane = self._pane(key)
         if seq < pane.seq:
@@ -262,7 +262,7 @@ class NewestOnly:
     @staticmethod
     def _hand_over(pane):
         ticket, pane.waiting = pane.waiting, None
-        # It holds the place until it goes on, so that nobody comes between.
+        # It reserves the place until it continues, so that no other can take it.
         pane.running = ticket
         if ticket is not None and not ticket.turn.done():
             ticket.turn.set_result(None)
@@ -271,9 +271,10 @@ class NewestOnly:
 
 
 class Api:
-    """Answers requests: a dict for JSON, bytes for arrays, a File to take away.
+    """Request handlers: a dict becomes JSON, bytes an array, a File a download.
 
-    What can be answered from arrays that are here already, the page answers itself.
+    Questions about a graph that is computed are answered by the page itself, from
+    arrays.
 
     Parameters
     ----------
@@ -286,8 +287,8 @@ class Api:
     Attributes
     ----------
     gets, posts : dict
-        Name -> coroutine function of the values of a request. A GET changes nothing; a
-        POST computes something, and cancels what its pane asked for before.
+        Name -> coroutine function of the values of a request. A GET reads data; a POST
+        computes something, and cancels what its pane requested before.
     """
 
     def __init__(self, run: Run, graphs: Graphs):
@@ -307,12 +308,12 @@ class Api:
         }
 
     async def describe_run(self, values: object) -> dict:
-        """Say what there is to see."""
+        """Describe the run: its samples, models, views and parameters."""
         Fields(values, [])
         return describe_run(self.run, self.graphs)
 
     async def column(self, values: object) -> bytes:
-        """Give an array with one number for each sample."""
+        """Return a column: an array with one number per sample."""
         fields = Fields(values, ["name", "view"])
         name = fields.choice("name", COLUMNS)
         if name == "y":
@@ -323,14 +324,14 @@ class Api:
         return column_as_bytes(self.run, name, view)
 
     async def members(self, values: object) -> bytes:
-        """Give the samples of every node of a graph."""
+        """Return the samples of every node of a graph."""
         graph = self.graphs.find(Fields(values, ["graph"]).text("graph", 64))
         if graph is None:
             raise GoneError("the graph was forgotten; ask for it anew")
         return members_as_bytes(graph)
 
     async def images(self, values: object) -> bytes:
-        """Give images as bytes, one after the other."""
+        """Return images as bytes, one after the other."""
         fields = Fields(values, ["view", "ids"])
         if self.run.images is None:
             raise GoneError("this run has no images")
@@ -342,7 +343,7 @@ class Api:
         return images[np.array(ids, dtype=np.int64)].tobytes()
 
     async def page(self, values: object) -> File:
-        """Give everything at some parameters as one page that needs no server."""
+        """Return the run at some parameters as one page that needs no server."""
         if isinstance(values, dict):
             values = {name: _as_json(value) for name, value in values.items()}
         parameters = self._parameters(Fields(values, _PARAMETERS), view=0)
@@ -350,7 +351,7 @@ class Api:
         return File("robustkit.html", "text/html; charset=utf-8", text)
 
     async def graph(self, values: object) -> dict:
-        """Compute a graph and lay it out."""
+        """Compute a graph and its layout."""
         known = ["tab", "pane", "seq", "x", "y", "view", *_PARAMETERS]
         fields = Fields(values, known)
         tab, seq = self._order(fields)
@@ -410,7 +411,7 @@ class Api:
 
 
 def _as_json(text):
-    """Turn a value of a query into what it would be in JSON."""
+    """Parse a value of a query string as JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""A run: samples, and what one or more models make of them at some attack levels.
+"""A run: samples, and the outputs of one or more models at some attack levels.
 
-:func:`make_views` looks at samples through fitted models; `make_run` checks samples and
-views, and brings them into the form that is stored and shown.
+:func:`make_views` computes the outputs of fitted models; `make_run` validates samples
+and views, and converts them to the form that is stored and shown.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["Run", "RunView", "View", "demo_run", "make_run", "make_views"]
 
-# By so much float32 probabilities may exceed 1.
+# float32 probabilities may exceed 1 by this much.
 LARGEST_ERROR = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What one model makes of the samples, attacked to some degree.
+    """The outputs of one model for the samples, at one attack level.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ class View:
         Name of the model.
 
     level : float
-        Size of the perturbation; 0 for the samples as they are.
+        Size of the perturbation; 0 for the clean samples.
 
     activations : array-like of shape (n_samples, n_units)
-        What a layer of the model computes for each sample, for example its logits.
+        Activations of a layer of the model, for example its logits.
 
     prediction : array-like of shape (n_samples,)
         Labels that the model predicts.
@@ -97,8 +97,8 @@ class RunView:
 class Run:
     """Samples and views of them.
 
-    `title` is what the page is called; `y` holds the index of each sample's class, and
-    `class_names` their names. Samples that are images are rows of bytes of `images`.
+    `y` contains the index of the class of each sample. If the samples are images, each
+    row of `images` contains the bytes of one.
     """
 
     title: str
@@ -110,16 +110,16 @@ class Run:
 
     @property
     def n_samples(self) -> int:
-        """How many samples there are."""
+        """Number of samples."""
         return len(self.y)
 
     @property
     def models(self) -> list[str]:
-        """Names of the models, in the order in which they come."""
+        """Names of the models, in the order of the views."""
         return list(dict.fromkeys(view.model for view in self.views))
 
     def accuracy(self, view: int) -> float:
-        """Share of the samples that the model of a view is right about."""
+        """Accuracy of the model of a view."""
         return float((self.views[view].prediction == self.y).mean())
 
 
@@ -132,7 +132,7 @@ def make_views(
     *,
     layer: str | int = "logits",
 ) -> list[View]:
-    """Look at samples through fitted models, at several attack levels.
+    """Compute the outputs of fitted models for samples at several attack levels.
 
     Parameters
     ----------
@@ -146,14 +146,15 @@ def make_views(
         Their labels.
 
     attack : attack, default=None
-        What perturbs the samples: a clone of it attacks each model, with `eps` at each
-        level. Needed only for levels above 0.
+        The attack that perturbs the samples: for each model and level, a clone of it
+        with `eps` set to the level. Needed only for levels above 0.
 
     levels : sequence of float, default=(0.0,)
         Sizes of the perturbation.
 
     layer : str or int, default="logits"
-        Whose activations, as in :class:`~robustkit.bridge.ActivationExtractor`.
+        The layer whose activations are stored, as in
+        :class:`~robustkit.bridge.ActivationExtractor`.
 
     Returns
     -------
@@ -164,8 +165,8 @@ def make_views(
 
     See Also
     --------
-    save_run : Store the views.
-    explore : Look at them.
+    save_run : Stores the views.
+    explore : Shows them.
 
     Examples
     --------
@@ -240,7 +241,7 @@ def make_run(
     class_names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Run:
-    """Check samples and views, and bring them into the form that is stored.
+    """Validate samples and views, and convert them to the form that is stored.
 
     The parameters are those of :func:`save_run`.
     """
@@ -287,7 +288,7 @@ def _make_view(view, prediction, image_shape):
     if torch.is_tensor(activations):
         activations = as_array(activations)
     with np.errstate(over="ignore"):
-        # What overflows is refused, with infinity.
+        # Values that overflow are rejected as infinity.
         activations = check_array(
             activations, dtype=np.float32, order="C", input_name="activations"
         )
@@ -317,7 +318,7 @@ def _make_view(view, prediction, image_shape):
 
 
 def check_level(level: float) -> float:
-    """Refuse what is no size of a perturbation: finite, from 0."""
+    """Validate the size of a perturbation: finite and not negative."""
     if not (isinstance(level, Real) and np.isfinite(level) and level >= 0):
         raise ValueError(
             f"The 'level' of a view must be a number from 0. Got {level!r}."
@@ -395,11 +396,11 @@ def _as_bytes(X, image_shape, n_samples, name):
 def demo_run(
     random_state: int = 0, levels: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2)
 ) -> Run:
-    """Train a clean and an adversarially trained net on digits, and attack both.
+    """Train a network on digits without and with adversarial training, and attack both.
 
     All 1,797 images are shown. The same `random_state` gives the same run.
     """
-    # Looking at runs of others takes neither attacks nor classifiers.
+    # Imported here: showing a run needs neither attacks nor classifiers.
     from robustkit.attacks import PGDAttack
     from robustkit.classifiers import MLPNetClassifier
     from robustkit.datasets import load_digits_images

@@ -1,8 +1,8 @@
-"""The server of the page: who may ask, over which routes, and how answers look.
+"""The web server: access control, routes and responses.
 
-Every path begins with a random token; `Guard` lets no other request pass, and none that
-another page of the browser sends. Behind it are the files of the page and the answers
-of :class:`~robustkit.explorer._requests.Api`.
+Every path begins with a random token. `Guard` rejects all other requests, and those
+sent by other pages in the browser. Behind it are the static files of the page and the
+routes of :class:`~robustkit.explorer._requests.Api`.
 """
 
 import json
@@ -39,7 +39,7 @@ _NOT_FOUND = b'{"error": "There is nothing here: the address is not complete."}'
 
 
 def content_security_policy(ancestors: str) -> str:
-    """Say where the page may get things from: from here alone."""
+    """Return a policy that allows the page to load from its own server only."""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; "
         "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; "
@@ -48,7 +48,7 @@ def content_security_policy(ancestors: str) -> str:
 
 
 class Guard:
-    """Let pass only requests that know the token and come from this computer.
+    """ASGI middleware that accepts only requests with the token from this computer.
 
     A page of the web that makes the browser ask for 127.0.0.1 shows itself by the Host
     (if its name was pointed at 127.0.0.1) or by the Origin header.
@@ -83,7 +83,7 @@ class Guard:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return
         headers = scope["headers"]
@@ -130,7 +130,7 @@ class Guard:
 
 
 def make_app(run: Run, graphs: Graphs) -> Starlette:
-    """Build the application that serves a run, for `Guard` to keep strangers out."""
+    """Build the application that serves a run; wrap it in `Guard`."""
     api, static = Api(run, graphs), static_files()
 
     async def page(request):
@@ -147,7 +147,7 @@ def make_app(run: Run, graphs: Graphs) -> Starlette:
     routes += [_post(name, answer) for name, answer in api.posts.items()]
     handlers = {HTTPException: _http_error}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    # It knows nothing of the token, and would redirect to where nothing is.
+    # Starlette does not know the token: its redirects would lead nowhere.
     app.router.redirect_slashes = False
     return app
 
@@ -183,7 +183,7 @@ def _post(name: str, answer: Answer) -> Route:
 
 
 async def _read(request: Request) -> bytes | None:
-    """Read a body, unless it is too large."""
+    """Read the body of a request; None if it is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -206,7 +206,7 @@ async def _answer(answer: Answer, values: object) -> Response:
     except GoneError as error:
         return _error(404, error)
     except (ValueError, MemoryError) as error:
-        # The parameters, not we, are the reason.
+        # Caused by the parameters, not by an error in the program.
         return _error(500, f"The computation failed: {str(error) or 'out of memory'}")
     except Exception as error:
         _LOG.exception("A request failed")

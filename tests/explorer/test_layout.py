@@ -60,7 +60,7 @@ def test_discs_do_not_overlap(graph):
 
 @given(graphs)
 @example(random_graph(0, 1, 13, 0))
-def test_the_place_from_left_to_right_tells_the_interval(graph):
+def test_horizontal_position_shows_the_interval(graph):
     x = lay_out(graph).x
     room = 1 / max(1, graph.n_intervals - 1)
     if graph.n_intervals > 1:
@@ -75,7 +75,7 @@ def test_the_same_graph_has_the_same_layout(graph):
 
 
 @given(graphs, st.integers(0, 2**32 - 1), st.floats(0.5, 3))
-def test_nodes_that_stay_stay_and_the_others_go_around(graph, seed, stretch):
+def test_kept_nodes_keep_their_positions(graph, seed, stretch):
     fresh = lay_out(graph)
     rng = np.random.RandomState(seed)
     kept = np.flatnonzero(rng.rand(graph.n_nodes) < 0.5)
@@ -91,7 +91,7 @@ def test_nodes_that_stay_stay_and_the_others_go_around(graph, seed, stretch):
     assert overlaps(layout) <= 1e-12
 
 
-def test_places_that_are_too_narrow_are_given_up():
+def test_layout_around_is_none_without_enough_space():
     graph = random_graph(0, 20, 4, 20)
     fresh = lay_out(graph)
     places = np.zeros(5), np.linspace(0, 1e-6, 5)
@@ -147,7 +147,7 @@ def test_compiled_and_python_agree(monkeypatch):
 
 
 @pytest.mark.parametrize("n_nodes", [0, 1])
-def test_almost_nothing(n_nodes):
+def test_layout_of_tiny_graphs(n_nodes):
     layout = lay_out(random_graph(0, n_nodes, 5, 0))
     assert len(layout.x) == n_nodes
 
@@ -195,7 +195,7 @@ def test_a_graph_is_matched_with_itself(graphs):
 
 
 @given(st.lists(parameters, min_size=2, max_size=5))
-def test_one_number_is_one_place(graphs, path):
+def test_node_numbers_keep_their_positions(graphs, path):
     picture, places = None, {}
     for p in path:
         before, picture = picture, next_picture(graphs.compute(p), picture)
@@ -220,7 +220,7 @@ def test_a_link_shows_the_nodes_as_large_as_they_were(graphs, path):
     np.testing.assert_allclose(linked.radius, layout.radius, rtol=1e-6)
 
 
-def test_a_small_change_moves_little(graphs):
+def test_small_parameter_change_keeps_most_nodes(graphs):
     before = next_picture(graphs.compute(BASE))
     after = next_picture(graphs.compute(replace(BASE, eps=2.02)), before)
     assert np.isin(after.ids, before.ids).mean() > 0.5
@@ -238,14 +238,14 @@ def test_the_same_path_leads_to_the_same_picture(run):
     np.testing.assert_array_equal(one.layout.y, other.layout.y)
 
 
-def test_another_filter_or_cover_is_placed_anew(graphs):
+def test_another_filter_or_cover_gets_a_new_layout(graphs):
     before = next_picture(graphs.compute(BASE))
     for changes in ({"filter": "pca"}, {"cover": "balanced"}):
         after = next_picture(graphs.compute(replace(BASE, **changes)), before)
         assert not np.isin(after.ids, before.ids).any()
 
 
-def test_a_link_brings_places_along(graphs):
+def test_link_restores_node_positions(graphs):
     """The graphs after it go on from there, as they do from any other."""
     graph = graphs.compute(BASE)
     own = next_picture(graph)

@@ -60,7 +60,7 @@ def test_images_stay_within_their_budget(run, graphs, monkeypatch):
     assert b64decode(images["bytes"]["3"]) == run.views[3].images[ids].tobytes()
 
 
-def test_the_page_asks_for_nothing(run, graphs):
+def test_exported_page_requests_nothing(run, graphs):
     page = page_as_html(run, graphs, BASE)
     assert page.count("Content-Security-Policy") == 1
     assert page.index("Content-Security-Policy") < page.index("<script")
@@ -89,7 +89,7 @@ def test_one_module_alone_asks_the_server():
     assert not [n for n, text in texts.items() if re.search(r"\.innerHTML\b", text)]
 
 
-def test_names_with_markup_are_data(run, graphs):
+def test_exported_page_escapes_markup(run, graphs):
     page = page_as_html(run, graphs, BASE)
     assert TITLE not in page
     assert NASTY not in page
@@ -107,7 +107,7 @@ def test_a_page_is_written_with_the_parameters_of_a_mapper(run, tmp_path):
         0, "l2norm", "uniform", 5, 0.3, 2.0, 5)) == text  # fmt: skip
 
 
-def test_a_page_that_lacks_a_part_is_not_written(run, graphs, monkeypatch, tmp_path):
+def test_incomplete_template_is_an_error(run, graphs, monkeypatch, tmp_path):
     (tmp_path / "index.html").write_text("<head></head>")
     files = static_files() | {"index.html": tmp_path / "index.html"}
     monkeypatch.setattr(module, "static_files", lambda: files)

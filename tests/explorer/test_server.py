@@ -111,7 +111,7 @@ def test_purities_of_the_graphs_of_some_views(client, graphs):
 
 
 @pytest.mark.parametrize("field", ["tab", "seq", "views"])
-def test_purities_need_to_know_whose_they_are(client, field):
+def test_purities_need_tab_seq_and_views(client, field):
     body = {name: value for name, value in CURVE.items() if name != field}
     message = expect_error(client.post("api/purities", json=body), 400)
     assert message == f"the field {field!r} is missing"

@@ -28,7 +28,7 @@ def test_nodes_keep_number_and_place_in_their_pane(client):
     assert places(fresh) == first
 
 
-def test_places_of_a_link(client, answer):
+def test_positions_of_a_link_are_used(client, answer):
     nodes = answer["nodes"]
     x, y = nodes["x"][::-1], nodes["y"][::-1]
     linked = ask_graph(client, tab="linked", x=x, y=y).json()["nodes"]
@@ -39,7 +39,7 @@ def test_places_of_a_link(client, answer):
     assert message == "the field 'y' is missing"
 
 
-def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
+def test_oldest_pane_is_dropped(client, monkeypatch):
     monkeypatch.setattr("robustkit.explorer._requests._MOST_PANES", 2)
     ids = [
         ask_graph(client, tab=tab, seq=seq, eps=eps).json()["nodes"]["id"]
@@ -50,7 +50,7 @@ def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
     assert ids[3] == list(range(len(ids[3])))
 
 
-def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, graphs):
+def test_newer_request_supersedes_in_the_same_tab_only(client, explorer, graphs):
     """The first computation hangs until it is told that it is not wanted."""
     begun, compute, answers = threading.Event(), graphs.compute, {}
 
@@ -155,7 +155,7 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
         (ZeroDivisionError("oh"), "ZeroDivisionError: oh"),
     ],
 )
-def test_a_computation_that_fails_shows_why(
+def test_failed_computation_returns_its_reason(
     client, graphs, monkeypatch, error, message
 ):
     tab = f"fail {message}"

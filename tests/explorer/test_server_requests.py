@@ -15,24 +15,24 @@ def post(client, content, name="graph", content_type="application/json"):
     [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"seq": NaN}', b'{"seq": Infinity}',
      b'{"seq": ' + b"9" * 5000 + b"}", b"{} {}", b"\x00"],
 )  # fmt: skip
-def test_what_is_no_json_is_refused(client, content):
+def test_invalid_json_is_rejected(client, content):
     assert expect_error(post(client, content), 400) == "the request is no JSON"
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b'"x"', b"true"])
-def test_what_is_no_object_is_refused(client, content):
+def test_json_must_be_an_object(client, content):
     assert "must be a JSON object" in expect_error(post(client, content), 400)
 
 
 @pytest.mark.parametrize("name", ["graph", "purities"])
-def test_a_form_of_another_site_is_refused(client, name):
+def test_form_content_types_are_rejected(client, name):
     """The types that a page of the web may send without asking first."""
     for content_type in ("text/plain", "application/x-www-form-urlencoded", ""):
         response = post(client, b"{}", name, content_type)
         assert "must be application/json" in expect_error(response, 400)
 
 
-def test_a_large_request_is_refused(client):
+def test_large_request_is_rejected(client):
     content = b'{"tab": "' + b"x" * 2**20 + b'"}'
     assert "larger than" in expect_error(post(client, content), 413)
     chunks = (b" " * 2**16 for _ in range(2**5))
@@ -51,14 +51,14 @@ def test_a_large_request_is_refused(client):
      ("tab", 7), ("pane", "top"), ("pane", None), ("seq", -1), ("seq", 2**54),
      ("seq", 0.5), ("veiw", 0)],
 )  # fmt: skip
-def test_a_parameter_that_makes_no_sense_is_named(client, field, value):
+def test_invalid_graph_parameter_is_named(client, field, value):
     message = expect_error(ask_graph(client, **{field: value}), 400)
     assert repr(field) in message
     assert len(message) < 400
 
 
 @pytest.mark.parametrize("field", ["tab", "pane", "seq", "view", *PARAMETERS])
-def test_a_missing_parameter_is_named(client, field):
+def test_missing_graph_parameter_is_named(client, field):
     body = {"tab": "t", "pane": "left", "seq": 0, "view": 0, **PARAMETERS}
     del body[field]
     message = expect_error(client.post("api/graph", json=body), 400)
@@ -92,7 +92,7 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_query_that_makes_no_sense_is_refused(client, query):
+def test_invalid_query_is_rejected(client, query):
     assert QUERIES[query] in expect_error(client.get(f"api/{query}"), 400)
 
 
@@ -100,12 +100,12 @@ def test_a_query_that_makes_no_sense_is_refused(client, query):
     "views",
     [None, [99999], [-1], ["a"], [1e3], [True], [0] * 5, "x", [0.5], [[0]], {}],
 )
-def test_views_that_make_no_sense_are_refused(client, views):
+def test_invalid_views_are_rejected(client, views):
     response = client.post("api/purities", json=CURVE | {"views": views})
     assert "'views' must be" in expect_error(response, 400)
 
 
 @pytest.mark.parametrize("key", ["abc", "../manifest", "%00"])
-def test_a_graph_that_is_not_there(client, key):
+def test_unknown_graph_is_404(client, key):
     message = expect_error(client.get(f"api/members?graph={key}"), 404)
     assert message == "the graph was forgotten; ask for it anew"

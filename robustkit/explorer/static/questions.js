@@ -31,7 +31,6 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} id a number that stays while a node persists
  * @property {number[]} x
  * @property {number[]} y
- * @property {number[]} radius
  * @property {number[]} size
  * @property {number[]} interval
  * @property {number[]} filter_mean

@@ -164,7 +164,6 @@ const NO_NODES = {
   id: [],
   x: [],
   y: [],
-  radius: [],
   size: [],
   interval: [],
   filter_mean: [],
