@@ -1,4 +1,4 @@
-/** Where the page begins: ask for the run, build the parts, join them. */
+/** The entry point: load the run, build the parts of the page, connect them. */
 
 import { Curve } from "./curve.js";
 import { openData } from "./data_from_server.js";
@@ -100,7 +100,7 @@ function buildSide(session, say) {
 }
 
 /**
- * The address bar always holds the link to what is seen.
+ * Keep the link to the current view in the address bar.
  * @param {Session} session @param {Tabs} tabs @param {() => string} link
  */
 function keepLink(session, tabs, link) {
@@ -124,7 +124,7 @@ function keepLink(session, tabs, link) {
   tabs.onShow = later;
 }
 
-/** Short messages: shown for a while, and read aloud. */
+/** Short messages: shown for a while, and announced by screen readers. */
 function announcer() {
   const place = byId("messages");
   let timer = 0;

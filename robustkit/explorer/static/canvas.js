@@ -17,15 +17,14 @@ import {
   visibleNodes,
 } from "./paint.js";
 
-// With fewer nodes in sight, a picture is drawn sharply also while it moves.
+// With fewer visible nodes, the picture is also drawn sharply while it moves.
 const CROWD = 300;
-// After so many milliseconds without a move the picture rests.
+// Milliseconds without a move until the picture is drawn sharply again.
 const REST = 120;
 
 /**
- * @typedef {import("./paint.js").Canvas} Canvas
- * @typedef {import("./paint.js").Item} Item
- * @typedef {import("./scene.js").Scene} Scene
+ * @import { Canvas, Item } from "./paint.js"
+ * @import { Scene } from "./scene.js"
  */
 
 export class CanvasView {
@@ -114,7 +113,7 @@ export class CanvasView {
   }
 
   /**
-   * An empty canvas with so many pixels of its own to one of the page's.
+   * Resize and clear a canvas; `ratio` is its number of pixels per CSS pixel.
    * @param {HTMLCanvasElement} canvas @param {number} ratio
    */
   #cleared(canvas, ratio) {
@@ -129,20 +128,20 @@ export class CanvasView {
   }
 }
 
-// Nodes that have grown or shrunk by more than this are drawn anew.
+// Nodes are drawn again if their size changed by more than this factor.
 const STRETCH = 1.5;
 const SHEET_WIDTH = 2048;
-// More pixels are not spent on a sheet: it is drawn smaller.
+// Maximum number of pixels of a sheet; if it needs more, it is drawn smaller.
 const MOST_PIXELS = 4e6;
-// Fewer rings are drawn one by one.
+// With fewer rings, each is drawn directly.
 const MANY_RINGS = 200;
 
 /**
- * A crowded picture that moves.
+ * Fast drawing of thousands of nodes while the picture moves.
  *
- * To draw thousands of pies, slice by slice, takes longer than a frame. So each is
- * drawn once on a sheet, by the same lines as always, and copied from there until the
- * picture comes to rest.
+ * Drawing thousands of pies takes longer than a frame. So each is drawn once on a sheet
+ * (a sprite sheet), with the same functions as always, and copied from there until the
+ * picture stops moving.
  */
 class CoarsePicture {
   #nodes = new Stamps({
@@ -175,14 +174,14 @@ class CoarsePicture {
   }
 }
 
-/** What `paint` draws for each node, drawn once on a sheet and copied from there. */
+/** A sprite sheet: what `paint` draws for each node, drawn once and then copied. */
 class Stamps {
   #sheet = new OffscreenCanvas(1, 1);
   /** What the sheet was drawn for. @type {any[]} */
   #of = [];
   #radius = 0;
   /**
-   * By node: its radius there, and left, top, side and half the width of its place.
+   * By node: its radius on the sheet, and the position and size of its cell.
    *
    * @type {{left: number, top: number, side: number, half: number, radius: number}[]}
    */
@@ -236,7 +235,7 @@ class Stamps {
   }
 
   /**
-   * Nodes come by size, so that every row of the sheet is as high as its first one.
+   * Assign a cell to each node. They are sorted by size, so the first of a row is the highest.
    * @param {Scene} scene
    */
   #arrange(scene) {

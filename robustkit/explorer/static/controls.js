@@ -1,4 +1,4 @@
-/** The settings of one pane: native controls with labels, kept in step with it. */
+/** The settings of one pane: native controls with labels, synchronised with it. */
 
 import { button, el, level, select } from "./elements.js";
 import { COLOURINGS } from "./scene.js";
@@ -156,7 +156,7 @@ function parameterRow(pane) {
 const bounds = ([min, max], step) => ({ min, max, step });
 
 /**
- * The radius of a neighbourhood: a number, or left to the knee of the distances.
+ * DBSCAN's eps: a number, or automatic (the knee of the distances).
  * @param {Pane} pane
  */
 function epsField(pane) {
@@ -181,7 +181,7 @@ function epsField(pane) {
     "data-testid": `eps-auto-${side}`,
     on: {
       change: () => {
-        // Where no radius was found there is none to begin with.
+        // No eps may have been found automatically.
         const found = pane.graph?.eps ?? 1;
         pane.set({ eps: auto.checked ? "auto" : Number(found.toPrecision(4)) });
       },
@@ -211,7 +211,7 @@ function epsField(pane) {
 }
 
 /**
- * A slider with its value written beside its label; read aloud it is with the slider.
+ * A slider with its value beside its label; screen readers read it with the slider.
  * @param {string} testid @param {(value: number) => void} onInput
  */
 function range(testid, onInput) {

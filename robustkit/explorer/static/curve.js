@@ -150,7 +150,7 @@ function axes(levels, x, y) {
       String(value),
     ),
   ]);
-  // Where levels crowd, a label for every other is enough.
+  // Labels that would overlap are left out.
   let last = -Infinity;
   const labels = levels.flatMap((value) => {
     if (x(value) - last < 26) return [];
@@ -177,7 +177,7 @@ function line(name, levels, values, x, y, here) {
   const points = known
     .map(([px, v]) => `${px.toFixed(1)},${y(v).toFixed(1)}`)
     .join(" ");
-  // Accuracy has discs and purity squares: shape tells what colour alone may not.
+  // Accuracy has discs and purity squares, so that colour is not the only difference.
   const dots = known.map(([px, v, k]) => {
     const r = k === here ? 4.5 : 2.8;
     return name === "accuracy"

@@ -1,7 +1,7 @@
 /**
- * The data of a page that is served: every request to the server is made here.
+ * The data source of the served page: all requests to the server are made here.
  *
- * An exported page has `data_in_page.js` in this file's place.
+ * In an exported page, `data_in_page.js` replaces this module.
  */
 
 import { SourceError } from "./questions.js";
@@ -17,7 +17,7 @@ export function openData() {
   const running = new Map();
   let last = 0;
   /**
-   * Ask for a computation, and let go of what was asked before under the same name.
+   * Request a computation, and abort the previous request of the same name.
    * @param {string} name @param {string} route @param {Object} values
    */
   const newest = async (name, route, values) => {
@@ -88,7 +88,7 @@ async function refusal(response) {
   try {
     body = await response.json();
   } catch {
-    // An answer without a readable body is told by its status alone.
+    // Without a readable body, only the status is reported.
   }
   return new SourceError(body.error ?? `The server answered ${response.status}.`, {
     status: response.status,

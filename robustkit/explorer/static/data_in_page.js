@@ -1,5 +1,5 @@
 /**
- * The data of an exported page, which lie in the page itself: one graph for each view, at
+ * The data source of an exported page, which contains its data: one graph per view, at
  * the parameters that it was exported with. It needs neither a server nor the network.
  */
 
@@ -34,7 +34,7 @@ export function openData() {
   };
 }
 
-/** Samples whose images were left out to keep the file small are answered by null. */
+/** Images that are embedded; null for samples left out to keep the file small. */
 class EmbeddedImages {
   /** @type {Map<string, Uint8Array>} */
   #decoded = new Map();

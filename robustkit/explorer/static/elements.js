@@ -54,7 +54,7 @@ function setAttributes(element, properties) {
 }
 
 /**
- * The element with this id; a missing one is a mistake in the page itself.
+ * The element with this id; a missing one is a bug in the page.
  * @param {string} id
  */
 export function byId(id) {
@@ -64,7 +64,7 @@ export function byId(id) {
 }
 
 /**
- * What draws on a canvas; no browser that runs this page lacks it.
+ * The drawing context of a canvas; all supported browsers have one.
  * @param {HTMLCanvasElement} canvas
  */
 export function contextOf(canvas) {

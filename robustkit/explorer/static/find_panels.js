@@ -43,7 +43,7 @@ export class SearchPanel {
     session.on("focus", () => this.#clear());
     for (const pane of Object.values(session.panes)) {
       pane.on("graph", () => pane === session.pane && this.#again?.());
-      // What is selected by hand takes the search's place as what is followed.
+      // A manual selection replaces the search as what is followed.
       pane.on("selection", () => (this.#again = null));
     }
   }

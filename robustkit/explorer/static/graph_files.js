@@ -1,9 +1,7 @@
 /** A graph as JSON or GraphML, and samples as a table. */
 
 /**
- * @typedef {import("./questions.js").Graph} Graph
- * @typedef {import("./questions.js").Run} Run
- * @typedef {import("./questions.js").Sample} Sample
+ * @import { Graph, Run, Sample } from "./questions.js"
  */
 
 /** @param {Graph} graph */
@@ -111,7 +109,7 @@ export function samplesAsCsv({ class_names: names }, samples) {
 }
 
 /**
- * A spreadsheet would take a name that begins so for a formula, unless it is a number.
+ * Quote names that a spreadsheet would interpret as formulas; numbers stay as they are.
  * @param {string} name
  */
 const asText = (name) =>
@@ -124,7 +122,7 @@ const quoted = (value) =>
     : String(value);
 
 /**
- * What XML cannot hold in any way becomes the replacement character.
+ * Characters that XML cannot represent become the replacement character.
  * @param {string | number} value
  */
 const escaped = (value) =>

@@ -41,11 +41,11 @@ function writePane(out, pane) {
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
   if (!pane.fitted) set("camera", cameraNumbers(scene.camera).map(digits).join(","));
-  // The first graph of a page lies where it always does; others, also where the ones
-  // before them lay.
+  // The layout of the first graph is always the same; that of later graphs depends on
+  // the graphs before them.
   if (pane.inherited && scene.length > 0)
     set("places", writePlaces(scene.nodes.x, scene.nodes.y));
-  // An address has its limits; the nodes dragged last are the ones that matter.
+  // The length of an address is limited: only the nodes dragged last are included.
   const moved = [...scene.moved]
     .map(([id, [x, y]]) => [scene.indexOf.get(id), digits(x), digits(y)])
     .filter(([i]) => i !== undefined)
@@ -54,7 +54,7 @@ function writePane(out, pane) {
 }
 
 /**
- * Lengths are told in widths of the pane, which may be another one next time.
+ * Lengths are relative to the width of the pane, which may differ next time.
  * @param {Camera} camera
  */
 const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
@@ -66,7 +66,7 @@ const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
 ];
 
 /**
- * Set the session as the fragment says; what is missing or foreign is left as it is.
+ * Restore the session from the fragment; missing or invalid values are ignored.
  * @param {Session} session @param {string} fragment
  */
 export function readLink(session, fragment) {
@@ -150,7 +150,7 @@ function ranges(ascending) {
   return parts.map(([a, b]) => (a === b ? `${a}` : `${a}-${b}`)).join(",");
 }
 
-// No graph has more nodes; a foreign link must not make a longer list.
+// More than any graph has; limits the memory that a malicious link can take.
 const MOST_NODES = 1e6;
 
 /** @param {string | null} text */

@@ -1,5 +1,5 @@
 /**
- * The canvas for those who do not point at it: a list box that holds every node.
+ * Keyboard and screen reader access to the canvas: a list box that contains every node.
  * Arrows go to the nearest node in their direction, Enter and Space select.
  */
 
@@ -129,7 +129,7 @@ function move(pane, [dx, dy], event) {
 }
 
 /**
- * The node nearest in a direction; what lies aside counts as farther.
+ * The node nearest in a direction; sideways distance counts double.
  * @param {Scene} scene @param {number[]} direction
  */
 function neighbour(scene, [dx, dy]) {

@@ -16,14 +16,14 @@
  *     | "lineTo" | "lineWidth" | "moveTo" | "setLineDash" | "stroke" | "strokeStyle"
  *     | "strokeText" | "textAlign" | "textBaseline">} Canvas
  *
- * @typedef {import("./scene.js").Scene} Scene
+ * @import { Scene } from "./scene.js"
  *
  * @typedef {{i: number, x: number, y: number, r: number}} Item a node, where it lies on
  *     the screen, and its radius there
  */
 
 /*
- * Colours that say the same to readers with any of the usual kinds of colour
+ * Colours that are distinguishable for readers with any of the usual kinds of colour
  * vision: seven of Okabe and Ito's eight (black is lost on a dark ground), and three
  * that stay apart from them. Classes are told by their names too (legend, lists,
  * pies when large), never by colour alone.
@@ -59,7 +59,7 @@ const SCALES = {
 };
 
 /**
- * The colour of class `index`; beyond ten the colours come again, lighter.
+ * The colour of class `index`; beyond ten, lighter variants are used.
  * @param {number} index @param {boolean} dark
  */
 export function classColour(index, dark) {
@@ -118,16 +118,16 @@ export function inkOn(colour) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
 }
 
-// Below this radius a pie's slices cannot be told apart: its largest class stands for it.
+// Below this radius slices are not distinguishable: a disc shows the majority class.
 const SMALLEST_PIE = 3.2;
-// From this radius the name of the largest class is written into the pie.
+// From this radius on, the name of the majority class is written into the pie.
 const SMALLEST_LABEL = 12;
 // One path for everything of a colour saves calls, but a very long path costs
 // more to fill than several short ones.
 const PATH_LENGTH = 32;
-// Rings lie around nodes, and reach so far beyond them.
+// Rings extend this far beyond the nodes.
 export const RING_REACH = 6;
-// How much is seen of nodes without the class that is pointed out.
+// Opacity of nodes without the highlighted class.
 export const STEPPED_BACK = 0.14;
 
 /** @param {Canvas} ctx @param {Scene} scene */
@@ -211,7 +211,7 @@ export function paintNodes(ctx, scene, items) {
 }
 
 /**
- * One node in full, whatever is pointed out.
+ * One node at full opacity.
  * @param {Canvas} ctx @param {Scene} scene @param {Item} item
  */
 export function paintNode(ctx, scene, item) {

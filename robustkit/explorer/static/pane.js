@@ -7,11 +7,10 @@ import { levelsOf, viewOf } from "./questions.js";
 import { Motion, Scene } from "./scene.js";
 
 /**
- * @typedef {import("./questions.js").Graph} Graph
- * @typedef {import("./questions.js").Parameters} Parameters
+ * @import { Graph, Parameters } from "./questions.js"
  */
 
-/** Who wants to know of a change is told of it; nobody needs to know whom. */
+/** Notifies listeners of events. */
 export class Emitter {
   /** @type {Map<string, ((detail?: any) => void)[]>} */
   #listeners = new Map();
@@ -34,7 +33,7 @@ export class Emitter {
   }
 }
 
-// A slider on its way sends many values; only where it rests for this long counts.
+// Milliseconds that a slider must rest before its value is used.
 const PATIENCE = 120;
 
 /** @type {(keyof Parameters)[]} */
@@ -48,7 +47,7 @@ export const PARAMETERS = [
 ];
 
 /**
- * What a link asks for, until the first graph is there.
+ * The state in a link, until the first graph has arrived.
  *
  * @typedef {Object} Wanted
  * @property {number[]} selection
@@ -58,7 +57,7 @@ export const PARAMETERS = [
  */
 
 /**
- * Tells of "setting", "computing", "graph", "failure", "selection", "active", "marks" and
+ * Emits "setting", "computing", "graph", "failure", "selection", "active", "marks" and
  * "look".
  */
 export class Pane extends Emitter {
@@ -135,7 +134,7 @@ export class Pane extends Emitter {
     this.recompute();
   }
 
-  /** Ask for the graph of the present settings, once they have come to rest. */
+  /** Request the graph of the current settings, once they no longer change. */
   recompute(patience = PATIENCE) {
     clearTimeout(this.#timer);
     this.#newest += 1;
@@ -183,7 +182,7 @@ export class Pane extends Emitter {
     if (first && scene.selection.size > 0) this.emit("selection");
   }
 
-  /** What a link asks for can be given only when the first graph is there. */
+  /** Restore the state of a link, once the first graph has arrived. */
   #restore() {
     const { scene, wanted } = this;
     if (wanted === undefined) return;
@@ -210,7 +209,7 @@ export class Pane extends Emitter {
   }
 
   /**
-   * Ask something of the present graph; one that the server has let go of is
+   * Ask a question about the current graph; if the server no longer has it, it is
    * computed again first.
    *
    * @template T
@@ -265,7 +264,7 @@ export class Pane extends Emitter {
   /** @param {string} colouring */
   colourBy(colouring) {
     this.scene.colouring = colouring;
-    // Only the legend of classes can take the pointing-out back.
+    // Only the legend of the classes can undo the highlighting.
     this.scene.emphasis = null;
     this.emit("setting");
     this.emit("look");
@@ -314,7 +313,7 @@ export class Pane extends Emitter {
     this.emit("look", "moving");
   }
 
-  /** Undo what was dragged. */
+  /** Undo all dragging. */
   putBack() {
     const { scene } = this;
     if (this.graph === null) return;

@@ -18,7 +18,7 @@ export function buildPane(pane) {
   const tool = { kind: "move" };
   const legend = buildLegend(pane);
   const fitAgain = () => {
-    // The tools are a column of this width; the legend takes as many lines as it needs.
+    // The tools are a column of this width; the height of the legend varies.
     scene.camera.covered = { right: 36, bottom: legend.offsetHeight };
     if (pane.fitted) scene.fit();
   };
@@ -229,7 +229,7 @@ export function buildLegend(pane) {
   let shown = "";
   const sync = () => {
     const { colouring, emphasis, ink, smallest, largest } = pane.scene;
-    // Rebuilding a legend that has not changed would take the keyboard's place away.
+    // Rebuilding an unchanged legend would lose the keyboard focus.
     const now = JSON.stringify([
       colouring,
       ink.dark,

@@ -11,7 +11,7 @@ import { classColour, paintScene, scaleColour } from "./paint.js";
 
 const HEAD = 44;
 const FOOT = 40;
-// Twice the screen's size, so that a picture stands a printed page.
+// Twice the resolution of the screen, for printing.
 const PNG_SCALE = 2;
 
 /**
@@ -142,8 +142,8 @@ const number = (value) => String(Math.round(value * 100) / 100);
 const at = (x, y) => `${number(x)} ${number(y)}`;
 
 /**
- * A canvas that writes a vector picture: the few calls that `paint.js` makes, so
- * that the SVG is drawn by the same lines as the screen.
+ * A canvas that writes SVG: it has the calls that `paint.js` makes, so that screen and
+ * SVG are drawn by the same functions.
  */
 class SvgContext {
   fillStyle = "#000000";

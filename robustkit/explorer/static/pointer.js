@@ -103,7 +103,7 @@ export function listenToPointer(surface, actions) {
       const [x, y] = at(event);
       const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
       actions.zoom(Math.exp(-Math.max(-200, Math.min(200, pixels)) / 400), x, y);
-      // Another node, or none, may have come to lie under the pointer.
+      // Another node, or none, may now be under the pointer.
       actions.hover(actions.hitTest(x, y), x, y);
     },
     { passive: false },

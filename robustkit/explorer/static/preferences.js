@@ -1,6 +1,6 @@
 /**
- * The reader's few lasting choices: light or dark, and whether single keys are on. A
- * browser that keeps nothing is no error.
+ * Preferences that are stored in the browser: light or dark, and whether shortcuts of
+ * single keys are on. Storage may be unavailable.
  */
 
 /** @param {string} name @param {string} otherwise */
@@ -17,7 +17,7 @@ function remember(name, value) {
   try {
     localStorage.setItem(`robustkit.${name}`, value);
   } catch {
-    // Private windows and sandboxed frames refuse; the choice lasts this visit.
+    // Not available in private windows and sandboxed frames.
   }
 }
 
@@ -74,7 +74,7 @@ export class Theme extends EventTarget {
   }
 }
 
-/** Single keys for what is done often; they can be turned off in the help. */
+/** Shortcuts of single keys; they can be turned off in the help. */
 export class Shortcuts {
   /** @param {Array<[string, string, () => void]>} table key, meaning, action */
   constructor(table) {

@@ -1,7 +1,7 @@
 /**
- * Every question about samples, nodes and graphs is answered here, in the page, from
- * arrays. A source gives the arrays: the server that computes the graphs
- * (`data_from_server.js`), or an exported page itself (`data_in_page.js`).
+ * All questions about samples, nodes and graphs are answered here, in the page, from
+ * arrays. A source provides the arrays: the server, which computes the graphs
+ * (`data_from_server.js`), or the exported page itself (`data_in_page.js`).
  */
 
 import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
@@ -85,7 +85,7 @@ const COLUMNS = {
   regions: Float64Array,
 };
 
-/** A source that does not give what was asked for; `message` is one line to be shown. */
+/** An error of a source; `message` is one line that is shown to the reader. */
 export class SourceError extends Error {
   /** @param {string} message */
   constructor(message, { status = 0, superseded = false } = {}) {
@@ -297,7 +297,7 @@ class Membership {
 }
 
 /**
- * What is kept under a key; computed the first time. A failure is not kept.
+ * A value from a cache, computed the first time. Failures are not cached.
  *
  * @template K, V
  * @param {{get: (key: K) => Promise<V> | undefined, set: (key: K, value: Promise<V>) => any,
@@ -352,7 +352,7 @@ function describe({ y, prediction, confidence, regions }, i) {
 function sortSamples(samples, order, { y, prediction, confidence }) {
   /** @param {number} i */
   const right = (i) => Number(prediction[i] === y[i]);
-  // Where the confidence is not known, samples come last.
+  // Samples without a confidence come last.
   /** @param {number} i */
   const sure = (i) => (Number.isNaN(confidence[i]) ? 2 : confidence[i]);
   if (order === "wrong") samples.sort((a, b) => right(a) - right(b));

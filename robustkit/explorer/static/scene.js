@@ -6,15 +6,15 @@
 
 import { classColour, scaleColour } from "./paint.js";
 
-/** Where the reader stands: which world point is in the middle, and how near. */
+/** The visible part of the plane: its centre and scale. */
 export class Camera {
   x = 0.5;
   y = 0.5;
-  /** Screen pixels to one unit of the world, across. */
+  /** Screen pixels per unit of the world, horizontally. */
   scale = 500;
-  /** How much longer a unit is downwards, so that a graph fills its pane. */
+  /** Ratio of the vertical to the horizontal scale, so that a graph fills its pane. */
   stretch = 1;
-  /** The scale at which the whole graph is seen; zoom is told against it. */
+  /** The scale at which the whole graph is visible; zoom is relative to it. */
   fitScale = 500;
   width = 1;
   height = 1;
@@ -48,7 +48,7 @@ export class Camera {
   }
 
   /**
-   * Nearer or farther, with the world point under the pointer kept in place.
+   * Zoom, with the world point under the pointer kept in place.
    * @param {number} factor @param {number} sx @param {number} sy
    */
   zoomAt(factor, sx, sy) {
@@ -79,8 +79,8 @@ export class Camera {
 }
 
 /**
- * Which node lies under a point, among thousands, without looking at each:
- * the world is cut into cells, and a cell knows the nodes whose middle it holds.
+ * A spatial index of the nodes: a grid of cells, each with the nodes whose centres it
+ * contains.
  */
 export class Grid {
   /** @type {Map<string, number[]>} */
@@ -126,8 +126,7 @@ export class Grid {
   }
 
   /**
-   * How far the nearest other node is, for the node in the middle of that ranking:
-   * the room that a typical node has.
+   * The median distance from a node to its nearest neighbour.
    * @param {Float64Array} xs @param {Float64Array} ys
    * @param {number} stretch how much longer a unit is downwards
    */
@@ -201,7 +200,7 @@ export class Scene {
   active = -1;
   hover = -1;
   /**
-   * The class pointed out in the legend: nodes without it step back.
+   * The class highlighted in the legend: nodes without it are faded.
    *
    * @type {number | null}
    */
@@ -354,7 +353,7 @@ export class Scene {
     const { camera } = this;
     const [x, y] = camera.toWorld(sx, sy);
     this.#grid ??= new Grid(this.xs, this.ys, 40 / camera.fitScale);
-    // Small nodes are easier to hit than to see: a finger is wider than a pixel.
+    // Small nodes have a larger target, for fingers.
     /** @type {(i: number) => number} */
     const reach = (i) => Math.max(this.radius(i), 7);
     const farthest =
@@ -370,7 +369,7 @@ export class Scene {
   }
 
   /**
-   * Whether the node is shown in full, or steps back behind the pointed-out class.
+   * Whether the node is shown at full opacity, or faded by the highlighted class.
    * @param {number} i
    */
   inFront(i) {
@@ -430,8 +429,8 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const DURATION = 380;
 
 /**
- * Nodes that persist glide to their new place; new ones appear where they belong.
- * Readers who ask for less motion see them there at once.
+ * Animates nodes that persist to their new positions; new nodes appear there
+ * immediately. With reduced motion, all do.
  */
 export class Motion {
   #frame = 0;

@@ -1,4 +1,4 @@
-/** What is selected: how many, of which classes, taken for which, and their images. */
+/** The selection: number of samples, true and predicted classes, and images. */
 
 import {
   button,
@@ -97,7 +97,7 @@ export class SelectionPanel {
   }
 
   /**
-   * Show samples that were searched for, whatever nodes they lie in.
+   * Show the samples of a search instead of those of the selected nodes.
    * @param {number[]} samples @param {string} label
    */
   showSamples(samples, label) {
@@ -188,7 +188,7 @@ export class SelectionPanel {
   }
 
   /**
-   * Per class, how many are of it and how many are taken for it.
+   * Per class, the number of samples with this label and with this prediction.
    * @param {number[]} counts @param {number[]} predicted
    */
   #classTable(counts, predicted) {

@@ -1,12 +1,12 @@
 /**
- * What belongs to the whole page: the panes, which of them has the focus, whether one or
- * both are shown, and where samples of one lie in the other.
+ * The state of the whole page: the panes, which of them has the focus, whether one or both
+ * are shown, and where the samples of one are in the other.
  */
 
 import { count, whole } from "./elements.js";
 import { Emitter, Pane } from "./pane.js";
 
-/** Tells of "focus" and "layout". */
+/** Emits "focus" and "layout". */
 export class Session extends Emitter {
   /**
    * @param {Object} parts
@@ -90,7 +90,7 @@ export class Session extends Emitter {
 }
 
 /**
- * What is worth seeing beside a view: the other model at its level, or the last level.
+ * The initial view of the right pane: the other model at the same level, or the last view.
  * @param {import("./questions.js").Run} run @param {Pane} pane
  */
 function opposite(run, pane) {
@@ -100,8 +100,8 @@ function opposite(run, pane) {
 }
 
 /**
- * Where samples went: what is selected in one pane is marked in the other, and the
- * samples of a search or of one image in every pane that is shown.
+ * Follows samples: the selection of one pane is marked in the other, the samples of a
+ * search or of one image in all visible panes.
  */
 export class Follow {
   /** What is followed now; null for a pane's selection. @type {number[] | null} */

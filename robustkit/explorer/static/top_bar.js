@@ -1,9 +1,9 @@
-/** What concerns the whole page: panes, taking away, light and dark, help. */
+/** The top bar: number of panes, downloads, theme, help. */
 
 import { button, el, select } from "./elements.js";
 import { pngOf, svgOf } from "./picture_files.js";
 
-/** @typedef {import("./session.js").Session} Session */
+/** @import { Session } from "./session.js" */
 
 /**
  * @param {Session} session
@@ -56,7 +56,7 @@ export function buildTopBar(session, { downloads, help }) {
 }
 
 /**
- * The menu by which the view, its data and a link to it are taken away.
+ * The menu that saves the view and its data, and copies a link to it.
  * @param {Session} session
  * @param {{link: () => string, say: (text: string) => void}} actions
  */
@@ -128,7 +128,7 @@ export function buildDownloads(session, { link, say }) {
 }
 
 /**
- * A menu that stays open behind what one does next is in the way.
+ * Close the menu on a click outside, and on Escape.
  * @param {HTMLDetailsElement} menu
  */
 function closeOutside(menu) {
@@ -144,7 +144,7 @@ function closeOutside(menu) {
 }
 
 /**
- * The keyboard's place must not vanish with what is hidden.
+ * Close the menu, and keep the keyboard focus on a visible element.
  * @param {HTMLDetailsElement} menu
  */
 function close(menu) {
@@ -159,7 +159,7 @@ function save(blob, name) {
   document.body.append(anchor);
   anchor.click();
   anchor.remove();
-  // The browser has taken the data once the click has been handled.
+  // By then the browser has read the data.
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
