@@ -10,9 +10,13 @@ from benchmarks import peers
 from benchmarks.harness import Case, Growth, clock_of
 from robustkit._randomness import seeded_torch
 from robustkit.graphs import GraphPrior
-from robustkit.networks import SparseNetwork, initialize
-from robustkit.networks._training import AutogradStep
-from robustkit.networks._union_step import FusedStep, UnionStep
+from robustkit.networks import (
+    AutogradStep,
+    FusedStep,
+    SparseNetwork,
+    UnionStep,
+    initialize,
+)
 
 PEERS = ("deepstruct",)
 # (n_nodes, n_neighbors, rewiring): how many times faster than deepstruct we must be.

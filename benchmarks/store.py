@@ -26,6 +26,11 @@ def merge_mutants(room, entry, folder=HERE):
     _merge("mutants.json", room, entry, folder)
 
 
+def mutants_of(room, folder=HERE):
+    """Read what became of a room's mutants the last time."""
+    return _read(folder / "mutants.json").get(room, {"mutants": []})["mutants"]
+
+
 def equivalent_mutants(folder=HERE):
     """Read which mutants change nothing that a user could see, and why.
 

@@ -1,12 +1,15 @@
-"""Arrays and tensors: in, out, on which device, and in pieces that fit."""
+"""Arrays and tensors: conversion, device, precision, batches, and modes of a module."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
 __all__ = [
     "as_array",
@@ -15,28 +18,21 @@ __all__ = [
     "evaluating",
     "map_batches",
     "on_device",
+    "pad_rows",
     "resolve_device",
     "threads_for",
 ]
 
 _FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
-# Products that one thread does in about a millisecond.
+# Products that one thread computes in about a millisecond.
 _WORTH_SHARING = 2**25
 
 
-def resolve_device(device):
-    """Turn the `device` parameter of an estimator into a torch device.
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn the `device` parameter of an estimator into a device that exists.
 
-    Parameters
-    ----------
-    device : str or torch.device
-        "auto" is CUDA where there is one, else the CPU.
-
-    Returns
-    -------
-    device : torch.device
-        A device that exists on this machine.
+    "auto" is CUDA where there is one, else the CPU.
     """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,11 +44,11 @@ def resolve_device(device):
             f"Got {device!r} instead."
         ) from error
     if resolved.type == "cuda":
-        _check_cuda_is_there(resolved)
+        _check_cuda_exists(resolved)
     return resolved
 
 
-def _check_cuda_is_there(device):
+def _check_cuda_exists(device: torch.device) -> None:
     n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if n_devices <= (device.index or 0):
         raise ValueError(
@@ -61,7 +57,7 @@ def _check_cuda_is_there(device):
         )
 
 
-def on_device(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
     """Return the module itself if it is on a device already, else a copy that is.
 
     A caller's module never moves.
@@ -73,47 +69,29 @@ def on_device(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     return deepcopy(module).to(device)
 
 
-def as_tensor(X, *, device="cpu", dtype=torch.float32):
-    """Bring an array to a device.
+def as_tensor(
+    X: Any,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = torch.float32,
+) -> torch.Tensor:
+    """Bring an array, DataFrame or tensor to a device, in a dtype; None keeps its own.
 
-    Parameters
-    ----------
-    X : array-like, DataFrame or torch.Tensor
-        The numbers.
-
-    device : str or torch.device, default="cpu"
-        Where they go.
-
-    dtype : torch.dtype, default=torch.float32
-        What they become.
-
-    Returns
-    -------
-    tensor : torch.Tensor
-        Shares memory with `X` where that is possible; never written to by robustkit.
+    The result shares memory with `X` where possible, and must not be written to.
     """
     if not torch.is_tensor(X):
         X = np.ascontiguousarray(X)
         if not X.flags.writeable:
-            # torch warns of read-only memory: a tensor of it could be written to.
+            # torch warns about read-only memory: a tensor of it could be written to.
             X = X.copy()
         X = torch.from_numpy(X)
     return X.detach().to(device=device, dtype=dtype)
 
 
-def as_array(tensor):
-    """Bring a tensor back to numpy.
+def as_array(tensor: torch.Tensor) -> NDArray:
+    """Bring a tensor back to numpy, from any device and with or without a gradient.
 
-    Parameters
-    ----------
-    tensor : torch.Tensor
-        On any device, with or without a gradient.
-
-    Returns
-    -------
-    array : ndarray
-        Of the same shape; float32 where numpy has no such numbers, as for bfloat16,
-        which loses nothing.
+    Types that numpy lacks, such as bfloat16, become float32, which loses nothing.
     """
     tensor = tensor.detach().cpu()
     if tensor.layout != torch.strided:
@@ -126,18 +104,11 @@ def as_array(tensor):
     return tensor.resolve_conj().resolve_neg().numpy()
 
 
-def dtype_of(module):
-    """Floating type that a module computes in.
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the dtype of the first floating parameter or buffer, else float32.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model.
-
-    Returns
-    -------
-    dtype : torch.dtype
-        Of its first floating parameter or buffer; float32 if it has none.
+    That is the one a module computes in; if it begins in float64, its input loses no
+    digit.
     """
     for tensor in chain(module.parameters(), module.buffers()):
         if tensor.is_floating_point():
@@ -145,26 +116,13 @@ def dtype_of(module):
     return torch.float32
 
 
-def map_batches(function, *arrays, batch_size):
-    """Apply a function to rows in pieces, smaller ones if the GPU runs out of memory.
+def map_batches(function: Callable[..., Any], *arrays: Any, batch_size: int) -> Any:
+    """Apply a function to rows in batches, smaller ones if the GPU runs out of memory.
 
-    Parameters
-    ----------
-    function : callable
-        Takes one slice of every array and returns a tensor, or a tuple of tensors,
-        with as many rows. A row's result must not depend on the other rows.
-
-    *arrays : torch.Tensor
-        All with the same number of rows.
-
-    batch_size : int
-        Rows a call at most. Halved, for the rows that are left, whenever CUDA reports
-        that its memory is full.
-
-    Returns
-    -------
-    result : torch.Tensor or tuple of torch.Tensor
-        The pieces, joined along the rows.
+    `function` takes one slice of every array and returns a tensor, or a tuple of
+    tensors, with as many rows; they are joined. A row's result must not depend on the
+    other rows. `batch_size` is halved, for the remaining rows, whenever CUDA reports
+    that its memory is full.
     """
     n_rows = arrays[0].shape[0]
     pieces, start = [], 0
@@ -184,8 +142,21 @@ def map_batches(function, *arrays, batch_size):
     return torch.cat(pieces)
 
 
+def pad_rows(rows: torch.Tensor, multiple: int = 16) -> torch.Tensor:
+    """Copy rows and repeat the last one until their number is a multiple.
+
+    Matrix products round differently for a few rows than for many, and in memory that
+    is not aligned, as that of numpy may be; that is enough to turn a sign. With padded
+    rows in memory of torch, a sample's result hardly ever depends on its neighbours.
+    """
+    padded = rows.new_empty(len(rows) + -len(rows) % multiple, *rows.shape[1:])
+    padded[: len(rows)] = rows
+    padded[len(rows) :] = rows[-1:]
+    return padded
+
+
 @contextmanager
-def evaluating(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Put a module in eval mode for one block.
 
     Every part gets its own mode back: a part that the caller froze in eval mode, while
@@ -202,20 +173,13 @@ def evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def threads_for(module, n_rows):
-    """Let torch use one thread, for one block, where there is little to share.
+def threads_for(module: nn.Module, n_rows: int) -> Iterator[None]:
+    """Let torch use one thread, for one block, where there is little work to share.
 
-    An operation ends with the last of its threads, and on a machine that has other work
-    some thread always waits for its turn: a network of a few thousand weights then
-    trains a hundred times slower with four threads than with one.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        What the block runs.
-
-    n_rows : int
-        Samples that go through it at once.
+    `n_rows` samples go through the module at once. An operation ends with the last of
+    its threads, and on a busy machine some thread always waits for its turn: a network
+    of a few thousand weights then trains a hundred times slower with four threads than
+    with one.
     """
     n_threads = torch.get_num_threads()
     if _products(module, n_rows) < _WORTH_SHARING:
@@ -226,8 +190,8 @@ def threads_for(module, n_rows):
         torch.set_num_threads(n_threads)
 
 
-def _products(module, n_rows):
-    """Count the products of one pass; more than can be told with a convolution."""
+def _products(module: nn.Module, n_rows: int) -> float:
+    """Count the products of one pass; infinitely many with a convolution."""
     weights = list(module.parameters())
     if any(weight.ndim > 2 for weight in weights):
         return float("inf")

@@ -14,6 +14,7 @@ from robustkit._tensors import (
     evaluating,
     map_batches,
     on_device,
+    pad_rows,
     resolve_device,
     threads_for,
 )
@@ -190,3 +191,14 @@ def test_on_device_returns_the_module_itself_where_it_is_and_never_moves_it():
     twin = on_device(module, torch.device("meta"))
     assert {t.device.type for t in twin.state_dict().values()} == {"meta"}
     assert {t.device.type for t in module.state_dict().values()} == {"cpu"}
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 16])
+@pytest.mark.parametrize("n_rows", [0, 1, 3, 16, 17])
+def test_pad_rows_repeats_the_last_row_in_a_copy(n_rows, multiple):
+    rows = torch.arange(6.0 * n_rows).reshape(n_rows, 2, 3)
+    padded = pad_rows(rows, multiple)
+    assert len(padded) == -(-n_rows // multiple) * multiple
+    assert torch.equal(padded[:n_rows], rows)
+    assert all(torch.equal(row, rows[-1]) for row in padded[n_rows:])
+    assert n_rows == 0 or padded.data_ptr() != rows.data_ptr()

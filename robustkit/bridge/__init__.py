@@ -1,8 +1,8 @@
-"""How torch sees a scikit-learn model."""
+"""Scikit-learn models as torch modules, and the activations of their layers."""
 # ruff: noqa: F401
 
 # Imported for what they register.
-from robustkit.bridge import _graph_features, _sklearn_models, _sklearn_steps
+from robustkit.bridge import _sklearn_classifiers, _sklearn_transformers
 
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.bridge._activation_extractor import ActivationExtractor
@@ -15,7 +15,7 @@ from robustkit.bridge._layers import (
     resolve_layers,
     steady_layer_values,
 )
-from robustkit.bridge._pairwise_votes import SecondWinsTies
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
+from robustkit.bridge._sklearn_classifiers import SecondWinsTies
+from robustkit.bridge._sklearn_transformers import Clamp, ElementwiseScale
 
 __all__ = ["as_module", "ActivationExtractor"]

@@ -1,9 +1,12 @@
 """Activations of a network as a scikit-learn transformer."""
 
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -13,6 +16,7 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
@@ -35,7 +39,7 @@ __all__ = ["ActivationExtractor"]
 class ActivationExtractor(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
 ):
-    """Turn samples into what a layer of a network computes for them.
+    """Transform samples into the activations of a layer of a network.
 
     Parameters
     ----------
@@ -44,23 +48,23 @@ class ActivationExtractor(
         model already trained is passed as ``FrozenEstimator(model)``.
 
     layer : str or int, default="logits"
-        "logits", "penultimate" (what enters the last affine map), a name as in
+        "logits", "penultimate" (the input of the last affine map), a name as in
         `named_modules()` of the network, or an index into its hidden layers.
 
     spatial : {"random", "mean", "flatten"}, default="random"
-        What becomes of a layer of channels x height x width: "random" keeps the
-        channels at one position, drawn anew for each image; "mean" averages each
-        channel; "flatten" keeps all.
+        How a layer of channels x height x width is reduced: "random" keeps the channels
+        at one position, drawn for each image; "mean" averages each channel; "flatten"
+        keeps all.
 
     batch_size : int, default=4096
-        Samples that pass through the network at a time. It changes no result.
+        Samples that pass through the network at a time. It does not affect results.
 
     device : str or torch.device, default="auto"
         Where the network runs; "auto" is CUDA where there is one, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Seeds the positions of `spatial="random"`. They depend on it and on the content
-        of the image alone, not on its place among others.
+        of the image only, not on its position among the others.
 
     Attributes
     ----------
@@ -71,12 +75,12 @@ class ActivationExtractor(
         Number of features seen during `fit`.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if X had such.
+        Names of the features, if X had names.
 
     See Also
     --------
-    as_module : The network whose layers these are.
-    robustkit.regions.PopulatedRegionScorer : How many pieces a layer makes.
+    as_module : The network that the layers belong to.
+    robustkit.regions.PopulatedRegionScorer : Counts the linear regions of a layer.
 
     Examples
     --------
@@ -98,16 +102,20 @@ class ActivationExtractor(
         "random_state": ["random_state"],
     }
 
+    estimator_: Any
+    n_features_in_: int
+    feature_names_in_: NDArray
+
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        layer="logits",
-        spatial="random",
-        batch_size=4096,
-        device="auto",
-        random_state=None,
-    ):
+        layer: str | int = "logits",
+        spatial: str = "random",
+        batch_size: int = 4096,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.layer = layer
         self.spatial = spatial
@@ -117,7 +125,7 @@ class ActivationExtractor(
 
     # The classifier validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the classifier.
 
         Parameters
@@ -126,14 +134,14 @@ class ActivationExtractor(
             Training samples.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes. A frozen classifier needs none.
+            Their classes. Not needed by a frozen classifier.
 
         Returns
         -------
         self : object
             The fitted extractor.
         """
-        # The classifier gets the data as they came, with the names of their columns.
+        # The classifier gets the original data, with the names of their columns.
         given = X
         X = validate_data(self, X, dtype=[np.float32, np.float64])
         self.estimator_ = clone(self.estimator).fit(given, y)
@@ -143,7 +151,7 @@ class ActivationExtractor(
         self._n_features_out = self._as_rows(one, as_tensor(X[:1])).shape[1]
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray:
         """Compute the activations.
 
         Parameters
@@ -154,16 +162,16 @@ class ActivationExtractor(
         Returns
         -------
         activations : ndarray of shape (n_samples, n_units), dtype=float32
-            What the layer computes for each.
+            Outputs of the layer.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         return self._extract(X)
 
-    def _extract(self, X):
+    def _extract(self, X: NDArray) -> NDArray:
         return as_array(self._run(X, self._as_rows))
 
-    def _run(self, X, finish):
+    def _run(self, X: NDArray, finish: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         device = resolve_device(self.device)
         module = module_on(self.estimator_, X, device)
         (name,) = resolve_layers(module, [self.layer])
@@ -175,7 +183,7 @@ class ActivationExtractor(
         X = as_tensor(X, dtype=dtype_of(module))
         return map_batches(run, X, batch_size=self.batch_size)
 
-    def _as_rows(self, values, samples):
+    def _as_rows(self, values: Tensor, samples: Tensor) -> Tensor:
         if values.ndim <= 2 or self.spatial == "flatten":
             return values.flatten(1)
         values = values.flatten(2)
@@ -191,13 +199,13 @@ class ActivationExtractor(
         return tags
 
 
-def _drawn_by_content(samples, n_outcomes, seed):
+def _drawn_by_content(samples: Tensor, n_outcomes: int, seed: int) -> Tensor:
     """Draw an integer below `n_outcomes` for each sample from its content.
 
     The bits of a sample's numbers are multiplied by random odd integers and added,
-    modulo 2**64: different samples rarely draw together, equal ones always do.
+    modulo 2**64: equal samples always draw the same, different ones rarely do.
     """
-    # Adding zero makes the two zeros, which are equal, equal in their bits.
+    # Adding zero turns -0.0 into 0.0, which equals it but has other bits.
     bits = (as_array(samples.flatten(1).float()) + np.float32(0)).view(np.uint32)
     factors = np.random.RandomState(seed).randint(
         2**63, size=bits.shape[1], dtype=np.uint64

@@ -1,46 +1,48 @@
-"""See a fitted scikit-learn estimator as a torch module: the registry."""
+"""A fitted scikit-learn estimator as a torch module: the registry."""
 
 import copy
 import importlib
 import sys
 from functools import singledispatch
 from itertools import chain
+from typing import Any
 
 import torch
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 __all__ = ["as_module"]
 
-# Package -> our module that registers its estimators, loaded once the package is: so a
-# package that nobody uses is neither imported nor needed.
+# Package -> our module that registers its estimators, loaded once the package is, so
+# that an optional package is neither imported nor needed.
 _CONVERTERS_OF = {"skorch": "robustkit.bridge._skorch_nets"}
 
 _DTYPES = (torch.float32, torch.float64)
 
 
-def as_module(estimator):
-    """See a fitted estimator as a differentiable torch module.
+def as_module(estimator: Any) -> nn.Module:
+    """Convert a fitted estimator to a differentiable torch module.
 
-    The module takes raw inputs, as the estimator does, and returns logits, one a class:
-    the largest is what `predict` says, unless a subclass or a `predict_nonlinearity`
-    of skorch makes something else of them. A binary estimator, whose decision function
-    is one column f, becomes the two logits (0, f).
+    The module takes raw inputs, as the estimator does, and returns one logit per class.
+    The class of the largest logit is that of `predict`, unless a subclass or a
+    `predict_nonlinearity` of skorch changes it. A binary estimator, whose decision
+    function is one column f, becomes the two logits (0, f).
 
-    What their softmax is depends on the estimator:
+    The meaning of their softmax depends on the estimator:
 
     - `predict_proba`, for networks, logistic regression, linear discriminant analysis,
       MLPClassifier, a binary SGDClassifier with ``loss="log_loss"``, and skorch nets.
-    - Nothing that the estimator knows, for the others. The logits of SGDClassifier,
-      Perceptron, RidgeClassifier, LinearSVC and a binary SVC are the
-      `decision_function`, also where there is a `predict_proba`, which is then
-      something else. Those of SVC and NuSVC with more classes are zero for the winner
-      of the vote, and for the other classes minus the margin by which they lose to it.
+    - None, for the others. The logits of SGDClassifier, Perceptron, RidgeClassifier,
+      LinearSVC and a binary SVC are the `decision_function`, also where there is a
+      `predict_proba`, which then differs. Those of SVC and NuSVC with more classes are
+      zero for the winner of the vote, and for the other classes minus the margin by
+      which they lose to it.
     - A skorch ``NeuralNetBinaryClassifier(threshold=t)`` has (0, f - logit(t)), whose
       softmax is `predict_proba` only for ``t=0.5``.
 
-    The module computes as precisely as the estimator: in float64 where that is of
-    scikit-learn, in the dtype of its weights where it is a network; in a pipeline, each
-    step for itself. A module of scikit-learn takes float32 and float64.
+    The module computes as precisely as the estimator: in float64 for an estimator of
+    scikit-learn, in the dtype of its weights for a network; in a pipeline, step by
+    step. The module of a scikit-learn estimator takes float32 and float64.
 
     Supported are the networks of robustkit, skorch nets, scikit-learn's linear
     classifiers (among them logistic regression and linear support vector machines) and
@@ -52,7 +54,7 @@ def as_module(estimator):
     :class:`~sklearn.frozen.FrozenEstimator` or a finished search with ``refit=True``.
     A transformer alone becomes the module of its `transform`.
 
-    Any other class is taught with ``as_module.register(cls)``: it decorates a function
+    Other classes are added with ``as_module.register(cls)``, which decorates a function
     that takes a fitted estimator of this class and returns a module.
 
     Parameters
@@ -63,13 +65,13 @@ def as_module(estimator):
     Returns
     -------
     module : torch.nn.Module
-        In eval mode. It shares its weights with the estimator where that is itself a
-        network in eval mode, and is a copy else, so that the mode of the estimator's
-        own module never changes.
+        In eval mode. It shares its weights with the estimator if that is itself a
+        network in eval mode, and is a copy otherwise, so that the mode of the
+        estimator's own module never changes.
 
     See Also
     --------
-    sklearn.frozen.FrozenEstimator : Hand a fitted model to a meta-estimator.
+    sklearn.frozen.FrozenEstimator : Pass a fitted model to a meta-estimator.
 
     Examples
     --------
@@ -99,7 +101,7 @@ def as_module(estimator):
     return module
 
 
-def _check_precision(module):
+def _check_precision(module: nn.Module) -> None:
     for tensor in chain(module.parameters(), module.buffers()):
         if tensor.is_floating_point() and tensor.dtype not in _DTYPES:
             raise TypeError(
@@ -109,11 +111,11 @@ def _check_precision(module):
 
 
 @singledispatch
-def _convert(estimator):
+def _convert(estimator: Any) -> nn.Module:
     check_is_fitted(estimator)
     name = type(estimator).__name__
     raise TypeError(
-        f"as_module does not know {name}, so it has no gradient of it. Teach it with "
+        f"as_module does not know {name}, so it has no gradient of it. Add it with "
         f"as_module.register({name}), or use an attack that needs no gradient, such as "
         "OnePixelAttack."
     )

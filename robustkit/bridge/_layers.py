@@ -1,15 +1,18 @@
-"""What a torch module computes on its way: its layers, by name."""
+"""The layers of a torch module by name, and what they compute."""
 
+from collections.abc import Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from robustkit._tensors import on_device
+from robustkit._tensors import on_device, pad_rows
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
+from robustkit.graphs import LayeredGraph
 from robustkit.networks import SparseNetwork, is_plain
 
 __all__ = [
@@ -23,7 +26,7 @@ __all__ = [
     "steady_layer_values",
 ]
 
-# With these, the signs of a layer's pre-activations say which linear map the layer is.
+# With these, the signs of a layer's pre-activations determine which linear map it is.
 _RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU)
 _NONLINEAR = (
     *_RELU_LIKE,
@@ -43,35 +46,21 @@ _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class LayerValues(NamedTuple):
-    """What a layer computed for a batch; both can be differentiated."""
+    """What a layer computed for a batch; both are differentiable."""
 
     pre_activation: torch.Tensor
-    """What went into its nonlinearity, shape (n_samples, ...)."""
+    """Input of its nonlinearity, of shape (n_samples, ...)."""
 
     activation: torch.Tensor
-    """What came out of it."""
+    """Output of its nonlinearity."""
 
 
-def module_on(estimator, X, device):
-    """See a fitted estimator as a torch module on some device.
+def module_on(estimator: Any, X: NDArray, device: torch.device) -> nn.Module:
+    """Convert a fitted estimator to a torch module in eval mode, on some device.
 
-    Parameters
-    ----------
-    estimator : object
-        A fitted estimator that :func:`robustkit.bridge.as_module` understands.
-
-    X : ndarray of shape (n_samples, n_features)
-        What the module will be given; its number of features is checked, which a
-        frozen estimator that was "fitted" to X did not do.
-
-    device : torch.device
-        Where the module is needed.
-
-    Returns
-    -------
-    module : torch.nn.Module
-        In eval mode. The estimator's own network never moves: if it lives on another
-        device, this is a copy.
+    The number of features of X is checked, as a frozen estimator "fitted" to X has not
+    done it. The estimator's own network is never moved: if it is on another device,
+    this is a copy.
     """
     expected = getattr(estimator, "n_features_in_", X.shape[1])
     if expected != X.shape[1]:
@@ -82,42 +71,24 @@ def module_on(estimator, X, device):
     return on_device(as_module(estimator), device)
 
 
-def layer_names(module):
+def layer_names(module: nn.Module) -> list[str]:
     """Name the hidden layers of a module.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Such as :func:`robustkit.bridge.as_module` returns.
-
-    Returns
-    -------
-    names : list of str
-        The nonlinearities, in the order and with the names of `named_modules()`. The
-        layers of a sparse network are those of its graph, "layer_0", "layer_1" and so
-        on. A module without nonlinearities in sight, because it has none or calls them
-        as functions, is cut at its affine maps instead, the last one left out.
+    They are its nonlinearities, in the order and with the names of `named_modules()`.
+    The layers of a sparse network are those of its graph, "layer_0", "layer_1" and so
+    on. A module without nonlinear submodules, because it has none or calls them as
+    functions, is cut at its affine maps instead, the last one left out.
     """
     return list(_anatomy(module)[0])
 
 
-def resolve_layers(module, layers):
-    """Turn what a user wrote into names of layers.
+def resolve_layers(
+    module: nn.Module, layers: str | int | Sequence[str | int]
+) -> list[str]:
+    """Turn the `layer` parameter of a user into names, as `layer_values` takes them.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    layers : str, int or list of (str or int)
-        "logits", "penultimate", a name of :func:`layer_names` or of
-        `named_modules()`, an index into the hidden layers, a list of these, or "all"
-        for every hidden layer.
-
-    Returns
-    -------
-    names : list of str
-        As :func:`layer_values` takes them, each once.
+    It is "logits", "penultimate", a name of `layer_names` or of `named_modules()`, an
+    index into the hidden layers, a list of these, or "all" for every hidden layer.
     """
     hidden = layer_names(module)
     if isinstance(layers, str) and layers == "all":
@@ -129,7 +100,7 @@ def resolve_layers(module, layers):
     return list(dict.fromkeys(_resolve(module, layer, hidden) for layer in layers))
 
 
-def _resolve(module, layer, hidden):
+def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:
     if layer == "logits":
         return layer
     if not hidden and (layer == "penultimate" or isinstance(layer, Integral)):
@@ -155,28 +126,17 @@ def _resolve(module, layer, hidden):
     return layer
 
 
-def layer_values(module, X, names):
-    """Run a module on a batch and keep what some of its layers computed.
+def layer_values(
+    module: nn.Module, X: Tensor, names: list[str]
+) -> dict[str, LayerValues]:
+    """Run a module on a batch and record what some of its layers compute.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Its mode, weights and hooks are left as they were.
-
-    X : torch.Tensor of shape (n_samples, ...)
-        One batch, on the module's device.
-
-    names : list of str
-        As :func:`resolve_layers` returns them.
-
-    Returns
-    -------
-    values : dict of str to LayerValues
-        Of a nonlinearity its input and its output; of any other module of
-        `named_modules()`, and for "logits", twice its output. "penultimate" is what
-        went into the last nonlinearity, and into the last affine map: the two also
-        differ by what stands between, such as pooling. For a sparse network it is the
-        sinks of its graph. A module called several times shows its last call.
+    Its mode, weights and hooks are left unchanged. Of a nonlinearity this is its input
+    and its output; of any other module of `named_modules()`, and for "logits", twice
+    its output. "penultimate" is the input of the last nonlinearity, and of the last
+    affine map: the two also differ by what is between them, such as pooling. For a
+    sparse network it is the sinks of its graph. A module that is called several times
+    shows its last call.
     """
     hidden, head = _anatomy(module)
     taps = {name: _taps(module, name, hidden, head) for name in names}
@@ -192,70 +152,35 @@ def layer_values(module, X, names):
     }
 
 
-def steady_layer_values(module, X, names, *, multiple=16):
-    """Do what :func:`layer_values` does, for a sample alone as among others.
+def steady_layer_values(
+    module: nn.Module, X: Tensor, names: list[str]
+) -> dict[str, LayerValues]:
+    """Do what :func:`layer_values` does, without gradients and without neighbours.
 
-    Matrix products take another way for a few rows than for many, and round otherwise,
-    which is enough to turn a sign. So the last row is repeated until the number of rows
-    is round; then a sample's values hardly ever depend on its neighbours.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In eval mode.
-
-    X : torch.Tensor of shape (n_samples, ...)
-        One batch, on the module's device.
-
-    names : list of str
-        As :func:`resolve_layers` returns them.
-
-    multiple : int, default=16
-        Of which the number of rows is made a multiple.
-
-    Returns
-    -------
-    values : dict of str to LayerValues
-        Without gradients, a row for each row of X.
+    The rows are padded, so that a sample's values hardly ever depend on the other
+    samples of its batch.
     """
-    padding = X[-1:].expand(-len(X) % multiple, *X.shape[1:])
     with torch.no_grad():
-        values = layer_values(module, torch.cat([X, padding]), names)
+        values = layer_values(module, pad_rows(X), names)
     return {
         name: LayerValues(*(value[: len(X)] for value in pair))
         for name, pair in values.items()
     }
 
 
-def has_relu_units(module):
-    """Whether the signs of pre-activations say which linear map a module is.
+def has_relu_units(module: nn.Module) -> bool:
+    """Whether the signs of pre-activations determine which linear map a module is.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    Returns
-    -------
-    found : bool
-        Whether one of its parts is a ReLU or a relative of it with one kink at zero, or
-        a sparse network.
+    That is so if one of its parts is a ReLU or a relative of it with one kink at zero,
+    or a sparse network.
     """
     return any(_is_graph(m) or _is_a(m, *_RELU_LIKE) for m in module.modules())
 
 
-def head_parameters(module):
+def head_parameters(module: nn.Module) -> list[nn.Parameter]:
     """Find the weights that turn the penultimate layer into logits.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module.
-
-    Returns
-    -------
-    parameters : list of torch.nn.Parameter
-        Weights and biases of the last affine map, and of what comes after it.
+    They are those of the last affine map, and of what comes after it.
     """
     head = _anatomy(module)[1]
     if head is None:
@@ -269,7 +194,7 @@ def head_parameters(module):
 
 
 class _Tap(NamedTuple):
-    """One place where a value can be read."""
+    """A place where a value can be read."""
 
     part: nn.Module
     kind: str
@@ -279,7 +204,7 @@ class _Tap(NamedTuple):
     """A layer of the graph, or its "sinks"."""
 
 
-def _anatomy(module):
+def _anatomy(module: nn.Module) -> tuple[dict[str, tuple[_Tap, _Tap]], Any]:
     """Find the hidden layers, each with its two taps, and the last affine part."""
     nonlinear, affine, head = {}, {}, None
     for name, part in module.named_modules():
@@ -296,7 +221,9 @@ def _anatomy(module):
     return nonlinear or dict(list(affine.items())[:-1]), head
 
 
-def _taps(module, name, hidden, head):
+def _taps(
+    module: nn.Module, name: str, hidden: dict[str, tuple[_Tap, _Tap]], head: Any
+) -> tuple[_Tap, _Tap]:
     if name == "logits":
         return (_Tap(module, "output"),) * 2
     if name != "penultimate":
@@ -308,34 +235,38 @@ def _taps(module, name, hidden, head):
     return last if _is_graph(head) else (last[0], _Tap(head, "input"))
 
 
-def _vertex_taps(part, vertices):
+def _vertex_taps(part: nn.Module, vertices: int | str) -> tuple[_Tap, _Tap]:
     return _Tap(part, "vertices", vertices), _Tap(part, "fired", vertices)
 
 
-def _is_a(part, *types):
-    # A subclass that computes something else is none. Hooks do not matter: a layer is
-    # called, and what it takes and gives is what is read.
+def _is_a(part: nn.Module, *types: type) -> bool:
+    # A subclass may compute something else. Hooks do not matter: the layer is called,
+    # and its input and output are read.
     return is_plain(part, *types, hooked=True)
 
 
-def _is_graph(part):
+def _is_graph(part: nn.Module) -> TypeGuard[SparseNetwork]:
     return _is_a(part, SparseNetwork)
 
 
 class _Recorder:
-    """Runs a module while hooks write down what its parts take and give."""
+    """Runs a module while hooks record the inputs and outputs of its parts."""
 
-    def __init__(self, module, taps, copies=False):
+    def __init__(
+        self, module: nn.Module, taps: set[_Tap], copies: bool = False
+    ) -> None:
         self.module, self.copies = module, copies
         self.parts = {tap.part for tap in taps}
         # A network that is a graph computes its vertices without being called.
         self.needs_call = bool(module._forward_pre_hooks) or any(
             tap.part is not module or tap.kind == "output" for tap in taps
         )
-        self.inputs, self.outputs, self.vertices = {}, {}, {}
-        self.versions = []
+        self.inputs: dict[nn.Module, Any] = {}
+        self.outputs: dict[nn.Module, Any] = {}
+        self.vertices: dict[nn.Module, Tensor] = {}
+        self.versions: list[tuple[Tensor, int]] = []
 
-    def run(self, X):
+    def run(self, X: Tensor) -> None:
         hooks = []
         for part in self.parts:
             hooks += [
@@ -351,28 +282,28 @@ class _Recorder:
             for hook in hooks:
                 hook.remove()
 
-    def _before(self, part, inputs):
+    def _before(self, part: nn.Module, inputs: tuple) -> tuple | None:
         self.inputs[part] = self._kept(inputs[0])
         if getattr(part, "inplace", False):
             # It writes over its input, which is the very tensor to be kept.
             return (inputs[0].clone(), *inputs[1:])
         return None
 
-    def _after(self, part, inputs, output):
+    def _after(self, part: nn.Module, inputs: tuple, output: Any) -> None:
         self.outputs[part] = self._kept(output)
 
-    def _kept(self, value):
+    def _kept(self, value: Any) -> Any:
         if not torch.is_tensor(value) or value.is_inference():
             return value
         value = value.clone() if self.copies else value
         self.versions.append((value, value._version))
         return value
 
-    def was_overwritten(self):
-        """Whether something that came later works in place, on what is to be kept."""
+    def was_overwritten(self) -> bool:
+        """Whether a later operation has written in place to a recorded value."""
         return any(value._version != version for value, version in self.versions)
 
-    def read(self, tap):
+    def read(self, tap: _Tap) -> Any:
         if tap.kind == "input":
             return self.inputs[tap.part]
         if tap.kind == "output":
@@ -380,13 +311,13 @@ class _Recorder:
         values = self._vertices(tap.part)[:, _indices(tap.part.structure, tap.vertices)]
         return values.relu() if tap.kind == "fired" else values
 
-    def _vertices(self, graph):
+    def _vertices(self, graph: Any) -> Tensor:
         if graph not in self.vertices:
             self.vertices[graph] = graph.vertex_preactivations(self.inputs[graph])
         return self.vertices[graph]
 
 
-def _indices(structure, vertices):
+def _indices(structure: LayeredGraph, vertices: int | str) -> Any:
     if vertices == "sinks":
         return torch.from_numpy(np.array(structure.sinks))
     start, stop = structure.layer_offsets[vertices : vertices + 2]

@@ -1,11 +1,12 @@
-"""Torch modules of skorch nets; loaded only when skorch is."""
+"""Torch modules of skorch nets; loaded only if skorch is."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
-from torch import nn
+from torch import Tensor, nn
 
 from robustkit.bridge._as_module import as_module
 
@@ -15,11 +16,11 @@ __all__ = ["LogOfProbabilities", "TwoLogits"]
 class LogOfProbabilities(nn.Module):
     """Turn the probabilities that a module returns into logits."""
 
-    def __init__(self, module):
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
         probabilities = self.module(x)
         # A probability of zero must not become minus infinity.
@@ -27,32 +28,32 @@ class LogOfProbabilities(nn.Module):
 
 
 class TwoLogits(nn.Module):
-    """Give a single logit f a silent partner, so that the larger one is `predict`.
+    """Turn a single logit f into two, the larger of which is the class of `predict`.
 
-    That is (0, f), with f moved by the logit of the threshold.
+    They are (0, f), with f shifted by the logit of the threshold.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Returns one logit a sample.
+        Returns one logit per sample.
 
     threshold : float, default=0.5
         The second class is predicted where its probability is larger than this.
     """
 
-    def __init__(self, module, threshold=0.5):
+    def __init__(self, module: nn.Module, threshold: float = 0.5) -> None:
         super().__init__()
         self.module, self.threshold = module, float(threshold)
-        # Beyond these no float32 has a probability; `forward` decides what is left.
+        # Beyond these no float32 is a probability; `forward` decides the rest.
         smallest, largest = torch.finfo(torch.float32).tiny, 1 - 2.0**-25
         inside = min(max(self.threshold, smallest), largest)
         self.shift = math.log(inside / (1 - inside))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
         f = self.module(x).reshape(-1, 1)
         moved = f - self.shift
-        # Rounded as `predict` rounds it: the probability decides, not the logit.
+        # Rounded as in `predict`: the probability decides, not the logit.
         wins = f.sigmoid() > self.threshold
         tiny = torch.finfo(f.dtype).tiny
         decided = torch.where(wins, moved.clamp_min(tiny), moved.clamp_max(0))
@@ -63,7 +64,7 @@ class TwoLogits(nn.Module):
 
 @as_module.register(NeuralNetClassifier)
 @as_module.register(NeuralNetBinaryClassifier)
-def _skorch_net(net):
+def _skorch_net(net: Any) -> nn.Module:
     net.check_is_fitted()
     _check_predicts_its_classes(net)
     # What the output of the module means is decided by its criterion.
@@ -76,14 +77,14 @@ def _skorch_net(net):
     name = type(net.criterion_).__name__
     raise TypeError(
         f"as_module does not know what the output of a skorch net trained with {name} "
-        "means. It knows CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss; teach it "
+        "means. It knows CrossEntropyLoss, BCEWithLogitsLoss and NLLLoss; add another "
         f"with as_module.register({type(net).__name__})."
     )
 
 
-def _check_predicts_its_classes(net):
+def _check_predicts_its_classes(net: Any) -> None:
     name = type(net).__name__
-    # Not known of a net that was trained without y.
+    # A net that was trained without y has none.
     classes = getattr(net, "classes_", None)
     if classes is not None and not np.array_equal(classes, np.arange(len(classes))):
         raise ValueError(

@@ -1,16 +1,20 @@
-"""What all classifiers that hold a network share: fit, go on, predict."""
+"""The base of all classifiers around a network: fit, continue, predict."""
 
 import copy
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
+from math import isfinite
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from robustkit._randomness import draw_seeds, seeded_torch, torch_generator
 from robustkit._sklearn_private import (
@@ -25,10 +29,10 @@ from robustkit._tensors import (
     dtype_of,
     evaluating,
     map_batches,
+    pad_rows,
     resolve_device,
 )
 from robustkit.bridge import as_module
-from robustkit.classifiers._hooks import seeded_clone
 from robustkit.classifiers._labels import (
     check_classes,
     check_logits,
@@ -36,10 +40,9 @@ from robustkit.classifiers._labels import (
     encode,
     hold_out,
 )
-from robustkit.classifiers._watcher import Watcher
-from robustkit.networks import AutogradStep, train
+from robustkit.networks import AutogradStep, Epoch, Schedule, train
 
-__all__ = ["BaseNetClassifier"]
+__all__ = ["BaseNetClassifier", "seeded_clone"]
 
 # Rows that go through the network at once in `predict`.
 _PREDICT_BATCH = 4096
@@ -48,8 +51,8 @@ _PREDICT_BATCH = 4096
 class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Base class of the classifiers that train a network.
 
-    A subclass stores the training parameters in its `__init__` and says how its
-    network is made.
+    A subclass stores the training parameters in its `__init__` and defines how its
+    network is built.
     """
 
     _doc_link_module = "robustkit"
@@ -71,19 +74,45 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         "random_state": ["random_state"],
     }
 
-    # What the optimizer remembers between calls.
-    _optimizer_state = None
+    max_epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    label_smoothing: float
+    adversary: Any
+    regularizer: Any
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    warm_start: bool
+    device: str | torch.device
+    verbose: int
+    random_state: int | np.random.RandomState | None
+
+    module_: nn.Module
+    classes_: NDArray
+    n_parameters_: int
+    n_iter_: int
+    loss_curve_: list[float]
+    validation_scores_: list[float]
+    adversary_: Any
+    regularizer_: Any
+    n_features_in_: int
+    feature_names_in_: NDArray
+
+    # State of the optimizer between calls.
+    _optimizer_state: dict | None = None
 
     @abstractmethod
-    def _make_module(self, n_features, n_classes, seed):
+    def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         """Build the untrained network, on the CPU."""
 
-    def _network(self):
+    def _network(self) -> nn.Module:
         """Return the module that takes samples as they are in X."""
         return self.module_
 
-    def _make_stepper(self, network, regularizer):
-        """Return the engine that trains the network."""
+    def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
+        """Return the step that trains the network."""
         return AutogradStep(
             network,
             lr=self.lr,
@@ -92,7 +121,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             regularizer=regularizer,
         )
 
-    def _draws_from_torch(self):
+    def _draws_from_torch(self) -> bool:
         """Whether building or training may draw from torch's global stream.
 
         If not, that stream is left alone, and fits in several threads need not wait
@@ -101,7 +130,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return self.adversary is not None or self.regularizer is not None
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train the network.
 
         Parameters
@@ -117,24 +146,26 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         self : object
             The fitted classifier.
         """
-        goes_on = self.warm_start and hasattr(self, "module_")
-        X, y = self._validate(X, y, reset=not goes_on)
+        continues = self.warm_start and hasattr(self, "module_")
+        X, y = self._validate(X, y, reset=not continues)
         classes = check_classes(self, np.unique(y))
-        if not goes_on:
+        if not continues:
             self._start(X, classes)
         elif not np.array_equal(classes, self.classes_):
             raise ValueError(
-                "warm_start=True goes on with the classes of the first fit, "
+                "warm_start=True continues with the classes of the first fit, "
                 f"{self.classes_.tolist()}. Got {classes.tolist()} in y instead."
             )
         self._train(X, y, self.max_epochs, early_stopping=self.early_stopping)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None):
-        """Train for one epoch on a chunk of the data, going on from the last call.
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a chunk of the data, continuing from the last call.
 
-        `early_stopping` has no say here.
+        `early_stopping` has no effect here.
 
         Parameters
         ----------
@@ -170,15 +201,17 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         self._train(X, y, max_epochs=1, early_stopping=False)
         return self
 
-    def _validate(self, X, y, *, reset):
-        # Before any work is done: the device may not be there.
+    def _validate(
+        self, X: ArrayLike, y: ArrayLike, *, reset: bool
+    ) -> tuple[NDArray, NDArray]:
+        # Before any work is done: the device may not exist.
         resolve_device(self.device)
         X, y = validate_data(self, X, y, dtype=np.float32, order="C", reset=reset)
         check_classification_targets(y)
         return X, y
 
-    def _start(self, X, classes):
-        """Forget all that was learned and build a new network."""
+    def _start(self, X: NDArray, classes: NDArray) -> None:
+        """Discard all that was learned and build a new network."""
         self._rng = check_random_state(self.random_state)
         module_seed, self._validation_seed = draw_seeds(self._rng, 2)
         self.module_ = self._make_module(X.shape[1], len(classes), module_seed)
@@ -189,12 +222,14 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         for name in ("validation_scores_", "adversary_", "regularizer_"):
             vars(self).pop(name, None)
 
-    def _train(self, X, y, max_epochs, *, early_stopping):
-        order_seed, stream_seed, *hook_seeds = draw_seeds(self._rng, 4)
+    def _train(
+        self, X: NDArray, y: NDArray, max_epochs: int, *, early_stopping: bool
+    ) -> None:
+        order_seed, stream_seed, *learner_seeds = draw_seeds(self._rng, 4)
         device = resolve_device(self.device)
         network = self._network().to(device)
-        hooks = self._prepare_hooks(hook_seeds)
-        stepper = self._make_stepper(network, hooks["regularizer"])
+        learners = self._clone_learners(learner_seeds)
+        stepper = self._make_stepper(network, learners["regularizer"])
         if self._optimizer_state is not None:
             stepper.load_state_dict(self._optimizer_state)
         samples = as_tensor(X, device=device, dtype=dtype_of(network))
@@ -206,7 +241,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             samples, targets = samples[kept], targets[kept]
         draws = self._draws_from_torch()
         with (
-            Watcher(self, X, y, max_epochs) as watcher,
+            TrainingRecord(self, X, y, max_epochs) as record,
             seeded_torch(stream_seed) if draws else nullcontext(),
         ):
             train(
@@ -214,26 +249,28 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
                 samples,
                 targets,
                 stepper=stepper,
-                max_epochs=max_epochs,
-                batch_size=self.batch_size,
-                generator=torch_generator(order_seed, device),
+                schedule=Schedule(
+                    max_epochs=max_epochs,
+                    batch_size=self.batch_size,
+                    generator=torch_generator(order_seed, device),
+                    n_iter_no_change=self.n_iter_no_change,
+                ),
                 validation=validation,
-                n_iter_no_change=self.n_iter_no_change,
-                watcher=watcher,
-                **hooks,
+                progress=record,
+                **learners,
             )
         self._optimizer_state = stepper.state_dict()
 
-    def _prepare_hooks(self, seeds):
+    def _clone_learners(self, seeds: list[int]) -> dict[str, Any]:
         """Clone the adversary and the regularizer, as they may learn in the loop."""
-        hooks = {}
+        learners = {}
         for name, seed in zip(("adversary", "regularizer"), seeds, strict=True):
-            hooks[name] = seeded_clone(getattr(self, name), seed)
-            if hooks[name] is not None:
-                setattr(self, f"{name}_", hooks[name])
-        return hooks
+            learners[name] = seeded_clone(getattr(self, name), seed)
+            if learners[name] is not None:
+                setattr(self, f"{name}_", learners[name])
+        return learners
 
-    def _logits(self, X):
+    def _logits(self, X: ArrayLike) -> NDArray:
         check_is_fitted(self)
         network = self._network()
         dtype = dtype_of(network)
@@ -243,16 +280,16 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         def logits_of(rows):
             tensor = as_tensor(rows, device=weight.device, dtype=dtype)
-            return network(_fill_up(tensor))[: len(rows)]
+            return network(pad_rows(tensor))[: len(rows)]
 
         with evaluating(network), torch.no_grad():
             logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
         check_logits(logits, len(X), len(self.classes_))
         check_numbers(logits)
-        # Numpy knows no bfloat16, which a module has, or is made to have by autocast.
+        # Numpy has no bfloat16, which the module, or autocast, may compute in.
         return as_array(logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray:
         """Logit of each class.
 
         Parameters
@@ -264,13 +301,13 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         -------
         logits : ndarray of shape (n_samples, n_classes) or (n_samples,)
             Columns are in the order of `classes_`. With two classes it is, as always
-            in scikit-learn, one number a sample: the logit of the second class minus
+            in scikit-learn, one number per sample: the logit of the second class minus
             that of the first.
         """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray:
         """Probability of each class.
 
         Parameters
@@ -288,7 +325,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Most probable class.
 
         Parameters
@@ -299,24 +336,24 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            One class a sample.
+            One class per sample.
         """
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
     # A copy stays on its device, while a pickle goes through `__getstate__`.
-    def __copy__(self):
+    def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         vars(twin).update(vars(self))
         return twin
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict) -> Self:
         twin = memo[id(self)] = type(self).__new__(type(self))
         vars(twin).update(copy.deepcopy(vars(self), memo))
         return twin
 
-    def __getstate__(self):
-        # A copy: Python hands out the attributes themselves.
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy: Python returns the attributes themselves.
         state = dict(super().__getstate__())
         if any(w.device.type != "cpu" for w in self._weights()):
             # So that a model trained on a GPU can be loaded where there is none.
@@ -324,24 +361,102 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             state["_optimizer_state"] = _to_cpu(self._optimizer_state)
         return state
 
-    def _weights(self):
+    def _weights(self) -> Any:
         return self.module_.parameters() if hasattr(self, "module_") else ()
 
 
-def _fill_up(rows, multiple=16):
-    """Copy rows and repeat the last one until their number is round.
+class TrainingRecord:
+    """Record of one training of a classifier, and its scikit-learn callbacks.
 
-    Matrix products round otherwise for a few rows than for many, and in memory that is
-    not aligned, as that of numpy is by chance only. With round numbers in memory of
-    torch a sample's logits hardly ever depend on its neighbours.
+    It writes `n_iter_`, `loss_curve_` and `validation_scores_`, prints the lines of
+    `verbose`, and refuses a loss or weights that are not finite.
     """
-    filled = rows.new_empty(len(rows) + -len(rows) % multiple, *rows.shape[1:])
-    filled[: len(rows)] = rows
-    filled[len(rows) :] = rows[-1]
-    return filled
+
+    def __init__(
+        self, classifier: BaseNetClassifier, X: NDArray, y: NDArray, max_epochs: int
+    ) -> None:
+        self.classifier = classifier
+        self.max_epochs = max_epochs
+        self.callback_arguments = {"estimator": classifier, "X": X, "y": y}
+
+    def __enter__(self) -> Self:
+        self.training = self.classifier._init_callback_context(
+            max_subtasks=self.max_epochs
+        )
+        self.training.call_on_fit_task_begin(**self.callback_arguments)
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None:
+            self._check_weights()
+            # The network is trained in place: nothing is missing to predict with.
+            self.training.call_on_fit_task_end(
+                **self.callback_arguments, reconstruction_attributes={}
+            )
+
+    def epoch_begins(self) -> None:
+        """Tell the callbacks."""
+        self.epoch = self.training.subcontext(task_name="epoch")
+        self.epoch.call_on_fit_task_begin(**self.callback_arguments)
+
+    def epoch_ends(self, epoch: Epoch) -> bool:
+        """Record the results, and tell the callbacks, which may ask to stop."""
+        self._check_loss(epoch)
+        classifier = self.classifier
+        classifier.n_iter_ += 1
+        classifier.loss_curve_.append(epoch.loss)
+        if epoch.score is not None:
+            vars(classifier).setdefault("validation_scores_", []).append(epoch.score)
+        if classifier.verbose:
+            print(self._line(epoch))  # noqa: T201 (what `verbose` means)
+        return self.epoch.call_on_fit_task_end(
+            **self.callback_arguments, reconstruction_attributes={}
+        )
+
+    def _line(self, epoch: Epoch) -> str:
+        line = f"Epoch {epoch.number + 1}/{self.max_epochs}: loss {epoch.loss:.4f}"
+        if epoch.score is not None:
+            line += f", validation accuracy {epoch.score:.4f}"
+        return line
+
+    def _check_loss(self, epoch: Epoch) -> None:
+        if not isfinite(epoch.loss):
+            raise ValueError(
+                f"The loss became {epoch.loss} in epoch {epoch.number + 1} with "
+                f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
+            )
+
+    def _check_weights(self) -> None:
+        # The last step may overflow with no later loss to show it.
+        weights = self.classifier.module_.parameters()
+        if not all(torch.isfinite(weight).all() for weight in weights):
+            raise ValueError(
+                "The weights are no longer finite after the last epoch with "
+                f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
+            )
 
 
-def _to_cpu(state):
+def seeded_clone(hook: Any, seed: int) -> Any:
+    """Copy an object that may learn in the training loop, check it, and seed it.
+
+    Those of its parameters `random_state` that are None get seeds drawn from `seed`.
+    """
+    twin = clone(hook, safe=False)
+    if not isinstance(twin, BaseEstimator):
+        return twin
+    if hasattr(twin, "_parameter_constraints"):
+        # Its own `fit`, which would check them, may never be called.
+        twin._validate_params()
+    unset = sorted(
+        name
+        for name, value in twin.get_params(deep=True).items()
+        if value is None and name.rpartition("__")[2] == "random_state"
+    )
+    seeds = draw_seeds(seed, len(unset))
+    return twin.set_params(**dict(zip(unset, seeds, strict=True)))
+
+
+def _to_cpu(state: Any) -> Any:
     """Bring the tensors of nested dictionaries to the CPU."""
     if torch.is_tensor(state):
         return state.cpu()
@@ -351,6 +466,6 @@ def _to_cpu(state):
 
 
 @as_module.register(BaseNetClassifier)
-def _network_of(classifier):
+def _network_of(classifier: BaseNetClassifier) -> nn.Module:
     check_is_fitted(classifier)
     return classifier._network()

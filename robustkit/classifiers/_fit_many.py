@@ -1,9 +1,11 @@
-"""Fit many sparse networks as one."""
+"""Fit many sparse networks together, as one."""
 
+from collections.abc import Iterable
 from itertools import groupby
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 from torch import nn
 
@@ -11,37 +13,40 @@ from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._labels import check_classes, encode
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.networks import UnionStep, train
+from robustkit.networks import Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
 
-# What networks that are trained together have in common.
+# Settings that networks trained together must share.
 _SHARED = ("max_epochs", "batch_size", "lr", "weight_decay", "label_smoothing")
 
-# What only `fit` can do, and the value that asks for nothing.
+# Parameters that only `fit` supports, and the value that is accepted here.
 REFUSED = {"adversary": None, "regularizer": None, "early_stopping": False}
 
 
-def fit_many(classifiers, X, y):
+def fit_many(
+    classifiers: Iterable[SparseNetClassifier], X: ArrayLike, y: ArrayLike
+) -> list[SparseNetClassifier]:
     """Fit many classifiers with different graphs together, on one device.
 
-    It does what a call of `fit` on each does, faster. Their graphs are put side by side
-    into one, so that a training step is a handful of large operations for all instead
-    of as many small ones for each. Priors, initialisations and seeds may differ.
-    Classifiers that differ in `max_epochs`, `batch_size`, `lr`, `weight_decay`,
-    `label_smoothing` or `device` are trained one group after another.
+    It does the same as `fit` on each, but faster. Their graphs are put side by side
+    into one, so that a training step is a few large operations for all instead of many
+    small ones for each. Priors, initialisations and seeds may differ. Classifiers that
+    differ in `max_epochs`, `batch_size`, `lr`, `weight_decay`, `label_smoothing` or
+    `device` are trained one group after another.
 
-    All see the same batches: those that the first classifier of their group would
-    draw. Hence a classifier ends with the weights that its own `fit` gives, up to
-    rounding, if its `random_state` is that of the first one. Another `random_state`
-    gives the graph and the first weights of its own `fit`, but sees the samples in
-    another order.
+    All see the same batches: those that the first classifier of their group would draw.
+    Hence a classifier gets the weights of its own `fit`, up to rounding, if its
+    `random_state` is that of the first one. With another `random_state` it gets the
+    graph and the initial weights of its own `fit`, but sees the samples in another
+    order.
 
     Parameters
     ----------
     classifiers : sequence of SparseNetClassifier
-        Fitted in place, anew even if they were fitted before. Callbacks and `verbose`
-        have no say. None may have an `adversary`, a `regularizer` or `early_stopping`.
+        Fitted in place, from scratch even if they were fitted before. Callbacks and
+        `verbose` have no effect. None may have an `adversary`, a `regularizer` or
+        `early_stopping`.
 
     X : array-like of shape (n_samples, n_features)
         Training samples.
@@ -82,12 +87,14 @@ def fit_many(classifiers, X, y):
     return classifiers
 
 
-def _group_of(classifier):
+def _group_of(classifier: SparseNetClassifier) -> tuple:
     shared = (getattr(classifier, name) for name in _SHARED)
     return *shared, str(resolve_device(classifier.device))
 
 
-def _check_classifiers(classifiers):
+def _check_classifiers(
+    classifiers: Iterable[SparseNetClassifier],
+) -> list[SparseNetClassifier]:
     classifiers = list(classifiers)
     if not classifiers:
         raise ValueError("classifiers must hold at least one classifier. Got none.")
@@ -112,21 +119,23 @@ def _check_classifiers(classifiers):
     return classifiers
 
 
-def _start(classifiers, X, y):
+def _start(
+    classifiers: list[SparseNetClassifier], X: ArrayLike, y: ArrayLike
+) -> tuple[NDArray, NDArray]:
     """Check the data once, and build every network."""
     first, *others = classifiers
     samples, labels = first._validate(X, y, reset=True)
     classes = check_classes(first, np.unique(labels))
     for classifier in others:
-        # Its values were checked: this notes the number and the names of the features.
+        # The values were checked: this sets the number and the names of the features.
         validate_data(classifier, X, skip_check_array=True)
     for classifier in classifiers:
         classifier._start(samples, classes)
     return samples, labels
 
 
-def _train_group(group, X, y):
-    """Train classifiers, named by their index, that have all settings in common."""
+def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) -> None:
+    """Train classifiers, by their index, that share all settings."""
     first, *_ = group.values()
     device = resolve_device(first.device)
     # Each draws its order, as in `fit`, so that a later `partial_fit` draws the next.
@@ -143,9 +152,11 @@ def _train_group(group, X, y):
         as_tensor(X, device=device),
         as_tensor(encode(first, y), device=device, dtype=torch.int64),
         stepper=step,
-        max_epochs=first.max_epochs,
-        batch_size=first.batch_size,
-        generator=torch_generator(order_seed, device),
+        schedule=Schedule(
+            max_epochs=first.max_epochs,
+            batch_size=first.batch_size,
+            generator=torch_generator(order_seed, device),
+        ),
     )
     step.store()
     curves = np.transpose([epoch.loss for epoch in epochs]).tolist()
@@ -154,7 +165,9 @@ def _train_group(group, X, y):
         _finish(group[i], i, curve, state)
 
 
-def _finish(classifier, i, curve, state):
+def _finish(
+    classifier: SparseNetClassifier, i: int, curve: list[float], state: dict
+) -> None:
     classifier.loss_curve_, classifier.n_iter_ = curve, len(curve)
     classifier._optimizer_state = state
     weights = classifier.module_.parameters()

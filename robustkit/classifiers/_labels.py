@@ -1,27 +1,17 @@
 """From class labels of any type to the indices that a network learns."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
+from torch import Tensor
 
 __all__ = ["check_classes", "check_logits", "check_numbers", "encode", "hold_out"]
 
 
-def check_classes(classifier, classes):
-    """Check that there is something to tell apart.
-
-    Parameters
-    ----------
-    classifier : estimator
-        Named in the error.
-
-    classes : ndarray of shape (n_classes,)
-        Sorted and unique.
-
-    Returns
-    -------
-    classes : ndarray of shape (n_classes,)
-        The same.
-    """
+def check_classes(classifier: Any, classes: NDArray) -> NDArray:
+    """Return sorted, unique classes if there are at least two of them."""
     if len(classes) < 2:
         raise ValueError(
             f"{type(classifier).__name__} needs at least 2 classes. Got {len(classes)} "
@@ -30,17 +20,8 @@ def check_classes(classifier, classes):
     return classes
 
 
-def check_logits(logits, n_samples, n_classes):
-    """Check what a network returned.
-
-    Parameters
-    ----------
-    logits : torch.Tensor
-        The output of any module.
-
-    n_samples, n_classes : int
-        The shape it should have.
-    """
+def check_logits(logits: Tensor, n_samples: int, n_classes: int) -> None:
+    """Check the shape of what a network returned."""
     if tuple(logits.shape) != (n_samples, n_classes):
         raise ValueError(
             f"The network must return one logit for each of the {n_classes} classes. "
@@ -48,16 +29,11 @@ def check_logits(logits, n_samples, n_classes):
         )
 
 
-def check_numbers(logits):
-    """Check that a network says something of every sample.
+def check_numbers(logits: Tensor) -> None:
+    """Check that the logits of every sample have a largest one.
 
-    Minus infinity rules a class out and is an answer, unless all are ruled out. Of NaN
-    no class is the most probable one.
-
-    Parameters
-    ----------
-    logits : torch.Tensor of shape (n_samples, n_classes)
-        The output of any module.
+    Minus infinity rules a class out and is valid, unless all are ruled out. NaN has no
+    most probable class.
     """
     lost = ~logits.amax(dim=1).isfinite()
     if lost.any():
@@ -67,22 +43,8 @@ def check_numbers(logits):
         )
 
 
-def encode(classifier, y):
-    """Turn labels into indices.
-
-    Parameters
-    ----------
-    classifier : estimator
-        With `classes_`, sorted.
-
-    y : ndarray of shape (n_samples,)
-        Labels.
-
-    Returns
-    -------
-    indices : ndarray of shape (n_samples,)
-        Where each label stands in `classes_`.
-    """
+def encode(classifier: Any, y: NDArray) -> NDArray:
+    """Turn labels into their indices in `classes_`."""
     classes = classifier.classes_
     unknown = np.setdiff1d(y, classes)
     if len(unknown):
@@ -93,24 +55,10 @@ def encode(classifier, y):
     return np.searchsorted(classes, y)
 
 
-def hold_out(classifier, y, *, seed):
-    """Choose the samples that decide when to stop.
+def hold_out(classifier: Any, y: NDArray, *, seed: int) -> tuple[NDArray, NDArray]:
+    """Draw the indices of the samples to train on, and of those held out.
 
-    Parameters
-    ----------
-    classifier : estimator
-        With the parameter `validation_fraction`.
-
-    y : ndarray of shape (n_samples,)
-        Labels; each class is held out in proportion.
-
-    seed : int
-        Draws the samples.
-
-    Returns
-    -------
-    kept, held_out : ndarray of int
-        Indices of the samples to train on, and of the others.
+    Each class is held out in proportion.
     """
     fraction = classifier.validation_fraction
     try:
@@ -119,6 +67,6 @@ def hold_out(classifier, y, *, seed):
         )
     except ValueError as error:
         raise ValueError(
-            f"early_stopping=True with validation_fraction={fraction} can not hold out "
+            f"early_stopping=True with validation_fraction={fraction} cannot hold out "
             f"samples of every class of {len(y)} samples: {error}"
         ) from error

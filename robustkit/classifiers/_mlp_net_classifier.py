@@ -1,8 +1,12 @@
-"""A classifier around a perceptron."""
+"""The dense baseline: a classifier around a multi-layer perceptron."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from robustkit._sklearn_private import StrOptions
 from robustkit.classifiers._base import BaseNetClassifier
@@ -14,8 +18,8 @@ __all__ = ["MLPNetClassifier"]
 class MLPNetClassifier(BaseNetClassifier):
     """Multi-layer perceptron: the dense network that sparse ones are compared with.
 
-    It is trained in the same way as :class:`SparseNetClassifier`: Adam, ReLU, softmax
-    cross-entropy.
+    It is trained like :class:`SparseNetClassifier`: with ReLU, softmax cross-entropy
+    and Adam.
 
     Parameters
     ----------
@@ -24,14 +28,15 @@ class MLPNetClassifier(BaseNetClassifier):
 
     init : {"he_uniform", "he_normal", "glorot_uniform", "glorot_normal", "uniform", \
             "normal"}, default="he_uniform"
-        How the first weights are drawn. He's and Glorot's way have a gain of sqrt(2);
+        How the initial weights are drawn. The schemes of He and Glorot have a gain of
+        sqrt(2);
         "uniform" is U(-0.1, 0.1), "normal" is N(0, 0.1). Biases are N(0, 0.1).
 
     max_epochs : int, default=30
         Passes over the training data.
 
     batch_size : int, default=128
-        Samples a step.
+        Samples per step.
 
     lr : float, default=0.001
         Learning rate of Adam.
@@ -43,9 +48,9 @@ class MLPNetClassifier(BaseNetClassifier):
         Share of the target that is spread over all classes.
 
     adversary : object or None, default=None
-        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
-        such as an attack, which is called with every batch and returns the batch to
-        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        For adversarial training: any object with ``perturb_module(module, X, y)``, such
+        as an attack, which is called with every batch and returns the batch to train
+        on. It is cloned first; a ``random_state`` of None in it is set from the
         classifier's.
 
     regularizer : object or None, default=None
@@ -53,19 +58,18 @@ class MLPNetClassifier(BaseNetClassifier):
         cloned and seeded as `adversary` is.
 
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the samples, to stop once their
-        accuracy no longer rises, and to keep the weights that had the best one.
+        Whether to hold out `validation_fraction` of the samples, to stop when their
+        accuracy no longer improves, and to keep the weights with the best one.
 
     validation_fraction : float, default=0.1
-        Share of the training samples held out, of each class alike, if
+        Share of the training samples held out, stratified by class, if
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without a better accuracy after which to stop, if `early_stopping` is
-        true.
+        Epochs without an improvement after which to stop, if `early_stopping` is true.
 
     warm_start : bool, default=False
-        Whether another call of `fit` goes on from the weights of the last one instead
+        Whether another call of `fit` continues from the weights of the last one instead
         of starting anew.
 
     device : str or torch.device, default="auto"
@@ -75,7 +79,7 @@ class MLPNetClassifier(BaseNetClassifier):
         Whether to print a line after every epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the first weights and the order of the samples. Pass an int for the same
+        Draws the initial weights and the order of the samples. Pass an int for the same
         classifier on every call.
 
     Attributes
@@ -90,7 +94,7 @@ class MLPNetClassifier(BaseNetClassifier):
         Weights and biases of the network.
 
     n_iter_ : int
-        Epochs run, over all calls of `partial_fit` and warm starts.
+        Number of epochs, over all calls of `partial_fit` and warm starts.
 
     loss_curve_ : list of float
         Mean loss of each epoch.
@@ -135,24 +139,24 @@ class MLPNetClassifier(BaseNetClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
+        hidden_layer_sizes: Sequence[int] = (100,),
         *,
-        init="he_uniform",
-        max_epochs=30,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        adversary=None,
-        regularizer=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        warm_start=False,
-        device="auto",
-        verbose=0,
-        random_state=None,
-    ):
+        init: str = "he_uniform",
+        max_epochs: int = 30,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        adversary: Any = None,
+        regularizer: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.init = init
         self.max_epochs = max_epochs
@@ -170,16 +174,16 @@ class MLPNetClassifier(BaseNetClassifier):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _make_module(self, n_features, n_classes, seed):
+    def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         sizes = _check_hidden_layer_sizes(self.hidden_layer_sizes)
-        # Without memory there is nothing to draw, so torch's stream stays where it is.
+        # Without memory nothing is drawn, so torch's global stream is left alone.
         with torch.device("meta"):
             module = mlp(n_features, n_classes, hidden_layer_sizes=sizes)
         module.to_empty(device="cpu")
         return initialize(module, self.init, random_state=seed)
 
 
-def _check_hidden_layer_sizes(sizes):
+def _check_hidden_layer_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     if not all(isinstance(size, Integral) and size > 0 for size in sizes):
         raise ValueError(
             "The 'hidden_layer_sizes' parameter of MLPNetClassifier must hold ints of "

@@ -1,15 +1,19 @@
-"""A classifier that loses its inner weights step by step."""
+"""A classifier that is pruned and retrained step by step."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._sklearn_private import (
@@ -21,33 +25,32 @@ from robustkit._sklearn_private import (
 )
 from robustkit._tensors import as_array
 from robustkit.bridge import as_module
-from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.classifiers._hooks import seeded_clone
+from robustkit.classifiers._base import BaseNetClassifier, seeded_clone
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.graphs import LayeredGraph
-from robustkit.networks import mask_hidden_layers, prune_weights
+from robustkit.networks import MaskedLinear, mask_hidden_layers, prune_weights
 
 __all__ = ["PrunedNetClassifier", "describe_step", "removable_layers"]
 
 
 @dataclass(frozen=True)
 class PruningStep:
-    """What was left after one step."""
+    """The network after one step."""
 
     density: float
-    """Share of the hidden-to-hidden weights that are left."""
+    """Share of the hidden-to-hidden weights that remain."""
 
     n_parameters: int
-    """Weights and biases of the network that are left."""
+    """Weights and biases of the network that remain."""
 
     accuracy: float
     """On the training samples, after retraining."""
 
     structure: LayeredGraph
-    """The hidden units and the weights between them that are left."""
+    """The hidden units and the weights between them that remain."""
 
     estimator: BaseNetClassifier
-    """The fitted classifier, a model like any other."""
+    """The fitted classifier."""
 
 
 class PrunedNetClassifier(
@@ -56,7 +59,7 @@ class PrunedNetClassifier(
     """Perceptron whose hidden-to-hidden weights are removed in steps.
 
     The classifier is trained; then, in each step, some of the weights between its
-    hidden layers are removed and the others trained on. A weight that was removed stays
+    hidden layers are removed and the others are trained further. A removed weight stays
     zero. Every step is kept as a fitted classifier of its own, so that its robustness
     can be compared with its structure.
 
@@ -64,21 +67,21 @@ class PrunedNetClassifier(
     ----------
     estimator : classifier, default=None
         The dense network: a MLPNetClassifier, or a TorchClassifier whose module is a
-        torch.nn.Sequential, with two hidden layers at least. It also says how to
-        retrain. None is an MLPNetClassifier with 50, 100, 100 and 50 hidden units.
-        Inside a FrozenEstimator it is taken as it is trained, and copied.
+        torch.nn.Sequential, with at least two hidden layers. Its parameters are also
+        used for retraining. None is an MLPNetClassifier with 50, 100, 100 and 50 hidden
+        units. Inside a FrozenEstimator it is not trained again, but copied.
 
     amount : float, default=0.1
-        Share of the weights still there that each step removes.
+        Share of the remaining weights that each step removes.
 
     n_steps : int, default=20
-        How many steps there are.
+        Number of steps.
 
     retrain_epochs : int, default=5
         Epochs of training after each step; the optimizer starts anew.
 
     method : {"random", "magnitude"}, default="random"
-        Which weights a step removes: any, or the smallest.
+        Which weights a step removes: random ones, or the smallest.
 
     random_state : int, RandomState instance or None, default=None
         Draws the weights to remove, and seeds an `estimator` without a seed. Pass an
@@ -87,12 +90,12 @@ class PrunedNetClassifier(
     Attributes
     ----------
     steps_ : list of length n_steps
-        One record for each step, with `density` (of the hidden-to-hidden weights),
+        One record per step, with `density` (of the hidden-to-hidden weights),
         `n_parameters`, `accuracy` (on the training samples), `structure` (a
         LayeredGraph of the hidden units) and `estimator` (a fitted classifier).
 
     estimator_ : classifier
-        That of the last step, which predicts.
+        The classifier of the last step, which predicts.
 
     classes_ : ndarray of shape (n_classes,)
         The classes.
@@ -140,16 +143,22 @@ class PrunedNetClassifier(
         "random_state": ["random_state"],
     }
 
+    steps_: list[PruningStep]
+    estimator_: BaseNetClassifier
+    classes_: NDArray
+    n_features_in_: int
+    feature_names_in_: NDArray
+
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        amount=0.1,
-        n_steps=20,
-        retrain_epochs=5,
-        method="random",
-        random_state=None,
-    ):
+        amount: float = 0.1,
+        n_steps: int = 20,
+        retrain_epochs: int = 5,
+        method: str = "random",
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.amount = amount
         self.n_steps = n_steps
@@ -157,9 +166,9 @@ class PrunedNetClassifier(
         self.method = method
         self.random_state = random_state
 
-    # The parameters of `estimator` are its own business.
+    # `estimator` validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train the dense network, then prune and retrain it.
 
         Parameters
@@ -178,26 +187,26 @@ class PrunedNetClassifier(
         X, y = validate_data(self, X, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         model_seed, pruning_seed = draw_seeds(check_random_state(self.random_state), 2)
-        told = {"estimator": self, "X": X, "y": y}
+        arguments = {"estimator": self, "X": X, "y": y}
         pruning = self._init_callback_context(max_subtasks=self.n_steps)
-        pruning.call_on_fit_task_begin(**told)
+        pruning.call_on_fit_task_begin(**arguments)
         self.estimator_ = _fit_dense(self.estimator, X, y, model_seed)
         layers = removable_layers(self.estimator_)
         self.classes_, self.steps_ = self.estimator_.classes_, []
         generator = torch_generator(pruning_seed, layers[0].weight.device)
         for _ in range(self.n_steps):
             step = pruning.subcontext(task_name="step")
-            step.call_on_fit_task_begin(**told)
+            step.call_on_fit_task_begin(**arguments)
             prune_weights(layers, self.amount, method=self.method, generator=generator)
             _retrain(self.estimator_, X, y, self.retrain_epochs)
             accuracy = self.estimator_.score(X, y)
             self.steps_.append(describe_step(self.estimator_, layers, accuracy))
-            if step.call_on_fit_task_end(**told, reconstruction_attributes={}):
+            if step.call_on_fit_task_end(**arguments, reconstruction_attributes={}):
                 break
-        pruning.call_on_fit_task_end(**told, reconstruction_attributes={})
+        pruning.call_on_fit_task_end(**arguments, reconstruction_attributes={})
         return self
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray:
         """Logit of each class, after the last step.
 
         Parameters
@@ -208,12 +217,12 @@ class PrunedNetClassifier(
         Returns
         -------
         logits : ndarray of shape (n_samples, n_classes) or (n_samples,)
-            Columns are in the order of `classes_`. With two classes it is one number a
-            sample: the logit of the second class minus that of the first.
+            Columns are in the order of `classes_`. With two classes it is one number
+            per sample: the logit of the second class minus that of the first.
         """
         return self._last_step(X, "decision_function")
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray:
         """Probability of each class, after the last step.
 
         Parameters
@@ -228,7 +237,7 @@ class PrunedNetClassifier(
         """
         return self._last_step(X, "predict_proba")
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Most probable class, after the last step.
 
         Parameters
@@ -239,17 +248,17 @@ class PrunedNetClassifier(
         Returns
         -------
         labels : ndarray of shape (n_samples,)
-            One class a sample.
+            One class per sample.
         """
         return self._last_step(X, "predict")
 
-    def _last_step(self, X, method):
+    def _last_step(self, X: ArrayLike, method: str) -> NDArray:
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32, order="C")
         return getattr(self.estimator_, method)(X)
 
 
-def _fit_dense(estimator, X, y, seed):
+def _fit_dense(estimator: Any, X: NDArray, y: NDArray, seed: int) -> Any:
     if estimator is None:
         estimator = MLPNetClassifier(hidden_layer_sizes=(50, 100, 100, 50))
     if isinstance(estimator, FrozenEstimator):
@@ -258,18 +267,10 @@ def _fit_dense(estimator, X, y, seed):
     return seeded_clone(estimator, seed).fit(X, y)
 
 
-def removable_layers(model):
-    """Make the weights between the hidden layers of a network removable.
+def removable_layers(model: BaseNetClassifier) -> list[MaskedLinear]:
+    """Make the weights between the hidden layers of a fitted model removable, in place.
 
-    Parameters
-    ----------
-    model : BaseNetClassifier
-        Fitted; its network is changed in place.
-
-    Returns
-    -------
-    layers : list of MaskedLinear
-        From the input to the output.
+    Returns these layers, from the input to the output.
     """
     layers = mask_hidden_layers(getattr(model, "module_", None))
     if not isinstance(model, BaseNetClassifier) or not layers:
@@ -281,32 +282,20 @@ def removable_layers(model):
     return layers
 
 
-def _retrain(model, X, y, n_epochs):
-    # What the optimizer remembers would still move the weights that were removed.
+def _retrain(model: Any, X: NDArray, y: NDArray, n_epochs: int) -> None:
+    # The momentum of the optimizer would still move the removed weights.
     model._optimizer_state = None
     settings = {"warm_start": True, "max_epochs": n_epochs, "early_stopping": False}
     usual = {name: getattr(model, name) for name in settings}
     model.set_params(**settings).fit(X, y).set_params(**usual)
 
 
-def describe_step(model, layers, accuracy):
-    """Write down what a network is like after a step.
+def describe_step(
+    model: BaseNetClassifier, layers: Sequence[MaskedLinear], accuracy: float
+) -> PruningStep:
+    """Describe a model after a step, with a copy of it.
 
-    Parameters
-    ----------
-    model : BaseNetClassifier
-        Fitted.
-
-    layers : list of MaskedLinear
-        Its layers between the hidden ones.
-
-    accuracy : float
-        The share of the training samples that it gets right.
-
-    Returns
-    -------
-    step : PruningStep
-        With a copy of the model.
+    `layers` are those between its hidden layers, `accuracy` is its training accuracy.
     """
     n_left = sum(int(layer.kept.sum()) for layer in layers)
     n_all = sum(layer.kept.numel() for layer in layers)
@@ -321,8 +310,8 @@ def describe_step(model, layers, accuracy):
     )
 
 
-def _hidden_graph(layers):
-    """Every hidden unit is a vertex, every weight left between two of them an edge."""
+def _hidden_graph(layers: Sequence[MaskedLinear]) -> LayeredGraph:
+    """Make hidden units vertices, and the weights left between them edges."""
     edges, offset = [], 0
     for layer in layers:
         target, source = as_array(layer.kept).nonzero()
@@ -332,6 +321,6 @@ def _hidden_graph(layers):
 
 
 @as_module.register(PrunedNetClassifier)
-def _network_of_last_step(classifier):
+def _network_of_last_step(classifier: PrunedNetClassifier) -> nn.Module:
     check_is_fitted(classifier)
     return as_module(classifier.estimator_)

@@ -1,8 +1,13 @@
 """A classifier around a network whose structure is a graph."""
 
 import warnings
+from typing import Any, Self
 
 import networkx as nx
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
 
 from robustkit._randomness import draw_seeds
 from robustkit._sklearn_private import HasMethods, StrOptions
@@ -18,7 +23,7 @@ class SparseNetClassifier(BaseNetClassifier):
     """Neural network whose structure is a graph, drawn at random or given.
 
     Every vertex of the graph is a unit with a bias and a ReLU, every edge is one
-    weight, also where it skips layers. Every source of the graph sees the whole input,
+    weight, also if it skips layers. Every source of the graph receives the whole input,
     every sink feeds every output. The network is trained with Adam on the softmax
     cross-entropy.
 
@@ -33,18 +38,19 @@ class SparseNetClassifier(BaseNetClassifier):
 
     init : {"he_uniform", "he_normal", "glorot_uniform", "glorot_normal", "uniform", \
             "normal"}, default="he_uniform"
-        How the first weights are drawn. He's and Glorot's way have a gain of sqrt(2);
+        How the initial weights are drawn. The schemes of He and Glorot have a gain of
+        sqrt(2);
         "uniform" is U(-0.1, 0.1), "normal" is N(0, 0.1). Biases are N(0, 0.1).
 
     fan : {"degree", "block"}, default="degree"
-        What He and Glorot count as inputs and outputs of a vertex: its own edges, or
-        the width of the layers before and after it.
+        What the schemes of He and Glorot count as inputs and outputs of a vertex: its
+        own edges, or the width of the layers before and after it.
 
     max_epochs : int, default=30
         Passes over the training data.
 
     batch_size : int, default=128
-        Samples a step.
+        Samples per step.
 
     lr : float, default=0.001
         Learning rate of Adam.
@@ -56,9 +62,9 @@ class SparseNetClassifier(BaseNetClassifier):
         Share of the target that is spread over all classes.
 
     adversary : object or None, default=None
-        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
-        such as an attack, which is called with every batch and returns the batch to
-        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        For adversarial training: any object with ``perturb_module(module, X, y)``, such
+        as an attack, which is called with every batch and returns the batch to train
+        on. It is cloned first; a ``random_state`` of None in it is set from the
         classifier's.
 
     regularizer : object or None, default=None
@@ -66,19 +72,18 @@ class SparseNetClassifier(BaseNetClassifier):
         cloned and seeded as `adversary` is.
 
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the samples, to stop once their
-        accuracy no longer rises, and to keep the weights that had the best one.
+        Whether to hold out `validation_fraction` of the samples, to stop when their
+        accuracy no longer improves, and to keep the weights with the best one.
 
     validation_fraction : float, default=0.1
-        Share of the training samples held out, of each class alike, if
+        Share of the training samples held out, stratified by class, if
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without a better accuracy after which to stop, if `early_stopping` is
-        true.
+        Epochs without an improvement after which to stop, if `early_stopping` is true.
 
     warm_start : bool, default=False
-        Whether another call of `fit` goes on from the weights of the last one instead
+        Whether another call of `fit` continues from the weights of the last one instead
         of starting anew. The structure stays, too.
 
     device : str or torch.device, default="auto"
@@ -88,13 +93,13 @@ class SparseNetClassifier(BaseNetClassifier):
         Whether to print a line after every epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the graph, the first weights and the order of the samples. Pass an int for
-        the same classifier on every call.
+        Draws the graph, the initial weights and the order of the samples. Pass an int
+        for the same classifier on every call.
 
     Attributes
     ----------
     structure_ : LayeredGraph
-        The graph that the network has.
+        The graph of the network.
 
     module_ : torch.nn.Module
         The trained network, in eval mode, with ordinary autograd.
@@ -106,7 +111,7 @@ class SparseNetClassifier(BaseNetClassifier):
         Weights and biases of the network.
 
     n_iter_ : int
-        Epochs run, over all calls of `partial_fit` and warm starts.
+        Number of epochs, over all calls of `partial_fit` and warm starts.
 
     loss_curve_ : list of float
         Mean loss of each epoch.
@@ -130,8 +135,8 @@ class SparseNetClassifier(BaseNetClassifier):
     Warns
     -----
     NarrowInputWarning
-        If the graph has one or two sources, so that all the features are squeezed
-        through as many units.
+        If the graph has only one or two sources, so that all features pass through as
+        many units.
 
     See Also
     --------
@@ -174,27 +179,29 @@ class SparseNetClassifier(BaseNetClassifier):
         "fan": [StrOptions(set(FANS))],
     }
 
+    structure_: LayeredGraph
+
     def __init__(
         self,
-        prior=None,
+        prior: Any = None,
         *,
-        init="he_uniform",
-        fan="degree",
-        max_epochs=30,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        adversary=None,
-        regularizer=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        warm_start=False,
-        device="auto",
-        verbose=0,
-        random_state=None,
-    ):
+        init: str = "he_uniform",
+        fan: str = "degree",
+        max_epochs: int = 30,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        adversary: Any = None,
+        regularizer: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.prior = prior
         self.init = init
         self.fan = fan
@@ -213,7 +220,7 @@ class SparseNetClassifier(BaseNetClassifier):
         self.verbose = verbose
         self.random_state = random_state
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set the parameters of this classifier and of its prior.
 
         Parameters
@@ -233,11 +240,11 @@ class SparseNetClassifier(BaseNetClassifier):
         return super().set_params(**params)
 
     @property
-    def properties_(self):
+    def properties_(self) -> pd.Series:
         """Properties of the graph, as a Series; see `graph_properties`."""
         return self.structure_.properties()
 
-    def _make_module(self, n_features, n_classes, seed):
+    def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         graph_seed, weights_seed = draw_seeds(seed, 2)
         self.structure_ = draw_structure(self.prior, graph_seed)
         n_sources = len(self.structure_.sources)
@@ -252,9 +259,10 @@ class SparseNetClassifier(BaseNetClassifier):
         module = SparseNetwork(self.structure_, n_features, n_classes)
         return initialize(module, self.init, fan=self.fan, random_state=weights_seed)
 
-    def _make_stepper(self, network, regularizer):
-        # A regularizer needs autograd, and the compiled step is one for the CPU.
-        if regularizer is not None or network.bias.device.type != "cpu":
+    def _make_stepper(self, network: Any, regularizer: Any) -> Any:
+        # A regularizer needs autograd, and the compiled engine runs on the CPU.
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        if regularizer is not None or not on_cpu:
             return super()._make_stepper(network, regularizer)
         return FusedStep(
             network,

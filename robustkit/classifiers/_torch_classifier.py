@@ -1,9 +1,12 @@
 """A classifier around any torch module."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from robustkit._randomness import seeded_torch
@@ -23,10 +26,10 @@ class TorchClassifier(BaseNetClassifier):
     Parameters
     ----------
     module : {"mlp", "cnn6", "resnet18"} or callable, default="mlp"
-        How the network is made: one of ours by its name, or a function or class called
+        How the network is built: one of ours by its name, or a function or class called
         as ``module(n_features, n_classes, **module_params)`` that returns a
-        torch.nn.Module with one logit a class. Never a module itself, whose trained
-        weights `clone` would copy; for that there is :meth:`from_module`.
+        torch.nn.Module with one logit per class. Never a module itself, whose trained
+        weights `clone` would copy; use :meth:`from_module` for that.
 
     module_params : dict, default=None
         Further arguments of `module`: ``hidden_layer_sizes`` of "mlp", ``width`` of
@@ -44,7 +47,7 @@ class TorchClassifier(BaseNetClassifier):
         Passes over the training data.
 
     batch_size : int, default=128
-        Samples a step.
+        Samples per step.
 
     lr : float, default=0.001
         Learning rate.
@@ -56,9 +59,9 @@ class TorchClassifier(BaseNetClassifier):
         Share of the target that is spread over all classes.
 
     adversary : object or None, default=None
-        Makes it adversarial training: any object with ``perturb_module(module, X, y)``,
-        such as an attack, which is called with every batch and returns the batch to
-        train on. It is cloned first; a ``random_state`` of None in it is set from the
+        For adversarial training: any object with ``perturb_module(module, X, y)``, such
+        as an attack, which is called with every batch and returns the batch to train
+        on. It is cloned first; a ``random_state`` of None in it is set from the
         classifier's.
 
     regularizer : object or None, default=None
@@ -66,19 +69,18 @@ class TorchClassifier(BaseNetClassifier):
         cloned and seeded as `adversary` is.
 
     early_stopping : bool, default=False
-        Whether to hold out `validation_fraction` of the samples, to stop once their
-        accuracy no longer rises, and to keep the weights that had the best one.
+        Whether to hold out `validation_fraction` of the samples, to stop when their
+        accuracy no longer improves, and to keep the weights with the best one.
 
     validation_fraction : float, default=0.1
-        Share of the training samples held out, of each class alike, if
+        Share of the training samples held out, stratified by class, if
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without a better accuracy after which to stop, if `early_stopping` is
-        true.
+        Epochs without an improvement after which to stop, if `early_stopping` is true.
 
     warm_start : bool, default=False
-        Whether another call of `fit` goes on from the weights of the last one instead
+        Whether another call of `fit` continues from the weights of the last one instead
         of starting anew.
 
     device : str or torch.device, default="auto"
@@ -88,13 +90,13 @@ class TorchClassifier(BaseNetClassifier):
         Whether to print a line after every epoch.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the first weights and the order of the samples. Pass an int for the same
+        Draws the initial weights and the order of the samples. Pass an int for the same
         classifier on every call.
 
     Attributes
     ----------
     module_ : torch.nn.Module
-        The trained network: what `module` built, in eval mode, or what was given to
+        The trained network: what `module` built, in eval mode, or what was passed to
         `from_module`.
 
     classes_ : ndarray of shape (n_classes,)
@@ -104,7 +106,7 @@ class TorchClassifier(BaseNetClassifier):
         Weights and biases of the network.
 
     n_iter_ : int
-        Epochs run, over all calls of `partial_fit` and warm starts.
+        Number of epochs, over all calls of `partial_fit` and warm starts.
 
     loss_curve_ : list of float
         Mean loss of each epoch.
@@ -127,7 +129,7 @@ class TorchClassifier(BaseNetClassifier):
 
     See Also
     --------
-    MLPNetClassifier : A perceptron with the choice of the first weights.
+    MLPNetClassifier : A perceptron with a choice of initial weights.
     SparseNetClassifier : A network whose structure is a graph.
 
     Examples
@@ -159,31 +161,31 @@ class TorchClassifier(BaseNetClassifier):
     }
 
     # What `fit` and `from_module` learn about the module.
-    _image_shape = None
-    _is_frozen = False
+    _image_shape: Sequence[int] | None = None
+    _is_frozen: bool = False
 
     def __init__(
         self,
-        module="mlp",
+        module: str | Callable[..., nn.Module] = "mlp",
         *,
-        module_params=None,
-        image_shape=None,
-        optimizer="adam",
-        max_epochs=30,
-        batch_size=128,
-        lr=1e-3,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        adversary=None,
-        regularizer=None,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=5,
-        warm_start=False,
-        device="auto",
-        verbose=0,
-        random_state=None,
-    ):
+        module_params: dict[str, Any] | None = None,
+        image_shape: Sequence[int] | None = None,
+        optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
+        max_epochs: int = 30,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        adversary: Any = None,
+        regularizer: Any = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.module = module
         self.module_params = module_params
         self.image_shape = image_shape
@@ -204,17 +206,22 @@ class TorchClassifier(BaseNetClassifier):
         self.random_state = random_state
 
     @classmethod
-    def from_module(cls, module, classes, image_shape=None):
+    def from_module(
+        cls,
+        module: nn.Module,
+        classes: Iterable[Any],
+        image_shape: Sequence[int] | None = None,
+    ) -> Self:
         """Wrap a module that is already trained.
 
         The classifier is ready to predict, and frozen as with
         :class:`~sklearn.frozen.FrozenEstimator`: `fit` leaves it as it is, and `clone`
-        returns it. So meta-estimators, which clone and fit, take it as it stands.
+        returns it. So meta-estimators, which clone and fit, accept it unchanged.
 
         Parameters
         ----------
         module : torch.nn.Module
-            Takes a batch and returns one logit a class. It is not copied.
+            Takes a batch and returns one logit per class. It is not copied.
 
         classes : array-like of shape (n_classes,)
             The classes, in the order of the module's outputs.
@@ -249,11 +256,11 @@ class TorchClassifier(BaseNetClassifier):
         classifier._is_frozen = True
         return classifier
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> Self:
         return self if self._is_frozen else super().__sklearn_clone__()
 
-    def fit(self, X, y):
-        """Train the network, unless it came from `from_module`.
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train the network, unless it was passed to `from_module`.
 
         Parameters
         ----------
@@ -270,11 +277,13 @@ class TorchClassifier(BaseNetClassifier):
         """
         return self if self._is_frozen else super().fit(X, y)
 
-    def partial_fit(self, X, y, classes=None):
-        """Train for one epoch on a chunk of the data, going on from the last call.
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> Self:
+        """Train for one epoch on a chunk of the data, continuing from the last call.
 
-        `early_stopping` has no say here, and a classifier that came from `from_module`
-        refuses, since the module is not its own.
+        `early_stopping` has no effect here. A classifier made by `from_module` raises
+        an error, since the module is not its own.
 
         Parameters
         ----------
@@ -294,15 +303,15 @@ class TorchClassifier(BaseNetClassifier):
         """
         if self._is_frozen:
             raise ValueError(
-                "partial_fit would change a module that was handed to from_module. "
+                "partial_fit would change a module that was passed to from_module. "
                 "Train the module itself, or give TorchClassifier a 'module' to build."
             )
         return super().partial_fit(X, y, classes=classes)
 
-    def _network(self):
+    def _network(self) -> nn.Module:
         return _take_flat(self.module_, self._image_shape)
 
-    def _make_module(self, n_features, n_classes, seed):
+    def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
         shape = _check_image_shape(self.image_shape, n_features)
         self._image_shape = None
@@ -331,7 +340,7 @@ class TorchClassifier(BaseNetClassifier):
             _try_out(_take_flat(module, self._image_shape), n_features, n_classes)
         return module
 
-    def _make_stepper(self, network, regularizer):
+    def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
         return AutogradStep(
             network,
             optimizer=self.optimizer,
@@ -341,29 +350,31 @@ class TorchClassifier(BaseNetClassifier):
             regularizer=regularizer,
         )
 
-    def _draws_from_torch(self):
-        # Dropout, and whatever else a module may do.
+    def _draws_from_torch(self) -> bool:
+        # Dropout, and anything else that a module may do.
         return True
 
 
-def _take_flat(module, image_shape):
+def _take_flat(module: nn.Module, image_shape: Sequence[int] | None) -> nn.Module:
     if image_shape is None:
         return module
     images = ToImages(image_shape)
     network = nn.Sequential(OrderedDict(images=images, module=module))
-    # The wrapper is in the mode of what it holds, whose parts keep their own.
+    # The wrapper gets the mode of the module, whose parts keep their own.
     network.training = images.training = module.training
     return network
 
 
-def _try_out(network, n_features, n_classes):
-    # Lazy layers take their sizes from the first samples that they see.
+def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:
+    # Lazy layers take their sizes from the first batch.
     with evaluating(network), torch.no_grad():
         zeros = torch.zeros(2, n_features, dtype=dtype_of(network))
         check_logits(network(zeros), 2, n_classes)
 
 
-def _check_image_shape(image_shape, n_features):
+def _check_image_shape(
+    image_shape: Sequence[int] | None, n_features: int
+) -> Sequence[int] | None:
     """Return (channels, height, width), or None."""
     if image_shape is None:
         return None
@@ -371,7 +382,7 @@ def _check_image_shape(image_shape, n_features):
     return shape if len(shape) == 3 else (1, *shape)
 
 
-def _require_image_shape(name, image_shape):
+def _require_image_shape(name: str, image_shape: Sequence[int] | None) -> None:
     if image_shape is None:
         raise ValueError(
             f"module={name!r} takes images: pass image_shape=(channels, height, width)."

@@ -1,4 +1,4 @@
-"""What structure a network gets: graphs drawn at random, layered and measured."""
+"""Structures of networks: random graphs, layered and measured."""
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.

@@ -1,25 +1,31 @@
 """Random graphs: every generator by its name.
 
-Each function takes ``n_nodes`` and a ``RandomState``, and what it needs of a
-:class:`GraphPrior`'s parameters, and returns an undirected graph without self-loops and
-parallel edges. Its vertices are the integers below ``n_nodes``, in order.
+Each function takes ``n_nodes``, a ``RandomState`` and those parameters of a
+:class:`GraphPrior` that it uses, and returns the edges of an undirected graph: an array
+of shape (2, n_edges) without self-loops, for `LayeredGraph.from_edges`, which keeps one
+of parallel edges.
 """
 
+from collections.abc import Callable
 from math import pi
 
 import networkx as nx
 import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 
 __all__ = ["GENERATORS"]
 
 
-def watts_strogatz(n_nodes, rng, *, n_neighbors, rewiring):
+def watts_strogatz(
+    n_nodes: int, rng: RandomState, *, n_neighbors: int, rewiring: float
+) -> NDArray:
     """Draw a small world, rewiring both ends of an edge independently.
 
-    This is igraph's flavour. Self-loops and parallel edges that come up are dropped,
-    so that a few edges are lost; a vertex may be left without any.
+    This is igraph's variant. Self-loops and parallel edges are dropped, so a few edges
+    are lost, and a vertex may be left without any.
     """
     _check_ring(n_nodes, n_neighbors)
     start = np.repeat(np.arange(n_nodes), n_neighbors)
@@ -27,49 +33,58 @@ def watts_strogatz(n_nodes, rng, *, n_neighbors, rewiring):
     ends = np.stack([start, (start + step) % n_nodes])
     rewired = rng.uniform(size=ends.shape) < rewiring
     ends[rewired] = rng.randint(n_nodes, size=rewired.sum())
-    return _graph(n_nodes, ends[:, ends[0] != ends[1]].T.tolist())
+    return ends[:, ends[0] != ends[1]]
 
 
-def watts_strogatz_networkx(n_nodes, rng, *, n_neighbors, rewiring):
+def watts_strogatz_networkx(
+    n_nodes: int, rng: RandomState, *, n_neighbors: int, rewiring: float
+) -> NDArray:
     """Draw a small world, rewiring the far end of an edge only.
 
-    This is networkx's flavour: no edge is lost, and no vertex is left with fewer than
+    This is networkx's variant: no edge is lost, and every vertex keeps at least
     `n_neighbors` edges.
     """
     _check_ring(n_nodes, n_neighbors)
     drawn = nx.watts_strogatz_graph(n_nodes, 2 * n_neighbors, rewiring, seed=rng)
-    return _graph(n_nodes, drawn.edges)
+    return _edges_of(drawn)
 
 
-def erdos_renyi(n_nodes, rng, *, edge_probability):
+def erdos_renyi(n_nodes: int, rng: RandomState, *, edge_probability: float) -> NDArray:
     """Join every two vertices with the same probability, independently."""
     drawn = nx.fast_gnp_random_graph(n_nodes, edge_probability, seed=rng)
-    return _graph(n_nodes, drawn.edges)
+    return _edges_of(drawn)
 
 
-def barabasi_albert(n_nodes, rng, *, n_attachments):
-    """Let vertices come one by one, each joining well-joined ones by preference."""
+def barabasi_albert(n_nodes: int, rng: RandomState, *, n_attachments: int) -> NDArray:
+    """Add vertices one by one, each attached preferentially to those of high degree."""
     if n_attachments >= n_nodes:
         raise ValueError(
             f"n_attachments={n_attachments} must be below n_nodes={n_nodes}: a vertex "
             "attaches to that many others."
         )
     drawn = nx.barabasi_albert_graph(n_nodes, n_attachments, seed=rng)
-    return _graph(n_nodes, drawn.edges)
+    return _edges_of(drawn)
 
 
-def random_regular(n_nodes, rng, *, n_neighbors):
-    """Give every vertex the degree of the ring, and let chance do the rest."""
+def random_regular(n_nodes: int, rng: RandomState, *, n_neighbors: int) -> NDArray:
+    """Give every vertex the degree of the ring, and draw its neighbours at random."""
     _check_ring(n_nodes, n_neighbors)
     drawn = nx.random_regular_graph(2 * n_neighbors, n_nodes, seed=rng)
-    return _graph(n_nodes, drawn.edges)
+    return _edges_of(drawn)
 
 
-def stochastic_block(n_nodes, rng, *, edge_probability, n_blocks, rewiring):
-    """Join vertices of one block more often than vertices of two blocks.
+def stochastic_block(
+    n_nodes: int,
+    rng: RandomState,
+    *,
+    edge_probability: float,
+    n_blocks: int,
+    rewiring: float,
+) -> NDArray:
+    """Join two vertices more often within a block than between blocks.
 
-    The blocks are ranges of vertices, of one size or nearly so. Two vertices are joined
-    with `edge_probability` within a block, and with `rewiring` times that between two.
+    Blocks are ranges of vertices of (nearly) equal size. Two vertices are joined with
+    `edge_probability` within a block, and `rewiring` times that between blocks.
     """
     if n_blocks > n_nodes:
         raise ValueError(
@@ -80,21 +95,21 @@ def stochastic_block(n_nodes, rng, *, edge_probability, n_blocks, rewiring):
     probabilities = np.full((n_blocks, n_blocks), rewiring * edge_probability)
     np.fill_diagonal(probabilities, edge_probability)
     drawn = nx.stochastic_block_model(sizes, probabilities, seed=rng)
-    return _graph(n_nodes, drawn.edges)
+    return _edges_of(drawn)
 
 
-def geometric(n_nodes, rng, *, edge_probability):
-    """Scatter vertices over the unit square, and join those that are near.
+def geometric(n_nodes: int, rng: RandomState, *, edge_probability: float) -> NDArray:
+    """Scatter vertices over the unit square, and join those within a radius.
 
-    How near is chosen so that two vertices are joined with `edge_probability`.
+    The radius is chosen so that two vertices are joined with `edge_probability`.
     """
     points = rng.uniform(size=(n_nodes, 2))
     radius = _radius(edge_probability)
     pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
-    return _graph(n_nodes, pairs.tolist())
+    return pairs.T
 
 
-GENERATORS = {
+GENERATORS: dict[str, tuple[Callable[..., NDArray], tuple[str, ...]]] = {
     "watts_strogatz": (watts_strogatz, ("n_neighbors", "rewiring")),
     "watts_strogatz_networkx": (watts_strogatz_networkx, ("n_neighbors", "rewiring")),
     "erdos_renyi": (erdos_renyi, ("edge_probability",)),
@@ -106,18 +121,15 @@ GENERATORS = {
     ),
     "geometric": (geometric, ("edge_probability",)),
 }
-"""Name -> the function and the parameters of a prior that it uses."""
+"""Name -> the function, and the parameters of a prior that it uses."""
 
 
-def _graph(n_nodes, edges):
-    # Built afresh because some generators of networkx leave the vertices in the order
-    # in which they met them, and the order is what orients a graph.
-    graph = nx.empty_graph(n_nodes)
-    graph.add_edges_from(edges)
-    return graph
+def _edges_of(graph: nx.Graph) -> NDArray:
+    """Read the edges of a graph whose vertices are the integers below their number."""
+    return np.array(list(graph.edges), dtype=np.intp).reshape(-1, 2).T
 
 
-def _check_ring(n_nodes, n_neighbors):
+def _check_ring(n_nodes: int, n_neighbors: int) -> None:
     if 2 * n_neighbors >= n_nodes:
         raise ValueError(
             f"n_neighbors={n_neighbors} must be below n_nodes / 2 = {n_nodes / 2:g}: "
@@ -125,13 +137,13 @@ def _check_ring(n_nodes, n_neighbors):
         )
 
 
-def _radius(probability):
-    """Find the distance that two random points keep below with a probability."""
+def _radius(probability: float) -> float:
+    """Find the radius within which two random points lie with a probability."""
     return brentq(lambda r: _distance_cdf(r) - probability, 0, np.sqrt(2))
 
 
-def _distance_cdf(r):
-    """Tell how likely two uniform points of the unit square are within `r`."""
+def _distance_cdf(r: float) -> float:
+    """Probability that two uniform points of the unit square are within `r`."""
     if r <= 1:
         return r**2 * (pi - 8 / 3 * r + r**2 / 2)
     root = np.sqrt(r**2 - 1)

@@ -1,15 +1,24 @@
 """A directed acyclic graph whose vertices stand in layers."""
 
+from collections.abc import Hashable, Sequence
 from numbers import Integral
+from typing import Any, NoReturn, Self
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from robustkit.graphs._conversion import directed_edges
-from robustkit.graphs._layering import longest_path_layers, orient
-from robustkit.graphs._measures import measure
+from robustkit.graphs._edges import (
+    edges_of_networkx,
+    longest_path_layers,
+    orient,
+    undirected_pairs,
+)
+from robustkit.graphs._properties import measure
 
 __all__ = ["LayeredGraph"]
 
@@ -17,26 +26,26 @@ __all__ = ["LayeredGraph"]
 class LayeredGraph:
     """A directed acyclic graph, its vertices in topological order by layer.
 
-    A vertex without predecessors is a source and stands in layer 0; any other vertex
-    stands one layer after the last of its predecessors. A vertex without successors is
-    a sink; an isolated vertex is both. The vertices are renumbered so that every layer
-    is a range of numbers; within a layer they keep their order. What they were called
-    before is kept in `labels`.
+    A vertex without predecessors is a source and belongs to layer 0; any other vertex
+    belongs to the layer after the last of its predecessors. A vertex without successors
+    is a sink; an isolated vertex is both. The vertices are renumbered so that every
+    layer is a range of numbers; within a layer they keep their order. `labels` keeps
+    their previous names.
 
-    A LayeredGraph never changes. Two of them are equal if they have the same vertices
+    A LayeredGraph is immutable. Two of them are equal if they have the same vertices
     and edges, whatever their labels.
 
     Parameters
     ----------
     edges : array-like of shape (2, n_edges)
         Directed edges in any order: row 0 holds the sources, row 1 the targets. Of
-        edges given more than once, one is kept.
+        parallel edges one is kept.
 
     n_nodes : int
         Vertices are the integers below it.
 
     labels : sequence of length n_nodes, default=None
-        What the vertices are called. By default their numbers in `edges`.
+        Names of the vertices. By default their numbers in `edges`.
 
     Attributes
     ----------
@@ -45,11 +54,11 @@ class LayeredGraph:
         sorted by target, then by source. Read-only, as are all the arrays.
 
     layer : ndarray of shape (n_nodes,)
-        The layer of each vertex; it never falls from one vertex to the next.
+        The layer of each vertex, in non-decreasing order.
 
     layer_offsets : ndarray of shape (n_layers + 1,)
-        Layer ``i`` holds the vertices from ``layer_offsets[i]`` to, and without,
-        ``layer_offsets[i + 1]``.
+        Layer ``i`` holds the vertices from ``layer_offsets[i]`` up to, but not
+        including, ``layer_offsets[i + 1]``.
 
     sources : ndarray of shape (n_sources,)
         Vertices without predecessors; they are the first layer.
@@ -58,7 +67,7 @@ class LayeredGraph:
         Vertices without successors, of any layer, in ascending order.
 
     labels : tuple of length n_nodes
-        What each vertex was called before it was renumbered.
+        Name of each vertex before it was renumbered.
 
     n_nodes : int
         Number of vertices.
@@ -67,7 +76,7 @@ class LayeredGraph:
         Number of edges.
 
     n_layers : int
-        Number of layers: one more than the edges of the longest path.
+        Number of layers: one more than the number of edges of the longest path.
 
     See Also
     --------
@@ -102,7 +111,22 @@ class LayeredGraph:
         "sources",
     )
 
-    def __init__(self, edges, n_nodes, labels=None):
+    edges: NDArray
+    layer: NDArray
+    layer_offsets: NDArray
+    sources: NDArray
+    sinks: NDArray
+    labels: tuple[Hashable, ...]
+    n_nodes: int
+    n_edges: int
+    n_layers: int
+
+    def __init__(
+        self,
+        edges: ArrayLike,
+        n_nodes: int,
+        labels: Sequence[Hashable] | None = None,
+    ) -> None:
         n_nodes = _check_n_nodes(n_nodes)
         edges = _check_edges(edges, n_nodes)
         labels = _check_labels(labels, n_nodes)
@@ -138,11 +162,59 @@ class LayeredGraph:
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_networkx(cls, graph, *, orientation="index", random_state=None):
+    def from_edges(
+        cls,
+        edges: ArrayLike,
+        n_nodes: int,
+        *,
+        labels: Sequence[Hashable] | None = None,
+        orientation: str = "index",
+        random_state: int | RandomState | None = None,
+    ) -> Self:
+        """Orient and layer an undirected graph given by its edges.
+
+        Directed edges are passed to the constructor instead.
+
+        Parameters
+        ----------
+        edges : array-like of shape (2, n_edges)
+            The two ends of every edge, in any order. Of parallel edges one is kept.
+
+        n_nodes : int
+            Vertices are the integers below it.
+
+        labels : sequence of length n_nodes, default=None
+            Names of the vertices. By default their numbers in `edges`.
+
+        orientation : {"index", "random", "degree"}, default="index"
+            The order that every edge follows: the index (the lower triangle of the
+            adjacency matrix), a random order of the vertices, or the degree (the lower
+            index first among equals).
+
+        random_state : int, RandomState instance or None, default=None
+            Draws the random order.
+
+        Returns
+        -------
+        layered : LayeredGraph
+            The graph.
+        """
+        n_nodes = _check_n_nodes(n_nodes)
+        pairs, _ = undirected_pairs(_check_edges(edges, n_nodes), n_nodes)
+        return cls(orient(pairs, n_nodes, orientation, random_state), n_nodes, labels)
+
+    @classmethod
+    def from_networkx(
+        cls,
+        graph: nx.Graph,
+        *,
+        orientation: str = "index",
+        random_state: int | RandomState | None = None,
+    ) -> Self:
         """Layer a graph of networkx.
 
         An undirected graph is oriented first. The directions of a directed one are
-        kept, so it must be acyclic, and `orientation` says nothing about it.
+        kept, so it must be acyclic, and `orientation` has no effect.
 
         Parameters
         ----------
@@ -151,9 +223,8 @@ class LayeredGraph:
             ``graph.nodes``.
 
         orientation : {"index", "random", "degree"}, default="index"
-            What every edge of an undirected graph climbs: the index (the lower
-            triangle of the adjacency matrix), a random order of the vertices, or the
-            degree (the lower index first among equals).
+            The order that every edge of an undirected graph follows, as in
+            :meth:`from_edges`.
 
         random_state : int, RandomState instance or None, default=None
             Draws the random order.
@@ -163,16 +234,23 @@ class LayeredGraph:
         layered : LayeredGraph
             Its `labels` are the vertices of `graph`.
         """
-        edges, labels = directed_edges(graph, orientation, random_state)
+        edges, labels = edges_of_networkx(graph)
+        if not graph.is_directed():
+            edges = orient(edges, len(labels), orientation, random_state)
         return cls(edges, len(labels), labels)
 
     @classmethod
-    def from_adjacency(cls, A, *, orientation="index", random_state=None):
+    def from_adjacency(
+        cls,
+        A: ArrayLike | sp.sparray | sp.spmatrix,
+        *,
+        orientation: str = "index",
+        random_state: int | RandomState | None = None,
+    ) -> Self:
         """Layer a graph given by its adjacency matrix.
 
         A symmetric matrix is an undirected graph, which is oriented first. Any other
-        is a directed graph, so it must be acyclic, and `orientation` says nothing
-        about it.
+        is a directed graph, so it must be acyclic, and `orientation` has no effect.
 
         Parameters
         ----------
@@ -180,9 +258,8 @@ class LayeredGraph:
             There is an edge from i to j where ``A[i, j]`` is not zero.
 
         orientation : {"index", "random", "degree"}, default="index"
-            What every edge of an undirected graph climbs: the index (the lower
-            triangle of the adjacency matrix), a random order of the vertices, or the
-            degree (the lower index first among equals).
+            The order that every edge of an undirected graph follows, as in
+            :meth:`from_edges`.
 
         random_state : int, RandomState instance or None, default=None
             Draws the random order.
@@ -198,13 +275,13 @@ class LayeredGraph:
         pattern = sp.csr_array(A) != 0
         edges = np.stack(pattern.nonzero())
         if (pattern != pattern.T).nnz == 0:
-            # Every edge stands in both triangles; a self-loop stays, to be refused.
-            edges = edges[:, edges[0] <= edges[1]]
-            edges = orient(edges, A.shape[0], orientation, random_state)
+            return cls.from_edges(
+                edges, A.shape[0], orientation=orientation, random_state=random_state
+            )
         return cls(edges, A.shape[0])
 
-    def to_networkx(self):
-        """Hand the graph to networkx.
+    def to_networkx(self) -> nx.DiGraph:
+        """Convert the graph to networkx.
 
         Returns
         -------
@@ -220,11 +297,11 @@ class LayeredGraph:
         graph.add_edges_from(self.edges.T.tolist())
         return graph
 
-    def n_parameters(self, n_features, n_outputs):
+    def n_parameters(self, n_features: int, n_outputs: int) -> int:
         """Count the parameters of the network with this structure.
 
-        Every source sees all the features, every edge is one weight, every sink feeds
-        all the outputs, and every vertex and output has a bias.
+        Every source receives all features, every edge is one weight, every sink feeds
+        all outputs, and every vertex and output has a bias.
 
         Parameters
         ----------
@@ -244,7 +321,7 @@ class LayeredGraph:
         )
         return weights + self.n_nodes + n_outputs
 
-    def properties(self, *, directed=False):
+    def properties(self, *, directed: bool = False) -> pd.Series:
         """Measure the graph.
 
         Parameters
@@ -259,21 +336,21 @@ class LayeredGraph:
         """
         return measure(self.edges, self.n_nodes, directed=directed)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"A LayeredGraph never changes: cannot set {name!r}.")
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"A LayeredGraph never changes: cannot delete {name!r}.")
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, LayeredGraph):
             return NotImplemented
         return self.n_nodes == other.n_nodes and np.array_equal(self.edges, other.edges)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.n_nodes, self.edges.tobytes()))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"LayeredGraph(n_nodes={self.n_nodes}, n_edges={self.n_edges}, "
             f"n_layers={self.n_layers})"

@@ -1,10 +1,15 @@
 """A distribution over graphs, as a scikit-learn transformer."""
 
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
+from typing import Any, Self
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+from numpy.random import RandomState
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -16,9 +21,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions, _fit_context
+from robustkit.graphs._edges import ORIENTATIONS
 from robustkit.graphs._generators import GENERATORS
 from robustkit.graphs._layered_graph import LayeredGraph
-from robustkit.graphs._layering import ORIENTATIONS
 
 __all__ = ["GraphPrior", "draw_structure", "sink_outputs"]
 
@@ -28,8 +33,8 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     A random graph is drawn, its edges are directed so that there is no cycle, and its
     vertices are put in layers: a prior on what a network may look like before it has
-    seen any data. As a transformer it gives random features, the outputs of such a
-    network as it is before training.
+    seen any data. As a transformer it computes random features, the outputs of such a
+    network before training.
 
     Parameters
     ----------
@@ -38,17 +43,17 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         ignores the others:
 
         - "watts_strogatz": a ring, each vertex joined to `n_neighbors` on each side,
-          *both* ends of every edge rewired with probability `rewiring`, as igraph
-          does. Self-loops and parallel edges are dropped.
-        - "watts_strogatz_networkx": the same, but the far end only is rewired, as
-          networkx does. No edge is lost.
+          *both* ends of every edge rewired with probability `rewiring`, as in igraph.
+          Self-loops and parallel edges are dropped.
+        - "watts_strogatz_networkx": the same, but only the far end is rewired, as in
+          networkx. No edge is lost.
         - "erdos_renyi": any two vertices are joined with `edge_probability`.
-        - "barabasi_albert": vertices come one by one and join `n_attachments` earlier
-          ones, by preference those with many edges.
+        - "barabasi_albert": vertices are added one by one, each joined to
+          `n_attachments` earlier ones, preferably to those of high degree.
         - "random_regular": every vertex has ``2 * n_neighbors`` edges, at random.
         - "stochastic_block": `n_blocks` blocks; two vertices are joined with
-          `edge_probability` within a block, with `rewiring` times that between two.
-        - "geometric": points in the unit square, joined if they are near; how near is
+          `edge_probability` within a block, and `rewiring` times that between blocks.
+        - "geometric": points in the unit square, joined within a radius, which is
           chosen so that two of them are joined with `edge_probability`.
         - A callable ``(n_nodes, random_state) -> networkx.Graph``, where `random_state`
           is an int. A directed graph it returns must be acyclic, and keeps its
@@ -61,21 +66,21 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Neighbours on each side of a ring; half the degree of a regular graph.
 
     rewiring : float, default=0.5
-        Probability that an end of an edge moves to a random vertex.
+        Probability that an end of an edge is moved to a random vertex.
 
     edge_probability : float, default=0.05
         Probability that two vertices are joined.
 
     n_attachments : int, default=2
-        Edges that a new vertex brings.
+        Number of edges that a new vertex adds.
 
     n_blocks : int, default=4
         Number of blocks.
 
     orientation : {"index", "random", "degree"}, default="index"
-        What every edge climbs: the index of its vertices (the lower triangle of the
-        adjacency matrix), a random order of them, or their degree (the lower index
-        first among equals).
+        The order that every edge follows: the index of the vertices (the lower triangle
+        of the adjacency matrix), a random order, or their degree (the lower index first
+        among equals).
 
     random_state : int, RandomState instance or None, default=None
         Draws the graph and, in `fit`, the weights. Pass an int for the same graph on
@@ -111,10 +116,10 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     Notes
     -----
-    A vertex without predecessors sees every feature, any other sees its predecessors;
+    A vertex without predecessors receives every feature, any other its predecessors;
     all are rectified linear units. Weights are uniform with He's bound
     :math:`\sqrt{6 / k}`, where :math:`k` is the number of inputs that the vertex
-    really has; biases are normal with standard deviation 0.1.
+    actually has; biases are normal with standard deviation 0.1.
 
     References
     ----------
@@ -158,19 +163,27 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         "random_state": ["random_state"],
     }
 
+    structure_: LayeredGraph
+    properties_: pd.Series
+    input_weights_: NDArray
+    edge_weights_: NDArray
+    biases_: NDArray
+    n_features_in_: int
+    feature_names_in_: NDArray
+
     def __init__(
         self,
-        generator="watts_strogatz",
+        generator: str | Callable[[int, int], nx.Graph] = "watts_strogatz",
         *,
-        n_nodes=100,
-        n_neighbors=2,
-        rewiring=0.5,
-        edge_probability=0.05,
-        n_attachments=2,
-        n_blocks=4,
-        orientation="index",
-        random_state=None,
-    ):
+        n_nodes: int = 100,
+        n_neighbors: int = 2,
+        rewiring: float = 0.5,
+        edge_probability: float = 0.05,
+        n_attachments: int = 2,
+        n_blocks: int = 4,
+        orientation: str = "index",
+        random_state: int | RandomState | None = None,
+    ) -> None:
         self.generator = generator
         self.n_nodes = n_nodes
         self.n_neighbors = n_neighbors
@@ -181,7 +194,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.orientation = orientation
         self.random_state = random_state
 
-    def sample(self, random_state=None):
+    def sample(self, random_state: int | RandomState | None = None) -> LayeredGraph:
         """Draw one graph.
 
         Parameters
@@ -201,7 +214,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self._draw(check_random_state(random_state))
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Draw a graph and the weights of an untrained network.
 
         Parameters
@@ -224,7 +237,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self._draw_weights(rng)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray:
         """Compute the outputs of the sinks.
 
         Parameters
@@ -248,20 +261,19 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         )
 
     def _draw(self, rng):
-        if callable(self.generator):
-            graph = self.generator(self.n_nodes, draw_seed(rng))
-            if not isinstance(graph, nx.Graph):
-                raise TypeError(
-                    "A callable 'generator' must return a networkx.Graph. "
-                    f"{self.generator!r} returned {graph!r} instead."
-                )
-        else:
+        orientation = {"orientation": self.orientation, "random_state": rng}
+        if not callable(self.generator):
             function, names = GENERATORS[self.generator]
             parameters = {name: getattr(self, name) for name in names}
-            graph = function(self.n_nodes, rng, **parameters)
-        return LayeredGraph.from_networkx(
-            graph, orientation=self.orientation, random_state=rng
-        )
+            edges = function(self.n_nodes, rng, **parameters)
+            return LayeredGraph.from_edges(edges, self.n_nodes, **orientation)
+        graph = self.generator(self.n_nodes, draw_seed(rng))
+        if not isinstance(graph, nx.Graph):
+            raise TypeError(
+                "A callable 'generator' must return a networkx.Graph. "
+                f"{self.generator!r} returned {graph!r} instead."
+            )
+        return LayeredGraph.from_networkx(graph, **orientation)
 
     def _draw_weights(self, rng):
         graph = self.structure_
@@ -283,30 +295,17 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return tags
 
 
-def sink_outputs(graph, X, input_weights, edge_weights, biases):
+def sink_outputs(
+    graph: LayeredGraph,
+    X: NDArray,
+    input_weights: NDArray,
+    edge_weights: NDArray,
+    biases: NDArray,
+) -> NDArray:
     """Run samples through a network of rectified linear units.
 
-    Parameters
-    ----------
-    graph : LayeredGraph
-        The structure.
-
-    X : ndarray of shape (n_samples, n_features)
-        Samples.
-
-    input_weights : ndarray of shape (n_features, n_sources)
-        Weight of each feature at each source.
-
-    edge_weights : ndarray of shape (n_edges,)
-        Weight of each edge.
-
-    biases : ndarray of shape (n_nodes,)
-        Bias of each vertex.
-
-    Returns
-    -------
-    outputs : ndarray of shape (n_samples, n_sinks)
-        Values of the sinks.
+    `input_weights` has the shape (n_features, n_sources), `edge_weights` and `biases`
+    have one number per edge and per vertex; the result has one column per sink.
     """
     values = np.empty((graph.n_nodes, len(X)), dtype=X.dtype)
     values[graph.sources] = np.maximum((X @ input_weights + biases[graph.sources]).T, 0)
@@ -322,10 +321,16 @@ def sink_outputs(graph, X, input_weights, edge_weights, biases):
     return values[graph.sinks].T
 
 
-def draw_structure(prior, seed, *, params=None, replace_seed=False):
+def draw_structure(
+    prior: Any,
+    seed: int,
+    *,
+    params: Mapping[str, Any] | None = None,
+    replace_seed: bool = False,
+) -> LayeredGraph:
     """Make the graph of a network from what a SparseNetClassifier takes as its prior.
 
-    A prior draws it with its own seed, where it has one, unless that is to be replaced;
+    A prior draws it, with its own seed if it has one and `replace_seed` is false;
     `params` are set on a copy of the prior first. Anything else is a graph already.
     """
     prior = GraphPrior() if prior is None else prior

@@ -1,17 +1,43 @@
-"""Measures of a graph, by the names and with the values of networkx."""
+"""Measures of a graph, by the names and with the values of networkx.
 
-from robustkit.graphs._conversion import directed_edges
-from robustkit.graphs._layered_graph import LayeredGraph
-from robustkit.graphs._measures import measure
+What depends on shortest paths or triangles is compiled: as sparse matrices it would
+fill the memory. The compiled functions get a graph as the successors of its vertices,
+one vertex after the other: those of ``v`` are ``successors[start[v] : start[v + 1]]``.
+"""
 
-__all__ = ["graph_properties"]
+from math import sqrt
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numba import njit
+from numpy.typing import NDArray
+
+from robustkit.graphs._edges import (
+    edges_of_networkx,
+    longest_path_layers,
+    orient,
+    undirected_pairs,
+)
+
+if TYPE_CHECKING:
+    from robustkit.graphs._layered_graph import LayeredGraph
+
+__all__ = ["distance_sums", "graph_properties", "measure"]
+
+# Sources that are searched from at once: limits the memory to 384 bytes per vertex.
+_SOURCES_AT_ONCE = 1024
 
 
-def graph_properties(graph, *, directed=False):
+def graph_properties(
+    graph: "nx.Graph | LayeredGraph", *, directed: bool = False
+) -> pd.Series:
     """Measure a graph.
 
-    The values are networkx's, computed in bulk: the distances from a thousand vertices
-    at once, and from them everything that rests on shortest paths.
+    The values equal those of networkx, but are computed in bulk: the distances from a
+    thousand vertices at once, and from them everything that depends on shortest paths.
 
     Parameters
     ----------
@@ -30,13 +56,13 @@ def graph_properties(graph, *, directed=False):
 
         - `n_nodes`, `n_edges`, `density`, `n_components` (weakly connected ones of a
           directed graph);
-        - `average_path_length`: mean distance over the pairs that a path joins;
+        - `average_path_length`: mean distance over the pairs that are joined by a path;
         - `diameter`, `radius`, `average_eccentricity`: largest, smallest and mean
           eccentricity, which is the distance to the farthest vertex that can be
           reached;
         - `average_betweenness`, `average_edge_betweenness`, `average_closeness`: means
           of networkx's normalised centralities. Closeness is Wasserman and Faust's,
-          which weighs a vertex by the share of the graph that reaches it;
+          which weights a vertex by the share of the graph that reaches it;
         - `average_clustering`, `degree_mean`, `degree_std`, `degree_min`, `degree_max`
           (in- and out-degree together), `assortativity` (of the degrees; if
           `directed`, of out-degree at the source and in-degree at the target);
@@ -54,14 +80,14 @@ def graph_properties(graph, *, directed=False):
     Notes
     -----
     Memory grows with the number of vertices and edges, time with the product of the
-    two: some seconds for 50,000 vertices with short paths between them, minutes for a
-    chain of as many.
+    two: a few seconds for 50,000 vertices with short paths between them, minutes for a
+    chain of the same length.
 
     A shortest path of length :math:`d` passes :math:`d - 1` inner vertices and
     :math:`d` edges. In a connected graph with average path length :math:`L`, the
     average betweenness is therefore exactly :math:`(L - 1) / (n - 2)`, and the average
-    edge betweenness :math:`L / m`: among graphs of one size they tell nothing that the
-    path length does not.
+    edge betweenness :math:`L / m`: among graphs of one size they carry no information
+    beyond the path length.
 
     Examples
     --------
@@ -75,7 +101,254 @@ def graph_properties(graph, *, directed=False):
     n_layers    4.0
     dtype: float64
     """
-    if isinstance(graph, LayeredGraph):
-        return graph.properties(directed=directed)
-    edges, labels = directed_edges(graph)
+    if hasattr(graph, "layer_offsets"):
+        # A LayeredGraph, whose method `properties` is built on this module.
+        return measure(graph.edges, graph.n_nodes, directed=directed)
+    edges, labels = edges_of_networkx(graph)
+    if not graph.is_directed():
+        edges = orient(edges, len(labels))
     return measure(edges, len(labels), directed=directed)
+
+
+def measure(edges: NDArray, n_nodes: int, *, directed: bool) -> pd.Series:
+    """Measure a graph given by distinct directed edges without self-loops.
+
+    `directed` says whether directions count; layers, sources and sinks always follow
+    them.
+    """
+    n_components, _ = sp.csgraph.connected_components(_adjacency(edges, n_nodes))
+    n_successors, n_predecessors = (np.bincount(e, minlength=n_nodes) for e in edges)
+    layers = longest_path_layers(edges, n_nodes)
+    if not directed:
+        edges, _ = undirected_pairs(edges, n_nodes)
+    n_edges = edges.shape[1]
+    n_pairs = n_nodes * (n_nodes - 1) / (1 if directed else 2)
+    degree = np.bincount(edges.ravel(), minlength=n_nodes)
+    return pd.Series(
+        {
+            "n_nodes": n_nodes,
+            "n_edges": n_edges,
+            "density": _ratio(n_edges, n_pairs),
+            "n_components": n_components,
+            **_distance_measures(edges, n_nodes, directed),
+            "average_clustering": _average_clustering(edges, n_nodes, directed),
+            "degree_mean": degree.mean(),
+            "degree_std": degree.std(),
+            "degree_min": degree.min(),
+            "degree_max": degree.max(),
+            "assortativity": _assortativity(edges, n_nodes, directed),
+            "n_layers": np.nan if layers.min() < 0 else layers.max() + 1,
+            "n_sources": (n_predecessors == 0).sum(),
+            "n_sinks": (n_successors == 0).sum(),
+        },
+        dtype=float,
+    )
+
+
+def _distance_measures(edges, n_nodes, directed):
+    """Path lengths and what follows from them.
+
+    A shortest path of length d has d edges and d - 1 inner vertices. Summed over all
+    pairs, the betweenness of the edges is therefore the sum of the distances d, and the
+    betweenness of the vertices the sum of the d - 1: their averages need no counting
+    of shortest paths.
+    """
+    if directed:
+        totals, reached, eccentricity = distance_sums(edges[::-1], n_nodes)
+        # networkx's closeness asks how near the others are *to* a vertex.
+        totals_in, reached_in, _ = distance_sums(edges, n_nodes)
+    else:
+        both_ways = np.concatenate([edges, edges[::-1]], axis=1)
+        totals, reached, eccentricity = distance_sums(both_ways, n_nodes)
+        totals_in, reached_in = totals, reached
+    total, n_pairs = totals.sum(), reached.sum()
+    n_others = n_nodes - 1
+    closeness = np.divide(
+        reached_in**2, totals_in * n_others, where=totals_in > 0, out=np.zeros(n_nodes)
+    )
+    return {
+        "average_path_length": _ratio(total, n_pairs),
+        "diameter": eccentricity.max(),
+        "radius": eccentricity.min(),
+        "average_eccentricity": eccentricity.mean(),
+        "average_betweenness": _ratio(
+            total - n_pairs, n_nodes * n_others * (n_nodes - 2)
+        ),
+        "average_edge_betweenness": _ratio(total, n_nodes * n_others * edges.shape[1]),
+        "average_closeness": closeness.mean(),
+    }
+
+
+def distance_sums(edges: NDArray, n_nodes: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Sum, number and maximum of the distances to every vertex.
+
+    `totals[v]` sums the distances from the `reached[v]` other vertices that reach v,
+    and `farthest[v]` is the largest of them, 0 if there is none.
+    """
+    start, order = _by_source(edges, n_nodes)
+    successors = edges[1, order]
+    totals, reached, farthest = np.zeros((3, n_nodes), dtype=np.int64)
+    for first in range(0, n_nodes, _SOURCES_AT_ONCE):
+        n_sources = min(_SOURCES_AT_ONCE, n_nodes - first)
+        _follow_sources(start, successors, first, n_sources, totals, reached, farthest)
+    return totals, reached, farthest
+
+
+def _by_source(edges, n_nodes):
+    """Where the edges of each source begin, and the order that puts them there."""
+    n_successors = np.bincount(edges[0], minlength=n_nodes)
+    start = np.concatenate([[0], np.cumsum(n_successors)])
+    return start, np.argsort(edges[0], kind="stable")
+
+
+def _average_clustering(edges, n_nodes, directed):
+    """Compare the closed walks of length three with those that the degrees allow.
+
+    For directions this is Fagiolo's coefficient, which is networkx's. Two vertices may
+    then be joined both ways, and a walk between them has two edges to choose from.
+    """
+    pairs, n_ways = undirected_pairs(edges, n_nodes)
+    # Every triangle can be walked in two directions.
+    walks = 2 * _triangle_weights(pairs, n_ways, n_nodes)
+    degree = np.bincount(edges.ravel(), minlength=n_nodes)
+    possible = degree * (degree - 1)
+    if directed:
+        mutual = np.bincount(pairs[:, n_ways == 2].ravel(), minlength=n_nodes)
+        possible = 2 * (possible - 2 * mutual)
+    return np.divide(
+        walks, possible, where=walks > 0, out=np.zeros(n_nodes, dtype=float)
+    ).mean()
+
+
+def _triangle_weights(pairs, weights, n_nodes):
+    """Sum the weights of the triangles at every vertex, in the time of a sparse graph.
+
+    A pair stands at the end of lower degree: no vertex then has many pairs, a hub least
+    of all.
+    """
+    upward = orient(pairs, n_nodes, "degree")
+    start, order = _by_source(upward, n_nodes)
+    return _sum_triangles(start, upward[1, order], weights[order])
+
+
+def _assortativity(edges, n_nodes, directed):
+    """Correlate the degrees at the two ends of an edge, in whole numbers."""
+    if directed:
+        x = np.bincount(edges[0], minlength=n_nodes)[edges[0]]
+        y = np.bincount(edges[1], minlength=n_nodes)[edges[1]]
+    else:
+        degree = np.bincount(edges.ravel(), minlength=n_nodes)
+        x = degree[edges.ravel()]
+        y = degree[edges[::-1].ravel()]
+    # Of Python's integers, which have no end.
+    n, sum_x, sum_y = len(x), int(x.sum()), int(y.sum())
+    covariance = n * int(x @ y) - sum_x * sum_y
+    variance_x = n * int(x @ x) - sum_x**2
+    variance_y = n * int(y @ y) - sum_y**2
+    if variance_x == 0 or variance_y == 0:
+        return np.nan
+    return covariance / sqrt(variance_x) / sqrt(variance_y)
+
+
+def _adjacency(edges, n_nodes):
+    ones = np.ones(edges.shape[1], dtype=np.int64)
+    return sp.csr_array((ones, (edges[0], edges[1])), shape=(n_nodes, n_nodes))
+
+
+def _ratio(numerator, denominator):
+    """Define the mean over nothing as 0, as networkx does for a single vertex."""
+    return numerator / denominator if denominator else 0.0
+
+
+@njit(cache=True)
+def _count_bits(word):
+    """Add up the bits of 64 in parallel: pairs, fours, bytes, and all bytes at once."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    pairs = np.uint64(0x3333333333333333)
+    word = (word & pairs) + ((word >> np.uint64(2)) & pairs)
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit(cache=True)
+def _follow_sources(start, successors, first, n_sources, totals, reached, farthest):
+    """Search breadth first from some vertices at once, and add up the distances.
+
+    Each vertex keeps one bit for each source that has reached it, so that one
+    instruction moves 64 searches. Only vertices that were just reached are looked at,
+    so that a long path does not make every step of it a pass over the graph.
+
+    The `n_sources` sources are consecutive, from `first` on. `totals`, `reached` and
+    `farthest` are what `distance_sums` returns, and are added to.
+    """
+    n_nodes, n_words = len(totals), (n_sources + 63) // 64
+    frontier = np.zeros((n_nodes, n_words), dtype=np.uint64)
+    arrived = np.zeros((n_nodes, n_words), dtype=np.uint64)
+    seen = np.zeros((n_nodes, n_words), dtype=np.uint64)
+    is_next = np.zeros(n_nodes, dtype=np.bool_)
+    active, following = np.empty((2, n_nodes), dtype=np.int64)
+    for i in range(n_sources):
+        bit = np.uint64(1) << np.uint64(i % 64)
+        frontier[first + i, i // 64] = bit
+        seen[first + i, i // 64] = bit
+        active[i] = first + i
+    n_active, distance = n_sources, 0
+    while n_active > 0:
+        distance += 1
+        n_following = 0
+        for i in range(n_active):
+            vertex = active[i]
+            for j in range(start[vertex], start[vertex + 1]):
+                successor = successors[j]
+                for k in range(n_words):
+                    arrived[successor, k] |= frontier[vertex, k]
+                if not is_next[successor]:
+                    is_next[successor] = True
+                    following[n_following] = successor
+                    n_following += 1
+        for i in range(n_active):
+            frontier[active[i]] = 0
+        n_active = 0
+        for i in range(n_following):
+            vertex, n_new = following[i], 0
+            is_next[vertex] = False
+            for k in range(n_words):
+                new = arrived[vertex, k] & ~seen[vertex, k]
+                arrived[vertex, k] = 0
+                frontier[vertex, k] = new
+                seen[vertex, k] |= new
+                n_new += _count_bits(new)
+            if n_new > 0:
+                totals[vertex] += distance * n_new
+                reached[vertex] += n_new
+                farthest[vertex] = max(farthest[vertex], distance)
+                active[n_active] = vertex
+                n_active += 1
+
+
+@njit(cache=True)
+def _sum_triangles(start, successors, weights):
+    """Sum the weights of the triangles at every vertex.
+
+    Every edge is listed at one of its ends only, so that these directions have no
+    cycle. The weight of a triangle is the product of those of its edges, none being 0.
+    """
+    n_nodes = len(start) - 1
+    sums = np.zeros(n_nodes, dtype=np.int64)
+    # Of the edge from the vertex looked at to any other.
+    weight_to = np.zeros(n_nodes, dtype=np.int64)
+    for a in range(n_nodes):
+        own = range(start[a], start[a + 1])
+        for i in own:
+            weight_to[successors[i]] = weights[i]
+        for i in own:
+            b = successors[i]
+            for j in range(start[b], start[b + 1]):
+                c = successors[j]
+                weight = weights[i] * weights[j] * weight_to[c]
+                sums[a] += weight
+                sums[b] += weight
+                sums[c] += weight
+        for i in own:
+            weight_to[successors[i]] = 0
+    return sums

@@ -3,16 +3,18 @@
 
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
+from robustkit.networks._fused_step import FusedStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
-from robustkit.networks._known_parts import is_plain, leaves, what_is_odd
-from robustkit.networks._pruning import (
+from robustkit.networks._parts import (
     MaskedLinear,
+    is_plain,
+    leaves,
     linear_weights,
     mask_hidden_layers,
     prune_weights,
+    what_is_odd,
 )
 from robustkit.networks._sparse_network import SparseNetwork
-from robustkit.networks._training import AutogradStep, train
-from robustkit.networks._union_step import FusedStep, UnionStep
+from robustkit.networks._training import AutogradStep, Epoch, Schedule, train
 
 __all__ = ["SparseNetwork", "initialize"]

@@ -1,55 +1,42 @@
-"""Networks that need no graph: a perceptron, a small and a residual convnet.
+"""Networks without a graph: a perceptron, a small and a residual convnet.
 
 Each takes flat samples as well as images, so that a scikit-learn estimator can hold it
-without reshaping, and none works in place, so that hooks see what a layer really said.
+without reshaping. None works in place, so that hooks see the actual output of a layer.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["ARCHITECTURES", "ToImages", "cnn6", "mlp", "resnet18"]
 
 
 class ToImages(nn.Module):
-    """See flat samples as images; images pass unchanged.
+    """Reshape flat samples to images of shape (channels, height, width)."""
 
-    Parameters
-    ----------
-    image_shape : tuple of int
-        (channels, height, width).
-    """
-
-    def __init__(self, image_shape):
+    def __init__(self, image_shape: Sequence[int]) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Reshape a batch."""
         return X.reshape(-1, *self.image_shape)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Show the shape in the module's repr."""
         return f"image_shape={self.image_shape}"
 
 
-def mlp(n_features, n_classes, *, hidden_layer_sizes=(100,)):
+def mlp(
+    n_features: int, n_classes: int, *, hidden_layer_sizes: Sequence[int] = (100,)
+) -> nn.Sequential:
     """Build a perceptron with ReLU after every hidden layer.
 
-    Parameters
-    ----------
-    n_features, n_classes : int
-        Sizes of the input and of the output.
-
-    hidden_layer_sizes : tuple of int, default=(100,)
-        Units of each hidden layer, from the input to the output.
-
-    Returns
-    -------
-    module : nn.Sequential
-        Layers "hidden1", "relu1", "hidden2", ..., "output".
+    Its layers are "hidden1", "relu1", "hidden2", ..., "output".
     """
-    layers, width = OrderedDict(flatten=nn.Flatten()), n_features
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    width = n_features
     for number, size in enumerate(hidden_layer_sizes, start=1):
         layers[f"hidden{number}"] = nn.Linear(width, size)
         layers[f"relu{number}"] = nn.ReLU()
@@ -58,22 +45,13 @@ def mlp(n_features, n_classes, *, hidden_layer_sizes=(100,)):
     return nn.Sequential(layers)
 
 
-def cnn6(n_features, n_classes, *, image_shape):
+def cnn6(
+    n_features: int, n_classes: int, *, image_shape: Sequence[int]
+) -> nn.Sequential:
     """Build six convolutions and three dense layers, without batch normalisation.
 
-    Parameters
-    ----------
-    n_features, n_classes : int
-        Sizes of the input and of the output.
-
-    image_shape : tuple of int
-        (channels, height, width), at least 8 by 8 pixels.
-
-    Returns
-    -------
-    module : nn.Sequential
-        "images", the convolutions "conv1" to "conv6" with pooling after the second,
-        fourth and fifth, then "hidden1", "hidden2" and "output".
+    Images have at least 8 by 8 pixels. The convolutions "conv1" to "conv6" have pooling
+    after the second, fourth and fifth; "hidden1", "hidden2" and "output" follow.
     """
     channels, height, width = image_shape
     if min(height, width) < 8:
@@ -81,7 +59,7 @@ def cnn6(n_features, n_classes, *, image_shape):
             "module='cnn6' halves its images three times and needs at least 8 x 8 "
             f"pixels. Got image_shape={tuple(image_shape)!r} instead."
         )
-    layers = OrderedDict(images=ToImages(image_shape))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(images=ToImages(image_shape))
     for number, n_filters in enumerate((32, 64, 128, 128, 64, 64), start=1):
         layers[f"conv{number}"] = nn.Conv2d(channels, n_filters, 3, padding=1)
         layers[f"conv_relu{number}"] = nn.ReLU()
@@ -98,16 +76,16 @@ def cnn6(n_features, n_classes, *, image_shape):
 
 
 class _ResidualBlock(nn.Module):
-    """Two convolutions whose result is added to what came in."""
+    """Two convolutions whose result is added to their input."""
 
-    def __init__(self, n_in, n_out, stride):
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(n_out)
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or n_in != n_out:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False),
@@ -115,41 +93,27 @@ class _ResidualBlock(nn.Module):
             )
         self.relu2 = nn.ReLU()
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Apply the block to a batch of images."""
         inner = self.relu1(self.bn1(self.conv1(X)))
         return self.relu2(self.bn2(self.conv2(inner)) + self.shortcut(X))
 
 
-def resnet18(n_features, n_classes, *, image_shape, width=64):
-    """Build the 18-layer residual network for small images.
+def resnet18(
+    n_features: int, n_classes: int, *, image_shape: Sequence[int], width: int = 64
+) -> nn.Sequential:
+    """Build the 18-layer residual network for small images [1]_.
 
     The first convolution is 3 by 3 and nothing is pooled before the blocks, as is usual
-    for 32 by 32 pixels, where the last block's output is 512 x 4 x 4.
-
-    Parameters
-    ----------
-    n_features, n_classes : int
-        Sizes of the input and of the output.
-
-    image_shape : tuple of int
-        (channels, height, width).
-
-    width : int, default=64
-        Channels of the first block; the others have 2, 4 and 8 times as many.
-
-    Returns
-    -------
-    module : nn.Sequential
-        "images", "conv1", "bn1", "relu1", "layer1" to "layer4", "pool", "flatten",
-        "output".
+    for 32 by 32 pixels, where the last block's output is 512 x 4 x 4. `width` is the
+    number of channels of the first block; the others have 2, 4 and 8 times as many.
 
     References
     ----------
     .. [1] He, K., Zhang, X., Ren, S., & Sun, J. (2016). Deep residual learning for
        image recognition. CVPR. https://doi.org/10.1109/CVPR.2016.90
     """
-    layers = OrderedDict(
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
         images=ToImages(image_shape),
         conv1=nn.Conv2d(image_shape[0], width, 3, padding=1, bias=False),
         bn1=nn.BatchNorm2d(width),
@@ -169,4 +133,8 @@ def resnet18(n_features, n_classes, *, image_shape, width=64):
 
 
 # The names that a user may give instead of a callable. "mlp" needs no image shape.
-ARCHITECTURES = {"mlp": mlp, "cnn6": cnn6, "resnet18": resnet18}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "cnn6": cnn6,
+    "resnet18": resnet18,
+}

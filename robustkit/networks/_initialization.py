@@ -1,23 +1,28 @@
 """How the weights of a network are drawn before it is trained."""
 
+from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustkit._randomness import torch_generator
 from robustkit._validation import did_you_mean
+from robustkit.graphs import LayeredGraph
 from robustkit.networks._sparse_network import SparseNetwork
+
+M = TypeVar("M", bound=nn.Module)
 
 __all__ = ["FANS", "INITS", "draw_weights", "initialize"]
 
 # A ReLU lets through half of the variance.
 GAIN = sqrt(2)
 
-# Name -> the standard deviation, given how many weights meet at either end. A uniform
-# distribution of that deviation ends at sqrt(3) times it.
-INITS = {
+# Name -> the standard deviation, given the number of weights at either end. A uniform
+# distribution with that deviation is bounded by sqrt(3) times it.
+INITS: dict[str, Callable[[Any, Any], Any]] = {
     "glorot_normal": lambda fan_in, fan_out: GAIN * (2 / (fan_in + fan_out)) ** 0.5,
     "glorot_uniform": lambda fan_in, fan_out: GAIN * (2 / (fan_in + fan_out)) ** 0.5,
     "he_normal": lambda fan_in, fan_out: GAIN / fan_in**0.5,
@@ -29,7 +34,13 @@ INITS = {
 FANS = ("degree", "block")
 
 
-def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
+def initialize(
+    module: M,
+    init: str = "he_uniform",
+    *,
+    fan: str = "degree",
+    random_state: int | np.random.RandomState | None = None,
+) -> M:
     """Draw all weights and biases of a network anew.
 
     Biases are normal with a standard deviation of 0.1. The Glorot and He schemes have
@@ -47,11 +58,11 @@ def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
         lies between -0.1 and 0.1.
 
     fan : {"degree", "block"}, default="degree"
-        How many weights meet at a vertex of a graph: its real degree, or, as if the
-        layers of its two ends were joined densely, the width of the layer.
+        Number of weights that meet at a vertex of a graph: its degree, or the width of
+        the layer, as if the layers of its two ends were fully connected.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the numbers: the same ones on every device.
+        Draws the numbers: the same on every device.
 
     Returns
     -------
@@ -92,30 +103,17 @@ def initialize(module, init="he_uniform", *, fan="degree", random_state=None):
     return module
 
 
-def draw_weights(shape, init, fan_in, fan_out, generator):
-    """Draw weights on the CPU.
+def draw_weights(
+    shape: Sequence[int],
+    init: str,
+    fan_in: int | Tensor,
+    fan_out: int | Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw weights on the CPU, in float64.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the result.
-
-    init : str
-        One of the names that `initialize` knows.
-
-    fan_in : int or torch.Tensor
-        Weights that end where this one ends; a tensor says it for each.
-
-    fan_out : int or torch.Tensor
-        Weights that begin where this one begins.
-
-    generator : torch.Generator
-        Of the CPU.
-
-    Returns
-    -------
-    weights : torch.Tensor
-        In float64.
+    `fan_in` is the number of weights that end where this one ends, `fan_out` of those
+    that begin where it begins; tensors give them for each weight.
     """
     if init not in INITS:
         raise ValueError(
@@ -129,11 +127,11 @@ def draw_weights(shape, init, fan_in, fan_out, generator):
     return torch.randn(shape, generator=generator, dtype=torch.float64) * deviation
 
 
-def _initialize_linear(layer, init, generator):
+def _initialize_linear(layer: nn.Linear, init: str, generator: torch.Generator) -> None:
     if layer._parameters.get("weight") is None:
         raise TypeError(
             f"initialize draws weights that are parameters. The weight of this "
-            f"{type(layer).__name__} is made anew at every call: initialize the module "
+            f"{type(layer).__name__} is computed at every call: initialize the module "
             "before it is parametrized or pruned."
         )
     n_out, n_in = layer.weight.shape
@@ -142,7 +140,9 @@ def _initialize_linear(layer, init, generator):
         _draw_biases_into(layer.bias, generator)
 
 
-def _initialize_graph(network, init, fan, generator):
+def _initialize_graph(
+    network: SparseNetwork, init: str, fan: str, generator: torch.Generator
+) -> None:
     n_outputs, n_sinks = network.output_weight.shape
     n_sources, n_features = network.input_weight.shape
     fans = _edge_fans(network.structure, fan)
@@ -153,8 +153,8 @@ def _initialize_graph(network, init, fan, generator):
     _draw_biases_into(network.output_bias, generator)
 
 
-def _edge_fans(structure, fan):
-    """How many edges meet at the target of each edge, and at its source."""
+def _edge_fans(structure: LayeredGraph, fan: str) -> tuple[Tensor, Tensor]:
+    """Count the edges into the target of each edge, and out of its source."""
     source, target = structure.edges
     if fan == "degree":
         n_in, n_out = (
@@ -168,10 +168,16 @@ def _edge_fans(structure, fan):
 
 
 @torch.no_grad()
-def _draw_into(weight, init, fan_in, fan_out, generator):
+def _draw_into(
+    weight: Tensor,
+    init: str,
+    fan_in: int | Tensor,
+    fan_out: int | Tensor,
+    generator: torch.Generator,
+) -> None:
     weight.copy_(draw_weights(weight.shape, init, fan_in, fan_out, generator))
 
 
 @torch.no_grad()
-def _draw_biases_into(bias, generator):
+def _draw_biases_into(bias: Tensor, generator: torch.Generator) -> None:
     bias.copy_(draw_weights(bias.shape, "normal", 1, 1, generator))

@@ -1,14 +1,19 @@
 """A network whose hidden part is a graph: every edge a weight, every vertex a ReLU."""
 
 from numbers import Integral
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustkit.graphs import LayeredGraph
-from robustkit.networks._passes import ENGINES, resolve_engine
-from robustkit.networks._plain_passes import PlainPasses, is_observed
-from robustkit.networks._wiring import Wiring
+from robustkit.networks.engines import (
+    Engine,
+    PlainEngine,
+    is_observed,
+    make_engine,
+    resolve_engine,
+)
 
 __all__ = ["SparseNetwork"]
 
@@ -16,15 +21,15 @@ __all__ = ["SparseNetwork"]
 class SparseNetwork(nn.Module):
     """A network built from a layered graph.
 
-    Every source of the graph sees the whole input, every edge is one weight, also one
-    that skips layers, every vertex has a bias and a ReLU, and every sink feeds every
+    Every source of the graph receives the whole input, every edge is one weight, also
+    if it skips layers, every vertex has a bias and a ReLU, and every sink feeds every
     output.
 
     It is an ordinary module: any number of leading dimensions, gradients of the
-    parameters and of the input, CPU and CUDA, float32 and float64. A module that is
-    traced, exported, compiled by torch, transformed by `torch.func`, differentiated
-    twice, under autocast or in half precision computes the same in torch's own
-    operations, which is slower.
+    parameters and of the input, CPU and CUDA, float32 and float64. When it is traced,
+    exported, compiled by torch, transformed by `torch.func`, differentiated twice,
+    under autocast or in half precision, it computes the same in torch's own operations,
+    which is slower.
 
     Parameters
     ----------
@@ -39,7 +44,7 @@ class SparseNetwork(nn.Module):
 
     engine : {"auto", "compiled", "sparse"}, default="auto"
         How the hidden part is computed: "compiled" loops over the edges (CPU only), or
-        one "sparse" product a layer. "auto" is "compiled" on the CPU, else "sparse".
+        one "sparse" product per layer. "auto" is "compiled" on the CPU, else "sparse".
 
     Attributes
     ----------
@@ -75,7 +80,14 @@ class SparseNetwork(nn.Module):
     torch.Size([5, 3])
     """
 
-    def __init__(self, structure, n_features, n_outputs, *, engine="auto"):
+    def __init__(
+        self,
+        structure: LayeredGraph,
+        n_features: int,
+        n_outputs: int,
+        *,
+        engine: str = "auto",
+    ) -> None:
         super().__init__()
         self.structure = _check_structure(structure)
         self.n_features = _check_size(n_features, "n_features")
@@ -88,9 +100,10 @@ class SparseNetwork(nn.Module):
         self.edge_weight = nn.Parameter(torch.zeros(structure.n_edges))
         self.output_weight = nn.Parameter(torch.zeros(n_outputs, n_sinks))
         self.output_bias = nn.Parameter(torch.zeros(n_outputs))
-        self._passes, self._plain_passes = {}, PlainPasses(structure)
+        self._engines: dict[torch.device, Engine] = {}
+        self._plain_engine = PlainEngine(structure)
 
-    def forward(self, X):
+    def forward(self, X: Tensor) -> Tensor:
         """Compute the outputs.
 
         Parameters
@@ -106,11 +119,11 @@ class SparseNetwork(nn.Module):
         outputs = self._outputs(self._drive(X)).t()
         return outputs.reshape(*X.shape[:-1], self.n_outputs)
 
-    def forward_from_sources(self, drive):
+    def forward_from_sources(self, drive: Tensor) -> Tensor:
         """Compute the outputs from what the input feeds the sources.
 
-        With ``drive = X @ input_weight.t()`` it is `forward`, for callers that know how
-        `drive` changes without computing that product again.
+        With ``drive = X @ input_weight.t()`` it equals `forward`. It is for callers
+        that know how `drive` changes without computing that product again.
 
         Parameters
         ----------
@@ -124,7 +137,7 @@ class SparseNetwork(nn.Module):
         """
         return self._outputs(drive.t()).t()
 
-    def vertex_preactivations(self, X):
+    def vertex_preactivations(self, X: Tensor) -> Tensor:
         """Compute what arrives at every vertex, before its ReLU.
 
         Parameters
@@ -141,9 +154,9 @@ class SparseNetwork(nn.Module):
         vertices = rows[: self.structure.n_nodes].t()
         return vertices.reshape(*X.shape[:-1], self.structure.n_nodes)
 
-    def _drive(self, X):
-        """Feed the sources: a row each, a column a sample."""
-        # A tracer would write the answer down; there, `reshape` below finds the error.
+    def _drive(self, X: Tensor) -> Tensor:
+        """Compute what the input feeds the sources, one row each."""
+        # A tracer would record the answer; there, `reshape` below raises the error.
         tracing = torch.jit.is_tracing()
         if not tracing and (X.ndim == 0 or X.shape[-1] != self.n_features):
             raise ValueError(
@@ -152,37 +165,37 @@ class SparseNetwork(nn.Module):
             )
         return self.input_weight @ X.reshape(-1, self.n_features).t()
 
-    def _propagate(self, drive):
-        """Pre-activations of vertices and outputs, a row each, a column a sample."""
+    def _propagate(self, drive: Tensor) -> Tensor:
+        """Compute the pre-activations of all vertices and outputs, one row each."""
         weight, bias = self._weight_and_bias()
         if is_observed(drive, weight):
-            return self._plain_passes.forward(weight, bias, drive)
+            return self._plain_engine.forward(weight, bias, drive)
         return _Propagation.apply(drive, weight, bias, self)
 
-    def _outputs(self, drive):
-        """Only the rows of the outputs."""
+    def _outputs(self, drive: Tensor) -> Tensor:
+        """Compute the rows of the outputs only."""
         weight, bias = self._weight_and_bias()
         if torch.is_grad_enabled() or is_observed(drive, weight):
             return self._propagate(drive)[self.structure.n_nodes :]
-        return self._find_passes().outputs(weight, bias, drive)
+        return self._engine_here().outputs(weight, bias, drive)
 
-    def _weight_and_bias(self):
+    def _weight_and_bias(self) -> tuple[Tensor, Tensor]:
         weight = torch.cat([self.edge_weight, self.output_weight.flatten()])
         return weight, torch.cat([self.bias, self.output_bias])
 
-    def _find_passes(self):
+    def _engine_here(self) -> Engine:
         device = self.bias.device
-        if device not in self._passes:
-            engine = ENGINES[resolve_engine(self.engine, device)]
-            wiring = Wiring([self.structure], self.n_outputs)
-            self._passes[device] = engine(wiring, device)
-        return self._passes[device]
+        if device not in self._engines:
+            self._engines[device] = make_engine(
+                self.engine, [self.structure], self.n_outputs, device
+            )
+        return self._engines[device]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # The structure can make them again.
-        del state["_plain_passes"]
-        state["_passes"] = {}
+        del state["_plain_engine"]
+        state["_engines"] = {}
         # A parameter that is a view, as while a `FusedStep` lives, would be written
         # with all that it is a view of.
         state["_parameters"] = {
@@ -190,17 +203,17 @@ class SparseNetwork(nn.Module):
         }
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._plain_passes = PlainPasses(self.structure)
+        self._plain_engine = PlainEngine(self.structure)
 
-    def extra_repr(self):
-        """Name what the module was made of, for its repr.
+    def extra_repr(self) -> str:
+        """Show the structure and sizes in the repr.
 
         Returns
         -------
         text : str
-            Stands between the brackets.
+            Shown between the brackets.
         """
         return (
             f"structure={self.structure}, n_features={self.n_features}, "
@@ -213,10 +226,10 @@ class _Propagation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, drive, weight, bias, network):
-        passes = network._find_passes()
+        engine = network._engine_here()
         rows = drive.new_empty(len(bias), drive.shape[1])
         rows[: len(drive)] = drive
-        passes.forward(weight, bias, rows, torch.empty_like(rows))
+        engine.forward(weight, bias, rows, torch.empty_like(rows))
         ctx.save_for_backward(drive, weight, bias, rows)
         ctx.network = network
         return rows
@@ -226,25 +239,25 @@ class _Propagation(torch.autograd.Function):
         drive, weight, bias, rows = ctx.saved_tensors
         # The graph of this gradient, or a batch of gradients at once, is asked for.
         if torch.is_grad_enabled() or is_observed(gradient, weight):
-            plain = ctx.network._plain_passes
+            plain = ctx.network._plain_engine
             _, pull = torch.func.vjp(plain.forward, weight, bias, drive)
             of_weight, of_bias, of_drive = pull(gradient)
             return of_drive, of_weight, of_bias, None
-        passes = ctx.network._find_passes()
+        engine = ctx.network._engine_here()
         gradient = gradient.clone(memory_format=torch.contiguous_format)
-        passes.backward(weight, rows, gradient)
+        engine.backward(weight, rows, gradient)
         of_drive = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_drive = gradient[: len(drive)]
         if ctx.needs_input_grad[1]:
             of_weight = torch.empty_like(weight)
-            passes.edge_gradients(rows, gradient, of_weight)
+            engine.edge_gradients(rows, gradient, of_weight)
         if ctx.needs_input_grad[2]:
             of_bias = gradient.sum(dim=1)
         return of_drive, of_weight, of_bias, None
 
 
-def _alone(parameter):
+def _alone(parameter: nn.Parameter) -> nn.Parameter:
     if parameter.untyped_storage().nbytes() == parameter.nbytes:
         return parameter
     return nn.Parameter(parameter.detach().clone(), parameter.requires_grad)

@@ -1,20 +1,23 @@
 """The one training loop, and the step that works for every module.
 
-A *step* is any object with ``step(inputs, targets)``: it changes the module's weights
-once and returns the loss that the batch had before. The loop knows nothing of engines,
-attacks or penalties; it is given them.
+A *step* is any object with ``step(inputs, targets)`` that changes the module's weights
+once and returns the loss of the batch before that. Engines, attacks and penalties are
+passed to the loop as arguments.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import evaluating, threads_for
 
-__all__ = ["AutogradStep", "Epoch", "epoch_batches", "train"]
+__all__ = ["AutogradStep", "Epoch", "Progress", "Schedule", "epoch_batches", "train"]
 
 
 class AutogradStep:
@@ -44,14 +47,14 @@ class AutogradStep:
 
     def __init__(
         self,
-        module,
+        module: nn.Module,
         *,
-        optimizer="adam",
-        lr=1e-3,
-        weight_decay=0.0,
-        label_smoothing=0.0,
-        regularizer=None,
-    ):
+        optimizer: Any = "adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        regularizer: Any = None,
+    ) -> None:
         self.module = module
         self.label_smoothing = label_smoothing
         self.regularizer = regularizer
@@ -59,24 +62,10 @@ class AutogradStep:
             list(module.parameters()), lr=lr, weight_decay=weight_decay
         )
 
-    def step(self, inputs, targets):
-        """Change the weights once.
-
-        Parameters
-        ----------
-        inputs : torch.Tensor of shape (n_samples, ...)
-            One batch.
-
-        targets : torch.Tensor of shape (n_samples,)
-            Index of each sample's class.
-
-        Returns
-        -------
-        loss : torch.Tensor of shape ()
-            Mean over the batch, before the weights changed.
-        """
-        # Without a gradient the optimizer skips a parameter. A gradient of zero would
-        # let it move on by its momentum.
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights once; return the mean loss of the batch before that."""
+        # The optimizer skips a parameter without a gradient. With a gradient of zero
+        # its momentum would move it.
         self.optimizer.zero_grad(set_to_none=True)
         # A module that writes to its input writes to the batch. It may, unless the
         # regularizer needs the batch, too.
@@ -90,12 +79,12 @@ class AutogradStep:
         self.optimizer.step()
         return loss.detach()
 
-    def state_dict(self):
-        """Return what the optimizer remembers, so that a later step can go on."""
+    def state_dict(self) -> dict:
+        """Return the state of the optimizer, from which a later step can continue."""
         return self.optimizer.state_dict()["state"]
 
-    def load_state_dict(self, state):
-        """Go on from what an earlier step remembered, with the settings of this one."""
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from the state of an earlier step, with the settings of this one."""
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -114,41 +103,65 @@ _OPTIMIZERS = {"adam": _adam, "sgd": _sgd}
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """How long a training lasts, and which batches it sees."""
+
+    max_epochs: int
+    """Passes over the data."""
+
+    batch_size: int
+    """Samples per step."""
+
+    generator: torch.Generator
+    """Draws the order of the samples, on their device."""
+
+    n_iter_no_change: int = 5
+    """Epochs without a better validation score after which the loop stops."""
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """What the loop tells after each pass over the data."""
+    """What the loop reports after each pass over the data."""
 
     number: int
     """Counted from 0."""
 
     loss: float | list[float]
-    """Mean over the samples, each with the weights it met; a list if the step trains
-    several networks."""
+    """Mean over the samples, each with the weights before its step; a list if the step
+    trains several networks."""
 
     score: float | None = None
     """Accuracy on the validation samples; None without them."""
 
 
+class Progress(Protocol):
+    """What follows a training: the classifier's record and its callbacks."""
+
+    def epoch_begins(self) -> None:
+        """Note that another pass over the data begins."""
+
+    def epoch_ends(self, epoch: Epoch) -> bool | None:
+        """Note what came out; true stops the loop."""
+
+
 def train(
-    module,
-    X,
-    y,
+    module: nn.Module,
+    X: Tensor,
+    y: Tensor,
     *,
-    stepper,
-    max_epochs,
-    batch_size,
-    generator,
-    adversary=None,
-    regularizer=None,
-    validation=None,
-    n_iter_no_change=5,
-    watcher=None,
-):
-    """Train a module.
+    stepper: Any,
+    schedule: Schedule,
+    adversary: Any = None,
+    regularizer: Any = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    progress: Progress | None = None,
+) -> list[Epoch]:
+    """Train a module in place, and leave it in eval mode.
 
     Parameters
     ----------
     module : nn.Module
-        Trained in place, and left in eval mode.
+        What is trained.
 
     X : torch.Tensor of shape (n_samples, ...)
         Training samples, on the module's device. Batches are slices of it, so that
@@ -160,14 +173,8 @@ def train(
     stepper : object
         Its ``step(inputs, targets)`` changes the weights and returns the loss.
 
-    max_epochs : int
-        Passes over the data.
-
-    batch_size : int
-        Samples a step.
-
-    generator : torch.Generator
-        Draws the order of the samples, on the device of `X`.
+    schedule : Schedule
+        Epochs and batches.
 
     adversary : object or None, default=None
         Its ``perturb_module(module, X, y)`` is called with each batch, while the module
@@ -176,17 +183,14 @@ def train(
     regularizer : object or None, default=None
         It, or `adversary`, may have a method ``on_epoch_begin(module, X, y, *, epoch,
         max_epochs)``. It is called before each epoch with all training samples, while
-        the module is in eval mode. What it freezes is free again at the end.
+        the module is in eval mode. Parameters that it freezes are unfrozen at the end.
 
     validation : tuple of (torch.Tensor, torch.Tensor) or None, default=None
-        Samples and their classes. The weights that classify most of them right stay.
+        Samples and their classes. The weights with the highest accuracy on them are
+        kept.
 
-    n_iter_no_change : int, default=5
-        Epochs without a better validation score after which the loop stops.
-
-    watcher : object or None, default=None
-        Its ``epoch_begins()`` and ``epoch_ends(epoch)`` are called around each epoch,
-        the second with an `Epoch`; it stops the loop by returning True.
+    progress : Progress or None, default=None
+        Is told when each epoch begins and ends.
 
     Returns
     -------
@@ -197,49 +201,46 @@ def train(
     keeper = None if validation is None else _BestWeights(module, *validation)
     join_last = _normalises_batches(module)
     epochs = []
-    with _frozen_parts_are_freed(module), threads_for(module, batch_size):
-        for number in range(max_epochs):
-            if watcher is not None:
-                watcher.epoch_begins()
+    with _unfrozen_at_the_end(module), threads_for(module, schedule.batch_size):
+        for number in range(schedule.max_epochs):
+            if progress is not None:
+                progress.epoch_begins()
             module.eval()
             for hook in hooks:
                 # Copies: samples may share memory with what a user passed to `fit`.
                 hook.on_epoch_begin(
-                    module, X.clone(), y.clone(), epoch=number, max_epochs=max_epochs
+                    module,
+                    X.clone(),
+                    y.clone(),
+                    epoch=number,
+                    max_epochs=schedule.max_epochs,
                 )
-            batches = epoch_batches(len(X), batch_size, generator, join_last=join_last)
+            batches = epoch_batches(
+                len(X), schedule.batch_size, schedule.generator, join_last=join_last
+            )
             loss = _run_epoch(module, X, y, batches, stepper, adversary)
-            score = None if keeper is None else keeper.see()
+            score = None if keeper is None else keeper.update()
             epochs.append(Epoch(number, loss, score))
-            stop = watcher is not None and watcher.epoch_ends(epochs[-1])
-            if stop or (keeper is not None and keeper.n_stale >= n_iter_no_change):
+            stop = progress is not None and progress.epoch_ends(epochs[-1])
+            patience = schedule.n_iter_no_change
+            if stop or (keeper is not None and keeper.n_stale >= patience):
                 break
     if keeper is not None:
         keeper.restore()
     return epochs
 
 
-def epoch_batches(n_samples, batch_size, generator, *, join_last=False):
-    """Draw the batches of one pass over the data.
+def epoch_batches(
+    n_samples: int,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    join_last: bool = False,
+) -> list[Tensor]:
+    """Draw the batches of one pass over the data, as indices of samples.
 
-    Parameters
-    ----------
-    n_samples : int
-        How many samples there are.
-
-    batch_size : int
-        Samples a batch; the last one holds what is left.
-
-    generator : torch.Generator
-        Draws their order, on its own device.
-
-    join_last : bool, default=False
-        Whether a last batch of one sample joins the batch before it.
-
-    Returns
-    -------
-    batches : list of torch.Tensor
-        Indices of the samples of each batch.
+    The last one holds the remaining samples. With `join_last`, a last batch of one
+    sample joins the batch before it.
     """
     order = torch.randperm(n_samples, generator=generator, device=generator.device)
     batches = list(order.split(batch_size))
@@ -248,10 +249,17 @@ def epoch_batches(n_samples, batch_size, generator, *, join_last=False):
     return batches
 
 
-def _run_epoch(module, X, y, batches, stepper, adversary):
+def _run_epoch(
+    module: nn.Module,
+    X: Tensor,
+    y: Tensor,
+    batches: list[Tensor],
+    stepper: Any,
+    adversary: Any,
+) -> Any:
     module.train()
     # Summed on the device: asking for the number would wait for every step.
-    total = 0
+    total: Any = 0
     for batch in batches:
         inputs, targets = X[batch], y[batch]
         if adversary is not None:
@@ -262,14 +270,14 @@ def _run_epoch(module, X, y, batches, stepper, adversary):
     return (total / len(X)).tolist()
 
 
-def _normalises_batches(module):
-    # Such a layer can not be trained on a batch of one sample.
+def _normalises_batches(module: nn.Module) -> bool:
+    # Such a layer cannot be trained on a batch of one sample.
     kind = torch.nn.modules.batchnorm._BatchNorm
     return any(isinstance(part, kind) for part in module.modules())
 
 
 @contextmanager
-def _frozen_parts_are_freed(module):
+def _unfrozen_at_the_end(module: nn.Module) -> Iterator[None]:
     trainable = [(weight, weight.requires_grad) for weight in module.parameters()]
     try:
         yield
@@ -280,14 +288,17 @@ def _frozen_parts_are_freed(module):
 
 
 class _BestWeights:
-    """Remembers the weights that classified most validation samples right."""
+    """Keeps the weights with the highest accuracy on the validation samples."""
 
-    def __init__(self, module, X, y, batch_size=4096):
+    def __init__(
+        self, module: nn.Module, X: Tensor, y: Tensor, batch_size: int = 4096
+    ) -> None:
         self.module = module
         self.samples, self.targets = X.split(batch_size), y.split(batch_size)
-        self.best, self.weights, self.n_stale = float("-inf"), None, 0
+        self.best, self.n_stale = float("-inf"), 0
+        self.weights: dict[str, Tensor] = {}
 
-    def see(self):
+    def update(self) -> float:
         score = self._accuracy()
         self.n_stale += 1
         if score > self.best:
@@ -296,13 +307,13 @@ class _BestWeights:
         return score
 
     @torch.no_grad()
-    def _accuracy(self):
+    def _accuracy(self) -> float:
         hits = [
-            # A copy, as these are seen again: the module may write to its input.
+            # A copy, as these are used again: the module may write to its input.
             (self.module(samples.clone()).argmax(dim=1) == targets).sum()
             for samples, targets in zip(self.samples, self.targets, strict=True)
         ]
         return sum(hits).item() / sum(map(len, self.targets))
 
-    def restore(self):
+    def restore(self) -> None:
         self.module.load_state_dict(self.weights)

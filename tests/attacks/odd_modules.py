@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 from robustkit._randomness import seeded_torch
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
-from robustkit.networks._pruning import MaskedLinear
+from robustkit.bridge import Clamp, ElementwiseScale
+from robustkit.networks import MaskedLinear
 
 WIDTH, N_CLASSES = 5, 3
 

@@ -197,8 +197,15 @@ def test_bound_is_exact_for_a_linear_model():
 
 
 def test_unknown_layer_is_refused_by_name():
-    with pytest.raises(TypeError, match="This one has a Tanh"):
+    with pytest.raises(TypeError, match=r"This one has a Tanh(?! with)"):
         BoundedNetwork([nn.Tanh()], np.float32)
+
+
+def test_an_odd_layer_is_refused_with_what_is_odd_about_it():
+    relu = nn.ReLU()
+    relu.register_forward_hook(lambda *args: None)
+    with pytest.raises(TypeError, match=r"This one has a ReLU with .*hook"):
+        BoundedNetwork([relu], np.float32)
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])

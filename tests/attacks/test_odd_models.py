@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     BIMAttack,
     FGSMAttack,
@@ -330,9 +331,34 @@ class OtherLabels(Sure):
 
 def test_a_predicted_label_that_is_no_class_is_refused(points):
     model = OtherLabels(0.0).fit(points, None)
-    y = model.classes_[model.predict(points)]
-    with pytest.raises(ValueError, match=r"predict gives the label [01], which is not"):
-        aim(FGSMAttack(), model, points, y).perturb(points, y)
+    said = model.predict(points)
+    # The first of several is named.
+    points = points[np.argsort(said, kind="stable")]
+    for X, first in ((points, 0), (points[::-1], 1)):
+        y = model.classes_[model.predict(X)]
+        named = rf"predict gives the label {first}, which is not in its classes_"
+        with pytest.raises(ValueError, match=named):
+            aim(FGSMAttack(), model, X, y).perturb(X, y)
+
+
+def test_a_skorch_net_with_a_nonlinearity_of_its_own_is_asked():
+    """It predicts the least likely class, which the module cannot know."""
+    skorch = pytest.importorskip("skorch")
+    X, y = digits(60)
+    net = skorch.NeuralNetClassifier(
+        digits_module(),
+        criterion=nn.CrossEntropyLoss,
+        classes=np.arange(10),
+        predict_nonlinearity=torch.neg,
+        train_split=None,
+    ).initialize()
+    attack = FGSMAttack(FrozenEstimator(net), eps=0.05).fit(X, y)
+    result = attack.perturb(X)
+    # A skorch net draws from the global stream whenever it predicts.
+    with seeded_torch(0):
+        expected = net.predict(X), net.predict(result.X_adv)
+    np.testing.assert_array_equal(result.clean_prediction, expected[0])
+    np.testing.assert_array_equal(result.prediction, expected[1])
 
 
 def test_a_skorch_net_that_answers_with_indices_is_refused():

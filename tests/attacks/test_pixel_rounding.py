@@ -24,7 +24,7 @@ from robustkit.attacks._interval_bounds import (
 )
 from robustkit.attacks._pixel_certificate import PixelCertifier
 from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.bridge._sklearn_steps import Clamp, ElementwiseScale
+from robustkit.bridge import Clamp, ElementwiseScale
 from robustkit.graphs import LayeredGraph
 from robustkit.networks import SparseNetwork
 

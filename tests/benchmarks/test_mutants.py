@@ -74,3 +74,13 @@ def test_a_seed_draws_the_same_mutants_and_each_changes_its_file():
         # What starts on this line may go on below it.
         place = source.splitlines()[mutant["line"] - 1 :][:6]
         assert mutant["before"] in [line.strip() for line in place]
+
+
+def test_only_survivors_are_tried_again(monkeypatch):
+    last = entry("caught", "survived", "caught: for ever")["mutants"]
+    monkeypatch.setattr(store, "mutants_of", lambda room: last)
+    drawn = [{"line": k} for k in range(3)]
+    known = mutation.caught_before("sorting", drawn)
+    assert known == ["caught", None, None]
+    with pytest.raises(SystemExit, match="holds other mutants of sorting"):
+        mutation.caught_before("sorting", drawn[:2])

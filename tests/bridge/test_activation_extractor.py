@@ -130,7 +130,7 @@ def test_random_position_is_one_of_the_image_s_own(images):
     assert len(set(where.argmax(axis=1))) > 8
 
 
-def test_mean_and_flatten_keep_what_they_say(images):
+def test_spatial_mean_and_flatten(images):
     X, y = images
     model = FrozenEstimator(ConvClassifier().fit(X, y))
     convolution = model.estimator.module_[1]
@@ -144,7 +144,7 @@ def test_mean_and_flatten_keep_what_they_say(images):
 
 
 @given(order=st.permutations(range(40)), size=st.integers(1, 50))
-def test_neither_order_nor_batch_size_moves_a_position(images, order, size):
+def test_positions_do_not_depend_on_order_or_batch_size(images, order, size):
     X, y = images
     model = FrozenEstimator(ConvClassifier().fit(X, y))
     extractor = ActivationExtractor(model, layer=0, random_state=3).fit(X, y)
@@ -164,7 +164,7 @@ def test_seed_decides_the_positions(images):
     assert (found[0] != found[2]).any()
 
 
-def test_unknown_layer_is_refused_with_those_there_are(pipeline, iris):
+def test_unknown_layer_raises_and_lists_the_layers(pipeline, iris):
     extractor = ActivationExtractor(FrozenEstimator(pipeline), layer="penultimat")
     with pytest.raises(ValueError, match="did you mean 'penultimate'"):
         extractor.fit(*iris)
@@ -172,7 +172,7 @@ def test_unknown_layer_is_refused_with_those_there_are(pipeline, iris):
         extractor.set_params(layer="all").fit(*iris)
 
 
-def test_model_trained_on_other_features_is_refused(pipeline, iris):
+def test_model_with_other_number_of_features_raises(pipeline, iris):
     X, y = iris
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         ActivationExtractor(FrozenEstimator(pipeline)).fit(X[:, :3], y)
@@ -230,7 +230,7 @@ def test_position_depends_on_every_feature_and_not_on_the_sign_of_zero():
         assert not all(hits)
 
 
-def test_parameters_are_refused_by_name(pipeline, iris):
+def test_invalid_extractor_parameters_raise(pipeline, iris):
     for name, value in {
         "spatial": "median",
         "batch_size": 0,

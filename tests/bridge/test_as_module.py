@@ -186,7 +186,7 @@ def test_transformer_alone_equals_its_transform(step):
     np.testing.assert_allclose(logits_of(step, X), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_clipping_scaler_clips_what_it_has_not_seen():
+def test_clipping_scaler_clips_new_samples():
     X, y = make_data()
     pipeline = make_pipeline(MinMaxScaler(clip=True), LogisticRegression()).fit(X, y)
     assert_says_the_same(pipeline, 5 * X)
@@ -212,7 +212,7 @@ def test_gradient_is_that_of_the_whole_pipeline(step):
         )
 
 
-def test_sees_through_frozen_estimators_and_finished_searches():
+def test_frozen_estimators_and_finished_searches_are_unwrapped():
     X, y = make_data()
     search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}).fit(X, y)
     assert_says_the_same(search, X)
@@ -278,12 +278,12 @@ def test_user_can_register_a_class_and_its_mode_stays():
     ],
     ids=name_of,
 )
-def test_unfitted_is_refused(estimator):
+def test_unfitted_estimator_raises(estimator):
     with pytest.raises(NotFittedError, match="not fitted"):
         as_module(estimator)
 
 
-def test_unsupported_model_is_refused_by_name_with_the_cure():
+def test_unsupported_model_raises_with_its_name_and_a_fix():
     X, y = make_data()
     model = KNeighborsClassifier().fit(X, y)
     with pytest.raises(
@@ -292,7 +292,7 @@ def test_unsupported_model_is_refused_by_name_with_the_cure():
         as_module(model)
 
 
-def test_unsupported_step_is_refused_by_name_with_the_cure():
+def test_unsupported_step_raises_with_its_name_and_a_fix():
     X, y = make_data()
     pipeline = Pipeline(
         [
@@ -305,7 +305,7 @@ def test_unsupported_step_is_refused_by_name_with_the_cure():
 
 
 @pytest.mark.parametrize("function", [np.log1p, np.abs, lambda x: np.asarray(x) + 1])
-def test_function_that_is_not_for_tensors_is_refused(function):
+def test_function_that_does_not_take_tensors_raises(function):
     X, y = make_data()
     pipeline = make_pipeline(FunctionTransformer(function), LogisticRegression())
     pipeline.fit(np.abs(X), y)
@@ -313,7 +313,7 @@ def test_function_that_is_not_for_tensors_is_refused(function):
         as_module(pipeline)
 
 
-def test_curved_support_vector_machine_is_refused():
+def test_svc_with_nonlinear_kernel_raises():
     X, y = make_data()
     with pytest.raises(TypeError, match=r"kernel='linear' only, not 'rbf'"):
         as_module(SVC(random_state=0).fit(X, y))
@@ -322,7 +322,7 @@ def test_curved_support_vector_machine_is_refused():
 @pytest.mark.parametrize(
     "model", [MLPClassifier(max_iter=1, random_state=0), RidgeClassifier()]
 )
-def test_several_labels_a_sample_are_refused(model):
+def test_multilabel_classifier_raises(model):
     X, y = make_data()
     model = fitted(model, X, np.eye(3, dtype=int)[y][:, :2])
     with pytest.raises(TypeError, match="one label"):
@@ -331,7 +331,7 @@ def test_several_labels_a_sample_are_refused(model):
 
 @pytest.mark.parametrize("offset", [1e6, 1e8])
 @pytest.mark.parametrize("step", STEPS[:9], ids=name_of)
-def test_large_offset_costs_no_digits(step, offset):
+def test_large_offset_loses_no_precision(step, offset):
     X, y = make_data(offset=offset)
     assert_says_the_same(fitted(make_pipeline(step, PCA(), MODELS[0]), X, y), X)
 

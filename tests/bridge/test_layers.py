@@ -61,7 +61,7 @@ class Functional(nn.Module):
         return self.output(torch.relu(self.hidden(X)))
 
 
-def test_hidden_layers_are_the_nonlinearities(mlp):
+def test_layer_names_are_the_nonlinearities(mlp):
     assert layer_names(mlp) == ["1", "3"]
     assert resolve_layers(mlp, "all") == ["1", "3"]
     assert resolve_layers(mlp, 0) == ["1"]
@@ -73,7 +73,7 @@ def test_hidden_layers_are_the_nonlinearities(mlp):
     ]
 
 
-def test_values_are_those_of_the_layers_called_by_hand(mlp, X):
+def test_layer_values_equal_layers_called_by_hand(mlp, X):
     values = layer_values(mlp, X, ["1", "3", "penultimate", "2", "logits"])
     for name, stop in (("1", 1), ("3", 3), ("penultimate", 3)):
         torch.testing.assert_close(values[name].pre_activation, mlp[:stop](X))
@@ -83,21 +83,21 @@ def test_values_are_those_of_the_layers_called_by_hand(mlp, X):
         torch.testing.assert_close(values[name].activation, mlp[:stop](X))
 
 
-def test_values_can_be_differentiated(mlp, X):
+def test_layer_values_are_differentiable(mlp, X):
     value = layer_values(mlp, X, ["penultimate"])["penultimate"]
     value.pre_activation.square().sum().backward()
     assert mlp[0].weight.grad.abs().sum() > 0
     assert mlp[4].weight.grad is None
 
 
-def test_no_hook_stays_behind_even_after_an_error(mlp, X):
+def test_layer_values_removes_its_hooks_even_after_an_error(mlp, X):
     with pytest.raises(RuntimeError, match="shapes"):
         layer_values(mlp, X[:, :2], ["1"])
     layer_values(mlp, X, ["1"])
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in mlp.modules())
 
 
-def test_a_relu_in_place_does_not_hide_what_entered_it(X):
+def test_input_of_in_place_relu_is_recorded(X):
     with seeded_torch(0):
         module = Convolutional()
     expected = module(X)
@@ -109,7 +109,7 @@ def test_a_relu_in_place_does_not_hide_what_entered_it(X):
     torch.testing.assert_close(values["logits"].activation, expected)
 
 
-def test_what_a_layer_gave_is_kept_before_the_next_works_in_place(X):
+def test_output_is_recorded_before_the_next_layer_works_in_place(X):
     with seeded_torch(0):
         module = nn.Sequential(
             nn.Linear(5, 6), nn.ReLU(inplace=True), nn.Linear(6, 4), Doubler()
@@ -132,7 +132,7 @@ class Doubler(nn.Module):
         return x.mul_(2)
 
 
-def test_a_module_that_writes_to_its_input_writes_to_a_copy(X):
+def test_layer_values_of_module_that_writes_to_its_input(X):
     with seeded_torch(0):
         module = nn.Sequential(Doubler(), nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
     before = X.clone()
@@ -150,7 +150,7 @@ class Late(nn.ReLU):
         return (x - 1).relu()
 
 
-def test_a_unit_that_computes_something_else_than_its_class_says_is_no_layer():
+def test_modified_nonlinearity_is_no_layer():
     with seeded_torch(0):
         module = nn.Sequential(nn.Linear(5, 6), Late(), nn.Linear(6, 2))
         plain = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2))
@@ -162,7 +162,7 @@ def test_a_unit_that_computes_something_else_than_its_class_says_is_no_layer():
     assert layer_names(plain) == ["0"]
 
 
-def test_a_hook_that_only_looks_does_not_hide_a_layer(mlp, X):
+def test_layer_with_forward_hook_is_a_layer(mlp, X):
     seen = []
     mlp[1].register_forward_hook(lambda part, given, gave: seen.append(gave))
     assert layer_names(mlp) == ["1", "3"]
@@ -171,7 +171,7 @@ def test_a_hook_that_only_looks_does_not_hide_a_layer(mlp, X):
     torch.testing.assert_close(values.activation, seen[-1])
 
 
-def test_hooks_of_a_graph_are_heeded(X):
+def test_hooks_of_a_sparse_network_are_applied(X):
     graph = GraphPrior(n_nodes=30, random_state=0).sample(0)
     module = initialize(SparseNetwork(graph, 5, 2), random_state=0)
     expected = module.vertex_preactivations(-X)
@@ -180,7 +180,7 @@ def test_hooks_of_a_graph_are_heeded(X):
     torch.testing.assert_close(values, expected[:, : values.shape[1]])
 
 
-def test_pooling_stands_between_the_two_sides_of_the_penultimate_layer(X):
+def test_penultimate_activation_includes_pooling(X):
     with seeded_torch(0):
         module = Convolutional()
     value = layer_values(module, X, ["penultimate"])["penultimate"]
@@ -190,7 +190,7 @@ def test_pooling_stands_between_the_two_sides_of_the_penultimate_layer(X):
     )
 
 
-def test_a_module_that_hides_its_nonlinearity_is_cut_at_its_affine_maps(X):
+def test_module_with_functional_nonlinearity_is_cut_at_affine_maps(X):
     with seeded_torch(0):
         module = Functional()
     assert layer_names(module) == ["hidden"]
@@ -204,18 +204,18 @@ def test_a_module_that_hides_its_nonlinearity_is_cut_at_its_affine_maps(X):
     ("activation", "expected"),
     [(nn.ReLU(), True), (nn.LeakyReLU(), True), (nn.PReLU(), True), (nn.Tanh(), False)],
 )
-def test_relu_units_are_those_with_one_kink_at_zero(activation, expected):
+def test_has_relu_units(activation, expected):
     assert has_relu_units(nn.Sequential(activation)) is expected
 
 
-def test_the_head_is_the_last_affine_map(mlp):
+def test_head_parameters_are_the_last_affine_map(mlp):
     weight, bias = head_parameters(mlp)
     assert weight is mlp[4].weight
     assert bias is mlp[4].bias
     assert head_parameters(nn.ReLU()) == []
 
 
-def test_the_head_is_all_that_comes_after_the_penultimate_layer():
+def test_head_parameters_include_all_after_the_penultimate_layer():
     with seeded_torch(0):
         module = nn.Sequential(
             nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 2), nn.BatchNorm1d(2), nn.PReLU()
@@ -230,7 +230,7 @@ def test_the_head_is_all_that_comes_after_the_penultimate_layer():
     assert found == {id(weight) for weight in normed.parameters()}
 
 
-def test_an_unknown_layer_is_answered_with_those_there_are(mlp):
+def test_unknown_layer_raises_and_lists_layers(mlp):
     with pytest.raises(ValueError, match=r"'penultimat' is unknown, did you mean"):
         resolve_layers(mlp, "penultimat")
     with pytest.raises(ValueError, match=r"layers are \['logits', 'penultimate', '1'"):
@@ -300,7 +300,7 @@ def test_a_graph_before_a_linear_model_is_penultimate(sparse, X):
     torch.testing.assert_close(value.activation, sparse(X))
 
 
-def test_values_of_a_sample_do_not_depend_on_its_neighbours():
+def test_steady_layer_values_do_not_depend_on_neighbours():
     generator = torch.Generator().manual_seed(0)
     with seeded_torch(0):
         module = nn.Sequential(nn.Linear(90, 70), nn.ReLU(), nn.Linear(70, 9)).eval()
@@ -316,7 +316,7 @@ def test_values_of_a_sample_do_not_depend_on_its_neighbours():
                     assert not found.requires_grad
 
 
-def test_the_estimator_s_own_network_never_moves():
+def test_module_on_never_moves_the_estimators_network():
     X = np.random.RandomState(0).rand(20, 4).astype(np.float32)
     classifier = MLPNetClassifier((3,), max_epochs=1, device="cpu", random_state=0)
     classifier.fit(X, np.arange(20) % 2)
@@ -343,29 +343,21 @@ def test_index_counts_hidden_layers_from_both_ends(index):
             resolve_layers(module, index)
 
 
-def test_all_of_a_module_without_hidden_layers_asks_for_one():
+def test_all_layers_of_linear_module_raises():
     with pytest.raises(ValueError, match=r"layer='penultimate' needs a hidden layer"):
         resolve_layers(nn.Flatten(), "all")
 
 
-@pytest.mark.parametrize("multiple", [1, 2, 16])
 @pytest.mark.parametrize("n_rows", [1, 15, 16, 17])
-def test_steady_values_pad_to_the_multiple_and_cut_off_again(mlp, n_rows, multiple):
+def test_steady_layer_values_pads_rows_and_cuts_them_off(mlp, n_rows):
     X = torch.randn(n_rows, 5, generator=torch.Generator().manual_seed(0))
     sizes = []
     with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
-        values = steady_layer_values(mlp, X, ["logits", "1"], multiple=multiple)
-    assert sizes == [-(-n_rows // multiple) * multiple]
-    assert len(values["1"].pre_activation) == len(values["1"].activation) == n_rows
+        values = steady_layer_values(mlp, X, ["logits", "1"])
+    assert sizes == [-(-n_rows // 16) * 16]
+    assert {len(part) for pair in values.values() for part in pair} == {n_rows}
     with torch.no_grad():
         torch.testing.assert_close(values["logits"].activation, mlp(X))
-
-
-def test_default_multiple_of_steady_values_is_sixteen(mlp):
-    sizes = []
-    with mlp.register_forward_hook(lambda _, given, __: sizes.append(len(given[0]))):
-        steady_layer_values(mlp, torch.ones(3, 5), ["logits"])
-    assert sizes == [16]
 
 
 class TwoBranches(nn.Module):
@@ -381,7 +373,7 @@ class TwoBranches(nn.Module):
         return self.relu(out)
 
 
-def test_sum_written_into_a_layer_s_output_is_not_shown_as_that_output(X):
+def test_in_place_sum_does_not_change_recorded_output(X):
     with seeded_torch(0):
         module = TwoBranches()
     values = layer_values(module, X, ["a", "b", "relu", "logits"])

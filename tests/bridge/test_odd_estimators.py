@@ -88,7 +88,7 @@ SEARCHES = {
 
 
 @pytest.mark.parametrize("cls", SEARCHES, ids=lambda c: c.__name__)
-def test_every_search_is_seen_through(cls, data):
+def test_every_kind_of_search_is_unwrapped(cls, data):
     X, y = data
     search = cls(LogisticRegression(), {"C": [0.1, 1.0]}, **SEARCHES[cls]).fit(X, y)
     expected = with_two_columns(search.decision_function(X))
@@ -96,7 +96,7 @@ def test_every_search_is_seen_through(cls, data):
 
 
 @pytest.mark.parametrize("cls", SEARCHES, ids=lambda c: c.__name__)
-def test_search_without_a_fitted_model_is_refused(cls, data):
+def test_search_without_refit_raises(cls, data):
     X, y = data
     grid = {"C": [0.1, 1.0]}
     search = cls(LogisticRegression(), grid, refit=False, **SEARCHES[cls])
@@ -105,7 +105,7 @@ def test_search_without_a_fitted_model_is_refused(cls, data):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_network_of_half_precision_is_refused(dtype):
+def test_network_in_half_precision_raises(dtype):
     with seeded_torch(0):
         net = nn.Linear(5, 2).to(dtype)
     name = str(dtype).removeprefix("torch.")
@@ -138,7 +138,7 @@ def writer():
 
 
 @pytest.mark.parametrize("layer", ["logits", "penultimate", "relu", "first", "last"])
-def test_model_that_writes_leaves_x_and_what_was_recorded(layer, writer):
+def test_model_that_writes_in_place_changes_neither_x_nor_records(layer, writer):
     X = np.random.RandomState(0).normal(size=(32, 5)).astype(np.float32)
     before = X.copy()
     model = TorchClassifier.from_module(writer, classes=[0, 1])

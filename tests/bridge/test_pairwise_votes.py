@@ -53,7 +53,7 @@ def survivors_of_pairwise_steps(model, X, y):
     return robust
 
 
-def test_digits_are_no_more_robust_than_one_closed_form_step_says(digits_model, digits):
+def test_svc_on_digits_is_no_more_robust_than_a_closed_form_step(digits_model, digits):
     X, y = (part[600:900] for part in digits)
     frozen = FrozenEstimator(digits_model)
     closed = survivors_of_pairwise_steps(digits_model, X, y).mean()
@@ -79,7 +79,7 @@ def survivors_of_step_along_sums(model, X, y):
 
 
 @pytest.mark.parametrize("break_ties", [False, True])
-def test_digits_are_voted_on_alike(digits, break_ties):
+def test_svc_votes_on_digits_equal_scikit_learn(digits, break_ties):
     X, y = digits
     model = SVC(kernel="linear", break_ties=break_ties, random_state=0).fit(
         X[:600], y[:600]
@@ -108,7 +108,7 @@ def random_model(n_classes, break_ties, shape="ovr", seed=0):
     scale=st.sampled_from([1e-8, 1.0, 1e8]),
     seed=st.integers(0, 10**6),
 )
-def test_votes_equal_predict(n_classes, kind, scale, seed):
+def test_pairwise_votes_equal_predict(n_classes, kind, scale, seed):
     # Classes of noise: cycles, where several classes have equally many votes, abound.
     model = random_model(n_classes, *kind, seed % 20)
     points = np.random.RandomState(seed).normal(size=(400, 2)) * scale
@@ -117,7 +117,7 @@ def test_votes_equal_predict(n_classes, kind, scale, seed):
 
 @pytest.mark.parametrize("n_classes", [2, 3, 5])
 @pytest.mark.parametrize("break_ties", [False, True])
-def test_decisions_of_zero_are_ties_as_predict_decides_them(n_classes, break_ties):
+def test_pairwise_ties_equal_predict(n_classes, break_ties):
     model = random_model(n_classes, break_ties)
     model._dual_coef_[:] = 0
     model.dual_coef_ = model._dual_coef_
@@ -150,7 +150,7 @@ def can_be_beaten(model, x, eps):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_three_classes_are_fooled_where_that_is_possible(seed):
+def test_svc_of_three_classes_is_attacked_where_possible(seed):
     model = random_model(3, False, seed=seed)
     X = np.random.RandomState(seed).normal(size=(100, 2))
     possible = np.array([can_be_beaten(model, x, 0.3) for x in X])
@@ -165,7 +165,7 @@ def test_three_classes_are_fooled_where_that_is_possible(seed):
 
 
 @pytest.mark.parametrize("break_ties", [False, True])
-def test_gradient_is_that_of_finite_differences(break_ties):
+def test_pairwise_votes_gradient_equals_finite_differences(break_ties):
     module = as_module(random_model(5, break_ties))
     x = torch.from_numpy(np.random.RandomState(1).normal(size=(1000, 2)))
     jacobian = torch.stack(

@@ -72,7 +72,7 @@ def test_softmax_of_the_logits_is_predict_proba(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_mode_of_the_net_stays(case):
+def test_as_module_keeps_the_mode_of_a_skorch_net(case):
     net, X, y = make_net(case)
     with seeded_torch(0):
         net.fit(X, y)
@@ -90,7 +90,7 @@ def test_probability_of_zero_has_a_finite_logit():
     assert torch.isfinite(logits).all()
 
 
-def test_criterion_of_unknown_meaning_is_refused():
+def test_skorch_net_with_unknown_criterion_raises():
     net, X, y = make_net("logits")
     net.set_params(criterion=nn.MultiMarginLoss)
     with seeded_torch(0):
@@ -99,7 +99,7 @@ def test_criterion_of_unknown_meaning_is_refused():
         as_module(net)
 
 
-def test_unfitted_is_refused():
+def test_unfitted_skorch_net_raises():
     net, _, _ = make_net("logits")
     with pytest.raises(skorch.exceptions.NotInitializedError, match="not initialized"):
         as_module(net)
@@ -127,7 +127,7 @@ THRESHOLDS = [-0.5, 0.0, 1e-30, 0.1, 0.5, 0.9, 1 - 1e-7, 1.0, 1.5]
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
-def test_larger_logit_is_what_the_threshold_says(threshold):
+def test_larger_logit_follows_the_threshold(threshold):
     net = skorch.NeuralNetBinaryClassifier(Given, threshold=threshold).initialize()
     rng = np.random.RandomState(0)
     near = np.log(max(threshold, 1e-30) / max(1 - threshold, 1e-8))
@@ -159,7 +159,7 @@ def test_softmax_is_the_probability_only_of_the_threshold_one_half(binary_net):
 
 
 @pytest.mark.parametrize("labels", [[1, 2, 3], [0, 2, 3], [-1, 0, 1]])
-def test_labels_that_the_net_does_not_predict_are_refused(labels):
+def test_skorch_net_with_other_labels_raises(labels):
     net, _, _ = make_net("logits")
     net.set_params(module__n_outputs=4)
     with seeded_torch(0):

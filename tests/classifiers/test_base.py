@@ -10,11 +10,13 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_predict
+from sklearn.tree import DecisionTreeClassifier
 
 from robustkit.bridge import as_module
-from robustkit.classifiers import _base
+from robustkit.classifiers import _base, seeded_clone
 from tests.classifiers.conftest import (
     TRAINED,
     StopAfter,
@@ -54,7 +56,7 @@ class Shrink:
 
 
 @every_kind
-def test_it_learns_and_predicts_coherently(make, digits):
+def test_classifiers_learn_and_predict_consistently(make, digits):
     X, y = digits
     classifier = make(max_epochs=15).fit(X, y)
     assert classifier.score(X, y) > 0.9
@@ -66,7 +68,7 @@ def test_it_learns_and_predicts_coherently(make, digits):
 
 
 @every_kind
-def test_two_classes_of_any_type_follow_scikit_learns_shapes(make, two_digits):
+def test_two_classes_follow_scikit_learn_shapes(make, two_digits):
     X, y = two_digits
     classifier = make().fit(X, y)
     assert classifier.classes_.tolist() == ["one", "zero"]
@@ -78,7 +80,7 @@ def test_two_classes_of_any_type_follow_scikit_learns_shapes(make, two_digits):
 
 
 @every_kind
-def test_as_module_gives_the_logits(make, digits):
+def test_as_module_returns_the_logits(make, digits):
     X, y = digits
     classifier = make().fit(X, y)
     module = as_module(classifier)
@@ -90,7 +92,7 @@ def test_as_module_gives_the_logits(make, digits):
 
 
 @every_trained_kind
-def test_what_was_learned_is_written_down(make, digits):
+def test_fitted_attributes(make, digits):
     X, y = digits
     classifier = make().fit(X, y)
     assert classifier.n_iter_ == 3 == len(classifier.loss_curve_)
@@ -101,7 +103,7 @@ def test_what_was_learned_is_written_down(make, digits):
 
 
 @every_kind
-def test_one_seed_gives_one_classifier(make, digits, global_random_seed):
+def test_same_seed_gives_the_same_classifier(make, digits, global_random_seed):
     X, y = digits
     first, again = (
         make(random_state=global_random_seed).fit(X, y).predict_proba(X)
@@ -111,7 +113,7 @@ def test_one_seed_gives_one_classifier(make, digits, global_random_seed):
 
 
 @every_trained_kind
-def test_another_seed_gives_another(make, digits):
+def test_another_seed_gives_another_classifier(make, digits):
     X, y = digits
     first, other = (make(random_state=seed).fit(X, y) for seed in range(2))
     assert first.loss_curve_ != other.loss_curve_
@@ -130,7 +132,7 @@ for make in conftest.TRAINED:
 """
 
 
-def test_one_seed_gives_one_classifier_in_every_process(digits, request):
+def test_same_seed_gives_the_same_classifier_in_every_process(digits, request):
     X, y = digits
     printed = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN],
@@ -144,7 +146,7 @@ def test_one_seed_gives_one_classifier_in_every_process(digits, request):
 
 
 @every_trained_kind
-def test_one_seed_gives_one_classifier_in_every_thread(make, digits):
+def test_same_seed_gives_the_same_classifier_in_every_thread(make, digits):
     X, y = digits
     classifier = make()
     if make is anything:
@@ -166,7 +168,7 @@ def with_dropout(n_features, n_classes):
 
 
 @every_trained_kind
-def test_a_row_is_predicted_alike_whatever_stands_beside_it(make, digits):
+def test_prediction_does_not_depend_on_neighbours(make, digits):
     X, y = digits
     classifier = make().fit(X, y)
     whole = classifier.decision_function(X)
@@ -175,7 +177,7 @@ def test_a_row_is_predicted_alike_whatever_stands_beside_it(make, digits):
 
 
 @every_trained_kind
-def test_predicting_in_pieces_changes_nothing(make, digits, monkeypatch):
+def test_prediction_does_not_depend_on_batch_size(make, digits, monkeypatch):
     X, y = digits
     classifier = make().fit(X, y)
     whole = classifier.predict_proba(X)
@@ -184,7 +186,7 @@ def test_predicting_in_pieces_changes_nothing(make, digits, monkeypatch):
 
 
 @every_trained_kind
-def test_the_mode_of_the_module_is_put_back_after_predicting(make, digits):
+def test_predict_restores_the_mode_of_the_module(make, digits):
     X, y = digits
     classifier = make().fit(X, y)
     expected = classifier.predict_proba(X)
@@ -194,7 +196,7 @@ def test_the_mode_of_the_module_is_put_back_after_predicting(make, digits):
 
 
 @every_trained_kind
-def test_threads_of_torch_are_left_alone(make, digits):
+def test_number_of_torch_threads_is_restored(make, digits):
     X, y = digits
     before = torch.get_num_threads()
     make().fit(X, y).predict(X)
@@ -202,7 +204,7 @@ def test_threads_of_torch_are_left_alone(make, digits):
 
 
 @every_trained_kind
-def test_partial_fit_and_warm_start_are_one_long_training(make, digits):
+def test_partial_fit_and_warm_start_equal_one_long_fit(make, digits):
     X, y = digits
     parts = make()
     for _ in range(3):
@@ -221,7 +223,7 @@ def test_partial_fit_and_warm_start_are_one_long_training(make, digits):
 
 
 @every_trained_kind
-def test_a_cold_start_forgets_everything(make, digits):
+def test_fit_without_warm_start_begins_anew(make, digits):
     X, y = digits
     classifier = make(early_stopping=True, adversary=Shift()).fit(X[:, :30], y)
     classifier.set_params(early_stopping=False, adversary=None).fit(X, y)
@@ -233,7 +235,7 @@ def test_a_cold_start_forgets_everything(make, digits):
 
 
 @every_trained_kind
-def test_partial_fit_takes_chunks_without_all_classes(make, digits):
+def test_partial_fit_accepts_chunks_without_all_classes(make, digits):
     X, y = digits
     order = np.argsort(y, kind="stable")
     classifier = make()
@@ -245,7 +247,7 @@ def test_partial_fit_takes_chunks_without_all_classes(make, digits):
 
 
 @every_trained_kind
-def test_partial_fit_refuses_what_it_was_not_told_of(make, digits):
+def test_partial_fit_with_unknown_classes_raises(make, digits):
     X, y = digits
     with pytest.raises(ValueError, match="classes must be passed on the first call"):
         make().partial_fit(X, y)
@@ -259,10 +261,10 @@ def test_partial_fit_refuses_what_it_was_not_told_of(make, digits):
 
 
 @every_trained_kind
-def test_a_warm_start_refuses_other_classes(make, digits):
+def test_warm_start_with_other_classes_raises(make, digits):
     X, y = digits
     classifier = make(warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match=r"warm_start=True goes on with.*Got \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"continues with.*Got \[0, 1\]"):
         classifier.fit(X, y % 2)
 
 
@@ -281,7 +283,7 @@ def test_early_stopping_keeps_the_best_weights(make, digits):
     assert classifier.score(X[held_out], y[held_out]) == pytest.approx(scores[best])
 
 
-def test_a_warm_start_holds_out_the_same_samples(digits):
+def test_warm_start_holds_out_the_same_samples(digits):
     X, y = digits
     classifier = dense(early_stopping=True, warm_start=True).fit(X, y)
     seed = classifier._validation_seed
@@ -289,10 +291,10 @@ def test_a_warm_start_holds_out_the_same_samples(digits):
     assert len(classifier.validation_scores_) == classifier.n_iter_ == 6
 
 
-def test_early_stopping_needs_samples_of_every_class(digits):
+def test_early_stopping_with_too_few_samples_raises(digits):
     X, y = digits
     classifier = dense(early_stopping=True, validation_fraction=0.01)
-    with pytest.raises(ValueError, match=r"validation_fraction=0\.01 can not hold out"):
+    with pytest.raises(ValueError, match=r"validation_fraction=0\.01 cannot hold out"):
         classifier.fit(X, y)
 
 
@@ -306,7 +308,7 @@ def test_label_smoothing_lowers_the_confidence(make, digits):
     assert smooth.max(axis=1).mean() < sharp.max(axis=1).mean() - 0.1
 
 
-def test_the_loss_is_the_cross_entropy(digits):
+def test_loss_curve_is_the_cross_entropy(digits):
     X, y = digits
     # Steps too small to matter: the loss of the epoch is that of the first weights.
     classifier = dense(lr=1e-12, max_epochs=1).fit(X, y)
@@ -315,7 +317,7 @@ def test_the_loss_is_the_cross_entropy(digits):
 
 
 @every_trained_kind
-def test_an_adversary_is_cloned_seeded_and_changes_the_result(make, digits):
+def test_adversary_is_cloned_seeded_and_used(make, digits):
     X, y = digits
     adversary = Shift()
     plain = make().fit(X, y)
@@ -329,7 +331,7 @@ def test_an_adversary_is_cloned_seeded_and_changes_the_result(make, digits):
 
 
 @every_trained_kind
-def test_a_regularizer_is_cloned_and_changes_the_result(make, digits):
+def test_regularizer_is_cloned_and_used(make, digits):
     X, y = digits
     regularizer = Shrink()
     plain = make().fit(X, y)
@@ -353,14 +355,14 @@ def test_callbacks_see_every_epoch(make, digits, capsys):
 
 
 @every_trained_kind
-def test_a_callback_may_stop_the_training(make, digits):
+def test_callback_stops_the_training(make, digits):
     X, y = digits
     classifier = make().set_callbacks(StopAfter(2)).fit(X, y)
     assert classifier.n_iter_ == 2
     assert classifier.score(X, y) > 0.1
 
 
-def test_verbose_prints_a_line_an_epoch(digits, capsys):
+def test_verbose_prints_one_line_per_epoch(digits, capsys):
     X, y = digits
     classifier = dense(verbose=1, early_stopping=True).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
@@ -371,13 +373,13 @@ def test_verbose_prints_a_line_an_epoch(digits, capsys):
     )
 
 
-def test_without_validation_samples_the_line_is_the_loss(digits, capsys):
+def test_verbose_without_validation_prints_the_loss(digits, capsys):
     classifier = dense(verbose=True, max_epochs=1).fit(*digits)
     loss = classifier.loss_curve_[0]
     assert capsys.readouterr().out == f"Epoch 1/1: loss {loss:.4f}\n"
 
 
-def test_it_is_silent_by_default(digits, capsys):
+def test_fit_is_silent_by_default(digits, capsys):
     dense().fit(*digits)
     assert capsys.readouterr().out == ""
 
@@ -395,7 +397,7 @@ def test_labels_of_any_type(make, digits):
 
 
 @every_kind
-def test_one_class_is_refused(make, digits):
+def test_fit_with_one_class_raises(make, digits):
     X, _ = digits
     with pytest.raises(
         ValueError, match=r"needs at least 2 classes. Got 1 class: \[3\]"
@@ -404,7 +406,7 @@ def test_one_class_is_refused(make, digits):
 
 
 @every_kind
-def test_missing_values_are_refused(make, digits):
+def test_missing_values_raise(make, digits):
     X, y = digits
     X = X.copy()
     X[3, 5] = np.nan
@@ -414,19 +416,19 @@ def test_missing_values_are_refused(make, digits):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @every_kind
-def test_a_device_that_is_not_there_is_refused(make, digits):
+def test_unavailable_device_raises(make, digits):
     with pytest.raises(ValueError, match="device='cuda' was asked for, but torch sees"):
         make(device="cuda").fit(*digits)
 
 
 @every_trained_kind
-def test_a_loss_that_is_not_finite_names_the_learning_rate(make, digits):
+def test_infinite_loss_raises_and_names_lr(make, digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"in epoch \d+ with lr=1e\+30. Use a smaller"):
         make(lr=1e30).fit(X, y)
 
 
-def test_weights_lost_in_the_last_step_are_seen(digits):
+def test_weights_that_overflow_in_the_last_step_raise(digits):
     X, y = digits
     classifier = dense(lr=1e39, max_epochs=1, batch_size=500)
     with pytest.raises(ValueError, match=r"no longer finite after.*lr=1e\+39"):
@@ -449,13 +451,45 @@ def test_weights_lost_in_the_last_step_are_seen(digits):
         ("device", 3),
     ],
 )
-def test_a_bad_parameter_is_named(make, parameter, value, digits):
+def test_invalid_training_parameter_raises(make, parameter, value, digits):
     with pytest.raises(ValueError, match=f"The '{parameter}' parameter of"):
         make(**{parameter: value}).fit(*digits)
 
 
 @every_trained_kind
-def test_the_representation_in_notebooks_runs(make, digits):
+def test_html_repr(make, digits):
     classifier = make().fit(*digits)
     assert "n_parameters_" in classifier._repr_html_()
     assert "max_epochs=3" in repr(classifier).replace("\n", "")
+
+
+def test_seeded_clone_of_none_is_none():
+    assert seeded_clone(None, 0) is None
+
+
+def test_seeded_clone_sets_only_random_states_of_none(global_random_seed):
+    nested = AdaBoostClassifier(DecisionTreeClassifier(random_state=3))
+    first, again, other = (
+        seeded_clone(nested, seed)
+        for seed in (global_random_seed, global_random_seed, global_random_seed + 1)
+    )
+    assert first.random_state == again.random_state != other.random_state
+    assert first.estimator.random_state == 3
+    assert nested.random_state is None
+
+
+def test_seeded_clone_gives_nested_estimators_different_seeds():
+    nested = seeded_clone(AdaBoostClassifier(DecisionTreeClassifier()), 0)
+    assert nested.random_state != nested.estimator.random_state is not None
+
+
+def test_seeded_clone_validates_parameters():
+    with pytest.raises(ValueError, match="'n_estimators' parameter of AdaBoost"):
+        seeded_clone(AdaBoostClassifier(n_estimators=0), 0)
+
+
+def test_seeded_clone_copies_other_objects():
+    thing = {"state": []}
+    twin = seeded_clone(thing, 0)
+    twin["state"].append(1)
+    assert thing == {"state": []}

@@ -19,7 +19,7 @@ from tests.classifiers.conftest import (
 
 
 @every_kind
-def test_a_pickle_predicts_the_same_and_goes_on_the_same(make, digits):
+def test_pickle_predicts_and_continues_equally(make, digits):
     X, y = digits
     classifier = make().fit(X, y)
     loaded = pickle.loads(pickle.dumps(classifier))
@@ -31,7 +31,7 @@ def test_a_pickle_predicts_the_same_and_goes_on_the_same(make, digits):
 
 
 @every_trained_kind
-def test_a_pickle_of_a_network_on_a_gpu_is_one_on_the_cpu(make, digits, monkeypatch):
+def test_pickle_of_a_gpu_network_is_on_the_cpu(make, digits, monkeypatch):
     X, y = digits
     classifier = make().fit(X, y)
     expected = pickle.loads(pickle.dumps(classifier))
@@ -48,7 +48,7 @@ def test_a_pickle_of_a_network_on_a_gpu_is_one_on_the_cpu(make, digits, monkeypa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_trained_kind
-def test_what_was_trained_on_a_gpu_can_be_loaded_without(make, digits):
+def test_network_trained_on_gpu_loads_without_gpu(make, digits):
     X, y = digits
     classifier = make(device="cuda").fit(X, y)
     assert {w.device.type for w in classifier.module_.parameters()} == {"cuda"}

@@ -36,7 +36,7 @@ def expect_equal(together, alone, X):
     "params",
     [{}, {"label_smoothing": 0.2, "weight_decay": 0.01, "batch_size": 64}],
 )
-def test_each_is_what_its_own_fit_gives(params, digits):
+def test_fit_many_equals_separate_fits(params, digits):
     X, y = digits
     classifiers = many(**params)
     alone = [clone(classifier).fit(X, y) for classifier in classifiers]
@@ -46,7 +46,7 @@ def test_each_is_what_its_own_fit_gives(params, digits):
         expect_equal(ours, theirs, X)
 
 
-def test_settings_may_differ(digits):
+def test_fit_many_with_different_settings(digits):
     X, y = digits
     classifiers = [
         clone(classifier)
@@ -58,7 +58,7 @@ def test_settings_may_differ(digits):
         expect_equal(ours, theirs, X)
 
 
-def test_another_seed_keeps_its_graph_and_its_first_weights(digits):
+def test_fit_many_with_another_seed_keeps_graph_and_initial_weights(digits):
     X, y = digits
     classifiers = fit_many([sparse(), sparse(random_state=1, lr=1e-9)], X, y)
     alone = sparse(random_state=1, lr=1e-9).fit(X, y)
@@ -68,7 +68,7 @@ def test_another_seed_keeps_its_graph_and_its_first_weights(digits):
     assert_allclose(classifiers[1].loss_curve_, alone.loss_curve_, rtol=1e-5)
 
 
-def test_the_order_of_the_batches_is_that_of_the_first(digits):
+def test_fit_many_uses_the_batches_of_the_first(digits):
     X, y = digits
     first, second = fit_many([sparse(), sparse(random_state=1)], X, y)
     expect_equal(first, sparse().fit(X, y), X)
@@ -77,7 +77,7 @@ def test_the_order_of_the_batches_is_that_of_the_first(digits):
     assert not np.allclose(second.loss_curve_, alone.loss_curve_, rtol=1e-4)
 
 
-def test_what_follows_goes_on_as_after_fit(digits):
+def test_partial_fit_after_fit_many_equals_after_fit(digits):
     X, y = digits
     together = fit_many([sparse(warm_start=True), sparse(warm_start=True)], X, y)[1]
     alone = sparse(warm_start=True).fit(X, y)
@@ -86,7 +86,7 @@ def test_what_follows_goes_on_as_after_fit(digits):
     expect_equal(together, alone, X)
 
 
-def test_fitting_again_starts_anew(digits):
+def test_fit_many_again_starts_anew(digits):
     X, y = digits
     classifiers = fit_many(many(), X, y)
     curves = [classifier.loss_curve_ for classifier in classifiers]
@@ -94,7 +94,7 @@ def test_fitting_again_starts_anew(digits):
     assert curves == [classifier.loss_curve_ for classifier in again]
 
 
-def test_names_of_features_and_classes_are_kept(two_digits):
+def test_fit_many_sets_feature_names_and_classes(two_digits):
     X, y = two_digits
     X = pd.DataFrame(X).add_prefix("pixel")
     for classifier in fit_many(many(), X, y):
@@ -113,20 +113,20 @@ def test_names_of_features_and_classes_are_kept(two_digits):
         ([sparse()] * 2, ValueError, "different objects"),
     ],
 )
-def test_what_can_not_be_fitted_together_is_refused(
+def test_fit_many_with_unsupported_classifiers_raises(
     classifiers, error, message, digits
 ):
     with pytest.raises(error, match=message):
         fit_many(classifiers, *digits)
 
 
-def test_one_class_is_refused(digits):
+def test_fit_many_with_one_class_raises(digits):
     X, _ = digits
     with pytest.raises(ValueError, match="at least 2 classes"):
         fit_many(many(), X, np.zeros(len(X)))
 
 
-def test_the_one_that_diverged_is_named(digits):
+def test_fit_many_names_the_diverged_classifier(digits):
     X, y = digits
     classifiers = many(max_epochs=1)
     classifiers[1].set_params(lr=1e30)

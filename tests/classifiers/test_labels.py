@@ -20,32 +20,32 @@ def told(classes, **params):
 
 
 @given(label_types.flatmap(lambda labels: st.lists(labels, min_size=1)))
-def test_encoding_is_undone_by_looking_up(labels):
+def test_encode_is_inverted_by_classes(labels):
     y = np.array(labels)
     classes = np.unique(y)
     assert np.array_equal(classes[encode(told(classes), y)], y)
 
 
-def test_an_unknown_label_is_named():
+def test_encode_of_unknown_label_raises():
     with pytest.raises(ValueError, match=r"y holds \['c'\].* classes are \['a', 'b'\]"):
         encode(told(np.array(["a", "b"])), np.array(["a", "c"]))
 
 
-def test_one_class_is_not_enough():
+def test_check_classes_with_one_class_raises():
     with pytest.raises(ValueError, match=r"MLPNetClassifier needs at least 2 classes"):
         check_classes(MLPNetClassifier(), np.array([1]))
     assert check_classes(MLPNetClassifier(), np.array([1, 2])).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 2), (3, 3), (4, 3, 1)])
-def test_logits_of_another_shape_are_refused(shape):
+def test_check_logits_of_wrong_shape_raises(shape):
     check_logits(torch.empty(4, 3), 4, 3)
     with pytest.raises(ValueError, match="one logit for each of the 3 classes"):
         check_logits(torch.empty(shape), 4, 3)
 
 
 @given(arrays(int, st.integers(40, 80), elements=st.integers(0, 2)), st.integers(0, 99))
-def test_each_class_is_held_out_in_proportion(y, seed):
+def test_hold_out_is_stratified(y, seed):
     y = np.concatenate([y, [0, 1, 2] * 5])
     kept, held_out = hold_out(told([0, 1, 2], validation_fraction=0.2), y, seed=seed)
     assert sorted([*kept, *held_out]) == list(range(len(y)))

@@ -12,7 +12,7 @@ from robustkit.networks._initialization import INITS
 from tests.classifiers.conftest import QUICK, dense
 
 
-def test_the_layers_are_those_asked_for(digits):
+def test_mlp_has_the_hidden_layer_sizes(digits):
     classifier = MLPNetClassifier((7, 5), **QUICK).fit(*digits)
     sizes = [(7, 64), (7,), (5, 7), (5,), (10, 5), (10,)]
     assert [tuple(w.shape) for w in classifier.module_.parameters()] == sizes
@@ -20,7 +20,7 @@ def test_the_layers_are_those_asked_for(digits):
 
 
 @pytest.mark.parametrize("init", list(INITS))
-def test_first_weights_are_drawn_as_asked(init, digits):
+def test_mlp_initial_weights(init, digits):
     classifier = dense(init=init)
     drawn = classifier._make_module(64, 10, seed=3)
     with torch.device("meta"):
@@ -30,7 +30,7 @@ def test_first_weights_are_drawn_as_asked(init, digits):
         assert torch.equal(ours, theirs)
 
 
-def test_it_learns_as_well_as_scikit_learns(digits):
+def test_mlp_accuracy_matches_scikit_learn(digits):
     X, y = digits
     settings = {"batch_size": 50, "random_state": 0}
     ours = MLPNetClassifier((50,), lr=0.01, max_epochs=20, **settings)
@@ -48,7 +48,7 @@ def test_it_learns_as_well_as_scikit_learns(digits):
 
 
 @pytest.mark.parametrize("sizes", [(10, 0), (2.5,), ("a",), (-3,)])
-def test_bad_sizes_are_named(sizes, digits):
+def test_invalid_hidden_layer_sizes_raise(sizes, digits):
     with pytest.raises(ValueError, match=r"'hidden_layer_sizes' parameter of .* ints"):
         MLPNetClassifier(sizes, **QUICK).fit(*digits)
 
@@ -56,6 +56,6 @@ def test_bad_sizes_are_named(sizes, digits):
 @pytest.mark.parametrize(
     ("parameter", "value"), [("init", 3), ("hidden_layer_sizes", 3)]
 )
-def test_a_bad_parameter_is_named(parameter, value, digits):
+def test_invalid_mlp_parameter_raises(parameter, value, digits):
     with pytest.raises(ValueError, match=f"The '{parameter}' parameter of MLPNet"):
         MLPNetClassifier(**{parameter: value}).fit(*digits)

@@ -27,7 +27,7 @@ def hidden_weights(classifier):
     return [module.hidden2.weight, module.hidden3.weight]
 
 
-def test_every_step_is_a_sparser_classifier(digits):
+def test_pruning_steps_are_sparser_and_sparser(digits):
     X, y = digits
     pruned = prune().fit(X, y)
     n_hidden, n_other = 12 * 10 + 10 * 8, 64 * 12 + 12 + 10 + 8 + 8 * 10 + 10
@@ -46,7 +46,7 @@ def test_every_step_is_a_sparser_classifier(digits):
         assert step.structure.properties()["n_edges"] == n_left
 
 
-def test_what_was_removed_never_comes_back(digits):
+def test_removed_weights_stay_removed(digits):
     pruned = prune(MLPNetClassifier((12, 10, 8), weight_decay=0.01, **QUICK)).fit(
         *digits
     )
@@ -69,7 +69,7 @@ def test_removed_weights_have_no_gradient(digits):
         assert (weight.grad[weight != 0] != 0).any()
 
 
-def test_the_structure_is_that_of_the_weights_left(digits):
+def test_structure_of_a_step_matches_remaining_weights(digits):
     step = prune().fit(*digits).steps_[-1]
     first, second = hidden_weights(step.estimator)
     edges = {(s, 12 + t) for t, s in (first != 0).nonzero().tolist()}
@@ -78,7 +78,7 @@ def test_the_structure_is_that_of_the_weights_left(digits):
     assert {(labels[s], labels[t]) for s, t in step.structure.edges.T} == edges
 
 
-def test_retraining_helps(digits):
+def test_retraining_improves_accuracy(digits):
     X, y = digits
     dense = MLPNetClassifier((30, 30, 30), **QUICK | {"max_epochs": 10})
     settings = {"n_steps": 1, "amount": 0.8}
@@ -94,7 +94,7 @@ def test_retraining_helps(digits):
     }
 
 
-def test_the_last_step_predicts(digits):
+def test_pruned_classifier_predicts_with_the_last_step(digits):
     X, y = digits
     pruned = prune().fit(X, y)
     last = pruned.steps_[-1].estimator
@@ -103,7 +103,7 @@ def test_the_last_step_predicts(digits):
     assert np.array_equal(pruned.classes_, np.arange(10))
 
 
-def test_steps_do_not_share_weights(digits):
+def test_pruning_steps_do_not_share_weights(digits):
     X, y = digits
     pruned = prune().fit(X, y)
     before = pruned.predict_proba(X)
@@ -112,7 +112,7 @@ def test_steps_do_not_share_weights(digits):
     assert np.array_equal(pruned.predict_proba(X), before)
 
 
-def test_magnitude_removes_the_smallest(digits):
+def test_pruning_by_magnitude_removes_the_smallest(digits):
     X, y = digits
     dense = MLPNetClassifier((12, 10, 8), **QUICK).fit(X, y)
     size = torch.cat([w.abs().flatten() for w in hidden_weights(dense)])
@@ -121,7 +121,7 @@ def test_magnitude_removes_the_smallest(digits):
     assert size[~left].max() < size[left].min()
 
 
-def test_a_frozen_network_is_copied_not_trained_again(digits):
+def test_frozen_network_is_copied_and_not_trained_again(digits):
     X, y = digits
     dense = MLPNetClassifier((12, 10, 8), **QUICK).fit(X, y)
     before = dense.predict_proba(X)
@@ -130,7 +130,7 @@ def test_a_frozen_network_is_copied_not_trained_again(digits):
     assert pruned.estimator_.n_iter_ == 3 + 2
 
 
-def test_the_seed_reaches_the_network_and_the_choice(digits):
+def test_pruning_seed_affects_network_and_choice(digits):
     X, y = digits
     unseeded = MLPNetClassifier((12, 10, 8), **QUICK | {"random_state": None})
     first, again, other = (
@@ -142,7 +142,7 @@ def test_the_seed_reaches_the_network_and_the_choice(digits):
     assert unseeded.random_state is None
 
 
-def test_the_default_is_the_network_that_was_published(two_digits):
+def test_default_pruned_network_matches_published_one(two_digits):
     pruned = PrunedNetClassifier(n_steps=1, retrain_epochs=1, random_state=0)
     pruned.fit(*two_digits)
     assert pruned.estimator_.hidden_layer_sizes == (50, 100, 100, 50)
@@ -152,12 +152,12 @@ def test_the_default_is_the_network_that_was_published(two_digits):
 @pytest.mark.parametrize(
     "estimator", [MLPNetClassifier((10,), **QUICK), LogisticRegression(max_iter=1000)]
 )
-def test_a_model_without_weights_to_remove_is_refused(estimator, digits):
+def test_pruning_a_model_without_hidden_weights_raises(estimator, digits):
     with pytest.raises(ValueError, match=r"'estimator' parameter .* two hidden layers"):
         prune(estimator).fit(*digits)
 
 
-def test_a_callback_sees_every_step(digits):
+def test_callbacks_see_every_pruning_step(digits):
     monitor = ScoringMonitor(scoring="accuracy")
     pruned = prune().set_callbacks(monitor).fit(*digits)
     log = monitor.get_logs().data_as_pandas
@@ -165,6 +165,6 @@ def test_a_callback_sees_every_step(digits):
     assert scores == [step.accuracy for step in pruned.steps_]
 
 
-def test_a_callback_may_stop_the_pruning(digits):
+def test_callback_stops_the_pruning(digits):
     pruned = prune().set_callbacks(StopAfter(2)).fit(*digits)
     assert len(pruned.steps_) == 2

@@ -24,7 +24,7 @@ def graph(seed=0):
     return GraphPrior(n_nodes=30).sample(seed)
 
 
-def test_the_network_has_the_structure_drawn(digits):
+def test_network_has_the_drawn_structure(digits):
     X, y = digits
     classifier = sparse().fit(X, y)
     structure = classifier.structure_
@@ -46,7 +46,7 @@ def test_the_network_has_the_structure_drawn(digits):
     ],
     ids=["LayeredGraph", "networkx", "adjacency", "sparse adjacency", "lists"],
 )
-def test_a_graph_may_be_given_in_any_form(given, digits):
+def test_prior_may_be_a_graph_in_any_form(given, digits):
     X, y = digits
     classifier = clone(SparseNetClassifier(given, **QUICK)).fit(X, y)
     assert classifier.structure_ == graph()
@@ -62,12 +62,12 @@ def test_a_graph_may_be_given_in_any_form(given, digits):
         (nx.Graph(), "at least one vertex"),
     ],
 )
-def test_a_graph_that_is_no_structure_is_refused(given, message, digits):
+def test_prior_that_is_no_acyclic_graph_raises(given, message, digits):
     with pytest.raises((ValueError, TypeError), match=message):
         SparseNetClassifier(given, **QUICK).fit(*digits)
 
 
-def test_none_is_the_default_prior(digits):
+def test_prior_none_is_the_default_prior(digits):
     X, y = digits
     unset, default = (
         SparseNetClassifier(prior, **QUICK).fit(X, y) for prior in (None, GraphPrior())
@@ -77,7 +77,7 @@ def test_none_is_the_default_prior(digits):
     assert unset.prior is None
 
 
-def test_setting_a_parameter_of_the_default_prior_makes_it_one():
+def test_set_params_of_default_prior():
     classifier = SparseNetClassifier().set_params(prior__n_nodes=33, lr=0.1)
     assert classifier.prior.n_nodes == 33
     assert classifier.lr == 0.1
@@ -93,7 +93,7 @@ def test_setting_a_parameter_of_the_default_prior_makes_it_one():
         SparseNetClassifier().set_params(prior__n_node=33)
 
 
-def test_a_prior_without_a_seed_draws_with_the_classifiers(digits):
+def test_prior_without_seed_uses_that_of_the_classifier(digits):
     X, y = digits
     first, again, other = (
         sparse(random_state=seed).fit(X, y).structure_ for seed in (0, 0, 1)
@@ -101,7 +101,7 @@ def test_a_prior_without_a_seed_draws_with_the_classifiers(digits):
     assert first == again != other
 
 
-def test_a_prior_with_a_seed_fixes_the_graph_but_not_the_weights(digits):
+def test_prior_with_seed_fixes_the_graph_but_not_the_weights(digits):
     X, y = digits
     prior = GraphPrior(n_nodes=40, random_state=5)
     first, other = (
@@ -112,7 +112,7 @@ def test_a_prior_with_a_seed_fixes_the_graph_but_not_the_weights(digits):
     assert first.loss_curve_ != other.loss_curve_
 
 
-def test_a_prior_may_be_any_object_that_samples(digits):
+def test_prior_may_be_any_object_with_sample(digits):
     class Path:
         def sample(self, random_state=None):
             return LayeredGraph([[0, 1], [1, 2]], n_nodes=10)
@@ -122,7 +122,7 @@ def test_a_prior_may_be_any_object_that_samples(digits):
 
 @pytest.mark.parametrize("init", list(INITS))
 @pytest.mark.parametrize("fan", ["degree", "block"])
-def test_first_weights_are_drawn_as_asked(init, fan, digits):
+def test_sparse_net_initial_weights(init, fan, digits):
     X, y = digits
     classifier = sparse(init=init, fan=fan, lr=1e-30, max_epochs=1).fit(X, y)
     module = SparseNetwork(classifier.structure_, 64, 10)
@@ -138,12 +138,12 @@ def test_first_weights_are_drawn_as_asked(init, fan, digits):
 @pytest.mark.parametrize(
     ("parameter", "value"), [("init", "xavier"), ("fan", "in"), ("prior", "ring")]
 )
-def test_a_bad_parameter_is_named(parameter, value, digits):
+def test_invalid_sparse_net_parameter_raises(parameter, value, digits):
     with pytest.raises(ValueError, match=f"The '{parameter}' parameter of Sparse"):
         SparseNetClassifier(**{parameter: value}).fit(*digits)
 
 
-def test_a_grid_over_the_parameters_of_the_default_prior(digits):
+def test_grid_search_over_default_prior(digits):
     X, y = digits
     grid = {
         "prior__n_nodes": [60, 90],
@@ -159,7 +159,7 @@ def test_a_grid_over_the_parameters_of_the_default_prior(digits):
     assert torch.equal(module.edge_weight, best.module_.edge_weight)
 
 
-def test_a_grid_in_a_pipeline_and_two_processes(digits):
+def test_grid_search_in_a_pipeline_and_two_processes(digits):
     X, y = digits
     pipeline = Pipeline(
         [("scale", MinMaxScaler()), ("net", SparseNetClassifier(**QUICK))]
@@ -181,7 +181,7 @@ def path_of(n_nodes):
 
 
 @pytest.mark.parametrize("fit", ["fit", "partial_fit"])
-def test_a_narrow_input_is_warned_of_where_the_user_called(fit, digits):
+def test_narrow_input_warning_points_to_the_caller(fit, digits):
     X, y = digits
     classifier = SparseNetClassifier(path_of(3), **QUICK)
     extra = {} if fit == "fit" else {"classes": range(10)}
@@ -191,14 +191,14 @@ def test_a_narrow_input_is_warned_of_where_the_user_called(fit, digits):
     assert record[0].filename == __file__
 
 
-def test_few_features_are_not_squeezed(digits):
+def test_no_narrow_input_warning_for_few_features(digits):
     X, y = digits
     two_sources = LayeredGraph([[0, 1], [2, 2]], n_nodes=3)
     # Warnings are errors here.
     assert SparseNetClassifier(two_sources, **QUICK).fit(X[:, :2], y).n_iter_ == 3
 
 
-def test_hundreds_of_layers_train_without_failing(digits):
+def test_hundreds_of_layers_train(digits):
     X, y = digits
     deep = SparseNetClassifier(
         GraphPrior(n_nodes=300, n_neighbors=20, rewiring=0.05), **QUICK
@@ -210,7 +210,7 @@ def test_hundreds_of_layers_train_without_failing(digits):
     assert np.isfinite(deep.predict_proba(X)).all()
 
 
-def test_every_sink_counts(digits):
+def test_every_sink_of_sparse_net_affects_the_output(digits):
     # A graph of isolated vertices is a perceptron with one hidden layer: every vertex
     # is read out, though each of them is in the first layer.
     X, y = digits
@@ -220,7 +220,7 @@ def test_every_sink_counts(digits):
 
 
 @pytest.mark.real_data
-def test_mnist_is_learned_as_published(real_data_home):
+def test_mnist_accuracy_matches_published(real_data_home):
     X, y = fetch_mnist(data_home=real_data_home, subset=8000, return_X_y=True)
     X_test, y_test = fetch_mnist(
         "test", data_home=real_data_home, subset=2000, return_X_y=True
@@ -238,7 +238,7 @@ class NoPenalty:
         return torch.zeros(())
 
 
-def test_the_engine_makes_no_difference(digits):
+def test_fused_and_autograd_training_are_equal(digits):
     X, y = digits
     settings = {"weight_decay": 0.01, "label_smoothing": 0.1}
     fused, autograd = (
@@ -252,7 +252,7 @@ def test_the_engine_makes_no_difference(digits):
 
 
 @pytest.mark.parametrize("order", [(None, NoPenalty()), (NoPenalty(), None)])
-def test_one_engine_goes_on_where_another_stopped(order, digits):
+def test_training_continues_with_another_step(order, digits):
     X, y = digits
     changing, plain = sparse(warm_start=True), sparse(warm_start=True)
     for regularizer in order:

@@ -53,7 +53,7 @@ def trained_module(digits):
         (Wide, {"image_shape": (8, 8), "module_params": {"width": 16}, "lr": 0.05}),
     ],
 )
-def test_modules_learn(module, params, digits):
+def test_torch_classifier_learns(module, params, digits):
     X, y = digits
     classifier = TorchClassifier(module, **QUICK | {"max_epochs": 6} | params).fit(X, y)
     assert classifier.score(X, y) > 0.5
@@ -75,14 +75,14 @@ def test_as_module_of_an_image_module_shares_its_weights(digits):
     assert not classifier.module_.training
 
 
-def test_a_grid_over_parameters_of_the_module(digits):
+def test_grid_search_over_module_params(digits):
     grid = {"module_params": [{"hidden_layer_sizes": (n,)} for n in (3, 30)]}
     search = GridSearchCV(anything(), grid, cv=2).fit(*digits)
     assert search.best_params_ == {"module_params": {"hidden_layer_sizes": (30,)}}
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", torch.optim.AdamW])
-def test_optimizers(optimizer, digits):
+def test_torch_classifier_optimizers(optimizer, digits):
     X, y = digits
     classifier = anything(optimizer=optimizer, max_epochs=10, lr=0.02).fit(X, y)
     assert classifier.score(X, y) > 0.9
@@ -90,14 +90,14 @@ def test_optimizers(optimizer, digits):
     assert (classifier.loss_curve_ == plain.loss_curve_) == (optimizer == "adam")
 
 
-def test_one_seed_draws_the_weights_and_leaves_torchs_stream_alone(digits):
+def test_seed_draws_weights_and_leaves_the_global_stream_alone(digits):
     before = torch.get_rng_state()
     first, again = (anything().fit(*digits).loss_curve_ for _ in range(2))
     assert first == again
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_module_itself_is_refused(digits):
+def test_module_instance_raises(digits):
     module = trained_module(digits)
     with pytest.raises(
         TypeError, match=r"not a module, .*TorchClassifier\.from_module"
@@ -105,12 +105,12 @@ def test_a_module_itself_is_refused(digits):
         TorchClassifier(module, **QUICK).fit(*digits)
 
 
-def test_what_builds_no_module_is_refused(digits):
+def test_callable_that_builds_no_module_raises(digits):
     with pytest.raises(TypeError, match=r"must build a torch.nn.Module. It built 10"):
         TorchClassifier(lambda n_features, n_classes: n_classes, **QUICK).fit(*digits)
 
 
-def test_a_module_with_other_outputs_is_refused(digits):
+def test_module_with_wrong_number_of_outputs_raises(digits):
     def careless(n_features, n_classes):
         return nn.Linear(n_features, n_classes + 1)
 
@@ -118,7 +118,7 @@ def test_a_module_with_other_outputs_is_refused(digits):
         TorchClassifier(careless, **QUICK).fit(*digits)
 
 
-def test_lazy_layers_learn_their_sizes(digits):
+def test_lazy_layers_are_initialized(digits):
     def lazy(n_features, n_classes):
         return nn.Sequential(nn.LazyLinear(20), nn.ReLU(), nn.LazyLinear(n_classes))
 
@@ -129,13 +129,13 @@ def test_lazy_layers_learn_their_sizes(digits):
 
 
 @pytest.mark.parametrize("name", ["cnn6", "resnet18"])
-def test_images_need_a_shape(name, digits):
+def test_image_modules_need_image_shape(name, digits):
     with pytest.raises(ValueError, match=f"module='{name}' takes images: pass image_s"):
         TorchClassifier(name, **QUICK).fit(*digits)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn6", Wide])
-def test_a_shape_that_does_not_fit_is_refused(name, digits):
+def test_image_shape_of_wrong_size_raises(name, digits):
     with pytest.raises(ValueError, match="holds 63 values, but X has 64 features"):
         TorchClassifier(name, image_shape=(7, 9), **QUICK).fit(*digits)
 
@@ -149,17 +149,17 @@ def test_a_shape_that_does_not_fit_is_refused(name, digits):
         ("image_shape", 8),
     ],
 )
-def test_a_bad_parameter_is_named(parameter, value, digits):
+def test_invalid_torch_classifier_parameter_raises(parameter, value, digits):
     with pytest.raises(ValueError, match=f"The '{parameter}' parameter of Torch"):
         TorchClassifier(**{parameter: value}).fit(*digits)
 
 
-def test_an_unknown_parameter_of_the_module_is_named(digits):
+def test_unknown_module_param_raises(digits):
     with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
         anything(module_params={"depth": 3}).fit(*digits)
 
 
-def test_a_trained_module_is_ready_to_predict(digits):
+def test_from_module_is_ready_to_predict(digits):
     X, y = digits
     module = trained_module(digits)
     names = np.array([f"digit {d}" for d in range(10)])
@@ -173,7 +173,7 @@ def test_a_trained_module_is_ready_to_predict(digits):
     assert module.training
 
 
-def test_a_trained_image_module_takes_flat_samples(digits):
+def test_from_module_of_image_module_takes_flat_samples(digits):
     X, _ = digits
     with seeded_torch(0):
         module = Wide(64, 10)
@@ -187,7 +187,7 @@ def test_a_trained_image_module_takes_flat_samples(digits):
         classifier.predict(X[:, 1:])
 
 
-def test_a_trained_module_is_frozen(digits):
+def test_from_module_is_frozen(digits):
     X, y = digits
     module = trained_module(digits)
     weight = module.weight.detach().clone()
@@ -196,7 +196,7 @@ def test_a_trained_module_is_frozen(digits):
     assert clone(FrozenEstimator(classifier)).predict(X).shape == y.shape
     assert classifier.fit(X, y) is classifier
     assert torch.equal(module.weight, weight)
-    with pytest.raises(ValueError, match="would change a module that was handed to"):
+    with pytest.raises(ValueError, match="would change a module that was passed to"):
         classifier.partial_fit(X, y)
     assert copy.deepcopy(classifier).module_ is not module
     assert pickle.loads(pickle.dumps(classifier)).score(X, y) == classifier.score(X, y)
@@ -210,18 +210,18 @@ def test_a_trained_module_is_frozen(digits):
         ([[0, 1], [2, 3]], "name each output of the module once"),
     ],
 )
-def test_classes_that_can_not_be_are_refused(classes, message, digits):
+def test_from_module_with_invalid_classes_raises(classes, message, digits):
     with pytest.raises(ValueError, match=message):
         TorchClassifier.from_module(trained_module(digits), classes)
 
 
-def test_a_number_of_classes_that_is_not_the_modules_is_refused(digits):
+def test_from_module_with_wrong_number_of_classes_raises(digits):
     classifier = TorchClassifier.from_module(trained_module(digits), range(9))
     with pytest.raises(ValueError, match=r"one logit for each of the 9 .*\(500, 10\)"):
         classifier.predict(digits[0])
 
 
-def test_what_is_no_module_can_not_be_wrapped():
+def test_from_module_of_no_module_raises():
     with pytest.raises(
         TypeError, match=r"module must be a torch\.nn\.Module\. Got 'mlp'"
     ):

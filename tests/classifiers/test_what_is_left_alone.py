@@ -60,9 +60,7 @@ class WritesNothing(WritesOnEpochBegin):
 
 @pytest.mark.parametrize("role", ["adversary", "regularizer"])
 @every_trained_kind
-def test_a_hook_that_writes_changes_neither_the_callers_nor_later_samples(
-    make, role, digits
-):
+def test_regularizer_that_writes_in_place_does_not_change_samples(make, role, digits):
     X, y = digits
     own_X, own_y = X.copy(), y.copy()
     found = make(**{role: WritesOnEpochBegin()}).fit(own_X, own_y)
@@ -77,7 +75,7 @@ def test_a_hook_that_writes_changes_neither_the_callers_nor_later_samples(
     [{}, {"early_stopping": True}, {"regularizer": WritesNothing()}],
     ids=["alone", "early stopping", "regularizer"],
 )
-def test_a_module_that_writes_to_its_input_learns_as_one_that_does_not(params, digits):
+def test_module_that_writes_to_its_input_learns_equally(params, digits):
     X, y = digits
     own = X.copy()
     params = QUICK | params | {"max_epochs": 6}
@@ -94,7 +92,7 @@ def test_a_module_that_writes_to_its_input_learns_as_one_that_does_not(params, d
 
 @pytest.mark.parametrize("n_samples", [1, 16, 500])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_module_that_writes_to_its_input_does_not_reach_x(n_samples, order, digits):
+def test_module_that_writes_to_its_input_does_not_change_x(n_samples, order, digits):
     X = np.array(digits[0][:n_samples], order=order)
     before = X.copy()
     with torch.random.fork_rng():
@@ -120,7 +118,7 @@ def expect_the_same(found, expected):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_trained_module_is_left_as_it_is(digits):
+def test_from_module_leaves_the_module_unchanged(digits):
     X, y = digits
     with torch.random.fork_rng():
         module = nn.Sequential(
@@ -141,7 +139,7 @@ def test_a_trained_module_is_left_as_it_is(digits):
 
 
 @every_kind
-def test_predicting_leaves_the_network_as_it_is(make, digits):
+def test_predict_leaves_the_network_unchanged(make, digits):
     X, y = digits
     model = make().fit(X, y)
     module = model.module_ if hasattr(model, "module_") else model.estimator_.module_
@@ -152,7 +150,7 @@ def test_predicting_leaves_the_network_as_it_is(make, digits):
 
 
 @every_kind
-def test_what_no_network_can_tell_is_no_prediction(make, digits):
+def test_logits_of_nan_raise_instead_of_a_prediction(make, digits):
     """Finite samples whose sums are not: of NaN, the first would be the largest."""
     X, y = digits
     model = make().fit(X, y)
@@ -163,7 +161,7 @@ def test_what_no_network_can_tell_is_no_prediction(make, digits):
             call(large)
 
 
-def test_weights_that_are_no_numbers_predict_nothing(digits):
+def test_weights_of_nan_raise_at_predict(digits):
     with torch.random.fork_rng():
         module = nn.Linear(64, 10)
     nn.init.constant_(module.weight, float("nan"))
@@ -179,14 +177,14 @@ class NeverTheFirst(nn.Module):
         return torch.cat([X[:, :1] * 0 - torch.inf, X[:, :2]], dim=1)
 
 
-def test_a_class_that_is_ruled_out_has_no_probability(digits):
+def test_logit_of_minus_infinity_has_probability_zero(digits):
     model = TorchClassifier.from_module(NeverTheFirst(), range(3))
     assert (model.predict_proba(digits[0])[:, 0] == 0).all()
     assert (model.predict(digits[0]) > 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_a_trained_module_computes_in_its_own_precision(dtype, digits):
+def test_from_module_computes_in_its_own_precision(dtype, digits):
     X = digits[0].astype(np.float64) + 1e-9
     with torch.random.fork_rng():
         module = nn.Linear(64, 10).to(dtype)
@@ -198,7 +196,7 @@ def test_a_trained_module_computes_in_its_own_precision(dtype, digits):
 
 
 @every_kind
-def test_autocast_around_a_prediction(make, digits):
+def test_predict_under_autocast(make, digits):
     X, y = digits
     model = make().fit(X, y)
     expected = model.predict_proba(X)
@@ -207,9 +205,7 @@ def test_autocast_around_a_prediction(make, digits):
 
 
 @every_kind
-def test_samples_of_any_size_leave_weights_that_are_numbers_or_are_refused(
-    make, digits
-):
+def test_samples_of_any_scale_give_finite_weights_or_raise(make, digits):
     X, y = digits
     model = make().fit(X * np.float32(1e30), y)
     module = getattr(model, "module_", None) or model.estimator_.module_
@@ -221,14 +217,14 @@ def test_samples_of_any_size_leave_weights_that_are_numbers_or_are_refused(
 # Numpy says it, too, when scikit-learn casts.
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @every_kind
-def test_samples_beyond_single_precision_are_refused(make, digits):
+def test_samples_beyond_float32_raise(make, digits):
     X, y = digits
     with pytest.raises(ValueError, match="too large for dtype"):
         make().fit(X.astype(float) * 1e40, y)
 
 
 @every_kind
-def test_no_samples_are_refused(make, digits):
+def test_empty_x_raises(make, digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"0 sample\(s\)"):
         make().fit(X[:0], y[:0])
@@ -236,7 +232,7 @@ def test_no_samples_are_refused(make, digits):
         make().fit(X, y).predict(X[:0])
 
 
-def test_many_networks_refuse_what_one_refuses(digits):
+def test_fit_many_raises_where_fit_does(digits):
     X, y = digits
     with pytest.raises(ValueError, match="Use a smaller 'lr', or scale X"):
         fit_many([sparse(lr=1e30), sparse(lr=1e30)], X, y)
@@ -245,7 +241,7 @@ def test_many_networks_refuse_what_one_refuses(digits):
     np.testing.assert_array_equal(own, X)
 
 
-def test_anything_trains_in_the_precision_of_what_was_built(digits):
+def test_module_trains_in_its_own_precision(digits):
     X, y = digits
 
     def build(n_features, n_classes):

@@ -21,11 +21,18 @@ PARAMETERS = {
 }
 
 
-def draw(name, n_nodes=40, seed=0, **parameters):
+def draw_edges(name, n_nodes=40, seed=0, **parameters):
     function, names = GENERATORS[name]
     parameters = PARAMETERS | parameters
     chosen = {name: parameters[name] for name in names}
     return function(n_nodes, np.random.RandomState(seed), **chosen)
+
+
+def draw(name, n_nodes=40, seed=0, **parameters):
+    """The graph as networkx sees it."""
+    graph = nx.empty_graph(n_nodes)
+    graph.add_edges_from(draw_edges(name, n_nodes, seed, **parameters).T.tolist())
+    return graph
 
 
 def mean_number_of_edges(name, n_draws=200, **parameters):
@@ -36,21 +43,40 @@ def mean_number_of_edges(name, n_draws=200, **parameters):
 
 @pytest.mark.parametrize("name", GENERATORS)
 @given(n_nodes=st.integers(7, 30), seed=seeds)
-def test_draws_a_simple_graph_of_the_size(name, n_nodes, seed):
-    graph = draw(name, n_nodes, seed)
-    assert type(graph) is nx.Graph
-    assert list(graph) == list(range(n_nodes))
-    assert nx.number_of_selfloops(graph) == 0
+def test_generator_returns_edges_without_self_loops(name, n_nodes, seed):
+    edges = draw_edges(name, n_nodes, seed)
+    assert edges.ndim == 2
+    assert len(edges) == 2
+    assert edges.dtype.kind == "i"
+    assert set(edges.ravel()) <= set(range(n_nodes))
+    assert (edges[0] != edges[1]).all()
+
+
+@pytest.mark.parametrize("orientation", ["index", "random", "degree"])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_prior_layers_the_graph_that_networkx_would_see(name, orientation):
+    prior = GraphPrior(name, n_nodes=40, orientation=orientation, **PARAMETERS)
+    found = prior.sample(3)
+    rng = np.random.RandomState(3)
+    function, names = GENERATORS[name]
+    edges = function(40, rng, **{name: PARAMETERS[name] for name in names})
+    graph = nx.empty_graph(40)
+    graph.add_edges_from(edges.T.tolist())
+    expected = LayeredGraph.from_networkx(
+        graph, orientation=orientation, random_state=rng
+    )
+    assert found == expected
+    assert found.labels == expected.labels
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_one_seed_draws_one_graph(name):
+def test_generator_depends_on_seed_only(name):
     graphs = [list(draw(name, seed=seed).edges) for seed in (0, 0, 1)]
     assert graphs[0] == graphs[1] != graphs[2]
 
 
 @pytest.mark.parametrize("name", ["watts_strogatz", "watts_strogatz_networkx"])
-def test_without_rewiring_the_ring_is_left(name):
+def test_watts_strogatz_without_rewiring_is_a_ring(name):
     ring = nx.circulant_graph(40, [1, 2, 3])
     assert set(map(frozenset, draw(name, rewiring=0).edges)) == set(
         map(frozenset, ring.edges)
@@ -58,19 +84,19 @@ def test_without_rewiring_the_ring_is_left(name):
 
 
 @given(seeds, st.floats(0, 1))
-def test_both_ends_loses_only_loops_and_parallel_edges(seed, rewiring):
+def test_watts_strogatz_loses_only_loops_and_parallel_edges(seed, rewiring):
     n_edges = draw("watts_strogatz", seed=seed, rewiring=rewiring).number_of_edges()
     assert n_edges <= 40 * 3
 
 
 @given(seeds, st.floats(0, 1))
-def test_one_end_loses_no_edge_and_leaves_no_vertex_alone(seed, rewiring):
+def test_watts_strogatz_networkx_loses_no_edge(seed, rewiring):
     graph = draw("watts_strogatz_networkx", seed=seed, rewiring=rewiring)
     assert graph.number_of_edges() == 40 * 3
     assert min(d for _, d in graph.degree) >= 3
 
 
-def test_both_ends_forgets_the_ring_entirely():
+def test_watts_strogatz_fully_rewired_forgets_the_ring():
     """With every end rewired, the chance of an edge does not depend on the distance."""
     ends = np.concatenate(
         [list(draw("watts_strogatz", seed=s, rewiring=1.0).edges) for s in range(100)]
@@ -93,7 +119,7 @@ def igraph_small_world(n_nodes, n_neighbors, rewiring, seed):
 @pytest.mark.parametrize(
     ("n_nodes", "n_neighbors", "rewiring"), [(500, 2, 0.7), (300, 4, 0.5)]
 )
-def test_both_ends_meets_the_statistics_of_igraph(n_nodes, n_neighbors, rewiring):
+def test_watts_strogatz_matches_statistics_of_igraph(n_nodes, n_neighbors, rewiring):
     prior = GraphPrior(n_nodes=n_nodes, n_neighbors=n_neighbors, rewiring=rewiring)
     ours = [prior.sample(seed) for seed in range(60)]
     theirs = [igraph_small_world(n_nodes, n_neighbors, rewiring, s) for s in range(60)]
@@ -112,7 +138,7 @@ def test_both_ends_meets_the_statistics_of_igraph(n_nodes, n_neighbors, rewiring
         assert abs(np.mean(one) - np.mean(other)) < allowed, name
 
 
-def test_both_ends_meets_the_published_size():
+def test_watts_strogatz_matches_published_size():
     """About 105 sources and 85,000 parameters, for 784 inputs and 10 outputs."""
     prior = GraphPrior(n_nodes=500, n_neighbors=2, rewiring=0.7)
     graphs = [prior.sample(seed) for seed in range(100)]
@@ -121,7 +147,7 @@ def test_both_ends_meets_the_published_size():
     assert mean_size == pytest.approx(85_000, rel=0.05)
 
 
-def test_one_end_has_far_fewer_sources():
+def test_watts_strogatz_networkx_has_fewer_sources():
     """Which is why the flavour matters: the ring is still there, end to end."""
     sizes = {
         name: np.mean(
@@ -137,13 +163,13 @@ def test_one_end_has_far_fewer_sources():
 
 @pytest.mark.parametrize("name", ["erdos_renyi", "geometric"])
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.6, 1.0])
-def test_edges_come_with_their_probability(name, probability):
+def test_edges_occur_with_edge_probability(name, probability):
     n_pairs = 40 * 39 / 2
     found = mean_number_of_edges(name, edge_probability=probability) / n_pairs
     assert found == pytest.approx(probability, abs=0.01)
 
 
-def test_blocks_are_denser_inside():
+def test_stochastic_block_density_within_and_between_blocks():
     graphs = [draw("stochastic_block", 42, seed=s) for s in range(200)]
     block = np.arange(42) // 14
     same = block[:, None] == block
@@ -153,21 +179,21 @@ def test_blocks_are_denser_inside():
     assert adjacency[~same].mean() == pytest.approx(0.2 * 0.4, abs=0.01)
 
 
-def test_blocks_stand_alone_without_rewiring():
+def test_stochastic_blocks_are_disconnected_without_rewiring():
     graph = draw("stochastic_block", rewiring=0.0, edge_probability=1.0, n_blocks=4)
     assert graph.number_of_edges() == 4 * 10 * 9 / 2
     assert nx.number_connected_components(graph) == 4
 
 
 @given(seeds, st.integers(1, 10))
-def test_attachment_adds_so_many_edges_a_vertex(seed, n_attachments):
+def test_barabasi_albert_adds_n_attachments_edges_per_vertex(seed, n_attachments):
     graph = draw("barabasi_albert", seed=seed, n_attachments=n_attachments)
     assert graph.number_of_edges() == (40 - n_attachments) * n_attachments
     assert min(d for _, d in graph.degree) >= 1
 
 
 @given(seeds, st.integers(1, 10))
-def test_regular_is_regular(seed, n_neighbors):
+def test_random_regular_is_regular(seed, n_neighbors):
     graph = draw("random_regular", seed=seed, n_neighbors=n_neighbors)
     assert {d for _, d in graph.degree} == {2 * n_neighbors}
 
@@ -190,17 +216,17 @@ def test_regular_is_regular(seed, n_neighbors):
         ),
     ],
 )
-def test_parameters_that_do_not_fit_the_size_are_refused(name, parameters, message):
+def test_parameters_too_large_for_n_nodes_raise(name, parameters, message):
     with pytest.raises(ValueError, match=message):
         draw(name, **parameters)
 
 
 @given(st.floats(0, 1))
-def test_radius_inverts_the_distribution_of_distances(probability):
+def test_radius_inverts_distance_cdf(probability):
     assert _distance_cdf(_radius(probability)) == pytest.approx(probability, abs=1e-9)
 
 
-def test_all_points_of_the_square_are_within_its_diagonal():
+def test_distance_cdf_at_its_ends():
     assert _distance_cdf(np.sqrt(2)) == pytest.approx(1, abs=1e-12)
     assert _radius(1.0) == pytest.approx(np.sqrt(2), abs=1e-3)
     assert _radius(0.0) == 0
@@ -209,7 +235,7 @@ def test_all_points_of_the_square_are_within_its_diagonal():
 
 
 @pytest.mark.parametrize("r", [0.1, 0.5, 1.0, 1.2, 1.4])
-def test_distribution_of_distances_is_the_one_of_points(r):
+def test_distance_cdf_matches_sampled_points(r):
     one, other = np.random.RandomState(0).uniform(size=(2, 100_000, 2))
     share = np.mean(np.linalg.norm(one - other, axis=1) <= r)
     assert _distance_cdf(r) == pytest.approx(share, abs=0.01)

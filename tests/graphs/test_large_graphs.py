@@ -33,7 +33,7 @@ for graph in graphs:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
-def test_memory_does_not_grow_with_the_square_of_the_vertices():
+def test_graph_properties_memory_is_not_quadratic():
     done = subprocess.run(
         [sys.executable, "-c", LIMITED], capture_output=True, text=True, check=False
     )
@@ -51,14 +51,14 @@ def test_memory_does_not_grow_with_the_square_of_the_vertices():
     assert regular[1] > 1
 
 
-def test_degrees_of_a_large_star_do_not_overflow():
+def test_assortativity_of_large_star_does_not_overflow():
     """Their variance over all ends of edges, times the number squared, is 1.3e19."""
     properties = graph_properties(nx.star_graph(60_000))
     assert properties["assortativity"] == pytest.approx(-1)
     assert properties["average_clustering"] == 0
 
 
-def test_triangles_of_a_large_wheel():
+def test_clustering_of_large_wheel():
     """A leaf's two triangles of three possible; the hub's n of n (n - 1) / 2."""
     n = 20_000
     properties = graph_properties(nx.wheel_graph(n + 1))

@@ -19,7 +19,7 @@ DIAMOND = LayeredGraph([[0, 0, 1, 2], [1, 2, 3, 3]], n_nodes=4)
 
 
 @given(dag_edges())
-def test_holds_the_edges_given(graph):
+def test_layered_graph_has_the_edges_given(graph):
     edges, n_nodes = graph
     layered = LayeredGraph(edges, n_nodes)
     named = {(layered.labels[u], layered.labels[v]) for u, v in layered.edges.T}
@@ -29,7 +29,7 @@ def test_holds_the_edges_given(graph):
 
 
 @given(dag_edges())
-def test_vertices_stand_in_order_of_their_layer(graph):
+def test_vertices_are_ordered_by_layer(graph):
     layered = LayeredGraph(*graph)
     source, target = layered.edges
     assert (source < target).all()
@@ -48,7 +48,7 @@ def test_vertices_stand_in_order_of_their_layer(graph):
 
 
 @given(dag_edges())
-def test_counts_agree_with_the_edges(graph):
+def test_counts_match_edges(graph):
     layered = LayeredGraph(*graph)
     digraph = layered.to_networkx()
     assert layered.sources.tolist() == [v for v, d in digraph.in_degree if d == 0]
@@ -66,7 +66,7 @@ def test_edges_are_sorted_by_target_then_source(graph):
 
 
 @given(dag_edges(), st.data())
-def test_order_and_repetition_of_edges_change_nothing(graph, data):
+def test_order_and_repetition_of_edges_do_not_matter(graph, data):
     edges, n_nodes = graph
     pairs = list(zip(*edges, strict=True))
     again = data.draw(st.permutations(pairs + pairs[::2]))
@@ -77,7 +77,7 @@ def test_order_and_repetition_of_edges_change_nothing(graph, data):
 
 
 @given(dag_edges(), st.data())
-def test_relabelling_changes_nothing_but_order(graph, data):
+def test_relabelling_changes_only_the_order(graph, data):
     edges, n_nodes = graph
     new = np.array(data.draw(st.permutations(range(n_nodes))))
     first = LayeredGraph(edges, n_nodes)
@@ -91,7 +91,7 @@ def test_relabelling_changes_nothing_but_order(graph, data):
 
 
 @given(dag_edges())
-def test_comes_back_from_networkx(graph):
+def test_networkx_round_trip(graph):
     layered = LayeredGraph(*graph)
     digraph = layered.to_networkx()
     assert LayeredGraph.from_networkx(digraph) == layered
@@ -103,21 +103,21 @@ def test_comes_back_from_networkx(graph):
 
 
 @given(undirected_graphs())
-def test_an_undirected_graph_climbs_its_index(graph):
+def test_undirected_graph_is_oriented_by_index(graph):
     layered = LayeredGraph.from_networkx(graph)
     assert all(layered.labels[u] < layered.labels[v] for u, v in layered.edges.T)
     assert layered.n_edges == graph.number_of_edges()
 
 
 @given(undirected_graphs())
-def test_matrix_and_graph_agree(graph):
+def test_from_adjacency_equals_from_networkx(graph):
     layered = LayeredGraph.from_networkx(graph)
     dense = nx.to_numpy_array(graph)
     for A in (dense, dense.astype(bool), sp.csr_array(dense), sp.coo_matrix(dense)):
         assert LayeredGraph.from_adjacency(A) == layered
 
 
-def test_an_upper_triangle_is_a_directed_graph_along_the_index():
+def test_upper_triangular_adjacency_is_a_directed_graph():
     A = nx.to_numpy_array(nx.petersen_graph())
     expected = LayeredGraph.from_adjacency(A)
     assert LayeredGraph.from_adjacency(np.triu(A)) == expected
@@ -132,12 +132,27 @@ def test_explicit_zeros_of_a_sparse_matrix_are_no_edges():
 
 
 @pytest.mark.parametrize("orientation", ["random", "degree"])
-def test_orientation_reaches_both_constructors(orientation):
+def test_orientation_reaches_every_constructor(orientation):
     graph = nx.star_graph(6)
     one = LayeredGraph.from_networkx(graph, orientation=orientation, random_state=1)
     A = nx.to_numpy_array(graph)
     other = LayeredGraph.from_adjacency(A, orientation=orientation, random_state=1)
-    assert one == other != LayeredGraph.from_networkx(graph)
+    edges = np.array(graph.edges).T
+    third = LayeredGraph.from_edges(edges, 7, orientation=orientation, random_state=1)
+    assert one == other == third != LayeredGraph.from_networkx(graph)
+
+
+def test_from_edges_counts_parallel_edges_once():
+    """Else vertex 0 would have the higher degree, and the edge would point to it."""
+    edges = [[0, 1, 1, 2], [1, 0, 2, 3]]
+    graph = LayeredGraph.from_edges(edges, 4, orientation="degree", labels="abcd")
+    assert graph == LayeredGraph([[0, 1, 3], [1, 2, 2]], 4)
+    assert graph.labels == ("a", "d", "b", "c")
+
+
+def test_from_edges_refuses_a_self_loop():
+    with pytest.raises(ValueError, match="holds the cycle 1 -> 1"):
+        LayeredGraph.from_edges([[0, 1], [1, 1]], 2)
 
 
 def test_directions_of_a_directed_graph_are_kept():
@@ -146,31 +161,31 @@ def test_directions_of_a_directed_graph_are_kept():
     assert layered.labels == (2, 1, 0)
 
 
-def test_names_of_vertices_are_kept():
+def test_labels_are_the_vertices_of_networkx():
     layered = LayeredGraph.from_networkx(nx.DiGraph([("ear", "eye"), ("tip", "ear")]))
     assert layered.labels == ("tip", "ear", "eye")
 
 
-def test_a_chain_of_thousands():
+def test_layered_graph_of_a_long_chain():
     layered = LayeredGraph.from_networkx(nx.path_graph(3000))
     assert layered.n_layers == 3000
     assert layered.sources.tolist() == [0]
     assert layered.sinks.tolist() == [2999]
 
 
-def test_an_isolated_vertex_is_a_source_and_a_sink():
+def test_isolated_vertex_is_source_and_sink():
     layered = LayeredGraph([[0], [1]], n_nodes=3)
     assert layered.labels == (0, 2, 1)
     assert layered.sources.tolist() == [0, 1]
     assert layered.sinks.tolist() == [1, 2]
 
 
-def test_parameters_are_the_real_ones():
+def test_n_parameters_counts_weights_and_biases():
     # 7 features into 1 source, 4 edges, 1 sink into 3 outputs, 4 + 3 biases.
     assert DIAMOND.n_parameters(7, 3) == 7 + 4 + 3 + 7
 
 
-def test_properties_are_those_of_the_function():
+def test_properties_equal_graph_properties():
     for directed in (False, True):
         expected = graph_properties(DIAMOND, directed=directed)
         assert DIAMOND.properties(directed=directed).equals(expected)
@@ -178,7 +193,7 @@ def test_properties_are_those_of_the_function():
 
 
 @given(dag_edges(), dag_edges())
-def test_equal_means_the_same_vertices_and_edges(one, other):
+def test_equality_compares_vertices_and_edges(one, other):
     first, second = LayeredGraph(*one), LayeredGraph(*other)
     same = first.n_nodes == second.n_nodes and (
         first.edges.tolist() == second.edges.tolist()
@@ -188,7 +203,7 @@ def test_equal_means_the_same_vertices_and_edges(one, other):
         assert hash(first) == hash(second)
 
 
-def test_labels_do_not_count_for_equality():
+def test_equality_ignores_labels():
     named = LayeredGraph([[0, 0, 1, 2], [1, 2, 3, 3]], 4, labels="abcd")
     assert named == DIAMOND
     assert hash(named) == hash(DIAMOND)
@@ -198,17 +213,17 @@ def test_labels_do_not_count_for_equality():
 @pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g))]
 )
-def test_survives_a_copy(copied):
+def test_layered_graph_survives_copy_and_pickle(copied):
     again = copied(LayeredGraph([[3, 1], [1, 0]], 4, labels="abcd"))
     assert again == LayeredGraph([[3, 1], [1, 0]], 4)
     assert again.labels == tuple("cdba")
 
 
-def test_may_be_the_parameter_of_an_estimator():
+def test_layered_graph_as_estimator_parameter():
     assert clone(DIAMOND, safe=False) is DIAMOND
 
 
-def test_never_changes():
+def test_layered_graph_is_immutable():
     with pytest.raises(AttributeError, match="never changes: cannot set 'edges'"):
         DIAMOND.edges = None
     with pytest.raises(AttributeError, match="never changes: cannot delete 'layer'"):
@@ -218,7 +233,7 @@ def test_never_changes():
             getattr(DIAMOND, name)[...] = 0
 
 
-def test_does_not_keep_the_callers_array():
+def test_layered_graph_copies_the_edges_given():
     edges = np.array([[0], [1]])
     layered = LayeredGraph(edges, 2)
     edges[:] = 0
@@ -226,7 +241,7 @@ def test_does_not_keep_the_callers_array():
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
-def test_edges_may_be_integers_of_any_size(dtype):
+def test_edges_of_any_integer_dtype(dtype):
     """Products of vertices must not overflow in a small one."""
     n_nodes = 120
     steps = np.arange(n_nodes - 1, dtype=dtype)
@@ -234,7 +249,7 @@ def test_edges_may_be_integers_of_any_size(dtype):
     assert layered == LayeredGraph.from_networkx(nx.path_graph(n_nodes))
 
 
-def test_one_vertex_is_a_graph():
+def test_graph_of_one_vertex():
     layered = LayeredGraph([[], []], np.int64(1))
     assert (layered.n_nodes, layered.n_edges, layered.n_layers) == (1, 0, 1)
     assert type(layered.n_nodes) is int
@@ -242,12 +257,12 @@ def test_one_vertex_is_a_graph():
     assert layered.layer_offsets.tolist() == [0, 1]
 
 
-def test_says_what_it_is():
+def test_repr_of_layered_graph():
     assert repr(DIAMOND) == "LayeredGraph(n_nodes=4, n_edges=4, n_layers=3)"
 
 
 @given(dag_edges(), seeds)
-def test_a_cycle_is_refused_and_named(graph, seed):
+def test_cycle_raises_and_is_named(graph, seed):
     edges, n_nodes = graph
     rng = np.random.RandomState(seed)
     ring = rng.permutation(n_nodes)[: rng.randint(1, n_nodes + 1)]
@@ -283,7 +298,7 @@ def test_a_cycle_is_refused_and_named(graph, seed):
         (([[0], [0]], 1), ValueError, "holds the cycle 0 -> 0"),
     ],
 )
-def test_bad_edges_are_refused(arguments, error, message):
+def test_invalid_edges_raise(arguments, error, message):
     with pytest.raises(error, match=message):
         LayeredGraph(*arguments)
 
@@ -299,6 +314,6 @@ def test_bad_edges_are_refused(arguments, error, message):
         ([0, 1], "Expected 2D array"),
     ],
 )
-def test_bad_matrices_are_refused(A, message):
+def test_invalid_adjacency_raises(A, message):
     with pytest.raises(ValueError, match=message):
         LayeredGraph.from_adjacency(A)

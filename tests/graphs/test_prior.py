@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from robustkit.graphs import GraphPrior, LayeredGraph, graph_properties
 from robustkit.graphs._generators import GENERATORS
-from robustkit.graphs._prior import sink_outputs
+from robustkit.graphs._prior import draw_structure, sink_outputs
 from tests.strategies import dag_edges, seeds
 
 X = np.random.RandomState(0).uniform(size=(20, 6))
@@ -39,7 +39,7 @@ def outputs_by_vertex(graph, x, input_weights, edge_weights, biases):
 
 
 @given(dag_edges(), seeds)
-def test_outputs_are_those_of_the_definition(graph, seed):
+def test_sink_outputs_match_definition(graph, seed):
     layered = LayeredGraph(*graph)
     rng = np.random.RandomState(seed)
     input_weights = rng.normal(size=(6, len(layered.sources)))
@@ -52,14 +52,14 @@ def test_outputs_are_those_of_the_definition(graph, seed):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_transform_runs_the_network_of_its_attributes():
+def test_transform_uses_the_fitted_weights():
     prior = GraphPrior(random_state=0).fit(X)
     weights = prior.input_weights_, prior.edge_weights_, prior.biases_
     expected = [outputs_by_vertex(prior.structure_, x, *weights) for x in X]
     np.testing.assert_allclose(prior.transform(X), expected, atol=1e-12)
 
 
-def test_every_sink_is_an_output():
+def test_transform_has_one_feature_per_sink():
     prior = GraphPrior(random_state=0).fit(X)
     n_sinks = len(prior.structure_.sinks)
     assert prior.transform(X).shape == (20, n_sinks)
@@ -67,14 +67,14 @@ def test_every_sink_is_an_output():
     assert np.ptp(prior.transform(X), axis=0).any()
 
 
-def test_transform_keeps_single_precision():
+def test_transform_preserves_float32():
     prior = GraphPrior(random_state=0).fit(X)
     single = prior.transform(X.astype(np.float32))
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, prior.transform(X), rtol=1e-4, atol=1e-5)
 
 
-def test_weights_keep_the_bound_of_he():
+def test_prior_weights_stay_within_he_bound():
     prior = GraphPrior(n_nodes=400, n_neighbors=4, random_state=0).fit(X)
     bound = np.sqrt(6 / 6)
     assert np.abs(prior.input_weights_).max() <= bound
@@ -89,7 +89,7 @@ def test_weights_keep_the_bound_of_he():
 
 @pytest.mark.parametrize("generator", GENERATORS)
 @pytest.mark.parametrize("orientation", ["index", "random", "degree"])
-def test_one_seed_draws_one_structure(generator, orientation):
+def test_prior_structure_depends_on_seed_only(generator, orientation):
     prior = GraphPrior(generator, n_nodes=30, orientation=orientation, random_state=3)
     again = clone(prior).fit(X)
     assert prior.sample() == prior.sample(3) == again.structure_
@@ -97,12 +97,12 @@ def test_one_seed_draws_one_structure(generator, orientation):
     assert prior.sample().n_nodes == 30
 
 
-def test_a_stream_draws_one_graph_after_the_other():
+def test_sample_advances_a_random_state_instance():
     prior = GraphPrior(random_state=np.random.RandomState(0))
     assert prior.sample() != prior.sample()
 
 
-def test_properties_are_those_of_the_structure():
+def test_fitted_properties_are_those_of_the_structure():
     prior = GraphPrior(random_state=0).fit(X)
     pd.testing.assert_series_equal(
         prior.properties_, graph_properties(prior.structure_)
@@ -110,7 +110,7 @@ def test_properties_are_those_of_the_structure():
 
 
 @pytest.mark.parametrize("orientation", ["random", "degree"])
-def test_orientation_changes_directions_only(orientation):
+def test_orientation_only_changes_directions(orientation):
     plain = GraphPrior(random_state=0).sample()
     other = GraphPrior(orientation=orientation, random_state=0).sample()
 
@@ -121,13 +121,13 @@ def test_orientation_changes_directions_only(orientation):
     assert plain != other
 
 
-def test_other_generators_ignore_what_they_do_not_use():
+def test_generators_ignore_unused_parameters():
     # 60 neighbours would be too many for a ring of 100.
     prior = GraphPrior("erdos_renyi", n_neighbors=60, random_state=0)
     assert prior.sample() == GraphPrior("erdos_renyi", random_state=0).sample()
 
 
-def test_generator_may_be_a_callable():
+def test_callable_generator():
     calls = []
 
     def ladder(n_nodes, random_state):
@@ -141,7 +141,7 @@ def test_generator_may_be_a_callable():
     assert type(seed) is int
 
 
-def test_a_callable_may_draw_directed_graphs():
+def test_callable_generator_may_return_directed_graph():
     prior = GraphPrior(
         lambda n, seed: nx.gn_graph(n, seed=seed), n_nodes=20, random_state=1
     )
@@ -158,7 +158,7 @@ def test_a_callable_may_draw_directed_graphs():
         (lambda n, seed: nx.DiGraph([(0, 1), (1, 0)]), ValueError, "must be acyclic"),
     ],
 )
-def test_what_a_callable_must_not_return(generator, error, message):
+def test_callable_generator_with_invalid_result_raises(generator, error, message):
     with pytest.raises(error, match=message):
         GraphPrior(generator, random_state=0).fit(X)
 
@@ -177,23 +177,23 @@ def test_what_a_callable_must_not_return(generator, error, message):
     ],
 )
 @pytest.mark.parametrize("method", ["fit", "sample"])
-def test_bad_parameters_are_refused(method, parameters, message):
+def test_invalid_prior_parameters_raise(method, parameters, message):
     prior = GraphPrior(**{"random_state": 0, **parameters})
     with pytest.raises(InvalidParameterError, match=message):
         prior.fit(X) if method == "fit" else prior.sample()
 
 
-def test_a_ring_too_small_is_refused():
+def test_ring_too_small_for_n_neighbors_raises():
     with pytest.raises(ValueError, match=r"n_neighbors=2 must be below .* = 2"):
         GraphPrior(n_nodes=4, random_state=0).fit(X)
 
 
-def test_transform_wants_fit_first():
+def test_transform_before_fit_raises():
     with pytest.raises(NotFittedError, match="GraphPrior instance is not fitted yet"):
         GraphPrior().transform(X)
 
 
-def test_defaults_are_those_of_the_published_network():
+def test_prior_matches_published_network():
     """But for the size: a ring of two neighbours on each side, half of it rewired."""
     assert GraphPrior().get_params() == {
         "generator": "watts_strogatz",
@@ -220,12 +220,12 @@ def test_defaults_are_those_of_the_published_network():
         ("geometric", {"edge_probability": 1}, 435),
     ],
 )
-def test_the_ends_of_every_range_are_in_it(generator, parameters, n_edges):
+def test_extreme_parameter_values_are_valid(generator, parameters, n_edges):
     prior = GraphPrior(generator, n_nodes=30, **parameters)
     assert prior.sample(0).n_edges == n_edges
 
 
-def test_weights_are_uniform_and_biases_normal():
+def test_prior_weights_are_uniform_and_biases_normal():
     """By Kolmogorov and Smirnov, who see 5 % at these sizes."""
     features = np.zeros((2, 30))
     prior = GraphPrior(n_nodes=3000, random_state=0).fit(features)
@@ -241,13 +241,13 @@ def test_weights_are_uniform_and_biases_normal():
     assert prior.biases_.shape == (3000,)
 
 
-def test_survives_pickling():
+def test_prior_survives_pickling():
     prior = GraphPrior(random_state=0).fit(X)
     again = pickle.loads(pickle.dumps(prior))
     np.testing.assert_array_equal(again.transform(X), prior.transform(X))
 
 
-def test_gives_frames_on_request():
+def test_prior_set_output_pandas():
     prior = GraphPrior(random_state=0).set_output(transform="pandas")
     frame = prior.fit_transform(pd.DataFrame(X, columns=list("abcdef")))
     assert isinstance(frame, pd.DataFrame)
@@ -255,7 +255,7 @@ def test_gives_frames_on_request():
     assert list(prior.feature_names_in_) == list("abcdef")
 
 
-def test_structure_is_searched_over_like_any_parameter():
+def test_grid_search_over_prior_parameters():
     images, digits = load_digits(return_X_y=True)
     pipeline = Pipeline(
         [("prior", GraphPrior(random_state=0)), ("model", RidgeClassifier())]
@@ -265,6 +265,28 @@ def test_structure_is_searched_over_like_any_parameter():
     assert search.best_params_ == {"prior__n_nodes": 300}
 
 
-def test_chains_are_deep_and_still_work():
+def test_transform_through_a_long_chain():
     prior = GraphPrior(lambda n, seed: nx.path_graph(n), n_nodes=2000, random_state=0)
     assert np.isfinite(prior.fit_transform(X)).all()
+
+
+def test_draw_structure_uses_the_seed_of_the_prior_unless_replaced():
+    prior = GraphPrior(n_nodes=20, random_state=3)
+    assert draw_structure(prior, 5) == prior.sample(3)
+    assert draw_structure(prior, 5, replace_seed=True) == prior.sample(5)
+    assert draw_structure(GraphPrior(n_nodes=20), 5) == prior.sample(5)
+    assert draw_structure(None, 5) == GraphPrior().sample(5)
+
+
+def test_draw_structure_sets_params_on_a_copy():
+    prior = GraphPrior(n_nodes=20)
+    graph = draw_structure(prior, 5, params={"n_nodes": 30})
+    assert (graph.n_nodes, prior.n_nodes) == (30, 20)
+
+
+def test_draw_structure_of_what_is_a_graph_already():
+    graph = nx.path_graph(4)
+    layered = LayeredGraph.from_networkx(graph)
+    assert draw_structure(layered, 0) is layered
+    assert draw_structure(graph, 0) == layered
+    assert draw_structure(nx.to_numpy_array(graph), 0) == layered

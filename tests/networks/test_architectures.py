@@ -17,7 +17,7 @@ def build(factory, *args, **kwargs):
         return factory(*args, **kwargs).eval()
 
 
-def test_images_pass_and_flat_samples_become_images():
+def test_to_images_reshapes_flat_samples_only():
     images = torch.arange(24.0).reshape(2, 3, 2, 2)
     layer = ToImages((3, 2, 2))
     assert torch.equal(layer(images), images)
@@ -25,7 +25,7 @@ def test_images_pass_and_flat_samples_become_images():
     assert repr(layer) == "ToImages(image_shape=(3, 2, 2))"
 
 
-def test_a_perceptron_is_its_matrices():
+def test_mlp_equals_its_matrices():
     module = build(mlp, 6, 3, hidden_layer_sizes=(5, 4))
     X = torch.linspace(-1, 1, 12).reshape(2, 6)
     h = torch.relu(X @ module.hidden1.weight.T + module.hidden1.bias)
@@ -35,11 +35,11 @@ def test_a_perceptron_is_its_matrices():
     torch.testing.assert_close(module(X.reshape(2, 3, 2)), expected)
 
 
-def test_a_perceptron_without_hidden_layers_is_linear():
+def test_mlp_without_hidden_layers_is_linear():
     assert n_parameters(build(mlp, 6, 3, hidden_layer_sizes=())) == 6 * 3 + 3
 
 
-def test_cnn6_has_the_layers_that_were_published():
+def test_cnn6_has_the_published_layers():
     module = build(cnn6, 784, 10, image_shape=(1, 28, 28))
     widths = [part.out_channels for part in module if isinstance(part, nn.Conv2d)]
     assert widths == [32, 64, 128, 128, 64, 64]
@@ -54,12 +54,12 @@ def test_cnn6_has_the_layers_that_were_published():
     assert pools_before == [2, 4, 5]
 
 
-def test_cnn6_refuses_images_that_pooling_would_eat():
+def test_cnn6_refuses_images_smaller_than_8_pixels():
     with pytest.raises(ValueError, match=r"8 x 8 pixels.*\(1, 7, 28\)"):
         cnn6(196, 10, image_shape=(1, 7, 28))
 
 
-def test_resnet18_is_the_known_network():
+def test_resnet18_matches_the_published_network():
     module = build(resnet18, 3072, 10, image_shape=(3, 32, 32))
     # 11,173,962 parameters is the figure known for 32 x 32 images and ten classes.
     assert n_parameters(module) == 11_173_962
@@ -74,7 +74,7 @@ def test_resnet18_is_the_known_network():
     assert features.shape == (1, 512, 4, 4)
 
 
-def test_a_residual_block_adds_what_came_in():
+def test_residual_block_adds_its_input():
     block = build(resnet18, 48, 2, image_shape=(3, 4, 4), width=4).layer1[0]
     nn.init.zeros_(block.bn2.weight)
     images = torch.linspace(-1, 1, 64).reshape(1, 4, 4, 4)
@@ -89,7 +89,7 @@ def test_a_residual_block_adds_what_came_in():
         (resnet18, {"image_shape": (1, 8, 8), "width": 4}),
     ],
 )
-def test_no_layer_works_in_place(factory, options):
+def test_architectures_have_no_in_place_layers(factory, options):
     module = build(factory, 64, 3, **options)
     seen = []
     for part in module.modules():

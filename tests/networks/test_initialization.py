@@ -29,7 +29,7 @@ def expected_deviation(init, fan_in, fan_out):
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_mean_and_deviation(init):
+def test_initial_weights_have_the_right_mean_and_deviation(init):
     weights = draw_weights((200, 300), init, 300, 200, torch_generator(0))
     deviation = expected_deviation(init, 300, 200)
     assert weights.mean().item() == pytest.approx(0, abs=0.02 * deviation)
@@ -49,7 +49,7 @@ def test_mean_and_deviation(init):
         ("glorot_uniform", nn.init.xavier_uniform_),
     ],
 )
-def test_glorot_is_that_of_torch(init, torchs):
+def test_glorot_equals_torch(init, torchs):
     generator = torch_generator(0)
     theirs = torchs(torch.empty(300, 200), gain=sqrt(2), generator=generator)
     ours = draw_weights((300, 200), init, 200, 300, generator)
@@ -57,7 +57,7 @@ def test_glorot_is_that_of_torch(init, torchs):
 
 
 @given(dag_edges(), st.sampled_from(["degree", "block"]))
-def test_fans_are_counted_edge_by_edge(drawn, fan):
+def test_fans_of_edges_match_definition(drawn, fan):
     graph = LayeredGraph(*drawn)
     edges = graph.edges.T.tolist()
     for (u, v), fan_in, fan_out in zip(edges, *_edge_fans(graph, fan), strict=True):
@@ -70,7 +70,7 @@ def test_fans_are_counted_edge_by_edge(drawn, fan):
 
 
 @pytest.mark.parametrize("fan", ["degree", "block"])
-def test_two_dense_layers_are_drawn_as_dense_layers_are(fan):
+def test_initialize_of_dense_graph_equals_dense_layers(fan):
     sources, targets = np.meshgrid(range(120), range(120, 200))
     graph = LayeredGraph([sources.ravel(), targets.ravel()], 200)
     network = initialize(
@@ -88,7 +88,7 @@ def test_two_dense_layers_are_drawn_as_dense_layers_are(fan):
     assert network.output_bias.any()
 
 
-def test_linear_layers_of_any_module_are_drawn():
+def test_initialize_draws_linear_layers_of_any_module():
     with seeded_torch(0):
         module = nn.Sequential(nn.Linear(300, 200), nn.ReLU(), nn.Linear(200, 50))
     assert initialize(module, "he_normal", random_state=0) is module
@@ -97,7 +97,7 @@ def test_linear_layers_of_any_module_are_drawn():
     assert module[0].bias.std().item() == pytest.approx(0.1, rel=0.2)
 
 
-def test_a_seed_gives_the_same_weights_in_both_precisions():
+def test_initialize_is_the_same_in_float32_and_float64():
     single, double = (
         initialize(
             SparseNetwork(SHAPES["disconnected"], 3, 2).to(dtype), random_state=3
@@ -117,13 +117,13 @@ def test_a_seed_gives_the_same_weights_in_both_precisions():
         ({"fan": "degrees"}, "'fan' parameter.*did you mean 'degree'"),
     ],
 )
-def test_says_what_it_does_not_know(params, message):
+def test_unknown_init_or_fan_raises(params, message):
     network = SparseNetwork(SHAPES["disconnected"], 3, 2)
     with pytest.raises(ValueError, match=message):
         initialize(network, random_state=0, **params)
 
 
-def test_a_layer_without_bias_has_only_weights_drawn():
+def test_initialize_of_layer_without_bias():
     with seeded_torch(0):
         module = nn.Sequential(nn.Linear(3, 40, bias=False), nn.Linear(40, 2))
     initialize(module, "uniform", random_state=0)
@@ -132,11 +132,11 @@ def test_a_layer_without_bias_has_only_weights_drawn():
     torch.testing.assert_close(module[0].weight.detach().double(), expected)
 
 
-def test_a_weight_that_is_made_anew_at_every_call_is_refused():
+def test_initialize_of_parametrized_weight_raises():
     """Drawn, it would be forgotten at the next call."""
     with seeded_torch(0):
         module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
         pruned = prune.random_unstructured(nn.Linear(3, 2), "weight", 0.5)
     for made in (module, pruned):
-        with pytest.raises(TypeError, match="is made anew at every call"):
+        with pytest.raises(TypeError, match="is computed at every call"):
             initialize(made, random_state=0)

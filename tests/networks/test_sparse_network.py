@@ -45,7 +45,7 @@ def expect_the_reference(network, X, y, tolerance=1e-9):
 
 @every_engine
 @given(data=st.data(), n_samples=st.integers(1, 9))
-def test_any_graph_gives_what_the_definition_says(engine, data, n_samples):
+def test_sparse_network_of_any_graph_matches_definition(engine, data, n_samples):
     network = data.draw(networks(engine=engine))
     expect_the_reference(network, *samples(n_samples))
 
@@ -53,19 +53,19 @@ def test_any_graph_gives_what_the_definition_says(engine, data, n_samples):
 @every_engine
 @every_shape
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_any_shape_gives_what_the_definition_says(engine, graph, dtype):
+def test_sparse_network_of_any_shape_matches_definition(engine, graph, dtype):
     network = network_of(graph, engine=engine, dtype=dtype)
     X, y = samples(70, dtype=dtype)
     expect_the_reference(network, X, y, 1e-4 if dtype == torch.float32 else 1e-9)
 
 
 @every_engine
-def test_a_chain_of_2000_vertices(engine):
+def test_sparse_network_of_a_chain_of_2000_vertices(engine):
     expect_the_reference(chain_of_2000(engine=engine), *samples(3))
 
 
 @every_engine
-def test_the_gradient_of_all_preactivations(engine):
+def test_gradient_of_vertex_preactivations(engine):
     network = network_of(SHAPES["skip over 100 layers"], engine=engine)
     X, _ = samples(5)
     X.requires_grad_()
@@ -81,7 +81,7 @@ def test_the_gradient_of_all_preactivations(engine):
 
 
 @every_engine
-def test_passes_gradcheck(engine):
+def test_sparse_network_passes_gradcheck(engine):
     network = network_of(SHAPES["five predecessors and more"], engine=engine)
     X, _ = samples(2)
     assert torch.autograd.gradcheck(network, X.requires_grad_())
@@ -89,7 +89,7 @@ def test_passes_gradcheck(engine):
 
 @every_engine
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_not_finite_arrives_at_the_output(engine, value):
+def test_nan_and_infinity_reach_the_output(engine, value):
     network = network_of(SHAPES["skip over 100 layers"], engine=engine)
     X, y = samples(3)
     X[1, 0] = value
@@ -105,7 +105,7 @@ def test_what_is_not_finite_arrives_at_the_output(engine, value):
 
 
 @every_engine
-def test_every_sink_counts(engine):
+def test_every_sink_affects_every_output(engine):
     # A peer reads out the last layer alone. Here it holds one of the four sinks.
     graph = LayeredGraph([[0, 1, 2], [1, 2, 3]], n_nodes=7)
     network = network_of(graph, engine=engine)
@@ -120,7 +120,7 @@ def test_every_sink_counts(engine):
 
 
 @every_engine
-def test_a_second_forward_before_backward_changes_nothing(engine):
+def test_second_forward_before_backward(engine):
     network = network_of(SHAPES["disconnected"], engine=engine)
     (X, y), (X2, _) = samples(6), samples(9, seed=1)
     first = functional.cross_entropy(network(X), y)
@@ -133,7 +133,7 @@ def test_a_second_forward_before_backward_changes_nothing(engine):
 
 @every_engine
 @pytest.mark.parametrize("leading", [(), (0,), (1,), (2, 3), (2, 0, 3)])
-def test_any_leading_dimensions(engine, leading):
+def test_forward_with_any_leading_dimensions(engine, leading):
     network = network_of(SHAPES["one source"], engine=engine)
     X = torch.ones(*leading, 3, dtype=torch.float64)
     assert network(X).shape == (*leading, 4)
@@ -142,7 +142,7 @@ def test_any_leading_dimensions(engine, leading):
 
 
 @every_engine
-def test_forward_goes_on_from_what_the_sources_are_fed(engine):
+def test_forward_from_sources_equals_forward(engine):
     network = network_of(SHAPES["disconnected"], engine=engine)
     X, _ = samples(5)
     drive = X @ network.input_weight.t()
@@ -150,7 +150,7 @@ def test_forward_goes_on_from_what_the_sources_are_fed(engine):
 
 
 @every_engine
-def test_backward_is_that_of_the_weights_that_forward_met(engine):
+def test_backward_uses_the_weights_of_the_forward_pass(engine):
     network = network_of(SHAPES["one source"], engine=engine)
     X, y = samples(4)
     expected = reference_gradients(network, X, y)[4]
@@ -174,7 +174,7 @@ def test_frozen_parameters_get_no_gradient():
 
 
 @every_engine
-def test_a_weight_put_elsewhere_is_seen(engine):
+def test_replaced_weight_is_used(engine):
     network = network_of(SHAPES["one source"], engine=engine)
     X, _ = samples(4)
     network(X)
@@ -200,7 +200,7 @@ def copies():
 
 
 @pytest.mark.parametrize("copied", copies())
-def test_copies_are_equal_and_independent(copied):
+def test_copies_of_sparse_network_are_independent(copied):
     network = network_of(SHAPES["disconnected"])
     X, _ = samples(4)
     before = network(X)
@@ -213,7 +213,7 @@ def test_copies_are_equal_and_independent(copied):
     assert not other(X).any()
 
 
-def test_names_the_parameters():
+def test_sparse_network_named_parameters():
     network = SparseNetwork(SHAPES["disconnected"], 3, 4)
     shapes = {name: tuple(w.shape) for name, w in network.state_dict().items()}
     assert shapes == {
@@ -236,17 +236,17 @@ def test_names_the_parameters():
         ((SHAPES["one source"], 3, 2.0), TypeError, "n_outputs must be an int"),
     ],
 )
-def test_says_what_is_wrong(arguments, error, message):
+def test_invalid_sparse_network_arguments_raise(arguments, error, message):
     with pytest.raises(error, match=message):
         SparseNetwork(*arguments)
 
 
-def test_says_that_an_engine_does_not_exist():
+def test_sparse_network_with_unknown_engine_raises():
     with pytest.raises(ValueError, match="did you mean 'compiled'"):
         SparseNetwork(SHAPES["one source"], 3, 4, engine="compile")
 
 
-def test_says_that_samples_have_another_length():
+def test_wrong_number_of_features_raises():
     network = network_of(SHAPES["one source"])
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 3\)\. Got \(2, 5\)"):
         network(torch.ones(2, 5))
@@ -255,7 +255,7 @@ def test_says_that_samples_have_another_length():
 @every_engine
 @every_shape
 @pytest.mark.parametrize("n_samples", [0, 1, 255, 256, 257, 600])
-def test_without_a_gradient_the_outputs_are_the_same(engine, graph, n_samples):
+def test_outputs_without_gradient_are_the_same(engine, graph, n_samples):
     network = network_of(graph, engine=engine)
     X, _ = samples(n_samples)
     expected = network(X).detach()

@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
 from robustkit.graphs import LayeredGraph
-from robustkit.networks._plain_passes import PlainPasses
+from robustkit.networks.engines import PlainEngine
 from tests.networks.reference import reference, reference_gradients
 from tests.networks.shapes import every_shape, network_of, networks, samples
 
@@ -70,7 +70,7 @@ def by_make_fx(network, X):
     "way", [by_trace, by_saved_trace, by_export, by_strict_export, by_make_fx]
 )
 @pytest.mark.parametrize("with_gradient", [False, True])
-def test_a_copy_by_tracing_is_the_network(way, with_gradient):
+def test_traced_or_exported_network_is_equal(way, with_gradient):
     network = lively()
     (X, _), (new, _) = samples(6), samples(6, seed=1)
     with torch.set_grad_enabled(with_gradient):
@@ -79,7 +79,7 @@ def test_a_copy_by_tracing_is_the_network(way, with_gradient):
 
 
 @every_shape
-def test_a_trace_is_the_network_for_any_number_of_samples(graph):
+def test_trace_accepts_any_number_of_samples(graph):
     network = network_of(graph, engine="sparse")
     twin = by_trace(network, samples(5)[0])
     for n_samples in (0, 1, 9):
@@ -87,7 +87,7 @@ def test_a_trace_is_the_network_for_any_number_of_samples(graph):
         assert_near(twin(X), reference(network, X)[0])
 
 
-def test_a_trace_in_a_larger_module_has_the_gradients_of_the_network():
+def test_trace_in_a_larger_module_has_equal_gradients():
     network = lively(engine="compiled")
     X, y = samples(5)
     whole = torch.nn.Sequential(torch.nn.Flatten(), network)
@@ -98,7 +98,7 @@ def test_a_trace_in_a_larger_module_has_the_gradients_of_the_network():
     assert_near(found, reference_gradients(network, X, y)[2:])
 
 
-def test_an_export_takes_any_number_of_samples():
+def test_export_accepts_any_number_of_samples():
     network = lively()
     twin = by_export(network, samples(5)[0])
     for n_samples in (2, 9):
@@ -106,7 +106,7 @@ def test_an_export_takes_any_number_of_samples():
         assert_near(twin(X), reference(network, X)[0])
 
 
-def test_compiled_by_torch_it_trains_as_the_network():
+def test_torch_compile_trains_equally():
     network = lively()
     twin = torch.compile(network, backend="aot_eager", fullgraph=True)
     X, y = samples(5)
@@ -126,7 +126,7 @@ def test_compiled_by_torch_it_trains_as_the_network():
 @pytest.mark.parametrize(
     "version", [{"dynamo": True}, {"dynamo": False}, {"opset_version": 11}], ids=str
 )
-def test_onnx_runs_the_network(version, tmp_path):
+def test_onnx_export_is_equal(version, tmp_path):
     import onnxruntime
 
     network = lively(dtype=torch.float32)
@@ -149,7 +149,7 @@ def test_onnx_runs_the_network(version, tmp_path):
 
 
 @every_shape
-def test_what_onnx_is_given_adds_to_no_place_twice(graph, monkeypatch):
+def test_onnx_export_adds_to_no_index_twice(graph, monkeypatch):
     """It can not before version 16. This is run where ONNX is not installed, too."""
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     network = network_of(graph)
@@ -165,7 +165,7 @@ def parameters_of(network):
 
 @every_engine
 @every_shape
-def test_derivatives_of_every_kind_are_those_of_the_definition(engine, graph):
+def test_derivatives_of_every_kind_match_definition(engine, graph):
     network = network_of(graph, engine=engine)
     X, _ = samples(3)
     expected = torch.autograd.functional.jacobian(
@@ -189,7 +189,7 @@ def test_derivatives_of_every_kind_are_those_of_the_definition(engine, graph):
 
 
 @every_engine
-def test_each_sample_has_the_gradient_of_the_definition(engine):
+def test_per_sample_gradients_match_definition(engine):
     network = lively(engine=engine)
     X, y = samples(4)
 
@@ -204,7 +204,7 @@ def test_each_sample_has_the_gradient_of_the_definition(engine):
 
 
 @every_engine
-def test_several_networks_at_once(engine):
+def test_vmap_over_networks(engine):
     several = [lively(seed=seed, engine=engine) for seed in range(3)]
     stacked, _ = torch.func.stack_module_state(several)
     X, _ = samples(4)
@@ -218,7 +218,7 @@ def test_several_networks_at_once(engine):
 
 @every_engine
 @pytest.mark.parametrize("with_gradient", [False, True])
-def test_a_tangent_is_not_lost(engine, with_gradient):
+def test_forward_mode_tangent_is_kept(engine, with_gradient):
     network = lively(engine=engine)
     X, _ = samples(4)
     expected = jvp(lambda X: reference(network, X)[0], (X,), (torch.ones_like(X),))
@@ -241,7 +241,7 @@ def penalty(logits, X, parameters):
 
 @every_engine
 @every_shape
-def test_gradients_of_gradients(engine, graph):
+def test_second_derivatives_match_definition(engine, graph):
     network = network_of(graph, engine=engine)
     X, _ = samples(3)
     X.requires_grad_()
@@ -251,7 +251,7 @@ def test_gradients_of_gradients(engine, graph):
 
 
 @every_engine
-def test_passes_gradgradcheck(engine):
+def test_sparse_network_passes_gradgradcheck(engine):
     network = lively(engine=engine)
     X, _ = samples(2)
     parameters = [weight.detach().requires_grad_() for weight in network.parameters()]
@@ -265,7 +265,7 @@ def test_passes_gradgradcheck(engine):
 
 
 @every_engine
-def test_weights_that_depend_on_the_input_are_not_counted_twice(engine):
+def test_weights_that_depend_on_the_input(engine):
     """A gradient of a gradient where what is fed and the weights have one origin."""
     network = lively(engine=engine)
     X, _ = samples(2)
@@ -282,7 +282,7 @@ def test_weights_that_depend_on_the_input_are_not_counted_twice(engine):
 
 
 @every_engine
-def test_a_batch_of_gradients(engine):
+def test_batched_gradients(engine):
     network = lively(engine=engine)
     X, _ = samples(4)
     X.requires_grad_()
@@ -296,7 +296,7 @@ def test_a_batch_of_gradients(engine):
 @every_engine
 @every_shape
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_rounds_only_what_goes_in_and_out(engine, graph, dtype):
+def test_half_precision_rounds_only_inputs_and_outputs(engine, graph, dtype):
     network = network_of(graph, dtype=dtype, engine=engine)
     X, _ = samples(6, dtype=dtype)
     digits = torch.finfo(dtype).eps
@@ -313,7 +313,7 @@ def test_half_precision_rounds_only_what_goes_in_and_out(engine, graph, dtype):
 
 @every_engine
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_is_the_network_up_to_its_precision(engine, dtype):
+def test_autocast_is_equal_up_to_its_precision(engine, dtype):
     network = lively(dtype=torch.float32, engine=engine)
     X, y = samples(6, dtype=torch.float32)
     _, *gradients = reference_gradients(network, X, y)
@@ -329,7 +329,7 @@ def test_autocast_is_the_network_up_to_its_precision(engine, dtype):
 
 @every_engine
 @given(data=st.data(), n_samples=st.integers(0, 5))
-def test_any_graph_transformed_gives_what_the_definition_says(engine, data, n_samples):
+def test_transformed_network_of_any_graph_matches_definition(engine, data, n_samples):
     network = data.draw(networks(engine=engine))
     X, y = samples(n_samples)
     network.requires_grad_(data.draw(st.booleans()))
@@ -345,12 +345,12 @@ def test_any_graph_transformed_gives_what_the_definition_says(engine, data, n_sa
         assert_near(torch.func.hessian(loss)(X), torch.func.hessian(expected)(X))
 
 
-def test_the_usual_way_is_not_left(monkeypatch):
+def test_plain_engine_is_used_only_when_needed(monkeypatch):
     """What is plain is slow: it must not be met where nobody looks."""
     network = lively()
     X, y = samples(4)
     expected, _ = reference(network, X)
-    monkeypatch.setattr(PlainPasses, "forward", None)
+    monkeypatch.setattr(PlainEngine, "forward", None)
     logits = network(X.requires_grad_())
     functional.cross_entropy(logits, y).backward()
     with torch.no_grad():

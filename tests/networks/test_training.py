@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustkit._randomness import seeded_torch
-from robustkit.networks._training import (
-    AutogradStep,
-    Epoch,
-    epoch_batches,
-    train,
-)
+from robustkit.networks import AutogradStep, Epoch, Schedule, train
+from robustkit.networks._training import epoch_batches
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def schedule(max_epochs=2, batch_size=16, **settings):
+    return Schedule(max_epochs, batch_size, generator(), **settings)
 
 
 def small_module(seed=0):
@@ -55,15 +55,13 @@ class Recorder:
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
-def test_it_is_the_loop_one_would_write_by_hand(weight_decay, label_smoothing):
+def test_train_equals_a_plain_training_loop(weight_decay, label_smoothing):
     X, y = data()
     ours, plain = small_module(), small_module()
     step = AutogradStep(
         ours, lr=0.01, weight_decay=weight_decay, label_smoothing=label_smoothing
     )
-    epochs = train(
-        ours, X, y, stepper=step, max_epochs=3, batch_size=16, generator=generator()
-    )
+    epochs = train(ours, X, y, stepper=step, schedule=schedule(3))
 
     optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, weight_decay=weight_decay)
     criterion = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
@@ -86,7 +84,7 @@ def test_it_is_the_loop_one_would_write_by_hand(weight_decay, label_smoothing):
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.booleans(), st.integers(0, 1000))
-def test_batches_hold_every_sample_once(n_samples, batch_size, join_last, seed):
+def test_epoch_batches_contain_each_sample_once(n_samples, batch_size, join_last, seed):
     batches = epoch_batches(n_samples, batch_size, generator(seed), join_last=join_last)
     assert sorted(torch.cat(batches).tolist()) == list(range(n_samples))
     assert all(len(batch) == batch_size for batch in batches[:-2])
@@ -95,14 +93,14 @@ def test_batches_hold_every_sample_once(n_samples, batch_size, join_last, seed):
     assert not (join_last and lone and len(batches[-1]) == 1)
 
 
-def test_a_module_that_normalises_batches_never_meets_a_lone_sample():
+def test_batch_norm_never_sees_a_batch_of_one_sample():
     X, y = data(17)
     with seeded_torch(0):
         module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     seen = []
     module.register_forward_hook(lambda m, inputs, out: seen.append(len(inputs[0])))
     step = AutogradStep(module)
-    train(module, X, y, stepper=step, max_epochs=1, batch_size=8, generator=generator())
+    train(module, X, y, stepper=step, schedule=schedule(1, 8))
     assert seen == [8, 9]
 
 
@@ -117,7 +115,7 @@ def test_a_module_that_normalises_batches_never_meets_a_lone_sample():
         (torch.optim.AdamW, torch.optim.AdamW),
     ],
 )
-def test_optimizers_are_those_of_torch(optimizer, reference):
+def test_autograd_step_optimizers_equal_torch(optimizer, reference):
     X, y = data()
     ours, plain = small_module(), small_module()
     step = AutogradStep(ours, optimizer=optimizer, lr=0.01, weight_decay=0.01)
@@ -130,7 +128,7 @@ def test_optimizers_are_those_of_torch(optimizer, reference):
     torch.testing.assert_close(weights(ours), weights(plain))
 
 
-def test_a_step_returns_the_loss_before_it():
+def test_autograd_step_returns_the_loss_before_the_step():
     X, y = data()
     module = small_module()
     expected = nn.functional.cross_entropy(module(X), y)
@@ -140,7 +138,7 @@ def test_a_step_returns_the_loss_before_it():
     assert not loss.requires_grad
 
 
-def test_the_optimizer_goes_on_from_its_state_with_new_settings():
+def test_autograd_step_continues_from_a_state_with_new_settings():
     X, y = data()
     whole, parts = small_module(), small_module()
     step = AutogradStep(whole, lr=0.1)
@@ -155,7 +153,7 @@ def test_the_optimizer_goes_on_from_its_state_with_new_settings():
     torch.testing.assert_close(weights(whole), weights(parts))
 
 
-def test_a_frozen_parameter_stays_although_it_had_momentum():
+def test_frozen_parameter_with_momentum_does_not_change():
     X, y = data()
     module = small_module()
     step = AutogradStep(module, lr=0.1)
@@ -167,7 +165,7 @@ def test_a_frozen_parameter_stays_although_it_had_momentum():
     assert not torch.equal(module[0].weight, before[1])
 
 
-def test_hooks_are_called_as_documented():
+def test_adversary_and_regularizer_are_called_as_documented():
     X, y = data(20)
     module, adversary, regularizer = small_module(), Recorder(), Recorder()
     step = AutogradStep(module, regularizer=regularizer)
@@ -176,9 +174,7 @@ def test_hooks_are_called_as_documented():
         X,
         y,
         stepper=step,
-        max_epochs=2,
-        batch_size=16,
-        generator=generator(),
+        schedule=schedule(2, 16),
         adversary=adversary,
         regularizer=regularizer,
     )
@@ -205,31 +201,22 @@ def test_hooks_are_called_as_documented():
     assert not module.training
 
 
-def test_the_batch_of_the_adversary_is_trained_on():
+def test_train_uses_the_batches_of_the_adversary():
     X, y = data()
     shifted, attacked = small_module(), small_module()
-    settings = {"max_epochs": 2, "batch_size": 16}
-    train(
-        shifted,
-        X + 1,
-        y,
-        stepper=AutogradStep(shifted),
-        generator=generator(),
-        **settings,
-    )
+    train(shifted, X + 1, y, stepper=AutogradStep(shifted), schedule=schedule())
     train(
         attacked,
         X,
         y,
         stepper=AutogradStep(attacked),
-        generator=generator(),
+        schedule=schedule(),
         adversary=Recorder(),
-        **settings,
     )
     assert torch.equal(weights(shifted), weights(attacked))
 
 
-def test_the_penalty_sends_a_gradient():
+def test_penalty_of_regularizer_is_differentiated():
     X, y = data()
     plain, shrunk = small_module(), small_module()
     for module, regularizer in [(plain, None), (shrunk, Recorder())]:
@@ -239,7 +226,7 @@ def test_the_penalty_sends_a_gradient():
     assert weights(shrunk).norm() < weights(plain).norm() / 2
 
 
-def test_what_a_hook_freezes_is_free_again_after_training():
+def test_parameters_frozen_by_a_regularizer_are_unfrozen_at_the_end():
     class Freezer(Recorder):
         def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
             module[2].requires_grad_(epoch < 1)
@@ -252,9 +239,7 @@ def test_what_a_hook_freezes_is_free_again_after_training():
         X,
         y,
         stepper=AutogradStep(module),
-        max_epochs=3,
-        batch_size=16,
-        generator=generator(),
+        schedule=schedule(3, 16),
         regularizer=freezer,
     )
     start, after_first, after_second = freezer.calls
@@ -264,7 +249,7 @@ def test_what_a_hook_freezes_is_free_again_after_training():
     assert all(weight.requires_grad for weight in module.parameters())
 
 
-def test_a_hook_that_fails_leaves_nothing_frozen():
+def test_failing_regularizer_leaves_nothing_frozen():
     class Failing(Recorder):
         def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
             module.requires_grad_(False)
@@ -278,9 +263,7 @@ def test_a_hook_that_fails_leaves_nothing_frozen():
             X,
             y,
             stepper=AutogradStep(module),
-            max_epochs=1,
-            batch_size=16,
-            generator=generator(),
+            schedule=schedule(1, 16),
             regularizer=Failing(),
         )
     assert all(weight.requires_grad for weight in module.parameters())
@@ -304,7 +287,7 @@ def constant_classifier():
     return module
 
 
-def test_early_stopping_keeps_the_best_weights_and_stops_in_time():
+def test_early_stopping_keeps_the_best_weights_and_stops():
     # Class 0 is predicted, then 1, then 2; most of the validation samples are of 1.
     module = constant_classifier()
     X, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
@@ -314,18 +297,15 @@ def test_early_stopping_keeps_the_best_weights_and_stops_in_time():
         X,
         y,
         stepper=ScriptedStep(module, [0, 1, 2, 1, 2, 2]),
-        max_epochs=6,
-        batch_size=4,
-        generator=generator(),
+        schedule=schedule(6, 4, n_iter_no_change=3),
         validation=validation,
-        n_iter_no_change=3,
     )
     assert [epoch.score for epoch in epochs] == [0.2, 0.5, 0.3, 0.5, 0.3]
     assert module.bias.tolist() == [0.0, 1.0, 0.0]
 
 
-def test_a_watcher_hears_of_every_epoch_and_may_stop():
-    class Watcher:
+def test_progress_is_told_of_every_epoch_and_may_stop():
+    class Progress:
         def __init__(self):
             self.heard = []
 
@@ -336,22 +316,20 @@ def test_a_watcher_hears_of_every_epoch_and_may_stop():
             self.heard.append(epoch)
             return epoch.number == 1
 
-    module, watcher = constant_classifier(), Watcher()
+    module, progress = constant_classifier(), Progress()
     X, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
     train(
         module,
         X,
         y,
         stepper=ScriptedStep(module, [0, 0, 0]),
-        max_epochs=3,
-        batch_size=4,
-        generator=generator(),
-        watcher=watcher,
+        schedule=schedule(3, 4),
+        progress=progress,
     )
-    assert watcher.heard == ["begins", Epoch(0, 0.5), "begins", Epoch(1, 0.5)]
+    assert progress.heard == ["begins", Epoch(0, 0.5), "begins", Epoch(1, 0.5)]
 
 
-def test_nothing_is_drawn_from_the_stream_of_the_caller():
+def test_train_leaves_the_global_torch_stream_alone():
     before = torch.get_rng_state()
     X, y = data()
     module = small_module()
@@ -360,8 +338,6 @@ def test_nothing_is_drawn_from_the_stream_of_the_caller():
         X,
         y,
         stepper=AutogradStep(module),
-        max_epochs=1,
-        batch_size=7,
-        generator=generator(),
+        schedule=schedule(1, 7),
     )
     assert torch.equal(torch.get_rng_state(), before)

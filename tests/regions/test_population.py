@@ -62,6 +62,11 @@ def test_agrees_with_dictionaries(data, size):
         )
 
 
+def test_nothing_was_met_before_the_first_sample():
+    population = Population(3)
+    assert (population.n_regions, population.n_samples) == (0, 0)
+
+
 def test_many_regions_outgrow_the_first_arrays():
     rng = np.random.RandomState(0)
     activations = rng.standard_normal((3000, 30))

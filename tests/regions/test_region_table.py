@@ -88,3 +88,14 @@ def test_compiled_code_is_the_code_that_is_read():
 def test_a_table_says_when_it_is_full():
     with pytest.raises(OverflowError, match="at most 2147483647 regions"):
         RegionTable(1).reserve(2**31)
+
+
+@pytest.mark.parametrize("n_known", [2**k for k in range(13)])
+def test_a_table_is_never_so_full_that_a_search_does_not_end(n_known):
+    words = np.arange(2 * n_known, dtype=np.uint64)[:, None]
+    table = RegionTable(1)
+    table.reserve(n_known)
+    np.testing.assert_array_equal(table.add(words[:n_known]), np.arange(n_known))
+    found = table.look_up(words)
+    assert (found[n_known:] == -1).all()
+    np.testing.assert_array_equal(found[:n_known], np.arange(n_known))

@@ -20,8 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from robustkit.attacks import PGDAttack
-from robustkit.bridge import as_module
-from robustkit.bridge._layers import head_parameters
+from robustkit.bridge import as_module, head_parameters
 from robustkit.classifiers import (
     MLPNetClassifier,
     SparseNetClassifier,
@@ -31,6 +30,9 @@ from robustkit.datasets import fetch_mnist
 from robustkit.exceptions import GradientMaskingWarning, NoReLUWarning
 from robustkit.graphs import GraphPrior
 from robustkit.regions import PopulatedRegionScorer, _population
+
+# To be fitted by what it is given to.
+LATER = MLPClassifier((5,), solver="lbfgs", max_iter=50, tol=1e-1, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -382,6 +384,42 @@ def test_a_model_trained_on_other_features_is_refused(frozen, iris):
     X, y = iris
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
         PopulatedRegionScorer(frozen).fit(X[:, :3], y)
+
+
+def test_a_lost_vector_of_the_very_first_region_is_computed_by_fit(monkeypatch, mlp):
+    # The second class begins elsewhere, but lives where the first sample does.
+    X = np.zeros((5, 4), dtype=np.float32)
+    X[:, 0], y = [1, -1, 2, 3, -2], np.array([0, 1, 1, 1, 2])
+    net = deepcopy(mlp)
+    net.coefs_[0][:], net.intercepts_[0][:] = 1, 0
+    net.coefs_[1][:], net.intercepts_[1][:] = 1, 0
+    scorer = PopulatedRegionScorer(FrozenEstimator(net), layer="all")
+    expected = clone(scorer).fit(X, y).major_region_vectors_
+    monkeypatch.setattr(_population, "_MAX_SUMS", 1)
+    assert np.isnan(clone(scorer).partial_fit(X, y).major_region_vectors_[1]).all()
+    assert scorer.fit(X, y).major_regions_[1] == 0
+    np.testing.assert_array_equal(scorer.major_region_vectors_, expected)
+
+
+def test_samples_of_another_width_are_refused_by_whatever_was_fitted(frozen, iris):
+    X, y = iris
+    scorer = PopulatedRegionScorer(frozen).fit(X, y)
+    assert scorer.n_features_in_ == 4
+    for ask in (scorer.transform, scorer.layer_report):
+        with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4"):
+            ask(X[:, :3])
+    wide = np.hstack([X, X])
+    assert clone(scorer).set_params(estimator=LATER).fit(wide, y).n_features_in_ == 8
+    scorer.set_params(estimator=LATER).fit(wide, y)
+    assert scorer.n_features_in_ == 8
+
+
+def test_samples_may_be_a_tuple_of_rows(iris):
+    X, y = iris
+    scorer = PopulatedRegionScorer(clone(LATER))
+    rows = tuple(map(tuple, X.tolist()))
+    found = scorer.fit(rows, y).transform(X)
+    np.testing.assert_array_equal(found, clone(scorer).fit(X, y).transform(X))
 
 
 def test_labels_that_the_model_does_not_know_are_refused(frozen, iris):

@@ -71,21 +71,21 @@ def samples():
         noise,
     ],
 )
-def test_function_that_says_something_else_of_tensors_is_refused(function, X):
+def test_function_that_differs_on_tensors_raises(function, X):
     transformer = FunctionTransformer(function).fit(X)
     with pytest.raises(TypeError, match=rf"{function.__name__}.*something else"):
         as_module(transformer)
 
 
 @pytest.mark.parametrize("function", [detached, writes, np.exp])
-def test_function_without_a_gradient_is_refused(function, X):
+def test_function_without_a_gradient_raises(function, X):
     before = X.copy()
     with pytest.raises(TypeError, match=rf"{function.__name__}.*Write it in torch"):
         as_module(FunctionTransformer(function).fit(X))
     np.testing.assert_array_equal(X, before)
 
 
-def test_function_that_fails_with_arrays_is_refused_with_the_reason(X):
+def test_function_that_fails_on_arrays_raises_with_the_reason(X):
     transformer = FunctionTransformer(torch.exp)
     with pytest.raises(TypeError, match=r"'exp'.*could not be tried.*must be Tensor"):
         as_module(transformer)
@@ -103,7 +103,7 @@ def test_function_that_fails_with_arrays_is_refused_with_the_reason(X):
         (ratio_to_variance, {"ddof": 1}),
     ],
 )
-def test_function_that_says_the_same_is_called(
+def test_function_that_agrees_on_tensors_is_called(
     function, arguments, check_inverse, validate, X
 ):
     X = np.abs(X)
@@ -122,7 +122,7 @@ def test_function_that_says_the_same_is_called(
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_probe_draws_from_no_stream_and_sees_the_number_of_features(X):
+def test_probe_draws_from_no_global_stream_and_has_the_number_of_features(X):
     widths = []
 
     def spy(x):

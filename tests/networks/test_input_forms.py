@@ -99,7 +99,7 @@ def size_of(network, X):
 
 @every_engine
 @given(questions())
-def test_outputs_and_gradients_are_those_of_the_definition(engine, question):
+def test_outputs_and_gradients_match_definition(engine, question):
     options, X, of_input, of_parameters, seed = question
     network = network_of(options.pop("graph"), engine=engine, **options)
     parameters = list(network.parameters())

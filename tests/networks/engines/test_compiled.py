@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from robustkit.networks import _kernels as kernels
-from robustkit.networks._wiring import Wiring
+from robustkit.networks.engines import _compiled as kernels
+from robustkit.networks.engines._compiled import CompiledAdam
+from robustkit.networks.engines._in_torch import TorchAdam
+from robustkit.networks.engines._union import Wiring
 from tests.networks.shapes import SHAPES, every_shape
 
 # Of the mean and of the square, then the L2 penalty and what keeps a divisor from zero.
@@ -49,7 +51,7 @@ def dense(wiring, weight):
 
 
 @every_shape
-def test_passes_are_products_with_the_matrix_of_the_graph(kernel, graph):
+def test_passes_equal_dense_matrix_products(kernel, graph):
     wiring, weight, bias, rows = drawn(graph)
     matrix, drive = dense(wiring, weight), rows.copy()
     entering = wiring.start_in, wiring.source
@@ -85,7 +87,7 @@ def test_passes_are_products_with_the_matrix_of_the_graph(kernel, graph):
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
-def test_the_loss_and_its_gradient_are_those_of_torch(kernel, label_smoothing):
+def test_compiled_cross_entropy_equals_torch(kernel, label_smoothing):
     logits = 5 * np.random.RandomState(0).standard_normal((4, 6))
     targets = np.array([0, 3, 3, 1, 2, 0])
     given = torch.tensor(logits.T, requires_grad=True)
@@ -99,7 +101,7 @@ def test_the_loss_and_its_gradient_are_those_of_torch(kernel, label_smoothing):
     np.testing.assert_allclose(gradient, given.grad.T, atol=1e-15)
 
 
-def test_huge_logits_give_a_finite_loss(kernel):
+def test_compiled_cross_entropy_of_huge_logits_is_finite(kernel):
     logits = np.array([[1e4, -1e4], [-1e4, 1e4]])
     gradient = np.empty_like(logits)
     loss = kernel("_cross_entropy")(logits, np.array([0, 0]), 0.0, gradient)
@@ -108,13 +110,13 @@ def test_huge_logits_give_a_finite_loss(kernel):
 
 
 @pytest.mark.parametrize("target", [-1, 2])
-def test_a_target_without_output_is_refused(kernel, target):
+def test_target_out_of_range_raises(kernel, target):
     logits = np.zeros((2, 1))
     with pytest.raises(IndexError, match="not the index of an output"):
         kernel("_cross_entropy")(logits, np.array([target]), 0.0, np.zeros((2, 1)))
 
 
-def test_all_gradients_are_found_in_one_call(kernel):
+def test_find_gradients_equals_the_single_passes(kernel):
     wiring, weight, bias, rows = drawn(SHAPES["disconnected"])
     targets = np.array([0, 1, 2, 1, 0])
     expected_rows, expected = rows.copy(), np.zeros_like(rows)
@@ -133,10 +135,7 @@ def test_all_gradients_are_found_in_one_call(kernel):
     losses, gradient = np.empty(1), np.empty_like(rows)
     of_weight, of_bias = np.empty_like(weight), np.empty_like(bias)
     kernel("find_gradients")(
-        wiring.n_hidden,
-        *entering,
-        *leaving,
-        wiring.leaving,
+        (wiring.n_hidden, *entering, *leaving, wiring.leaving),
         weight,
         bias,
         rows,
@@ -144,8 +143,7 @@ def test_all_gradients_are_found_in_one_call(kernel):
         0.1,
         losses,
         gradient,
-        of_weight,
-        of_bias,
+        (of_weight, of_bias),
     )
     np.testing.assert_allclose(losses, [loss])
     np.testing.assert_allclose(gradient, expected)
@@ -153,7 +151,7 @@ def test_all_gradients_are_found_in_one_call(kernel):
     np.testing.assert_allclose(of_bias, expected.sum(axis=1))
 
 
-def test_descending_is_what_adam_does(kernel):
+def test_compiled_descend_equals_torch_adam(kernel):
     rng = np.random.RandomState(0)
     weight = rng.standard_normal(7)
     ours, mean, square = weight.copy(), np.zeros(7), np.zeros(7)
@@ -169,9 +167,31 @@ def test_descending_is_what_adam_does(kernel):
         np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-10)
 
 
-def test_what_is_no_number_stays_none(kernel):
+def test_compiled_descend_keeps_nan(kernel):
     ours, mean, square = np.ones(2), np.zeros(2), np.zeros(2)
     rates = np.array([0.1, 1.0, *DECAYS])
     kernel("descend")(ours, np.array([np.nan, 0.0]), mean, square, rates, 1e-300)
     assert np.isnan([ours[0], mean[0], square[0]]).all()
     assert np.isfinite([ours[1], mean[1], square[1]]).all()
+
+
+@pytest.mark.parametrize("kind", [CompiledAdam, TorchAdam])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_both_adams_equal_torch_adam(kind, weight_decay, dtype):
+    draws = torch.Generator().manual_seed(0)
+    weight = torch.randn(50, generator=draws, dtype=dtype)
+    theirs = torch.nn.Parameter(weight.clone())
+    optimizer = torch.optim.Adam([theirs], lr=0.03, weight_decay=weight_decay)
+    gradient = torch.empty_like(weight)
+    adam = kind(weight, gradient, lr=0.03, weight_decay=weight_decay)
+    for _ in range(20):
+        gradient.copy_(torch.randn(50, generator=draws, dtype=dtype))
+        theirs.grad = gradient.clone()
+        adam.step()
+        optimizer.step()
+    torch.testing.assert_close(weight, theirs.detach())
+    state = optimizer.state[theirs]
+    torch.testing.assert_close(adam.mean, state["exp_avg"])
+    torch.testing.assert_close(adam.square, state["exp_avg_sq"])
+    assert adam.count == state["step"] == 20

@@ -1,8 +1,8 @@
-"""The passes over the edges of a graph, compiled: no array operation says them.
+"""The engine of the CPU: loops over the edges of a graph, compiled.
 
-A row of every buffer is a vertex, a column a sample. Rows stand in topological order,
-so that one pass over them is a pass through the network. The innermost loops run along
-a row: the compiler turns them into vector instructions. Four edges are taken at a time,
+A row of every buffer is a vertex, a column a sample. Rows are in topological order, so
+that one pass over them is a pass through the network. The innermost loops run along a
+row: the compiler turns them into vector instructions. Four edges are taken at a time,
 because a row is then loaded and stored once for four additions.
 
 Sums may be reordered (``reassoc``, without which no sum is vectorised), but nothing may
@@ -10,16 +10,119 @@ be assumed of the numbers: a NaN has to arrive at the output.
 """
 
 import numpy as np
+import torch
 from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
 
-__all__ = [
-    "descend",
-    "edge_gradients",
-    "find_gradients",
-    "pull_gradients",
-    "push_activations",
-    "push_to_outputs",
-]
+from robustkit.networks.engines._in_torch import BETAS, EPS
+from robustkit.networks.engines._union import Wiring
+
+__all__ = ["CompiledAdam", "CompiledEngine"]
+
+
+class CompiledEngine:
+    """Passes in compiled loops over the edges, on one core.
+
+    Its methods are those of `robustkit.networks.engines.Engine`.
+    """
+
+    def __init__(self, wiring: Wiring, device: torch.device) -> None:
+        self.wiring = wiring
+        self._edges = (
+            wiring.n_hidden,
+            wiring.start_in,
+            wiring.source,
+            wiring.start_out,
+            wiring.target,
+            wiring.leaving,
+        )
+
+    def forward(
+        self, weight: Tensor, bias: Tensor, rows: Tensor, activation: Tensor
+    ) -> None:
+        """Fill both buffers."""
+        arrays = _arrays(weight, bias, rows, activation)
+        push_activations(*self._edges[:3], *arrays)
+
+    def outputs(self, weight: Tensor, bias: Tensor, drive: Tensor) -> Tensor:
+        """Compute the outputs alone."""
+        n_outputs = self.wiring.n_rows - self.wiring.n_hidden
+        outputs = drive.new_empty(n_outputs, drive.shape[1])
+        arrays = _arrays(weight, bias, drive.contiguous(), outputs)
+        push_to_outputs(*self._edges[:3], *arrays)
+        return outputs
+
+    def backward(self, weight: Tensor, rows: Tensor, gradient: Tensor) -> None:
+        """Add to the gradients of all rows what comes to them through the edges."""
+        of_edge, values, gradients = _arrays(weight, rows, gradient)
+        leaving = np.take(of_edge, self.wiring.leaving)
+        pull_gradients(*self._edges[3:5], leaving, values, gradients)
+
+    def edge_gradients(self, rows: Tensor, gradient: Tensor, out: Tensor) -> None:
+        """Write the gradients of the edges."""
+        edge_gradients(*self._edges[1:3], *_arrays(rows, gradient, out))
+
+    def find_gradients(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        rows: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float,
+        n_graphs: int,
+        out: tuple[Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Do all of the above for the cross-entropy of each graph."""
+        losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
+        find_gradients(
+            self._edges,
+            *_arrays(weight, bias, rows, targets),
+            label_smoothing,
+            *_arrays(losses, gradient),
+            tuple(_arrays(*out)),
+        )
+        return losses, gradient
+
+    @staticmethod
+    def adam(
+        weight: Tensor, gradient: Tensor, *, lr: float, weight_decay: float
+    ) -> "CompiledAdam":
+        """Make the optimizer of these weights."""
+        return CompiledAdam(weight, gradient, lr=lr, weight_decay=weight_decay)
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray]:
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+class CompiledAdam:
+    """Adam on the CPU, which inactive units do not slow down.
+
+    Its parameters and attributes are those of `TorchAdam`.
+    """
+
+    def __init__(
+        self, weight: Tensor, gradient: Tensor, *, lr: float, weight_decay: float
+    ) -> None:
+        self.lr, self.weight_decay = lr, weight_decay
+        self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
+        self.count = torch.zeros(())
+        self._arrays = [t.numpy() for t in (weight, gradient, self.mean, self.square)]
+        self._tiny = torch.finfo(weight.dtype).tiny
+
+    def step(self) -> None:
+        """Change the weights once."""
+        self.count += 1
+        corrections = [1 - beta ** self.count.item() for beta in BETAS]
+        rates = [self.lr / corrections[0], corrections[1] ** -0.5]
+        # In double precision: 1 - 0.999 has five correct digits in single precision.
+        rates += [part for beta in BETAS for part in (beta, 1 - beta)]
+        rates += [self.weight_decay, EPS]
+        rates = np.array(rates, dtype=self._arrays[0].dtype)
+        descend(*self._arrays, rates, self._tiny)
+
 
 _OPTIONS = {
     "cache": True,
@@ -56,29 +159,11 @@ def _add_rows(rows, v, start, stop, neighbour, weight, out):
 def push_activations(n_hidden, start, source, weight, bias, rows, activation):
     """Carry samples from the sources of a graph to all its other rows.
 
-    Parameters
-    ----------
-    n_hidden : int
-        The rows from here on are outputs, which have no ReLU.
-
-    start : int array of shape (n_rows + 1,)
-        The edges into row v are those from ``start[v]`` to ``start[v + 1]``.
-
-    source : int array of shape (n_edges,)
-        The row that each edge comes from.
-
-    weight : array of shape (n_edges,)
-        One number an edge.
-
-    bias : array of shape (n_rows,)
-        One number a row.
-
-    rows : array of shape (n_rows, batch)
-        Pre-activations. On entry the sources hold what the input feeds them.
-
-    activation : array of shape (n_rows, batch)
-        Written. May be `rows` itself, which then keeps the pre-activations of the
-        outputs only.
+    Rows from `n_hidden` on are outputs, which have no ReLU. The edges into row v are
+    those from ``start[v]`` to ``start[v + 1]``; each comes from the row `source`. In
+    `rows`, the sources hold on entry what the input feeds them, and all rows their
+    pre-activations on return. `activation` may be `rows` itself, which then keeps the
+    pre-activations of the outputs only.
     """
     n_rows, batch = rows.shape
     zero = weight.dtype.type(0)
@@ -101,18 +186,7 @@ def push_activations(n_hidden, start, source, weight, bias, rows, activation):
 def push_to_outputs(n_hidden, start, source, weight, bias, drive, outputs):
     """Carry samples from the sources of a graph to its outputs, keeping nothing else.
 
-    Few samples at once go all the way, so that they stay in the cache.
-
-    Parameters
-    ----------
-    n_hidden, start, source, weight, bias : int and arrays
-        As in `push_activations`.
-
-    drive : array of shape (n_sources, batch)
-        What the input feeds the sources.
-
-    outputs : array of shape (n_rows - n_hidden, batch)
-        Written.
+    Few samples at a time go all the way, so that they stay in the cache.
     """
     n_sources, batch = drive.shape
     zero = weight.dtype.type(0)
@@ -141,23 +215,10 @@ def push_to_outputs(n_hidden, start, source, weight, bias, drive, outputs):
 def pull_gradients(start, target, weight, rows, gradient):
     """Carry gradients from the outputs of a graph to all its other rows.
 
-    Parameters
-    ----------
-    start : int array of shape (n_rows + 1,)
-        The edges out of row v are those from ``start[v]`` to ``start[v + 1]``.
-
-    target : int array of shape (n_edges,)
-        The row that each edge leads to.
-
-    weight : array of shape (n_edges,)
-        One number an edge, in the same order.
-
-    rows : array of shape (n_rows, batch)
-        Pre-activations, or activations: only whether they are positive is asked.
-
-    gradient : array of shape (n_rows, batch)
-        Of the pre-activations. On entry what comes from outside the graph, on return
-        with what comes through the edges.
+    The edges out of row v are those from ``start[v]`` to ``start[v + 1]``; each leads
+    to the row `target`, and `weight` is in the same order. Of `rows` only the sign
+    counts: pre-activations or activations. `gradient`, of the pre-activations, holds on
+    entry what comes from outside the graph.
     """
     n_rows, batch = gradient.shape
     zero = weight.dtype.type(0)
@@ -177,22 +238,7 @@ def pull_gradients(start, target, weight, rows, gradient):
 def edge_gradients(start, source, rows, gradient, out):
     """Multiply, for every edge, what entered it with the gradient at its end.
 
-    Parameters
-    ----------
-    start : int array of shape (n_rows + 1,)
-        The edges into row v are those from ``start[v]`` to ``start[v + 1]``.
-
-    source : int array of shape (n_edges,)
-        The row that each edge comes from.
-
-    rows : array of shape (n_rows, batch)
-        Pre-activations, or activations, which the former are turned into.
-
-    gradient : array of shape (n_rows, batch)
-        Of the pre-activations.
-
-    out : array of shape (n_edges,)
-        Written: the gradients of the weights.
+    `rows` are pre-activations, or activations, which the former are turned into.
     """
     batch = gradient.shape[1]
     zero = out.dtype.type(0)
@@ -213,18 +259,10 @@ def descend(weight, gradient, mean, square, rates, tiny):
     active halve every seven steps and would soon be subnormal, and stay it, which makes
     a processor many times slower.
 
-    Parameters
-    ----------
-    weight, gradient, mean, square : array of shape (n,)
-        All but the gradient are changed.
-
-    rates : array of shape (8,)
-        Learning rate over the correction of the mean, one over the root of that of the
-        square, how much of the mean is kept and how much of the gradient is added, the
-        same for the square, L2 penalty, and what keeps the divisor from zero.
-
-    tiny : float
-        The smallest normal number.
+    `rates` are the learning rate over the correction of the mean, one over the root of
+    that of the square, how much of the mean is kept and how much of the gradient is
+    added, the same for the square, the L2 penalty, and what keeps the divisor from
+    zero. `tiny` is the smallest normal number.
     """
     zero = weight.dtype.type(0)
     smallest = weight.dtype.type(tiny)
@@ -271,47 +309,16 @@ def _cross_entropy(logits, targets, label_smoothing, gradient):
 
 @njit(**_OPTIONS)
 def find_gradients(
-    n_hidden,
-    start_in,
-    source,
-    start_out,
-    target,
-    leaving,
-    weight,
-    bias,
-    rows,
-    targets,
-    label_smoothing,
-    losses,
-    gradient,
-    of_weight,
-    of_bias,
+    edges, weight, bias, rows, targets, label_smoothing, losses, gradient, written
 ):
-    """Go through some graphs, to the losses and back to the sources.
+    """Go through some graphs, to their losses and back to their sources.
 
-    Parameters
-    ----------
-    n_hidden, start_in, source, start_out, target, leaving
-        As in `Wiring`.
-
-    weight, bias, rows
-        As in `push_activations`; `rows` becomes the activations.
-
-    targets : int array of shape (batch,)
-        The class of each sample.
-
-    label_smoothing : float
-        Share of the target that is spread over all classes.
-
-    losses : array of shape (n_graphs,)
-        Written: the mean loss of each graph.
-
-    gradient : array of shape (n_rows, batch)
-        Written: of the pre-activations.
-
-    of_weight, of_bias : array
-        Written: the gradients of the weights and of the biases.
+    `edges` are what `CompiledEngine` takes from the union. `rows` become the
+    activations. Written are the mean loss of each graph, the gradient of all
+    pre-activations, and in `written` those of the weights and of the biases.
     """
+    n_hidden, start_in, source, start_out, target, leaving = edges
+    of_weight, of_bias = written
     n_rows = len(rows)
     push_activations(n_hidden, start_in, source, weight, bias, rows, rows)
     n_outputs = (n_rows - n_hidden) // len(losses)

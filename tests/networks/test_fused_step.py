@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from robustkit.networks._training import AutogradStep
-from robustkit.networks._union_step import FusedStep, UnionStep
+from robustkit.networks import AutogradStep, FusedStep, UnionStep
+from robustkit.networks._fused_step import _CUDAGraph
 from tests.networks.reference import reference_gradients
 from tests.networks.shapes import (
     SHAPES,
@@ -52,19 +53,19 @@ def expect_same_steps(network, engine, settings, n_steps=4, tolerance=1e-8):
 
 @every_engine
 @given(data=st.data())
-def test_any_graph_takes_the_steps_that_autograd_takes(engine, data):
+def test_fused_step_of_any_graph_equals_autograd_step(engine, data):
     settings = data.draw(st.sampled_from(SETTINGS))
     expect_same_steps(data.draw(networks()), engine, settings)
 
 
 @every_engine
 @every_shape
-def test_any_shape_takes_the_steps_that_autograd_takes(engine, graph):
+def test_fused_step_of_any_shape_equals_autograd_step(engine, graph):
     expect_same_steps(network_of(graph), engine, {"label_smoothing": 0.1})
 
 
 @every_engine
-def test_in_single_precision(engine):
+def test_fused_step_in_float32(engine):
     network = network_of(
         SHAPES["five predecessors and more"], dtype=torch.float32, n_features=3
     )
@@ -83,17 +84,17 @@ def expect_gradients_of_the_definition(network, engine, label_smoothing=0.0):
 @every_engine
 @every_shape
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
-def test_gradients_are_those_of_the_definition(engine, graph, label_smoothing):
+def test_fused_gradients_match_definition(engine, graph, label_smoothing):
     expect_gradients_of_the_definition(network_of(graph), engine, label_smoothing)
 
 
 @every_engine
-def test_gradients_along_a_chain_of_2000_vertices(engine):
+def test_fused_gradients_along_a_chain_of_2000_vertices(engine):
     expect_gradients_of_the_definition(chain_of_2000(), engine)
 
 
 @every_engine
-def test_one_step_is_that_of_torch_adam(engine):
+def test_fused_step_equals_torch_adam(engine):
     network = network_of(SHAPES["disconnected"])
     X, y = samples(8)
     twin = copy.deepcopy(network)
@@ -111,14 +112,14 @@ def mixed_networks(n_networks=7, dtype=torch.float64):
 
 @every_engine
 @given(data=st.data())
-def test_many_networks_take_the_steps_that_each_takes_alone(engine, data):
+def test_union_step_equals_separate_steps(engine, data):
     modules = data.draw(st.lists(networks(), min_size=1, max_size=5))
     settings = data.draw(st.sampled_from(SETTINGS))
     expect_the_steps_of_each(modules, engine, settings)
 
 
 @every_engine
-def test_many_networks_of_very_different_shapes(engine):
+def test_union_step_of_very_different_shapes(engine):
     modules = [*mixed_networks(len(SHAPES)), chain_of_2000()]
     expect_the_steps_of_each(modules, engine, {})
 
@@ -137,7 +138,7 @@ def expect_the_steps_of_each(modules, engine, settings):
 
 
 @every_engine
-def test_a_network_that_diverges_harms_no_other(engine):
+def test_union_step_isolates_a_diverging_network(engine):
     modules = mixed_networks()
     twins = copy.deepcopy(modules)
     with torch.no_grad():
@@ -153,7 +154,7 @@ def test_a_network_that_diverges_harms_no_other(engine):
     assert modules[2].bias.isnan().any()
 
 
-def test_weights_stay_where_they_were_until_they_are_stored():
+def test_union_step_changes_modules_only_when_stored():
     modules = mixed_networks()
     before = copy.deepcopy(modules)
     UnionStep(modules).step(*samples(6))
@@ -161,7 +162,7 @@ def test_weights_stay_where_they_were_until_they_are_stored():
         expect_same_weights(module, twin, 0)
 
 
-def test_the_two_steps_take_turns():
+def test_fused_and_autograd_step_exchange_states():
     network = network_of(SHAPES["skip over 100 layers"])
     fused, autograd = expect_same_steps(network, "compiled", {"lr": 0.01})
     torch.testing.assert_close(
@@ -177,7 +178,7 @@ def test_the_two_steps_take_turns():
     expect_same_weights(other.module, again.module)
 
 
-def test_frozen_parameters_stay():
+def test_fused_step_leaves_frozen_parameters_alone():
     network = network_of(SHAPES["disconnected"])
     twin = copy.deepcopy(network)
     for module in (network, twin):
@@ -192,7 +193,7 @@ def test_frozen_parameters_stay():
     assert not any(ours.state_dict()[1]["exp_avg"])
 
 
-def test_weights_loaded_while_it_trains_are_used():
+def test_fused_step_uses_weights_loaded_in_between():
     network, other = (network_of(SHAPES["disconnected"], seed=s) for s in (0, 1))
     step = FusedStep(network)
     X, y = samples(8)
@@ -202,7 +203,7 @@ def test_weights_loaded_while_it_trains_are_used():
     torch.testing.assert_close(step.step(X, y), expected.detach())
 
 
-def test_two_steps_on_one_module_both_see_its_weights():
+def test_two_fused_steps_on_one_module_share_its_weights():
     network = network_of(SHAPES["disconnected"])
     first, second = FusedStep(network), FusedStep(network)
     X, y = samples(8)
@@ -211,14 +212,14 @@ def test_two_steps_on_one_module_both_see_its_weights():
         torch.testing.assert_close(step.step(X, y), expected.detach())
 
 
-def test_a_pickle_of_the_module_holds_each_weight_once():
+def test_pickle_after_fused_step_contains_each_weight_once():
     network = network_of(SHAPES["skip over 100 layers"])
     n_bytes = len(pickle.dumps(network))
     FusedStep(network).step(*samples(8))
     assert len(pickle.dumps(network)) < 1.1 * n_bytes
 
 
-def test_moments_that_vanish_become_zero():
+def test_subnormal_moments_become_zero():
     network = network_of(SHAPES["disconnected"], dtype=torch.float32)
     step = FusedStep(network)
     step._adam.mean.fill_(1e-38)
@@ -234,7 +235,7 @@ def test_moments_that_vanish_become_zero():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_takes_the_steps_that_the_cpu_takes():
+def test_union_step_on_cuda_equals_cpu():
     modules = mixed_networks()
     on_cuda = [copy.deepcopy(module).cuda() for module in modules]
     cpu, cuda = UnionStep(modules), UnionStep(on_cuda)
@@ -246,3 +247,53 @@ def test_cuda_takes_the_steps_that_the_cpu_takes():
     cuda.store()
     for ours, theirs in zip(on_cuda, modules, strict=True):
         expect_same_weights(ours.cpu(), theirs)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the function was called with and returned, in order."""
+    calls = []
+
+    class Graph:
+        """Does again what the function did when it was recorded."""
+
+        def replay(self):
+            if not hasattr(self, "recorded"):
+                self.recorded = calls[-1]
+            x, y, result = self.recorded
+            torch.add(x, y, out=result)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", nullcontext)
+    return calls
+
+
+def test_cuda_graph_returns_results_of_the_function(calls):
+    def add(x, y):
+        calls.append((x, y, x + y))
+        return calls[-1][2]
+
+    recording = _CUDAGraph(add)
+    results = []
+    for i in range(4):
+        for size in (2, 3):
+            x = torch.full((size,), float(i))
+            results.append((recording(x, x + 1), 2 * x + 1))
+    # Compared at the end: no later call may change what an earlier one returned.
+    for result, expected in results:
+        assert torch.equal(result, expected)
+    # Of either size, the first call ran the function and the second one recorded it.
+    assert len(calls) == 4
+
+
+def test_cuda_graph_copies_its_inputs(calls):
+    def add(x, y):
+        calls.append((x, y, x + y))
+        return calls[-1][2]
+
+    recording = _CUDAGraph(add)
+    x = torch.ones(2)
+    for _ in range(3):
+        recording(x, x)
+    assert calls[0][0] is x
+    assert calls[1][0] is not x

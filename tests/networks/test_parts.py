@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustkit._randomness import seeded_torch
-from robustkit.networks._architectures import mlp
-from robustkit.networks._pruning import MaskedLinear, mask_hidden_layers, prune_weights
-from robustkit.networks._training import AutogradStep
+from robustkit.networks import (
+    AutogradStep,
+    MaskedLinear,
+    mask_hidden_layers,
+    mlp,
+    prune_weights,
+)
 
 
 def generator(seed=0):
@@ -26,7 +30,7 @@ def batch(n_samples=20):
     return X, torch.randint(3, (n_samples,), generator=generator(2))
 
 
-def test_only_weights_between_hidden_layers_can_go():
+def test_mask_hidden_layers_masks_only_between_hidden_layers():
     module = perceptron()
     layers = mask_hidden_layers(module)
     assert [(layer.in_features, layer.out_features) for layer in layers] == [
@@ -39,7 +43,7 @@ def test_only_weights_between_hidden_layers_can_go():
 
 
 @pytest.mark.parametrize("module", [None, nn.ReLU(), nn.Sequential(nn.ReLU())])
-def test_where_no_hidden_layers_are_nothing_can_go(module):
+def test_mask_hidden_layers_without_hidden_layers(module):
     assert mask_hidden_layers(module) == []
 
 
@@ -53,7 +57,7 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-def test_a_layer_that_computes_something_of_its_own_stays_as_it_is():
+def test_mask_hidden_layers_skips_modified_layers():
     X, _ = batch()
     with seeded_torch(0):
         module = nn.Sequential(
@@ -72,14 +76,14 @@ def test_a_layer_that_computes_something_of_its_own_stays_as_it_is():
     assert torch.equal(module(X), before)
 
 
-def test_a_container_with_a_forward_of_its_own_has_nothing_to_remove():
+def test_mask_hidden_layers_skips_other_containers():
     with seeded_torch(0):
         module = Residual(nn.Linear(7, 7), nn.Linear(7, 7), nn.Linear(7, 7))
     assert mask_hidden_layers(module) == []
     assert all(type(part) is nn.Linear for part in module)
 
 
-def test_a_mask_that_keeps_all_changes_nothing():
+def test_masked_linear_with_full_mask_equals_linear():
     X, _ = batch()
     module = perceptron()
     before, weight = module(X), module.hidden2.weight
@@ -89,7 +93,7 @@ def test_a_mask_that_keeps_all_changes_nothing():
 
 
 @given(st.floats(0.05, 0.95), st.integers(0, 1000), st.sampled_from(["random", "size"]))
-def test_the_output_is_that_of_the_dense_layers_with_masks_applied(amount, seed, how):
+def test_masked_linear_equals_dense_layer_with_mask(amount, seed, how):
     X, _ = batch()
     module = perceptron()
     dense = [module.hidden2.weight.clone(), module.hidden3.weight.clone()]
@@ -107,7 +111,7 @@ def test_the_output_is_that_of_the_dense_layers_with_masks_applied(amount, seed,
     assert density == n_left / 50
 
 
-def test_a_share_of_what_is_left_goes_until_nothing_is_left():
+def test_prune_weights_removes_a_share_of_the_remaining_weights():
     layers = mask_hidden_layers(perceptron((10, 10)))
     densities = [
         prune_weights(layers, 0.5, generator=generator(seed)) for seed in range(9)
@@ -115,7 +119,7 @@ def test_a_share_of_what_is_left_goes_until_nothing_is_left():
     assert densities == [0.5, 0.25, 0.13, 0.07, 0.03, 0.01, 0.0, 0.0, 0.0]
 
 
-def test_magnitude_takes_the_smallest_of_all_layers():
+def test_prune_by_magnitude_removes_the_smallest_of_all_layers():
     layers = mask_hidden_layers(perceptron())
     size = torch.cat([layer.weight.detach().abs().flatten() for layer in layers])
     prune_weights(layers, 0.4, method="magnitude")
@@ -123,7 +127,7 @@ def test_magnitude_takes_the_smallest_of_all_layers():
     assert size[~kept].max() < size[kept].min()
 
 
-def test_one_seed_removes_the_same_weights(global_random_seed):
+def test_random_pruning_depends_on_seed_only(global_random_seed):
     masks = []
     for _ in range(2):
         layers = mask_hidden_layers(perceptron())

@@ -1,9 +1,9 @@
-"""The engine that a user asks for is one that works where the weights are."""
+"""Names of engines, and what works on which device."""
 
 import pytest
 import torch
 
-from robustkit.networks._passes import resolve_engine
+from robustkit.networks.engines import resolve_engine
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -17,15 +17,15 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
         ("compiled", CPU, "compiled"),
     ],
 )
-def test_auto_is_the_engine_of_the_device(engine, device, expected):
+def test_auto_engine_depends_on_device(engine, device, expected):
     assert resolve_engine(engine, device) == expected
 
 
-def test_an_engine_that_does_not_work_there_is_refused():
+def test_compiled_engine_on_cuda_raises():
     with pytest.raises(ValueError, match="CPU only, but the weights are on cuda"):
         resolve_engine("compiled", CUDA)
 
 
-def test_an_engine_that_does_not_exist_is_refused():
+def test_unknown_engine_raises():
     with pytest.raises(ValueError, match="did you mean 'sparse'"):
         resolve_engine("sparce", CPU)

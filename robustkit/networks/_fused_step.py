@@ -1,0 +1,225 @@
+"""Training steps of sparse networks without autograd: of one, or of many at once.
+
+`AutogradStep` in `_training.py` does the same for any module, and more slowly.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import compress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustkit.networks._sparse_network import SparseNetwork
+from robustkit.networks.engines import Union, make_engine
+
+__all__ = ["FusedStep", "UnionStep"]
+
+
+class UnionStep:
+    """One step of Adam for many sparse networks that see the same batch.
+
+    The graphs are put side by side as one: one matrix product feeds all sources, one
+    call passes all edges, one call changes all weights. Nothing flows from one network
+    to another: each is changed as if it were trained alone.
+
+    The step holds the weights; `store` writes them back into the modules.
+
+    Parameters
+    ----------
+    modules : sequence of SparseNetwork
+        With the same number of features and outputs, device and precision.
+
+    lr : float, default=1e-3
+        Learning rate.
+
+    weight_decay : float, default=0.0
+        L2 penalty, as torch.optim.Adam defines it.
+
+    label_smoothing : float, default=0.0
+        Share of the target that is spread over all classes.
+
+    engine : {"auto", "compiled", "sparse"}, default="auto"
+        As in `SparseNetwork`.
+    """
+
+    def __init__(
+        self,
+        modules: Iterable[SparseNetwork],
+        *,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.0,
+        engine: str = "auto",
+    ) -> None:
+        self.modules = list(modules)
+        self.label_smoothing = label_smoothing
+        first, device = self.modules[0], self.modules[0].bias.device
+        structures = [module.structure for module in self.modules]
+        self._engine = make_engine(engine, structures, first.n_outputs, device)
+        self._union = Union(self.modules, self._engine.wiring)
+        self._weight = self._union.join(
+            [[w.detach() for w in module.parameters()] for module in self.modules]
+        )
+        self._gradient = torch.zeros_like(self._weight)
+        self._weights = self._union.see(self._weight)
+        self._gradients = self._union.see(self._gradient)
+        self._adam = self._engine.adam(
+            self._weight, self._gradient, lr=lr, weight_decay=weight_decay
+        )
+        is_cuda = device.type == "cuda"
+        self._run = _CUDAGraph(self._descend) if is_cuda else self._descend
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights of every network once.
+
+        Returns the mean loss of each network over the batch, before the change.
+        """
+        return self._run(inputs, targets)
+
+    def _descend(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        input_weight, bias, weight = self._weights
+        of_input, of_bias, of_weight = self._gradients
+        n_sources = len(input_weight)
+        rows = inputs.new_empty(len(bias), len(inputs))
+        torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
+        losses, gradient = self._engine.find_gradients(
+            weight,
+            bias,
+            rows,
+            targets,
+            label_smoothing=self.label_smoothing,
+            n_graphs=len(self.modules),
+            out=(of_weight, of_bias),
+        )
+        torch.mm(gradient[:n_sources], inputs, out=of_input)
+        self._adam.step()
+        return losses
+
+    @torch.no_grad()
+    def store(self) -> None:
+        """Write the weights back into the modules."""
+        for module, tensors in zip(
+            self.modules, self._union.split(self._weight), strict=True
+        ):
+            for parameter, tensor in zip(module.parameters(), tensors, strict=True):
+                parameter.copy_(tensor)
+
+    def state_dicts(self) -> list[dict[int, dict[str, Tensor]]]:
+        """Return the state of Adam for each network, as `AutogradStep` does.
+
+        For each of its parameters by number, that is "step", "exp_avg" and
+        "exp_avg_sq".
+        """
+        moments = zip(
+            self._union.split(self._adam.mean),
+            self._union.split(self._adam.square),
+            strict=True,
+        )
+        return [
+            {
+                i: {
+                    "step": self._adam.count.clone(),
+                    "exp_avg": mean.clone(),
+                    "exp_avg_sq": square.clone(),
+                }
+                for i, (mean, square) in enumerate(zip(*of_one, strict=True))
+            }
+            for of_one in moments
+        ]
+
+
+class FusedStep(UnionStep):
+    """One step of Adam for one sparse network, much faster than autograd's.
+
+    It does what `AutogradStep` does, up to rounding, and the two may take turns: each
+    can load the state of the other. The parameters of the module become views of one
+    vector, and are thus always those of the last step. One that requires no gradient
+    stays as it is.
+
+    The settings are those of `UnionStep`.
+    """
+
+    def __init__(self, module: SparseNetwork, **settings: Any) -> None:
+        super().__init__([module], **settings)
+        self.module = module
+        self._parameters = list(module.parameters())
+        vectors = (self._weight, self._adam.mean, self._adam.square)
+        self._views, self._means, self._squares = (
+            self._union.split(vector)[0] for vector in vectors
+        )
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Make the parameters views of the vector, which takes their values."""
+        for parameter, view in zip(self._parameters, self._views, strict=True):
+            view.copy_(parameter.detach())
+            parameter.data = view
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights once; return the mean loss of the batch before that."""
+        pairs = zip(self._parameters, self._views, strict=True)
+        if any(p.data_ptr() != view.data_ptr() for p, view in pairs):
+            # Something gave them other memory, such as another step.
+            self._take_over()
+        frozen = [not parameter.requires_grad for parameter in self._parameters]
+        kept = [
+            (tensor, tensor.clone())
+            for tensors in (self._views, self._means, self._squares)
+            for tensor in compress(tensors, frozen)
+        ]
+        loss = super().step(inputs, targets)[0]
+        for tensor, value in kept:
+            tensor.copy_(value)
+        return loss
+
+    def state_dict(self) -> dict[int, dict[str, Tensor]]:
+        """Return the state of Adam, from which a later step can continue."""
+        return self.state_dicts()[0]
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[int, dict[str, Tensor]]) -> None:
+        """Continue from the state of an earlier step, with the settings of this one.
+
+        Parameters that the state lacks begin anew.
+        """
+        for i, of_one in state.items():
+            self._means[i].copy_(of_one["exp_avg"])
+            self._squares[i].copy_(of_one["exp_avg_sq"])
+            self._adam.count.copy_(of_one["step"])
+
+
+class _CUDAGraph:
+    """A function of CUDA tensors whose kernels are launched as one CUDA graph.
+
+    The first call with tensors of some shapes runs the function as it is, which loads
+    the libraries that it uses; the second one records it.
+
+    All else that the function reads and writes must stay where it is.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+        self._records: dict[tuple, Any] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes not in self._records:
+            self._records[shapes] = None
+            return self.function(*inputs)
+        if self._records[shapes] is None:
+            self._records[shapes] = self._record(inputs)
+        graph, kept, result = self._records[shapes]
+        for tensor, given in zip(kept, inputs, strict=True):
+            tensor.copy_(given)
+        graph.replay()
+        return result.clone()
+
+    def _record(self, inputs):
+        kept = [tensor.clone() for tensor in inputs]
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            # Nothing runs here: the kernels are recorded.
+            result = self.function(*kept)
+        return graph, kept, result
