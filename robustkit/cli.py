@@ -466,9 +466,13 @@ def _port(text):
 
 
 def _run_explore(arguments):
-    from robustkit.explorer import explore, export_html, load_run
-    from robustkit.explorer._demo import demo_run
-    from robustkit.explorer._explore import import_server
+    from robustkit.explorer import (
+        demo_run,
+        explore,
+        export_html,
+        import_server,
+        load_run,
+    )
 
     if arguments.export is None:
         # Before anything is trained for it.

@@ -1,12 +1,102 @@
-"""One computation of a pane runs, one waits, and the newest wins."""
+"""Requests are checked, and of those of one pane the newest wins."""
 
 import asyncio
 import threading
 
 import pytest
 
-from robustkit.explorer._newest import NewestOnly, SupersededError, in_thread
+from robustkit.explorer._graphs import SupersededError
+from robustkit.explorer._requests import Fields, NewestOnly, RequestError, in_thread
 from tests.processes import PATIENCE
+
+
+def fields(**values):
+    return Fields(values, ["a", "view"])
+
+
+@pytest.mark.parametrize("given", [3, "3", "0003"])
+def test_an_integer_comes_as_number_or_text(given):
+    assert fields(a=given).integer("a", 0, 9) == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [-1, 10, "10", 10**30, "9" * 30, "9" * 5000, 1.0, True, None, "", "-1", "+1", " 1",
+     "1_0", "0x1", "٣", [], {}, "1e3", float("nan")],
+)  # fmt: skip
+def test_invalid_integer_is_rejected(given):
+    message = "field 'a' must be an integer from 0 to 9. Got"
+    with pytest.raises(RequestError, match=message) as error:
+        fields(a=given).integer("a", 0, 9)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("given", [0, 0.5, 1])
+def test_number_in_range_is_accepted(given):
+    assert fields(a=given).number("a", 0, 1) == given
+
+
+@pytest.mark.parametrize(
+    "given", [-0.1, 1.1, float("nan"), float("inf"), True, "0.5", None, [0.5], 10**400]
+)
+def test_invalid_number_is_rejected(given):
+    with pytest.raises(RequestError, match="'a' must be a number from 0 to 1"):
+        fields(a=given).number("a", 0, 1)
+
+
+@pytest.mark.parametrize("given", ["z", "", None, 1, ["x"], {}])
+def test_choice_accepts_listed_strings_only(given):
+    assert fields(a="x").choice("a", ["x", "y"]) == "x"
+    with pytest.raises(RequestError, match="'a' must be one of x, y"):
+        fields(a=given).choice("a", ["x", "y"])
+
+
+@pytest.mark.parametrize("given", ["", "1234", 1, None])
+def test_text_is_limited_in_length(given):
+    assert fields(a="123").text("a", 3) == "123"
+    with pytest.raises(RequestError, match="'a' must be a string of 1 to 3 char"):
+        fields(a=given).text("a", 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([], []), ("", []), ("1", [1]), ("2,0,2", [2, 0, 2]), ([0, 3], [0, 3])],
+)
+def test_integers_come_as_list_or_text(given, expected):
+    assert fields(a=given).integers("a", 4, 3) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["4", "0,1,2,3", [4], [-1], [True], [1.0], "1,", ",", "1,,2", "-1", "a", None, 3,
+     [[1]], "0," * 9999, [10**30]],
+)  # fmt: skip
+def test_invalid_indices_are_rejected(given):
+    with pytest.raises(RequestError, match="'a' must be at most 3 integers from 0 to"):
+        fields(a=given).integers("a", 4, 3)
+
+
+def test_numbers_accepts_a_list_of_numbers():
+    assert fields(a=[1, -0.5]).numbers("a", 2) == [1.0, -0.5]
+    assert fields(a=[]).numbers("a", 2) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, 1, "1,2", {}, [3], ["1"], [None], [True], [10**400], [float("nan")], [[1]]],
+)
+def test_invalid_list_of_numbers_is_rejected(given):
+    with pytest.raises(RequestError, match="'a' must be a list of numbers from -2 to"):
+        fields(a=given).numbers("a", 2)
+
+
+def test_missing_and_unknown_fields_are_named():
+    with pytest.raises(RequestError, match="the field 'a' is missing"):
+        fields().integer("a", 0, 1)
+    with pytest.raises(RequestError, match="unknown field 'veiw', did you mean 'view'"):
+        fields(veiw=1)
+    with pytest.raises(RequestError, match="must be a JSON object"):
+        Fields([1], [])
 
 
 class Work:
@@ -53,7 +143,7 @@ async def start(newest, key, seq, function):
     return task
 
 
-def test_of_twenty_quick_ones_the_first_and_the_last_run():
+def test_of_20_quick_requests_the_first_and_last_run():
     async def main():
         newest, work = NewestOnly(), Work()
         tasks = [await start(newest, "pane", 0, work.step(0))]
@@ -73,7 +163,7 @@ def test_of_twenty_quick_ones_the_first_and_the_last_run():
     assert work.most_running == 1
 
 
-def test_one_that_waits_is_told_at_once():
+def test_superseded_waiting_request_is_answered_immediately():
     async def main():
         newest = NewestOnly()
         stubborn, end = threading.Event(), threading.Event()
@@ -95,7 +185,7 @@ def test_one_that_waits_is_told_at_once():
     assert results == ["superseded", "superseded", 2]
 
 
-def test_an_older_one_that_comes_late_is_refused():
+def test_older_request_that_arrives_late_is_rejected():
     async def main():
         newest = NewestOnly()
         assert await newest.run("pane", 5, lambda _: "new") == "new"
@@ -122,7 +212,7 @@ def test_panes_do_not_disturb_each_other():
     assert (sorted(both), results, most) == (["a", "b"], ["a", "b", "c"], 2)
 
 
-def test_one_that_fails_makes_way():
+def test_failed_computation_frees_its_pane():
     def fail(_):
         raise ValueError("no such thing")
 
@@ -136,7 +226,7 @@ def test_one_that_fails_makes_way():
     assert run(main()) == "fine"
 
 
-def test_panes_of_long_ago_are_forgotten():
+def test_oldest_panes_are_dropped():
     async def main():
         newest = NewestOnly(n_panes=3)
         for i in range(10):
@@ -146,7 +236,7 @@ def test_panes_of_long_ago_are_forgotten():
     assert run(main()) == ([7, 8, 9], "new")
 
 
-def test_a_thread_that_outlives_the_server_says_nothing():
+def test_thread_that_outlives_the_event_loop_is_silent():
     end, threads = threading.Event(), []
 
     def outlive():
