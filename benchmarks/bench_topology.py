@@ -8,11 +8,10 @@ from sklearn.cluster import DBSCAN
 
 from benchmarks import peers
 from benchmarks.harness import Case, Growth
-from robustkit.topology import MapperGraph, UniformCover
+from robustkit.topology import MapperGraph, UniformCover, fit_filter
 from robustkit.topology._cover import interval_slices
-from robustkit.topology._filters import fit_filter
-from robustkit.topology._neighbors import Neighbors
-from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
+from robustkit.topology._mapper import join_clusters, nerve_graph, shared_samples
+from robustkit.topology.neighbors._dbscan import Neighbors
 
 PEERS = ("kmapper", "gtda", "tdamapper")
 MIN_SAMPLES = 5

@@ -1,6 +1,7 @@
 """How the documentation is built: ``sphinx-build -W docs docs/_build/html``."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def skip_member(app, what, name, thing, skip, options):
     return skip or module.startswith(("sklearn.", "torch."))
 
 
+def find_results(app, path, docname, content):
+    """Let an included page of papers/ name its results as seen from its own folder."""
+    place = f"/{path.parent.as_posix()}/results/"
+    content[0] = re.sub(r"(?<=[ <])results/(?=[\w/]+\.\w+)", place, content[0])
+
+
 def setup(app):
     """Tell sphinx."""
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("include-read", find_results)

@@ -48,7 +48,7 @@ def index_of(pages):
         [
             titled("API reference", "="),
             "Every public name, room by room, in the order of the story. Each is also",
-            "reachable as `robustkit.<name>`.",
+            "reachable as `robustkit.<name>`, but for those in a module of a room.",
             "",
             *(line for page in pages for line in entry_of(page)),
             ".. toctree::",
@@ -60,9 +60,16 @@ def index_of(pages):
     )
 
 
+def _room_of(module):
+    return module.partition(".")[0]
+
+
 def write(folder):
     """Write the index and a page a room; leave a page alone if nothing changed."""
-    rooms = {room: names for room, names in robustkit._ROOMS.items() if names}
+    rooms = {}
+    for room, names in robustkit._ROOMS.items():
+        rooms |= {room: names} if names else {}
+        rooms |= {m: f for m, f in robustkit._SUBMODULES.items() if _room_of(m) == room}
     exceptions = importlib.import_module("robustkit.exceptions")
     rooms["exceptions"] = exceptions.__all__
     pages = {room: page_of(room, names) for room, names in rooms.items()}

@@ -79,6 +79,20 @@ _ROOMS = {
     ),
 }
 
+# Public modules inside a room. Their names are reached through them alone.
+_SUBMODULES = {
+    # The attacks on tensors, as torch.nn.functional has the layers.
+    "attacks.functional": (
+        "fgsm",
+        "bim",
+        "pgd",
+        "least_likely",
+        "grow_epsilon",
+        "one_pixel",
+        "Trace",
+    ),
+}
+
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [*_ROOMS, *_ROOM_OF]

@@ -1,7 +1,9 @@
 """The one way from a scikit-learn `random_state` to numpy and torch.
 
-Nothing here moves a stream that the caller owns, except numpy's global one when the
-caller asks for it with ``random_state=None``, as scikit-learn defines.
+Here is also the one hash of rows, from which come draws that depend on the content of a
+sample and not on its place. Nothing here moves a stream that the caller owns, except
+numpy's global one when the caller asks for it with ``random_state=None``, as
+scikit-learn defines.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     # Drawing seeds needs no torch.
     import torch
 
-__all__ = ["draw_seed", "draw_seeds", "seeded_torch", "torch_generator"]
+__all__ = ["draw_seed", "draw_seeds", "hash_rows", "seeded_torch", "torch_generator"]
 
 # Torch's global stream belongs to the process: blocks of several threads take turns.
 _ONE_BLOCK = RLock()
 
 _LARGEST_SEED = np.iinfo(np.int32).max
+
+# Words hashed at one time.
+_CHUNK = 2**22
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
@@ -68,3 +73,35 @@ def seeded_torch(random_state: int | np.random.RandomState | None) -> Iterator[N
     with _ONE_BLOCK, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def hash_rows(X: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Hash the content of every row: equal rows get equal numbers, others rarely.
+
+    The bits of a row's numbers, in words of 32, are multiplied by random odd integers
+    and added, modulo 2**64. The high bits are the well mixed ones.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features), float32 or float64
+        The rows. The two zeros are equal.
+
+    seed : int, default=0
+        Draws the odd integers.
+
+    Returns
+    -------
+    hashes : ndarray of shape (n_samples,), dtype=uint64
+        One per row.
+    """
+    n_words = X.shape[1] * X.itemsize // 4
+    factors = np.random.RandomState(seed).randint(2**63, size=n_words, dtype=np.uint64)
+    # Odd multipliers lose no bit.
+    factors = 2 * factors + np.uint64(1)
+    hashes = np.empty(len(X), dtype=np.uint64)
+    step = max(1, _CHUNK // n_words)
+    for start in range(0, len(X), step):
+        # Adding zero turns -0.0 into 0.0, which has other bits.
+        rows = np.ascontiguousarray(X[start : start + step] + X.dtype.type(0))
+        hashes[start : start + step] = rows.view(np.uint32).astype(np.uint64) @ factors
+    return hashes

@@ -19,18 +19,19 @@ __all__ = ["main"]
 _EXAMPLES = """\
 examples:
   robustkit study                       300 networks of digits, attacked, correlated
-  robustkit study --preset random-graphs     the published study, on MNIST
+  robustkit study mine.toml             a study of your own, written in TOML
+  robustkit study --store STORE         continue a study that was stopped
   robustkit report STORE                its report anew, of what is finished so far
   robustkit demo                        draw a graph, train it, attack it (digits)
   robustkit demo --dataset mnist        the same on 5,000 images of MNIST
   robustkit explore --demo              look inside two networks, in the browser
   robustkit datasets                    which data sets there are, and where
 
-'robustkit COMMAND --help' tells the options of a command.
+'robustkit COMMAND --help' shows the options of a command.
 """
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -137,13 +138,13 @@ def _add_data_home(command):
     )
 
 
-def _add_seed(command):
+def _add_seed(command, default=0, otherwise="%(default)s"):
     command.add_argument(
         "--seed",
         type=_seed,
-        default=0,
+        default=default,
         metavar="N",
-        help="the same number gives the same result (default: %(default)s)",
+        help=f"the same number gives the same result (default: {otherwise})",
     )
 
 
@@ -183,60 +184,66 @@ def _add_study(commands):
   robustkit study
   robustkit study --n-graphs 20 --inits he_normal uniform --seed 1
   robustkit study --dataset mine.npz --out mine
+  robustkit study mine.toml
   robustkit study --preset random-graphs --data-home /data --n-jobs 4
+  robustkit study --store mine/study.sqlite
 """
-    summary = "train many networks, attack each, and say what goes with robustness"
+    summary = "train many networks, attack each, report what correlates with robustness"
     command = _add_command(commands, "study", _run_study, summary, examples)
-    command.add_argument(
-        "--preset",
-        default="quick",
-        metavar="NAME",
-        help="what to study: quick, random-graphs, random-graphs-mismatched, "
-        "graph-families, pruning or pruning-mismatched (default: %(default)s)",
+    what = command.add_mutually_exclusive_group()
+    what.add_argument(
+        "config", nargs="?", metavar="FILE.toml", help="the study, written in TOML"
     )
-    _add_dataset_options(command, default=None, otherwise="that of the preset")
+    what.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="a study that is shipped: quick, random-graphs, graph-families or pruning "
+        "(default: that of the store if there is one, else quick)",
+    )
+    _add_dataset_options(command, default=None, otherwise="that of the study")
     command.add_argument(
         "--n-graphs",
         type=_count,
         metavar="N",
-        help="how many graphs (default: that of the preset)",
+        help="how many graphs (default: that of the study)",
     )
     command.add_argument(
         "--inits",
         nargs="+",
         metavar="NAME",
-        help="initialisations, such as he_normal uniform (default: those of the "
-        "preset)",
+        help="initialisations, such as he_normal uniform (default: those of the study)",
     )
     command.add_argument(
         "--out",
         metavar="FOLDER",
-        help="where to write report.html and results.csv (default: study-DATASET, or "
-        "PRESET)",
+        help="where to write report.html and results.csv (default: study-DATASET, "
+        "study-NAME, or the folder of the store)",
     )
     command.add_argument(
         "--store",
         metavar="FILE",
-        help="where to keep every finished network; give the same command again to "
-        "continue (default: FOLDER/study.sqlite)",
+        help="where to keep every finished network; one that is there already is "
+        "continued, also without any other option (default: FOLDER/study.sqlite)",
     )
     command.add_argument(
         "--n-jobs",
         type=int,
-        default=-1,
         metavar="N",
-        help="processes; -1 is one a core (default: %(default)s)",
+        help="processes; -1 is one per core (default: that of the study, else -1)",
     )
     command.add_argument(
         "--engine",
         choices=["auto", "single", "batched"],
-        default="auto",
-        help="train networks one at a time or together (default: %(default)s)",
+        help="train networks one at a time or together (default: that of the study, "
+        "else auto)",
     )
     command.add_argument(
-        "-v", "--verbose", action="store_true", help="tell every finished network"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print a line for every finished network",
     )
-    _add_seed(command)
+    _add_seed(command, default=None, otherwise="that of the study, else 0")
 
 
 def _count(text):
@@ -249,38 +256,31 @@ def _count(text):
 
 def _run_study(arguments):
     from robustkit.datasets import load_dataset
-    from robustkit.study._presets import find_preset
-    from robustkit.study._store import Store
+    from robustkit.study import RobustnessStudy, Store, write_config
 
-    preset = find_preset(arguments.preset)
-    images = load_dataset(
-        preset.dataset if arguments.dataset is None else arguments.dataset,
-        data_home=arguments.data_home,
-        n_train=preset.n_train,
-        n_test=preset.n_test,
-    )
-    folder = Path(arguments.out or _name_of_study(arguments.preset, images.name))
-    store = Path(arguments.store or folder / "study.sqlite")
-    study = preset.make(images).set_params(
-        store=store,
-        engine=arguments.engine,
-        n_jobs=arguments.n_jobs,
-        verbose=1 + arguments.verbose,
-        random_state=arguments.seed,
-    )
-    if arguments.n_graphs is not None:
-        study.set_params(n_graphs=arguments.n_graphs)
-    if arguments.inits is not None:
-        study.set_params(inits=arguments.inits)
+    config = _chosen_study(arguments)
+    data = _chosen_data(arguments, config)
+    images = load_dataset(**{"dataset": "digits", **data})
+    params = {"n_jobs": -1, **config.params(images)}
+    if not config.is_stored:
+        # A store without one remembers what was drawn.
+        params.setdefault("random_state", 0)
+    params |= _given(arguments, n_graphs="n_graphs", inits="inits", n_jobs="n_jobs")
+    params |= _given(arguments, engine="engine", seed="random_state", store="store")
+    folder, store = _places(arguments, params.get("store"), config, images.name)
+    params |= {"store": store, "verbose": 1 + arguments.verbose}
+    study = RobustnessStudy(**params)
+    text = write_config(study, {"summary": config.summary, "data": data})
     n_train, n_test = len(images.X_train), len(images.X_test)
     print(f"Images    {images.name}: {n_train:,} to train on, {n_test:,} to test")
-    print(f"Study     {preset.summary}")
+    print(f"Study     {config.summary}")
     print(f"Store     {store}", flush=True)
     for place in (folder, store.parent):
         place.mkdir(parents=True, exist_ok=True)
     with Store(store) as opened:
-        # The report tells how to make it again.
+        # The report tells how to make it again; the store alone is enough to continue.
         opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
+        opened.keep_first("config", text)
     try:
         study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     except KeyboardInterrupt:
@@ -291,13 +291,55 @@ def _run_study(arguments):
     _tell(study, folder / "report.html", folder / "results.csv")
 
 
-def _name_of_study(preset, dataset):
-    return f"study-{Path(dataset).stem if preset == 'quick' else preset}"
+def _chosen_study(arguments):
+    """Read the study from the file, the preset or the store that the user names."""
+    from robustkit.study import config_of_store, find_preset, read_config
+
+    if arguments.config is not None:
+        return read_config(arguments.config)
+    config = None
+    if arguments.preset is None and arguments.store and Path(arguments.store).exists():
+        config = config_of_store(arguments.store)
+    return config or find_preset(arguments.preset or "quick")
+
+
+def _chosen_data(arguments, config):
+    """Say which images to load, in words that any folder understands."""
+    data = {
+        **config.data,
+        **_given(arguments, dataset="dataset", data_home="data_home"),
+    }
+    if config.is_stored and "dataset" not in data:
+        raise ValueError(
+            f"The store {config.source} does not say which images it is of. Name them "
+            "with --dataset."
+        )
+    for name, value in data.items():
+        if name == "data_home" or str(value).endswith(".npz"):
+            data[name] = str(Path(value).resolve())
+    return data
+
+
+def _given(arguments, **names):
+    """Options that the user gave, under the names of what they set."""
+    given = {name: getattr(arguments, option) for option, name in names.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _places(arguments, store, config, dataset):
+    """Where the report and the store go."""
+    name = Path(config.source).stem
+    folder = Path(f"study-{Path(dataset).stem if name == 'quick' else name}")
+    if arguments.out is not None:
+        folder = Path(arguments.out)
+    elif store is not None:
+        folder = Path(store).parent
+    return folder, Path(store or folder / "study.sqlite")
 
 
 def _tell(study, report, table):
-    """Print what goes with what, and write everything down."""
-    from robustkit.study._report_lines import correlation_lines
+    """Print what correlates with what, and write everything down."""
+    from robustkit.study.report import correlation_lines
 
     print()
     for line in correlation_lines(study.correlator_):
@@ -424,9 +466,13 @@ def _port(text):
 
 
 def _run_explore(arguments):
-    from robustkit.explorer import explore, export_html, load_run
-    from robustkit.explorer._demo import demo_run
-    from robustkit.explorer._explore import import_server
+    from robustkit.explorer import (
+        demo_run,
+        explore,
+        export_html,
+        import_server,
+        load_run,
+    )
 
     if arguments.export is None:
         # Before anything is trained for it.

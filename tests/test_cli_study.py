@@ -1,22 +1,25 @@
 """The commands `robustkit study` and `robustkit report`, as a user meets them."""
 
 import re
+import shutil
 import signal
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from robustkit.cli import main
-from robustkit.study import RobustnessStudy
-from robustkit.study._presets import PRESETS
+from robustkit.study import PRESETS, RobustnessStudy
 from tests.processes import PATIENCE
+from tests.study.studies import small_data, small_study
 from tests.test_cli import run, start
 
-SMALL = ("--n-graphs", "6", "--inits", "he_normal", "--n-jobs", "1")
+FILE = str(Path(__file__).parent / "study" / "small.toml")
+SMALL = (FILE, "--n-graphs", "6", "--inits", "he_normal", "--n-jobs", "1")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,62 @@ def no_report(monkeypatch):
     monkeypatch.setattr(RobustnessStudy, "report", lambda *args, **kwargs: None)
 
 
+def test_a_store_alone_continues_the_study(capsys, finished, tmp_path, no_report):
+    """From another folder, and with half of the models gone."""
+    store = tmp_path / "elsewhere" / "study.sqlite"
+    store.parent.mkdir()
+    shutil.copy(finished / "study.sqlite", store)
+    with closing(sqlite3.connect(store)) as db, db:
+        db.execute("DELETE FROM models WHERE model > 2")
+    status, out, err = run(capsys, "study", "--store", str(store), "--n-jobs", "1")
+    assert (status, err) == (0, "")
+    assert "6 models, 3 in the store" in out
+    pd.testing.assert_frame_equal(
+        lasting(store.parent / "results.csv"), lasting(finished / "results.csv")
+    )
+    status, _, err = run(capsys, "study", "--store", str(store), "--n-graphs", "5")
+    assert status == 2
+    assert "holds another study: n_graphs is 6 there and 5 here" in err
+
+
+def test_a_study_is_run_from_a_file(capsys, monkeypatch, tmp_path, no_report):
+    rng = np.random.RandomState(0)
+    y = np.arange(80) % 2
+    np.savez(tmp_path / "few.npz", X=rng.uniform(size=(80, 9)) + y[:, None] / 2, y=y)
+    (tmp_path / "mine.toml").write_text(
+        """
+        n_graphs = 4
+        inits = ["normal"]
+        analyses = {}
+        data = {dataset = "few.npz"}
+        estimator = {class = "SparseNetClassifier", max_epochs = 2, lr = 0.01}
+        param_space = {prior__n_nodes = [40, 50]}
+        attacks.fgsm = {class = "FGSMAttack", eps = 0.2}
+        """
+    )
+    monkeypatch.chdir(tmp_path.parent)
+    words = ("--out", str(tmp_path / "out"), "--n-jobs", "1")
+    status, out, err = run(capsys, "study", str(tmp_path / "mine.toml"), *words)
+    assert (status, err) == (0, "")
+    assert "few" in out
+    table = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert set(table["prior__n_nodes"]) == {40, 50}
+    assert table["fgsm_error_rate"].between(0, 1).all()
+    # The store says which file of images it was.
+    store = str(tmp_path / "out" / "study.sqlite")
+    status, out, err = run(capsys, "study", "--store", store)
+    assert (status, err) == (0, "")
+    assert "4 models, 4 in the store" in out
+
+
+def test_a_store_that_does_not_name_its_images_asks_for_them(capsys, tmp_path):
+    store = tmp_path / "study.sqlite"
+    small_study(store).fit(*small_data())
+    status, _, err = run(capsys, "study", "--store", str(store))
+    assert status == 2
+    assert "does not say which images it is of. Name them with --dataset." in err
+
+
 def test_the_seed_makes_another_study(capsys, finished, tmp_path, no_report):
     words = ("study", *SMALL, "--seed", "1")
     status, _, err = run(capsys, *words, "--out", str(finished))
@@ -124,6 +183,10 @@ def _wait_for_a_model(store, process):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("study --preset quick {}/mine.toml", "argument FILE.toml: not allowed with"),
+        ("study {}/none.toml", "No such file or directory: '{}/none.toml'"),
+        ("study {}/mine.toml", "{}/mine.toml: there is no key 'n_graph', did you mean"),
+        ("study --store {}/foreign", "{}/foreign is not the store of a study, or dama"),
         ("study --preset quikc", "Got 'quikc' instead, did you mean 'quick'?"),
         ("study --n-graphs 0", "--n-graphs: must be an integer of at least 1. Got '0'"),
         ("study --inits he_nromal", "did you mean 'he_normal'?"),
@@ -136,6 +199,7 @@ def _wait_for_a_model(store, process):
 )
 def test_a_mistake_ends_with_one_line_and_status_2(capsys, tmp_path, words, message):
     (tmp_path / "foreign").write_text("no database" * 100)
+    (tmp_path / "mine.toml").write_text("n_graph = 3")
     words = [word.format(tmp_path) for word in words.split()]
     extra = ["--out", str(tmp_path / "out")] if words[0] == "study" else []
     status, _, err = run(capsys, *words, *extra)
@@ -156,7 +220,7 @@ def test_a_mistake_ends_with_one_line_and_status_2(capsys, tmp_path, words, mess
         ({"X_test": np.ones((6, 9)), "y_test": np.full(6, 7)}, "y_test holds 7"),
     ],
 )
-def test_images_that_can_not_be_studied_leave_nothing_behind(
+def test_images_that_cannot_be_studied_leave_nothing_behind(
     capsys, tmp_path, change, message
 ):
     X = np.random.RandomState(0).uniform(size=(30, 9))

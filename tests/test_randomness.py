@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from robustkit import _randomness
 from robustkit._randomness import (
     draw_seed,
     draw_seeds,
+    hash_rows,
     seeded_torch,
     torch_generator,
 )
@@ -80,3 +82,29 @@ def test_threads_that_seed_torch_do_not_disturb_each_other():
         together = list(pool.map(draw, range(8)))
     assert together == alone
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hash_rows_is_a_sum_of_products_with_odd_numbers(dtype, monkeypatch):
+    X = np.random.RandomState(0).normal(size=(50, 7)).astype(dtype)
+    words = X.view(np.uint32)
+    factors = np.random.RandomState(3).randint(2**63, size=words.shape[1], dtype="u8")
+    expected = [
+        sum(int(w) * (2 * int(f) + 1) for w, f in zip(row, factors, strict=True))
+        for row in words
+    ]
+    hashes = hash_rows(X, 3)
+    assert hashes.tolist() == [number % 2**64 for number in expected]
+    assert len(set(hashes)) == 50
+    assert (hashes != hash_rows(X)).all()
+    monkeypatch.setattr(_randomness, "_CHUNK", 20)
+    np.testing.assert_array_equal(hash_rows(X, 3), hashes)
+    # Where a row lies in memory does not matter.
+    np.testing.assert_array_equal(hash_rows(np.asfortranarray(X), 3), hashes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hash_rows_takes_the_two_zeros_for_equal(dtype):
+    zeros = np.array([[0.0, 1.0], [-0.0, 1.0]], dtype=dtype)
+    first, second = hash_rows(zeros)
+    assert first == second

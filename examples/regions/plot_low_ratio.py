@@ -7,7 +7,7 @@ Networks whose training samples share few regions, that is with a low PRS ratio,
 been reported to withstand attacks better, and a regularizer that lowers the ratio to
 make them so [1]_. Here the question is asked again, on small digits, with the controls
 that such a claim needs. The same experiment at full size, on MNIST too, is the command
-``python -m benchmarks.reproduce.regions``.
+``python -m papers.regions``.
 """
 
 # %%

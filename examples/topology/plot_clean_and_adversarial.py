@@ -149,7 +149,7 @@ print(f"{len(refiner.refined_indices_)} images of weak regions")
 
 # %%
 # One model and 360 test images prove nothing: a difference of one point is four images.
-# ``python -m benchmarks.reproduce.topology`` repeats this with several seeds, at six
+# ``python -m papers.topology`` repeats this with several seeds, at six
 # levels, next to a control that trains on with images drawn at random.
 #
 # .. [1] Y. Zhou, Y. Zhou, J. Ding, B. Wang, "Visualizing and analyzing the topology of

@@ -1,12 +1,19 @@
 """Small steps along the sign of the gradient."""
 
-from robustkit.attacks._descent import Goal
-from robustkit.attacks._iterated_attack import IteratedAttack
+from numbers import Integral, Real
+
+import torch
+from sklearn.base import BaseEstimator
+
+from robustkit._sklearn_private import Interval
+from robustkit.attacks import functional
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["BIMAttack"]
 
 
-class BIMAttack(IteratedAttack):
+class BIMAttack(GradientAttackMixin, ModuleAttack):
     """Basic iterative method: small sign steps from the clean sample.
 
     It is :class:`PGDAttack` in the maximum norm without random starts, so it draws no
@@ -30,14 +37,14 @@ class BIMAttack(IteratedAttack):
         near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=10
-        Steps at most.
+        Maximum number of steps.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else
         no range.
 
     batch_size : int, default=1024
-        Samples attacked at once.
+        Number of samples attacked at once.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -57,7 +64,7 @@ class BIMAttack(IteratedAttack):
         The range that perturbed samples keep to.
 
     n_iter_ : int
-        Steps that a sample takes unless it is fooled earlier.
+        Number of steps that a sample takes unless it is fooled earlier.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -88,17 +95,24 @@ class BIMAttack(IteratedAttack):
     True
     """
 
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="left")],
+        "step_size": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        eps=0.1,
-        step_size=None,
-        max_iter=10,
-        clip="auto",
-        batch_size=1024,
-        device="auto",
-        verbose=0,
+        eps: float = 0.1,
+        step_size: float | None = None,
+        max_iter: int = 10,
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
     ):
         self.estimator = estimator
         self.eps = eps
@@ -109,5 +123,19 @@ class BIMAttack(IteratedAttack):
         self.device = device
         self.verbose = verbose
 
-    def _goals(self, module, x, labels, wanted):
-        yield Goal(labels, self._loss())
+    def _plan(self) -> Plan:
+        return Plan(self.eps, from_clean=True)
+
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return functional.bim(
+            module,
+            batch.X,
+            batch.y,
+            eps=self.eps,
+            step_size=self.step_size,
+            max_iter=self.max_iter,
+            clip=batch.clip,
+            loss=batch.loss or "ce",
+            early_stopping=not batch.for_training,
+            trace=batch.trace,
+        )

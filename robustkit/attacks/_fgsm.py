@@ -3,20 +3,21 @@
 from numbers import Real
 
 import torch
+from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval
-from robustkit.attacks._balls import sign_step
-from robustkit.attacks._descent import Goal, input_gradient
-from robustkit.attacks._gradient_attack import GradientAttack
+from robustkit.attacks import functional
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["FGSMAttack"]
 
 
-class FGSMAttack(GradientAttack):
+class FGSMAttack(GradientAttackMixin, ModuleAttack):
     """Fast gradient sign method: one step of length `eps` for every feature.
 
-    The cheapest attack there is: one gradient a sample. A model that withstands it may
-    still fall to many small steps, :class:`PGDAttack`.
+    The cheapest attack there is: one gradient per sample. A model that withstands it
+    may still fall to many small steps, :class:`PGDAttack`.
 
     Read more in the :ref:`User Guide <guide_attacks>`.
 
@@ -36,7 +37,7 @@ class FGSMAttack(GradientAttack):
         no range.
 
     batch_size : int, default=2048
-        Samples attacked at once.
+        Number of samples attacked at once.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -85,19 +86,19 @@ class FGSMAttack(GradientAttack):
     """
 
     _parameter_constraints: dict = {
-        **GradientAttack._parameter_constraints,
+        **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        eps=0.1,
-        clip="auto",
-        batch_size=2048,
-        device="auto",
-        verbose=0,
+        eps: float = 0.1,
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 2048,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
     ):
         self.estimator = estimator
         self.eps = eps
@@ -106,16 +107,17 @@ class FGSMAttack(GradientAttack):
         self.device = device
         self.verbose = verbose
 
-    def _starts_clean(self):
-        return True
+    def _plan(self) -> Plan:
+        return Plan(self.eps, from_clean=True)
 
-    def _search_batch(self, module, x, labels, wanted, seed, look, ask):
-        return self._step(module, x, labels, look), torch.ones_like(labels)
-
-    def _perturb_batch(self, module, x, labels, clip):
-        points = self._step(module, x, labels)
-        return points if clip is None else points.clamp_(*clip)
-
-    def _step(self, module, x, labels, look=None):
-        _, gradient = input_gradient(module, x, Goal(labels, self._loss()), look)
-        return sign_step(x, gradient, self.eps)
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        # The template clips what it measures; a second time would cost a pass over X.
+        return functional.fgsm(
+            module,
+            batch.X,
+            batch.y,
+            eps=self.eps,
+            clip=batch.clip if batch.for_training else None,
+            loss=batch.loss or "ce",
+            trace=batch.trace,
+        )

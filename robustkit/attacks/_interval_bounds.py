@@ -25,7 +25,11 @@ smallest normal one.
    :doi:`10.1137/1.9780898718027`
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -40,28 +44,22 @@ from robustkit.networks import (
     what_is_odd,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float = type[np.float32] | type[np.float64]
+
 __all__ = ["BoundedNetwork", "described", "lost_digits", "slack_factor"]
 
 # Unit roundoff of single precision, in which a model may compute.
 _SINGLE = 2.0**-24
 
 
-def slack_factor(n_terms, dtype):
-    """How much a sum of products can be off, relative to the absolute values.
+def slack_factor(n_terms: int | NDArray, dtype: Float) -> float | NDArray:
+    """Bound how far off a sum of products can be, relative to the absolute values.
 
-    Parameters
-    ----------
-    n_terms : int or ndarray of int
-        Number of products.
-
-    dtype : dtype
-        In which it is computed.
-
-    Returns
-    -------
-    factor : float or ndarray
-        Larger than the rounding of weights to float32, of the sum where the model
-        computes it, in float32, and of the sum computed here, in `dtype`.
+    That is more than the rounding of weights to float32, of the sum where the model
+    computes it, in float32, and of the sum computed here, in `dtype`.
     """
     here = np.finfo(dtype).eps / 2
     # Beside the terms: a bias, and the rounding of weights. Three times, as center,
@@ -75,32 +73,29 @@ def _gamma(n, roundoff):
     return np.where(share < 0.5, share / np.maximum(1 - share, 0.5), np.inf)[()]
 
 
-def lost_digits(n_terms):
-    """How much a sum can be off because its terms are too small to be rounded well."""
+def lost_digits(n_terms: int) -> float:
+    """Bound how far off a sum can be as its terms are too small to be rounded well."""
     return (n_terms + 4) * np.finfo(np.float32).tiny
 
 
 class BoundedNetwork:
     """The part of a network behind its first linear map, ready to be bounded.
 
-    Parameters
-    ----------
-    modules : list of torch.nn.Module
-        In order.
-
-    dtype : dtype
-        In which bounds are computed.
+    Bounds are computed in `dtype`. A module that no bounds are known for is refused by
+    name, with a TypeError.
     """
 
-    def __init__(self, modules, dtype):
+    def __init__(self, modules: Sequence[nn.Module], dtype: Float):
         self.dtype = dtype
         self.steps = [step for module in modules for step in _steps(module, dtype)]
         self.last = None
         if self.steps and isinstance(self.steps[-1], _Affine):
             self.last = self.steps.pop()
 
-    def margins(self, center, slope, radius, labels):
-        """Bound the margin: logit of the label minus the best other one.
+    def margins(
+        self, center: NDArray, slope: NDArray, radius: NDArray, labels: NDArray
+    ) -> NDArray:
+        """Bound the margin: logit of the label minus the largest other one.
 
         Parameters
         ----------
@@ -137,7 +132,7 @@ class BoundedNetwork:
                 np.eye(center.shape[1]), np.zeros(center.shape[1]), self.dtype
             )
         # Bounding the difference of two logits is sharper than both logits' bounds.
-        center, slope, radius = last.against(label)(center, slope, radius)
+        center, slope, radius = _Difference(last, label)(center, slope, radius)
         lower = center - _reach(slope, radius)
         lower[:, label] = np.inf
         return lower.min(axis=1)
@@ -164,13 +159,12 @@ class _Affine:
         radius += self.lost
         return center, slope @ self.forward, radius
 
-    def against(self, label):
-        """Map to what the label's result is larger by than each other one."""
-        return _Difference(self, label)
-
 
 class _Difference(_Affine):
-    """Differences of rows, widened as much as the rows themselves would have been."""
+    """By how much one result of a linear map exceeds each of the others.
+
+    The radius is widened as much as those of the results themselves would have been.
+    """
 
     def __init__(self, affine, label):
         weight, bias = affine.weight, affine.bias
@@ -287,13 +281,12 @@ def _steps(module, dtype):
         weight, bias = map(_doubles, (module.output_weight, module.output_bias))
         return [_Graph(module, dtype), _Affine(weight, bias, dtype)]
     raise TypeError(
-        "method='certified' knows networks of linear layers and ReLU, sparse networks, "
-        f"linear models and scalers. This one has a {described(module)}: use "
-        "method='exhaustive' or 'differential_evolution'."
+        "Bounds are known for networks of linear layers and ReLU, and for sparse "
+        f"networks. This one has a {described(module)}"
     )
 
 
-def described(module):
+def described(module: nn.Module) -> str:
     """Name a part of a module, and what is odd about it."""
     reason = what_is_odd(module)
     return type(module).__name__ + ("" if reason is None else f" with {reason}")

@@ -1,15 +1,20 @@
 """Small steps towards the class that the model finds least likely."""
 
-import torch
+from numbers import Integral, Real
 
+import torch
+from sklearn.base import BaseEstimator
+
+from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
-from robustkit.attacks._descent import Goal, logits_at
-from robustkit.attacks._iterated_attack import IteratedAttack
+from robustkit.attacks import functional
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["LeastLikelyAttack"]
 
 
-class LeastLikelyAttack(IteratedAttack):
+class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     """Iterative least likely class method: small sign steps towards one class.
 
     The class wanted is the one that the model finds least likely for the clean sample,
@@ -34,14 +39,14 @@ class LeastLikelyAttack(IteratedAttack):
         near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=10
-        Steps at most.
+        Maximum number of steps.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else
         no range.
 
     batch_size : int, default=1024
-        Samples attacked at once.
+        Number of samples attacked at once.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -61,7 +66,7 @@ class LeastLikelyAttack(IteratedAttack):
         The range that perturbed samples keep to.
 
     n_iter_ : int
-        Steps that a sample takes unless it is fooled earlier.
+        Number of steps that a sample takes unless it is fooled earlier.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -77,9 +82,9 @@ class LeastLikelyAttack(IteratedAttack):
 
     Notes
     -----
-    A sample counts as fooled if the model says any wrong class of it. How many were led
-    to the class wanted is `target_rate` in :meth:`report`; which class that was is
-    `target` of the result.
+    A sample counts as fooled if the model predicts any wrong class for it. How many
+    were led to the class wanted is `target_rate` in :meth:`report`; which class that
+    was is `target` of the result.
 
     References
     ----------
@@ -98,17 +103,24 @@ class LeastLikelyAttack(IteratedAttack):
     True
     """
 
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="left")],
+        "step_size": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        eps=0.1,
-        step_size=None,
-        max_iter=10,
-        clip="auto",
-        batch_size=1024,
-        device="auto",
-        verbose=0,
+        eps: float = 0.1,
+        step_size: float | None = None,
+        max_iter: int = 10,
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
     ):
         self.estimator = estimator
         self.eps = eps
@@ -119,16 +131,25 @@ class LeastLikelyAttack(IteratedAttack):
         self.device = device
         self.verbose = verbose
 
-    def _choose_target(self, judge, X, labels):
-        x = as_tensor(X, device=judge.device, dtype=judge.dtype)
-        labels = as_tensor(labels, device=judge.device, dtype=torch.int64)
-        return as_array(_least_likely(logits_at(judge.module, x), labels))
+    def _plan(self) -> Plan:
+        return Plan(self.eps, from_clean=True)
 
-    def _goals(self, module, x, labels, wanted):
-        if wanted is None:
-            wanted = _least_likely(logits_at(module, x), labels)
-        yield Goal(labels, self._loss(), wanted, must_hit=True)
+    def _choose_target(self, model, X, y):
+        x = as_tensor(X, device=model.device, dtype=model.dtype)
+        labels = as_tensor(y, device=model.device, dtype=torch.int64)
+        return as_array(functional.least_likely_class(model.module, x, labels))
 
-
-def _least_likely(logits, labels):
-    return logits.scatter(1, labels[:, None], torch.inf).argmin(dim=1)
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return functional.least_likely(
+            module,
+            batch.X,
+            batch.y,
+            eps=self.eps,
+            step_size=self.step_size,
+            max_iter=self.max_iter,
+            clip=batch.clip,
+            target=batch.target,
+            loss=batch.loss or "ce",
+            early_stopping=not batch.for_training,
+            trace=batch.trace,
+        )

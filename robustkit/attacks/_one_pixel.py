@@ -1,25 +1,48 @@
 """Change a single pixel: by search, by trying everything, or with proof."""
 
-import warnings
+from __future__ import annotations
+
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor, on_device, resolve_device
+from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._judge import Judge, thawed
-from robustkit.attacks._measures import undecided
-from robustkit.attacks._pixel_certificate import PixelCertifier
-from robustkit.attacks._pixel_evaluators import images_of, make_evaluator
-from robustkit.attacks._pixel_searches import evolve, try_everything
-from robustkit.attacks._pixel_space import PixelSpace
-from robustkit.attacks._trusted_models import predicts_largest_logit
+from robustkit.attacks._attacked_model import (
+    answers_with_module,
+    thawed,
+)
+from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks.one_pixel import (
+    PixelCertifier,
+    PixelModel,
+    PixelSpace,
+    find_pixels,
+    query_about,
+)
 from robustkit.bridge import as_module
-from robustkit.exceptions import UndecidedSamplesWarning
+from robustkit.classifiers import PrunedNetClassifier
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 __all__ = ["OnePixelAttack"]
 
@@ -52,10 +75,10 @@ class OnePixelAttack(BaseAttack):
         scalers.
 
     pop_size : int, default=500
-        Candidates of one generation of the evolution.
+        Candidates per generation of the evolution.
 
     max_iter : int, default=500
-        Generations of the evolution at most.
+        Maximum number of generations of the evolution.
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
@@ -157,26 +180,23 @@ class OnePixelAttack(BaseAttack):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "image_shape": ["array-like", None],
         "levels": [Interval(Integral, 2, None, closed="left")],
-        "clip": [StrOptions({"auto"}), "array-like", None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str, torch.device],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        estimator=None,
+        estimator: Any = None,
         *,
-        method="differential_evolution",
-        pop_size=500,
-        max_iter=500,
-        image_shape=None,
-        levels=256,
-        clip="auto",
-        batch_size=128,
-        device="auto",
-        verbose=0,
-        random_state=None,
+        method: str = "differential_evolution",
+        pop_size: int = 500,
+        max_iter: int = 500,
+        image_shape: tuple[int, ...] | None = None,
+        levels: int = 256,
+        clip: ArrayLike | str | None = "auto",
+        batch_size: int = 128,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.method = method
@@ -190,18 +210,14 @@ class OnePixelAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _learn_clip(self, X):
+    def _check_model(self, X):
         if self.image_shape is not None:
             check_image_shape(self.image_shape, X.shape[1])
-        clip = super()._learn_clip(X)
-        if clip is None:
+        if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
-            self.value_range_ = np.repeat(np.array(clip)[:, None], X.shape[1], axis=1)
-        return clip
-
-    def _check_model(self):
-        self.n_iter_ = self.max_iter
+            low_high = np.array(self.clip_)[:, None]
+            self.value_range_ = np.repeat(low_high, X.shape[1], axis=1)
         module = _module_or_none(self.estimator_)
         if module is None and not hasattr(self.estimator_, "predict_proba"):
             raise TypeError(
@@ -217,72 +233,30 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
-    def _judge(self):
-        device = resolve_device(self.device)
-        module = _module_or_none(self.estimator_)
-        if module is None:
-            # What `predict_proba` computes, it computes on the CPU.
-            return Judge(self.estimator_, None, torch.device("cpu"))
-        return Judge(self.estimator_, on_device(module, device), device)
-
-    def _perturb(self, X, y, target):
-        result = super()._perturb(X, y, target)
-        if self._proves():
-            self._warn_of_undecided(int(undecided(result).sum()), len(X))
-        return result
-
-    def _warn_of_undecided(self, n_undecided, n_samples):
-        if n_undecided:
-            warnings.warn(
-                f"{n_undecided} of {n_samples} samples are undecided: no pixel was "
-                "found that fools, nor a proof that there is none. Their margin "
-                "comes as near to zero as rounding is large, or they took too long.",
-                UndecidedSamplesWarning,
-                stacklevel=5,
-            )
-
-    def _proves(self):
-        return self.method == "certified"
-
     def _space(self):
         low, high = self.value_range_
         shape = self.image_shape
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
-    def _start_search(self, judge):
-        space = self._space()
+    def _plan(self) -> Plan:
         evolves = self.method == "differential_evolution"
         seed = draw_seed(self.random_state) if evolves else 0
-        certifies = self.method == "certified"
-        certifier = PixelCertifier(judge.module, space) if certifies else None
+        return Plan(certifies=self.method == "certified", seed=seed)
 
-        def search(X, labels, wanted, look):
-            evaluate = make_evaluator(judge, space, X, labels)
-
-            def confirm(rows, pixel, level):
-                return (
-                    judge.predict(images_of(space, X[rows], pixel, level))
-                    != (labels[rows])
-                )
-
-            asking, about = (evaluate, confirm), {}
-            if certifies:
-                found, about["certified"] = certifier(*asking, X, labels, judge.device)
-            elif evolves:
-                x = as_tensor(X, device=judge.device)
-                size = {"pop_size": self.pop_size, "max_iter": self.max_iter}
-                found = evolve(*asking, space, x, **size, seed=seed)
-            else:
-                found = try_everything(*asking, space, len(X), judge.device)
-            return (space, found), about | {"n_queries": found.n_queries}
-
-        return search
-
-    def _project(self, candidates, X, out):
-        # One pixel is written into clean samples: nothing else can have changed.
-        space, found = candidates
-        space.write(X, found.pixel, found.level, out)
-        return np.abs(out - X).max(axis=1).astype(np.float64)
+    def _search(self, module: torch.nn.Module, batch: Batch) -> np.ndarray:
+        certifies, space = self.method == "certified", self._space()
+        labels = as_array(batch.y)
+        query = query_about(_as_seen_by(batch.model), space, batch.rows, labels)
+        found = find_pixels(
+            query,
+            method=self.method,
+            pop_size=self.pop_size,
+            max_iter=self.max_iter,
+            seed=batch.seed,
+            certifier=PixelCertifier(module, space) if certifies else None,
+        )
+        batch.trace.n_queries, batch.trace.certified = found.n_queries, found.certified
+        return query.perturbed(found)
 
 
 def _predict_is_its_own(estimator):
@@ -298,3 +272,85 @@ def _module_or_none(estimator):
         return as_module(estimator)
     except TypeError:
         return None
+
+
+def _as_seen_by(model):
+    """Let the searches query the model's module if they may, else its estimator."""
+    scores_module = model.module is not None and not hasattr(
+        model.estimator, "predict_proba"
+    )
+
+    def predict_and_score(images):
+        prediction = model.predict(images)
+        if not scores_module:
+            return prediction, torch.from_numpy(model.probabilities(images))
+        x = as_tensor(images, device=model.device, dtype=model.dtype)
+        with torch.no_grad():
+            return prediction, model.module(x.clone()).cpu()
+
+    trusted = predicts_largest_logit(model.estimator, model.module)
+    return PixelModel(
+        model.predict,
+        predict_and_score,
+        model.module if trusted else None,
+        model.device,
+        model.dtype,
+    )
+
+
+# Estimators whose `predict` is known to answer with the largest logit of their module.
+_LARGEST_LOGIT = {
+    LinearDiscriminantAnalysis,
+    LinearSVC,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MLPClassifier,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+}
+# For more than two classes they count votes.
+_OF_TWO_CLASSES = {NuSVC, SVC}
+_OURS = ("sklearn", "robustkit")
+
+
+def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bool:
+    """Whether `predict` is known to answer with the largest logit of the module.
+
+    A threshold, a vote or a `predict` that a user wrote may answer anything else: then
+    `predict` itself must be asked, and nothing is proved by looking at the module.
+    """
+    if module is None:
+        return False
+    estimator = thawed(estimator)
+    if _has_own_methods(estimator):
+        return False
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
+        return predicts_largest_logit(estimator.best_estimator_, module)
+    if type(estimator) is PrunedNetClassifier:
+        return predicts_largest_logit(estimator.estimator_, module)
+    if type(estimator) is Pipeline:
+        *steps, last = [step for _, step in estimator.steps]
+        return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
+    if type(estimator) in _LARGEST_LOGIT:
+        return True
+    if type(estimator) in _OF_TWO_CLASSES:
+        return len(estimator.classes_) == 2
+    return answers_with_module(estimator, module)
+
+
+def _is_stock(step):
+    """Whether a transformer computes what its module computes."""
+    step = thawed(step)
+    if step is None or isinstance(step, str):
+        return True
+    if type(step) is FunctionTransformer and step.func is not None:
+        return False
+    package = type(step).__module__.split(".")[0]
+    return package in _OURS and not _has_own_methods(step)
+
+
+def _has_own_methods(estimator):
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return any(name in vars(estimator) for name in names)

@@ -1,22 +1,22 @@
 """Projected gradient descent: many steps, random starts, several losses."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit.attacks._balls import make_ball
-from robustkit.attacks._descent import Goal, logits_at
-from robustkit.attacks._iterated_attack import IteratedAttack
-from robustkit.attacks._losses import LOSSES
-from robustkit.attacks._random_starts import random_start, sample_keys
+from robustkit.attacks import functional
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._geometry import sample_keys
+from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["PGDAttack"]
 
 
-class PGDAttack(IteratedAttack):
+class PGDAttack(GradientAttackMixin, ModuleAttack):
     """Projected gradient descent inside a ball around each sample.
 
     The standard measure of robustness: many gradient steps, each followed by a
@@ -45,10 +45,10 @@ class PGDAttack(IteratedAttack):
         near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
 
     max_iter : int, default=40
-        Steps of one start at most.
+        Maximum number of steps per restart.
 
     n_restarts : int, default=1
-        Starts. Only samples not yet fooled start again.
+        Number of starts. Only samples not yet fooled start again.
 
     random_start : bool, default=True
         Whether to start from a random point of the ball, uniformly drawn, instead of
@@ -56,8 +56,8 @@ class PGDAttack(IteratedAttack):
         clean sample.
 
     targeted : bool, default=False
-        Whether the model shall say the `target` given to :meth:`perturb`, instead of
-        any wrong class.
+        Whether the model shall predict the `target` given to :meth:`perturb`, instead
+        of any wrong class.
 
     loss : {"ce", "margin", "dlr", "rotate"}, default="ce"
         What is climbed. "ce": the cross-entropy, which has no gradient where the model
@@ -72,7 +72,7 @@ class PGDAttack(IteratedAttack):
         no range.
 
     batch_size : int, default=1024
-        Samples attacked at once.
+        Number of samples attacked at once.
 
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is one, else the CPU.
@@ -96,7 +96,7 @@ class PGDAttack(IteratedAttack):
         The range that perturbed samples keep to.
 
     n_iter_ : int
-        Steps that a sample takes unless it is fooled earlier.
+        Number of steps that a sample takes unless it is fooled earlier.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -134,32 +134,35 @@ class PGDAttack(IteratedAttack):
     """
 
     _parameter_constraints: dict = {
-        **IteratedAttack._parameter_constraints,
+        **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],
+        "eps": [Interval(Real, 0, None, closed="left")],
+        "step_size": [Interval(Real, 0, None, closed="neither"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "random_start": ["boolean"],
         "targeted": ["boolean"],
-        "loss": [StrOptions({*LOSSES, "rotate"})],
+        "loss": [StrOptions({*functional.LOSSES, "rotate"})],
         "random_state": ["random_state"],
     }
 
     def __init__(
         self,
-        estimator=None,
+        estimator: BaseEstimator | None = None,
         *,
-        norm="linf",
-        eps=0.1,
-        step_size=None,
-        max_iter=40,
-        n_restarts=1,
-        random_start=True,
-        targeted=False,
-        loss="ce",
-        clip="auto",
-        batch_size=1024,
-        device="auto",
-        verbose=0,
-        random_state=None,
+        norm: str = "linf",
+        eps: float = 0.1,
+        step_size: float | None = None,
+        max_iter: int = 40,
+        n_restarts: int = 1,
+        random_start: bool = True,
+        targeted: bool = False,
+        loss: str = "ce",
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.norm = norm
@@ -176,67 +179,46 @@ class PGDAttack(IteratedAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _encode_target(self, judge, target, n_samples):
-        if not self.targeted:
-            return super()._encode_target(judge, target, n_samples)
-        if target is None:
-            raise ValueError(
-                "PGDAttack(targeted=True) needs the 'target' that the model shall say: "
-                "one label for each sample, or one for all. Got None."
-            )
-        if np.ndim(target) == 0:
-            target = np.full(n_samples, target)
-        return self._encode(judge, target, n_samples, "target")
+    def _plan(self) -> Plan:
+        return Plan(
+            self.eps,
+            self.norm,
+            from_clean=not self.random_start or self.loss == "rotate",
+            seed=draw_seed(self.random_state) if self.random_start else 0,
+        )
 
-    def _is_success(self, found):
-        if not self.targeted:
-            return super()._is_success(found)
-        return found["prediction"] == found["target"]
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        loss, seed, n_restarts = batch.loss or self.loss, batch.seed, self.n_restarts
+        if batch.for_training:
+            loss = "ce" if loss == "rotate" else loss
+            seed, n_restarts = self._training_seed(module), 1
+        return functional.pgd(
+            module,
+            batch.X,
+            batch.y,
+            eps=self.eps,
+            norm=self.norm,
+            step_size=self.step_size,
+            max_iter=self.max_iter,
+            n_restarts=n_restarts,
+            random_start=self.random_start,
+            loss=loss,
+            clip=batch.clip,
+            target=batch.target,
+            seed=seed,
+            early_stopping=not batch.for_training,
+            trace=batch.trace,
+        )
 
-    def _goals(self, module, x, labels, wanted):
-        hit = wanted is not None
-        if self._loss() != "rotate":
-            for _ in range(self.n_restarts):
-                yield Goal(labels, self._loss(), wanted, must_hit=hit)
-            return
-        aims = [wanted] if hit else _runners_up(module, x, labels)
-        for _ in range(self.n_restarts):
-            yield Goal(labels, "ce", wanted, must_hit=hit)
-            for aim in aims:
-                yield Goal(labels, "margin", aim, must_hit=hit)
+    def _training_seed(self, module):
+        """Hash the weights: training changes them with every batch.
 
-    def _starts_clean(self):
-        # Where the model is linear, the way from the clean sample is the best one.
-        return not self.random_start or self._loss() == "rotate"
-
-    def _start(self, x, clip, seed, stream):
-        if not self.random_start:
-            return x.clone()
-        start = random_start(x, self.eps, self.norm, seed, stream)
-        return make_ball(x, self.eps, clip, self.norm).project_(start)
-
-    def _loss(self):
-        return self._forced_loss or self.loss
-
-    def _radius(self):
-        return self.eps, self.norm
-
-    def _seed(self):
-        return draw_seed(self.random_state) if self.random_start else 0
-
-    def _fresh(self, module):
-        # Training changes the weights with every batch, so their hash gives the same
-        # sample another start in every epoch, and the same one in the same training.
+        So the same sample starts elsewhere in every epoch, and at the same point in the
+        same training.
+        """
         seed = 0 if self.random_state is None else draw_seed(self.random_state)
         weights = list(module.parameters())
         if not weights:
-            return seed, 0
+            return seed
         last = weights[-1].detach().flatten()[None, :64]
-        return int(sample_keys(last, seed)) % 2**31, 0
-
-
-def _runners_up(module, x, labels):
-    """Find the three most likely wrong classes of every sample, in order."""
-    others = logits_at(module, x).scatter(1, labels[:, None], -torch.inf)
-    order = others.argsort(dim=1, descending=True)
-    return [order[:, k] for k in range(min(3, others.shape[1] - 1))]
+        return int(sample_keys(last, seed)) % 2**31

@@ -1,10 +1,32 @@
-"""What an attack found, sample by sample."""
+"""What an attack found, sample by sample, and the numbers that sum it up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 
-__all__ = ["AttackResult"]
+from robustkit._validation import did_you_mean
+
+__all__ = [
+    "AttackResult",
+    "measures",
+    "robust_accuracy",
+    "robust_scorer",
+    "undecided",
+]
+
+# The measures by which a model may be chosen, and in which direction.
+LARGER_IS_BETTER = (
+    "robust_accuracy",
+    "clean_accuracy",
+    "certified_accuracy",
+    "average_eps",
+)
+SMALLER_IS_BETTER = ("error_rate", "average_confidence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,24 +43,24 @@ class AttackResult:
         The labels attacked.
 
     clean_prediction : ndarray of shape (n_samples,)
-        What the model says of the clean samples.
+        What the model predicts for the clean samples.
 
     prediction : ndarray of shape (n_samples,)
-        What the model says of `X_adv`: it was asked again, about the very points that
-        are returned.
+        What the model predicts for `X_adv`: it was asked again, about the very points
+        that are returned.
 
     success : ndarray of shape (n_samples,) and dtype bool
-        Whether the model was right and now is wrong. Of a targeted attack: whether it
-        was right and now says the target.
+        Whether the model was right and now is wrong. For a targeted attack: whether it
+        was right and now predicts the target.
 
     confidence : ndarray of shape (n_samples,)
-        Probability of `prediction`. Of a model without probabilities: the softmax of
+        Probability of `prediction`. For a model without probabilities: the softmax of
         its decision function.
 
     eps : ndarray of shape (n_samples,)
         Size of the perturbation: its length in the norm of the attack, or for
         :class:`~robustkit.attacks.GrowingEpsilonAttack` the smallest eps that fools,
-        nan where none does.
+        NaN where none does.
 
     n_queries : ndarray of shape (n_samples,)
         Points at which the model was asked while searching.
@@ -77,3 +99,124 @@ class AttackResult:
     n_queries: np.ndarray
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
+
+
+def robust_accuracy(
+    result: AttackResult, sample_weight: ArrayLike | None = None
+) -> float:
+    """Share of samples that the model predicts correctly, before and after."""
+    return float(np.average(_withstood(result), weights=sample_weight))
+
+
+def measures(result: AttackResult) -> pd.Series:
+    """Summarize a result. A mean over no sample at all is NaN."""
+    correct = result.clean_prediction == result.y
+    fooled = correct & (result.prediction != result.y)
+    report = {
+        "n_samples": len(correct),
+        "n_correct": int(correct.sum()),
+        "n_success": int(result.success.sum()),
+        "n_queries": int(result.n_queries.sum()),
+        "clean_accuracy": correct.mean(),
+        "robust_accuracy": robust_accuracy(result),
+        "error_rate": _mean(fooled[correct]),
+        "average_confidence": _mean(result.confidence[fooled]),
+        "average_eps": _mean(result.eps[fooled]),
+    }
+    if result.target is not None:
+        report["target_rate"] = _mean((result.prediction == result.target)[correct])
+    if result.certified is not None:
+        report["certified_accuracy"] = (correct & result.certified).mean()
+        report["n_undecided"] = int(undecided(result).sum())
+    return pd.Series(report, name="report", dtype=float)
+
+
+def undecided(result: AttackResult) -> np.ndarray:
+    """Find the samples that were neither fooled nor certified.
+
+    False for samples that the model gets wrong anyway.
+    """
+    return _withstood(result) & ~result.certified
+
+
+def _withstood(result):
+    return (result.clean_prediction == result.y) & (result.prediction == result.y)
+
+
+def _mean(values):
+    return values.mean() if len(values) else np.nan
+
+
+def robust_scorer(
+    attack: BaseEstimator, metric: str = "robust_accuracy"
+) -> Callable[..., float]:
+    """Make a scorer that attacks the model it is given.
+
+    Parameters
+    ----------
+    attack : object
+        An attack, such as :class:`PGDAttack`. It is cloned for every score; its own
+        `estimator` is not used.
+
+    metric : str, default="robust_accuracy"
+        Which entry of the attack's report to use as the score: "robust_accuracy",
+        "clean_accuracy", "average_eps", "certified_accuracy", or, since greater is
+        better for a score, "neg_error_rate" and "neg_average_confidence".
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y)``, for `scoring=` anywhere in scikit-learn. With
+        ``clip="auto"`` the range is learned from this X.
+
+    See Also
+    --------
+    PGDAttack.score : Robust accuracy of the attack's own model.
+    sklearn.model_selection.cross_validate : Takes such scorers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_validate
+    >>> from robustkit.attacks import FGSMAttack, robust_scorer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> scoring = {"clean": "accuracy", "fgsm": robust_scorer(FGSMAttack(eps=0.05))}
+    >>> scores = cross_validate(
+    ...     LogisticRegression(), X[:300] / 16, y[:300], cv=2, scoring=scoring
+    ... )
+    >>> bool((scores["test_fgsm"] <= scores["test_clean"]).all())
+    True
+    """
+    known = [*LARGER_IS_BETTER, *(f"neg_{name}" for name in SMALLER_IS_BETTER)]
+    if metric not in known:
+        raise ValueError(
+            f"The 'metric' of robust_scorer must be one of {known}. Got {metric!r} "
+            f"instead{did_you_mean(metric, known)}"
+        )
+    return _RobustScorer(attack, metric)
+
+
+class _RobustScorer:
+    """A class, not a closure, so that processes can send it to each other."""
+
+    def __init__(self, attack, metric):
+        self.attack = attack
+        self.metric = metric
+
+    def __call__(self, estimator, X, y, sample_weight=None):
+        attack = clone(self.attack).set_params(estimator=FrozenEstimator(estimator))
+        result = attack.fit(X, y).perturb(X, y)
+        if self.metric == "robust_accuracy":
+            return robust_accuracy(result, sample_weight)
+        report = measures(result)
+        name = self.metric.removeprefix("neg_")
+        if name not in report:
+            raise ValueError(
+                f"{type(attack).__name__} has no {name!r} in its report, which has "
+                f"{report.index.tolist()}."
+            )
+        return float(-report[name] if name != self.metric else report[name])
+
+    def __repr__(self):
+        return f"robust_scorer({self.attack!r}, metric={self.metric!r})"

@@ -18,7 +18,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from robustkit._randomness import draw_seed
+from robustkit._randomness import draw_seed, hash_rows
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import (
     as_array,
@@ -200,16 +200,7 @@ class ActivationExtractor(
 
 
 def _drawn_by_content(samples: Tensor, n_outcomes: int, seed: int) -> Tensor:
-    """Draw an integer below `n_outcomes` for each sample from its content.
-
-    The bits of a sample's numbers are multiplied by random odd integers and added,
-    modulo 2**64: equal samples always draw the same, different ones rarely do.
-    """
-    # Adding zero turns -0.0 into 0.0, which equals it but has other bits.
-    bits = (as_array(samples.flatten(1).float()) + np.float32(0)).view(np.uint32)
-    factors = np.random.RandomState(seed).randint(
-        2**63, size=bits.shape[1], dtype=np.uint64
-    )
-    mixed = (bits * (2 * factors + np.uint64(1))).sum(axis=1, dtype=np.uint64)
+    """Draw an integer below `n_outcomes` for each sample from its content."""
+    mixed = hash_rows(as_array(samples.flatten(1).float()), seed)
     # The high bits are the well mixed ones.
     return torch.from_numpy((mixed >> np.uint64(33)).astype(np.int64) % n_outcomes)

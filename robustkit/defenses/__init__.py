@@ -1,4 +1,4 @@
-"""Models made robust by what was learned about them."""
+"""Models made more robust by what was learned about them."""
 
 from robustkit.defenses._weak_region_refiner import WeakRegionRefiner
 

@@ -1,10 +1,13 @@
-"""Train a model further where the shape of its activations shows it to be weak."""
+"""Train a model further where its mapper graph shows that it is weak."""
 
 import copy
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_random_state
@@ -18,13 +21,10 @@ from robustkit._sklearn_private import (
     _fit_context,
 )
 from robustkit.bridge import ActivationExtractor, as_module
-from robustkit.defenses._further_training import (
-    train_first,
-    train_further,
-    with_every_class,
-)
-from robustkit.topology import MapperGraph
-from robustkit.topology._weak_samples import BUDGET_CONSTRAINT
+from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
+
+# Parameters that say how long one more call of a warm-started `fit` trains.
+_LENGTHS = ("max_epochs", "max_iter")
 
 
 def _model_has(method):
@@ -37,11 +37,11 @@ def _model_has(method):
 
 
 class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Train a classifier further with the samples of its weak regions.
+    """Train a classifier further on the samples of its weak regions.
 
     The classifier is fitted. A mapper graph of its activations shows which groups of
-    similar samples it often gets wrong: its weak regions. It is then trained further
-    with the misclassified samples of the weakest of them [1]_.
+    similar samples it often misclassifies: its weak regions. It is then trained further
+    on the misclassified samples of the weakest of them [1]_.
 
     Parameters
     ----------
@@ -51,34 +51,34 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         trained further. None is :class:`~sklearn.neural_network.MLPClassifier`.
 
     mapper : MapperGraph, default=None
-        Its graph of the activations is where weak regions are looked for. None is
+        Builds the graph of the activations in which weak regions are found. None is
         :class:`~robustkit.topology.MapperGraph` with its defaults.
 
     budget : float or int, default=0.2
-        How many samples at most: a share of the training samples, or a number.
+        Maximum number of samples, or maximum share of the training samples.
 
     max_epochs : int, default=5
         Passes over these samples; iterations or new trees, for a classifier without
         `partial_fit`.
 
     replay : float, default=4.0
-        How many of the other training samples, drawn at random, are trained with as
-        well, for each of these samples. 0 trains with the weak regions alone: quickly
-        forgotten is then what the model knew of the others.
+        Number of other training samples, drawn at random, that are trained on as well,
+        for each of these samples. 0 trains on the weak regions alone: the model then
+        quickly forgets what it learned about the others.
 
     attack : attack, default=None
-        Where given, the training samples are perturbed by a clone of it before they are
-        analysed; the model is trained further with the samples as they were (its own
-        `adversary`, if it has one, perturbs them again). None analyses the samples as
-        they are.
+        If given, the training samples are perturbed by a clone of it before they are
+        analysed; the model is trained further on the unperturbed samples (its own
+        `adversary`, if it has one, perturbs them again). None analyses the samples
+        themselves.
 
     layer : str or int, default="logits"
-        Whose activations, as in :class:`~robustkit.bridge.ActivationExtractor`. For a
-        classifier that has no layers, "logits" are its decision function or its
-        probabilities.
+        The layer whose activations are used, as in
+        :class:`~robustkit.bridge.ActivationExtractor`. For a classifier that has no
+        layers, "logits" are its decision function or its probabilities.
 
     random_state : int, RandomState instance or None, default=None
-        Draws the samples replayed.
+        Draws the other samples.
 
     Attributes
     ----------
@@ -128,6 +128,12 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
+    estimator_: Any
+    base_estimator_: Any
+    mapper_: MapperGraph
+    refined_indices_: NDArray
+    classes_: NDArray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "mapper": [MapperGraph, None],
@@ -141,15 +147,15 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
-        mapper=None,
+        estimator: BaseEstimator | None = None,
+        mapper: MapperGraph | None = None,
         *,
-        budget=0.2,
-        max_epochs=5,
-        replay=4.0,
-        attack=None,
-        layer="logits",
-        random_state=None,
+        budget: float | int = 0.2,
+        max_epochs: int = 5,
+        replay: float = 4.0,
+        attack: Any = None,
+        layer: str | int = "logits",
+        random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
         self.mapper = mapper
@@ -165,8 +171,8 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     # The classifier, the mapper and the attack validate their own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
-        """Fit the classifier, find its weak regions, train it further with them.
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Fit the classifier, find its weak regions, and train it further on them.
 
         Parameters
         ----------
@@ -183,7 +189,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
-        self.base_estimator_ = train_first(self._model(), X, y)
+        self.base_estimator_ = _train_first(self._model(), X, y)
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
         activations = self._activations(analysed)
@@ -195,7 +201,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator_ = copy.deepcopy(self.base_estimator_)
         if len(self.refined_indices_):
             chosen = self._with_replay(y)
-            train_further(self.estimator_, X[chosen], y[chosen], self.max_epochs)
+            _train_further(self.estimator_, X[chosen], y[chosen], self.max_epochs)
         return self
 
     def _perturb(self, X, y):
@@ -224,9 +230,9 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         n_replayed = min(round(self.replay * len(self.refined_indices_)), len(others))
         rng = check_random_state(self.random_state)
         replayed = rng.choice(others, n_replayed, replace=False)
-        return with_every_class(np.concatenate([self.refined_indices_, replayed]), y)
+        return _with_every_class(np.concatenate([self.refined_indices_, replayed]), y)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Predict the class of each sample.
 
         Parameters
@@ -242,7 +248,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self._delegate("predict", X)
 
     @available_if(_model_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray:
         """Predict the probability of each class.
 
         Parameters
@@ -258,7 +264,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self._delegate("predict_proba", X)
 
     @available_if(_model_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray:
         """Compute the decision function of the refined classifier.
 
         Parameters
@@ -278,3 +284,55 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         # A copy: some models write to what they are given.
         X = validate_data(self, X, reset=False, copy=True)
         return getattr(self.estimator_, method)(X)
+
+
+def _train_first(estimator, X, y):
+    """Fit a clone, or copy a frozen model, so that it can be trained further."""
+    if isinstance(estimator, FrozenEstimator):
+        model = copy.deepcopy(estimator.estimator)
+    else:
+        # A copy: some models write to what they are given.
+        model = clone(estimator).fit(X.copy(), y)
+    if not hasattr(model, "partial_fit") and "warm_start" not in model.get_params():
+        raise ValueError(
+            "The 'estimator' parameter must be a classifier that can be trained "
+            "further: with the method partial_fit or the parameter warm_start. Got "
+            f"{estimator!r} instead."
+        )
+    return model
+
+
+def _train_further(model, X, y, n_epochs):
+    """Train a fitted classifier further, in place.
+
+    For so many passes over the samples; iterations or new trees, for a model without
+    `partial_fit`.
+    """
+    if hasattr(model, "partial_fit"):
+        for _ in range(n_epochs):
+            model.partial_fit(X.copy(), y)
+        return
+    before = model.get_params(deep=False)
+    model.set_params(**_length_params(model, n_epochs)).fit(X, y)
+    model.set_params(**{name: before[name] for name in _length_params(model, n_epochs)})
+
+
+def _length_params(model, n_epochs):
+    """Choose parameters with which one more `fit` continues for so many epochs."""
+    params = {"warm_start": True}
+    for name, value in model.get_params(deep=False).items():
+        if name == "n_estimators":
+            params[name] = value + n_epochs
+        elif name == "max_iter" and isinstance(model, HistGradientBoostingClassifier):
+            # It counts the iterations of all calls.
+            params[name] = model.n_iter_ + n_epochs
+        elif name in _LENGTHS:
+            params[name] = n_epochs
+    return params
+
+
+def _with_every_class(chosen, y):
+    """Add the first sample of each class that is missing among those chosen."""
+    classes, first = np.unique(y, return_index=True)
+    missing = ~np.isin(classes, y[chosen])
+    return np.concatenate([chosen, first[missing]])

@@ -1,5 +1,7 @@
 """Open a run in the browser."""
 
+from __future__ import annotations
+
 import secrets
 import socket
 import sys
@@ -7,8 +9,11 @@ import threading
 import webbrowser
 from html import escape
 from math import prod
+from os import PathLike
+from types import ModuleType
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit.explorer._graphs import Graphs
@@ -18,27 +23,16 @@ from robustkit.topology import MapperGraph
 
 __all__ = ["Explorer", "explore"]
 
-# A notebook is a page of this computer on whatever port, or of Visual Studio Code. What
-# it frames shows nothing to it: it is of another origin.
+# A notebook is a page on any port of this computer, or of Visual Studio Code. It cannot
+# read the page in its frame, which has another origin.
 _FRAMES_OF_NOTEBOOKS = "http://127.0.0.1:* http://localhost:* vscode-webview:"
 
 
 class Explorer:
-    """A page that is being served, on this computer, to whoever knows its address.
+    """The server of the page, for this computer only.
 
-    Parameters
-    ----------
-    run : Run
-        What it shows.
-
-    graphs : Graphs
-        What computes its graphs.
-
-    port : int, default=0
-        Where it listens; 0 takes any free port.
-
-    in_notebook : bool, default=False
-        Whether pages of this computer may show it in a frame.
+    Port 0 takes any free port. In a notebook, pages of this computer may show the page
+    in a frame.
 
     Attributes
     ----------
@@ -46,14 +40,17 @@ class Explorer:
         Its address.
     """
 
-    def __init__(self, run, graphs, port=0, in_notebook=False):
+    url: str
+
+    def __init__(
+        self, run: Run, graphs: Graphs, port: int = 0, in_notebook: bool = False
+    ):
         uvicorn = import_server()
-        from robustkit.explorer._guard import Guard
-        from robustkit.explorer._server import make_app
+        from robustkit.explorer._server import Guard, make_app
 
         self._socket = socket.create_server(("127.0.0.1", port))
-        # asyncio does not do it for a socket that it did not make; the rest of every
-        # answer would wait 40 ms for the browser to acknowledge its beginning.
+        # asyncio does not set it on sockets made elsewhere; without it, each response
+        # waits 40 ms for the browser to acknowledge its first part.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         port = self._socket.getsockname()[1]
         token = secrets.token_urlsafe(24)
@@ -67,50 +64,44 @@ class Explorer:
         config = uvicorn.Config(
             app, log_level="critical", lifespan="off", ws="none", http="h11",
             loop="asyncio", access_log=False, server_header=False,
-            # Whoever still waits for an answer does not keep Ctrl-C from ending it.
+            # Open requests do not delay Ctrl-C.
             timeout_graceful_shutdown=0,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        self._thread = None
+        self._thread: threading.Thread | None = None
 
-    def serve(self):
+    def serve(self) -> None:
         """Serve until Ctrl-C."""
         try:
             self._server.run(sockets=[self._socket])
         finally:
             self._socket.close()
 
-    def start(self):
+    def start(self) -> None:
         """Serve in the background."""
         self._thread = threading.Thread(target=self.serve, daemon=True)
         self._thread.start()
 
-    def close(self):
+    def close(self) -> None:
         """Stop serving."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return (
             f'<iframe src="{escape(self.url)}" title="robustkit explorer" '
             'width="100%" height="760" style="border: 0" '
             'allow="clipboard-write"></iframe>'
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Explorer({self.url})"
 
 
-def import_server():
-    """Import what serves the page, or say what to install.
-
-    Returns
-    -------
-    uvicorn : module
-        Runs the server.
-    """
+def import_server() -> ModuleType:
+    """Import uvicorn, which runs the server, or say what to install."""
     try:
         import starlette  # noqa: F401
         import uvicorn
@@ -123,17 +114,17 @@ def import_server():
 
 
 def explore(
-    run,
-    X=None,
-    y=None,
-    y_pred=None,
-    images=None,
+    run: Run | str | PathLike | MapperGraph,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    y_pred: ArrayLike | None = None,
+    images: ArrayLike | None = None,
     *,
-    mapper=None,
-    port=0,
-    open_browser=True,
-    block=None,
-):
+    mapper: MapperGraph | None = None,
+    port: int = 0,
+    open_browser: bool = True,
+    block: bool | None = None,
+) -> Explorer:
     """Look inside models in the browser.
 
     Parameters
@@ -201,7 +192,7 @@ def explore(
         run = load_run(run)
     in_notebook = _in_notebook()
     explorer = Explorer(run, Graphs(run, mapper), port, in_notebook)
-    # A line of its own, for whoever started this to read.
+    # On a line of its own, so that other programs can read it.
     sys.stdout.write(f"{explorer.url}\n")
     sys.stdout.flush()
     if open_browser and not in_notebook:
@@ -246,7 +237,7 @@ def _ipython_shell():
 
 
 def _in_notebook():
-    """Whether a Jupyter kernel, or a notebook of another kind, runs this."""
+    """Whether this runs in a notebook, of Jupyter or of another kind."""
     return getattr(_ipython_shell(), "kernel", None) is not None
 
 

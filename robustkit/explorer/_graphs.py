@@ -1,36 +1,43 @@
-"""The graphs of a run, computed when they are asked for, and kept for a while."""
+"""The mapper graphs of a run: computed on request, and cached."""
 
 import json
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
 import numpy as np
 from sklearn.base import clone
 
-from robustkit.explorer._newest import SupersededError
-from robustkit.topology import BalancedCover, MapperGraph, UniformCover
-from robustkit.topology._eps import choose_eps
-from robustkit.topology._filters import fit_filter
-from robustkit.topology._metrics import learn_metric
-from robustkit.topology._neighbors import NeighborCache
-from robustkit.topology._pairs import LARGEST_N_PAIRS
-from robustkit.topology._purity import count_labels, purity_of_counts
+from robustkit.explorer._run import Run
+from robustkit.topology import (
+    LARGEST_N_PAIRS,
+    BalancedCover,
+    MapperGraph,
+    NeighborCache,
+    UniformCover,
+    choose_eps,
+    count_labels,
+    fit_filter,
+    learn_metric,
+    purity_of_counts,
+)
 
-__all__ = ["Graph", "GraphParameters", "Graphs"]
+__all__ = ["Graph", "GraphParameters", "Graphs", "SupersededError"]
 
-# A network's logits are worth looking along, one by one; a wide layer's units are not.
+# Single columns are offered as filters for logits, but not for wide layers.
 _MOST_COLUMNS = 32
 
-# Pairs of neighbours kept for all views and filters, 5 bytes each.
+# Maximum number of cached pairs of neighbours, over all views and filters; 5 bytes
+# each.
 _MOST_PAIRS = 200_000_000
 
-# They are looked for so much farther than the first graph needs that the distance may
-# be changed without another search.
+# Neighbours are searched this many times farther than the first graph needs, so that
+# eps can be changed without another search.
 _LOOK_AHEAD = 4.0
 
-# What is remembered of graphs that are forgotten.
+# Purities that are cached for longer than their graphs.
 _N_PURITIES = 2000
 
 _COVERS = {
@@ -40,9 +47,16 @@ _COVERS = {
 }
 
 
+class SupersededError(Exception):
+    """A computation was cancelled because a newer one was requested."""
+
+    def __init__(self):
+        super().__init__("something newer was asked for")
+
+
 @dataclass(frozen=True)
 class GraphParameters:
-    """What a graph depends on, besides the run."""
+    """The parameters of a mapper graph, and its view."""
 
     view: int
     filter: str
@@ -53,8 +67,8 @@ class GraphParameters:
     min_samples: int
 
     @property
-    def key(self):
-        """A name for the graph."""
+    def key(self) -> str:
+        """The key of the graph in the cache."""
         text = json.dumps(asdict(self), sort_keys=True)
         return blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -63,40 +77,10 @@ class GraphParameters:
 class Graph:
     """A mapper graph and what its nodes hold.
 
-    Parameters
-    ----------
-    parameters : GraphParameters
-        What it was computed with; `eps` may be "auto".
-
-    eps : float
-        The distance used.
-
-    n_samples : int
-        Samples of the run.
-
-    indptr, members : ndarray
-        Node j holds the samples ``members[indptr[j]:indptr[j + 1]]``, ascending.
-
-    interval, filter_mean : ndarray of shape (n_nodes,)
-        Of each node.
-
-    counts : ndarray of shape (n_nodes, n_classes)
-        Samples of each class.
-
-    purity, accuracy : ndarray of shape (n_nodes,)
-        Of each node.
-
-    edges : ndarray of shape (n_edges, 2)
-        Pairs of nodes, the smaller first.
-
-    n_shared : ndarray of shape (n_edges,)
-        How many samples they share.
-
-    n_intervals : int
-        Intervals of the cover.
-
-    note : str
-        Why there are no nodes, if there are none.
+    Node j holds the samples ``members[indptr[j]:indptr[j + 1]]``, ascending, and
+    ``counts[j]`` of each class. Edges are pairs of nodes, the smaller first, with the
+    number of samples that they share. `eps` is the distance used, also if the parameter
+    is "auto"; `note` says why there are no nodes, if there are none.
     """
 
     parameters: GraphParameters
@@ -115,46 +99,35 @@ class Graph:
     note: str = ""
 
     @property
-    def n_nodes(self):
-        """How many nodes there are."""
+    def n_nodes(self) -> int:
+        """Number of nodes."""
         return len(self.interval)
 
     @property
-    def size(self):
-        """Samples in each node."""
+    def size(self) -> np.ndarray:
+        """Number of samples in each node."""
         return np.diff(self.indptr)
 
     @property
-    def mean_purity(self):
+    def mean_purity(self) -> float:
         """Purity of the nodes, weighted by their sizes."""
         return float(self.purity @ self.size / max(1, self.size.sum()))
 
     @property
-    def n_in_nodes(self):
-        """How many samples lie in some node."""
-        return int(self.holds().sum())
-
-    def holds(self):
-        """Whether each sample lies in some node."""
+    def n_in_nodes(self) -> int:
+        """Number of samples that are in at least one node."""
         is_held = np.zeros(self.n_samples, dtype=bool)
         is_held[self.members] = True
-        return is_held
+        return int(is_held.sum())
 
-    def samples_of(self, nodes):
-        """Collect the samples of some nodes, each once, ascending."""
+    def samples_of(self, nodes: Iterable[int]) -> np.ndarray:
+        """Return the samples of some nodes, each once, ascending."""
         parts = [self.members[self.indptr[j] : self.indptr[j + 1]] for j in nodes]
         return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
-    def count_in_nodes(self, samples):
-        """How many of some samples each node holds."""
-        is_wanted = np.zeros(self.n_samples, dtype=bool)
-        is_wanted[samples] = True
-        running = np.concatenate([[0], np.cumsum(is_wanted[self.members])])
-        return np.diff(running[self.indptr])
-
 
 class _QuietMapper(MapperGraph):
-    """Keeps for the page what MapperGraph warns of."""
+    """A MapperGraph whose warning becomes a note for the page."""
 
     note_ = ""
 
@@ -163,22 +136,12 @@ class _QuietMapper(MapperGraph):
 
 
 class Graphs:
-    """Computes the graphs of a run.
+    """Computes the graphs of a run, and caches the `n_kept` most recently used.
 
-    Parameters
-    ----------
-    run : Run
-        The samples and their views.
-
-    mapper : MapperGraph, default=None
-        Its metric, its clusterer and its parameters are those to begin with. None is
-        :class:`~robustkit.topology.MapperGraph` with its defaults.
-
-    n_kept : int, default=32
-        Graphs kept; the least recently used are forgotten.
+    The metric, the clusterer and the initial parameters are those of `mapper`.
     """
 
-    def __init__(self, run, mapper=None, n_kept=32):
+    def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
         self.run = run
         self.n_kept = n_kept
         self._mapper = MapperGraph() if mapper is None else mapper
@@ -187,15 +150,16 @@ class Graphs:
         )
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
         self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
-        self._searched = set()
-        self._eps = {}
-        self._graphs, self._purities = OrderedDict(), OrderedDict()
+        self._searched: set[tuple[int, str]] = set()
+        self._eps: dict[int, float] = {}
+        self._graphs: OrderedDict[str, Graph] = OrderedDict()
+        self._purities: OrderedDict[GraphParameters, float] = OrderedDict()
         self._lock = threading.Lock()
-        # A view is prepared once, also where two panes ask for it together.
+        # A view is prepared only once, even if two panes request it at the same time.
         self._locks = [threading.Lock() for _ in run.views]
 
     @property
-    def filters(self):
+    def filters(self) -> list[str]:
         """Names of the filters."""
         width = min(view.activations.shape[1] for view in self.run.views)
         columns = range(width if width <= _MOST_COLUMNS else 0)
@@ -204,18 +168,18 @@ class Graphs:
 
     @property
     def _given_filter(self):
-        """A filter of the user's own, which has no name."""
+        """The filter given by the user, if it is not one with a name."""
         given = self._mapper.filter
         return None if isinstance(given, str | int | np.integer) else given
 
     @property
-    def covers(self):
+    def covers(self) -> list[str]:
         """Names of the covers."""
         return list(_COVERS)
 
     @property
-    def defaults(self):
-        """The parameters to begin with, but for the view."""
+    def defaults(self) -> dict:
+        """The initial parameters, without the view."""
         mapper, cover = self._mapper, self._mapper.cover
         given, name = mapper, cover
         if not isinstance(cover, str):
@@ -237,29 +201,20 @@ class Graphs:
             "min_samples": int(mapper.min_samples),
         }
 
-    def find(self, key):
-        """Return a graph that was computed before; None if it was forgotten."""
+    def find(self, key: str) -> Graph | None:
+        """Return a cached graph; None if it is no longer in the cache."""
         with self._lock:
             graph = self._graphs.get(key)
             if graph is not None:
                 self._graphs.move_to_end(key)
         return graph
 
-    def compute(self, parameters, cancelled=None):
-        """Compute a graph, or find it among those kept.
+    def compute(
+        self, parameters: GraphParameters, cancelled: threading.Event | None = None
+    ) -> Graph:
+        """Compute a graph, or return it from the cache.
 
-        Parameters
-        ----------
-        parameters : GraphParameters
-            What it depends on.
-
-        cancelled : Event, default=None
-            Once it is set, SupersededError is raised at the next step.
-
-        Returns
-        -------
-        graph : Graph
-            The graph.
+        Once `cancelled` is set, SupersededError is raised at the next step.
         """
         graph = self.find(parameters.key)
         if graph is None:
@@ -270,22 +225,10 @@ class Graphs:
                     self._graphs.popitem(last=False)
         return graph
 
-    def mean_purity(self, parameters, cancelled=None):
-        """Return the weighted purity of a graph, which is remembered for long.
-
-        Parameters
-        ----------
-        parameters : GraphParameters
-            What the graph depends on.
-
-        cancelled : Event, default=None
-            Once it is set, SupersededError is raised at the next step.
-
-        Returns
-        -------
-        purity : float
-            In [0, 1].
-        """
+    def mean_purity(
+        self, parameters: GraphParameters, cancelled: threading.Event | None = None
+    ) -> float:
+        """Return the weighted purity of a graph; purities are cached for longer."""
         purity = self._purities.get(parameters)
         if purity is None:
             purity = self.compute(parameters, cancelled).mean_purity
@@ -297,7 +240,7 @@ class Graphs:
 
     def _compute(self, parameters, cancelled):
         view = self.run.views[parameters.view]
-        # A mapper for this computation, which shares what others found.
+        # A mapper for this computation only; the cache of neighbours is shared.
         mapper = clone(self._warm_mapper).set_params(
             filter=self._filter(parameters.filter),
             cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
@@ -311,19 +254,19 @@ class Graphs:
         return self._describe(parameters, view, mapper)
 
     def _search(self, mapper, parameters, view, cancelled):
-        """Choose the distance, and do the first time all that takes long."""
+        """Choose eps; the first time, also search the neighbours, which is slow."""
         with self._locks[parameters.view]:
             _stop_if(cancelled)
             auto = self._choose_eps(parameters.view, view.activations, mapper.n_jobs)
             key = parameters.view, parameters.filter
-            # No other metric has a quick search whose neighbours could be kept.
+            # Only the Euclidean metric has a fast search whose neighbours are cached.
             if mapper.metric == "euclidean" and key not in self._searched:
                 mapper.set_params(eps=auto).fit(view.activations)
                 self._searched.add(key)
         mapper.set_params(eps=auto if parameters.eps == "auto" else parameters.eps)
 
     def _choose_eps(self, i, X, n_jobs):
-        """Choose the distance of a view, once, and whatever the filter."""
+        """Choose the automatic eps of a view, once for all filters."""
         if i not in self._eps:
             filter, is_lipschitz = fit_filter("l2norm", X)
             self._eps[i] = choose_eps(

@@ -1,72 +1,151 @@
-"""Where the nodes of a graph lie on the page.
+"""The layout of a graph, and how nodes persist from one graph to the next.
 
-The place from left to right tells the interval of the filter, so that it keeps its
-meaning from one graph to the next. From top to bottom, neighbours are near each other:
-in every interval the nodes are sorted by the mean place of their neighbours, and moved
-towards it as far as the others in the interval let them. Components are then pushed
-together like words on a page. Nothing is drawn at random.
+The horizontal position of a node shows its interval of the filter, so that it has the
+same meaning in every graph. Vertically, neighbours are near each other: in every
+interval the nodes are sorted by the mean position of their neighbours, and moved
+towards it as far as the other nodes of the interval allow. Components are then packed.
+The layout is deterministic.
+
+Nodes that persist from one graph of a pane to the next keep their number and position.
+Two nodes are considered the same if they share most of their samples.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Layout", "lay_out", "lay_out_around", "lay_out_at"]
+from robustkit.explorer._graphs import Graph
 
-# All lengths are in units of the room that the largest node takes, 1.
+__all__ = [
+    "Layout",
+    "Picture",
+    "lay_out",
+    "lay_out_around",
+    "lay_out_at",
+    "matching_nodes",
+    "next_picture",
+]
+
+# The unit of all lengths is the space that the largest node takes.
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
 _GAP = 0.08
 
-# Room that a node and its edges take, and width over height, for the whole.
+# Space per node including its edges, and width over height of the whole layout.
 _ROOM = 1.7
 _ASPECT = 1.2
 
-# Less, and the edges of a chain could not be seen.
+# In narrower columns the edges of a chain would not be visible.
 _NARROWEST_COLUMN = 0.7
 
 _N_SWEEPS = 12
 
-# Where a layout is too high, the columns are moved apart, and it is made again.
+# If a layout is too high, it is computed again with wider columns.
 _N_TRIES = 4
 
 # Of the skyline under which components are pushed together.
 _BINS_PER_UNIT = 4
 
-# Kept places are given up where they leave nodes smaller than this share of their size.
+# Positions are not kept if nodes would have to shrink below this share of their size.
 _SMALLEST_SCALE = 0.5
+
+# Jaccard similarity above which two nodes are considered the same.
+_SMALLEST_OVERLAP = 0.5
+
+# If a smaller share of the nodes persists, the layout is computed anew.
+_SMALLEST_SHARE_KEPT = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Discs that do not overlap.
-
-    Parameters
-    ----------
-    x, y, radius : ndarray of shape (n_nodes,)
-        Centres and radii; the first interval is at x = 0, the last at x = 1.
-    """
+    """Non-overlapping discs; the first interval is at x = 0, the last at x = 1."""
 
     x: np.ndarray
     y: np.ndarray
     radius: np.ndarray
 
 
-def lay_out(graph):
-    """Place the nodes of a graph.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A graph as a pane shows it, with the numbers of its nodes.
 
-    Parameters
-    ----------
-    graph : Graph
-        The graph.
-
-    Returns
-    -------
-    layout : Layout
-        The same for the same graph.
+    `n_ids` numbers have been given so far in this pane.
     """
+
+    graph: Graph
+    layout: Layout
+    ids: np.ndarray
+    n_ids: int
+
+
+def next_picture(
+    graph: Graph,
+    before: Picture | None = None,
+    places: tuple[list[float], list[float]] | None = None,
+) -> Picture:
+    """Assign numbers and positions to the nodes of a graph.
+
+    They depend on what the pane showed before, or on the positions (x and y) that a
+    link contains. Positions are ignored if there is not one per node.
+    """
+    layout = lay_out(graph)
+    n_ids = 0 if before is None else before.n_ids
+    if places is not None and all(len(part) == graph.n_nodes for part in places):
+        x, y = (np.array(part, dtype=float) for part in places)
+        layout = lay_out_at(layout, x, y)
+    elif before is not None and _is_comparable(graph, before.graph):
+        old, new = matching_nodes(before.graph, graph)
+        if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:
+            x, y = before.layout.x[old], before.layout.y[old]
+            around = lay_out_around(graph, layout, new, x, y)
+            if around is not None:
+                ids = np.full(graph.n_nodes, -1)
+                ids[new] = before.ids[old]
+                n_new = int((ids < 0).sum())
+                ids[ids < 0] = np.arange(n_ids, n_ids + n_new)
+                return Picture(graph, around, ids, n_ids + n_new)
+    ids = np.arange(n_ids, n_ids + graph.n_nodes)
+    return Picture(graph, layout, ids, n_ids + graph.n_nodes)
+
+
+def _is_comparable(graph, other):
+    """Whether horizontal positions have the same meaning in both graphs."""
+    a, b = graph.parameters, other.parameters
+    return (a.filter, a.cover) == (b.filter, b.cover)
+
+
+def matching_nodes(old: Graph, new: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """Match the nodes of two graphs of the same samples.
+
+    Nodes are matched if their Jaccard similarity exceeds 0.5; each node is in at most
+    one pair, and the most similar nodes are matched first.
+    """
+    shared = (_membership(old) @ _membership(new).T).tocoo()
+    together = old.size[shared.row] + new.size[shared.col] - shared.data
+    overlap = shared.data / together
+    is_near = overlap > _SMALLEST_OVERLAP
+    rows, columns, overlap = shared.row[is_near], shared.col[is_near], overlap[is_near]
+    pairs = []
+    is_free_old, is_free_new = np.full(old.n_nodes, True), np.full(new.n_nodes, True)
+    for i in np.lexsort((columns, rows, -overlap)):
+        row, column = rows[i], columns[i]
+        if is_free_old[row] and is_free_new[column]:
+            is_free_old[row] = is_free_new[column] = False
+            pairs.append((row, column))
+    pairs = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _membership(graph):
+    ones = np.ones(len(graph.members), dtype=np.int64)
+    shape = graph.n_nodes, graph.n_samples
+    return csr_matrix((ones, graph.members, graph.indptr), shape=shape)
+
+
+def lay_out(graph: Graph) -> Layout:
+    """Compute the layout of a graph."""
     radius = _radii(graph.size)
     spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / graph.n_intervals
     for _ in range(_N_TRIES):
@@ -85,7 +164,7 @@ def _extent(places):
 
 
 def _pack(graph, radius, spacing):
-    """Place the nodes in columns that are so far apart."""
+    """Place the nodes in columns with a given spacing."""
     column = np.asarray(graph.interval, dtype=np.int64)
     # Half a column, and a node, of room on both sides.
     x, y = (column + 0.5) * spacing + 1, np.zeros(graph.n_nodes)
@@ -101,46 +180,22 @@ def _pack(graph, radius, spacing):
     return x - 0.5 * spacing - 1, y
 
 
-def lay_out_at(layout, x, y):
-    """Put the nodes where they are wanted, as large as there is room for.
+def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
+    """Place the nodes at given positions, as large as there is space for.
 
-    Parameters
-    ----------
-    layout : Layout
-        Where they would lie otherwise.
-
-    x, y : ndarray of shape (n_nodes,)
-        Where they are wanted.
-
-    Returns
-    -------
-    there : Layout
-        Those whose places `lay_out_around` gave are as large as there.
+    At the positions that `lay_out_around` computed, they have the size that it
+    computed.
     """
     return Layout(x, y, layout.radius * _largest_scale(x, y, layout.radius))
 
 
-def lay_out_around(graph, layout, kept, x, y):
-    """Place the nodes of a graph, some of which stay where they were.
+def lay_out_around(
+    graph: Graph, layout: Layout, kept: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> Layout | None:
+    """Compute the layout of a graph in which some nodes have fixed positions.
 
-    Parameters
-    ----------
-    graph : Graph
-        The graph.
-
-    layout : Layout
-        Where its nodes would lie if none had to stay.
-
-    kept : ndarray of int
-        The nodes that stay; at least one.
-
-    x, y : ndarray of shape (n_kept,)
-        Where these are.
-
-    Returns
-    -------
-    around : Layout or None
-        None if there is not enough room between the places that stay.
+    `layout` is the layout without fixed nodes. The nodes `kept`, at least one, are at
+    `x` and `y`. None if there is not enough space between these positions.
     """
     scale = _largest_scale(x, y, layout.radius[kept])
     if scale < _SMALLEST_SCALE:
@@ -152,7 +207,7 @@ def lay_out_around(graph, layout, kept, x, y):
     is_kept = np.zeros(graph.n_nodes, dtype=np.bool_)
     is_kept[kept] = True
     neighbors = _neighbors(graph.edges, graph.n_nodes)
-    # Without a neighbour that stays, a node moves with the others.
+    # A node without a fixed neighbour moves with the others.
     new_y[~is_kept] += np.median(moved)
     _follow(neighbors.indptr, neighbors.indices, is_kept, new_y)
     order = np.lexsort((new_y, new_x, ~is_kept))
@@ -175,7 +230,7 @@ def _neighbors(edges, n_nodes):
 
 
 def _by_size(component, edges):
-    """Yield the nodes and the edges of each component, the largest first."""
+    """Yield the nodes and edges of each component, the largest first."""
     sizes = np.bincount(component)
     nodes = np.split(np.argsort(component, kind="stable"), np.cumsum(sizes)[:-1])
     owner = component[edges[:, 0]]
@@ -188,7 +243,7 @@ def _by_size(component, edges):
 
 @njit(cache=True, nogil=True)
 def _arrange(nodes, column, indptr, indices, y):
-    """Sort the nodes of a component in each column, and let them near neighbours.
+    """Sort the nodes of a component in each column, and move them near neighbours.
 
     `nodes` are ascending, and with them their columns.
     """
@@ -223,7 +278,7 @@ def _arrange(nodes, column, indptr, indices, y):
 
 @njit(cache=True, nogil=True)
 def _spread(wanted):
-    """Least squares, with 1 at least between one place and the next: blocks."""
+    """Least squares with gaps of at least 1 between positions (isotonic regression)."""
     n = len(wanted)
     total, count = np.empty(n), np.empty(n, np.int64)
     n_blocks = 0
@@ -248,7 +303,7 @@ def _spread(wanted):
 
 @njit(cache=True, nogil=True)
 def _separate(order, is_fixed, x, y, radius):
-    """Move each node up or down to the nearest place that is free, one by one."""
+    """Move each node up or down to the nearest free position, one by one."""
     n = len(order)
     low, high = np.empty(n), np.empty(n)
     for i in range(n):
@@ -256,7 +311,7 @@ def _separate(order, is_fixed, x, y, radius):
             continue
         node, n_taken = order[i], 0
         for j in range(n):
-            # Those before it have their places, and so have those that are fixed.
+            # Nodes before it, and fixed ones, are already placed.
             if j < i or is_fixed[j]:
                 apart = (radius[node] + radius[order[j]]) * (1 + _GAP)
                 aside = abs(x[node] - x[order[j]])
@@ -277,7 +332,7 @@ def _separate(order, is_fixed, x, y, radius):
 
 @njit(cache=True, nogil=True)
 def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
-    """Move a component up until it touches those that are there."""
+    """Move a component up until it touches those already placed."""
     best_shift, best_offset = 0.0, np.inf
     for step in range(n_shifts):
         shift = (step + 1) // 2 * (1.0 if step % 2 else -1.0)
@@ -301,7 +356,7 @@ def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
 
 @njit(cache=True, nogil=True)
 def _outline(nodes, edges, shift, x, y, radius, n_bins):
-    """Return how far a component reaches up and down in every bin."""
+    """Return the highest and lowest point of a component in every bin."""
     top, bottom = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     for node in nodes:
         here, reach = x[node] + shift, radius[node] + _GAP
@@ -325,7 +380,7 @@ def _bin(x):
 
 @njit(cache=True, nogil=True)
 def _largest_scale(x, y, radius):
-    """Share of their radius, at most 1, that discs can have without overlapping."""
+    """Largest factor, at most 1, by which the radii can be scaled without overlap."""
     scale = 1.0
     for i in range(len(x)):
         for j in range(i):
@@ -339,7 +394,7 @@ def _largest_scale(x, y, radius):
 
 @njit(cache=True, nogil=True)
 def _follow(indptr, indices, is_kept, y):
-    """Put nodes at the mean place of those neighbours that have theirs, outwards."""
+    """Place nodes at the mean position of their placed neighbours, outwards."""
     has_place = is_kept.copy()
     is_new = True
     while is_new:

@@ -1,24 +1,37 @@
-"""A run: samples, and what one or more models make of them at some attack levels."""
+"""A run: samples, and the outputs of one or more models at some attack levels.
 
+:func:`make_views` computes the outputs of fitted models; `make_run` validates samples
+and views, and converts them to the form that is stored and shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from numbers import Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from robustkit._tensors import as_array
+from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
+from robustkit.regions import PopulatedRegionScorer
 
-__all__ = ["Run", "RunView", "View"]
+__all__ = ["Run", "RunView", "View", "demo_run", "make_run", "make_views"]
 
-# By so much float32 probabilities may exceed 1.
+# float32 probabilities may exceed 1 by this much.
 LARGEST_ERROR = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What one model makes of the samples, attacked to some degree.
+    """The outputs of one model for the samples, at one attack level.
 
     Parameters
     ----------
@@ -26,10 +39,10 @@ class View:
         Name of the model.
 
     level : float
-        Size of the perturbation; 0 for the samples as they are.
+        Size of the perturbation; 0 for the clean samples.
 
     activations : array-like of shape (n_samples, n_units)
-        What a layer of the model computes for each sample, for example its logits.
+        Activations of a layer of the model, for example its logits.
 
     prediction : array-like of shape (n_samples,)
         Labels that the model predicts.
@@ -60,11 +73,11 @@ class View:
 
     model: str
     level: float
-    activations: object
-    prediction: object
-    confidence: object = None
-    X: object = None
-    regions: object = None
+    activations: ArrayLike
+    prediction: ArrayLike
+    confidence: ArrayLike | None = None
+    X: ArrayLike | None = None
+    regions: ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,89 +86,164 @@ class RunView:
 
     model: str
     level: float
-    activations: np.ndarray
-    prediction: np.ndarray
-    confidence: np.ndarray
-    images: np.ndarray | None = None
-    regions: np.ndarray | None = None
+    activations: NDArray[np.float32]
+    prediction: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    images: NDArray[np.uint8] | None = None
+    regions: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """Samples and views of them.
 
-    Parameters
-    ----------
-    title : str
-        What the page is called.
-
-    y : ndarray of shape (n_samples,), dtype=int32
-        Index of each sample's class.
-
-    class_names : list of str
-        Name of each class.
-
-    image_shape : tuple of int or None
-        (channels, height, width), if the samples are images.
-
-    images : ndarray of shape (n_samples, n_bytes) or None
-        The samples as images.
-
-    views : list of RunView
-        At least one.
+    `y` contains the index of the class of each sample. If the samples are images, each
+    row of `images` contains the bytes of one.
     """
 
     title: str
-    y: np.ndarray
-    class_names: list
-    image_shape: tuple | None
-    images: np.ndarray | None
-    views: list
+    y: NDArray[np.int32]
+    class_names: list[str]
+    image_shape: tuple[int, int, int] | None
+    images: NDArray[np.uint8] | None
+    views: list[RunView]
 
     @property
-    def n_samples(self):
-        """How many samples there are."""
+    def n_samples(self) -> int:
+        """Number of samples."""
         return len(self.y)
 
     @property
-    def models(self):
-        """Names of the models, in the order in which they come."""
+    def models(self) -> list[str]:
+        """Names of the models, in the order of the views."""
         return list(dict.fromkeys(view.model for view in self.views))
 
-    def accuracy(self, view):
-        """Share of the samples that the model of a view is right about."""
+    def accuracy(self, view: int) -> float:
+        """Accuracy of the model of a view."""
         return float((self.views[view].prediction == self.y).mean())
 
 
-def make_run(
-    *, y, views, X=None, image_shape=None, class_names=None, title=None
-):  # fmt: skip
-    """Check samples and views, and bring them into the form that is stored.
+def make_views(
+    models: Mapping[str, BaseEstimator],
+    X: ArrayLike,
+    y: ArrayLike,
+    attack: BaseEstimator | None = None,
+    levels: Sequence[float] = (0.0,),
+    *,
+    layer: str | int = "logits",
+) -> list[View]:
+    """Compute the outputs of fitted models for samples at several attack levels.
 
     Parameters
     ----------
+    models : dict of str to estimator
+        Fitted classifiers by their names.
+
+    X : array-like of shape (n_samples, n_features)
+        The samples.
+
     y : array-like of shape (n_samples,)
-        True labels.
+        Their labels.
 
-    views : list of View
-        At least one.
+    attack : attack, default=None
+        The attack that perturbs the samples: for each model and level, a clone of it
+        with `eps` set to the level. Needed only for levels above 0.
 
-    X : array-like of shape (n_samples, n_features), default=None
-        The samples, as images with values from 0 to 1.
+    levels : sequence of float, default=(0.0,)
+        Sizes of the perturbation.
 
-    image_shape : tuple of int, default=None
-        (height, width) or (channels, height, width). None shows no images.
-
-    class_names : list of str, default=None
-        Names of the classes in ascending order of their labels. None takes the labels.
-
-    title : str, default=None
-        What the page is called.
+    layer : str or int, default="logits"
+        The layer whose activations are stored, as in
+        :class:`~robustkit.bridge.ActivationExtractor`.
 
     Returns
     -------
-    run : Run
-        Checked.
+    views : list of View
+        One for each model and level. Region ids are those of
+        :class:`~robustkit.regions.PopulatedRegionScorer`, fitted to `X`; a model
+        without ReLU units has none.
+
+    See Also
+    --------
+    save_run : Stores the views.
+    explore : Shows them.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from robustkit.attacks import FGSMAttack
+    >>> from robustkit.explorer import make_views
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X = X / 16
+    >>> model = LogisticRegression(max_iter=1000).fit(X, y)
+    >>> views = make_views({"linear": model}, X, y, FGSMAttack(), [0.0, 0.1])
+    >>> [(view.model, view.level) for view in views]
+    [('linear', 0.0), ('linear', 0.1)]
+    """
+    levels = [check_level(level) for level in levels]
+    if attack is None and any(level > 0 for level in levels):
+        raise ValueError(
+            f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
+        )
+    return [
+        _look_through(name, FrozenEstimator(model), X, y, attack, level, layer, regions)
+        for name, model in models.items()
+        for regions in [_fit_regions(model, X, y)]
+        for level in levels
+    ]
+
+
+def _fit_regions(model, X, y):
+    if not has_relu_units(as_module(model)):
+        return None
+    return PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
+
+
+def _look_through(name, frozen, X, y, attack, level, layer, regions):
+    perturbed = None
+    if level > 0:
+        attack = clone(attack).set_params(estimator=frozen, eps=level)
+        perturbed = attack.fit(X, y).perturb(X, y).X_adv
+    seen = X if perturbed is None else perturbed
+    extractor = ActivationExtractor(frozen, layer=layer, random_state=0)
+    return View(
+        model=name,
+        level=level,
+        activations=extractor.fit(X, y).transform(seen),
+        # Copies: some models write to what they are given.
+        prediction=frozen.predict(_copied(seen)),
+        confidence=_confidence(frozen, seen),
+        X=perturbed,
+        regions=None if regions is None else regions.transform(seen)[:, 0],
+    )
+
+
+def _confidence(model, X):
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(_copied(X))).max(axis=1)
+    scores = np.asarray(model.decision_function(_copied(X)))
+    if scores.ndim == 1:
+        scores = np.column_stack([np.zeros(len(scores)), scores])
+    return softmax(scores, axis=1).max(axis=1)
+
+
+def _copied(X):
+    return X.copy() if hasattr(X, "copy") else X
+
+
+def make_run(
+    *,
+    y: ArrayLike,
+    views: Sequence[View],
+    X: ArrayLike | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Run:
+    """Validate samples and views, and convert them to the form that is stored.
+
+    The parameters are those of :func:`save_run`.
     """
     y = _labels(y, "The 'y' parameter")
     if len(y) == 0:
@@ -200,7 +288,7 @@ def _make_view(view, prediction, image_shape):
     if torch.is_tensor(activations):
         activations = as_array(activations)
     with np.errstate(over="ignore"):
-        # What overflows is refused, with infinity.
+        # Values that overflow are rejected as infinity.
         activations = check_array(
             activations, dtype=np.float32, order="C", input_name="activations"
         )
@@ -229,19 +317,8 @@ def _make_view(view, prediction, image_shape):
     )  # fmt: skip
 
 
-def check_level(level):
-    """Refuse what is no size of a perturbation.
-
-    Parameters
-    ----------
-    level : float
-        As the user gave it.
-
-    Returns
-    -------
-    level : float
-        Finite, from 0.
-    """
+def check_level(level: float) -> float:
+    """Validate the size of a perturbation: finite and not negative."""
     if not (isinstance(level, Real) and np.isfinite(level) and level >= 0):
         raise ValueError(
             f"The 'level' of a view must be a number from 0. Got {level!r}."
@@ -314,3 +391,33 @@ def _as_bytes(X, image_shape, n_samples, name):
         got = "NaN" if is_number else f"an array of dtype {X.dtype}"
         raise ValueError(f"{name} must hold numbers from 0 to 1, or bytes. Got {got}.")
     return np.rint(np.clip(X, 0, 1) * 255).astype(np.uint8)
+
+
+def demo_run(
+    random_state: int = 0, levels: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2)
+) -> Run:
+    """Train a network on digits without and with adversarial training, and attack both.
+
+    All 1,797 images are shown. The same `random_state` gives the same run.
+    """
+    # Imported here: showing a run needs neither attacks nor classifiers.
+    from robustkit.attacks import PGDAttack
+    from robustkit.classifiers import MLPNetClassifier
+    from robustkit.datasets import load_digits_images
+
+    train, digits = load_digits_images(split="train"), load_digits_images()
+    adversary = PGDAttack(eps=0.1, max_iter=7)
+    nets = {
+        name: MLPNetClassifier(
+            (64, 64), adversary=against, random_state=random_state
+        ).fit(train.data, train.target)
+        for name, against in (("M_clean", None), ("M_adv", adversary))
+    }
+    attack = PGDAttack(max_iter=20, random_state=random_state)
+    return make_run(
+        y=digits.target,
+        views=make_views(nets, digits.data, digits.target, attack, levels),
+        X=digits.data,
+        image_shape=digits.image_shape,
+        title="Digits: a clean and an adversarially trained net",
+    )

@@ -1,21 +1,25 @@
 """A run as a folder: a manifest in JSON and arrays in `.npz` files.
 
-Nothing that is read can execute, every array is checked against the manifest, and a
-folder is written under another name until it is whole.
+Reading a folder executes no code, every array is validated against the manifest, and a
+folder is written under a temporary name until it is complete.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from robustkit.datasets import read_arrays
 from robustkit.exceptions import CorruptFileError
-from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, make_run
+from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, View, make_run
 
 __all__ = ["load_run", "save_run"]
 
@@ -26,19 +30,28 @@ _SAMPLES = "samples.npz"
 _LARGEST_MANIFEST = 2**24
 
 
-def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, title=None):
-    """Store samples, and what models make of them, for the explorer.
+def save_run(
+    path: str | os.PathLike,
+    *,
+    y: ArrayLike,
+    views: Sequence[View],
+    X: ArrayLike | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Path:
+    """Store samples, and the outputs of models for them, for the explorer.
 
     Parameters
     ----------
     path : str or path-like
-        The folder; it must not exist, or must be a run, which is then replaced.
+        The folder. If it exists, it must be a run, which is replaced.
 
     y : array-like of shape (n_samples,)
         True labels.
 
     views : list of View
-        What models make of the samples, at least one.
+        The outputs of the models, at least one view.
 
     X : array-like of shape (n_samples, n_features), default=None
         The samples, with values from 0 to 1. They are shown as images.
@@ -60,8 +73,8 @@ def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, titl
     See Also
     --------
     make_views : Views of fitted models under an attack.
-    load_run : Read it again.
-    explore : Look at it in the browser.
+    load_run : Reads the folder.
+    explore : Shows it in the browser.
 
     Examples
     --------
@@ -84,11 +97,11 @@ def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, titl
             f"{path} exists and is no run: it would be lost. Choose another folder."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its final place, so that renaming it is one step.
+    # In the same directory, so that renaming is atomic.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         _write(unfinished, run)
-        # A folder for oneself alone is what mkdtemp makes; this one is to be shared.
+        # mkdtemp makes a private folder; this one has the usual permissions.
         unfinished.chmod(0o777 & ~_umask())
         _replace(unfinished, path)
     finally:
@@ -97,7 +110,7 @@ def save_run(path, *, y, views, X=None, image_shape=None, class_names=None, titl
 
 
 def _umask():
-    # There is no way to ask without setting.
+    # The mask can only be read by setting it.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
@@ -151,8 +164,8 @@ def _view_file(i):
     return f"view_{i}.npz"
 
 
-def load_run(path):
-    """Read a run, and check every part of it.
+def load_run(path: str | os.PathLike) -> Run:
+    """Read a run, and validate every part of it.
 
     Parameters
     ----------
@@ -206,7 +219,7 @@ def _read_view(arrays, view):
 
 
 def _why_no_run(path):
-    """Say in a few words why a folder is none, as far as can be seen at a glance."""
+    """Return why a folder is not a run, from a quick look; None if it may be one."""
     if not path.exists():
         return "there is no such folder"
     if not path.is_dir():
@@ -242,7 +255,7 @@ def _read_manifest(path):
 
 
 def _wrong_entry(manifest):
-    """Say what is wrong in a manifest; None if nothing is."""
+    """Return what is wrong in a manifest; None if nothing is."""
     if manifest.get("version") != VERSION:
         return f"'version' must be {VERSION}"
     if not isinstance(manifest.get("title"), str):
@@ -298,7 +311,7 @@ def _is_view(view, i):
 
 
 class _Arrays:
-    """Reads the arrays of a run, and refuses those that the manifest does not fit."""
+    """Reads the arrays of a run, and rejects those that do not match the manifest."""
 
     def __init__(self, folder, manifest):
         self.folder = folder
@@ -342,7 +355,7 @@ class _Arrays:
         return values.astype(np.int32, copy=False)
 
     def activations(self, file):
-        """Read finite numbers, a row a sample."""
+        """Read finite numbers, one row per sample."""
         values = self._get(file, "activations", "f", -1)
         if not np.isfinite(values).all():
             self._refuse(file, "activations", "NaN or infinity")
@@ -361,7 +374,7 @@ class _Arrays:
         return None if values is None else values.astype(np.int64, copy=False)
 
     def images(self, file):
-        """Read bytes, a row an image, if there are any."""
+        """Read bytes, one row per image, if there are any."""
         if self.image_shape is None:
             return None
         return self._get(

@@ -1,19 +1,27 @@
-"""The pages and answers behind the token."""
+"""The web server: access control, routes and responses.
+
+Every path begins with a random token. `Guard` rejects all other requests, and those
+sent by other pages in the browser. Behind it are the static files of the page and the
+routes of :class:`~robustkit.explorer._requests.Api`.
+"""
 
 import json
 import logging
+import secrets
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from robustkit.explorer._api import Api, GoneError
-from robustkit.explorer._fields import RequestError
-from robustkit.explorer._newest import SupersededError
-from robustkit.explorer._page_file import static_files
+from robustkit.explorer._graphs import Graphs, SupersededError
+from robustkit.explorer._page import static_files
+from robustkit.explorer._requests import Answer, Api, File, GoneError, RequestError
+from robustkit.explorer._run import Run
 
-__all__ = ["make_app"]
+__all__ = ["Guard", "make_app"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,23 +34,103 @@ _TYPES = {
     "svg": "image/svg+xml",
 }
 
+_FORBIDDEN = b'{"error": "This page is for this computer alone: wrong Host or Origin."}'
+_NOT_FOUND = b'{"error": "There is nothing here: the address is not complete."}'
 
-def make_app(run, graphs):
-    """Build the application that serves a run.
+
+def content_security_policy(ancestors: str) -> str:
+    """Return a policy that allows the page to load from its own server only."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; "
+        f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+    )
+
+
+class Guard:
+    """ASGI middleware that accepts only requests with the token from this computer.
+
+    A page of the web that makes the browser ask for 127.0.0.1 shows itself by the Host
+    (if its name was pointed at 127.0.0.1) or by the Origin header.
 
     Parameters
     ----------
-    run : Run
-        The samples and views.
+    app : ASGI application
+        What is behind; it sees paths without the token.
 
-    graphs : Graphs
-        Computes and keeps the graphs.
+    token : str
+        First part of every path.
 
-    Returns
-    -------
-    app : Starlette
-        For :class:`Guard`, which keeps strangers out.
+    port : int
+        Where the server listens.
+
+    ancestors : str, default="'none'"
+        Which pages may show the page in a frame.
     """
+
+    def __init__(self, app: ASGIApp, token: str, port: int, ancestors: str = "'none'"):
+        self.app = app
+        self._token = token.encode()
+        names = ("127.0.0.1", "localhost", "[::1]")
+        ending = "" if port == 80 else f":{port}"
+        self._hosts = {f"{name}{ending}".encode() for name in names}
+        self._headers = [
+            (b"content-security-policy", content_security_policy(ancestors).encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cache-control", b"no-store"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            return
+        headers = scope["headers"]
+        if not self._is_local(headers):
+            await self._refuse(send, 403, _FORBIDDEN)
+            return
+        first, _, rest = scope["path"].removeprefix("/").partition("/")
+        is_known = secrets.compare_digest(first.encode(), self._token)
+        # Without the last slash, the page would look for its parts in the wrong place.
+        if not is_known or "/" not in scope["path"][1:]:
+            await self._refuse(send, 404, _NOT_FOUND)
+            return
+        inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}
+
+        async def send_with_headers(message):
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *self._headers]}
+            await send(message)
+
+        await self.app(inner, receive, send_with_headers)
+
+    def _is_local(self, headers):
+        hosts = [value for name, value in headers if name == b"host"]
+        origins = [value for name, value in headers if name == b"origin"]
+        return (
+            len(hosts) == 1
+            and hosts[0].lower() in self._hosts
+            and all(origin in self._origins(hosts[0]) for origin in origins)
+        )
+
+    @staticmethod
+    def _origins(host):
+        return (b"http://" + host.lower(),)
+
+    async def _refuse(self, send, status, body):
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *self._headers,
+        ]
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+
+def make_app(run: Run, graphs: Graphs) -> Starlette:
+    """Build the application that serves a run; wrap it in `Guard`."""
     api, static = Api(run, graphs), static_files()
 
     async def page(request):
@@ -59,7 +147,7 @@ def make_app(run, graphs):
     routes += [_post(name, answer) for name, answer in api.posts.items()]
     handlers = {HTTPException: _http_error}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    # It knows nothing of the token, and would redirect to where nothing is.
+    # Starlette does not know the token: its redirects would lead nowhere.
     app.router.redirect_slashes = False
     return app
 
@@ -68,8 +156,8 @@ def _file(path):
     return Response(path.read_bytes(), media_type=_TYPES[path.name.rpartition(".")[2]])
 
 
-def _get(name, answer):
-    async def endpoint(request):
+def _get(name: str, answer: Answer) -> Route:
+    async def endpoint(request: Request) -> Response:
         pairs = request.query_params.multi_items()
         if len(dict(pairs)) < len(pairs):
             return _error(400, "a field was given twice")
@@ -78,8 +166,8 @@ def _get(name, answer):
     return Route(f"/api/{name}", endpoint, methods=["GET"])
 
 
-def _post(name, answer):
-    async def endpoint(request):
+def _post(name: str, answer: Answer) -> Route:
+    async def endpoint(request: Request) -> Response:
         if request.headers.get("content-type") != "application/json":
             return _error(400, "the Content-Type must be application/json")
         body = await _read(request)
@@ -94,7 +182,8 @@ def _post(name, answer):
     return Route(f"/api/{name}", endpoint, methods=["POST"])
 
 
-async def _read(request):
+async def _read(request: Request) -> bytes | None:
+    """Read the body of a request; None if it is too large."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -107,46 +196,36 @@ def _no_constant(name):
     raise ValueError(f"{name} is no JSON")
 
 
-async def _answer(answer, values):
+async def _answer(answer: Answer, values: object) -> Response:
     try:
         result = await answer(values)
     except SupersededError:
-        return as_json({"superseded": True}, 409)
+        return _json({"superseded": True}, 409)
     except RequestError as error:
         return _error(400, error)
     except GoneError as error:
         return _error(404, error)
     except (ValueError, MemoryError) as error:
-        # The parameters, not we, are the reason.
+        # Caused by the parameters, not by an error in the program.
         return _error(500, f"The computation failed: {str(error) or 'out of memory'}")
     except Exception as error:
         _LOG.exception("A request failed")
         return _error(500, f"{type(error).__name__}: {error}")
-    return result if isinstance(result, Response) else as_json(result)
+    if isinstance(result, bytes):
+        return Response(result, media_type="application/octet-stream")
+    if isinstance(result, File):
+        headers = {"Content-Disposition": f'attachment; filename="{result.name}"'}
+        return Response(result.text, media_type=result.media_type, headers=headers)
+    return _json(result)
 
 
-def as_json(content, status=200):
-    """Turn plain Python values into an answer.
-
-    Parameters
-    ----------
-    content : object
-        What json.dumps understands, without NaN.
-
-    status : int, default=200
-        The status.
-
-    Returns
-    -------
-    response : Response
-        The answer.
-    """
+def _json(content: dict, status: int = 200) -> Response:
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return Response(text, status, media_type="application/json")
 
 
 def _error(status, message):
-    return as_json({"error": " ".join(str(message).split())}, status)
+    return _json({"error": " ".join(str(message).split())}, status)
 
 
 async def _http_error(request, error):

@@ -1,6 +1,6 @@
-"""In how many pieces a network cuts its input space, and where the samples live."""
+"""In how many pieces a network cuts its input space, and where the samples lie."""
 
-from robustkit.regions._count_regions import count_regions
+from robustkit.regions._counting import count_regions
 from robustkit.regions._regularizer import PopulatedRegionRegularizer
 from robustkit.regions._scorer import PopulatedRegionScorer
 

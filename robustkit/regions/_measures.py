@@ -1,84 +1,115 @@
-"""How the PRS ratio depends on the number of samples and on the layer."""
+"""A network is run, and the regions of its samples are measured.
+
+The first functions run a module on many samples, in batches, and count in which regions
+they lie; the others measure how the PRS ratio depends on the layer and on the number of
+samples.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike, NDArray
 
 from robustkit._tensors import as_array, map_batches
 from robustkit.bridge import steady_layer_values
-from robustkit.regions._region_table import RegionTable, pack_signs
-from robustkit.regions._settling import device_of
-
-__all__ = ["layer_table", "prs_curve"]
+from robustkit.regions._counting import RegionCounts, RegionTable, pack_signs
 
 
-def prs_curve(counts, sizes=None):
-    """Compute the PRS ratio that fewer of the samples would have had, on average.
+def region_words(
+    module: torch.nn.Module, X: torch.Tensor, names: Sequence[str], *, batch_size: int
+) -> NDArray:
+    """Pack the signs of some layers of a module in eval mode, side by side.
 
-    A ratio falls as samples are added, so two of them can only be compared at one
-    number of samples. The mean over all subsets of a size needs no drawing: a region
-    of k among N samples is missed by a subset of n with probability C(N - k, n) /
-    C(N, n). Ecologists call it rarefaction.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_regions,)
-        Samples in each region.
-
-    sizes : array-like of int, default=None
-        Numbers of samples, at most all of them. By default the powers of two, and all.
-
-    Returns
-    -------
-    curve : pandas.Series
-        Expected ratio, by number of samples.
+    Returns the packed patterns of `pack_signs`, one row per sample.
     """
-    n_samples = int(np.sum(counts))
-    if sizes is None:
-        sizes = 2 ** np.arange(n_samples.bit_length())
-        sizes = np.union1d(sizes, n_samples)
-    # Regions of one size are missed alike.
-    sizes_of_regions, n_regions = np.unique(counts, return_counts=True)
-    taken = n_samples - np.arange(sizes_of_regions[-1], dtype=np.float64)
-    expected = []
-    for size in sizes:
-        # C(N - k, n) / C(N, n) = (1 - n / N) (1 - n / (N - 1)) ... with k factors.
-        with np.errstate(divide="ignore"):
-            log_missed = np.cumsum(np.log1p(-np.minimum(size / taken, 1.0)))
-        found = -np.expm1(log_missed[sizes_of_regions - 1])
-        expected.append(n_regions @ found / size)
-    return pd.Series(
-        expected, index=pd.Index(sizes, name="n_samples"), name="prs_ratio"
-    )
+    device = _device_of(module, X)
+
+    def pack(batch):
+        values = steady_layer_values(module, batch.to(device), names).values()
+        words = pack_signs(_joined(value.pre_activation for value in values))
+        # Not every operation of torch supports unsigned words; the bits are the same.
+        return torch.from_numpy(words.view(np.int64))
+
+    return as_array(map_batches(pack, X, batch_size=batch_size)).view(np.uint64)
 
 
-def layer_table(module, X, names, *, batch_size):
-    """Measure each layer by itself.
+def count_samples(
+    counts: RegionCounts,
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    names: Sequence[str],
+    *,
+    batch_size: int,
+) -> NDArray:
+    """Run samples through a module in eval mode, and add them to the counts.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In eval mode.
+    `y` are the classes, and the units of the layers `names`, side by side, make the
+    pattern. Returns the region of each sample.
+    """
+    device = _device_of(module, X)
 
-    X : torch.Tensor of shape (n_samples, n_features)
-        Samples, on any device.
+    def count_batch(batch, labels):
+        values = steady_layer_values(module, batch.to(device), names).values()
+        pre_activations = _joined(value.pre_activation for value in values)
+        features = _joined(value.activation for value in values)
+        ids = counts.add(pre_activations, features, as_array(labels))
+        return torch.from_numpy(ids)
 
-    names : list of str
-        Layers.
+    return as_array(map_batches(count_batch, X, y, batch_size=batch_size))
 
-    batch_size : int
-        Samples a forward pass.
 
-    Returns
-    -------
-    table : pandas.DataFrame
-        A row a layer: `n_units`; `alive_units`, those greater than zero for at least
-        one sample; `active_units`, how many are so for one sample on average;
-        `n_regions` and `prs_ratio`.
+def complete_vectors(
+    counts: RegionCounts,
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    ids: NDArray,
+    names: Sequence[str],
+    *,
+    batch_size: int,
+) -> NDArray:
+    """Return the mean vectors of all major regions, also those not kept track of.
+
+    The counts are of these samples and no others, and `ids` are their regions: what
+    `count_samples` returned. Missing vectors are computed by running the samples again.
+    """
+    vectors = counts.major_vectors()
+    majors = counts.major_regions()
+    for label in np.flatnonzero(np.isnan(vectors).any(axis=1) & (majors >= 0)):
+        is_there = (as_array(y) == label) & (ids == majors[label])
+        there = torch.from_numpy(np.flatnonzero(is_there))
+        of_region = RegionCounts(1)
+        labels = torch.zeros(len(there), dtype=torch.int64)
+        count_samples(of_region, module, X[there], labels, names, batch_size=batch_size)
+        vectors[label] = of_region.major_vectors()[0]
+    return vectors
+
+
+def _joined(tensors: Iterable[torch.Tensor]) -> NDArray:
+    return as_array(torch.cat([tensor.flatten(1) for tensor in tensors], dim=1))
+
+
+def _device_of(module, X):
+    """Find the device of a module; one without weights works where `X` is."""
+    return next(chain(module.parameters(), module.buffers(), [X])).device
+
+
+def layer_table(
+    module: torch.nn.Module, X: torch.Tensor, names: Sequence[str], *, batch_size: int
+) -> pd.DataFrame:
+    """Measure each layer of a module in eval mode by itself, one row per layer.
+
+    `n_units`; `alive_units`, those greater than zero for at least one sample;
+    `active_units`, how many are greater than zero for one sample on average;
+    `n_regions` and `prs_ratio`.
     """
     counters = {name: _LayerCounter() for name in names}
 
-    device = device_of(module, X)
+    device = _device_of(module, X)
 
     def count(batch):
         for name, values in steady_layer_values(
@@ -114,3 +145,43 @@ class _LayerCounter:
             "n_regions": self.table.n_regions,
             "prs_ratio": self.table.n_regions / n_samples,
         }
+
+
+def prs_curve(counts: NDArray, sizes: ArrayLike | None = None) -> pd.Series:
+    """Compute the PRS ratio that fewer of the samples would have had, on average.
+
+    A ratio falls as samples are added, so two of them can only be compared at one
+    number of samples. The mean over all subsets of a size needs no drawing: a region
+    of k among N samples is missed by a subset of n with probability C(N - k, n) /
+    C(N, n). In ecology this is called rarefaction.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_regions,)
+        Samples in each region.
+
+    sizes : array-like of int, default=None
+        Numbers of samples, at most all of them. By default the powers of two, and all.
+
+    Returns
+    -------
+    curve : pandas.Series
+        Expected ratio, by number of samples.
+    """
+    n_samples = int(np.sum(counts))
+    if sizes is None:
+        sizes = 2 ** np.arange(n_samples.bit_length())
+        sizes = np.union1d(sizes, n_samples)
+    # Regions of one size are missed alike.
+    sizes_of_regions, n_regions = np.unique(counts, return_counts=True)
+    taken = n_samples - np.arange(sizes_of_regions[-1], dtype=np.float64)
+    expected = []
+    for size in sizes:
+        # C(N - k, n) / C(N, n) = (1 - n / N) (1 - n / (N - 1)) ... with k factors.
+        with np.errstate(divide="ignore"):
+            log_missed = np.cumsum(np.log1p(-np.minimum(size / taken, 1.0)))
+        found = -np.expm1(log_missed[sizes_of_regions - 1])
+        expected.append(n_regions @ found / size)
+    return pd.Series(
+        expected, index=pd.Index(sizes, name="n_samples"), name="prs_ratio"
+    )

@@ -9,10 +9,8 @@ from sklearn.exceptions import NotFittedError
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_tensor, evaluating
 from robustkit.bridge import head_parameters, layer_values, resolve_layers
-from robustkit.regions._population import Population
-from robustkit.regions._settling import complete_vectors, settle
-
-__all__ = ["PopulatedRegionRegularizer"]
+from robustkit.regions._counting import RegionCounts
+from robustkit.regions._measures import complete_vectors, count_samples
 
 # How sharply a pre-activation becomes a sign: tanh(10 z) is within 0.1 % of it at 0.4.
 _SHARPNESS = 10.0
@@ -23,8 +21,8 @@ _BATCH_SIZE = 1024
 class PopulatedRegionRegularizer(BaseEstimator):
     """Train a network towards few populated regions.
 
-    For the first part of the training nothing happens. Then, before each epoch, the
-    most frequent region of each class is looked up, its *major region*, with the mean
+    During the warm-up nothing is added to the loss. Then, before each epoch, the most
+    frequent region of each class is computed, its *major region*, with the mean
     activation of the class's samples there. The penalty of a batch is the mean squared
     distance of its activations to that mean, times `strength`, plus the mean squared
     distance of ``tanh(10 z)``, a soft sign of the pre-activations z, to the signs of
@@ -43,23 +41,23 @@ class PopulatedRegionRegularizer(BaseEstimator):
         Weight of the distance to the signs.
 
     warm_up : float, default=0.5
-        Share of the epochs before the penalty sets in, since the regions of an
+        Share of the epochs before the penalty is applied, since the regions of an
         untrained network mean nothing.
 
     freeze_head : bool, default=True
-        Whether the last layer stays as it is from then on, so that the classes can not
-        move to where their activations are drawn from.
+        Whether the last layer is frozen from then on, so that the classes cannot move
+        to where their activations are drawn from.
 
     layer : str, int or list of (str or int), default="penultimate"
-        Whose units are meant, as in :class:`PopulatedRegionScorer`.
+        The layers whose units make the pattern, as in :class:`PopulatedRegionScorer`.
 
     Attributes
     ----------
     is_active_ : bool
-        Whether the penalty has set in.
+        Whether the penalty is applied.
 
     major_region_vectors_ : torch.Tensor of shape (n_classes, n_features)
-        Mean activations, of the last epoch begun.
+        Mean activations in the major regions, as of the beginning of the epoch.
 
     major_region_signs_ : torch.Tensor of shape (n_classes, n_units)
         The patterns of the major regions, 1 and -1.
@@ -90,6 +88,10 @@ class PopulatedRegionRegularizer(BaseEstimator):
     True
     """
 
+    is_active_: bool
+    major_region_vectors_: torch.Tensor
+    major_region_signs_: torch.Tensor
+
     _parameter_constraints: dict = {
         "strength": [Interval(Real, 0, None, closed="left")],
         "sign_strength": [Interval(Real, 0, None, closed="left")],
@@ -100,11 +102,11 @@ class PopulatedRegionRegularizer(BaseEstimator):
 
     def __init__(
         self,
-        strength=0.8,
-        sign_strength=1.0,
-        warm_up=0.5,
-        freeze_head=True,
-        layer="penultimate",
+        strength: float = 0.8,
+        sign_strength: float = 1.0,
+        warm_up: float = 0.5,
+        freeze_head: bool = True,
+        layer: str | int | list = "penultimate",
     ):
         self.strength = strength
         self.sign_strength = sign_strength
@@ -112,14 +114,22 @@ class PopulatedRegionRegularizer(BaseEstimator):
         self.freeze_head = freeze_head
         self.layer = layer
 
-    def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
-        """Look the major regions up, once the warm-up is over.
+    def on_epoch_begin(
+        self,
+        module: torch.nn.Module,
+        X: torch.Tensor,
+        y: torch.Tensor,
+        *,
+        epoch: int,
+        max_epochs: int,
+    ) -> None:
+        """Compute the major regions, once the warm-up is over.
 
         Parameters
         ----------
         module : torch.nn.Module
             The network in training. If `freeze_head`, its last layer requires no
-            gradient from then on; who trains it frees it in the end.
+            gradient from then on; the training loop restores that in the end.
 
         X : torch.Tensor of shape (n_samples, ...)
             All training samples.
@@ -128,10 +138,10 @@ class PopulatedRegionRegularizer(BaseEstimator):
             Index of each sample's class.
 
         epoch : int
-            The epoch that begins, counted from 0.
+            The epoch that begins, counting from 0.
 
         max_epochs : int
-            How many there will be.
+            Number of epochs in all.
         """
         self._validate_params()
         self._names = resolve_layers(module, self.layer)
@@ -142,16 +152,18 @@ class PopulatedRegionRegularizer(BaseEstimator):
         if self.freeze_head:
             for weight in head_parameters(module):
                 weight.requires_grad_(False)
-        population = Population(int(y.max()) + 1)
-        run = {"names": self._names, "batch_size": _BATCH_SIZE}
+        counts = RegionCounts(int(y.max()) + 1)
+        layers = {"names": self._names, "batch_size": _BATCH_SIZE}
         with evaluating(module):
-            ids = settle(population, module, X, y, **run)
-            vectors = complete_vectors(population, module, X, y, ids, **run)
+            ids = count_samples(counts, module, X, y, **layers)
+            vectors = complete_vectors(counts, module, X, y, ids, **layers)
         self.major_region_vectors_ = as_tensor(vectors, device=X.device)
-        self.major_region_signs_ = as_tensor(population.major_signs(), device=X.device)
+        self.major_region_signs_ = as_tensor(counts.major_signs(), device=X.device)
 
-    def penalty(self, module, X, y):
-        """Compute what is added to the loss of a batch.
+    def penalty(
+        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        """Compute the penalty that is added to the loss of a batch.
 
         Parameters
         ----------

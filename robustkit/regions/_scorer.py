@@ -3,10 +3,12 @@
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -25,12 +27,14 @@ from robustkit._tensors import as_tensor, resolve_device
 from robustkit.bridge import has_relu_units, module_on, resolve_layers
 from robustkit.classifiers import encode
 from robustkit.exceptions import NoReLUWarning
-from robustkit.regions._measures import layer_table, prs_curve
-from robustkit.regions._population import Population
-from robustkit.regions._region_table import RegionTable
-from robustkit.regions._settling import complete_vectors, pattern_words, settle
-
-__all__ = ["PopulatedRegionScorer"]
+from robustkit.regions._counting import RegionCounts, RegionTable
+from robustkit.regions._measures import (
+    complete_vectors,
+    count_samples,
+    layer_table,
+    prs_curve,
+    region_words,
+)
 
 
 class PopulatedRegionScorer(
@@ -44,9 +48,9 @@ class PopulatedRegionScorer(
     samples [1]_. Near 1, every sample has a region of its own; near 0, samples share
     few.
 
-    A low ratio is said to go with robustness. It also goes with *gradient masking*,
-    which only looks like robustness: read :meth:`report` with the diagnostics of an
-    attack before believing either.
+    A low ratio is said to correlate with robustness. It also correlates with *gradient
+    masking*, which only looks like robustness: read :meth:`report` with the diagnostics
+    of an attack before believing either.
 
     Read more in the :ref:`User Guide <guide_regions>`.
 
@@ -58,13 +62,13 @@ class PopulatedRegionScorer(
         is passed as ``FrozenEstimator(model)``.
 
     layer : str, int or list of (str or int), default="penultimate"
-        Whose units make the pattern: "penultimate", "logits", a name as in
+        The layers whose units make the pattern: "penultimate", "logits", a name as in
         `named_modules()` of the network, an index into its hidden layers, several of
         these, or "all" hidden layers. The layers of a sparse network are those of its
         graph, so "all" is the pattern of every vertex.
 
     batch_size : int, default=4096
-        Samples that pass through the network at a time. It changes no result.
+        Number of samples per forward pass. It changes no result.
 
     device : str or torch.device, default="auto"
         Where the network runs; "auto" is CUDA where there is one, else the CPU.
@@ -90,14 +94,14 @@ class PopulatedRegionScorer(
         ``n_regions_ / n_samples_seen_``, above 0 and at most 1.
 
     regions_ : DataFrame
-        A row a region, by its number: `count`, the samples in it; `majority`, the
+        One row per region, by its number: `count`, the samples in it; `majority`, the
         class most of them belong to; `purity`, the share that does.
 
     major_regions_ : ndarray of shape (n_classes,)
         Each class's most frequent region; -1 while a class has no samples.
 
     major_region_shares_ : ndarray of shape (n_classes,)
-        Share of each class's samples that live there.
+        Share of each class's samples that lie there.
 
     major_region_vectors_ : ndarray of shape (n_classes, n_units)
         Mean activation of those samples. After :meth:`partial_fit` it is NaN for a
@@ -107,11 +111,11 @@ class PopulatedRegionScorer(
         Number of features seen during `fit`.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the features, if X had such.
+        Names of the features, if X has feature names.
 
     See Also
     --------
-    count_regions : The same for activations that you have.
+    count_regions : The same for given activations.
     PopulatedRegionRegularizer : Trains a network towards few regions.
 
     References
@@ -136,6 +140,16 @@ class PopulatedRegionScorer(
     True
     """
 
+    estimator_: Any
+    classes_: NDArray
+    layers_: list[str]
+    n_samples_seen_: int
+    n_regions_: int
+    prs_ratio_: float
+    major_regions_: NDArray
+    major_region_shares_: NDArray
+    major_region_vectors_: NDArray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "layer": [str, Integral, list],
@@ -144,7 +158,12 @@ class PopulatedRegionScorer(
     }
 
     def __init__(
-        self, estimator=None, *, layer="penultimate", batch_size=4096, device="auto"
+        self,
+        estimator: BaseEstimator | None = None,
+        *,
+        layer: str | int | list = "penultimate",
+        batch_size: int = 4096,
+        device: str | torch.device = "auto",
     ):
         self.estimator = estimator
         self.layer = layer
@@ -153,7 +172,7 @@ class PopulatedRegionScorer(
 
     # The classifier validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Fit a clone of the classifier and count the regions of its samples.
 
         Parameters
@@ -180,12 +199,14 @@ class PopulatedRegionScorer(
                 "major region. Pass samples of all classes, or use partial_fit, which "
                 "waits for them."
             )
-        run, ids = self._settle(X, indices)
-        self.major_region_vectors_ = complete_vectors(*run, ids, **self._how())
+        samples, ids = self._count(X, indices)
+        self.major_region_vectors_ = complete_vectors(
+            self._counts, *samples, ids, **self._layers_and_batches()
+        )
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X, y):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Count the regions of more samples.
 
         The classifier is not trained further. The first call fits it if it is not
@@ -204,13 +225,13 @@ class PopulatedRegionScorer(
         self : object
             The fitted scorer.
         """
-        first = not hasattr(self, "_population")
+        first = not hasattr(self, "_counts")
         given = X
         X, y = self._check(X, y, reset=first)
         if first:
             self._start(given, X, y)
-        self._settle(X, encode(self.estimator_, y))
-        self.major_region_vectors_ = self._population.major_vectors()
+        self._count(X, encode(self.estimator_, y))
+        self.major_region_vectors_ = self._counts.major_vectors()
         return self
 
     def _check(self, X, y, *, reset):
@@ -221,8 +242,8 @@ class PopulatedRegionScorer(
     def _start(self, given, X, y):
         """Fit the classifier and begin with nothing counted."""
         estimator = MLPClassifier() if self.estimator is None else self.estimator
-        # It gets the data as they came, with the names of their columns, and may write
-        # to them, as StandardScaler(copy=False) does.
+        # It gets the data as given, with the names of their columns, and may write to
+        # them, as StandardScaler(copy=False) does.
         if not isinstance(estimator, FrozenEstimator) and hasattr(given, "copy"):
             given = given.copy()
         self.estimator_ = clone(estimator).fit(given, y)
@@ -230,21 +251,21 @@ class PopulatedRegionScorer(
         module = self._module(self.estimator_, X)
         self.layers_ = resolve_layers(module, self.layer)
         _warn_without_relu(module, self.estimator_)
-        self._population = Population(len(self.classes_))
+        self._counts = RegionCounts(len(self.classes_))
         self._n_features_out = 1
 
-    def _settle(self, X, indices):
-        population, module = self._population, self._module(self.estimator_, X)
-        run = (population, module, as_tensor(X), torch.from_numpy(indices))
-        ids = settle(*run, **self._how())
-        self.n_samples_seen_ = population.n_samples
-        self.n_regions_ = population.n_regions
+    def _count(self, X, indices):
+        counts, module = self._counts, self._module(self.estimator_, X)
+        samples = module, as_tensor(X), torch.from_numpy(indices)
+        ids = count_samples(counts, *samples, **self._layers_and_batches())
+        self.n_samples_seen_ = counts.n_samples
+        self.n_regions_ = counts.n_regions
         self.prs_ratio_ = self.n_regions_ / self.n_samples_seen_
-        self.major_regions_ = population.major_regions()
-        self.major_region_shares_ = population.major_shares()
-        return run, ids
+        self.major_regions_ = counts.major_regions()
+        self.major_region_shares_ = counts.major_shares()
+        return samples, ids
 
-    def _how(self):
+    def _layers_and_batches(self):
         return {"names": self.layers_, "batch_size": self.batch_size}
 
     def _module(self, estimator, X):
@@ -252,14 +273,14 @@ class PopulatedRegionScorer(
 
     def _words(self, estimator, X, names):
         module = self._module(estimator, X)
-        return pattern_words(module, as_tensor(X), names, batch_size=self.batch_size)
+        return region_words(module, as_tensor(X), names, batch_size=self.batch_size)
 
     @property
-    def regions_(self):
-        """A row a region: `count`, `majority` and `purity`."""
-        # Made when asked for: a stream would make it anew for every piece.
+    def regions_(self) -> pd.DataFrame:
+        """One row per region: `count`, `majority` and `purity`."""
+        # Made on access: a stream would make it anew for every piece.
         check_is_fitted(self)
-        counts, majority, of_majority = self._population.census()
+        counts, majority, of_majority = self._counts.by_region()
         return pd.DataFrame(
             {
                 "count": counts,
@@ -269,7 +290,7 @@ class PopulatedRegionScorer(
             index=pd.RangeIndex(len(counts), name="region"),
         )
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray:
         """Find the region of each sample.
 
         Parameters
@@ -281,17 +302,17 @@ class PopulatedRegionScorer(
         -------
         ids : ndarray of shape (n_samples, 1), dtype=int64
             Number of the region, a row of `regions_`; -1 where no training sample
-            lives.
+            lies.
         """
         return self._look_up(X)[:, np.newaxis]
 
     def _look_up(self, X):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._population.look_up(self._words(self.estimator_, X, self.layers_))
+        return self._counts.look_up(self._words(self.estimator_, X, self.layers_))
 
-    def inclusion_ratio(self, X):
-        """Compute the share of samples that live where training samples do.
+    def inclusion_ratio(self, X: ArrayLike) -> float:
+        """Compute the share of samples that lie in regions of training samples.
 
         Parameters
         ----------
@@ -305,7 +326,7 @@ class PopulatedRegionScorer(
         """
         return float(np.mean(self._look_up(X) >= 0))
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Compute 1 - PRS ratio of some samples under the fitted model.
 
         Parameters
@@ -325,10 +346,10 @@ class PopulatedRegionScorer(
         X = validate_data(self, X, dtype=np.float32, reset=False)
         return self._one_minus_ratio(self.estimator_, X, self.layers_)
 
-    def __call__(self, estimator, X, y=None):
+    def __call__(self, estimator: BaseEstimator, X: ArrayLike, y: Any = None) -> float:
         """Compute 1 - PRS ratio of some samples under another model.
 
-        This makes the scorer, fitted or not, a value for `scoring=`.
+        So the scorer, fitted or not, can be passed as `scoring=`.
 
         Parameters
         ----------
@@ -357,7 +378,7 @@ class PopulatedRegionScorer(
         table.add(words)
         return 1.0 - table.n_regions / len(X)
 
-    def layer_report(self, X):
+    def layer_report(self, X: ArrayLike) -> pd.DataFrame:
         """Measure each hidden layer by itself.
 
         Parameters
@@ -368,9 +389,9 @@ class PopulatedRegionScorer(
         Returns
         -------
         table : DataFrame
-            A row a hidden layer: `n_units`; `alive_units`, those that are greater than
-            zero for some sample; `active_units`, how many are so for one sample, on
-            average; `n_regions` and `prs_ratio`.
+            One row per hidden layer: `n_units`; `alive_units`, those that are greater
+            than zero for some sample; `active_units`, how many are greater than zero
+            for one sample, on average; `n_regions` and `prs_ratio`.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
@@ -381,8 +402,10 @@ class PopulatedRegionScorer(
         names = resolve_layers(module, "all")
         return layer_table(module, as_tensor(X), names, batch_size=self.batch_size)
 
-    def report(self, X, y, *, diagnostics=None):
-        """Say how many regions some samples use, and what keeps the figure honest.
+    def report(
+        self, X: ArrayLike, y: ArrayLike, *, diagnostics: Any = None
+    ) -> pd.Series:
+        """Report how many regions some samples use, and what qualifies that number.
 
         Parameters
         ----------
@@ -394,15 +417,15 @@ class PopulatedRegionScorer(
 
         diagnostics : object or mapping, default=None
             A fitted attack on the same model, whose ``report(X, y)`` is added, with
-            its signs of gradient masking; or such figures under any names.
+            its signs of gradient masking; or a mapping from names to such figures.
 
         Returns
         -------
         report : Series
             `n_samples`, `n_regions` and `prs_ratio` of X; `inclusion_ratio`, the share
             in regions of training samples; `major_share`, the share in the major
-            region of their class; `prs_ratio[n=...]`, the ratio that a part of X has
-            on average, since ratios of different numbers of samples can not be
+            region of their class; `prs_ratio[n=...]`, the ratio that a subset of X has
+            on average, since ratios of different numbers of samples cannot be
             compared; for each hidden layer `prs_ratio[layer]`, `n_units[layer]`,
             `alive_units[layer]` and `active_units[layer]`, as in :meth:`layer_report`.
         """
@@ -412,14 +435,14 @@ class PopulatedRegionScorer(
         words = self._words(self.estimator_, X, self.layers_)
         table = RegionTable(words.shape[1])
         counts = np.bincount(table.add(words))
-        homes = self._population.look_up(words)
+        known = self._counts.look_up(words)
         entries = {
             "n_samples": len(X),
             "n_regions": table.n_regions,
             "prs_ratio": table.n_regions / len(X),
-            "inclusion_ratio": np.mean(homes >= 0),
+            "inclusion_ratio": np.mean(known >= 0),
             "major_share": np.mean(
-                homes == self.major_regions_[encode(self.estimator_, y)]
+                known == self.major_regions_[encode(self.estimator_, y)]
             ),
         }
         for size, ratio in prs_curve(counts).items():
@@ -442,8 +465,8 @@ def _warn_without_relu(module, estimator):
     if not has_relu_units(module):
         warnings.warn(
             f"No unit of {type(estimator).__name__} is a ReLU module. Where a unit "
-            "has no kink at zero, the sign of what enters it is a convention, and says "
-            "nothing of the linear pieces of the network.",
+            "has no kink at zero, the sign of its input is a convention, and says "
+            "nothing about the linear pieces of the network.",
             NoReLUWarning,
             stacklevel=3,
         )

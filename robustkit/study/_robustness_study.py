@@ -1,13 +1,28 @@
-"""Train many models, attack each, look inside, and correlate."""
+"""Train many models, attack each, look inside, and correlate.
 
+The path of a study: `_plan` says what is trained, `_run` hands it out, `_train` trains,
+`_measure` attacks and looks inside, `_store` keeps every row, `_table` correlates.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
 from numbers import Integral
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
+    check_consistent_length,
     check_is_fitted,
+    column_or_1d,
     validate_data,
 )
 
@@ -15,36 +30,39 @@ from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import resolve_device
 from robustkit._validation import check_magnitude
-from robustkit.classifiers import check_classes, seeded_clone
-from robustkit.study._correlate import correlate
-from robustkit.study._execution import execute
-from robustkit.study._identity import canonical
-from robustkit.study._inputs import check_parts, check_test_labels, hold_out_test
-from robustkit.study._job import Recipe, send_to
-from robustkit.study._plan import GraphPopulation, PrunedPopulation
-from robustkit.study._progress import StudyProgress
-from robustkit.study._report import write_report
-from robustkit.study._store import Store
-from robustkit.study._table import columns_of, table_of
-from robustkit.study._together import choose_engine, how_many_together
+from robustkit.classifiers import check_classes
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.study._config import parse, read_config, write_config
+from robustkit.study._measure import Recipe, make_recipe
+from robustkit.study._plan import (
+    POPULATIONS,
+    Data,
+    Design,
+    Task,
+    check_design,
+    hold_out_test,
+)
+from robustkit.study._run import StudyProgress, choose_engine, execute
+from robustkit.study._store import Store, canonical
+from robustkit.study._table import columns_of, correlate, table_of
+from robustkit.study.report import write_report
 
 __all__ = ["RobustnessStudy"]
 
-_POPULATIONS = {"graphs": GraphPopulation, "pruning": PrunedPopulation}
-
 
 class RobustnessStudy(BaseEstimator):
-    """Train many networks, attack each, look inside, and say what goes with what.
+    """Train many networks, attack each, and report what correlates with robustness.
 
     Graphs are drawn from a prior; each becomes a network, trained once from every
     initialisation. Every network is measured with three lenses, its graph, its
     populated regions and the shape of its activations, and attacked. The result is one
-    table, a row a model, and the correlations between its columns.
+    table, one row per model, and the correlations between its columns.
 
     Every finished model is kept in `store` at once. A study that was stopped, by
     whatever, goes on where it was when `fit` is called again with the same parameters
     and data, and ends with the table that it would have had. Several processes may work
-    on one store, and joblib hands the work to other machines.
+    on one store, and joblib hands the work to other machines. A study can be written
+    in TOML: see :meth:`from_config`.
 
     Read more in the :ref:`User Guide <guide_study>`.
 
@@ -84,8 +102,10 @@ class RobustnessStudy(BaseEstimator):
     analyses : dict, default=None
         Name -> PopulatedRegionScorer, MapperGraph (of the logits of the training
         samples) or a function ``(model, X, y, X_test, y_test) -> dict`` of numbers,
-        which may not write into the arrays. None is one of each of the first two,
-        called "regions" and "mapper".
+        which may not write into the arrays. ``(MapperGraph(eps=0.2), "scaled")`` takes
+        the logits in units of their median length, so that one `eps` suits networks
+        of any scale. None is one of each of the first two, called "regions" and
+        "mapper".
 
     correlator : RobustnessCorrelator, default=None
         Correlates properties with measures. None is one with 500 bootstrap samples.
@@ -108,7 +128,7 @@ class RobustnessStudy(BaseEstimator):
         that name a device of their own keep it.
 
     verbose : int, default=0
-        1 shows how far the study is, 2 tells every finished model too.
+        1 shows how far the study is, 2 also prints a line for every finished model.
 
     random_state : int, RandomState instance or None, default=None
         Draws graphs, weights, the order of the samples, the samples held out and the
@@ -118,8 +138,8 @@ class RobustnessStudy(BaseEstimator):
     Attributes
     ----------
     results_ : DataFrame
-        A row a model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of a
-        study of pruning); the parameters that vary; `n_parameters` and the properties
+        One row per model: `model`, `graph`, `init`, `seed`, `graph_seed` (and `step` of
+        a study of pruning); the parameters that vary; `n_parameters` and the properties
         of the graph; what the analyses found; `clean_accuracy`, `f1_macro` and what the
         attacks report, each under its name; `seconds_...`, `version_...`, `device`,
         `engine`, and `error`, empty unless training failed.
@@ -177,7 +197,7 @@ class RobustnessStudy(BaseEstimator):
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "param_space": [dict, None],
-        "population": [StrOptions(set(_POPULATIONS))],
+        "population": [StrOptions(set(POPULATIONS))],
         "n_graphs": [Interval(Integral, 1, None, closed="left")],
         "inits": ["array-like"],
         "n_parameters": ["array-like", None],
@@ -194,12 +214,12 @@ class RobustnessStudy(BaseEstimator):
 
     def __init__(
         self,
-        estimator=None,
-        param_space=None,
+        estimator: BaseEstimator | None = None,
+        param_space: Mapping[str, Any] | None = None,
         *,
-        population="graphs",
-        n_graphs=100,
-        inits=(
+        population: str = "graphs",
+        n_graphs: int = 100,
+        inits: Sequence[str] = (
             "glorot_normal",
             "glorot_uniform",
             "he_normal",
@@ -207,17 +227,17 @@ class RobustnessStudy(BaseEstimator):
             "normal",
             "uniform",
         ),
-        n_parameters=None,
-        attacks=None,
-        analyses=None,
-        correlator=None,
-        store=None,
-        engine="auto",
-        n_jobs=None,
-        device="auto",
-        verbose=0,
-        random_state=None,
-    ):
+        n_parameters: tuple[int, int] | None = None,
+        attacks: Mapping[str, Any] | None = None,
+        analyses: Mapping[str, Any] | None = None,
+        correlator: RobustnessCorrelator | None = None,
+        store: str | os.PathLike | None = None,
+        engine: str = "auto",
+        n_jobs: int | None = None,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.param_space = param_space
         self.population = population
@@ -236,7 +256,13 @@ class RobustnessStudy(BaseEstimator):
 
     # The estimators inside validate their own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, X_test=None, y_test=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_test: ArrayLike | None = None,
+        y_test: ArrayLike | None = None,
+    ) -> RobustnessStudy:
         """Train, attack and analyse all models that are not in the store yet.
 
         Parameters
@@ -259,35 +285,30 @@ class RobustnessStudy(BaseEstimator):
             The fitted study.
         """
         vars(self).pop("correlator_", None)
-        population = _POPULATIONS[self.population](self.estimator)
-        parts = check_parts(self)
+        design = check_design(self)
         given = self._check_data(X, y, X_test, y_test)
         with Store(self.store) as store:
             seed = self._seed(store)
-            split_seed, hooks_seed, plan_seed = draw_seeds(seed, 3)
-            data = hold_out_test(*given, seed=split_seed)
-            shape = data[0].shape[1], len(np.unique(data[1]))
-            self._tasks = population.tasks(
-                parts.param_space,
-                self.n_graphs,
-                parts.inits,
-                parts.size,
-                shape,
-                plan_seed,
+            split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
+            X, y, X_test, y_test = given
+            data = (
+                hold_out_test(X, y, split_seed)
+                if X_test is None
+                else Data(X, y, X_test, y_test)
             )
-            self._population = population
-            identity = self._identity(population, parts, seed, given)
-            n_models = len(self._tasks) * population.rows_a_task
-            settings = {**identity, "data": _sizes(data), "n_models": n_models}
-            store.open_study(identity=identity, settings=settings)
-            store.plan(range(len(self._tasks)))
-            recipe = self._recipe(population, parts, hooks_seed)
+            self._population = design.population
+            self._tasks = self._population.tasks(design, data.shape, plan_seed)
+            self._open(store, design, seed, given, data)
+            engine = choose_engine(self.engine, design, self.device)
+            recipe = make_recipe(
+                design, seed=recipe_seed, device=self.device, engine=engine
+            )
             try:
                 self._execute(store, recipe, data)
             finally:
                 # Also if it was interrupted: what is there can be looked at.
                 self._tabulate(store)
-        self._correlate()
+        self.correlator_ = correlate(self.results_, self.columns_, self.correlator)
         return self
 
     def _check_data(self, X, y, X_test, y_test):
@@ -302,53 +323,61 @@ class RobustnessStudy(BaseEstimator):
             X_test = validate_data(
                 self, X_test, dtype=np.float32, order="C", reset=False
             )
-            y_test = check_test_labels(y_test, X_test, y)
+            y_test = column_or_1d(y_test)
+            check_consistent_length(X_test, y_test)
+            unknown = np.setdiff1d(y_test, y)
+            if len(unknown):
+                raise ValueError(f"y_test holds {unknown.tolist()}, which y does not.")
             check_magnitude(X_test, "X_test")
         return X, y, X_test, y_test
 
-    def _seed(self, store):
-        """Draw the seed of the study; without a random_state, once for the store."""
+    def _seed(self, store: Store) -> int:
+        """Draw the seed of the study; unless it is an int, the store remembers it."""
         seed = draw_seed(self.random_state)
-        if self.random_state is None:
-            return store.keep_first("seed", seed)
-        return seed
+        if isinstance(self.random_state, Integral):
+            return seed
+        first = store.keep_first("seed", seed)
+        # What an instance draws here must be what it drew there: else the store says
+        # that it belongs to another study.
+        return first if self.random_state is None else seed
 
-    def _identity(self, population, parts, seed, given):
+    def _open(
+        self, store: Store, design: Design, seed: int, given: tuple, data: Data
+    ) -> None:
+        """Write into the store what the study is, or make sure that it is this one."""
         names = ("X", "y", "X_test", "y_test")
         identity = {
-            "estimator": population.estimator,
+            "estimator": design.population.estimator,
             "population": self.population,
-            "param_space": parts.param_space,
+            "param_space": design.param_space,
             "n_graphs": self.n_graphs,
-            "inits": parts.inits,
-            "n_parameters": parts.size,
-            "attacks": parts.attacks,
-            "analyses": parts.analyses,
+            "inits": design.inits,
+            "n_parameters": design.n_parameters,
+            "attacks": design.attacks,
+            "analyses": design.analyses,
             # In the words of whoever called, who may read them in an error.
             "random_state": (
                 self.random_state if isinstance(self.random_state, Integral) else seed
             ),
             "data": dict(zip(names, given, strict=True)),
         }
-        return canonical(identity)
+        identity = canonical(identity)
+        n_models = len(self._tasks) * design.population.rows_per_task
+        settings = {**identity, "data": data.sizes(), "n_models": n_models}
+        store.open_study(identity=identity, settings=settings)
+        if store.path is not None:
+            self._keep_config(store)
+        store.plan(range(len(self._tasks)))
 
-    def _recipe(self, population, parts, seed):
-        seeds = iter(draw_seeds(seed, len(parts.attacks) + len(parts.analyses)))
-        # What is left to chance, such as random starts, is the same for all models.
-        attacks = {
-            name: (send_to(self.device, seeded_clone(attack, next(seeds))), n_images)
-            for name, (attack, n_images) in parts.attacks.items()
-        }
-        analyses = {
-            name: send_to(self.device, seeded_clone(analysis, next(seeds)))
-            for name, analysis in parts.analyses.items()
-        }
-        space = parts.param_space
-        engine = choose_engine(self.engine, population, space, self.device)
-        return Recipe(population, attacks, analyses, self.device, engine)
+    def _keep_config(self, store: Store) -> None:
+        try:
+            store.keep_first("config", write_config(self))
+        except ValueError as error:
+            # Of parts that only Python has. The study goes on without.
+            store.keep_first("no_config", str(error))
 
-    def _execute(self, store, recipe, data):
-        n_models = len(self._tasks) * self._population.rows_a_task
+    def _execute(self, store: Store, recipe: Recipe, data: Data) -> None:
+        n_models = len(self._tasks) * self._population.rows_per_task
         progress = StudyProgress(n_models, store.n_models(), self.verbose)
         try:
             with progress:
@@ -358,20 +387,13 @@ class RobustnessStudy(BaseEstimator):
                     recipe,
                     data,
                     n_jobs=self.n_jobs,
-                    n_together=self._n_together(recipe),
                     # Another process may add models to the store as well.
                     watch=lambda: progress.update(store.n_models()),
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(progress)) from None
 
-    def _n_together(self, recipe):
-        if recipe.engine == "single":
-            return 1
-        batch_size = recipe.population.estimator.batch_size
-        return how_many_together(self._tasks, batch_size, self.device)
-
-    def _stopped(self, progress):
+    def _stopped(self, progress: StudyProgress) -> str:
         done = f"{progress.n_done:,} of {progress.n_models:,} models are done"
         if self.store is None:
             return f"{done} and in results_. Only a study with a 'store' can go on."
@@ -380,17 +402,59 @@ class RobustnessStudy(BaseEstimator):
             "same parameters and data."
         )
 
-    def _tabulate(self, store):
+    def _tabulate(self, store: Store) -> None:
         rows = store.rows()
         self.results_ = table_of(rows)
         self.columns_ = columns_of(rows)
         self._settings = {**store.read("settings"), "command": store.read("command")}
 
-    def _correlate(self):
-        self.correlator_ = correlate(self.results_, self.columns_, self.correlator)
+    @classmethod
+    def from_config(cls, path: str | os.PathLike) -> RobustnessStudy:
+        """Make a study from a TOML file.
+
+        Its keys are the parameters of the study; tables name classes of robustkit and
+        scikit-learn. ``robustkit study FILE.toml`` carries such a file out.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+
+        Returns
+        -------
+        study : RobustnessStudy
+            Not fitted. A table ``[data]`` is left to the command line.
+        """
+        return cls(**read_config(Path(path)).params())
+
+    def to_config(self, path: str | os.PathLike) -> Path:
+        """Write the study as a TOML file, with every parameter of every part of it.
+
+        So it stays the same study where another version has other defaults. Parts that
+        only Python has, such as functions, are refused.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; an existing one is replaced.
+
+        Returns
+        -------
+        path : Path
+            The file.
+        """
+        text = write_config(self, for_store=False)
+        path = Path(path)
+        path.write_text(text, "utf-8")
+        return path
 
     @classmethod
-    def from_store(cls, store, *, correlator=None):
+    def from_store(
+        cls,
+        store: str | os.PathLike,
+        *,
+        correlator: RobustnessCorrelator | None = None,
+    ) -> RobustnessStudy:
         """Read a study from its store, whatever part of it is finished.
 
         Parameters
@@ -399,21 +463,24 @@ class RobustnessStudy(BaseEstimator):
             The file.
 
         correlator : RobustnessCorrelator, default=None
-            As in the class.
+            In place of the one of the study.
 
         Returns
         -------
         study : RobustnessStudy
             With `results_`, `columns_` and `correlator_`, and able to write its
-            report. To go on training, call `fit` with the parameters and the data.
+            report. Its parameters are those of the store, unless that holds parts that
+            only Python has: to go on training, call `fit` with the data.
         """
-        study = cls(store=store, correlator=correlator)
         with Store(store, must_exist=True) as opened:
+            study = cls(**_stored_params(opened)).set_params(store=store)
+            if correlator is not None:
+                study.set_params(correlator=correlator)
             study._tabulate(opened)
-        study._correlate()
+        study.correlator_ = correlate(study.results_, study.columns_, study.correlator)
         return study
 
-    def rebuild(self, model):
+    def rebuild(self, model: int) -> Any:
         """Make the classifier of one row anew.
 
         Parameters
@@ -429,13 +496,12 @@ class RobustnessStudy(BaseEstimator):
         """
         check_is_fitted(self)
         task = self._task_of(model)
-        step = model - task.model if self._population.is_pruned else None
-        return self._population.build(task, step)
+        return self._population.build_model(task, model)
 
-    def _task_of(self, model):
+    def _task_of(self, model: int) -> Task:
         if not hasattr(self, "_tasks"):
             raise ValueError(
-                "A study that was read from a store can not rebuild models. Call fit "
+                "A study that was read from a store cannot rebuild models. Call fit "
                 "with the parameters and the data of the study."
             )
         known = self.results_["model"].tolist()
@@ -449,7 +515,7 @@ class RobustnessStudy(BaseEstimator):
             key=lambda task: task.model,
         )
 
-    def report(self, path):
+    def report(self, path: str | os.PathLike) -> Path:
         """Write one HTML file with the tables and figures of the study.
 
         Parameters
@@ -472,17 +538,18 @@ class RobustnessStudy(BaseEstimator):
             settings=self._settings,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
 
 
-def _sizes(data):
-    X, y, X_test, _ = data
-    return {
-        "n_train": len(X),
-        "n_test": len(X_test),
-        "n_features": X.shape[1],
-        "n_classes": len(np.unique(y)),
-    }
+def _stored_params(store: Store) -> dict[str, Any]:
+    """Parameters of the study that a store belongs to, as far as it holds them."""
+    text = store.read("config")
+    try:
+        return {} if text is None else parse(text, str(store.path)).params()
+    except ValueError as error:
+        # Such as a class that is gone. Results can be read all the same.
+        warnings.warn(f"The study cannot be continued: {error}", stacklevel=3)
+        return {}

@@ -1,24 +1,38 @@
-"""The file in which every finished model is safe at once."""
+"""The file in which every finished model is safe at once.
 
+A store belongs to one study. `canonical` describes a study so that equal ones have
+equal descriptions; `differences` says why a store is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
 import json
+import os
 import sqlite3
 import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
 from robustkit.exceptions import CorruptFileError
-from robustkit.study._identity import differences
 
-__all__ = ["Store"]
+__all__ = ["Store", "canonical", "differences", "digest"]
 
 # The letters "rbkt": says that a SQLite file is one of ours.
 _APPLICATION = 0x72626B74
 _FORMAT = 1
 
-# How long to wait for another process that writes.
+# Seconds to wait for another process that writes.
 _PATIENCE = 60
+
+# Parameters that change how long a model takes, and nothing else.
+_OF_THE_MACHINE = {"device", "verbose", "n_jobs"}
 
 _TABLES = """
 CREATE TABLE study (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -35,22 +49,17 @@ class Store:
 
     Several processes may have it open. Each row is written in a transaction of its own
     (all rows of a task in one), so that a process may be killed at any moment. Nothing
-    in it is ever executed: rows are JSON.
-
-    Parameters
-    ----------
-    path : str, path-like or None
-        None keeps everything in memory, for as long as the object lives.
-
-    must_exist : bool, default=False
-        Whether to refuse to make a new file.
+    in it is ever executed: rows are JSON. With None as the path everything is kept in
+    memory, for as long as the object lives; `must_exist` refuses to make a new file.
     """
 
-    def __init__(self, path, *, must_exist=False):
+    def __init__(
+        self, path: str | os.PathLike | None, *, must_exist: bool = False
+    ) -> None:
         self.path = None if path is None else Path(path)
         # joblib asks for the next task from threads of its own.
         self._lock = threading.RLock()
-        if must_exist and not self.path.is_file():
+        if must_exist and not (self.path and self.path.is_file()):
             raise FileNotFoundError(f"There is no store of a study at {self.path}.")
         with self._translated_errors("open"):
             self._connection = sqlite3.connect(
@@ -65,14 +74,14 @@ class Store:
                 self.close()
                 raise
 
-    def _prepare(self):
+    def _prepare(self) -> None:
         """Make the tables, or see whether they are ours."""
         run = self._connection.execute
         # In this order: where there are tables, whoever made them has signed the file.
         (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = run("PRAGMA application_id").fetchone()
         if application == 0 and n_tables == 0:
-            # Before the tables: it can not be changed inside a transaction.
+            # Before the tables: it cannot be changed inside a transaction.
             run("PRAGMA journal_mode = WAL")
             with self._transaction():
                 (n_tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
@@ -98,18 +107,18 @@ class Store:
         if verdict != "ok":
             raise sqlite3.DatabaseError(" ".join(verdict.split()))
 
-    def close(self):
+    def close(self) -> None:
         """Close the file; SQLite then folds its journal into it."""
         self._connection.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager
-    def _translated_errors(self, what):
+    def _translated_errors(self, what: str) -> Iterator[None]:
         """Say in our words what SQLite says in its own."""
         try:
             with self._lock:
@@ -118,7 +127,7 @@ class Store:
             name = getattr(error, "sqlite_errorname", "") or str(error)
             raise self._error(what, name, error) from error
 
-    def _error(self, what, name, error):
+    def _error(self, what: str, name: str, error: sqlite3.Error) -> Exception:
         where = f"the store {self.path}" if self.path else "the store in memory"
         if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
             return OSError(
@@ -140,7 +149,7 @@ class Store:
         return OSError(f"Could not {what} {where}: {error}.")
 
     @contextmanager
-    def _transaction(self):
+    def _transaction(self) -> Iterator[Callable]:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
@@ -153,60 +162,39 @@ class Store:
         run("COMMIT")
 
     @contextmanager
-    def _writing(self):
+    def _writing(self) -> Iterator[Callable]:
         with self._translated_errors("write to"), self._transaction() as run:
             yield run
 
     @contextmanager
-    def _reading(self):
+    def _reading(self) -> Iterator[Callable]:
         with self._translated_errors("read"):
             yield self._connection.execute
 
-    def read(self, name):
-        """Look up what is known of the study.
+    def read(self, name: str) -> Any:
+        """Look up what is known of the study; None if nothing is.
 
-        Parameters
-        ----------
-        name : str
-            "identity", "seed", "settings" or "command".
-
-        Returns
-        -------
-        value : object
-            None if nothing is.
+        Names are "identity", "seed", "settings", "config" (the study in TOML),
+        "no_config" (why there is none) and "command".
         """
         with self._reading() as run:
             found = run("SELECT value FROM study WHERE name = ?", (name,)).fetchone()
         return None if found is None else json.loads(found[0])
 
-    def keep_first(self, name, value):
+    def keep_first(self, name: str, value: Any) -> Any:
         """Write something down unless it is known already.
 
-        Parameters
-        ----------
-        name : str
-            Of the value.
-
-        value : object
-            Of what JSON knows.
-
-        Returns
-        -------
-        value : object
-            What was written first, by whichever process.
+        Return what was written first, by whichever process.
         """
         with self._writing() as run:
             item = name, json.dumps(value)
             run("INSERT OR IGNORE INTO study VALUES (?, ?)", item)
         return self.read(name)
 
-    def open_study(self, **values):
+    def open_study(self, **values: Any) -> None:
         """Write what the study is, or make sure that it is this one.
 
-        Parameters
-        ----------
-        **values : object
-            "identity", which must be the same each time, and others.
+        The "identity" must be the same each time; of other values the first stays.
         """
         for name, value in values.items():
             self.keep_first(name, value)
@@ -218,25 +206,15 @@ class Store:
                 "Continue with the same parameters and data, or choose another 'store'."
             )
 
-    def claim(self, handed_out, among=None):
-        """Choose the next task, and tell other processes.
+    def claim(
+        self, handed_out: Collection[int], among: Collection[int] | None = None
+    ) -> int | None:
+        """Choose the next task, and tell other processes; None if nothing is left.
 
         A claim is advice and no lock: tasks that nobody claimed come first, then those
         that were claimed by a process that is busy with them, or dead. So processes
-        share the work, and nothing is ever stuck.
-
-        Parameters
-        ----------
-        handed_out : collection of int
-            Tasks that this process need not be given.
-
-        among : collection of int, default=None
-            Tasks that will do. None is all.
-
-        Returns
-        -------
-        task : int or None
-            None if there is nothing left.
+        share the work, and nothing is ever stuck. This process is not given again what
+        was handed out to it, and only tasks `among` those named.
         """
         query = (
             "SELECT task, n_claims FROM claims WHERE task NOT IN "
@@ -253,29 +231,17 @@ class Store:
                     return task
         return None
 
-    def plan(self, tasks):
-        """Write down which tasks there are.
-
-        Parameters
-        ----------
-        tasks : iterable of int
-            Their numbers.
-        """
+    def plan(self, tasks: Iterable[int]) -> None:
+        """Write down the numbers of the tasks that there are."""
         with self._writing() as run:
             for task in tasks:
                 run("INSERT OR IGNORE INTO claims VALUES (?, 0)", (task,))
 
-    def add(self, task, rows):
+    def add(self, task: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep the rows of a task for good.
 
-        Parameters
-        ----------
-        task : int
-            Its number.
-
-        rows : list of dict
-            With the number of the model in ``row["place"]["model"]``. If another
-            process was faster, its rows stay.
+        A row has the number of its model in ``row["place"]["model"]``. If another
+        process was faster, its rows stay.
         """
         with self._writing() as run:
             for row in rows:
@@ -284,42 +250,24 @@ class Store:
                     (row["place"]["model"], task, json.dumps(row, default=_as_json)),
                 )
 
-    def done(self):
-        """Name the tasks that are finished.
-
-        Returns
-        -------
-        tasks : set of int
-            Their numbers.
-        """
+    def done(self) -> set[int]:
+        """Numbers of the tasks that are finished."""
         with self._reading() as run:
             return {task for (task,) in run("SELECT DISTINCT task FROM models")}
 
-    def n_models(self):
-        """Count the models that are finished.
-
-        Returns
-        -------
-        n_models : int
-            So many rows there are.
-        """
+    def n_models(self) -> int:
+        """Count the models that are finished."""
         with self._reading() as run:
             return run("SELECT count(*) FROM models").fetchone()[0]
 
-    def rows(self):
-        """Read all rows.
-
-        Returns
-        -------
-        rows : list of dict
-            By number of the model.
-        """
+    def rows(self) -> list[dict[str, Any]]:
+        """Read all rows, by number of the model."""
         with self._reading() as run:
             query = "SELECT model, record FROM models ORDER BY model"
             records = run(query).fetchall()
         return [self._parsed(*record) for record in records]
 
-    def _parsed(self, model, record):
+    def _parsed(self, model: int, record: str) -> dict[str, Any]:
         try:
             return json.loads(record)
         except json.JSONDecodeError as error:
@@ -329,7 +277,7 @@ class Store:
             ) from error
 
 
-def _as_json(value):
+def _as_json(value: Any) -> Any:
     """Turn what is numpy's into what is Python's, and anything else into words."""
     if isinstance(value, np.floating):
         # A long double stays one otherwise.
@@ -338,3 +286,86 @@ def _as_json(value):
         return value.tolist()
     # What repr says of a function or a class is where it lies, this time.
     return getattr(value, "__qualname__", repr(value))
+
+
+def digest(array: NDArray) -> str:
+    """Name the content of an array of numbers or labels: its SHA-256."""
+    if array.dtype.hasobject:
+        array = array.astype(str)
+    shape = f"{array.dtype.str}{array.shape}".encode()
+    content = np.ascontiguousarray(array).tobytes()
+    return hashlib.sha256(shape + content).hexdigest()
+
+
+def canonical(value: Any) -> Any:
+    """Describe a parameter so that equal ones have equal descriptions, in JSON.
+
+    It may be a number, string, container, array, estimator, distribution, function or
+    any other object with attributes. What depends on the machine alone is left out.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [canonical(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((canonical(item) for item in value), key=json.dumps)
+    if isinstance(value, np.ndarray):
+        return {"array": digest(value)}
+    if isinstance(value, type) or not hasattr(value, "__dict__"):
+        return _name(value) if hasattr(value, "__qualname__") else repr(value)
+    if hasattr(value, "__qualname__"):
+        return _name(value)
+    if isinstance(value, BaseEstimator):
+        state = value.get_params(deep=False)
+    elif hasattr(value, "rvs") and hasattr(value, "dist"):
+        # Of scipy.
+        state = {"args": value.args, "kwds": value.kwds}
+        return {value.dist.name: canonical(state)}
+    else:
+        state = vars(value)
+    state = {name: state[name] for name in state if name not in _OF_THE_MACHINE}
+    return {_name(type(value)): canonical(state)}
+
+
+def _name(thing: Any) -> str:
+    # Files inside a package may move.
+    return f"{thing.__module__.partition('.')[0]}.{thing.__qualname__}"
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say where two descriptions differ: "name: old value, not new value"."""
+    old, new = _flat(old), _flat(new)
+    return [
+        f"{name} is {_value(old, name)} there and {_value(new, name)} here"
+        for name in sorted(old.keys() | new.keys())
+        if name not in old or name not in new or _text(old[name]) != _text(new[name])
+    ]
+
+
+def _flat(tree: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict | list) or not tree:
+        return {path: tree}
+    if isinstance(tree, list):
+        if not any(isinstance(item, dict | list) for item in tree):
+            return {path: tree}
+        tree = dict(enumerate(tree))
+    leaves = {}
+    for name, branch in tree.items():
+        leaves |= _flat(branch, f"{path}.{name}" if path else name)
+    return leaves
+
+
+def _value(leaves: dict[str, Any], name: str, longest: int = 60) -> str:
+    if name not in leaves:
+        return "not set"
+    text = _text(leaves[name])
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _text(leaf: Any) -> str:
+    # 1, 1.0 and true are equal in Python, and different settings.
+    return json.dumps(leaf)

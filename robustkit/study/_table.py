@@ -1,10 +1,19 @@
-"""From the rows of a store to a table, and to the columns worth correlating."""
+"""From the rows of a store to a table, and to correlations between its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils import Bunch
 
-__all__ = ["columns_of", "independent", "table_of"]
+from robustkit.correlation import RobustnessCorrelator
+
+__all__ = ["columns_of", "correlate", "independent", "table_of"]
 
 # What other properties of a graph say already, exactly where it is connected: property
 # -> of which it is a function. See `graph_properties`.
@@ -23,18 +32,10 @@ _FUNCTION_OF_ERROR_RATE = "_robust_accuracy"
 _NOT_MEASURED = ("n_samples", "n_queries")
 
 
-def table_of(rows):
-    """Put rows side by side.
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put rows, as a store keeps them, under each other: one row per model.
 
-    Parameters
-    ----------
-    rows : list of dict
-        As a store keeps them.
-
-    Returns
-    -------
-    table : DataFrame
-        A row a model. What a row does not have is NaN.
+    What a row does not have is NaN.
     """
     frames = []
     for group in ("place", "parameters", "properties", "measures", "seconds", "made"):
@@ -46,24 +47,13 @@ def table_of(rows):
     return pd.concat(frames, axis=1)
 
 
-def _names(rows, group):
+def _names(rows: Sequence[Mapping[str, Any]], group: str) -> list[str]:
     """All names that occur, in the order in which they first do."""
     return list(dict.fromkeys(name for row in rows for name in row[group]))
 
 
-def columns_of(rows):
-    """Say which columns of the table are what.
-
-    Parameters
-    ----------
-    rows : list of dict
-        As a store keeps them.
-
-    Returns
-    -------
-    columns : Bunch
-        Lists of names: `parameters`, `properties`, `measures`.
-    """
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> Bunch:
+    """Say which columns of the table are `parameters`, `properties` and `measures`."""
     return Bunch(
         parameters=_names(rows, "parameters"),
         properties=_names(rows, "properties"),
@@ -75,25 +65,56 @@ def columns_of(rows):
     )
 
 
-def independent(table, names):
-    """Leave out columns that say nothing, or nothing new.
+def correlate(
+    table: pd.DataFrame, columns: Bunch, correlator: RobustnessCorrelator | None
+) -> RobustnessCorrelator:
+    """Correlate the properties of the models with their measures, graph by graph.
+
+    Return a fitted clone of `correlator`; None is one with 500 bootstrap samples.
+    """
+    if not columns.measures:
+        reasons = "; ".join(table["error"].unique()) if len(table) else "there is none"
+        raise ValueError(f"No model of the study could be measured: {reasons}.")
+    _check_finite(table, [*columns.properties, *columns.measures])
+    if correlator is None:
+        correlator = RobustnessCorrelator(n_bootstrap=500, random_state=0)
+    properties = independent(table, columns.properties)
+    measures = independent(table, columns.measures)
+    # Every step of a pruned network is a graph of its own.
+    groups = None if "step" in table else table["graph"]
+    try:
+        return clone(correlator).fit(
+            table[properties].astype(float),
+            table[measures].astype(float),
+            groups=groups,
+        )
+    except ValueError as error:
+        raise _error(table, str(error).rstrip(".")) from error
+
+
+def _check_finite(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Before columns are compared with each other: infinity has no difference."""
+    for name in names:
+        is_infinite = np.isinf(table[name].to_numpy(dtype=float))
+        # What is the same for all is left out anyway.
+        if is_infinite.any() and table[name].nunique() > 1:
+            model = table["model"][is_infinite].iloc[0]
+            raise _error(table, f"{name} is infinite for model {model}")
+
+
+def _error(table: pd.DataFrame, reason: str) -> ValueError:
+    return ValueError(
+        f"The {len(table)} models of the study cannot be correlated: {reason}. All of "
+        "them are in results_, and in the store if there is one."
+    )
+
+
+def independent(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Leave out columns that say nothing, or nothing new; the first if none is left.
 
     A finding counted twice looks like two, and makes the correction for many tests
     stricter for all others. So these go: columns without two different values, an
     earlier column in other units, and what is a function of other columns.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row a model.
-
-    names : list of str
-        Columns.
-
-    Returns
-    -------
-    kept : list of str
-        Those that are left, in the same order; the first if none is.
     """
     kept = {}
     for name in names:
@@ -105,10 +126,10 @@ def independent(table, names):
             and not any(_is_affine(values, other) for other in kept.values())
         ):
             kept[name] = values
-    return list(kept) or names[:1]
+    return list(kept) or list(names[:1])
 
 
-def _is_affine(one, other):
+def _is_affine(one: NDArray, other: NDArray) -> bool:
     """Whether two columns with the same gaps lie on one line, up to rounding."""
     if not np.array_equal(np.isnan(one), np.isnan(other)):
         return False

@@ -1,11 +1,24 @@
 """What shape activations have: mapper graphs, and how pure their nodes are."""
+# ruff: noqa: F401
 
+# What is not in `__all__` is for other rooms, not for users: the parts from which the
+# explorer composes its graphs, and what a budget of weak samples may be.
 from robustkit.topology._cover import BalancedCover, UniformCover
+from robustkit.topology._mapper import fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology._purity import (
+    BUDGET_CONSTRAINT,
+    count_labels,
     node_accuracy,
     node_purity,
+    purity_of_counts,
     weighted_average_purity,
+)
+from robustkit.topology.neighbors import (
+    LARGEST_N_PAIRS,
+    NeighborCache,
+    choose_eps,
+    learn_metric,
 )
 
 __all__ = [

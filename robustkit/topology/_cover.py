@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_array
 
@@ -61,13 +62,13 @@ class UniformCover:
             COVER_CONSTRAINTS | conventions, asdict(self), "UniformCover"
         )
 
-    def intervals(self, values):
+    def intervals(self, values: ArrayLike) -> NDArray:
         """Lay the intervals over the range of the values.
 
         Parameters
         ----------
         values : array-like of shape (n_samples,)
-            One number a sample: the filter.
+            One number per sample: the filter.
 
         Returns
         -------
@@ -135,13 +136,13 @@ class BalancedCover:
     def __post_init__(self):
         validate_parameter_constraints(COVER_CONSTRAINTS, asdict(self), "BalancedCover")
 
-    def intervals(self, values):
+    def intervals(self, values: ArrayLike) -> NDArray:
         """Lay the intervals so that each holds equally many of the values.
 
         Parameters
         ----------
         values : array-like of shape (n_samples,)
-            One number a sample: the filter.
+            One number per sample: the filter.
 
         Returns
         -------
@@ -176,22 +177,11 @@ def _check_values(values):
     return column_or_1d(values)
 
 
-def interval_slices(sorted_values, intervals):
+def interval_slices(sorted_values: NDArray, intervals: NDArray) -> NDArray:
     """Find where each interval lies among the sorted values.
 
-    Parameters
-    ----------
-    sorted_values : ndarray of shape (n_samples,)
-        Ascending.
-
-    intervals : ndarray of shape (n_intervals, 2)
-        First and last value of each.
-
-    Returns
-    -------
-    slices : ndarray of shape (n_intervals, 2)
-        Interval k holds the positions ``slices[k, 0]`` up to but not including
-        ``slices[k, 1]``.
+    Interval k holds the positions ``slices[k, 0]`` up to but not including
+    ``slices[k, 1]``.
     """
     return np.column_stack(
         [

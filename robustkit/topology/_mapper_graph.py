@@ -1,17 +1,20 @@
 """Mapper graphs: the shape of a point cloud as a graph of overlapping clusters."""
 
 import warnings
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any, Self
 
+import networkx as nx
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.cluster import DBSCAN
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._sklearn_private import (
@@ -21,26 +24,16 @@ from robustkit._sklearn_private import (
     _clone_parametrized,
     _fit_context,
 )
-from robustkit.topology._clusters import cluster_with
-from robustkit.topology._cover import (
-    COVER_CONSTRAINTS,
-    BalancedCover,
-    UniformCover,
-    interval_slices,
-)
-from robustkit.topology._eps import choose_eps, typical_distance
-from robustkit.topology._filters import fit_filter
-from robustkit.topology._metrics import METRIC_NAMES, bounding_diagonal, learn_metric
-from robustkit.topology._neighbors import NeighborCache, Neighbors, digest
-from robustkit.topology._nerve import join_clusters, nerve_graph, shared_samples
-from robustkit.topology._placement import find_known_rows, nearest_nodes
+from robustkit.topology._cover import COVER_CONSTRAINTS, BalancedCover, UniformCover
+from robustkit.topology._mapper import build_mapper, place_samples
 from robustkit.topology._purity import (
     count_labels,
     node_accuracy,
     purity_of_counts,
+    weak_samples,
     weighted_average_purity,
 )
-from robustkit.topology._weak_samples import weak_samples
+from robustkit.topology.neighbors import METRIC_NAMES, NeighborCache, typical_distance
 
 
 class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -54,48 +47,49 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     ----------
     filter : {"l2norm", "pca"}, int, callable or array-like of shape (n_samples,), \
             default="l2norm"
-        One number a sample: its Euclidean norm, its coordinate along the first
+        One number per sample: its Euclidean norm, its coordinate along the first
         principal component, a column of `X`, what the function returns for `X`, or the
         value given for each training sample (then only these can be transformed).
 
     cover : {"uniform", "balanced"}, UniformCover or BalancedCover, default="uniform"
-        Intervals of one length, or that hold equally many samples. An instance brings
-        its own `n_intervals` and `overlap`.
+        Intervals of one length, or intervals that contain equally many samples. An
+        instance has its own `n_intervals` and `overlap`.
 
     n_intervals : int, default=40
-        How many intervals.
+        Number of intervals.
 
     overlap : float, default=0.3
         Share of an interval that it has in common with the next one, in (0, 1).
 
     clusterer : estimator, default=None
         Clusters the samples of each interval; a clone of it is fitted to each. None is
-        :class:`~sklearn.cluster.DBSCAN` with `eps`, `min_samples` and `metric`. For
-        another clusterer these do not matter, but for `metric` in `transform`.
+        :class:`~sklearn.cluster.DBSCAN` with `eps`, `min_samples` and `metric`. With
+        another clusterer these are ignored, except for `metric` in `transform`.
 
     eps : "auto" or float, default="auto"
-        Largest distance at which samples are neighbours. "auto" sorts the distances of
+        Maximum distance at which samples are neighbours. "auto" sorts the distances of
         all samples to their `min_samples`-th neighbour and takes the knee, the one
-        farthest from the straight line between the smallest and the largest, and a
-        millionth of it more, so that rounding decides about no pair.
+        farthest from the straight line between the smallest and the largest, plus a
+        millionth of it, so that rounding decides about no pair.
 
     min_samples : int, default=5
-        Samples within `eps`, itself included, that make a sample a core of a cluster.
+        Number of samples within `eps`, itself included, that make a sample a core
+        sample.
 
     metric : str or callable, default="euclidean"
-        Any that :class:`~sklearn.cluster.DBSCAN` takes, but "precomputed".
+        Any metric that :class:`~sklearn.cluster.DBSCAN` accepts, except "precomputed".
         "minkowski" has the power 2; "seuclidean" learns the variances of the features
         and "mahalanobis" their covariance from all samples of `fit`. The fast search
-        for neighbours knows the Euclidean distance only.
+        for neighbours supports the Euclidean distance only.
 
     warm_start : bool, default=False
         Keep the neighbours found, so that the next fit to the same data, with another
         cover, `n_intervals`, `overlap` or `min_samples` and the same distance or a
-        smaller one, finds them there. Clones share them, so that a grid search does
-        too. The first fit then looks for all neighbours that any cover could need.
+        smaller one, reuses them. Clones share them, so that a grid search benefits too.
+        The first fit then searches for all neighbours that any cover could need.
 
     n_jobs : int or None, default=None
-        Threads. None is 1 unless in a :obj:`joblib.parallel_config` context.
+        Number of threads. None is 1 unless in a :obj:`joblib.parallel_config` context.
 
     Attributes
     ----------
@@ -111,8 +105,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         The pairs of nodes that share a sample, the smaller number first.
 
     intervals_ : ndarray of shape (n_intervals, 2)
-        First and last value of each closed interval. Fewer than asked for where several
-        would be the same; a constant filter has one.
+        First and last value of each closed interval. Fewer than `n_intervals` where
+        several would be the same; a constant filter has one.
 
     eps_ : float
         The distance used; infinity for a clusterer that has none.
@@ -121,7 +115,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         The training samples that lie in no node.
 
     n_noise_ : int
-        How many these are.
+        Number of these samples.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -139,13 +133,13 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     Notes
     -----
     The nodes are those of scikit-learn's DBSCAN in every interval, with Euclidean
-    distances in float64 whatever the type of `X`; but each pair of neighbours is found
-    once, not once for each interval that holds it.
+    distances in float64 whatever the dtype of `X`; but each pair of neighbours is found
+    once, not once for each interval that contains it.
 
     `transform` finds the intervals by the filter value of a new sample, which may lie
     in none; in each, the sample belongs to the node of the nearest core sample within
     `eps_` (of the nearest sample, for a clusterer without core samples). A sample equal
-    to a training sample lies in the nodes of that one.
+    to a training sample lies in the nodes of that sample.
 
     References
     ----------
@@ -167,6 +161,14 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     (6, 6)
     """
 
+    membership_: csr_matrix
+    graph_: nx.Graph
+    edges_: NDArray
+    intervals_: NDArray
+    eps_: float
+    noise_: NDArray
+    n_noise_: int
+
     _parameter_constraints: dict = {
         "filter": [
             StrOptions({"l2norm", "pca"}),
@@ -186,17 +188,17 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def __init__(
         self,
-        filter="l2norm",
+        filter: str | int | Callable | ArrayLike = "l2norm",
         *,
-        cover="uniform",
-        n_intervals=40,
-        overlap=0.3,
-        clusterer=None,
-        eps="auto",
-        min_samples=5,
-        metric="euclidean",
-        warm_start=False,
-        n_jobs=None,
+        cover: str | UniformCover | BalancedCover = "uniform",
+        n_intervals: int = 40,
+        overlap: float = 0.3,
+        clusterer: BaseEstimator | None = None,
+        eps: str | float = "auto",
+        min_samples: int = 5,
+        metric: str | Callable = "euclidean",
+        warm_start: bool = False,
+        n_jobs: int | None = None,
     ):
         self.filter = filter
         self.cover = cover
@@ -212,11 +214,17 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def __sklearn_clone__(self):
         copy = _clone_parametrized(self)
         if self.warm_start:
-            copy._cache = self._cache = getattr(self, "_cache", NeighborCache())
+            copy._cache = self._warm_cache()
         return copy
 
+    def _warm_cache(self):
+        """Return what keeps neighbours for the next fits, also those of clones."""
+        if getattr(self, "_cache", None) is None:
+            self._cache = NeighborCache()
+        return self._cache
+
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Build the graph.
 
         Parameters
@@ -233,29 +241,22 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             The fitted estimator.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
-        diagonal = bounding_diagonal(X)
-        self._metric, self._metric_params = learn_metric(self.metric, X)
-        self._cache = self._cache_for_this_fit()
-        self._filter, is_lipschitz = fit_filter(self.filter, X)
-        values = self._filter(X)
-        self.intervals_ = self._make_cover().intervals(values)
-        slices = interval_slices(np.sort(values), self.intervals_)
-        clusters, anchors = self._cluster(X, values, slices, is_lipschitz, diagonal)
-        self.membership_, self._node_intervals = join_clusters(clusters, len(X))
-        self.edges_, n_shared = shared_samples(self.membership_)
-        sizes = self._node_sizes()
-        self.graph_ = nerve_graph(self._node_intervals, sizes, self.edges_, n_shared)
-        self.noise_ = np.flatnonzero(np.diff(self.membership_.indptr) == 0)
+        # Without warm start nothing found before is of use any longer.
+        self._cache = self._warm_cache() if self.warm_start else None
+        mapper = build_mapper(
+            X, filter=self.filter, cover=self._make_cover(), clusterer=self.clusterer,
+            eps=self.eps, min_samples=self.min_samples, metric=self.metric,
+            cache=self._cache, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        self._mapper, self._fit_X = mapper, X
+        self.intervals_, self.eps_ = mapper.intervals, mapper.eps
+        self.membership_, self.edges_ = mapper.membership, mapper.edges
+        self.graph_ = mapper.graph
+        self.noise_ = np.flatnonzero(np.diff(mapper.membership.indptr) == 0)
         self.n_noise_ = len(self.noise_)
-        self._fit_X, self._anchors = X, anchors
-        self._filter_means = (self.membership_.T @ values) / sizes
-        if len(sizes) == 0:
+        if self._n_features_out == 0:
             self._warn_of_an_empty_graph(X)
         return self
-
-    def _cache_for_this_fit(self):
-        known = getattr(self, "_cache", None) if self.warm_start else None
-        return NeighborCache() if known is None else known
 
     def _make_cover(self):
         if self.cover == "uniform":
@@ -263,50 +264,6 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if self.cover == "balanced":
             return BalancedCover(self.n_intervals, self.overlap)
         return self.cover
-
-    def _cluster(self, X, values, slices, is_lipschitz, diagonal):
-        if self.clusterer is None:
-            self.eps_ = self._choose_eps(X, values, is_lipschitz)
-            if self._metric == "euclidean":
-                # A distance above all there are may be too large to be squared.
-                eps = min(self.eps_, 1.01 * diagonal or 1.0)
-                return self._cluster_fast(X, values, slices, is_lipschitz, eps)
-            clusterer = DBSCAN(
-                eps=self.eps_, min_samples=self.min_samples, metric=self._metric,
-                metric_params=self._metric_params,
-            )  # fmt: skip
-        else:
-            clusterer = self.clusterer
-            self.eps_ = float(clusterer.eps) if _is_dbscan(clusterer) else np.inf
-        order = np.argsort(values, kind="stable")
-        return cluster_with(clusterer, X, order, slices, self.n_jobs)
-
-    def _choose_eps(self, X, values, is_lipschitz):
-        if self.eps != "auto":
-            return float(self.eps)
-
-        def compute():
-            return choose_eps(
-                X, values, is_lipschitz, self.min_samples, self._metric,
-                self._metric_params, self.n_jobs,
-            )  # fmt: skip
-
-        return self._cache.eps((digest(X), self.min_samples, self._metric), compute)
-
-    def _cluster_fast(self, X, values, slices, is_lipschitz, eps):
-        def search(slices=None):
-            return Neighbors(
-                X, values, eps, is_lipschitz, slices=slices,
-                look_ahead=self._cache.look_ahead, most=self._cache.most_each,
-                n_jobs=self.n_jobs,
-            )  # fmt: skip
-
-        if self.warm_start:
-            key = digest(X), digest(values)
-            neighbors = self._cache.neighbors(key, eps, search)
-        else:
-            neighbors = search(slices)
-        return neighbors.clusters(eps, slices, self.min_samples, self.n_jobs)
 
     def _warn_of_an_empty_graph(self, X):
         warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)
@@ -320,23 +277,18 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 f"{message}. X has {len(X)} sample(s), and min_samples is "
                 f"{self.min_samples}. Try a smaller min_samples."
             )
-        median = typical_distance(
-            X, self.min_samples, self._metric, self._metric_params
-        )
+        median = typical_distance(X, self.min_samples, *self._mapper.metric)
         return (
             f"{message}. eps is {self.eps_:.3g} and min_samples {self.min_samples}, "
             f"but the median distance to neighbour number {self.min_samples} is "
             f"{median:.3g}. Try a larger eps, a smaller min_samples or fewer intervals."
         )
 
-    def _node_sizes(self):
-        return np.bincount(self.membership_.indices, minlength=self._n_features_out)
-
     @property
     def _n_features_out(self):
         return self.membership_.shape[1]
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: ArrayLike, y: Any = None) -> csr_matrix:
         """Build the graph and return which sample lies in which node.
 
         Parameters
@@ -354,7 +306,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         return self.fit(X, y).membership_.copy()
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> csr_matrix:
         """Find the nodes in which samples lie.
 
         Parameters
@@ -369,33 +321,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=self._fit_X.dtype, order="C")
-        if np.array_equal(X, self._fit_X):
-            return self.membership_.copy()
-        values = self._filter(X)
-        known = find_known_rows(X, self._fit_X)
-        samples, nodes = self.membership_[known].nonzero()
-        is_old = known[samples] >= 0
-        found = [(samples[is_old], nodes[is_old])]
-        is_new = known < 0
-        for k, (low, high) in enumerate(self.intervals_):
-            inside = np.flatnonzero(is_new & (low <= values) & (values <= high))
-            found.append((inside, self._nearest_nodes(X[inside], k)))
-        rows, columns = map(np.concatenate, zip(*found, strict=True))
-        rows, columns = rows[columns >= 0], columns[columns >= 0]
-        shape = len(X), self._n_features_out
-        return csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+        return place_samples(self._mapper, X, self.n_jobs)
 
-    def _nearest_nodes(self, X, interval):
-        anchors, labels = self._anchors[interval]
-        if len(X) == 0 or len(anchors) == 0:
-            return np.full(len(X), -1)
-        first = np.searchsorted(self._node_intervals, interval)
-        return nearest_nodes(
-            X, self._fit_X[anchors], first + labels, self.eps_, self._metric,
-            self._metric_params, self.n_jobs,
-        )  # fmt: skip
-
-    def score(self, X, y):
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Average the purity of the nodes, weighted by the samples in them.
 
         Parameters
@@ -404,17 +332,19 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             Samples.
 
         y : array-like of shape (n_samples,)
-            Their labels; the purity of a node is 0 if all of these are equally frequent
+            Their labels. The purity of a node is 0 if all labels are equally frequent
             in it.
 
         Returns
         -------
         purity : float
-            In [0, 1]. 0 if no sample lies in a node. Samples in no node do not count.
+            In [0, 1]; 0 if no sample lies in a node. Samples in no node are ignored.
         """
         return weighted_average_purity(self.transform(X), y)
 
-    def describe(self, y=None, y_pred=None):
+    def describe(
+        self, y: ArrayLike | None = None, y_pred: ArrayLike | None = None
+    ) -> pd.DataFrame:
         """Describe every node.
 
         Parameters
@@ -435,9 +365,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         check_is_fitted(self)
         nodes = pd.DataFrame(
             {
-                "interval": self._node_intervals,
-                "size": self._node_sizes(),
-                "filter_mean": self._filter_means,
+                "interval": self._mapper.node_intervals,
+                "size": self._mapper.node_sizes,
+                "filter_mean": self._mapper.filter_means,
             },
             index=pd.RangeIndex(self._n_features_out, name="node"),
         )
@@ -454,7 +384,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         counts = pd.DataFrame(counts.astype(int), index=nodes.index, columns=columns)
         return nodes.join(counts)
 
-    def weak_samples(self, y, y_pred, budget=0.2):
+    def weak_samples(
+        self, y: ArrayLike, y_pred: ArrayLike, budget: float | int = 0.2
+    ) -> NDArray:
         """Collect the misclassified samples of the least accurate nodes.
 
         Parameters
@@ -466,17 +398,13 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             Predicted labels of the training samples.
 
         budget : float or int, default=0.2
-            How many samples at most: a share of the training samples, or a number.
+            Maximum number of samples, or maximum share of the training samples.
 
         Returns
         -------
         indices : ndarray of shape (n_selected,)
-            Samples, those of the least accurate node first. Nodes of equal accuracy are
-            taken in their order, and so are the samples of a node.
+            Samples, those of the least accurate node first. Nodes of equal accuracy
+            keep their order, and so do the samples of a node.
         """
         check_is_fitted(self)
         return weak_samples(self.membership_, y, y_pred, budget)
-
-
-def _is_dbscan(clusterer):
-    return isinstance(clusterer, DBSCAN)

@@ -1,93 +1,33 @@
-"""How pure the nodes of a mapper graph are, and how well predicted."""
+"""How pure the nodes of a mapper graph are, how well predicted, and where weakest."""
+
+from numbers import Integral
+from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix, issparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix, issparse, sparray, spmatrix
 from scipy.special import entr
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import unique_labels
 
+from robustkit._sklearn_private import (
+    Interval,
+    RealNotInt,
+    validate_parameter_constraints,
+)
 
-def count_labels(membership, y, *, labels=None):
-    """Count the labels in every node.
+# A share of the samples, or their number.
+BUDGET_CONSTRAINT = [
+    Interval(RealNotInt, 0, 1, closed="both"),
+    Interval(Integral, 0, None, closed="left"),
+]
 
-    Parameters
-    ----------
-    membership : {array-like, sparse matrix} of shape (n_samples, n_nodes)
-        Which sample lies in which node.
-
-    y : array-like of shape (n_samples,)
-        Labels of the samples.
-
-    labels : array-like of shape (n_labels,), default=None
-        All labels there are. None takes those in `y`.
-
-    Returns
-    -------
-    counts : ndarray of shape (n_nodes, n_labels)
-        How many samples of the node bear the label.
-
-    labels : ndarray of shape (n_labels,)
-        The labels, sorted.
-    """
-    membership = _check_membership(membership)
-    y = check_labels(y)
-    check_consistent_length(membership, y)
-    labels = unique_labels(y) if labels is None else np.unique(labels)
-    unknown = np.setdiff1d(y, labels)
-    if len(unknown):
-        raise ValueError(
-            f"The 'labels' parameter must hold every label of y. Got {labels!r}, but "
-            f"y has {unknown[0]!r}."
-        )
-    rows = np.arange(len(y)), np.searchsorted(labels, y)
-    one_hot = csr_matrix((np.ones(len(y)), rows), shape=(len(y), len(labels)))
-    return (membership.T @ one_hot).toarray(), labels
+Membership = ArrayLike | spmatrix | sparray
 
 
-def _check_membership(membership):
-    if issparse(membership):
-        if np.isnan(membership.data).any():
-            raise ValueError("The 'membership' parameter contains NaN.")
-        # A graph without nodes is one, too; check_array would refuse it.
-        return csr_matrix(membership) != 0
-    membership = check_array(membership, ensure_min_features=0, input_name="membership")
-    return csr_matrix(membership != 0)
-
-
-def check_labels(y, name="y"):
-    """Refuse labels that are missing.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_samples,)
-        Labels.
-
-    name : str, default="y"
-        What they are called.
-
-    Returns
-    -------
-    y : ndarray of shape (n_samples,)
-        The labels.
-    """
-    y = column_or_1d(y, warn=True)
-    # Nothing but NaN differs from itself.
-    if (y != y).any():
-        raise ValueError(f"The {name!r} parameter contains NaN, which is no label.")
-    return y
-
-
-def _check_same_kind(y, y_pred):
-    kinds = [labels.dtype.kind in "US" for labels in (y, y_pred)]
-    is_object = "O" in (y.dtype.kind, y_pred.dtype.kind)
-    if kinds[0] != kinds[1] and not is_object and len(y) > 0:
-        raise ValueError(
-            "The 'y' and 'y_pred' parameters must hold labels of one kind. Got "
-            f"{y[0]!r} and {y_pred[0]!r}."
-        )
-
-
-def node_purity(membership, y, *, labels=None):
+def node_purity(
+    membership: Membership, y: ArrayLike, *, labels: ArrayLike | None = None
+) -> NDArray:
     """Measure how far the labels in each node are from evenly mixed.
 
     The purity of a node is 1 - H / log(n_labels), where H is the entropy of the labels
@@ -102,7 +42,7 @@ def node_purity(membership, y, *, labels=None):
         Labels of the samples.
 
     labels : array-like of shape (n_labels,), default=None
-        All labels there are, also those that no sample bears. None takes those in `y`.
+        All labels there are, also those that no sample has. None takes those in `y`.
 
     Returns
     -------
@@ -112,7 +52,7 @@ def node_purity(membership, y, *, labels=None):
     See Also
     --------
     weighted_average_purity : One number for all nodes.
-    node_accuracy : The share of right predictions in each node.
+    node_accuracy : The share of correct predictions in each node.
 
     Examples
     --------
@@ -124,17 +64,9 @@ def node_purity(membership, y, *, labels=None):
     return purity_of_counts(counts)
 
 
-def purity_of_counts(counts):
-    """Purity of each row of label counts; NaN where there are none."""
-    sizes = counts.sum(axis=1)
-    shares = counts / np.maximum(sizes, 1)[:, None]
-    # With a single label there is nothing to mix.
-    uniform = np.log(counts.shape[1]) if counts.shape[1] > 1 else 1.0
-    purity = np.clip(1 - entr(shares).sum(axis=1) / uniform, 0, 1)
-    return np.where(sizes > 0, purity, np.nan)
-
-
-def weighted_average_purity(membership, y, *, labels=None):
+def weighted_average_purity(
+    membership: Membership, y: ArrayLike, *, labels: ArrayLike | None = None
+) -> float:
     """Average the purity of the nodes, weighted by their sizes.
 
     Parameters
@@ -146,7 +78,7 @@ def weighted_average_purity(membership, y, *, labels=None):
         Labels of the samples.
 
     labels : array-like of shape (n_labels,), default=None
-        All labels there are, also those that no sample bears. None takes those in `y`.
+        All labels there are, also those that no sample has. None takes those in `y`.
 
     Returns
     -------
@@ -170,8 +102,8 @@ def weighted_average_purity(membership, y, *, labels=None):
     return float(np.average(np.nan_to_num(purity_of_counts(counts)), weights=sizes))
 
 
-def node_accuracy(membership, y, y_pred):
-    """Measure the share of right predictions in each node.
+def node_accuracy(membership: Membership, y: ArrayLike, y_pred: ArrayLike) -> NDArray:
+    """Measure the share of correct predictions in each node.
 
     Parameters
     ----------
@@ -200,9 +132,104 @@ def node_accuracy(membership, y, y_pred):
     array([0.75, 1.  ])
     """
     membership = _check_membership(membership)
-    y, y_pred = check_labels(y), check_labels(y_pred, "y_pred")
+    y, y_pred = _check_labels(y), _check_labels(y_pred, "y_pred")
     _check_same_kind(y, y_pred)
     check_consistent_length(membership, y, y_pred)
-    right = membership.T @ (y == y_pred).astype(float)
+    n_right = membership.T @ (y == y_pred).astype(float)
     sizes = membership.T @ np.ones(len(y))
-    return np.where(sizes > 0, right / np.maximum(sizes, 1), np.nan)
+    return np.where(sizes > 0, n_right / np.maximum(sizes, 1), np.nan)
+
+
+def count_labels(
+    membership: Membership, y: ArrayLike, *, labels: ArrayLike | None = None
+) -> tuple[NDArray, NDArray]:
+    """Count the labels in every node.
+
+    Returns the counts, of shape (n_nodes, n_labels), and the labels, sorted: those in
+    `y`, if they are not given.
+    """
+    membership = _check_membership(membership)
+    y = _check_labels(y)
+    check_consistent_length(membership, y)
+    labels = unique_labels(y) if labels is None else np.unique(labels)
+    unknown = np.setdiff1d(y, labels)
+    if len(unknown):
+        raise ValueError(
+            f"The 'labels' parameter must hold every label of y. Got {labels!r}, but "
+            f"y has {unknown[0]!r}."
+        )
+    rows = np.arange(len(y)), np.searchsorted(labels, y)
+    one_hot = csr_matrix((np.ones(len(y)), rows), shape=(len(y), len(labels)))
+    return (membership.T @ one_hot).toarray(), labels
+
+
+def purity_of_counts(counts: NDArray) -> NDArray:
+    """Return the purity of each row of label counts; NaN where there are none."""
+    sizes = counts.sum(axis=1)
+    shares = counts / np.maximum(sizes, 1)[:, None]
+    # With a single label there is nothing to mix.
+    uniform = np.log(counts.shape[1]) if counts.shape[1] > 1 else 1.0
+    purity = np.clip(1 - entr(shares).sum(axis=1) / uniform, 0, 1)
+    return np.where(sizes > 0, purity, np.nan)
+
+
+def weak_samples(
+    membership: csr_matrix, y: ArrayLike, y_pred: ArrayLike, budget: Any
+) -> NDArray:
+    """Collect the misclassified samples of the least accurate nodes.
+
+    Those of the least accurate node come first; the budget is their maximum number, or
+    share of all samples.
+    """
+    y, y_pred = _check_labels(y), _check_labels(y_pred, "y_pred")
+    check_consistent_length(membership, y, y_pred)
+    n_wanted = _number_of_samples(budget, len(y))
+    accuracy = node_accuracy(membership, y, y_pred)
+    rank = np.empty(len(accuracy), dtype=int)
+    rank[np.argsort(accuracy, kind="stable")] = np.arange(len(accuracy))
+    samples, nodes = membership.nonzero()
+    is_wrong = (y != y_pred)[samples]
+    samples, ranks = samples[is_wrong], rank[nodes[is_wrong]]
+    samples = samples[np.lexsort((samples, ranks))]
+    # The first time that a sample appears is in its weakest node.
+    _, first = np.unique(samples, return_index=True)
+    return samples[np.sort(first)][:n_wanted]
+
+
+def _number_of_samples(budget, n_samples):
+    validate_parameter_constraints(
+        {"budget": BUDGET_CONSTRAINT}, {"budget": budget}, "weak_samples"
+    )
+    if isinstance(budget, Integral):
+        return budget
+    # A share that is a whole number of samples but for rounding is that number.
+    return int(np.floor(budget * n_samples + 1e-9))
+
+
+def _check_membership(membership):
+    if issparse(membership):
+        if np.isnan(membership.data).any():
+            raise ValueError("The 'membership' parameter contains NaN.")
+        # A graph without nodes is one, too; check_array would refuse it.
+        return csr_matrix(membership) != 0
+    membership = check_array(membership, ensure_min_features=0, input_name="membership")
+    return csr_matrix(membership != 0)
+
+
+def _check_labels(y, name="y"):
+    """Refuse labels that are missing."""
+    y = column_or_1d(y, warn=True)
+    # Nothing but NaN differs from itself.
+    if (y != y).any():
+        raise ValueError(f"The {name!r} parameter contains NaN, which is no label.")
+    return y
+
+
+def _check_same_kind(y, y_pred):
+    kinds = [labels.dtype.kind in "US" for labels in (y, y_pred)]
+    is_object = "O" in (y.dtype.kind, y_pred.dtype.kind)
+    if kinds[0] != kinds[1] and not is_object and len(y) > 0:
+        raise ValueError(
+            "The 'y' and 'y_pred' parameters must hold labels of one kind. Got "
+            f"{y[0]!r} and {y_pred[0]!r}."
+        )

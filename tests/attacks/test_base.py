@@ -51,7 +51,7 @@ def test_tags_of_a_classifier_are_those_of_the_model(times_frozen):
 
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_result_obeys_the_rules(name, victim):
+def test_attack_result_is_consistent_with_the_model(name, victim):
     X, y = digits(200)
     model = VICTIMS[victim]()
     attack = aim(GRADIENT_ATTACKS[name], model, X, y)
@@ -98,7 +98,7 @@ def test_result_obeys_the_rules(name, victim):
     clip=st.sampled_from(["auto", None, (-40.0, 40.0)]),
     n_samples=st.integers(1, 20),
 )
-def test_budget_holds_for_any_eps_dtype_and_clip(name, size, dtype, clip, n_samples):
+def test_attack_stays_in_ball_and_clip_range(name, size, dtype, clip, n_samples):
     X, y = blobs()
     X = X.astype(dtype)
     model = LogisticRegression(max_iter=1000).fit(X, y)
@@ -118,7 +118,7 @@ def test_budget_holds_for_any_eps_dtype_and_clip(name, size, dtype, clip, n_samp
 
 
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_labels_of_any_type(name):
+def test_attack_takes_labels_of_any_type(name):
     X, y = blobs()
     numbers = np.unique(y, return_inverse=True)[1]
     results = []
@@ -149,7 +149,7 @@ def test_classes_that_are_not_sorted():
 
 
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_order_subset_and_batch_size_change_nothing(name):
+def test_attack_does_not_depend_on_order_subset_or_batch_size(name):
     X, y = digits(90)
     model = torch_net()
     whole = aim(GRADIENT_ATTACKS[name], model, X, y).perturb(X, y)
@@ -162,7 +162,7 @@ def test_order_subset_and_batch_size_change_nothing(name):
     np.testing.assert_array_equal(part.n_queries, whole.n_queries[order])
 
 
-def test_without_labels_the_models_own_answers_are_attacked():
+def test_attack_without_labels_attacks_predictions():
     X, y = digits(300)
     attack = aim(FGSMAttack(eps=0.05), digits_pipeline(), X, y)
     own = attack.perturb(X)
@@ -176,7 +176,7 @@ def test_without_labels_the_models_own_answers_are_attacked():
     assert (attack.perturb(X, y).X_adv[wrong] == X[wrong]).all()
 
 
-def test_an_error_moved_to_the_right_class_is_no_success():
+def test_misclassified_sample_is_no_success():
     X, y = digits(300)
     attack = aim(FGSMAttack(eps=0.2), digits_pipeline(), X, y)
     result = attack.perturb(X, y)
@@ -232,7 +232,7 @@ def test_an_error_inside_leaves_the_mode_as_it_was():
     assert module.training
 
 
-def test_table_keeps_its_columns():
+def test_dataframe_keeps_its_columns():
     X, y = digits(60)
     table = pd.DataFrame(X, columns=[f"p{j}" for j in range(64)])
     model = LogisticRegression(max_iter=300).fit(table, y)
@@ -453,19 +453,19 @@ def test_attack_without_target_says_who_takes_one():
         attack.perturb(X, y, target=3)
 
 
-def test_short_memory_halves_the_batch_and_changes_nothing(monkeypatch):
+def test_out_of_memory_halves_the_batch(monkeypatch):
     X, y = digits(60)
     attack = aim(PGDAttack(max_iter=3, random_state=0), digits_pipeline(), X, y)
     whole = attack.perturb(X, y)
-    climb, sizes = PGDAttack._search_batch, []
+    search, sizes = PGDAttack._search, []
 
-    def short(self, module, x, *rest):
-        sizes.append(len(x))
-        if len(x) > 16:
+    def short(self, module, batch):
+        sizes.append(len(batch.X))
+        if len(batch.X) > 16:
             raise torch.OutOfMemoryError("no memory")
-        return climb(self, module, x, *rest)
+        return search(self, module, batch)
 
-    monkeypatch.setattr(PGDAttack, "_search_batch", short)
+    monkeypatch.setattr(PGDAttack, "_search", short)
     pieces = attack.perturb(X, y)
     assert max(sizes) > 16
     np.testing.assert_allclose(pieces.X_adv, whole.X_adv, atol=2e-5)
@@ -474,6 +474,6 @@ def test_short_memory_halves_the_batch_and_changes_nothing(monkeypatch):
     def hopeless(self, *args):
         raise torch.OutOfMemoryError("not even one")
 
-    monkeypatch.setattr(PGDAttack, "_search_batch", hopeless)
+    monkeypatch.setattr(PGDAttack, "_search", hopeless)
     with pytest.raises(torch.OutOfMemoryError, match="not even one"):
         attack.perturb(X, y)

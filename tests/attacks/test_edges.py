@@ -14,8 +14,8 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     PGDAttack,
 )
-from robustkit.attacks._balls import keep_inside, make_ball
-from robustkit.attacks._measures import measures, robust_accuracy
+from robustkit.attacks._geometry import keep_inside, make_ball
+from robustkit.attacks._result import measures, robust_accuracy
 from robustkit.classifiers import TorchClassifier
 from tests.attacks.victims import aim, digits, linear_net, torch_net
 
@@ -41,7 +41,7 @@ def recorded(weight, bias):
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("loss", ["ce", "rotate"])
-def test_every_restart_starts_somewhere_else(norm, loss):
+def test_pgd_restarts_start_at_different_points(norm, loss):
     """Of a model that nothing fools, all restarts can be seen."""
     module, model = recorded([0.01, 0.0, 0.0], 5.0)
     X = np.array([[0.1, 0.5, -0.2], [0.3, 0.1, 0.2]], dtype=np.float32)
@@ -88,7 +88,7 @@ def test_every_restart_starts_somewhere_else(norm, loss):
         (PGDAttack, "l2"),
     ],
 )
-def test_points_end_on_the_faces_of_any_clip_range(cls, norm, clip):
+def test_attack_reaches_faces_of_clip_range(cls, norm, clip):
     """One feature is pushed down, one up, and one down by little."""
     low, high = clip
     weight = [1.0, -1.0, 1e-3]
@@ -105,7 +105,7 @@ def test_points_end_on_the_faces_of_any_clip_range(cls, norm, clip):
         assert moved[2] == np.float32(low)
 
 
-def test_the_faces_of_the_ball_are_reached_to_the_last_digit():
+def test_attack_reaches_faces_of_linf_ball_exactly():
     _, model = recorded([1.0, -2.0], 1e3)
     X = np.array([[1.0, 2.0]], dtype=np.float32)
     y = np.array([1])
@@ -118,7 +118,7 @@ def test_the_faces_of_the_ball_are_reached_to_the_last_digit():
         assert result.eps[0] <= 0.3
 
 
-def test_ball_before_range():
+def test_l2_ball_projects_before_clipping():
     """By hand: (3, 4) is halved to (1.5, 2), then cut at 1.75."""
     ball = make_ball(torch.zeros(1, 2), 2.5, (-1.0, 1.75), "l2")
     points = ball.project_(torch.tensor([[3.0, 4.0]]))
@@ -140,7 +140,7 @@ def test_ball_before_range():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("clip", [None, (-10.0, 2e8)])
-def test_a_large_feature_gives_no_other_feature_leave(norm, clip):
+def test_keep_inside_with_a_large_feature_bounds_the_others(norm, clip):
     """Next to 1e8 a float32 is rounded by 8; a feature at 0.5 is not."""
     center = np.array([[1e8, 0.5]], dtype=np.float32)
     points = np.array([[1e8, 5.5]], dtype=np.float32)
@@ -150,7 +150,7 @@ def test_a_large_feature_gives_no_other_feature_leave(norm, clip):
     assert length[0] <= 0.1
 
 
-def test_a_sample_leaves_at_the_first_point_that_fools():
+def test_pgd_stops_sample_at_first_adversarial_point():
     """Steps of 0.1 from margins of 0.05, 0.15, ... : one step more for each."""
     module, model = recorded([1.0], 0.0)
     X = np.array([[-0.5], [0.05], [0.15], [0.25], [0.35], [2.0]], dtype=np.float32)
@@ -171,7 +171,7 @@ def test_a_sample_leaves_at_the_first_point_that_fools():
     assert min(sizes[3:-1]) < 6
 
 
-def test_targets_wrong_from_the_start_and_already_said_are_left_alone():
+def test_targeted_attack_skips_misclassified_and_reached_targets():
     weight = np.eye(3)
     model = linear_net(weight, np.zeros(3))
     X = np.array([[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], dtype=np.float32)
@@ -185,9 +185,9 @@ def test_targets_wrong_from_the_start_and_already_said_are_left_alone():
     np.testing.assert_array_equal(result.X_adv[[1, 3]], X[[1, 3]])
 
 
-def test_the_lengths_of_the_growing_step():
+def test_growing_epsilon_grid():
     def lengths(**params):
-        return GrowingEpsilonAttack(**params)._lengths()
+        return GrowingEpsilonAttack(**params)._grid()
 
     np.testing.assert_allclose(lengths(), 0.001 + 0.01 * np.arange(26))
     assert lengths()[-1] == pytest.approx(0.251)
@@ -198,7 +198,7 @@ def test_the_lengths_of_the_growing_step():
     np.testing.assert_allclose(lengths(start=0, step=0.5, stop=1), [0, 0.5, 1])
 
 
-def test_growing_eps_by_hand():
+def test_growing_epsilon_by_hand():
     _, model = recorded([1.0], 0.0)
     X = np.array([[0.05], [0.15], [0.25], [0.9], [-0.12]], dtype=np.float32)
     y = np.array([1, 1, 1, 1, 1])
@@ -274,7 +274,7 @@ def test_confidence_is_the_softmax_of_the_largest_logit():
     )
 
 
-def test_one_rotation_of_ten_classes_has_four_climbs():
+def test_rotate_loss_of_ten_classes_has_four_climbs():
     """The cross-entropy, and the margin towards three runners-up."""
     X, y = digits(30)
     attack = PGDAttack(loss="rotate", eps=1e-3, max_iter=3, random_state=0)
@@ -292,7 +292,7 @@ def test_one_rotation_of_ten_classes_has_four_climbs():
 
 
 @pytest.mark.parametrize("scale", [1, 100])
-def test_a_point_on_the_sphere_is_not_rounded_a_second_time(scale):
+def test_keep_inside_leaves_points_on_l2_sphere(scale):
     """In float32 half of all points on the sphere are a little too far away."""
     rng = np.random.default_rng(0)
     center = (scale * rng.uniform(-1, 1, size=(200, 6))).astype(np.float32)

@@ -57,7 +57,7 @@ class Shout(ModuleAttack):
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_one_method_makes_what_our_own_attack_makes(victim):
+def test_module_attack_equals_fgsm(victim):
     X, y = digits(200)
     model = VICTIMS[victim]()
     mine = aim(SignStep(eps=0.08), model, X, y).perturb(X, y)
@@ -111,7 +111,7 @@ class Patient(ModuleAttack):
         return X
 
 
-def test_questions_are_counted():
+def test_module_attack_counts_queries():
     X, y = digits(40)
     attack = aim(Patient(batch_size=16), torch_net(), X, y)
     result = attack.perturb(X, y)
@@ -121,7 +121,7 @@ def test_questions_are_counted():
     assert not torch_net().module_._forward_hooks
 
 
-def test_samples_that_are_wrong_anyway_are_left_out():
+def test_module_attack_skips_misclassified_samples():
     X, y = digits(100)
     y = np.where(np.arange(100) < 10, (y + 1) % 10, y)
     result = aim(Shout(eps=1.0), digits_pipeline(), X, y).perturb(X, y)
@@ -137,7 +137,7 @@ def test_samples_that_are_wrong_anyway_are_left_out():
         (lambda X: None, "NoneType"),
     ],
 )
-def test_what_is_no_perturbed_batch_is_refused(points, got):
+def test_module_attack_refuses_wrong_return_value(points, got):
     class Wrong(ModuleAttack):
         def perturb_module(self, module, X, y):
             return points(X)
@@ -149,18 +149,18 @@ def test_what_is_no_perturbed_batch_is_refused(points, got):
         aim(Wrong(), torch_net(), X, y).perturb(X, y)
 
 
-def test_the_method_must_be_written():
+def test_module_attack_without_perturb_module_is_abstract():
     with pytest.raises(TypeError, match=r"abstract method '?perturb_module"):
         ModuleAttack()
 
 
-def test_an_impossible_norm_is_refused():
+def test_module_attack_refuses_unknown_norm():
     X, y = digits(20)
     with pytest.raises(ValueError, match="'norm' parameter of SignStep must be a str"):
         SignStep(norm="l1").fit(X, y)
 
 
-def test_parameters_of_its_own_are_parameters():
+def test_module_attack_has_its_own_parameters():
     attack = Shout(loudness=3.0, eps=0.2)
     assert clone(attack).get_params() == attack.get_params()
     assert sorted(attack.get_params()) == [
@@ -172,7 +172,7 @@ def test_parameters_of_its_own_are_parameters():
     ]
 
 
-def test_it_goes_wherever_an_attack_goes():
+def test_module_attack_in_search_scorer_pipeline_and_display():
     X, y = digits(200)
     search = GridSearchCV(
         SignStep(LogisticRegression(max_iter=300)), {"estimator__C": [0.01, 1]}, cv=2
@@ -188,7 +188,7 @@ def test_it_goes_wherever_an_attack_goes():
     assert attacked < clean
 
 
-def test_a_network_trained_against_it_stands_it_better():
+def test_adversarial_training_with_module_attack_is_more_robust():
     X, y = digits(400)
     params = {"lr": 0.01, "max_epochs": 15, "batch_size": 64, "random_state": 0}
     plain = MLPNetClassifier((32,), **params).fit(X, y)
@@ -198,7 +198,7 @@ def test_a_network_trained_against_it_stands_it_better():
         assert scores[0] < scores[1] - 0.1
 
 
-def test_a_study_takes_it():
+def test_module_attack_in_a_study():
     X, y = digits(200)
     study = RobustnessStudy(
         SparseNetClassifier(max_epochs=2, lr=0.01),
@@ -223,5 +223,5 @@ def numpy_stream_is_put_back(global_random_streams_stay_put):
 
 @pytest.mark.usefixtures("numpy_stream_is_put_back")
 @parametrize_with_checks([SignStep(LogisticRegression(max_iter=1000), device="cpu")])
-def test_keeps_the_conventions_of_scikit_learn(estimator, check):
+def test_module_attack_passes_scikit_learn_checks(estimator, check):
     check(estimator)

@@ -151,7 +151,7 @@ def test_arrays_modules_and_streams_stay_as_they_were(name, module):
     assert unchanged()
 
 
-def test_the_caller_may_be_in_any_gradient_mode():
+def test_attack_works_in_any_gradient_mode():
     X, y = digits(40)
     with seeded_torch(0):
         model = TorchClassifier.from_module(hooked(), classes=np.arange(10))
@@ -166,7 +166,7 @@ def test_the_caller_may_be_in_any_gradient_mode():
         assert torch.is_inference_mode_enabled()
 
 
-def test_a_failing_call_leaves_the_module_as_it_was():
+def test_failing_module_is_left_as_it_was():
     class Fails(Overwrites):
         def forward(self, x):
             if x.requires_grad or torch.is_grad_enabled():
@@ -183,7 +183,7 @@ def test_a_failing_call_leaves_the_module_as_it_was():
     assert not x.any()
 
 
-def test_threads_are_given_back():
+def test_attack_restores_number_of_threads():
     X, y = digits(40)
     with seeded_torch(0):
         model = TorchClassifier.from_module(hooked(), classes=np.arange(10))

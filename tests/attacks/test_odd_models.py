@@ -119,7 +119,7 @@ def test_growing_eps_is_the_first_that_predict_errs_at(points, bar):
 
 
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_a_success_is_what_predict_says_also_of_ties(name):
+def test_success_is_what_predict_returns_also_for_ties(name):
     """Rounded scores tie everywhere, and the two break ties in opposite ways."""
 
     class Tied(Sure):
@@ -155,7 +155,7 @@ class Contrary(TorchClassifier):
         return (super().predict(X) + 1) % 10
 
 
-def test_a_network_whose_predict_was_overwritten_is_asked():
+def test_overwritten_predict_of_network_has_the_last_word():
     X, y = digits(60)
     by_class = Contrary.from_module(digits_module(), classes=np.arange(10))
     by_hand = TorchClassifier.from_module(digits_module(), classes=np.arange(10))

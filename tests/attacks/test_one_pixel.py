@@ -1,4 +1,4 @@
-"""One pixel: the searches find what is there, and the proofs hold."""
+"""One Pixel: the searches find what exists, and the certificates hold."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def brute_force(model, x, label, levels=LEVELS):
 
 
 @pytest.mark.parametrize("name", [*MODELS, *WITHOUT_PROOF])
-def test_exhaustive_search_equals_brute_force(name):
+def test_exhaustive_one_pixel_equals_brute_force(name):
     result, model = attack_of(name, "exhaustive")
     X, y = images()
     right = result.clean_prediction == y[:25]
@@ -55,7 +55,7 @@ def test_exhaustive_search_equals_brute_force(name):
 
 
 @pytest.mark.parametrize("name", [*MODELS, *WITHOUT_PROOF])
-def test_evolution_finds_only_what_is_there_and_most_of_it(name):
+def test_evolution_finds_most_of_what_exhaustive_search_finds(name):
     exact, _ = attack_of(name, "exhaustive")
     result, model = attack_of(name, "differential_evolution", pop_size=30, max_iter=15)
     assert not (result.success & ~exact.success).any()
@@ -68,7 +68,7 @@ def test_evolution_finds_only_what_is_there_and_most_of_it(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_proof_equals_exhaustive_search_and_decides_everything(name):
+def test_certificate_equals_exhaustive_search_and_decides_every_sample(name):
     exact, _ = attack_of(name, "exhaustive", n_samples=60, levels=33)
     proof, _ = attack_of(name, "certified", n_samples=60, levels=33)
     right = proof.clean_prediction == proof.y
@@ -77,7 +77,7 @@ def test_proof_equals_exhaustive_search_and_decides_everything(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_proof_does_not_depend_on_the_grid(name):
+def test_certificate_does_not_depend_on_the_grid(name):
     """What two levels cannot decide is decided between them."""
     coarse, _ = attack_of(name, "certified", n_samples=60, levels=2)
     fine, _ = attack_of(name, "certified", n_samples=60, levels=100)
@@ -86,7 +86,7 @@ def test_proof_does_not_depend_on_the_grid(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_no_real_value_fools_where_it_was_proved(name):
+def test_no_real_value_fools_a_certified_sample(name):
     proof, model = attack_of(name, "certified", n_samples=60)
     assert proof.certified.any()
     rng = np.random.default_rng(0)
@@ -98,11 +98,9 @@ def test_no_real_value_fools_where_it_was_proved(name):
         assert (model.predict(tried) == proof.y[i]).all()
 
 
-@pytest.mark.parametrize(
-    "method", ["differential_evolution", "exhaustive", "certified"]
-)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_one_pixel_changes_and_no_more(method, dtype):
+def test_one_pixel_changes_one_feature_only(method, dtype):
     X, y = images()
     X = X.astype(dtype)
     attack = OnePixelAttack(
@@ -121,10 +119,8 @@ def test_one_pixel_changes_and_no_more(method, dtype):
     np.testing.assert_allclose(result.eps, np.abs(result.X_adv - X).max(axis=1))
 
 
-@pytest.mark.parametrize(
-    "method", ["differential_evolution", "exhaustive", "certified"]
-)
-def test_all_channels_of_a_pixel_change_together(method):
+@pytest.mark.parametrize("method", METHODS)
+def test_one_pixel_changes_all_channels_of_a_pixel(method):
     model, X, y = convolutional(3)
     if method == "certified":
         from tests.attacks.victims import linear_net
@@ -160,7 +156,7 @@ def test_all_channels_of_a_pixel_change_together(method):
         np.testing.assert_array_equal(result.certified, best > 0)
 
 
-def test_colours_are_proved_behind_hidden_layers():
+def test_certificate_of_colour_images_behind_hidden_layers():
     """A pixel of three channels moves the units along three lines."""
     _, X, _ = convolutional(3)
     y = (X.reshape(-1, 3, 16).sum(axis=2) - 0.2 * X[:, 5:6]).argmax(axis=1)
@@ -199,7 +195,7 @@ def _best_linear_margin(model, X, y):
     return smallest
 
 
-def test_networks_that_mix_pixels_first_are_asked_as_a_whole():
+def test_exhaustive_one_pixel_of_a_convolution_equals_brute_force():
     model, X, y = convolutional()
     attack = OnePixelAttack(
         FrozenEstimator(model), method="exhaustive", image_shape=(4, 4), levels=5
@@ -213,7 +209,7 @@ def test_networks_that_mix_pixels_first_are_asked_as_a_whole():
 
 
 @pytest.mark.parametrize("name", ["mlp", "forest"])
-def test_order_subset_and_batch_size_change_nothing(name):
+def test_one_pixel_does_not_depend_on_order_subset_or_batch_size(name):
     X, y = images()
     params = {"pop_size": 12, "max_iter": 4, "random_state": 3}
     attack = OnePixelAttack(FrozenEstimator(fitted(name)), **params).fit(X, y)
@@ -226,7 +222,7 @@ def test_order_subset_and_batch_size_change_nothing(name):
     assert (other.X_adv != part.X_adv).any()
 
 
-def test_report_has_what_was_proved():
+def test_report_contains_certified_accuracy():
     X, y = images()
     attack = OnePixelAttack(FrozenEstimator(fitted("mlp")), method="certified")
     report = attack.fit(X, y).report(X, y)
@@ -241,7 +237,7 @@ def test_report_has_what_was_proved():
     assert "certified_accuracy" not in search.fit(X, y).report(X, y)
 
 
-def test_samples_all_wrong_are_all_uncertified():
+def test_misclassified_samples_are_not_certified():
     X, y = images()
     attack = OnePixelAttack(FrozenEstimator(fitted("mlp")), method="certified")
     model_says = fitted("mlp").predict(X[:5])
@@ -250,7 +246,7 @@ def test_samples_all_wrong_are_all_uncertified():
     assert not result.success.any()
 
 
-def test_features_without_clip_range_keep_to_the_training_data():
+def test_one_pixel_without_clip_stays_in_the_range_of_the_training_data():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(80, 3)) * [1, 10, 100]
     y = (X @ [1, 0.1, 0.01] > 0).astype(int)
@@ -264,7 +260,7 @@ def test_features_without_clip_range_keep_to_the_training_data():
     assert (result.X_adv <= X.max(axis=0)).all()
 
 
-def test_any_classifier_with_probabilities_can_be_attacked():
+def test_one_pixel_attacks_any_classifier_with_predict_proba():
     X, y = images()
     attack = OnePixelAttack(
         KNeighborsClassifier(), pop_size=10, max_iter=2, random_state=0
@@ -273,13 +269,13 @@ def test_any_classifier_with_probabilities_can_be_attacked():
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 5, 5), (25,), "square"])
-def test_image_shape_that_does_not_fit_is_refused(shape):
+def test_one_pixel_refuses_an_image_shape_that_does_not_fit(shape):
     X, y = images()
     with pytest.raises(ValueError, match="image_shape"):
         OnePixelAttack(FrozenEstimator(fitted("mlp")), image_shape=shape).fit(X, y)
 
 
-def test_model_without_probabilities_is_refused_with_the_cure():
+def test_one_pixel_refuses_a_model_without_predict_proba():
     X, y = images()
     model = SVC(random_state=0)
     with pytest.raises(TypeError, match=r"predict_proba.*CalibratedClassifierCV"):
@@ -296,16 +292,16 @@ def test_model_without_probabilities_is_refused_with_the_cure():
         ("forest", "as_module does not know RandomForestClassifier"),
     ],
 )
-def test_proof_of_an_unknown_model_is_refused_by_name(name, words):
+def test_certificate_refuses_an_unknown_model_by_name(name, words):
     X, y = images()
     with pytest.raises(TypeError, match=words):
         OnePixelAttack(FrozenEstimator(fitted(name)), method="certified").fit(X, y)
 
 
-def test_exhaustive_search_over_colours_is_refused_with_the_cure():
+def test_exhaustive_one_pixel_refuses_too_many_levels_and_channels():
     model, X, y = convolutional(3)
     attack = OnePixelAttack(
         FrozenEstimator(model), method="exhaustive", image_shape=(3, 4, 4)
     ).fit(X, y)
-    with pytest.raises(ValueError, match=r"2.7e\+08 candidates an image. Use fewer"):
+    with pytest.raises(ValueError, match=r"2.7e\+08 candidates per image. Use fewer"):
         attack.perturb(X, y)

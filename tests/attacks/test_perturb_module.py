@@ -41,7 +41,7 @@ def fresh_module(seed=0):
 
 
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_budget_holds_and_the_loss_rises(name):
+def test_perturb_module_stays_in_ball_and_raises_loss(name):
     x, y = batch()
     attack, module = GRADIENT_ATTACKS[name], digits_module()
     x_adv = attack.perturb_module(module, x, y)
@@ -57,7 +57,7 @@ def test_budget_holds_and_the_loss_rises(name):
 
 
 @pytest.mark.parametrize("name", GRADIENT_ATTACKS)
-def test_module_is_left_as_it_was(name):
+def test_perturb_module_leaves_module_as_it_was(name):
     x, y = batch()
     module = fresh_module()
     module[1].eval()
@@ -72,7 +72,7 @@ def test_module_is_left_as_it_was(name):
     assert torch.equal(x, given)
 
 
-def test_plain_pgd_takes_every_step_with_every_sample():
+def test_perturb_module_of_pgd_takes_every_step():
     x, y = batch()
     module = digits_module()
     attack = PGDAttack(eps=0.1, step_size=0.04, max_iter=5, random_start=False)
@@ -86,7 +86,7 @@ def test_plain_pgd_takes_every_step_with_every_sample():
     torch.testing.assert_close(attack.perturb_module(module, x, y), points)
 
 
-def test_random_start_is_new_when_the_weights_are_and_else_the_same():
+def test_perturb_module_random_start_depends_on_weights():
     x, y = batch()
     attack = PGDAttack(eps=0.1, step_size=1e-6, max_iter=1, random_state=0)
     module = fresh_module()
@@ -98,7 +98,7 @@ def test_random_start_is_new_when_the_weights_are_and_else_the_same():
 
 
 @pytest.mark.parametrize("clip", [(0.2, 0.8), None])
-def test_clip_is_that_of_the_parameter_or_of_the_fit(clip):
+def test_perturb_module_clips_to_parameter_or_fit(clip):
     x, y = batch()
     x = x * 0.6 + 0.2
     attack = FGSMAttack(eps=0.5, clip=clip)
@@ -113,14 +113,14 @@ def test_clip_is_that_of_the_parameter_or_of_the_fit(clip):
     assert fitted.perturb_module(digits_module(), 3 * x - 1, y).max() <= 1
 
 
-def test_automatic_clip_of_a_batch_outside_is_none():
+def test_perturb_module_does_not_clip_batch_outside_unit_range():
     x, y = batch()
     moved = FGSMAttack(eps=0.5).perturb_module(digits_module(), 2 * x, y)
     assert moved.max() > 2
     assert moved.min() < 0
 
 
-def test_images_are_perturbed_as_images():
+def test_perturb_module_keeps_shape_of_images():
     x, y = batch()
     module = nn.Sequential(nn.Flatten(), digits_module())
     for name in ("FGSM", "PGD", "PGD-l2", "growing"):

@@ -122,7 +122,7 @@ def test_growing_eps_in_float64(points, offset):
 
 
 @pytest.mark.parametrize("name", ["FGSM", "rotate", "l2"])
-def test_offset_that_float32_cannot_resolve_is_said(points, name):
+def test_offset_beyond_float32_gives_rounding_warning(points, name):
     X = (points + 1e8).astype(np.float32)
     model = Centered(1e8).fit(X, None)
     y = model.predict(X)
@@ -139,7 +139,7 @@ def test_offset_that_float32_cannot_resolve_is_said(points, name):
 @pytest.mark.parametrize(
     "attack", [GrowingEpsilonAttack(), GrowingEpsilonAttack(start=0), FGSMAttack()]
 )
-def test_the_models_own_precision_counts_too(attack):
+def test_rounding_warning_considers_precision_of_model(attack):
     X, y = digits(30)
     X = X.astype(np.float64) + 1e6
     model = TorchClassifier.from_module(digits_module(), classes=np.arange(10))
@@ -154,7 +154,7 @@ class Idle(ModuleAttack):
 
 
 @pytest.mark.parametrize("eps", [None, 0.0, 8 * 2.0**-20])
-def test_no_word_where_there_is_nothing_to_say(eps):
+def test_no_rounding_warning_without_reason(eps):
     """The spacing of float32 between 8 and 16 is 2 ** -20."""
     X, y = digits(30)
     model = TorchClassifier.from_module(digits_module(), classes=np.arange(10))
@@ -166,7 +166,7 @@ def test_no_word_where_there_is_nothing_to_say(eps):
 
 
 @pytest.mark.parametrize("clip", [None, (0, 15)])
-def test_the_limit_is_eight_spacings(clip):
+def test_rounding_warning_starts_at_eight_spacings(clip):
     X, y = digits(30)
     model = TorchClassifier.from_module(digits_module(), classes=np.arange(10))
     attack = aim(Idle(eps=7.9 * 2.0**-20), model, 15 * X, y, clip=clip)
@@ -214,7 +214,7 @@ def _mixed(model):
 
 
 @pytest.mark.parametrize("net_dtype", ["float64", "float32"])
-def test_the_widest_type_that_the_module_takes(points, net_dtype):
+def test_attack_computes_in_most_precise_dtype_of_module(points, net_dtype):
     model = MixedModel(0.0, net_dtype).fit(points, None)
     y = model.predict(points)
     result = aim(FGSMAttack(eps=0.2), model, points, y).perturb(points, y)
@@ -224,13 +224,13 @@ def test_the_widest_type_that_the_module_takes(points, net_dtype):
     np.testing.assert_allclose(result.X_adv, expected, atol=tolerance)
 
 
-def test_starts_differ_where_float32_sees_no_difference():
+def test_random_start_of_float64_samples_differs():
     """Two samples that only float64 can tell apart are two samples."""
-    from robustkit.attacks._random_starts import random_start
+    from robustkit.attacks._geometry import random_point
 
     x = torch.full((2, 6), 1e8, dtype=torch.float64)
     x[1] += 1e-3
-    one, other = random_start(x, 0.1, "linf", 0, 0) - x
+    one, other = random_point(x, 0.1, "linf", 0, 0) - x
     assert not torch.isclose(one, other).any()
 
 

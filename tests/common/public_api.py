@@ -8,9 +8,10 @@ from sklearn.base import BaseEstimator
 import robustkit
 
 
-def public_objects():
-    """Yield (path, object) for every public name of every room."""
-    for room, names in robustkit._ROOMS.items():
+def public_objects(modules=None):
+    """Yield (path, object) for every public name of every room, or of some modules."""
+    modules = robustkit._ROOMS | robustkit._SUBMODULES if modules is None else modules
+    for room, names in modules.items():
         module = importlib.import_module(f"robustkit.{room}")
         for name in names:
             yield f"robustkit.{room}.{name}", getattr(module, name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.common.architecture import FLOORS
+from tests.docs_snippets.pages import text_of
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -96,7 +97,7 @@ def test_every_dependency_has_a_tested_version():
 
 def pages_below(page):
     """A page and all that the tables of contents on it lead to, those written by us."""
-    folder, text = (DOCS / page).parent, (DOCS / f"{page}.rst").read_text("utf-8")
+    folder, text = (DOCS / page).parent, text_of(page)
     found = {page}
     for tree in re.findall(r"\.\. toctree::\n((?:   .*\n|\n)+)", text):
         for entry in re.findall(r"^   (?:[^:\n]*<)?([\w/]+)>?$", tree, re.M):
@@ -132,7 +133,7 @@ def test_every_page_can_be_reached_from_the_first():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_name_that_a_page_links_to_exists(page):
-    assert not dead_links(PAGES[page].read_text("utf-8"))
+    assert not dead_links(text_of(page))
 
 
 def test_a_dead_link_is_seen():

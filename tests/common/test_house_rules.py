@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import robustkit
 from tests.common.architecture import ROOT
 
 REPOSITORY = Path(__file__).parents[2]
@@ -14,7 +15,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 TESTS = sorted((REPOSITORY / "tests").rglob("*.py"))
 OTHERS = sorted(
     path
-    for folder in ("benchmarks", "examples")
+    for folder in ("benchmarks", "papers", "examples")
     for path in (REPOSITORY / folder).rglob("*.py")
 )
 
@@ -135,6 +136,7 @@ def test_functions_are_short(path):
 def test_module_is_private_and_documented(path):
     relative = path.relative_to(ROOT)
     public = {"__init__.py", "__main__.py", "cli.py", "exceptions.py"}
+    public |= {f"{name.replace('.', '/')}.py" for name in robustkit._SUBMODULES}
     assert path.name.startswith("_") or str(relative) in public or "static" in str(path)
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
 

@@ -6,14 +6,26 @@ from collections import Counter
 import pytest
 
 import robustkit
-from tests.common.architecture import present_rooms
+from tests.common.architecture import ROOT, present_rooms
 from tests.common.public_api import public_objects
 
+MODULES = robustkit._ROOMS | robustkit._SUBMODULES
+OF_ROOMS = list(public_objects(robustkit._ROOMS))
 
-@pytest.mark.parametrize("room", robustkit._ROOMS)
-def test_map_and_room_agree(room):
-    module = importlib.import_module(f"robustkit.{room}")
-    assert sorted(robustkit._ROOMS[room]) == sorted(module.__all__)
+
+@pytest.mark.parametrize("module", MODULES)
+def test_map_and_module_agree(module):
+    names = importlib.import_module(f"robustkit.{module}").__all__
+    assert sorted(MODULES[module]) == sorted(names)
+
+
+def test_every_public_module_of_a_room_is_on_the_map():
+    public = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.glob("*/*.py")
+        if not path.name.startswith("_")
+    }
+    assert public == set(robustkit._SUBMODULES)
 
 
 def test_every_public_room_is_on_the_map():
@@ -37,7 +49,7 @@ def test_guard_sees_a_name_with_two_homes():
     assert sorted(with_two_homes(rooms)) == ["GraphPrior", "attacks"]
 
 
-@pytest.mark.parametrize(("path", "thing"), list(public_objects()))
+@pytest.mark.parametrize(("path", "thing"), OF_ROOMS)
 def test_lives_in_a_private_file_of_its_room(path, thing):
     """So that the documentation link of an estimator finds its page."""
     if not hasattr(thing, "__module__"):
@@ -46,7 +58,7 @@ def test_lives_in_a_private_file_of_its_room(path, thing):
     assert thing.__module__.startswith(f"{room}._"), thing.__module__
 
 
-@pytest.mark.parametrize(("path", "thing"), list(public_objects()))
+@pytest.mark.parametrize(("path", "thing"), OF_ROOMS)
 def test_is_reachable_from_the_top(path, thing):
     assert getattr(robustkit, path.rpartition(".")[2]) is thing
     assert path.rpartition(".")[2] in dir(robustkit)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from robustkit.explorer import View, save_run
-from tests.docs_snippets.pages import REPOSITORY
+from tests.docs_snippets.pages import REPOSITORY, snippets, text_of
 
 TINY = """\
 from benchmarks.harness import Case
@@ -27,7 +27,11 @@ def lay_out(folder):
     # yet, and every room takes long but one.
     shutil.copytree(REPOSITORY / "benchmarks", folder / "benchmarks")
     (folder / "benchmarks" / "bench_tiny.py").write_text(TINY)
-    (folder / "docs" / "results").mkdir(parents=True)
+    without_results = shutil.ignore_patterns("results")
+    shutil.copytree(REPOSITORY / "papers", folder / "papers", ignore=without_results)
+    # What a reader saves, word for word.
+    files = (s.source for s in snippets(text_of("guide/study")) if s.kind == "toml")
+    (folder / "mine.toml").write_text("".join(files))
 
 
 def few_images(X, y, shades):

@@ -22,6 +22,7 @@ BLOCK = re.compile(
     re.M,
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
+INCLUDE = re.compile(r"^\.\. include:: (\S*papers/\S+\.rst)$", re.M)
 INLINE = re.compile(r"(`+)((?:robustkit|python -m)\s[^`]+)\1")
 # What follows a command on its line, and is no part of it.
 BEHIND = re.compile(r"\s+(#.*|&)$")
@@ -52,8 +53,13 @@ class Snippet:
 
 
 def text_of(page):
-    """What stands on a page."""
-    return (page_path(page)).read_text("utf-8")
+    """Text of a page, and of what it includes."""
+    path = page_path(page)
+
+    def included(line):
+        return (path.parent / line[1]).read_text("utf-8")
+
+    return INCLUDE.sub(included, path.read_text("utf-8"))
 
 
 def page_path(page):

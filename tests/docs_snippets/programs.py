@@ -43,6 +43,8 @@ def programs(pages):
         own = [
             piece
             for piece in pieces
+            # A file to save lies in the folder already.
+            if piece.kind != "toml"
             if not piece.is_command() or first.get(as_run(piece.source)) is piece
         ]
         if not any(piece.kind in ("python", "console") for piece in own):

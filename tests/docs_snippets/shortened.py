@@ -28,17 +28,22 @@ COMMANDS = {
     # "quick", if none is named.
     "robustkit study --preset NAME": f"robustkit study {_QUICK}",
     "robustkit study --preset random-graphs": f"... {_GRAPHS}",
-    "robustkit study --preset random-graphs-mismatched --n-graphs 60 --inits "
-    "he_uniform": f"... {_GRAPHS}",
+    "python -m papers.random_graphs.mismatched --n-graphs 60 --inits he_uniform": (
+        "... --n-graphs 3 --dataset few.npz"
+    ),
     "robustkit study --preset graph-families --n-graphs 60 --inits "
     "he_uniform": f"... {_GRAPHS} --n-graphs 4",
     "robustkit study --preset pruning": f"... {_NETS}",
-    "robustkit study --preset pruning-mismatched": f"... {_NETS}",
+    "python -m papers.random_graphs.mismatched --pruning": (
+        "... --n-graphs 1 --dataset pale.npz"
+    ),
     # Over so few images some attacks do the same to all networks of the others.
-    "python -m benchmarks.reproduce.random_graphs study-*/study.sqlite": (
-        "python -m benchmarks.reproduce.random_graphs "
+    "python -m papers.random_graphs study-*/study.sqlite": (
+        "python -m papers.random_graphs "
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
+    "robustkit study mine.toml": "... --n-jobs 1",
+    "robustkit study --store study-mine/study.sqlite": "... --n-jobs 1",
     # What the page stored before it comes to this.
     "robustkit report STORE": "robustkit report study.sqlite --out report",
     "robustkit explore --demo": "... --export demo.html",
@@ -59,19 +64,17 @@ COMMANDS = {
     "python -m benchmarks networks": _TINY,
     "python -m benchmarks.bench_explorer": "... --n-samples 2000 --n-changes 4",
     "python -m benchmarks.explorer_frames": "... --n-samples 6000 --n-frames 2",
-    "python -m benchmarks.paper_study": "... --dataset few.npz --n-graphs 3",
+    "python -m papers.random_graphs.cost": "... --dataset few.npz --n-graphs 3",
     "python -m benchmarks.stream_regions": "... --n-samples 100000",
-    "python -m benchmarks.reproduce.regions": f"... {_REGIONS} --epochs 10",
-    "python -m benchmarks.reproduce.regions --dataset mnist --network mlp": (
+    "python -m papers.regions": f"... {_REGIONS} --epochs 10",
+    "python -m papers.regions --dataset mnist --network mlp": (
         f"... {_REGIONS} --epochs 5 --n-train 100"
     ),
-    "python -m benchmarks.reproduce.regions --dataset mnist --network cnn6": (
+    "python -m papers.regions --dataset mnist --network cnn6": (
         f"... {_REGIONS} --strengths --epochs 2 --n-train 32 --side 14"
     ),
-    "python -m benchmarks.reproduce.topology --dataset mnist": (
-        f"... {_TOPOLOGY} --n-train 100"
-    ),
-    "python -m benchmarks.reproduce.topology --dataset cifar10 --n-seeds 2": (
+    "python -m papers.topology --dataset mnist": (f"... {_TOPOLOGY} --n-train 100"),
+    "python -m papers.topology --dataset cifar10 --n-seeds 2": (
         f"... {_TOPOLOGY} --n-train 50"
     ),
 }

@@ -86,12 +86,12 @@ def skipped_doctests(pieces):
 
 
 def unknown(pieces):
-    """Blocks that are neither Python nor commands."""
+    """Blocks that are neither Python nor commands, nor a file to save."""
     return [
         piece.source
         for piece in pieces
         if not (
-            piece.kind in ("doctest", "python")
+            piece.kind in ("doctest", "python", "toml")
             or (piece.is_command() and is_known(piece.source))
         )
     ]
@@ -151,7 +151,7 @@ def test_every_command_is_understood(command, monkeypatch):
         assert cli._parse(rest)
     elif program == "dask":
         parse_dask(rest)
-    elif rest[:1] == ["-m"] and rest[1].startswith("benchmarks"):
+    elif rest[:1] == ["-m"] and rest[1].startswith(("benchmarks", "papers")):
         parse_module(rest[1], rest[2:], monkeypatch)
     else:
         assert is_excused(command)

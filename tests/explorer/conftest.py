@@ -58,7 +58,7 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-CURVE = {"tab": "c", "seq": 0, "model": "M_adv", **PARAMETERS}
+CURVE = {"tab": "c", "seq": 0, "views": [2, 3], **PARAMETERS}
 
 
 @pytest.fixture(scope="session")

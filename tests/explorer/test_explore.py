@@ -14,8 +14,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from robustkit import cli
-from robustkit.explorer import View, explore, save_run
-from robustkit.explorer import _demo as demo_module
+from robustkit.explorer import View, demo_run, explore, save_run
 from robustkit.explorer import _explore as module
 from robustkit.topology import MapperGraph
 from tests.explorer.conftest import PARAMETERS, ask_graph, served
@@ -69,7 +68,7 @@ def test_a_fitted_mapper_is_shown_with_its_parameters(opened, capsys):
         asked(explorer)
 
 
-def test_other_points_than_the_fitted_ones_and_no_labels(opened):
+def test_mapper_is_shown_with_other_points_and_no_labels(opened):
     explorer = explore(MapperGraph(), IRIS[0][:50], open_browser=False, block=False)
     try:
         assert asked(explorer).json()["n_samples"] == 50
@@ -89,12 +88,12 @@ def test_other_points_than_the_fitted_ones_and_no_labels(opened):
         ({"run": "nowhere", "y": IRIS[1]}, ValueError, "go with a MapperGraph"),
     ],
 )
-def test_what_cannot_be_shown(arguments, error, message):
+def test_explore_rejects_invalid_input(arguments, error, message):
     with pytest.raises(error, match=message):
         explore(**arguments, open_browser=False, block=False)
 
 
-def test_without_the_extra_a_sentence_says_what_to_install(monkeypatch, folder, capsys):
+def test_missing_extra_names_what_to_install(monkeypatch, folder, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r'uvicorn.*pip install "robustkit\[explorer'):
         explore(folder, open_browser=False)
@@ -127,7 +126,7 @@ def test_a_script_blocks_and_a_prompt_does_not(monkeypatch):
     assert module._is_interactive()
 
 
-def test_every_page_has_a_token_of_its_own(run, graphs):
+def test_every_server_has_its_own_token(run, graphs):
     tokens = set()
     for _ in range(3):
         with served(run, graphs) as client:
@@ -142,7 +141,7 @@ def start(*words):
     return started(sys.executable, "-m", "robustkit", "explore", *words, env=env)
 
 
-def test_ctrl_c_ends_it_whatever_is_going_on(folder):
+def test_ctrl_c_ends_the_server_at_any_time(folder):
     """Neither an idle connection nor half a request is a reason to wait.
 
     Both stay open for longer than this test has patience.
@@ -164,7 +163,7 @@ def test_ctrl_c_ends_it_whatever_is_going_on(folder):
 
 
 @pytest.mark.parametrize("port", ["0", "free"])
-def test_the_port_is_chosen(folder, monkeypatch, capsys, opened, port):
+def test_command_uses_the_given_port(folder, monkeypatch, capsys, opened, port):
     if port == "free":
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = str(unused.getsockname()[1])
@@ -181,7 +180,7 @@ def test_the_port_is_chosen(folder, monkeypatch, capsys, opened, port):
     assert port in ("0", str(httpx.URL(shown[0]).port))
 
 
-def test_a_port_that_is_taken_is_a_mistake_in_one_line(folder, capsys):
+def test_taken_port_is_a_one_line_error(folder, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert cli.main(["explore", str(folder), "--port", port, "--no-open"]) == 2
@@ -204,7 +203,7 @@ def test_a_port_that_is_taken_is_a_mistake_in_one_line(folder, capsys):
         ),
     ],
 )
-def test_a_mistake_ends_with_one_line(words, message, capsys):
+def test_command_line_errors_are_one_line(words, message, capsys):
     try:
         status = cli.main(["explore", *words])
     except SystemExit as error:
@@ -221,9 +220,8 @@ def test_export_writes_a_file_and_ends(folder, tmp_path, capsys):
     assert page.read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_the_demo_shows_two_nets_at_several_levels(monkeypatch):
-    monkeypatch.setattr(demo_module, "_LEVELS", (0.0, 0.1))
-    run = demo_module.demo_run()
+def test_demo_shows_two_nets_at_several_levels():
+    run = demo_run(levels=(0.0, 0.1))
     assert run.models == ["M_clean", "M_adv"]
     accuracy = [run.accuracy(i) for i in range(4)]
     # Clean, attacked: the adversarially trained net is the more robust one.

@@ -9,8 +9,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from robustkit.explorer import View
 from robustkit.explorer import _graphs as module
-from robustkit.explorer._graphs import GraphParameters, Graphs
-from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
 from robustkit.explorer._run import make_run
 from robustkit.topology import (
     BalancedCover,
@@ -20,7 +19,7 @@ from robustkit.topology import (
     node_purity,
     weighted_average_purity,
 )
-from robustkit.topology import _mapper_graph as mapper_module
+from robustkit.topology.neighbors import _dbscan as dbscan_module
 
 BASE = GraphParameters(0, "l2norm", "uniform", 8, 0.3, 2.0, 3)
 COVERS = {
@@ -81,7 +80,7 @@ def test_an_empty_graph_says_why(graphs):
     assert graph.note.startswith("No cluster was found: every sample is noise. eps is")
 
 
-def test_graphs_are_kept_and_forgotten(run):
+def test_least_recently_used_graphs_are_dropped(run):
     graphs = Graphs(run, n_kept=2)
     first, second, third = (replace(BASE, n_intervals=n) for n in (2, 3, 4))
     kept = graphs.compute(first)
@@ -92,7 +91,7 @@ def test_graphs_are_kept_and_forgotten(run):
     assert graphs.find(second.key) is None
 
 
-def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
+def test_caches_are_bounded(run, monkeypatch):
     most = 3000
     monkeypatch.setattr(module, "_MOST_PAIRS", most)
     monkeypatch.setattr(module, "_N_PURITIES", 2)
@@ -111,12 +110,12 @@ def test_what_is_kept_to_go_faster_is_bounded(run, monkeypatch):
 def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch):
     searches = []
 
-    class Counted(mapper_module.Neighbors):
+    class Counted(dbscan_module.Neighbors):
         def __init__(self, *args, **kwargs):
             searches.append(kwargs)
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(mapper_module, "Neighbors", Counted)
+    monkeypatch.setattr(dbscan_module, "Neighbors", Counted)
     graphs = Graphs(run)
     start = replace(BASE, eps="auto")
     eps = graphs.compute(start).eps
@@ -133,7 +132,7 @@ def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
-def test_a_computation_ends_at_its_next_step(run, monkeypatch, step):
+def test_cancelled_computation_stops_at_its_next_step(run, monkeypatch, step):
     """Cancelled before it begins, after the search, after the fit."""
     cancelled, n_fits = threading.Event(), 0
     graphs = Graphs(run)
@@ -158,7 +157,7 @@ def test_a_computation_ends_at_its_next_step(run, monkeypatch, step):
     assert graphs.compute(BASE).n_nodes > 0
 
 
-def test_the_parameters_of_a_mapper_are_those_to_begin_with(run):
+def test_default_parameters_are_those_of_the_mapper(run):
     mapper = MapperGraph(2, cover=BalancedCover(9, 0.4), eps=0.5, min_samples=2)
     assert Graphs(run, mapper).defaults == {
         "filter": "column 2", "cover": "balanced", "n_intervals": 9, "overlap": 0.4,
@@ -170,7 +169,7 @@ def test_the_parameters_of_a_mapper_are_those_to_begin_with(run):
     assert Graphs(run).defaults["eps"] == "auto"
 
 
-def test_a_filter_without_a_name(run):
+def test_custom_filter_is_offered_as_given(run):
     def filter(X):
         return X[:, 0] ** 2
 
@@ -183,14 +182,14 @@ def test_a_filter_without_a_name(run):
     np.testing.assert_array_equal(graph.edges, mapper.edges_)
 
 
-def test_another_clusterer(run):
+def test_custom_clusterer_is_used(run):
     clusterer = AgglomerativeClustering(n_clusters=3)
     graph = Graphs(run, MapperGraph(clusterer=clusterer)).compute(BASE)
     assert graph.eps == np.inf
     assert graph.n_nodes == 3 * 8
 
 
-def test_another_metric(run):
+def test_custom_metric_is_used(run):
     mapper = MapperGraph(metric="manhattan")
     graph = Graphs(run, mapper).compute(replace(BASE, eps=4.0))
     expected = MapperGraph(metric="manhattan", n_intervals=8, eps=4.0, min_samples=3)
@@ -198,7 +197,7 @@ def test_another_metric(run):
     np.testing.assert_array_equal(graph.edges, expected.edges_)
 
 
-def test_columns_of_wide_activations_are_no_filters():
+def test_columns_of_wide_activations_are_not_offered_as_filters():
     views = [View("M", 0, np.eye(40), np.zeros(40, int))]
     wide = make_run(y=np.zeros(40, int), views=views)
     assert Graphs(wide).filters == ["l2norm", "pca"]

@@ -1,5 +1,6 @@
-"""Layouts: discs that do not overlap, left to right by interval, always the same."""
+"""Layouts: discs that do not overlap, always the same; nodes that persist stay."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from sklearn.isotonic import isotonic_regression
 
 from robustkit.explorer import _layout as module
-from robustkit.explorer._layout import lay_out, lay_out_around
+from robustkit.explorer._graphs import Graphs
+from robustkit.explorer._layout import (
+    lay_out,
+    lay_out_around,
+    matching_nodes,
+    next_picture,
+)
+from tests.explorer.test_graphs import BASE
 
 
 def random_graph(seed, n_nodes, n_intervals, n_edges):
@@ -52,7 +60,7 @@ def test_discs_do_not_overlap(graph):
 
 @given(graphs)
 @example(random_graph(0, 1, 13, 0))
-def test_the_place_from_left_to_right_tells_the_interval(graph):
+def test_horizontal_position_shows_the_interval(graph):
     x = lay_out(graph).x
     room = 1 / max(1, graph.n_intervals - 1)
     if graph.n_intervals > 1:
@@ -67,7 +75,7 @@ def test_the_same_graph_has_the_same_layout(graph):
 
 
 @given(graphs, st.integers(0, 2**32 - 1), st.floats(0.5, 3))
-def test_nodes_that_stay_stay_and_the_others_go_around(graph, seed, stretch):
+def test_kept_nodes_keep_their_positions(graph, seed, stretch):
     fresh = lay_out(graph)
     rng = np.random.RandomState(seed)
     kept = np.flatnonzero(rng.rand(graph.n_nodes) < 0.5)
@@ -83,7 +91,7 @@ def test_nodes_that_stay_stay_and_the_others_go_around(graph, seed, stretch):
     assert overlaps(layout) <= 1e-12
 
 
-def test_places_that_are_too_narrow_are_given_up():
+def test_layout_around_is_none_without_enough_space():
     graph = random_graph(0, 20, 4, 20)
     fresh = lay_out(graph)
     places = np.zeros(5), np.linspace(0, 1e-6, 5)
@@ -139,6 +147,113 @@ def test_compiled_and_python_agree(monkeypatch):
 
 
 @pytest.mark.parametrize("n_nodes", [0, 1])
-def test_almost_nothing(n_nodes):
+def test_layout_of_tiny_graphs(n_nodes):
     layout = lay_out(random_graph(0, n_nodes, 5, 0))
     assert len(layout.x) == n_nodes
+
+
+def members(graph):
+    return [set(graph.samples_of([j]).tolist()) for j in range(graph.n_nodes)]
+
+
+def jaccard(a, b):
+    return len(a & b) / len(a | b)
+
+
+parameters = st.builds(
+    replace,
+    st.just(BASE),
+    n_intervals=st.sampled_from([6, 8, 9]),
+    overlap=st.sampled_from([0.2, 0.35, 0.8]),
+    eps=st.sampled_from([1.6, 2.0, 2.2]),
+    min_samples=st.sampled_from([2, 3, 4]),
+    view=st.sampled_from([0, 1]),
+)
+
+
+@given(one=parameters, other=parameters)
+def test_pairs_share_more_than_half_of_their_samples(graphs, one, other):
+    old, new = graphs.compute(one), graphs.compute(other)
+    pairs = list(zip(*matching_nodes(old, new), strict=True))
+    overlap = [[jaccard(a, b) for b in members(new)] for a in members(old)]
+    overlap = np.array(overlap).reshape(old.n_nodes, new.n_nodes)
+    assert all(overlap[i, j] > 0.5 for i, j in pairs)
+    for side in zip(*pairs, strict=True):
+        assert len(set(side)) == len(side)
+    # No pair is left out: every other match would break one that shares no less.
+    for i, j in np.argwhere(overlap > 0.5):
+        assert any(
+            (i == a or j == b) and overlap[a, b] >= overlap[i, j] for a, b in pairs
+        )
+
+
+def test_a_graph_is_matched_with_itself(graphs):
+    graph = graphs.compute(BASE)
+    old, new = matching_nodes(graph, graph)
+    np.testing.assert_array_equal(old, new)
+    assert len(old) == graph.n_nodes
+
+
+@given(st.lists(parameters, min_size=2, max_size=5))
+def test_node_numbers_keep_their_positions(graphs, path):
+    picture, places = None, {}
+    for p in path:
+        before, picture = picture, next_picture(graphs.compute(p), picture)
+        layout = picture.layout
+        assert len(set(picture.ids)) == picture.graph.n_nodes
+        for i, *place in zip(picture.ids, layout.x, layout.y, strict=True):
+            if before is not None and i in before.ids:
+                assert tuple(place) == places[i]
+            else:
+                # A number is never given to another node.
+                assert i not in places
+            places[i] = tuple(place)
+
+
+@given(st.lists(parameters, min_size=1, max_size=4))
+def test_a_link_shows_the_nodes_as_large_as_they_were(graphs, path):
+    picture = None
+    for p in path:
+        picture = next_picture(graphs.compute(p), picture)
+    layout = picture.layout
+    linked = next_picture(picture.graph, places=(layout.x, layout.y)).layout
+    np.testing.assert_allclose(linked.radius, layout.radius, rtol=1e-6)
+
+
+def test_small_parameter_change_keeps_most_nodes(graphs):
+    before = next_picture(graphs.compute(BASE))
+    after = next_picture(graphs.compute(replace(BASE, eps=2.02)), before)
+    assert np.isin(after.ids, before.ids).mean() > 0.5
+
+
+def test_the_same_path_leads_to_the_same_picture(run):
+    def walk():
+        graphs, picture = Graphs(run), None
+        for eps in (2.0, 1.8, 2.1):
+            picture = next_picture(graphs.compute(replace(BASE, eps=eps)), picture)
+        return picture
+
+    one, other = walk(), walk()
+    np.testing.assert_array_equal(one.ids, other.ids)
+    np.testing.assert_array_equal(one.layout.y, other.layout.y)
+
+
+def test_another_filter_or_cover_gets_a_new_layout(graphs):
+    before = next_picture(graphs.compute(BASE))
+    for changes in ({"filter": "pca"}, {"cover": "balanced"}):
+        after = next_picture(graphs.compute(replace(BASE, **changes)), before)
+        assert not np.isin(after.ids, before.ids).any()
+
+
+def test_link_restores_node_positions(graphs):
+    """The graphs after it go on from there, as they do from any other."""
+    graph = graphs.compute(BASE)
+    own = next_picture(graph)
+    x, y = own.layout.x[::-1], own.layout.y[::-1] + 1
+    linked = next_picture(graph, places=(x.tolist(), y.tolist()))
+    np.testing.assert_array_equal(linked.layout.x, x)
+    np.testing.assert_array_equal(linked.layout.y, y)
+    np.testing.assert_array_equal(linked.ids, own.ids)
+    for places in (([], []), (x.tolist(), [0.0])):
+        other = next_picture(graph, places=places)
+        np.testing.assert_array_equal(other.layout.x, own.layout.x)

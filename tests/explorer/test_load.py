@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.explorer_frames import crowded_run
 from robustkit.explorer._graphs import Graph, Graphs
-from robustkit.explorer._newest import NewestOnly
+from robustkit.explorer._requests import NewestOnly
 from tests.explorer.conftest import CROWDED, ask_graph, served
 from tests.processes import PATIENCE
 
@@ -90,21 +90,12 @@ def test_twenty_quick_moves_over_60_000_points(large, monkeypatch):
     assert begun[-1] == 199
 
 
-def test_all_of_2_000_nodes_are_one_selection(large, large_run):
-    """No address has room for so many; a body has."""
+def test_members_of_2_000_nodes_come_at_once(large):
     client, graphs, answer = large
-    body = {"graph": answer["graph"], "nodes": list(range(2000))}
-    held = graphs.find(answer["graph"]).samples_of(range(2000))
-    assert len(held) > 59_000
-    last = {"offset": len(held) - 7, "limit": 24}
-    page = client.post("api/members", json=body | last).json()
-    assert page["total"] == len(held)
-    assert [sample["i"] for sample in page["samples"]] == held[-7:].tolist()
-    assert sum(page["counts"]) == len(held)
-    table = client.post("api/selection.csv", json=body)
-    assert table.text.count("\n") == len(held) + 1
-    there = {"graph": answer["graph"], "from": answer["graph"], "nodes": body["nodes"]}
-    assert client.post("api/where", json=there).json()["nodes"] == body["nodes"]
+    response = client.get(f"api/members?graph={answer['graph']}")
+    members = np.frombuffer(response.content, "<i4")
+    assert len(members) > 59_000
+    np.testing.assert_array_equal(members, graphs.find(answer["graph"]).members)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def folder(tmp_path):
     return save_run(tmp_path / "run", X=X, y=Y, views=VIEWS, image_shape=(2, 2))
 
 
-def test_what_is_stored_comes_back(folder):
+def test_save_and_load_round_trip(folder):
     run = load_run(folder)
     assert (run.title, run.n_samples, run.image_shape) == ("run", 6, (1, 2, 2))
     assert run.class_names == ["0", "1", "2"]
@@ -62,7 +62,7 @@ def test_a_run_is_replaced_but_nothing_else_is(folder, tmp_path):
         save_run(tmp_path / "mine", y=Y, views=VIEWS)
 
 
-def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
+def test_failed_write_leaves_no_files(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError("disk full")
 
@@ -87,7 +87,7 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
         ({"image_shape": (2, 1, 2)}, "with 1 or 3 channels"),
     ],
 )
-def test_what_makes_no_run_is_not_stored(tmp_path, changes, message):
+def test_invalid_runs_are_not_stored(tmp_path, changes, message):
     given = {"X": X, "y": Y, "views": VIEWS, "image_shape": (2, 2)} | changes
     with pytest.raises(ValueError, match=message):
         save_run(tmp_path / "run", **given)
@@ -229,7 +229,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_folder_that_is_not_whole_is_refused_in_one_line(folder, mistake):
+def test_corrupt_folder_is_a_one_line_error(folder, mistake):
     spoil, message = MISTAKES[mistake]
     spoil(folder)
     with pytest.raises((ValueError, OSError), match=message) as error:
@@ -237,7 +237,7 @@ def test_a_folder_that_is_not_whole_is_refused_in_one_line(folder, mistake):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_is_no_run(tmp_path):
+def test_file_is_not_a_run(tmp_path):
     path = tmp_path / "run"
     path.write_text("")
     with pytest.raises(CorruptFileError, match="it is a file, not a folder"):

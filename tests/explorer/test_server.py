@@ -1,6 +1,5 @@
 """Every question is answered with what the run holds."""
 
-import json
 import socket
 
 import httpx
@@ -67,25 +66,30 @@ def test_an_automatic_distance_is_told(client):
     assert answer["eps"] > 0
 
 
-def test_questions_about_a_graph(client, run, answer):
-    key = answer["graph"]
-    body = {"graph": key, "nodes": [0, 1], "sort": "wrong"}
-    members = client.post("api/members", json=body).json()
-    assert members["total"] > 0
-    found = client.get(f"api/search?graph={key}&sample=5").json()
-    assert found["samples"] == [5]
-    assert len(found["nodes"]) == len(found["held"])
-    confused = client.get(f"api/search?graph={key}&true=3&predicted=4").json()
-    expected = np.flatnonzero((run.y == 3) & (run.views[0].prediction == 4))
-    assert confused["samples"] == expected.tolist()
-    samples = client.get(f"api/samples?graph={key}&ids=7,3").json()["samples"]
-    assert [sample["i"] for sample in samples] == [7, 3]
-    other = ask_graph(client, view=1, tab="other").json()["graph"]
-    body = {"graph": other, "from": key, "nodes": [0, 1]}
-    there = client.post("api/where", json=body).json()
-    assert there["total"] == members["total"]
-    body = {"graph": other, "samples": [3, 7, 7]}
-    assert client.post("api/where", json=body).json()["total"] == 2
+def test_members_are_raw_numbers(client, graphs, answer):
+    response = client.get(f"api/members?graph={answer['graph']}")
+    assert response.headers["content-type"] == "application/octet-stream"
+    graph = graphs.find(answer["graph"])
+    np.testing.assert_array_equal(np.frombuffer(response.content, "<i4"), graph.members)
+    assert answer["nodes"]["size"] == np.diff(graph.indptr).tolist()
+    assert answer["parameters"] == {"view": 0, **PARAMETERS}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("y", "<i4"), ("prediction", "<i4"), ("confidence", "<f4"), ("regions", "<f8")],
+)
+def test_columns_are_raw_numbers(client, run, name, dtype):
+    query = "" if name == "y" else "&view=0"
+    response = client.get(f"api/column?name={name}{query}")
+    assert response.headers["content-type"] == "application/octet-stream"
+    expected = run.y if name == "y" else getattr(run.views[0], name)
+    np.testing.assert_array_equal(np.frombuffer(response.content, dtype), expected)
+
+
+def test_view_without_regions_says_so(client):
+    response = client.get("api/column?name=regions&view=1")
+    assert expect_error(response, 404) == "this view has no regions"
 
 
 def test_images_are_raw_bytes(client, run):
@@ -97,18 +101,19 @@ def test_images_are_raw_bytes(client, run):
         assert response.content == images[[7, 0, 7]].tobytes()
 
 
-def test_a_curve(client):
-    answer = client.post("api/curve", json=CURVE).json()
-    assert answer["levels"] == [0.0, 0.5]
-    assert answer["views"] == [2, 3]
-    assert all(0 < purity <= 1 for purity in answer["purity"])
-    expect_error(client.post("api/curve", json=CURVE | {"model": "M"}), 400)
+def test_purities_of_the_graphs_of_some_views(client, graphs):
+    answer = client.post("api/purities", json=CURVE).json()
+    keys = [
+        ask_graph(client, view=view, tab="purities").json()["graph"] for view in (2, 3)
+    ]
+    assert answer["purities"] == [graphs.find(key).mean_purity for key in keys]
+    expect_error(client.post("api/purities", json=CURVE | {"views": [4]}), 400)
 
 
-@pytest.mark.parametrize("field", ["tab", "seq", "model"])
-def test_a_curve_needs_to_know_whose_it_is(client, field):
+@pytest.mark.parametrize("field", ["tab", "seq", "views"])
+def test_purities_need_tab_seq_and_views(client, field):
     body = {name: value for name, value in CURVE.items() if name != field}
-    message = expect_error(client.post("api/curve", json=body), 400)
+    message = expect_error(client.post("api/purities", json=body), 400)
     assert message == f"the field {field!r} is missing"
 
 
@@ -121,17 +126,8 @@ def test_a_run_without_images_says_so():
         assert expect_error(response, 404) == "this run has no images"
 
 
-def test_files_to_take_away(client, run, answer):
-    key = answer["graph"]
-    response = client.get(f"api/export?graph={key}&format=json")
-    assert (
-        response.headers["content-disposition"] == 'attachment; filename="graph.json"'
-    )
-    assert json.loads(response.text)["title"] == TITLE
-    response = client.get(f"api/export?graph={key}&format=graphml")
-    assert response.headers["content-type"].startswith("text/xml")
-    response = client.post("api/selection.csv", json={"graph": key, "nodes": [0, 2]})
-    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+def test_page_to_take_away(client):
     response = client.get("api/page.html", params={**PARAMETERS})
     assert response.headers["content-disposition"].endswith('"robustkit.html"')
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.text.startswith("<!doctype html>")

@@ -15,7 +15,7 @@ from tests.processes import PATIENCE
     ["/", "/static/style.css", "/api/run", "/x/", "/{short}/", "/{token}x/", "/{token}",
      "//{token}/", "/%2e%2e/{token}/", "/{upper}/"],
 )  # fmt: skip
-def test_without_the_token_there_is_nothing(explorer, path):
+def test_request_without_token_is_404(explorer, path):
     url = urlsplit(explorer.url)
     token = url.path.strip("/")
     path = path.format(token=token, short=token[:-1], upper=token.swapcase())
@@ -30,14 +30,14 @@ def test_without_the_token_there_is_nothing(explorer, path):
      "localhost.evil.example:{port}", "127.0.0.1:{port}.evil.example", "0.0.0.0:{port}",
      "[::1]:1", "", "127.0.0.1:{port},evil.example", "user@127.0.0.1:{port}"],
 )  # fmt: skip
-def test_another_host_is_refused(explorer, client, host):
+def test_foreign_host_is_rejected(explorer, client, host):
     """A name of the web that was pointed at this computer."""
     host = host.format(port=urlsplit(explorer.url).port)
     assert "wrong Host" in expect_error(client.get("", headers={"Host": host}), 403)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_this_computer_may_ask(explorer, client, name):
+def test_names_of_this_computer_are_accepted(explorer, client, name):
     host = f"{name}:{urlsplit(explorer.url).port}"
     headers = {"Host": host, "Origin": f"http://{host.lower()}"}
     assert client.get("", headers=headers).status_code == 200
@@ -49,7 +49,7 @@ def test_this_computer_may_ask(explorer, client, name):
      "http://{host}.evil.example", "http://{host}/", "file://"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_another_origin_is_refused(explorer, client, origin, method):
+def test_foreign_origin_is_rejected(explorer, client, origin, method):
     origin = origin.format(host=urlsplit(explorer.url).netloc)
     response = client.request(method, "api/run", headers={"Origin": origin})
     assert "wrong Host or Origin" in expect_error(response, 403)
@@ -90,7 +90,7 @@ def test_raw_requests(explorer, text, status):
     ["", "..", "../_server.py", "index.html/", "%2e%2e/_server.py", "nothing.js",
      "style.css%00", "/etc/passwd", "__pycache__", "STYLE.CSS", "a" * 5000],
 )  # fmt: skip
-def test_a_name_that_is_not_in_the_table_is_not_served(client, name):
+def test_only_listed_static_files_are_served(client, name):
     expect_error(client.get(f"static/{name}"), 404)
 
 
@@ -108,7 +108,7 @@ def test_the_page_and_its_parts(client):
 @pytest.mark.parametrize(
     "path", ["", "static/style.css", "api/run", "api/x", "static/x"]
 )
-def test_every_answer_says_what_it_may_do(client, path):
+def test_every_response_has_security_headers(client, path):
     headers = client.get(path).headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
@@ -125,10 +125,10 @@ def test_every_answer_says_what_it_may_do(client, path):
     [("POST", "api/run"), ("GET", "api/graph"), ("PUT", ""), ("DELETE", "api/run"),
      ("OPTIONS", "api/graph"), ("TRACE", "")],
 )  # fmt: skip
-def test_another_method_is_refused(client, method, path):
+def test_wrong_method_is_rejected(client, method, path):
     expect_error(client.request(method, path), 405)
 
 
-def test_an_unknown_question(client):
+def test_unknown_route_is_404(client):
     expect_error(client.get("api/nothing"), 404)
     expect_error(client.get("api/"), 404)

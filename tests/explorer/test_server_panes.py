@@ -28,7 +28,7 @@ def test_nodes_keep_number_and_place_in_their_pane(client):
     assert places(fresh) == first
 
 
-def test_places_of_a_link(client, answer):
+def test_positions_of_a_link_are_used(client, answer):
     nodes = answer["nodes"]
     x, y = nodes["x"][::-1], nodes["y"][::-1]
     linked = ask_graph(client, tab="linked", x=x, y=y).json()["nodes"]
@@ -39,8 +39,8 @@ def test_places_of_a_link(client, answer):
     assert message == "the field 'y' is missing"
 
 
-def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
-    monkeypatch.setattr("robustkit.explorer._api._MOST_PANES", 2)
+def test_oldest_pane_is_dropped(client, monkeypatch):
+    monkeypatch.setattr("robustkit.explorer._requests._MOST_PANES", 2)
     ids = [
         ask_graph(client, tab=tab, seq=seq, eps=eps).json()["nodes"]["id"]
         for seq, (tab, eps) in enumerate(
@@ -50,7 +50,7 @@ def test_the_pane_of_long_ago_is_forgotten(client, monkeypatch):
     assert ids[3] == list(range(len(ids[3])))
 
 
-def test_a_newer_request_supersedes_and_another_tab_does_not(client, explorer, graphs):
+def test_newer_request_supersedes_in_the_same_tab_only(client, explorer, graphs):
     """The first computation hangs until it is told that it is not wanted."""
     begun, compute, answers = threading.Event(), graphs.compute, {}
 
@@ -97,7 +97,7 @@ def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
     def ask_old():
         with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
             old = body | {"seq": 1, "n_intervals": 17}
-            answers.append(own.post("api/curve", json=old))
+            answers.append(own.post("api/purities", json=old))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "mean_purity", hang)
@@ -105,9 +105,9 @@ def test_a_newer_curve_supersedes_an_older_one(client, explorer, graphs):
         thread.start()
         assert begun.wait(PATIENCE)
         assert ask_graph(client, tab="curves", seq=2).status_code == 200
-        assert client.post("api/curve", json=CURVE | {"tab": "x"}).status_code == 200
+        assert client.post("api/purities", json=CURVE | {"tab": "x"}).status_code == 200
         assert thread.is_alive()
-        assert client.post("api/curve", json=body | {"seq": 3}).status_code == 200
+        assert client.post("api/purities", json=body | {"seq": 3}).status_code == 200
         thread.join(PATIENCE)
     assert [answer.status_code for answer in answers] == [409]
 
@@ -155,7 +155,7 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
         (ZeroDivisionError("oh"), "ZeroDivisionError: oh"),
     ],
 )
-def test_a_computation_that_fails_shows_why(
+def test_failed_computation_returns_its_reason(
     client, graphs, monkeypatch, error, message
 ):
     tab = f"fail {message}"
@@ -169,6 +169,5 @@ def test_a_computation_that_fails_shows_why(
         patch.setattr(server_module._LOG, "exception", lambda *_: None)
         assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
     # The last graph is still there, and the pane goes on.
-    body = {"graph": before, "nodes": [0]}
-    assert client.post("api/members", json=body).status_code == 200
+    assert client.get(f"api/members?graph={before}").status_code == 200
     assert ask_graph(client, tab=tab, seq=3).status_code == 200

@@ -26,7 +26,7 @@ def test_curve_is_the_mean_over_all_subsets(ids):
         assert ratio == pytest.approx(np.mean(ratios))
 
 
-@given(counts=st.lists(st.integers(1, 10**6), min_size=1, max_size=20))
+@given(counts=st.lists(st.integers(1, 10**5), min_size=1, max_size=20))
 def test_curve_falls_from_one_to_the_ratio_itself(counts):
     curve = prs_curve(np.array(counts))
     assert curve.index[0] == 1

@@ -181,7 +181,7 @@ def test_every_classifier_keeps_the_schedule(name, digits):
 def test_lowers_the_ratio_of_a_trained_network(name, digits):
     X, y = digits
     plain = clone(CLASSIFIERS[name]).set_params(
-        max_epochs=40, batch_size=32, lr=0.003, device="cpu", random_state=0
+        max_epochs=20, batch_size=32, lr=0.006, device="cpu", random_state=0
     )
     regularized = clone(plain).set_params(regularizer=PopulatedRegionRegularizer())
     ratios = []

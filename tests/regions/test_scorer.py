@@ -29,7 +29,7 @@ from robustkit.classifiers import (
 from robustkit.datasets import fetch_mnist
 from robustkit.exceptions import GradientMaskingWarning, NoReLUWarning
 from robustkit.graphs import GraphPrior
-from robustkit.regions import PopulatedRegionScorer, _population
+from robustkit.regions import PopulatedRegionScorer, _counting
 
 # To be fitted by what it is given to.
 LATER = MLPClassifier((5,), solver="lbfgs", max_iter=50, tol=1e-1, random_state=0)
@@ -279,13 +279,13 @@ def test_a_class_that_comes_later_is_waited_for_by_a_stream(frozen, iris):
     assert not np.isnan(scorer.major_region_vectors_).any()
 
 
-def test_vectors_that_a_stream_can_not_keep_are_computed_by_fit(
+def test_vectors_that_a_stream_cannot_keep_are_computed_by_fit(
     monkeypatch, frozen, iris
 ):
     X, y = iris
     expected = PopulatedRegionScorer(frozen, layer="all").fit(X, y)
     # Room for the first region of each class only.
-    monkeypatch.setattr(_population, "_MAX_SUMS", 1)
+    monkeypatch.setattr(_counting, "_MAX_SUMS", 1)
     scorer = PopulatedRegionScorer(frozen, layer="all").fit(X, y)
     later = scorer.major_regions_ > 0
     assert later.any()
@@ -395,7 +395,7 @@ def test_a_lost_vector_of_the_very_first_region_is_computed_by_fit(monkeypatch, 
     net.coefs_[1][:], net.intercepts_[1][:] = 1, 0
     scorer = PopulatedRegionScorer(FrozenEstimator(net), layer="all")
     expected = clone(scorer).fit(X, y).major_region_vectors_
-    monkeypatch.setattr(_population, "_MAX_SUMS", 1)
+    monkeypatch.setattr(_counting, "_MAX_SUMS", 1)
     assert np.isnan(clone(scorer).partial_fit(X, y).major_region_vectors_[1]).all()
     assert scorer.fit(X, y).major_regions_[1] == 0
     np.testing.assert_array_equal(scorer.major_region_vectors_, expected)
@@ -450,11 +450,11 @@ def test_nothing_can_be_asked_before_fit(iris):
 def test_memory_grows_with_the_regions_and_not_with_the_samples(frozen, iris):
     X, y = iris
     scorer = PopulatedRegionScorer(frozen, layer="all").fit(X, y).partial_fit(X, y)
-    before = len(pickle.dumps(scorer._population))
-    for _ in range(200):
+    before = len(pickle.dumps(scorer._counts))
+    for _ in range(60):
         scorer.partial_fit(X, y)
-    assert scorer.n_samples_seen_ == 202 * len(X)
-    assert len(pickle.dumps(scorer._population)) == pytest.approx(before, abs=10)
+    assert scorer.n_samples_seen_ == 62 * len(X)
+    assert len(pickle.dumps(scorer._counts)) == pytest.approx(before, abs=10)
 
 
 @pytest.mark.real_data

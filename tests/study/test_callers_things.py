@@ -69,7 +69,7 @@ def test_a_fitted_estimator_stays_fitted_and_gives_the_same():
     np.testing.assert_array_equal(estimator.predict_proba(X_test), before)
 
 
-def test_an_analysis_can_not_write_into_the_data():
+def test_an_analysis_cannot_write_into_the_data():
     """Else the models after it, and the caller, would have other samples."""
 
     def center(model, X, y, X_test, y_test):

@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from numpy.testing import assert_equal
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
@@ -16,11 +15,7 @@ from robustkit.classifiers import SparseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import GraphPrior, graph_properties
 from robustkit.regions import PopulatedRegionScorer
-from robustkit.study import RobustnessStudy, _together
-from robustkit.study._inputs import check_parts
-from robustkit.study._measures import attacked, shape_of
-from robustkit.study._plan import GraphPopulation, _warn_of_narrow_graphs
-from robustkit.study._sampling import Draw
+from robustkit.study import RobustnessStudy
 from robustkit.topology import MapperGraph
 from tests.study.studies import (
     assert_same_table,
@@ -49,7 +44,7 @@ def study():
     ).fit(*DATA)
 
 
-def test_the_table_has_a_row_a_model_and_columns_in_order(study):
+def test_the_table_has_one_row_per_model_and_columns_in_order(study):
     table = study.results_
     assert table["model"].tolist() == list(range(8))
     assert table["graph"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
@@ -142,7 +137,7 @@ def test_a_row_alone_makes_the_same_model_again(study, number):
         assert regions.prs_ratio_ == row["regions_prs_ratio"]
 
 
-def test_a_model_that_is_not_there_can_not_be_rebuilt(study):
+def test_a_model_that_is_not_there_cannot_be_rebuilt(study):
     with pytest.raises(ValueError, match=r"from 0 to 7\. Got 8 instead"):
         study.rebuild(8)
 
@@ -278,20 +273,6 @@ def test_an_analysis_that_gives_no_numbers_is_told_at_once():
         study.fit(*DATA)
 
 
-def test_everything_computes_where_the_study_does(monkeypatch):
-    monkeypatch.setattr(_together, "resolve_device", torch.device)
-    study = small_study(
-        attacks={"fgsm": FGSMAttack()},
-        analyses={"regions": PopulatedRegionScorer(device="cpu")},
-        device="cuda",
-    )
-    parts = check_parts(study)
-    recipe = study._recipe(GraphPopulation(None), parts, 0)
-    assert recipe.attacks["fgsm"][0].device == "cuda"
-    # Who names a device keeps it.
-    assert recipe.analyses["regions"].device == "cpu"
-
-
 def test_too_few_models_are_trained_but_not_correlated():
     study = small_study(n_graphs=2)
     with pytest.raises(ValueError, match=r"4 models .* at least 3 are needed"):
@@ -315,80 +296,6 @@ def test_narrow_graphs_are_told_once():
     (warning,) = [w for w in caught if w.category is NarrowInputWarning]
     assert "of 3 graphs squeeze all 64 features" in str(warning.message)
     assert warning.filename == __file__
-
-
-@pytest.mark.parametrize(
-    ("n_sources", "n_features", "n_narrow"),
-    [([1, 2, 3], 3, 2), ([2], 3, 1), ([3], 64, 0), ([1, 2], 2, 0), ([0, 2, 9], 9, 2)],
-)
-def test_two_sources_are_narrow_for_three_features(n_sources, n_features, n_narrow):
-    draws = [Draw({}, 0, n_sources=n) for n in n_sources]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        _warn_of_narrow_graphs(draws, n_features)
-    told = [str(w.message).partition(" graphs")[0] for w in caught]
-    assert told == ([f"{n_narrow} of {len(draws)}"] if n_narrow else [])
-
-
-def test_a_study_that_names_nothing_has_the_documented_parts():
-    parts = check_parts(RobustnessStudy())
-    assert set(parts.attacks) == {"fgsm", "pgd", "growing"}
-    attacks = {name: attack for name, (attack, _) in parts.attacks.items()}
-    assert attacks["fgsm"].eps == attacks["pgd"].eps == 0.1
-    assert attacks["pgd"].max_iter == 10
-    assert all(n_images is None for _, n_images in parts.attacks.values())
-    assert set(parts.analyses) == {"regions", "mapper"}
-    assert set(parts.param_space) == {"prior__n_nodes", "prior__rewiring"}
-    for values, ends in zip(
-        parts.param_space.values(), [(100, 300), (0.5, 0.9)], strict=True
-    ):
-        np.testing.assert_allclose(values, np.linspace(*ends, 5))
-    assert parts.size is None
-    assert len(parts.inits) == 6
-    assert check_parts(RobustnessStudy(population="pruning")).param_space == {}
-
-
-def test_a_size_may_be_one_number_and_a_number_of_images_one():
-    for one in (1, np.int64(1)):
-        study = RobustnessStudy(n_parameters=(5, 5), attacks={"a": (FGSMAttack(), one)})
-        parts = check_parts(study)
-        assert parts.size == (5, 5)
-        assert parts.attacks["a"][1] == 1
-
-
-@pytest.mark.parametrize("size", [(5, 4), (1, 2, 3), [1], ("a", "b"), (None, 2)])
-def test_a_size_is_a_pair_in_order(size):
-    with pytest.raises(ValueError, match=r"None or a pair \(low, high\) with low"):
-        check_parts(RobustnessStudy(n_parameters=size))
-
-
-@pytest.mark.parametrize(("n_right", "weak_mass"), [(10, 0), (9, 0), (8, 1), (0, 1)])
-def test_a_node_is_weak_below_nine_in_ten(n_right, weak_mass):
-    """Ten points in one place are one node."""
-    y, y_pred = np.zeros(10, int), (np.arange(10) >= n_right).astype(int)
-    mapper = MapperGraph(n_intervals=1, eps=1.0, min_samples=2)
-    activations = np.zeros((10, 3)) + np.linspace(0, 1e-3, 10)[:, None]
-    found = shape_of(mapper, activations, y, y_pred)
-    assert (found["n_nodes"], found["n_edges"], found["noise"]) == (1, 0, 0)
-    assert (found["weak_mass"], found["purity"]) == (weak_mass, 1)
-
-
-def test_points_of_no_cluster_are_noise():
-    activations = np.arange(40.0).reshape(10, 4) * 1000
-    activations[:4] = np.linspace(0, 1e-3, 4)[:, None]
-    mapper = MapperGraph(n_intervals=1, eps=1.0, min_samples=2)
-    found = shape_of(mapper, activations, np.zeros(10, int), np.zeros(10, int))
-    assert found["noise"] == 0.6
-    assert found["weak_mass"] == 0
-
-
-def test_an_attack_on_images_of_which_none_is_right_has_no_error_rate():
-    X, y, X_test, _ = DATA
-    model = SparseNetClassifier(max_epochs=1, random_state=0).fit(X, y)
-    wrong = (model.predict(X_test) + 1) % 10
-    found = attacked("few", FGSMAttack(), 3, model, (X, y, X_test, wrong))
-    assert list(found) == ["few_error_rate"]
-    assert np.isnan(found["few_error_rate"])
 
 
 @pytest.mark.parametrize(

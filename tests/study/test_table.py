@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustkit.graphs import GraphPrior
-from robustkit.study._table import columns_of, independent, table_of
+from robustkit.study._table import columns_of, correlate, independent, table_of
 
 
 def row(model, **groups):
@@ -108,3 +108,36 @@ def test_what_is_left_out_is_a_function_of_what_is_kept(seed):
     assert found["average_edge_betweenness"] == pytest.approx(length / n_edges)
     # Every output unit has a bias, too.
     assert found["n_sources"] == pytest.approx((rest - 10) / 64)
+
+
+def row_with(model, v, error_rate):
+    return row(
+        model,
+        place={"model": model, "graph": model},
+        properties={"size": float(model), "own_v": v},
+        measures={"fgsm_error_rate": error_rate},
+    )
+
+
+@pytest.mark.parametrize("infinity", [np.inf, -np.inf])
+def test_an_infinite_number_is_named_when_it_comes_to_correlations(infinity):
+    rows = [
+        row_with(k, [1.0, infinity][k >= 2], [0.3, 0.1, 0.5, 0.2][k]) for k in range(4)
+    ]
+    message = r"cannot be correlated: own_v is infinite for model 2\. All of them"
+    with pytest.raises(ValueError, match=message):
+        correlate(table_of(rows), columns_of(rows), None)
+
+
+def test_a_property_that_is_infinite_for_all_says_nothing_and_goes():
+    rows = [row_with(k, np.inf, [0.3, 0.1, 0.5, 0.2][k]) for k in range(4)]
+    correlator = correlate(table_of(rows), columns_of(rows), None)
+    assert set(correlator.correlations_["property"]) == {"size"}
+
+
+def test_a_missing_number_is_left_out_of_correlations():
+    rows = [
+        row_with(k, [k**2.0, np.nan][k == 2], [0.3, 0.1, 0.5, 0.2][k]) for k in range(4)
+    ]
+    correlator = correlate(table_of(rows), columns_of(rows), None)
+    assert set(correlator.correlations_["property"]) == {"size", "own_v"}

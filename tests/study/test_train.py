@@ -16,11 +16,18 @@ from robustkit.classifiers import (
 )
 from robustkit.graphs import GraphPrior
 from robustkit.study import _train
-from robustkit.study._train import train_and_prune, train_one, train_together
+from robustkit.study._plan import Data, Task
+from robustkit.study._train import (
+    needed_bytes,
+    networks_that_fit,
+    train_and_prune,
+    train_one,
+    train_together,
+)
 from tests.study.studies import assert_same_table, small_data, small_study
 
-DATA = small_data()
-X, y, X_test, y_test = DATA
+DATA = Data(*small_data())
+X, y, X_test, y_test = small_data()
 
 
 def networks(n, **params):
@@ -44,11 +51,11 @@ def weights_of(model):
 
 @pytest.mark.parametrize("pieces", [[5], [2, 3], [1, 1, 3]])
 def test_a_model_does_not_depend_on_those_trained_with_it(pieces):
-    alone = [train_one(network, X, y) for network in networks(5)]
+    alone = [train_one(network, DATA)[0] for network in networks(5)]
     together = networks(5)
     start, found = 0, []
     for n in pieces:
-        found += train_together(together[start : start + n], X, y)
+        found += train_together(together[start : start + n], DATA)
         start += n
     for one, other in zip(alone, found, strict=True):
         np.testing.assert_allclose(
@@ -57,8 +64,8 @@ def test_a_model_does_not_depend_on_those_trained_with_it(pieces):
 
 
 def test_a_study_has_the_same_table_with_either_engine():
-    single = small_study(engine="single").fit(*DATA).results_
-    batched = small_study(engine="batched").fit(*DATA).results_
+    single = small_study(engine="single").fit(*small_data()).results_
+    batched = small_study(engine="batched").fit(*small_data()).results_
     assert batched["engine"].unique().tolist() == ["batched"]
     assert_same_table(single, batched, rtol=1e-4)
 
@@ -74,10 +81,10 @@ def test_one_that_fails_does_not_take_the_others_with_it():
         return module
 
     together[1]._make_module = spoilt
-    found = train_together(together, X, y)
+    found = train_together(together, DATA)
     assert [bool(one.error) for one in found] == [False, True, False]
     assert [one.model is None for one in found] == [False, True, False]
-    alone = train_one(networks(3)[2], X, y)
+    alone = train_one(networks(3)[2], DATA)[0]
     np.testing.assert_allclose(
         weights_of(found[2].model), weights_of(alone.model), rtol=1e-4, atol=1e-6
     )
@@ -94,14 +101,14 @@ def test_where_memory_is_short_half_as_many_are_trained_together(monkeypatch):
             classifier.fit(X, y)
 
     monkeypatch.setattr(_train, "fit_many", short)
-    found = train_together(networks(5), X, y)
+    found = train_together(networks(5), DATA)
     assert sizes == [5, 2, 3, 1, 2]
     assert [one.structure.n_nodes for one in found] == [40, 41, 42, 43, 44]
 
 
 def test_bad_parameters_are_no_failure_of_a_model():
     with pytest.raises(ValueError, match="'lr' parameter"):
-        train_one(networks(1, lr=-1.0)[0], X, y)
+        train_one(networks(1, lr=-1.0)[0], DATA)[0]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +121,7 @@ def pruner():
 
 
 def test_pruning_gives_the_dense_network_and_every_step(pruner):
-    dense, *steps = train_and_prune(pruner, X, y)
+    dense, *steps = train_and_prune(pruner, DATA)
     assert [one.step for one in (dense, *steps)] == [0, 1, 2, 3]
     assert dense.density == 1
     assert dense.structure.n_edges == 12 * 10 + 10 * 8
@@ -131,7 +138,7 @@ def test_pruning_gives_the_dense_network_and_every_step(pruner):
 def test_a_dense_network_that_fails_is_one_row(pruner):
     network = clone(pruner.estimator).set_params(lr=1e30)
     bad = PrunedNetClassifier(network, n_steps=2)
-    (only,) = train_and_prune(bad, X, y)
+    (only,) = train_and_prune(bad, DATA)
     assert "Use a smaller 'lr'" in only.error
     assert only.model is None
 
@@ -143,7 +150,7 @@ def test_a_study_of_pruning(pruner):
         population="pruning",
         n_graphs=2,
     )
-    table = study.fit(*DATA).results_
+    table = study.fit(*small_data()).results_
     assert table["model"].tolist() == list(range(16))
     assert table["step"].tolist() == [0, 1, 2, 3] * 4
     assert table["seed"].nunique() == 4
@@ -168,14 +175,14 @@ def test_graphs_of_pruning_are_not_chosen_by_size(pruner):
         estimator=pruner, population="pruning", param_space={}, n_parameters=(1, 2)
     )
     with pytest.raises(ValueError, match="chooses among graphs"):
-        study.fit(*DATA)
+        study.fit(*small_data())
 
 
 def test_the_dense_network_needs_initialisations():
     pruner = PrunedNetClassifier(TorchClassifier("mlp"))
     study = small_study(estimator=pruner, population="pruning", param_space={})
     with pytest.raises(ValueError, match="must have a parameter 'init'"):
-        study.fit(*DATA)
+        study.fit(*small_data())
 
 
 def test_seconds_are_shared_among_those_trained_together(monkeypatch):
@@ -183,8 +190,32 @@ def test_seconds_are_shared_among_those_trained_together(monkeypatch):
     clock = iter(range(100, 1000, 12))
     fake = SimpleNamespace(perf_counter=lambda: next(clock))
     monkeypatch.setattr(_train, "time", fake)
-    assert train_one(*networks(1), X, y).seconds == 12
-    assert [one.seconds for one in train_together(networks(3), X, y)] == [4, 4, 4]
+    assert train_one(*networks(1), DATA)[0].seconds == 12
+    assert [one.seconds for one in train_together(networks(3), DATA)] == [4, 4, 4]
     dense = MLPNetClassifier((10, 10), max_epochs=1, random_state=0)
     pruner = PrunedNetClassifier(dense, n_steps=3, retrain_epochs=1, random_state=0)
-    assert [one.seconds for one in train_and_prune(pruner, X, y)] == [3, 3, 3, 3]
+    assert [one.seconds for one in train_and_prune(pruner, DATA)] == [3, 3, 3, 3]
+
+
+def test_memory_grows_with_weights_and_with_vertices_times_samples():
+    """In floats of four bytes: ten a weight, eight a vertex and sample."""
+    assert needed_bytes(3, 0, 7) == 3 * needed_bytes(1, 0, 1) == 3 * 40
+    assert needed_bytes(0, 2, 5) == 10 * needed_bytes(0, 1, 1) == 10 * 32
+    assert needed_bytes(3, 2, 5) == 3 * 40 + 10 * 32
+
+
+def test_half_of_the_free_memory_is_filled(monkeypatch):
+    settings = {}, {"batch_size": 512}
+    tasks = [Task(0, 0, 0, "normal", 0, 0, params, 100, 1000) for params in settings]
+    largest = needed_bytes(1000, 100, 512)
+    monkeypatch.setattr(_train, "_free", lambda: 20 * largest + 1)
+    assert networks_that_fit(tasks, 128, "cpu") == 10
+    monkeypatch.setattr(_train, "_free", lambda: 0)
+    assert networks_that_fit(tasks, 128, "cpu") == 1
+
+
+def test_where_the_system_does_not_tell_a_little_is_free(monkeypatch):
+    assert _train._free() > 0
+    monkeypatch.setattr(_train.os, "sysconf", None, raising=False)
+    monkeypatch.delattr(_train.os, "sysconf")
+    assert _train._free() == 2**30

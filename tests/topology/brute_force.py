@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
-from robustkit.topology._far_pairs import find_all
-from robustkit.topology._pairs import Pairs
+from robustkit.topology.neighbors._search import Pairs
+from robustkit.topology.neighbors._windows import find_all
 
 
 def mapper(X, values, intervals, clusterer):

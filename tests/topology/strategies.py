@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from robustkit.topology import BalancedCover, UniformCover
-from robustkit.topology._windows import Windows
+from robustkit.topology.neighbors._windows import Windows
 
 seeds = st.integers(0, 2**32 - 1)
 overlaps = st.sampled_from([0.05, 0.3, 0.5, 0.75])

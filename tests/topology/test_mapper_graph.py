@@ -161,7 +161,7 @@ def test_new_samples_against_the_definition(X, seed):
             is_core = (pairs <= 2.0).sum(axis=1) >= 3
             near[~is_core] = np.inf
             if len(near) and near.min() <= 2.0 - 0.05:
-                core, k = inside[near.argmin()], mapper._node_intervals
+                core, k = inside[near.argmin()], mapper._mapper.node_intervals
                 interval = np.flatnonzero((mapper.intervals_ == [low, high]).all(1))[0]
                 expected |= {
                     node
@@ -255,7 +255,7 @@ def test_twins_with_other_filter_values_keep_their_nodes():
     assert (mapper.transform(X) != mapper.membership_).nnz == 0
 
 
-def test_nan_is_refused():
+def test_mapper_graph_refuses_nan():
     with pytest.raises(ValueError, match="Input X contains NaN"):
         MapperGraph().fit([[np.nan], [1.0]])
 
@@ -274,7 +274,7 @@ def test_fewer_samples_than_make_a_cluster(n_samples):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("filter", ["l2norm", "pca", 0])
 @pytest.mark.parametrize("power", [-100, 100])
-def test_scale_is_of_no_matter(filter, power, dtype):
+def test_mapper_graph_does_not_depend_on_scale(filter, power, dtype):
     X = load_iris().data.astype(dtype)
     params = {"n_intervals": 4, "min_samples": 3}
     expected = MapperGraph(filter, **params).fit(X)
@@ -293,14 +293,14 @@ def test_scale_is_of_no_matter(filter, power, dtype):
 )
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
 @pytest.mark.parametrize("eps", ["auto", 1.0])
-def test_numbers_that_can_not_be_squared(scale, message, metric, eps):
+def test_mapper_graph_refuses_unsquarable_numbers(scale, message, metric, eps):
     with pytest.raises(ValueError, match=message):
         MapperGraph(metric=metric, eps=eps).fit(scale * load_iris().data)
 
 
 @pytest.mark.parametrize("eps", [1e10, 1e40, 1e200])
 @pytest.mark.parametrize("warm_start", [True, False])
-def test_a_distance_larger_than_any(eps, warm_start):
+def test_eps_larger_than_any_distance(eps, warm_start):
     mapper = MapperGraph(n_intervals=3, eps=eps, warm_start=warm_start)
     for _ in range(2):
         mapper.fit(load_iris().data)
@@ -309,7 +309,7 @@ def test_a_distance_larger_than_any(eps, warm_start):
         assert mapper.eps_ == eps
 
 
-def test_describe():
+def test_describe_nodes():
     X = two_lines()
     mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(X)
     y = np.where(X[:, 1] == 0, "low", "high").astype(object)
@@ -349,7 +349,7 @@ def test_parameters_can_be_searched_after_an_activation_extractor():
 
     X, y = load_digits(return_X_y=True)
     X, y = X[:400] / 16, y[:400]
-    model = MLPClassifier((16,), solver="lbfgs", max_iter=1000, random_state=0)
+    model = MLPClassifier((16,), solver="lbfgs", tol=1e-2, random_state=0)
     extractor = ActivationExtractor(FrozenEstimator(model.fit(X, y)))
     steps = [("activations", extractor), ("mapper", MapperGraph(eps=60.0))]
     grid = {"mapper__n_intervals": [3, 6], "mapper__cover": ["uniform", "balanced"]}

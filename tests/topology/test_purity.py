@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array, csr_matrix
 from scipy.stats import entropy
 
-from robustkit.topology import node_accuracy, node_purity, weighted_average_purity
-from robustkit.topology._purity import count_labels, purity_of_counts
+from robustkit.topology import (
+    MapperGraph,
+    count_labels,
+    node_accuracy,
+    node_purity,
+    purity_of_counts,
+    weighted_average_purity,
+)
+from tests.topology.brute_force import nodes_of
+from tests.topology.strategies import covers, point_clouds
+from tests.topology.test_mapper_graph import empty_graphs_allowed, two_lines
 
 memberships = st.tuples(
     st.integers(0, 1000), st.integers(1, 30), st.integers(1, 6)
@@ -81,14 +90,14 @@ def test_membership_of_any_kind(container):
 
 
 @pytest.mark.parametrize("container", [csr_matrix, np.asarray])
-def test_no_nodes(container):
+def test_purity_without_nodes(container):
     membership = container(np.zeros((3, 0)))
     assert node_purity(membership, [0, 1, 1]).shape == (0,)
     assert weighted_average_purity(membership, [0, 1, 1]) == 0
     assert node_accuracy(membership, [0, 1, 1], [0, 1, 1]).shape == (0,)
 
 
-def test_bad_input_is_named():
+def test_purity_names_bad_input():
     with pytest.raises(ValueError, match="inconsistent numbers of samples: \\[2, 3\\]"):
         node_purity([[1], [1]], [0, 1, 2])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
@@ -97,7 +106,7 @@ def test_bad_input_is_named():
         node_purity([[1], [1]], [0, 1], labels=[0, 2])
 
 
-def test_missing_labels_are_refused():
+def test_purity_refuses_missing_labels():
     ones = np.ones((2, 1))
     for y in ([np.nan, 1.0], np.array(["a", np.nan], dtype=object)):
         with pytest.raises(ValueError, match="'y' parameter contains NaN"):
@@ -115,3 +124,44 @@ def test_labels_of_another_kind_are_no_wrong_predictions():
     np.testing.assert_array_equal(
         node_accuracy(np.ones((2, 1)), np.array(["a", "b"], object), ["a", "a"]), [0.5]
     )
+
+
+def weak_by_the_definition(nodes, y, y_pred, n_wanted):
+    """Nodes by accuracy; the wrong samples of each, until there are enough."""
+    accuracy = [np.mean([y[i] == y_pred[i] for i in sorted(node)]) for node in nodes]
+    taken = []
+    for k in sorted(range(len(nodes)), key=lambda k: (accuracy[k], k)):
+        for i in sorted(nodes[k]):
+            if y[i] != y_pred[i] and i not in taken and len(taken) < n_wanted:
+                taken.append(i)
+    return taken
+
+
+@given(
+    point_clouds(), covers(), st.integers(0, 100), st.sampled_from([0.0, 0.2, 1.0, 7])
+)
+def test_weak_samples_against_the_definition(X, cover, seed, budget):
+    mapper = MapperGraph(cover=cover, eps=2.0, min_samples=2)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    y, y_pred = np.random.RandomState(seed).randint(3, size=(2, len(X)))
+    n_wanted = budget if isinstance(budget, int) else int(budget * len(X) + 1e-9)
+    expected = weak_by_the_definition(nodes_of(mapper.membership_), y, y_pred, n_wanted)
+    assert mapper.weak_samples(y, y_pred, budget).tolist() == expected
+
+
+def test_weak_samples_of_equal_nodes_come_in_their_order():
+    mapper = MapperGraph(0, n_intervals=2, overlap=0.5, eps=2.0).fit(two_lines())
+    y, y_pred = np.zeros(200), np.ones(200)
+    first = mapper.weak_samples(y, y_pred, 5)
+    np.testing.assert_array_equal(first, [0, 2, 4, 6, 8])
+    np.testing.assert_array_equal(mapper.weak_samples(y, y_pred, 5), first)
+    # Every sample once, also those of several nodes.
+    assert sorted(mapper.weak_samples(y, y_pred, 1.0)) == list(range(200))
+
+
+@pytest.mark.parametrize("budget", [-1, 1.5, -0.5, "all"])
+def test_a_bad_budget_is_named(budget):
+    mapper = MapperGraph(0, n_intervals=2, eps=2.0).fit(two_lines())
+    with pytest.raises(ValueError, match="The 'budget' parameter of weak_samples"):
+        mapper.weak_samples(np.zeros(200), np.ones(200), budget)

@@ -1,23 +1,17 @@
-/** Where the page begins: ask for the run, build the parts, join them. */
+/** The entry point: load the run, build the parts of the page, connect them. */
 
 import { Curve } from "./curve.js";
-import { byId, el } from "./dom.js";
-import { buildDownloads } from "./downloads.js";
-import { Follow } from "./follow.js";
-import { count, whole } from "./format.js";
-import { buildHelp } from "./help.js";
+import { openData } from "./data_from_server.js";
+import { byId, count, el, Tabs, whole } from "./elements.js";
+import { SearchPanel, WeakPanel } from "./find_panels.js";
 import { readLink, writeLink } from "./link.js";
 import { buildPane } from "./pane_view.js";
+import { Shortcuts, Theme } from "./preferences.js";
+import { Questions } from "./questions.js";
 import { COLOURINGS } from "./scene.js";
-import { SearchPanel } from "./search_panel.js";
 import { SelectionPanel } from "./selection_panel.js";
-import { Session } from "./session.js";
-import { Shortcuts } from "./shortcuts.js";
-import { Tabs } from "./tabs.js";
-import { Theme } from "./theme.js";
-import { buildTopBar } from "./top_bar.js";
-import { createTransport } from "./transport.js";
-import { WeakPanel } from "./weak_panel.js";
+import { Follow, Session } from "./session.js";
+import { buildDownloads, buildHelp, buildTopBar } from "./top_bar.js";
 
 const theme = new Theme();
 
@@ -33,9 +27,10 @@ start().catch((error) => {
 });
 
 async function start() {
-  const transport = createTransport();
-  const run = await transport.run();
-  const session = new Session({ run, transport, theme });
+  const source = openData();
+  const run = await source.run();
+  const questions = new Questions(source, run);
+  const session = new Session({ run, source, questions, theme });
   const tab = readLink(session, location.hash.slice(1));
   document.title = `${run.title ?? "Run"} · robustkit explorer`;
   const say = announcer();
@@ -55,17 +50,21 @@ async function start() {
   for (const pane of session.shown) pane.recompute(0);
 }
 
+/** @param {Session} session */
 function buildPanes(session) {
-  const built = Object.values(session.panes).map((pane) => [pane, buildPane(pane)]);
-  byId("panes").replaceChildren(...built.map(([, element]) => element));
+  const built = Object.values(session.panes).map((pane) => ({
+    pane,
+    element: buildPane(pane),
+  }));
+  byId("panes").replaceChildren(...built.map(({ element }) => element));
   const sync = () => {
     byId("panes").classList.toggle("two", session.two);
-    for (const [pane, element] of built) {
+    for (const { pane, element } of built) {
       element.hidden = !session.shown.includes(pane);
       element.classList.toggle("in-focus", session.two && pane === session.pane);
     }
   };
-  for (const [pane, element] of built) {
+  for (const { pane, element } of built) {
     element.addEventListener("pointerdown", () => session.focus(pane.side), {
       capture: true,
     });
@@ -76,6 +75,7 @@ function buildPanes(session) {
   sync();
 }
 
+/** @param {Session} session @param {(text: string) => void} say */
 function buildSide(session, say) {
   const follow = new Follow(session, say);
   const selection = new SelectionPanel(session, {
@@ -99,7 +99,10 @@ function buildSide(session, say) {
   return tabs;
 }
 
-/** The address bar always holds the link to what is seen. */
+/**
+ * Keep the link to the current view in the address bar.
+ * @param {Session} session @param {Tabs} tabs @param {() => string} link
+ */
 function keepLink(session, tabs, link) {
   let timer = 0;
   const later = () => {
@@ -121,10 +124,11 @@ function keepLink(session, tabs, link) {
   tabs.onShow = later;
 }
 
-/** Short messages: shown for a while, and read aloud. */
+/** Short messages: shown for a while, and announced by screen readers. */
 function announcer() {
   const place = byId("messages");
   let timer = 0;
+  /** @param {string} text */
   return (text) => {
     clearTimeout(timer);
     place.replaceChildren(el("p", { class: "message" }, text));
@@ -132,7 +136,12 @@ function announcer() {
   };
 }
 
+/**
+ * @param {Session} session @param {Tabs} tabs
+ * @returns {[string, string, () => void][]}
+ */
 function shortcutTable(session, tabs) {
+  /** @param {number} by */
   const step = (by) => {
     const { pane } = session;
     const at = pane.levels.findIndex((view) => view.id === pane.view) + by;
@@ -143,6 +152,7 @@ function shortcutTable(session, tabs) {
     const { pane } = session;
     pane.colourBy(names[(names.indexOf(pane.scene.colouring) + 1) % names.length]);
   };
+  /** @param {string} name */
   const open = (name) => {
     tabs.show(name);
     byId(`tab-${name}`).focus();
@@ -153,7 +163,9 @@ function shortcutTable(session, tabs) {
     [
       "o",
       "the other pane",
-      () => session.two && session.focus(session.other(session.pane).side),
+      () => {
+        if (session.two) session.focus(session.other(session.pane).side);
+      },
     ],
     ["[", "lower attack level", () => step(-1)],
     ["]", "higher attack level", () => step(1)],
@@ -166,10 +178,10 @@ function shortcutTable(session, tabs) {
       "search",
       () => {
         tabs.show("search");
-        document.querySelector('[data-testid="search-sample"]').focus();
+        byId("search-sample").focus();
       },
     ],
     ["Escape", "clear the selection", () => session.pane.select([])],
-    ["?", "this help", () => document.querySelector("dialog").showModal()],
+    ["?", "this help", () => document.querySelector("dialog")?.showModal()],
   ];
 }

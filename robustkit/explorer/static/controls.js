@@ -1,8 +1,9 @@
-/** The settings of one pane: native controls with labels, kept in step with it. */
+/** The settings of one pane: native controls with labels, synchronised with it. */
 
-import { button, el, select } from "./dom.js";
-import { level } from "./format.js";
+import { button, el, level, select } from "./elements.js";
 import { COLOURINGS } from "./scene.js";
+
+/** @import { Pane } from "./pane.js" */
 
 const FILTERS = {
   l2norm: "l2 norm",
@@ -15,12 +16,15 @@ const COVERS = {
   kepler: "Uniform, as in KeplerMapper",
 };
 
-/** @returns {HTMLElement} the pane's form */
+/** @returns {HTMLElement} the pane's form @param {Pane} pane */
 export function buildControls(pane) {
   const rows = [viewRow(pane), parameterRow(pane)];
   const form = el(
     "form",
-    { class: "controls", on: { submit: (event) => event.preventDefault() } },
+    {
+      class: "controls",
+      on: { submit: (/** @type {Event} */ event) => event.preventDefault() },
+    },
     ...rows.map((row) => row.element),
   );
   const sync = () => rows.forEach((row) => row.sync());
@@ -30,6 +34,7 @@ export function buildControls(pane) {
   return form;
 }
 
+/** @param {Pane} pane */
 function viewRow(pane) {
   const { side, run } = pane;
   const model = select(
@@ -68,9 +73,11 @@ function viewRow(pane) {
   };
 }
 
+/** @param {Pane} pane */
 function parameterRow(pane) {
   const { side, run } = pane;
   const { limits } = run;
+  /** @type {(names: string[], words: Record<string, string>) => string[][]} */
   const named = (names, words) => names.map((name) => [name, words[name] ?? name]);
   const filter = select(
     "Filter",
@@ -145,9 +152,13 @@ function parameterRow(pane) {
   };
 }
 
+/** @param {number[]} bounds @param {number} step */
 const bounds = ([min, max], step) => ({ min, max, step });
 
-/** The radius of a neighbourhood: a number, or left to the knee of the distances. */
+/**
+ * DBSCAN's eps: a number, or automatic (the knee of the distances).
+ * @param {Pane} pane
+ */
 function epsField(pane) {
   const { side } = pane;
   const number = el("input", {
@@ -170,7 +181,7 @@ function epsField(pane) {
     "data-testid": `eps-auto-${side}`,
     on: {
       change: () => {
-        // Where no radius was found there is none to begin with.
+        // No eps may have been found automatically.
         const found = pane.graph?.eps ?? 1;
         pane.set({ eps: auto.checked ? "auto" : Number(found.toPrecision(4)) });
       },
@@ -193,13 +204,16 @@ function epsField(pane) {
       const { eps } = pane.parameters;
       auto.checked = eps === "auto";
       number.disabled = eps === "auto";
-      const shown = eps === "auto" ? pane.graph?.eps : eps;
+      const shown = eps === "auto" ? (pane.graph?.eps ?? NaN) : eps;
       number.value = Number.isFinite(shown) ? String(Number(shown.toPrecision(4))) : "";
     },
   };
 }
 
-/** A slider with its value written beside its label; read aloud it is with the slider. */
+/**
+ * A slider with its value beside its label; screen readers read it with the slider.
+ * @param {string} testid @param {(value: number) => void} onInput
+ */
 function range(testid, onInput) {
   const output = el("span", {
     class: "value",
@@ -213,6 +227,7 @@ function range(testid, onInput) {
   });
   return {
     input,
+    /** @param {string} label */
     field: (label) =>
       el(
         "label",
@@ -220,8 +235,12 @@ function range(testid, onInput) {
         el("span", { class: "with-value" }, label, " ", output),
         input,
       ),
-    show(value, text, { min, max, step }) {
-      Object.assign(input, { min, max, step });
+    /**
+     * @param {number} value @param {string} text
+     * @param {{min: number, max: number, step: number}} limits
+     */
+    show(value, text, limits) {
+      Object.assign(input, limits);
       input.value = String(value);
       input.setAttribute("aria-valuetext", text);
       output.textContent = text;
@@ -229,7 +248,7 @@ function range(testid, onInput) {
   };
 }
 
-/** The tools that lie on the canvas. */
+/** The tools that lie on the canvas. @param {Pane} pane @param {{kind: string}} tool */
 export function buildTools(pane, tool) {
   const { side } = pane;
   const kinds = [

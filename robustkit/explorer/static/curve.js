@@ -3,19 +3,31 @@
  * buttons. It belongs to the pane in focus and moves that pane's level.
  */
 
-import { button, el, svg } from "./dom.js";
-import { fraction, level, percent } from "./format.js";
+import { button, el, fraction, level, percent, svg } from "./elements.js";
+
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Session } from "./session.js"
+ */
 
 const WIDTH = 340;
 const HEIGHT = 128;
 const INSET = { left: 30, right: 12, top: 10, bottom: 20 };
 
+/** From a number to its place on the plot. @typedef {(value: number) => number} Scale */
+
 export class Curve {
   #asked = 0;
+  /**
+   * @type {{asked: string, levels: number[], views: number[], accuracy: number[],
+   *     purity: number[]} | null}
+   */
   #data = null;
 
+  /** @param {Session} session @param {(text: string) => void} report */
   constructor(session, report) {
-    Object.assign(this, { session, report });
+    this.session = session;
+    this.report = report;
     this.title = el("h2", {}, "Against attack level");
     this.plot = svg("svg", {
       viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
@@ -50,7 +62,7 @@ export class Curve {
   }
 
   async refresh() {
-    const { pane, transport } = this.session;
+    const { pane, questions } = this.session;
     const { model } = pane.viewInfo;
     this.#asked += 1;
     const mine = this.#asked;
@@ -58,7 +70,7 @@ export class Curve {
     if (this.#data?.asked !== asked) {
       this.element.setAttribute("aria-busy", "true");
       try {
-        const answer = await transport.curve(model, pane.parameters);
+        const answer = await questions.curve(model, pane.parameters);
         if (mine !== this.#asked) return;
         this.#data = { ...answer, asked };
       } catch (error) {
@@ -73,11 +85,15 @@ export class Curve {
     this.#draw(pane);
   }
 
+  /** @param {Pane} pane */
   #draw(pane) {
+    if (this.#data === null) return;
     const { levels, views, accuracy, purity } = this.#data;
     const far = Math.max(...levels, 1e-9);
+    /** @type {Scale} */
     const x = (value) =>
       INSET.left + (value / far) * (WIDTH - INSET.left - INSET.right);
+    /** @type {Scale} */
     const y = (value) =>
       HEIGHT - INSET.bottom - value * (HEIGHT - INSET.top - INSET.bottom);
     const here = views.indexOf(pane.view);
@@ -97,29 +113,28 @@ export class Curve {
       ...line("accuracy", levels, accuracy, x, y, here),
       ...line("purity", levels, purity, x, y, here),
     );
-    const focused = this.levels.contains(document.activeElement)
-      ? document.activeElement.dataset.testid
-      : null;
-    this.levels.replaceChildren(
-      ...levels.map((value, k) => {
-        const text = `eps ${level(value)}: accuracy ${percent(accuracy[k])}, purity ${fraction(purity[k])}`;
-        const face = button(text, `curve-level-${k}`, () => pane.showView(views[k]), {
-          glyph: "",
-        });
-        face.setAttribute("aria-pressed", String(k === here));
-        const gap =
-          levels.length > 1
-            ? (WIDTH - INSET.left - INSET.right) / (levels.length - 1)
-            : 40;
-        face.style.left = `${(100 * x(value)) / WIDTH}%`;
-        face.style.width = `${(100 * Math.min(40, gap)) / WIDTH}%`;
-        return face;
-      }),
+    const focused = [...this.levels.children].indexOf(
+      /** @type {Element} */ (document.activeElement),
     );
-    this.levels.querySelector(`[data-testid="${focused}"]`)?.focus();
+    const faces = levels.map((value, k) => {
+      const text = `eps ${level(value)}: accuracy ${percent(accuracy[k])}, purity ${fraction(purity[k])}`;
+      const show = () => pane.showView(views[k]);
+      const face = button(text, `curve-level-${k}`, show, { glyph: "" });
+      face.setAttribute("aria-pressed", String(k === here));
+      const gap =
+        levels.length > 1
+          ? (WIDTH - INSET.left - INSET.right) / (levels.length - 1)
+          : 40;
+      face.style.left = `${(100 * x(value)) / WIDTH}%`;
+      face.style.width = `${(100 * Math.min(40, gap)) / WIDTH}%`;
+      return face;
+    });
+    this.levels.replaceChildren(...faces);
+    faces[focused]?.focus();
   }
 }
 
+/** @param {number[]} levels @param {Scale} x @param {Scale} y */
 function axes(levels, x, y) {
   const lines = [0, 0.5, 1].flatMap((value) => [
     svg("line", {
@@ -135,7 +150,7 @@ function axes(levels, x, y) {
       String(value),
     ),
   ]);
-  // Where levels crowd, a label for every other is enough.
+  // Labels that would overlap are left out.
   let last = -Infinity;
   const labels = levels.flatMap((value) => {
     if (x(value) - last < 26) return [];
@@ -151,6 +166,10 @@ function axes(levels, x, y) {
   return [...lines, ...labels];
 }
 
+/**
+ * @param {string} name @param {number[]} levels @param {number[]} values
+ * @param {Scale} x @param {Scale} y @param {number} here
+ */
 function line(name, levels, values, x, y, here) {
   const known = levels
     .map((value, k) => [x(value), values[k], k])
@@ -158,7 +177,7 @@ function line(name, levels, values, x, y, here) {
   const points = known
     .map(([px, v]) => `${px.toFixed(1)},${y(v).toFixed(1)}`)
     .join(" ");
-  // Accuracy has discs and purity squares: shape tells what colour alone may not.
+  // Accuracy has discs and purity squares, so that colour is not the only difference.
   const dots = known.map(([px, v, k]) => {
     const r = k === here ? 4.5 : 2.8;
     return name === "accuracy"

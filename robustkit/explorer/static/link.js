@@ -4,12 +4,22 @@
  */
 
 import { PARAMETERS } from "./pane.js";
-import { readPlaces, writePlaces } from "./places.js";
 import { COLOURINGS } from "./scene.js";
 
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Parameters, Run } from "./questions.js"
+ * @import { Camera } from "./scene.js"
+ * @import { Session } from "./session.js"
+ */
+
+/** @param {number} value */
 const digits = (value) => String(Number(value.toPrecision(5)));
 
-/** @returns {string} the fragment, without "#" */
+/**
+ * @param {Session} session @param {string} tab
+ * @returns {string} the fragment, without "#"
+ */
 export function writeLink(session, tab) {
   const out = new URLSearchParams();
   if (session.two) out.set("panes", "2");
@@ -20,28 +30,33 @@ export function writeLink(session, tab) {
   return out.toString();
 }
 
+/** @param {URLSearchParams} out @param {Pane} pane */
 function writePane(out, pane) {
   const { side, scene } = pane;
-  const set = (name, value) => out.set(`${side}.${name}`, value);
+  /** @param {string} name @param {string | number} value */
+  const set = (name, value) => out.set(`${side}.${name}`, String(value));
   set("view", pane.view);
   for (const name of PARAMETERS) set(name, pane.parameters[name]);
   if (scene.colouring !== "labels") set("colour", scene.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
   if (!pane.fitted) set("camera", cameraNumbers(scene.camera).map(digits).join(","));
-  // The first graph of a page lies where it always does; others, also where the ones
-  // before them lay.
+  // The layout of the first graph is always the same; that of later graphs depends on
+  // the graphs before them.
   if (pane.inherited && scene.length > 0)
-    set("places", writePlaces(pane.graph.nodes.x, pane.graph.nodes.y));
-  // An address has its limits; the nodes dragged last are the ones that matter.
+    set("places", writePlaces(scene.nodes.x, scene.nodes.y));
+  // The length of an address is limited: only the nodes dragged last are included.
   const moved = [...scene.moved]
-    .map(([id, [x, y]]) => [scene.indexOf?.get(id), digits(x), digits(y)])
+    .map(([id, [x, y]]) => [scene.indexOf.get(id), digits(x), digits(y)])
     .filter(([i]) => i !== undefined)
     .slice(-50);
   if (moved.length > 0) set("moved", moved.map((part) => part.join(",")).join(";"));
 }
 
-/** Lengths are told in widths of the pane, which may be another one next time. */
+/**
+ * Lengths are relative to the width of the pane, which may differ next time.
+ * @param {Camera} camera
+ */
 const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
   x,
   y,
@@ -50,7 +65,10 @@ const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
   fitScale / width,
 ];
 
-/** Set the session as the fragment says; what is missing or foreign is left as it is. */
+/**
+ * Restore the session from the fragment; missing or invalid values are ignored.
+ * @param {Session} session @param {string} fragment
+ */
 export function readLink(session, fragment) {
   const values = new URLSearchParams(fragment);
   session.linked = values.get("linked") !== "0";
@@ -60,14 +78,16 @@ export function readLink(session, fragment) {
   return values.get("tab") ?? "selection";
 }
 
+/** @param {URLSearchParams} values @param {Pane} pane */
 function readPane(values, pane) {
   const { run, scene, side } = pane;
+  /** @param {string} name */
   const get = (name) => values.get(`${side}.${name}`);
   const view = run.views.find(({ id }) => String(id) === get("view"));
   if (view !== undefined) pane.view = view.id;
   Object.assign(pane.parameters, readParameters(run, get));
-  if (COLOURINGS.some(([name]) => name === get("colour")))
-    scene.colouring = get("colour");
+  const colouring = get("colour") ?? "";
+  if (COLOURINGS.some(([name]) => name === colouring)) scene.colouring = colouring;
   const emphasis = get("class") === null ? NaN : Number(get("class"));
   if (emphasis in run.class_names) scene.emphasis = emphasis;
   const camera = numbers(get("camera"));
@@ -83,14 +103,20 @@ function readPane(values, pane) {
   };
 }
 
+/**
+ * @param {Run} run @param {(name: string) => string | null} get
+ * @returns {Partial<Parameters>}
+ */
 function readParameters(run, get) {
   if (run.embedded) return {};
+  /** @type {Record<string, string | number>} */
   const out = {};
-  for (const [name, allowed] of [
-    ["filter", run.filters],
-    ["cover", run.covers],
-  ]) {
-    if (allowed.includes(get(name))) out[name] = get(name);
+  for (const [name, allowed] of Object.entries({
+    filter: run.filters,
+    cover: run.covers,
+  })) {
+    const value = get(name) ?? "";
+    if (allowed.includes(value)) out[name] = value;
   }
   for (const [name, [low, high]] of Object.entries(run.limits)) {
     const value = get(name) === null ? NaN : Number(get(name));
@@ -101,6 +127,7 @@ function readParameters(run, get) {
   return out;
 }
 
+/** @param {string | null} text */
 function numbers(text) {
   const parts = (text ?? "")
     .split(",")
@@ -109,7 +136,10 @@ function numbers(text) {
   return parts.every(Number.isFinite) ? parts : [];
 }
 
-/** [1, 2, 3, 7] -> "1-3,7": all of two thousand nodes stay a short text. */
+/**
+ * [1, 2, 3, 7] -> "1-3,7": all of two thousand nodes stay a short text.
+ * @param {number[]} ascending
+ */
 function ranges(ascending) {
   const parts = [];
   for (const i of ascending) {
@@ -120,9 +150,10 @@ function ranges(ascending) {
   return parts.map(([a, b]) => (a === b ? `${a}` : `${a}-${b}`)).join(",");
 }
 
-// No graph has more nodes; a foreign link must not make a longer list.
+// More than any graph has; limits the memory that a malicious link can take.
 const MOST_NODES = 1e6;
 
+/** @param {string | null} text */
 function inRanges(text) {
   const out = [];
   for (const part of (text ?? "").split(",")) {
@@ -132,4 +163,63 @@ function inRanges(text) {
       out.push(i);
   }
   return out;
+}
+
+/**
+ * Where nodes lie, as a short text for an address: 12 bits across and 12 down for each,
+ * within the box that holds them all.
+ */
+
+const STEPS = 4095;
+
+/**
+ * @param {number[]} xs @param {number[]} ys
+ * @returns {string} left, top, width, height and the places, four letters a node
+ */
+export function writePlaces(xs, ys) {
+  const [left, width] = extent(xs);
+  const [top, height] = extent(ys);
+  const bytes = new Uint8Array(3 * xs.length);
+  for (let i = 0; i < xs.length; i += 1) {
+    const x = Math.round(((xs[i] - left) / width) * STEPS);
+    const y = Math.round(((ys[i] - top) / height) * STEPS);
+    bytes.set([x >> 4, ((x & 15) << 4) | (y >> 8), y & 255], 3 * i);
+  }
+  const letters = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  const box = [left, top, width, height].map((v) => Number(v.toPrecision(6)));
+  return [...box, letters.replaceAll("+", "-").replaceAll("/", "_")].join(",");
+}
+
+/**
+ * @param {string} text
+ * @returns {{x: number[], y: number[]} | null} null for what is no such text
+ */
+export function readPlaces(text) {
+  const [left, top, width, height, letters = ""] = text.split(",");
+  const box = [left, top, width, height].map(Number);
+  if (letters === "" || !box.every(Number.isFinite)) return null;
+  let bytes;
+  try {
+    bytes = atob(letters.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return null;
+  }
+  /** @type {{x: number[], y: number[]}} */
+  const { x, y } = { x: [], y: [] };
+  for (let k = 0; k + 2 < bytes.length; k += 3) {
+    const [a, b, c] = [0, 1, 2].map((j) => bytes.charCodeAt(k + j));
+    x.push(rounded(box[0] + (box[2] * ((a << 4) | (b >> 4))) / STEPS));
+    y.push(rounded(box[1] + (box[3] * (((b & 15) << 8) | c)) / STEPS));
+  }
+  return { x, y };
+}
+
+/** @param {number} value */
+const rounded = (value) => Number(value.toPrecision(7));
+
+/** @param {number[]} values */
+function extent(values) {
+  const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  return [low, Math.max(1e-9, high - low)];
 }

@@ -1,11 +1,16 @@
 /**
- * The canvas for those who do not point at it: a list box that holds every node.
+ * Keyboard and screen reader access to the canvas: a list box that contains every node.
  * Arrows go to the nearest node in their direction, Enter and Space select.
  */
 
-import { el } from "./dom.js";
-import { count, fraction, percent } from "./format.js";
+import { count, el, fraction, percent } from "./elements.js";
 
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Scene } from "./scene.js"
+ */
+
+/** @type {Record<string, number[]>} */
 const DIRECTIONS = {
   ArrowLeft: [-1, 0],
   ArrowRight: [1, 0],
@@ -13,6 +18,7 @@ const DIRECTIONS = {
   ArrowDown: [0, 1],
 };
 
+/** @param {Pane} pane @param {() => void} redraw */
 export function buildNodeList(pane, redraw) {
   const { side } = pane;
   const list = el("ul", {
@@ -23,7 +29,7 @@ export function buildNodeList(pane, redraw) {
     "aria-label": `Nodes of the ${side} graph. Arrow keys move, Enter selects, Shift Enter adds.`,
     "data-testid": `nodes-${side}`,
     on: {
-      keydown: (event) => press(pane, event),
+      keydown: (/** @type {KeyboardEvent} */ event) => press(pane, event),
       focus: () => {
         if (pane.scene.active < 0 && pane.scene.length > 0)
           pane.activate(pane.scene.order[0]);
@@ -32,6 +38,7 @@ export function buildNodeList(pane, redraw) {
       blur: redraw,
     },
   });
+  /** @param {number} i */
   const option = (i) => `node-${side}-${i}`;
   const sync = () => {
     list.replaceChildren(
@@ -69,10 +76,12 @@ export function buildNodeList(pane, redraw) {
   return list;
 }
 
+/** @param {ReturnType<Pane["describe"]>} node */
 export function words({ id, size, accuracy, purity, name }) {
   return `Node ${id}: ${count(size, "sample")}, mostly ${name}, accuracy ${percent(accuracy)}, purity ${fraction(purity)}`;
 }
 
+/** @param {Pane} pane @param {KeyboardEvent} event */
 function press(pane, event) {
   const { scene } = pane;
   if (scene.length === 0 || event.metaKey || event.altKey) return;
@@ -81,6 +90,7 @@ function press(pane, event) {
     return;
   }
   const order = scene.order;
+  /** @param {number} i */
   const go = (i) => {
     pane.activate(i);
     pane.reveal(i);
@@ -100,7 +110,10 @@ function press(pane, event) {
   event.preventDefault();
 }
 
-/** With Control, arrows move the node itself; with Shift too, the view. */
+/**
+ * With Control, arrows move the node itself; with Shift too, the view.
+ * @param {Pane} pane @param {number[]} direction @param {KeyboardEvent} event
+ */
 function move(pane, [dx, dy], event) {
   const { scene } = pane;
   const step = 12;
@@ -115,7 +128,10 @@ function move(pane, [dx, dy], event) {
   event.preventDefault();
 }
 
-/** The node nearest in a direction; what lies aside counts as farther. */
+/**
+ * The node nearest in a direction; sideways distance counts double.
+ * @param {Scene} scene @param {number[]} direction
+ */
 function neighbour(scene, [dx, dy]) {
   const from = Math.max(0, scene.active);
   let best = from;

@@ -1,25 +1,136 @@
 /**
- * Drawing a scene: edges, then nodes, then what is pointed out.
+ * Colours, and drawing a scene: edges, then nodes, then what is pointed out.
  *
  * All functions draw through the few calls that a canvas and `SvgContext` share,
  * and in screen coordinates, so that the picture on the screen, the PNG and the
  * SVG come from the same lines.
  */
 
-import { classColour, inkOn } from "./palette.js";
+/** @import { Camera } from "./scene.js" */
 
-// Below this radius a pie's slices cannot be told apart: its largest class stands for it.
+/**
+ * The calls by which everything is drawn.
+ *
+ * @typedef {Pick<CanvasRenderingContext2D, "arc" | "beginPath" | "closePath" | "fill"
+ *     | "fillRect" | "fillStyle" | "fillText" | "font" | "globalAlpha" | "lineJoin"
+ *     | "lineTo" | "lineWidth" | "moveTo" | "setLineDash" | "stroke" | "strokeStyle"
+ *     | "strokeText" | "textAlign" | "textBaseline">} Canvas
+ *
+ * @import { Scene } from "./scene.js"
+ *
+ * @typedef {{i: number, x: number, y: number, r: number}} Item a node, where it lies on
+ *     the screen, and its radius there
+ */
+
+/*
+ * Colours that are distinguishable for readers with any of the usual kinds of colour
+ * vision: seven of Okabe and Ito's eight (black is lost on a dark ground), and three
+ * that stay apart from them. Classes are told by their names too (legend, lists,
+ * pies when large), never by colour alone.
+ */
+
+const OKABE_ITO = [
+  "#0072B2",
+  "#E69F00",
+  "#009E73",
+  "#CC79A7",
+  "#56B4E9",
+  "#D55E00",
+  "#F0E442",
+];
+// Any two stay at least 15 apart (CIE 1976 colour difference) also as readers with
+// protanopia, deuteranopia or tritanopia see them.
+const LIGHT = [...OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10"];
+const DARK = [...OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8"];
+
+/** Stops of the scales, low to high. @type {Record<string, string[]>} */
+const SCALES = {
+  accuracy: [
+    "#9A2F04",
+    "#DD6A16",
+    "#F6B24A",
+    "#F2E5A6",
+    "#A6CFE2",
+    "#3F8FC0",
+    "#08519C",
+  ],
+  purity: ["#3B1C59", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#FDE725"],
+  size: ["#123A5E", "#3D5578", "#66707A", "#8C8B73", "#B8A861", "#E3CB4B", "#FCE83A"],
+};
+
+/**
+ * The colour of class `index`; beyond ten, lighter variants are used.
+ * @param {number} index @param {boolean} dark
+ */
+export function classColour(index, dark) {
+  const base = (dark ? DARK : LIGHT)[index % LIGHT.length];
+  const round = Math.floor(index / LIGHT.length);
+  return round === 0
+    ? base
+    : mix(base, dark ? "#000000" : "#FFFFFF", Math.min(0.7, 0.35 * round));
+}
+
+/**
+ * The colour at `share` (0 to 1) of a scale, one of 64 so that drawing can be batched.
+ * @param {string} name @param {number} share
+ */
+export function scaleColour(name, share) {
+  const ramp = rampOf(name);
+  const index = Math.round(Math.min(1, Math.max(0, share)) * (ramp.length - 1));
+  return ramp[Number.isFinite(index) ? index : 0];
+}
+
+/** @type {Map<string, string[]>} */
+const ramps = new Map();
+
+/** @param {string} name */
+function rampOf(name) {
+  let ramp = ramps.get(name);
+  if (ramp === undefined) {
+    const stops = SCALES[name];
+    ramp = Array.from({ length: 64 }, (_, i) => {
+      const at = (i / 63) * (stops.length - 1);
+      const low = Math.min(stops.length - 2, Math.floor(at));
+      return mix(stops[low], stops[low + 1], at - low);
+    });
+    ramps.set(name, ramp);
+  }
+  return ramp;
+}
+
+/** @param {string} colour */
+const channels = (colour) =>
+  [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+
+/** @param {string} a @param {string} b @param {number} share */
+function mix(a, b, share) {
+  const [from, to] = [channels(a), channels(b)];
+  const parts = from.map((value, k) => Math.round(value + (to[k] - value) * share));
+  return `#${parts.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Black or white, whichever is easier to read on `colour`. @param {string} colour */
+export function inkOn(colour) {
+  const [r, g, b] = channels(colour).map((value) => {
+    const v = value / 255;
+    return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
+}
+
+// Below this radius slices are not distinguishable: a disc shows the majority class.
 const SMALLEST_PIE = 3.2;
-// From this radius the name of the largest class is written into the pie.
+// From this radius on, the name of the majority class is written into the pie.
 const SMALLEST_LABEL = 12;
 // One path for everything of a colour saves calls, but a very long path costs
 // more to fill than several short ones.
 const PATH_LENGTH = 32;
-// Rings lie around nodes, and reach so far beyond them.
+// Rings extend this far beyond the nodes.
 export const RING_REACH = 6;
-// How much is seen of nodes without the class that is pointed out.
+// Opacity of nodes without the highlighted class.
 export const STEPPED_BACK = 0.14;
 
+/** @param {Canvas} ctx @param {Scene} scene */
 export function paintScene(ctx, scene) {
   if (scene.length === 0) return;
   paintEdges(ctx, scene);
@@ -28,13 +139,16 @@ export function paintScene(ctx, scene) {
   paintChosen(ctx, scene, items);
 }
 
+/** @param {Canvas} ctx @param {Scene} scene */
 export function paintEdges(ctx, scene) {
+  if (scene.graph === null) return;
   const { source, target, shared } = scene.graph.edges;
   const { camera } = scene;
   const { x, y } = scene.onScreen();
   // Among a thousand edges, thick ones would hide the nodes.
   const thin = source.length > 900 ? 0.6 : 1;
   const widths = [0.8 * thin, 1.4 * thin, 2.4 * thin];
+  /** @type {number[][]} */
   const groups = widths.map(() => []);
   for (let e = 0; e < source.length; e += 1) {
     const [a, b] = [source[e], target[e]];
@@ -60,9 +174,13 @@ export function paintEdges(ctx, scene) {
   ctx.globalAlpha = 1;
 }
 
-/** The nodes that lie on the canvas, the largest first, and where. */
+/**
+ * The nodes that lie on the canvas, the largest first, and where.
+ * @param {Scene} scene
+ */
 export function visibleNodes(scene) {
   const { x, y } = scene.onScreen();
+  /** @type {Item[]} */
   const items = [];
   for (const i of scene.order) {
     const r = scene.radius(i);
@@ -74,9 +192,11 @@ export function visibleNodes(scene) {
   return items;
 }
 
-/** @param {Array<{i: number, x: number, y: number, r: number}>} items */
+/** @param {Canvas} ctx @param {Scene} scene @param {Item[]} items */
 export function paintNodes(ctx, scene, items) {
+  /** @type {Record<"front" | "back", Item[]>} */
   const small = { front: [], back: [] };
+  /** @type {Record<"front" | "back", Item[]>} */
   const large = { front: [], back: [] };
   for (const item of items) {
     const group = item.r < SMALLEST_PIE ? small : large;
@@ -90,13 +210,19 @@ export function paintNodes(ctx, scene, items) {
   paintDiscs(ctx, scene, small.front);
 }
 
-/** One node in full, whatever is pointed out. */
+/**
+ * One node at full opacity.
+ * @param {Canvas} ctx @param {Scene} scene @param {Item} item
+ */
 export function paintNode(ctx, scene, item) {
   if (item.r < SMALLEST_PIE) paintDiscs(ctx, scene, [item]);
   else paintPies(ctx, scene, [item]);
 }
 
-/** Small nodes, by colour: one fill for many. */
+/**
+ * Small nodes, by colour: one fill for many.
+ * @param {Canvas} ctx @param {Scene} scene @param {Item[]} items
+ */
 function paintDiscs(ctx, scene, items) {
   const byColour = new Map();
   for (const item of items) {
@@ -120,6 +246,7 @@ function paintDiscs(ctx, scene, items) {
   }
 }
 
+/** @param {Canvas} ctx @param {Scene} scene @param {Item[]} items */
 function paintPies(ctx, scene, items) {
   for (const { i, x, y, r } of items) {
     if (scene.colouring === "labels") paintPie(ctx, scene, i, x, y, r);
@@ -129,6 +256,10 @@ function paintPies(ctx, scene, items) {
   }
 }
 
+/**
+ * @param {Canvas} ctx @param {Scene} scene @param {number} i @param {number} x
+ * @param {number} y @param {number} r
+ */
 function paintPie(ctx, scene, i, x, y, r) {
   const parts = scene.slices[i];
   if (parts.length === 1) {
@@ -145,6 +276,10 @@ function paintPie(ctx, scene, i, x, y, r) {
   }
 }
 
+/**
+ * @param {Canvas} ctx @param {string} colour @param {number} x @param {number} y
+ * @param {number} r
+ */
 function fillDisc(ctx, colour, x, y, r) {
   ctx.fillStyle = colour;
   ctx.beginPath();
@@ -152,7 +287,11 @@ function fillDisc(ctx, colour, x, y, r) {
   ctx.fill();
 }
 
-/** The outline keeps pale colours visible on a pale ground. */
+/**
+ * The outline keeps pale colours visible on a pale ground.
+ * @param {Canvas} ctx @param {Scene} scene @param {number} x @param {number} y
+ * @param {number} r
+ */
 function paintOutline(ctx, scene, x, y, r) {
   ctx.strokeStyle = scene.ink.outline;
   ctx.lineWidth = r < 6 ? 0.6 : 1;
@@ -161,6 +300,10 @@ function paintOutline(ctx, scene, x, y, r) {
   ctx.stroke();
 }
 
+/**
+ * @param {Canvas} ctx @param {Scene} scene @param {number} i @param {number} x
+ * @param {number} y @param {number} r
+ */
 function paintLabel(ctx, scene, i, x, y, r) {
   const name = scene.classNames[scene.majority(i)];
   const text = name.length > 4 ? `${name.slice(0, 3)}…` : name;
@@ -181,22 +324,30 @@ function paintLabel(ctx, scene, i, x, y, r) {
   ctx.fillText(text, x, y + size * 0.04);
 }
 
-/** Rings around the nodes that are marked or selected. */
+/**
+ * Rings around the nodes that are marked or selected.
+ * @param {Canvas} ctx @param {Scene} scene @param {Item[]} items
+ */
 export function paintChosen(ctx, scene, items) {
   const { ink, marks, selection } = scene;
   const marked = items.filter(({ i }) => marks.has(i));
   const selected = items.filter(({ i }) => selection.has(i));
-  const share = (i) => marks.get(i) / scene.graph.nodes.size[i];
+  /** @param {number} i */
+  const share = (i) => (marks.get(i) ?? 0) / scene.nodes.size[i];
   rings(ctx, marked, { gap: 3, width: 1.2, colour: ink.mark });
   rings(ctx, marked, { gap: 3, width: 4, colour: ink.mark, share });
   rings(ctx, selected, { gap: 1, width: 4.5, colour: ink.paper });
   rings(ctx, selected, { gap: 1.2, width: 2.6, colour: ink.selection });
 }
 
-/** The node under the pointer and the one under the keyboard. */
+/**
+ * The node under the pointer and the one under the keyboard.
+ * @param {Canvas} ctx @param {Scene} scene @param {{keyboard: boolean}} where
+ */
 export function paintPointedOut(ctx, scene, { keyboard }) {
   const { active, hover, ink } = scene;
   const { x, y } = scene.onScreen();
+  /** @param {number} i */
   const item = (i) => ({ i, x: x[i], y: y[i], r: scene.radius(i) });
   if (hover >= 0) rings(ctx, [item(hover)], { gap: 1, width: 1.5, colour: ink.text });
   if (keyboard && active >= 0) {
@@ -206,8 +357,17 @@ export function paintPointedOut(ctx, scene, { keyboard }) {
   }
 }
 
-/** @param {{share?: (i: number) => number}} look a ring goes so far around, from the top */
-function rings(ctx, items, { gap, width, colour, share = () => 1 }) {
+/** @type {(i: number) => number} */
+const allAround = () => 1;
+
+/**
+ * @param {Canvas} ctx @param {Item[]} items @param {Object} look
+ * @param {number} look.gap
+ * @param {number} look.width
+ * @param {string} look.colour
+ * @param {(i: number) => number} [look.share] a ring goes so far around, from the top
+ */
+function rings(ctx, items, { gap, width, colour, share = allAround }) {
   const begin = -Math.PI / 2;
   ctx.strokeStyle = colour;
   ctx.lineWidth = width;
@@ -222,7 +382,10 @@ function rings(ctx, items, { gap, width, colour, share = () => 1 }) {
   });
 }
 
-/** The outline of a box or lasso while it is drawn. */
+/**
+ * The outline of a box or lasso while it is drawn.
+ * @param {Canvas} ctx @param {Scene} scene @param {number[][]} points
+ */
 export function paintGesture(ctx, scene, points) {
   if (points.length < 2) return;
   ctx.strokeStyle = scene.ink.selection;
@@ -239,10 +402,18 @@ export function paintGesture(ctx, scene, points) {
   ctx.setLineDash([]);
 }
 
+/**
+ * @param {Camera} camera @param {number} left @param {number} top @param {number} right
+ * @param {number} bottom
+ */
 function outside(camera, left, top, right, bottom) {
   return right < 0 || bottom < 0 || left > camera.width || top > camera.height;
 }
 
+/**
+ * @template T
+ * @param {T[]} items @param {(chunk: T[]) => void} draw
+ */
 function inChunks(items, draw) {
   for (let from = 0; from < items.length; from += PATH_LENGTH) {
     draw(items.slice(from, from + PATH_LENGTH));

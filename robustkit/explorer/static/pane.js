@@ -1,17 +1,42 @@
 /**
  * One pane: which view of which model it shows, with which parameters, the graph
- * that came of it, and what is selected. It knows nothing of the page's elements;
- * it tells of "setting", "computing", "graph", "failure", "selection", "active",
- * "marks" and "look".
+ * that came of it, and what is selected. It knows nothing of the page's elements.
  */
 
-import { Emitter } from "./emitter.js";
-import { Motion } from "./motion.js";
-import { Scene } from "./scene.js";
+import { levelsOf, viewOf } from "./questions.js";
+import { Motion, Scene } from "./scene.js";
 
-// A slider on its way sends many values; only where it rests for this long counts.
+/**
+ * @import { Graph, Parameters } from "./questions.js"
+ */
+
+/** Notifies listeners of events. */
+export class Emitter {
+  /** @type {Map<string, ((detail?: any) => void)[]>} */
+  #listeners = new Map();
+
+  /**
+   * Call `listener` at every `event` from now on.
+   * @param {string} event @param {(detail?: any) => void} listener
+   */
+  on(event, listener) {
+    const before = this.#listeners.get(event) ?? [];
+    this.#listeners.set(event, [...before, listener]);
+  }
+
+  /**
+   * @param {string} event
+   * @param {any} [detail]
+   */
+  emit(event, detail) {
+    for (const listener of this.#listeners.get(event) ?? []) listener(detail);
+  }
+}
+
+// Milliseconds that a slider must rest before its value is used.
 const PATIENCE = 120;
 
+/** @type {(keyof Parameters)[]} */
 export const PARAMETERS = [
   "filter",
   "cover",
@@ -21,26 +46,50 @@ export const PARAMETERS = [
   "min_samples",
 ];
 
+/**
+ * The state in a link, until the first graph has arrived.
+ *
+ * @typedef {Object} Wanted
+ * @property {number[]} selection
+ * @property {number[] | null} camera
+ * @property {[number, number[]][]} moved
+ * @property {{x: number[], y: number[]} | null} places
+ */
+
+/**
+ * Emits "setting", "computing", "graph", "failure", "selection", "active", "marks" and
+ * "look".
+ */
 export class Pane extends Emitter {
-  #transport;
+  #source;
   #motion = new Motion();
   #timer = 0;
   #newest = 0;
 
-  /** @param {{side: string, run: Object, transport: Object, ink: Object}} options */
-  constructor({ side, run, transport, ink }) {
+  /**
+   * @param {Object} options
+   * @param {"left" | "right"} options.side
+   * @param {import("./questions.js").Run} options.run
+   * @param {import("./questions.js").Source} options.source
+   * @param {import("./preferences.js").Ink} options.ink
+   */
+  constructor({ side, run, source, ink }) {
     super();
     this.side = side;
     this.run = run;
-    this.#transport = transport;
-    this.scene = new Scene(ink);
-    this.scene.classNames = run.class_names;
+    this.#source = source;
+    this.scene = new Scene(ink, run.class_names);
     this.view = run.views[0].id;
-    this.parameters = Object.fromEntries(
-      PARAMETERS.map((name) => [name, run.defaults[name]]),
-    );
+    this.parameters = { ...run.defaults };
     this.computing = false;
+    /** @type {string | null} */
     this.failure = null;
+    /** @type {Wanted | undefined} */
+    this.wanted = undefined;
+    /** Resolves when the graph of the present settings is there. */
+    this.finished = Promise.resolve();
+    /** Where the samples lie that are followed, in words. */
+    this.told = "";
     /** Until the reader pans or zooms, every new graph is shown whole. */
     this.fitted = true;
     /** Whether the graph's places come from those of a graph before it. */
@@ -52,15 +101,15 @@ export class Pane extends Emitter {
   }
 
   get viewInfo() {
-    return this.run.views.find((view) => view.id === this.view);
+    return viewOf(this.run, this.view);
   }
 
   /** The views of this pane's model, by level. */
   get levels() {
-    const views = this.run.views.filter((view) => view.model === this.viewInfo.model);
-    return views.sort((a, b) => a.level - b.level);
+    return levelsOf(this.run, this.viewInfo.model);
   }
 
+  /** @param {number} id */
   showView(id) {
     if (id === this.view) return;
     this.view = id;
@@ -68,7 +117,7 @@ export class Pane extends Emitter {
     this.recompute();
   }
 
-  /** The other model at the level nearest to the present one. */
+  /** The other model at the level nearest to the present one. @param {string} model */
   showModel(model) {
     const level = this.viewInfo.level;
     const views = this.run.views.filter((view) => view.model === model);
@@ -76,17 +125,16 @@ export class Pane extends Emitter {
     if (views.length > 0) this.showView(views[0].id);
   }
 
+  /** @param {Partial<Parameters>} values */
   set(values) {
-    const changed = Object.entries(values).some(
-      ([name, v]) => this.parameters[name] !== v,
-    );
-    if (!changed) return;
+    const next = { ...this.parameters, ...values };
+    if (PARAMETERS.every((name) => next[name] === this.parameters[name])) return;
     Object.assign(this.parameters, values);
     this.emit("setting");
     this.recompute();
   }
 
-  /** Ask for the graph of the present settings, once they have come to rest. */
+  /** Request the graph of the current settings, once they no longer change. */
   recompute(patience = PATIENCE) {
     clearTimeout(this.#timer);
     this.#newest += 1;
@@ -99,11 +147,12 @@ export class Pane extends Emitter {
     return this.finished;
   }
 
+  /** @param {number} mine */
   async #compute(mine) {
     const places = this.graph === null ? this.wanted?.places : null;
     const asked = { view: this.view, ...this.parameters, ...places };
     try {
-      const graph = await this.#transport.graph(this.side, asked);
+      const graph = await this.#source.graph(this.side, asked);
       if (mine !== this.#newest) return;
       this.computing = false;
       this.failure = null;
@@ -116,6 +165,7 @@ export class Pane extends Emitter {
     }
   }
 
+  /** @param {Graph} graph */
   #accept(graph) {
     const { scene } = this;
     const before = new Map();
@@ -132,15 +182,14 @@ export class Pane extends Emitter {
     if (first && scene.selection.size > 0) this.emit("selection");
   }
 
-  /** What a link asks for can be given only when the first graph is there. */
+  /** Restore the state of a link, once the first graph has arrived. */
   #restore() {
     const { scene, wanted } = this;
     if (wanted === undefined) return;
-    delete this.wanted;
-    const { id } = scene.graph.nodes;
-    scene.moved = wanted.moved
-      .filter(([i]) => i in id)
-      .map(([i, place]) => [id[i], place]);
+    this.wanted = undefined;
+    const { id } = scene.nodes;
+    const moved = wanted.moved.filter(([i]) => i in id);
+    scene.moved = new Map(moved.map(([i, place]) => [id[i], place]));
     scene.selection = new Set(
       wanted.selection.filter((i) => i >= 0 && i < scene.length),
     );
@@ -154,23 +203,30 @@ export class Pane extends Emitter {
     }
   }
 
+  get #present() {
+    if (this.graph === null) throw new Error("There is no graph yet.");
+    return this.graph;
+  }
+
   /**
-   * Ask something of the present graph; one that the server has let go of is
+   * Ask a question about the current graph; if the server no longer has it, it is
    * computed again first.
    *
-   * @param {(key: string) => Promise} question
+   * @template T
+   * @param {(graph: Graph) => Promise<T>} question
    */
   async ask(question) {
     if (this.graph === null) await this.finished;
     try {
-      return await question(this.graph.graph);
+      return await question(this.#present);
     } catch (error) {
       if (error.status !== 404) throw error;
       await this.recompute(0);
-      return question(this.graph.graph);
+      return question(this.#present);
     }
   }
 
+  /** @param {number[]} nodes @param {{add?: boolean}} how */
   select(nodes, { add = false } = {}) {
     const { scene } = this;
     const before = add ? [...scene.selection] : [];
@@ -187,13 +243,17 @@ export class Pane extends Emitter {
     return [...this.scene.selection].sort((a, b) => a - b);
   }
 
+  /** @param {number} i */
   activate(i) {
     this.scene.active = i;
     this.emit("active");
     this.emit("look");
   }
 
-  /** Show which nodes hold the followed samples; `told` says it in words. */
+  /**
+   * Show which nodes hold the followed samples; `told` says it in words.
+   * @param {number[]} nodes @param {number[]} held @param {string} told
+   */
   mark(nodes, held, told) {
     this.scene.marks = new Map(nodes.map((node, k) => [node, held[k]]));
     this.told = told;
@@ -201,20 +261,23 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** @param {string} colouring */
   colourBy(colouring) {
     this.scene.colouring = colouring;
-    // Only the legend of classes can take the pointing-out back.
+    // Only the legend of the classes can undo the highlighting.
     this.scene.emphasis = null;
     this.emit("setting");
     this.emit("look");
   }
 
+  /** @param {number} index */
   emphasise(index) {
     this.scene.emphasis = this.scene.emphasis === index ? null : index;
     this.emit("setting");
     this.emit("look");
   }
 
+  /** @param {import("./preferences.js").Ink} ink */
   paint(ink) {
     this.scene.ink = ink;
     this.emit("setting");
@@ -227,12 +290,14 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** @param {number} dx @param {number} dy */
   pan(dx, dy) {
     this.fitted = false;
     this.scene.camera.pan(dx, dy);
     this.emit("look", "moving");
   }
 
+  /** @param {number} factor @param {number | null} x @param {number | null} y */
   zoom(factor, x = null, y = null) {
     const { camera } = this.scene;
     this.fitted = false;
@@ -240,6 +305,7 @@ export class Pane extends Emitter {
     this.emit("look", "moving");
   }
 
+  /** @param {number} i @param {number} x @param {number} y */
   dragNode(i, x, y) {
     const [wx, wy] = this.scene.camera.toWorld(x, y);
     this.#motion.settle(this.scene);
@@ -247,18 +313,18 @@ export class Pane extends Emitter {
     this.emit("look", "moving");
   }
 
-  /** Undo what was dragged. */
+  /** Undo all dragging. */
   putBack() {
     const { scene } = this;
     if (this.graph === null) return;
     const before = new Map(
-      scene.graph.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
+      scene.nodes.id.map((id, i) => [id, [scene.xs[i], scene.ys[i]]]),
     );
-    scene.moved = [];
+    scene.moved = new Map();
     this.#motion.glide(scene, before, (how) => this.emit("look", how));
   }
 
-  /** Bring a node into sight, without a change of scale. */
+  /** Bring a node into sight, without a change of scale. @param {number} i */
   reveal(i) {
     const { camera, xs, ys } = this.scene;
     const [x, y] = camera.toScreen(xs[i], ys[i]);
@@ -275,9 +341,9 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
-  /** One node in words, for lists, hints and screen readers. */
+  /** One node in words, for lists, hints and screen readers. @param {number} i */
   describe(i) {
-    const { nodes } = this.graph;
+    const { nodes } = this.scene;
     const name = this.run.class_names[this.scene.majority(i)];
     return {
       id: nodes.id[i],

@@ -1,20 +1,24 @@
 /** One pane's elements: settings, canvas, legend, hint, status and failure. */
 
-import { CanvasView } from "./canvas_view.js";
+import { CanvasView } from "./canvas.js";
 import { buildControls, buildTools } from "./controls.js";
-import { el } from "./dom.js";
-import { count, fraction, percent } from "./format.js";
-import { buildLegend } from "./legend.js";
+import { count, el, fraction, percent } from "./elements.js";
 import { buildNodeList, words } from "./node_list.js";
+import { classColour, scaleColour } from "./paint.js";
 import { inside, listenToPointer } from "./pointer.js";
 
-/** @returns {HTMLElement} */
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Graph } from "./questions.js"
+ */
+
+/** @param {Pane} pane */
 export function buildPane(pane) {
   const { side, scene } = pane;
   const tool = { kind: "move" };
   const legend = buildLegend(pane);
   const fitAgain = () => {
-    // The tools are a column of this width; the legend takes as many lines as it needs.
+    // The tools are a column of this width; the height of the legend varies.
     scene.camera.covered = { right: 36, bottom: legend.offsetHeight };
     if (pane.fitted) scene.fit();
   };
@@ -33,7 +37,8 @@ export function buildPane(pane) {
   const hintAtKeyboard = () => {
     const { active, camera, xs, ys } = scene;
     if (!canvas.hasKeyboard || active < 0) return;
-    showHint(pane, canvas, hint, active, ...camera.toScreen(xs[active], ys[active]));
+    const [x, y] = camera.toScreen(xs[active], ys[active]);
+    showHint(pane, canvas, hint, active, x, y);
   };
   pane.on("look", (how) => {
     canvas.redraw(how);
@@ -58,8 +63,14 @@ export function buildPane(pane) {
   );
 }
 
+/**
+ * @param {Pane} pane @param {CanvasView} canvas @param {{kind: string}} tool
+ * @param {HTMLElement} hint
+ * @returns {import("./pointer.js").Actions}
+ */
 function pointerActions(pane, canvas, tool, hint) {
   const { scene } = pane;
+  /** @param {number} i @param {number} x @param {number} y */
   const hover = (i, x, y) => {
     if (i !== scene.hover) {
       scene.hover = i;
@@ -91,7 +102,8 @@ function pointerActions(pane, canvas, tool, hint) {
     },
     selectWithin(outline, add) {
       const within = scene.order.filter((i) => {
-        return inside(outline, ...scene.camera.toScreen(scene.xs[i], scene.ys[i]));
+        const [x, y] = scene.camera.toScreen(scene.xs[i], scene.ys[i]);
+        return inside(outline, x, y);
       });
       const kept = add ? [...scene.selection] : [];
       pane.select([...new Set([...kept, ...within])]);
@@ -99,7 +111,11 @@ function pointerActions(pane, canvas, tool, hint) {
   };
 }
 
-/** A node in words, beside the point but within the canvas. */
+/**
+ * A node in words, beside the point but within the canvas.
+ * @param {Pane} pane @param {CanvasView} canvas @param {HTMLElement} hint
+ * @param {number} i @param {number} x @param {number} y
+ */
 function showHint(pane, canvas, hint, i, x, y) {
   hint.hidden = false;
   hint.textContent = hintText(pane, i);
@@ -109,12 +125,14 @@ function showHint(pane, canvas, hint, i, x, y) {
   hint.style.top = `${below ? y + 16 : y - hint.offsetHeight - 10}px`;
 }
 
+/** @param {Pane} pane @param {number} i */
 function hintText(pane, i) {
   const held = pane.scene.marks.get(i);
   const text = words(pane.describe(i));
   return held === undefined ? text : `${text}; holds ${count(held, "followed sample")}`;
 }
 
+/** @param {Pane} pane */
 function buildWaiting(pane) {
   const bar = el(
     "div",
@@ -136,6 +154,7 @@ function buildWaiting(pane) {
   return el("div", { class: "waiting-layer" }, bar, empty);
 }
 
+/** @param {Pane} pane */
 function buildStatus(pane) {
   const { side } = pane;
   const status = el("span", { role: "status", "data-testid": `status-${side}` });
@@ -160,7 +179,7 @@ function buildStatus(pane) {
       status.textContent =
         pane.graph === null ? "No graph yet" : statusText(pane.graph);
     if (pane.graph === null) return;
-    measures.replaceChildren(...measureItems(pane));
+    measures.replaceChildren(...measureItems(pane.graph));
     note.textContent = pane.graph.note ?? "";
     note.hidden = note.textContent === "";
   };
@@ -176,24 +195,96 @@ function buildStatus(pane) {
   );
 }
 
+/** @param {Pane} pane */
 function failureText({ failure, graph }) {
   if (failure === null) return "";
   const sentence = /[.!?]$/.test(failure) ? failure : `${failure}.`;
   return graph === null ? sentence : `${sentence} The last graph is left in place.`;
 }
 
+/** @param {Graph} graph */
 const statusText = ({ nodes, edges, seconds }) =>
   `${count(nodes.size.length, "node")}, ${count(edges.source.length, "edge")}, ${seconds.toFixed(2)} s`;
 
-function measureItems(pane) {
-  const { accuracy, n_noise: noise, n_in_nodes: kept } = pane.graph;
-  const purity = pane.scene.length > 0 ? pane.graph.purity : NaN;
+/** @param {Graph} graph */
+function measureItems({ accuracy, purity, n_noise: noise, n_in_nodes: kept }) {
   const pairs = [
     ["Accuracy", percent(accuracy)],
-    ["Purity", fraction(purity)],
+    ["Purity", fraction(kept > 0 ? purity : NaN)],
     ["Noise", percent(noise / Math.max(1, noise + kept))],
   ];
   return pairs.map(([name, value]) =>
     el("span", { class: "measure" }, `${name} `, el("b", {}, value)),
   );
+}
+
+/** What the colours of a pane mean; a class in it can be pointed out. @param {Pane} pane */
+export function buildLegend(pane) {
+  const element = el("div", {
+    class: "legend",
+    role: "group",
+    "aria-label": "Legend",
+    "data-testid": `legend-${pane.side}`,
+  });
+  let shown = "";
+  const sync = () => {
+    const { colouring, emphasis, ink, smallest, largest } = pane.scene;
+    // Rebuilding an unchanged legend would lose the keyboard focus.
+    const now = JSON.stringify([
+      colouring,
+      ink.dark,
+      colouring === "size" ? [smallest, largest] : 0,
+    ]);
+    if (now !== shown) {
+      shown = now;
+      element.replaceChildren(
+        ...(colouring === "labels" ? classes(pane) : scale(pane)),
+      );
+    }
+    element.querySelectorAll("button").forEach((face, k) => {
+      face.setAttribute("aria-pressed", String(k === emphasis));
+    });
+  };
+  pane.on("setting", sync);
+  pane.on("graph", sync);
+  sync();
+  return element;
+}
+
+/** @param {Pane} pane */
+function classes(pane) {
+  return pane.run.class_names.map((name, k) => {
+    const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
+    swatch.style.backgroundColor = classColour(k, pane.scene.ink.dark);
+    return el(
+      "button",
+      {
+        type: "button",
+        "aria-pressed": "false",
+        title: `Point out the nodes that hold class ${name}`,
+        on: { click: () => pane.emphasise(k) },
+      },
+      swatch,
+      el("span", { class: "name" }, name),
+    );
+  });
+}
+
+/** @param {Pane} pane */
+function scale(pane) {
+  const { colouring, smallest, largest } = pane.scene;
+  const stops = Array.from({ length: 9 }, (_, k) => scaleColour(colouring, k / 8));
+  const bar = el("span", { class: "scale", "aria-hidden": "true" });
+  bar.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
+  /** @type {Record<string, string[]>} */
+  const texts = {
+    accuracy: ["0 %", "100 %", "Accuracy"],
+    purity: ["0", "1", "Purity"],
+    size: [count(smallest, "sample"), count(largest, "sample"), "Size (logarithmic)"],
+  };
+  const [low, high, name] = texts[colouring];
+  return [
+    el("span", { class: "scale-name" }, name),
+    el("span", { class: "scale-row" }, el("span", {}, low), bar, el("span", {}, high)),
+  ];
 }

@@ -7,13 +7,31 @@
 const SLACK = 4;
 
 /**
- * @param {Object} actions hitTest, hover, click, dragNode, pan, zoom, outline,
- *     selectWithin; `tool()` says what a press on the ground begins.
+ * What gestures mean.
+ *
+ * @typedef {Object} Actions
+ * @property {() => string} tool what a press on the ground begins
+ * @property {(x: number, y: number) => number} hitTest the node there; -1 for none
+ * @property {(i: number, x: number, y: number) => void} hover
+ * @property {(i: number, add: boolean) => void} click
+ * @property {(i: number, x: number, y: number) => void} dragNode
+ * @property {(dx: number, dy: number) => void} pan
+ * @property {(factor: number, x: number, y: number) => void} zoom
+ * @property {(points: number[][]) => void} outline
+ * @property {(outline: number[][], add: boolean) => void} selectWithin
+ *
+ * @typedef {{x: number, y: number, node: number, moved: boolean, path: number[][],
+ *     tool: string}} Press
  */
+
+/** @param {HTMLElement} surface @param {Actions} actions */
 export function listenToPointer(surface, actions) {
+  /** By the pointer's id. @type {Map<number, number[]>} */
   const fingers = new Map();
+  /** @type {Press | null} */
   let press = null;
 
+  /** @param {MouseEvent} event */
   const at = (event) => {
     const box = surface.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -57,6 +75,7 @@ export function listenToPointer(surface, actions) {
     movePress(press, x, y, x - fromX, y - fromY, actions);
   });
 
+  /** @param {PointerEvent} event */
   const finish = (event) => {
     const gone = fingers.delete(event.pointerId);
     if (!gone || press === null) return;
@@ -84,14 +103,17 @@ export function listenToPointer(surface, actions) {
       const [x, y] = at(event);
       const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
       actions.zoom(Math.exp(-Math.max(-200, Math.min(200, pixels)) / 400), x, y);
-      // Another node, or none, may have come to lie under the pointer.
+      // Another node, or none, may now be under the pointer.
       actions.hover(actions.hitTest(x, y), x, y);
     },
     { passive: false },
   );
 }
 
-/** Shift draws a box and Alt a lasso whatever the tool, except on a node. */
+/**
+ * Shift draws a box and Alt a lasso whatever the tool, except on a node.
+ * @param {PointerEvent} event @param {number} node @param {Actions} actions
+ */
 function toolOf(event, node, actions) {
   const tool = actions.tool();
   if (event.altKey) return "lasso";
@@ -99,6 +121,10 @@ function toolOf(event, node, actions) {
   return tool === "move" && node >= 0 ? "node" : tool;
 }
 
+/**
+ * @param {Press} press @param {number} x @param {number} y @param {number} dx
+ * @param {number} dy @param {Actions} actions
+ */
 function movePress(press, x, y, dx, dy, actions) {
   if (press.tool === "node") actions.dragNode(press.node, x, y);
   else if (press.tool === "move") actions.pan(dx, dy);
@@ -108,6 +134,7 @@ function movePress(press, x, y, dx, dy, actions) {
   }
 }
 
+/** @param {Press} press @param {number} x @param {number} y */
 function outlineOf(press, x, y) {
   if (press.tool === "lasso") return press.path;
   return [
@@ -118,21 +145,29 @@ function outlineOf(press, x, y) {
   ];
 }
 
-/** Two fingers: their distance zooms and their middle pans. */
+/**
+ * Two fingers: their distance zooms and their middle pans.
+ * @param {Map<number, number[]>} fingers @param {number} moving @param {number[]} place
+ * @param {Actions} actions
+ */
 function pinch(fingers, moving, place, actions) {
-  const [a, b] = [...fingers.keys()];
-  const before = measure(fingers.get(a), fingers.get(b));
+  const before = measure(fingers);
   fingers.set(moving, place);
-  const after = measure(fingers.get(a), fingers.get(b));
+  const after = measure(fingers);
   actions.pan(after.x - before.x, after.y - before.y);
   if (before.apart > 0) actions.zoom(after.apart / before.apart, after.x, after.y);
 }
 
-function measure([x1, y1], [x2, y2]) {
+/** @param {Map<number, number[]>} fingers */
+function measure(fingers) {
+  const [[x1, y1], [x2, y2]] = fingers.values();
   return { x: (x1 + x2) / 2, y: (y1 + y2) / 2, apart: Math.hypot(x1 - x2, y1 - y2) };
 }
 
-/** Whether a point lies inside a closed outline (even-odd rule). */
+/**
+ * Whether a point lies inside a closed outline (even-odd rule).
+ * @param {number[][]} outline @param {number} x @param {number} y
+ */
 export function inside(outline, x, y) {
   let within = false;
   for (let i = 0, j = outline.length - 1; i < outline.length; j = i, i += 1) {

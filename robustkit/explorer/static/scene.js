@@ -1,12 +1,155 @@
 /**
- * What one pane shows: the graph, where its nodes stand, how large and of which
- * colour they are, and which are selected or marked. Painting, hit testing and
+ * What one pane shows: the graph, where its nodes stand and move to, how large and of
+ * which colour they are, and which are selected or marked. Painting, hit testing and
  * exporting all read this, so that they cannot disagree.
  */
 
-import { Camera } from "./camera.js";
-import { Grid } from "./grid.js";
-import { classColour, scaleColour } from "./palette.js";
+import { classColour, scaleColour } from "./paint.js";
+
+/** The visible part of the plane: its centre and scale. */
+export class Camera {
+  x = 0.5;
+  y = 0.5;
+  /** Screen pixels per unit of the world, horizontally. */
+  scale = 500;
+  /** Ratio of the vertical to the horizontal scale, so that a graph fills its pane. */
+  stretch = 1;
+  /** The scale at which the whole graph is visible; zoom is relative to it. */
+  fitScale = 500;
+  width = 1;
+  height = 1;
+  /** Pixels at the edges where tools and legend lie on the canvas. */
+  covered = { right: 0, bottom: 0 };
+
+  /** @param {number} x @param {number} y */
+  toScreen(x, y) {
+    return [
+      (x - this.x) * this.scale + this.width / 2,
+      (y - this.y) * this.scale * this.stretch + this.height / 2,
+    ];
+  }
+
+  /** @param {number} sx @param {number} sy */
+  toWorld(sx, sy) {
+    return [
+      (sx - this.width / 2) / this.scale + this.x,
+      (sy - this.height / 2) / (this.scale * this.stretch) + this.y,
+    ];
+  }
+
+  get zoom() {
+    return this.scale / this.fitScale;
+  }
+
+  /** @param {number} dx @param {number} dy */
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y -= dy / (this.scale * this.stretch);
+  }
+
+  /**
+   * Zoom, with the world point under the pointer kept in place.
+   * @param {number} factor @param {number} sx @param {number} sy
+   */
+  zoomAt(factor, sx, sy) {
+    const [wx, wy] = this.toWorld(sx, sy);
+    const lowest = this.fitScale / 8;
+    this.scale = Math.min(this.fitScale * 60, Math.max(lowest, this.scale * factor));
+    const [nx, ny] = this.toWorld(sx, sy);
+    this.x += wx - nx;
+    this.y += wy - ny;
+  }
+
+  /**
+   * The scale and middle that show all of the box beside what covers the canvas.
+   * @param {{left: number, top: number, right: number, bottom: number}} box
+   */
+  fit({ left, top, right, bottom }) {
+    const margin = Math.min(34, this.width / 10, this.height / 10);
+    const across = Math.max(1, this.width - 2 * margin - this.covered.right);
+    const down = Math.max(1, this.height - 2 * margin - this.covered.bottom);
+    const [wide, high] = [right - left, bottom - top];
+    // Distances in a layout mean little; beyond these bounds it would look squashed.
+    this.stretch = Math.min(2.2, Math.max(0.6, down / high / (across / wide)));
+    this.scale = Math.min(across / wide, down / (high * this.stretch));
+    this.fitScale = this.scale;
+    this.x = (left + right) / 2 + this.covered.right / 2 / this.scale;
+    this.y = (top + bottom) / 2 + this.covered.bottom / 2 / (this.scale * this.stretch);
+  }
+}
+
+/**
+ * A spatial index of the nodes: a grid of cells, each with the nodes whose centres it
+ * contains.
+ */
+export class Grid {
+  /** @type {Map<string, number[]>} */
+  #cells = new Map();
+  #step;
+
+  /**
+   * @param {Float64Array} xs @param {Float64Array} ys
+   * @param {number} step the side of a cell, in world units
+   */
+  constructor(xs, ys, step) {
+    this.#step = step;
+    this.xs = xs;
+    this.ys = ys;
+    for (let i = 0; i < xs.length; i += 1) {
+      const key = this.#key(this.#cell(xs[i]), this.#cell(ys[i]));
+      const cell = this.#cells.get(key);
+      if (cell === undefined) this.#cells.set(key, [i]);
+      else cell.push(i);
+    }
+  }
+
+  /** @param {number} value */
+  #cell(value) {
+    return Math.floor(value / this.#step);
+  }
+
+  /** @param {number} column @param {number} row */
+  #key(column, row) {
+    return `${column},${row}`;
+  }
+
+  /**
+   * The nodes whose middle may lie within `reach` of the point.
+   * @param {number} x @param {number} y @param {number} reach
+   */
+  *near(x, y, reach) {
+    for (let row = this.#cell(y - reach); row <= this.#cell(y + reach); row += 1) {
+      for (let col = this.#cell(x - reach); col <= this.#cell(x + reach); col += 1) {
+        yield* this.#cells.get(this.#key(col, row)) ?? [];
+      }
+    }
+  }
+
+  /**
+   * The median distance from a node to its nearest neighbour.
+   * @param {Float64Array} xs @param {Float64Array} ys
+   * @param {number} stretch how much longer a unit is downwards
+   */
+  static typicalRoom(xs, ys, stretch) {
+    if (xs.length < 2) return Infinity;
+    const [low, high] = [Math.min(...xs), Math.max(...xs)];
+    const step = Math.max(1e-9, (high - low) / Math.sqrt(xs.length));
+    const grid = new Grid(
+      xs,
+      ys.map((y) => y * stretch),
+      step,
+    );
+    const rooms = Array.from(xs, (x, i) => {
+      let nearest = 2 * step;
+      for (const j of grid.near(x, grid.ys[i], step)) {
+        const distance = Math.hypot(xs[j] - x, grid.ys[j] - grid.ys[i]);
+        if (j !== i && distance < nearest) nearest = distance;
+      }
+      return nearest;
+    });
+    return rooms.sort((a, b) => a - b)[rooms.length >> 1];
+  }
+}
 
 export const COLOURINGS = [
   ["labels", "True labels"],
@@ -15,42 +158,85 @@ export const COLOURINGS = [
   ["size", "Size"],
 ];
 
+/** @type {import("./questions.js").Nodes} */
+const NO_NODES = {
+  id: [],
+  x: [],
+  y: [],
+  size: [],
+  interval: [],
+  filter_mean: [],
+  purity: [],
+  accuracy: [],
+  counts: [],
+};
+
+/** A part of a pie: class, begin and end of the angle. @typedef {[number, number, number]} Slice */
+
 export class Scene {
   camera = new Camera();
+  /** @type {import("./questions.js").Graph | null} */
   graph = null;
-  /** The nodes' indices, the largest node first. */
+  /** Node id -> index. @type {Map<number, number>} */
+  indexOf = new Map();
+  /** The nodes' indices, the largest node first. @type {number[]} */
   order = [];
+  /** Sizes of nodes, and samples that two nodes share. */
+  largest = 1;
+  smallest = 1;
+  mostShared = 1;
+  /** The radius of the node in the middle, as a share of the largest. */
+  typical = 1;
+  /** @type {Slice[][]} */
+  slices = [];
   /** Where the nodes are drawn now; while they move, not where they will rest. */
   xs = new Float64Array(0);
   ys = new Float64Array(0);
   colouring = "labels";
+  /** @type {Set<number>} */
   selection = new Set();
-  /** Node index -> how many of the marked samples it holds. */
+  /** Node index -> how many of the marked samples it holds. @type {Map<number, number>} */
   marks = new Map();
   active = -1;
   hover = -1;
-  /** The class pointed out in the legend: nodes without it step back. */
+  /**
+   * The class highlighted in the legend: nodes without it are faded.
+   *
+   * @type {number | null}
+   */
   emphasis = null;
+  /** @type {Grid | null} */
   #grid = null;
   #screen = { x: new Float64Array(0), y: new Float64Array(0) };
   #room = Infinity;
+  /** @type {Map<number, number[]>} */
   #moved = new Map();
 
-  constructor(ink) {
+  /** @param {import("./preferences.js").Ink} ink @param {string[]} classNames */
+  constructor(ink, classNames) {
     this.ink = ink;
+    this.classNames = classNames;
+  }
+
+  /** The graph's nodes; before the first graph there are none. */
+  get nodes() {
+    return this.graph?.nodes ?? NO_NODES;
   }
 
   get length() {
-    return this.graph === null ? 0 : this.graph.nodes.size.length;
+    return this.nodes.size.length;
   }
 
-  /** Take a new answer; what was selected and dragged stays by the nodes' ids. */
+  /**
+   * Take a new graph; what was selected and dragged stays by the nodes' ids.
+   * @param {import("./questions.js").Graph} graph
+   */
   accept(graph) {
     const nodes = graph.nodes;
     const index = new Map(nodes.id.map((id, i) => [id, i]));
-    const before = this.graph?.nodes.id ?? [];
-    const kept = [...this.selection].map((i) => index.get(before[i]));
-    this.selection = new Set(kept.filter((i) => i !== undefined));
+    const before = this.nodes.id;
+    const kept = [...this.selection].map((i) => index.get(before[i]) ?? -1);
+    this.selection = new Set(kept.filter((i) => i >= 0));
     this.marks = new Map();
     this.active = index.get(before[this.active]) ?? -1;
     this.hover = -1;
@@ -63,7 +249,6 @@ export class Scene {
     this.order = nodes.size
       .map((_, i) => i)
       .sort((a, b) => nodes.size[b] - nodes.size[a]);
-    /** The radius of the node in the middle, as a share of the largest. */
     const middle = this.order[this.order.length >> 1];
     this.typical = Math.sqrt((nodes.size[middle] ?? this.largest) / this.largest);
     this.#grid = null;
@@ -71,7 +256,7 @@ export class Scene {
 
   /** The places where the nodes come to rest: the layout's, or where they were dragged. */
   restingPlaces() {
-    const { id, x, y } = this.graph.nodes;
+    const { id, x, y } = this.nodes;
     const xs = Float64Array.from(x);
     const ys = Float64Array.from(y);
     for (const [node, [px, py]] of this.#moved) {
@@ -81,36 +266,35 @@ export class Scene {
     return { id, xs, ys };
   }
 
+  /** @param {Float64Array<ArrayBuffer>} xs @param {Float64Array<ArrayBuffer>} ys */
   place(xs, ys) {
     this.xs = xs;
     this.ys = ys;
     this.#grid = null;
   }
 
+  /** @param {number} i @param {number} x @param {number} y */
   drag(i, x, y) {
     this.xs[i] = x;
     this.ys[i] = y;
-    this.#moved.set(this.graph.nodes.id[i], [x, y]);
+    this.#moved.set(this.nodes.id[i], [x, y]);
     this.#grid = null;
   }
 
-  /** Node ids and places of what was dragged, for the link. */
+  /** Places of what was dragged, by the nodes' ids, for the link. */
   get moved() {
     return this.#moved;
   }
 
-  set moved(entries) {
-    this.#moved = new Map(entries);
+  set moved(places) {
+    this.#moved = places;
   }
 
   /** Where all nodes lie on the screen; the same arrays are filled at every call. */
   onScreen() {
     const { camera, xs, ys } = this;
     if (this.#screen.x.length !== xs.length) {
-      this.#screen = {
-        x: new Float64Array(xs.length),
-        y: new Float64Array(xs.length),
-      };
+      this.#screen = { x: new Float64Array(xs.length), y: new Float64Array(xs.length) };
     }
     const { x, y } = this.#screen;
     const down = camera.scale * camera.stretch;
@@ -122,7 +306,7 @@ export class Scene {
   }
 
   fit() {
-    const { xs, ys } = this.graph === null ? { xs: [], ys: [] } : this.restingPlaces();
+    const { xs, ys } = this.restingPlaces();
     if (xs.length === 0) return;
     const box = { left: Infinity, top: Infinity, right: -Infinity, bottom: -Infinity };
     for (let i = 0; i < xs.length; i += 1) {
@@ -133,6 +317,7 @@ export class Scene {
     }
     // A single node, or a row of them, has no extent of its own to fill the pane.
     const least = 0.2;
+    /** @type {(low: number, high: number) => number} */
     const grow = (low, high) => Math.max(0, (least - (high - low)) / 2);
     const dx = grow(box.left, box.right);
     const dy = grow(box.top, box.bottom);
@@ -149,21 +334,27 @@ export class Scene {
    * A node's radius on the screen. Area follows size; the largest radius is about
    * the distance between neighbours, or less where most nodes are large; zooming in
    * enlarges nodes less than distances, so that what is crowded comes apart.
+   * @param {number} i
    */
   radius(i) {
     const { camera } = this;
     const room = this.#room * Math.min(1, 0.55 / this.typical);
     const largest = Math.min(26, Math.max(4, room * camera.fitScale));
-    const share = Math.sqrt(this.graph.nodes.size[i] / this.largest);
+    const share = Math.sqrt(this.nodes.size[i] / this.largest);
     return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
   }
 
+  /**
+   * The node at a place on the screen; -1 for none.
+   * @param {number} sx @param {number} sy
+   */
   hitTest(sx, sy) {
     if (this.length === 0) return -1;
     const { camera } = this;
     const [x, y] = camera.toWorld(sx, sy);
     this.#grid ??= new Grid(this.xs, this.ys, 40 / camera.fitScale);
-    // Small nodes are easier to hit than to see: a finger is wider than a pixel.
+    // Small nodes have a larger target, for fingers.
+    /** @type {(i: number) => number} */
     const reach = (i) => Math.max(this.radius(i), 7);
     const farthest =
       reach(this.order[0]) / (camera.scale * Math.min(1, camera.stretch));
@@ -177,19 +368,24 @@ export class Scene {
     return best;
   }
 
-  /** Whether the node is shown in full, or steps back behind the pointed-out class. */
+  /**
+   * Whether the node is shown at full opacity, or faded by the highlighted class.
+   * @param {number} i
+   */
   inFront(i) {
     if (this.emphasis === null) return true;
-    return this.graph.nodes.counts[i][this.emphasis] > 0;
+    return this.nodes.counts[i][this.emphasis] > 0;
   }
 
+  /** @param {number} i */
   majority(i) {
-    const counts = this.graph.nodes.counts[i];
+    const counts = this.nodes.counts[i];
     return counts.indexOf(Math.max(...counts));
   }
 
+  /** @param {number} i */
   colour(i) {
-    const { nodes } = this.graph;
+    const { nodes } = this;
     switch (this.colouring) {
       case "accuracy":
         return scaleColour("accuracy", nodes.accuracy[i]);
@@ -202,7 +398,7 @@ export class Scene {
     }
   }
 
-  /** Sizes span decades, so their scale is logarithmic. */
+  /** Sizes span decades, so their scale is logarithmic. @param {number} size */
   sizeShare(size) {
     const low = Math.log(this.smallest);
     const high = Math.log(this.largest);
@@ -210,9 +406,14 @@ export class Scene {
   }
 }
 
-/** The slices of a pie: class, begin and end of the angle, from the top clockwise. */
+/**
+ * The slices of a pie, from the top clockwise.
+ * @param {number[]} counts
+ * @returns {Slice[]}
+ */
 function slices(counts) {
   const total = counts.reduce((a, b) => a + b, 0);
+  /** @type {Slice[]} */
   const out = [];
   let angle = -Math.PI / 2;
   for (let k = 0; k < counts.length; k += 1) {
@@ -223,3 +424,56 @@ function slices(counts) {
   }
   return out;
 }
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const DURATION = 380;
+
+/**
+ * Animates nodes that persist to their new positions; new nodes appear there
+ * immediately. With reduced motion, all do.
+ */
+export class Motion {
+  #frame = 0;
+
+  /**
+   * Move the scene's nodes from where they were drawn to where they rest.
+   * @param {Scene} scene
+   * @param {Map<number, number[]>} before node id -> place before the change
+   * @param {(how?: string) => void} redraw told "moving" on the way
+   */
+  glide(scene, before, redraw) {
+    cancelAnimationFrame(this.#frame);
+    const { id, xs, ys } = scene.restingPlaces();
+    const from = id.map((node, i) => before.get(node) ?? [xs[i], ys[i]]);
+    if (still.matches || before.size === 0) {
+      scene.place(xs, ys);
+      redraw();
+      return;
+    }
+    const began = performance.now();
+    /** @param {number} now */
+    const step = (now) => {
+      const share = ease(Math.min(1, Math.max(0, (now - began) / DURATION)));
+      scene.place(
+        xs.map((x, i) => from[i][0] + (x - from[i][0]) * share),
+        ys.map((y, i) => from[i][1] + (y - from[i][1]) * share),
+      );
+      redraw(share < 1 ? "moving" : undefined);
+      if (share < 1) this.#frame = requestAnimationFrame(step);
+    };
+    step(began);
+  }
+
+  /**
+   * Let the nodes rest where they are headed, as when the reader takes one.
+   * @param {Scene} scene
+   */
+  settle(scene) {
+    cancelAnimationFrame(this.#frame);
+    const { xs, ys } = scene.restingPlaces();
+    scene.place(xs, ys);
+  }
+}
+
+/** @param {number} t */
+const ease = (t) => (t < 0.5 ? 4 * t ** 3 : 1 - (2 - 2 * t) ** 3 / 2);

@@ -1,9 +1,23 @@
-/** What is selected: how many, of which classes, taken for which, and their images. */
+/** The selection: number of samples, true and predicted classes, and images. */
 
-import { button, el, select } from "./dom.js";
-import { count, fraction, level, percent, whole } from "./format.js";
-import { Gallery } from "./gallery.js";
-import { classColour } from "./palette.js";
+import {
+  button,
+  contextOf,
+  count,
+  el,
+  fraction,
+  level,
+  percent,
+  select,
+  whole,
+} from "./elements.js";
+import { classColour } from "./paint.js";
+
+/**
+ * @import { Pane } from "./pane.js"
+ * @import { Order, Questions, Sample } from "./questions.js"
+ * @import { Session } from "./session.js"
+ */
 
 const SORTS = [
   ["index", "Index"],
@@ -13,17 +27,25 @@ const SORTS = [
 
 export class SelectionPanel {
   #asked = 0;
+  /** @type {Order} */
   #sort = "index";
-  /** Samples shown by a search instead of the selected nodes. */
+  /**
+   * Samples shown by a search instead of the selected nodes.
+   * @type {{samples: number[], label: string} | null}
+   */
   #samples = null;
 
+  /**
+   * @param {Session} session
+   * @param {{onSample: (sample: Sample) => void, report: (text: string) => void}} actions
+   */
   constructor(session, { onSample, report }) {
-    Object.assign(this, { session, report });
+    this.session = session;
     this.title = el("h2", { "data-testid": "selection-title", "aria-live": "polite" });
     this.summary = el("div", { class: "summary", "data-testid": "selection-summary" });
     this.gallery = new Gallery(session, onSample, report);
     const sort = select("Sort by", "images-sort", SORTS, (value) => {
-      this.#sort = value;
+      this.#sort = /** @type {Order} */ (value);
       this.#showNodes();
     });
     this.sort = sort.element;
@@ -70,21 +92,24 @@ export class SelectionPanel {
       });
     }
     session.on("focus", () => this.refresh());
-    session.theme.on("change", () => this.refresh());
+    session.theme.addEventListener("change", () => this.refresh());
     this.refresh();
   }
 
-  /** Show samples that were searched for, whatever nodes they lie in. */
+  /**
+   * Show the samples of a search instead of those of the selected nodes.
+   * @param {number[]} samples @param {string} label
+   */
   showSamples(samples, label) {
     this.#samples = { samples, label };
     this.#render();
-    const { pane, transport } = this.session;
+    const { pane, questions } = this.session;
     return this.gallery.show({
       pane,
       page: async (offset, limit) => ({
         total: samples.length,
-        samples: await pane.ask((key) =>
-          transport.samples(key, samples.slice(offset, offset + limit)),
+        samples: await pane.ask((graph) =>
+          questions.describe(graph, samples.slice(offset, offset + limit)),
         ),
       }),
     });
@@ -97,7 +122,7 @@ export class SelectionPanel {
 
   #showNodes() {
     this.#render();
-    const { pane, transport } = this.session;
+    const { pane, questions } = this.session;
     const nodes = pane.selected;
     this.#asked += 1;
     if (nodes.length === 0) {
@@ -110,8 +135,8 @@ export class SelectionPanel {
     return this.gallery.show({
       pane,
       page: async (offset, limit) => {
-        const answer = await pane.ask((key) =>
-          transport.members(key, nodes, { offset, limit, sort }),
+        const answer = await pane.ask((graph) =>
+          questions.members(graph, nodes, { offset, limit, sort }),
         );
         if (mine === this.#asked) this.#summarise(answer, nodes);
         return answer;
@@ -125,7 +150,7 @@ export class SelectionPanel {
     const searched = this.#samples !== null;
     const place = two ? `${pane.side === "left" ? "Left" : "Right"} · ` : "";
     const of = `${place}${pane.viewInfo.model} · eps ${level(pane.viewInfo.level)}`;
-    const what = searched ? this.#samples.label : count(nodes.length, "node");
+    const what = this.#samples?.label ?? count(nodes.length, "node");
     this.title.textContent = nodes.length === 0 && !searched ? of : `${what} · ${of}`;
     this.weakest.disabled = pane.scene.length === 0;
     this.empty.hidden = nodes.length > 0 || searched;
@@ -134,6 +159,9 @@ export class SelectionPanel {
     if (searched) this.summary.replaceChildren();
   }
 
+  /**
+   * @param {Awaited<ReturnType<Questions["members"]>>} members @param {number[]} nodes
+   */
   #summarise(
     { total, wrong, purity, accuracy, counts, predicted_counts: predicted },
     nodes,
@@ -144,7 +172,7 @@ export class SelectionPanel {
       ["Accuracy", percent(accuracy)],
       ["Purity", fraction(purity)],
     ];
-    const ids = nodes.map((i) => this.session.pane.graph.nodes.id[i]);
+    const ids = nodes.map((i) => this.session.pane.scene.nodes.id[i]);
     const shown = ids.slice(0, 12).join(", ") + (ids.length > 12 ? " …" : "");
     this.summary.replaceChildren(
       el(
@@ -159,13 +187,16 @@ export class SelectionPanel {
     );
   }
 
-  /** Per class, how many are of it and how many are taken for it. */
+  /**
+   * Per class, the number of samples with this label and with this prediction.
+   * @param {number[]} counts @param {number[]} predicted
+   */
   #classTable(counts, predicted) {
     const most = Math.max(1, ...counts, ...predicted);
     const names = this.session.run.class_names;
     const rows = names
-      .map((name, k) => [name, k])
-      .filter(([, k]) => counts[k] + predicted[k] > 0);
+      .map((name, k) => ({ name, k }))
+      .filter(({ k }) => counts[k] + predicted[k] > 0);
     return el(
       "table",
       {
@@ -187,7 +218,7 @@ export class SelectionPanel {
       el(
         "tbody",
         {},
-        ...rows.map(([name, k]) =>
+        ...rows.map(({ name, k }) =>
           el(
             "tr",
             {},
@@ -205,12 +236,14 @@ export class SelectionPanel {
     );
   }
 
+  /** @param {number} k */
   #swatch(k) {
     const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = classColour(k, this.session.theme.dark);
     return swatch;
   }
 
+  /** @param {number} share @param {number} value @param {number} k */
   #bar(share, value, k) {
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${(100 * share).toFixed(1)}%`;
@@ -229,9 +262,245 @@ export class SelectionPanel {
 
   #selectWeakest() {
     const { pane } = this.session;
-    const { accuracy } = pane.graph.nodes;
+    const { accuracy } = pane.scene.nodes;
     const weakest = accuracy.indexOf(Math.min(...accuracy));
     pane.select([weakest]);
     pane.reveal(weakest);
   }
+}
+
+const PAGE = 24;
+
+/**
+ * What gives a gallery its samples, a page at a time.
+ *
+ * @typedef {Object} Pages
+ * @property {Pane} pane
+ * @property {(offset: number, limit: number) => Promise<{total: number, samples: Sample[]}>
+ *     } page
+ */
+
+/**
+ * Samples, a page at a time: the perturbed image beside the clean one, what it is
+ * and what the model takes it for.
+ */
+class Gallery {
+  #list = el("ul", {
+    class: "gallery",
+    "aria-label": "Samples",
+    "data-testid": "images",
+  });
+  #position = el("span", {
+    class: "position",
+    role: "status",
+    "data-testid": "images-position",
+  });
+  #offset = 0;
+  #asked = 0;
+  /** @type {Pages | null} */
+  #pages = null;
+  total = 0;
+
+  /**
+   * @param {Session} session
+   * @param {(sample: Sample) => void} onSample when one image is chosen
+   * @param {(text: string) => void} report
+   */
+  constructor(session, onSample, report) {
+    this.session = session;
+    this.onSample = onSample;
+    this.report = report;
+    this.first = button("First page", "images-first", () => this.#go(0), {
+      glyph: "«",
+    });
+    this.previous = button(
+      "Previous page",
+      "images-previous",
+      () => this.#go(this.#offset - PAGE),
+      { glyph: "‹" },
+    );
+    this.next = button(
+      "Next page",
+      "images-next",
+      () => this.#go(this.#offset + PAGE),
+      { glyph: "›" },
+    );
+    this.last = button("Last page", "images-last", () => this.#go(this.#lastOffset), {
+      glyph: "»",
+    });
+    const pager = el(
+      "div",
+      { class: "pager", role: "group", "aria-label": "Pages of samples" },
+      this.first,
+      this.previous,
+      this.#position,
+      this.next,
+      this.last,
+    );
+    this.element = el("div", { class: "gallery-box" }, pager, this.#list);
+  }
+
+  /** @param {Pages} pages */
+  show(pages) {
+    this.#pages = pages;
+    return this.#go(0);
+  }
+
+  clear() {
+    this.#pages = null;
+    this.#asked += 1;
+    this.#list.replaceChildren();
+    this.element.hidden = true;
+  }
+
+  get #lastOffset() {
+    return Math.max(0, Math.floor((this.total - 1) / PAGE) * PAGE);
+  }
+
+  /** @param {number} offset */
+  async #go(offset) {
+    if (this.#pages === null) return;
+    const { pane, page } = this.#pages;
+    this.#asked += 1;
+    const mine = this.#asked;
+    this.element.hidden = false;
+    this.#list.setAttribute("aria-busy", "true");
+    try {
+      const { total, samples } = await page(offset, PAGE);
+      const images = await this.#images(pane, samples);
+      if (mine !== this.#asked) return;
+      this.total = total;
+      this.#offset = offset;
+      this.#list.replaceChildren(
+        ...samples.map((sample, k) => this.#card(sample, images, k)),
+      );
+      this.#list.scrollTop = 0;
+      this.#syncPager(samples.length);
+    } catch (error) {
+      if (mine === this.#asked && !error.superseded) this.report(error.message);
+    } finally {
+      if (mine === this.#asked) this.#list.removeAttribute("aria-busy");
+    }
+  }
+
+  /** @param {number} shown */
+  #syncPager(shown) {
+    const from = this.#offset;
+    this.#position.textContent =
+      this.total === 0
+        ? "No sample"
+        : `${whole(from + 1)}–${whole(from + shown)} of ${whole(this.total)}`;
+    this.first.disabled = this.previous.disabled = from === 0;
+    this.last.disabled = this.next.disabled = from + shown >= this.total;
+  }
+
+  /**
+   * The bytes of a page's images: as the view saw them, and clean where they differ.
+   * @param {Pane} pane @param {Sample[]} samples
+   */
+  async #images({ view, viewInfo }, samples) {
+    const { run, source } = this.session;
+    if (!run.has_images || samples.length === 0) return [];
+    const ids = samples.map((sample) => sample.i);
+    /** @type {[number | "clean", string][]} */
+    const kinds =
+      viewInfo.level > 0
+        ? [
+            [view, "perturbed"],
+            ["clean", "clean"],
+          ]
+        : [[view, "clean"]];
+    return Promise.all(
+      kinds.map(async ([of, kind]) => ({ kind, bytes: await source.images(of, ids) })),
+    );
+  }
+
+  /**
+   * @param {Sample} sample
+   * @param {{kind: string, bytes: (Uint8Array | null)[]}[]} images @param {number} k
+   */
+  #card(sample, images, k) {
+    const { class_names: names, image_shape: shape } = this.session.run;
+    const right = sample.y === sample.p;
+    const pictures = images.map(({ kind, bytes }) =>
+      bytes[k] === null
+        ? el("span", { class: "image missing" }, "no image")
+        : picture(bytes[k], shape ?? [], `${kind} image of sample ${sample.i}`),
+    );
+    const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
+    const region = sample.r === null ? [] : [el("span", {}, regionName(sample.r))];
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        {
+          type: "button",
+          class: right ? "card" : "card wrong",
+          "data-testid": "image-card",
+          title: "Mark the nodes that hold this sample",
+          on: { click: () => this.onSample(sample) },
+        },
+        el("span", { class: "pictures" }, ...pictures),
+        el(
+          "span",
+          { class: "verdict" },
+          el("span", { class: "sign", "aria-hidden": "true" }, right ? "✓" : "✗"),
+          el(
+            "span",
+            { class: "visually-hidden" },
+            right ? "Right: " : "Wrong: true, then predicted: ",
+          ),
+          verdict,
+        ),
+        el(
+          "span",
+          { class: "facts" },
+          el("span", {}, `#${sample.i}`),
+          ...(sample.c === null ? [] : [confidence(sample.c)]),
+          ...region,
+        ),
+      ),
+    );
+  }
+}
+
+/** @param {number} value */
+const confidence = (value) =>
+  el(
+    "span",
+    {},
+    el("span", { class: "visually-hidden" }, "confidence "),
+    percent(value),
+  );
+
+/** -1 is a region that holds no clean sample. @param {number} id */
+const regionName = (id) => (id < 0 ? "new region" : `region ${id}`);
+
+/**
+ * Raw bytes to pictures: grey or red-green-blue planes, as the networks see them.
+ *
+ * @param {Uint8Array} bytes one image, plane after plane
+ * @param {number[]} shape channels, height, width
+ * @param {string} label
+ */
+function picture(bytes, [channels, height, width], label) {
+  const canvas = el("canvas", {
+    width,
+    height,
+    class: "image",
+    role: "img",
+    "aria-label": label,
+  });
+  const ctx = contextOf(canvas);
+  const image = ctx.createImageData(width, height);
+  const plane = height * width;
+  for (let k = 0; k < plane; k += 1) {
+    for (let c = 0; c < 3; c += 1) {
+      image.data[4 * k + c] = bytes[k + (channels >= 3 ? c * plane : 0)];
+    }
+    image.data[4 * k + 3] = 255;
+  }
+  ctx.putImageData(image, 0, 0);
+  return canvas;
 }

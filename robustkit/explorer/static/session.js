@@ -1,26 +1,39 @@
 /**
- * What belongs to the whole page: the panes, which of them has the focus, whether
- * one or both are shown. Tells of "focus" and "layout".
+ * The state of the whole page: the panes, which of them has the focus, whether one or both
+ * are shown, and where the samples of one are in the other.
  */
 
-import { Emitter } from "./emitter.js";
-import { Pane } from "./pane.js";
+import { count, whole } from "./elements.js";
+import { Emitter, Pane } from "./pane.js";
 
+/** Emits "focus" and "layout". */
 export class Session extends Emitter {
-  constructor({ run, transport, theme }) {
+  /**
+   * @param {Object} parts
+   * @param {import("./questions.js").Run} parts.run
+   * @param {import("./questions.js").Source} parts.source
+   * @param {import("./questions.js").Questions} parts.questions
+   * @param {import("./preferences.js").Theme} parts.theme
+   */
+  constructor({ run, source, questions, theme }) {
     super();
-    Object.assign(this, { run, transport, theme });
-    const make = (side) => new Pane({ side, run, transport, ink: theme.ink });
+    this.run = run;
+    this.source = source;
+    this.questions = questions;
+    this.theme = theme;
+    /** @param {"left" | "right"} side */
+    const make = (side) => new Pane({ side, run, source, ink: theme.ink });
     this.panes = { left: make("left"), right: make("right") };
     this.two = false;
     /** Whether a parameter changed in one pane changes in the other. */
     this.linked = true;
+    /** @type {"left" | "right"} */
     this.side = "left";
     this.panes.right.view = opposite(run, this.panes.left);
     for (const pane of Object.values(this.panes)) {
       pane.on("setting", () => this.#link(pane));
     }
-    theme.on("change", () => {
+    theme.addEventListener("change", () => {
       for (const pane of Object.values(this.panes)) pane.paint(theme.ink);
     });
   }
@@ -33,16 +46,19 @@ export class Session extends Emitter {
     return this.two ? [this.panes.left, this.panes.right] : [this.panes.left];
   }
 
+  /** @param {Pane} pane */
   other(pane) {
     return pane.side === "left" ? this.panes.right : this.panes.left;
   }
 
+  /** @param {"left" | "right"} side */
   focus(side) {
     if (side === this.side) return;
     this.side = side;
     this.emit("focus");
   }
 
+  /** @param {boolean} two */
   showTwo(two) {
     if (two === this.two) return;
     this.two = two;
@@ -56,14 +72,16 @@ export class Session extends Emitter {
     this.emit("focus");
   }
 
+  /** @param {Pane} pane */
   #link(pane) {
     if (!this.two || !this.linked) return;
     const other = this.other(pane);
-    if (other.graph === null && !other.computing)
+    if (other.graph === null && !other.computing) {
       Object.assign(other.parameters, pane.parameters);
-    else other.set({ ...pane.parameters });
+    } else other.set({ ...pane.parameters });
   }
 
+  /** @param {boolean} linked */
   linkPanes(linked) {
     this.linked = linked;
     if (linked) this.#link(this.pane);
@@ -71,9 +89,106 @@ export class Session extends Emitter {
   }
 }
 
-/** What is worth seeing beside a view: the other model at its level, or the last level. */
+/**
+ * The initial view of the right pane: the other model at the same level, or the last view.
+ * @param {import("./questions.js").Run} run @param {Pane} pane
+ */
 function opposite(run, pane) {
   const { model, level } = pane.viewInfo;
   const other = run.views.find((view) => view.model !== model && view.level === level);
   return (other ?? run.views[run.views.length - 1]).id;
+}
+
+/**
+ * Follows samples: the selection of one pane is marked in the other, the samples of a
+ * search or of one image in all visible panes.
+ */
+export class Follow {
+  /** What is followed now; null for a pane's selection. @type {number[] | null} */
+  #samples = null;
+  #label = "";
+  #asked = 0;
+  /** The pane whose selection is followed. @type {Pane | null} */
+  #from = null;
+
+  /** @param {Session} session @param {(text: string) => void} report */
+  constructor(session, report) {
+    this.session = session;
+    this.report = report;
+    for (const pane of Object.values(session.panes)) {
+      pane.on("selection", () => this.#selected(pane));
+      pane.on("graph", () => this.#refresh());
+    }
+    session.on("layout", () => this.#refresh());
+  }
+
+  /** @param {number[]} samples @param {string} label */
+  samples(samples, label) {
+    this.#samples = samples;
+    this.#label = label;
+    return this.#refresh();
+  }
+
+  /** @param {Pane} pane */
+  #selected(pane) {
+    this.#samples = null;
+    this.#from = pane;
+    pane.mark([], [], "");
+    return this.#refresh();
+  }
+
+  async #refresh() {
+    this.#asked += 1;
+    const mine = this.#asked;
+    try {
+      if (this.#samples === null) await this.#followSelection(mine);
+      else {
+        for (const pane of this.session.shown) {
+          await this.#markIn(pane, mine, this.#samples, this.#label);
+        }
+      }
+    } catch (error) {
+      if (!error.superseded) this.report(error.message);
+    }
+  }
+
+  /** @param {number} mine */
+  async #followSelection(mine) {
+    const { session } = this;
+    const from = this.#from;
+    if (!session.two || from === null) return;
+    const to = session.other(from);
+    const nodes = from.selected;
+    if (nodes.length === 0) {
+      to.mark([], [], "");
+      return;
+    }
+    const samples = await from.ask((graph) =>
+      session.questions.samplesOf(graph, nodes),
+    );
+    if (mine !== this.#asked) return;
+    await this.#markIn(to, mine, samples, `selected ${from.side}`);
+  }
+
+  /**
+   * @param {Pane} pane @param {number} mine @param {number[]} samples
+   * @param {string} label
+   */
+  async #markIn(pane, mine, samples, label) {
+    if (pane.graph === null) return;
+    const found = await pane.ask((graph) =>
+      this.session.questions.where(graph, samples),
+    );
+    if (mine !== this.#asked) return;
+    pane.mark(found.nodes, found.held, told(found, label));
+  }
+}
+
+/** @param {import("./questions.js").Found} found @param {string} label */
+function told({ samples, nodes, noise }, label) {
+  const total = samples.length;
+  if (total === 0) return "";
+  const within = `${whole(total - noise)} of ${count(total, "sample")} ${label}`;
+  const lie = total === 1 ? "lies" : "lie";
+  return `${within} ${lie} in ${count(nodes.length, "node")} here; ${whole(noise)} in none.`;
 }

@@ -122,7 +122,7 @@ def test_the_curve_is_a_control(seen, graph_of):
 
 def test_a_curve_that_is_computed_says_so_and_the_newest_one_is_shown(seen):
     waiting = []
-    seen.page.route("**/api/curve", lambda route: waiting.append(route))
+    seen.page.route("**/api/purities", lambda route: waiting.append(route))
     names = seen("curve").get_by_role("button")
     before = names.first.get_attribute("aria-label")
     seen.set_slider("intervals-left", 14)

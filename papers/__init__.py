@@ -1,0 +1,1 @@
+"""One folder per paper: its design, the published numbers, the claims, our results."""

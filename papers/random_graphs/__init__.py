@@ -1,0 +1,1 @@
+"""Robustness of sparse networks and their random structural priors (2021)."""

@@ -1,0 +1,1 @@
+"""Populated regions and adversarial robustness (2025)."""

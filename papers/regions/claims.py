@@ -1,0 +1,79 @@
+"""What page.rst must say, word for word, as the tables have it."""
+
+from functools import partial
+
+import pandas as pd
+
+from papers import _claims
+from papers._claims import short, shortened
+from papers.regions.experiment import RESULTS
+
+Table = partial(_claims.Table, "regions")
+
+MEASURES = ["PGD, cross-entropy", "PGD, margin", "PGD, rotating"]
+ALL, SAME_SIZE = "all networks", "those of one batch size"
+ALIKE = f"{SAME_SIZE} and number of epochs"
+
+
+def claims():
+    """Yield what the page must say of the perceptrons."""
+    digits, mnist = (Table(f"{name}_mlp_slopes") for name in ("digits", "mnist"))
+    for table in (digits, mnist):
+        table.rows = table.rows[table.rows["on"] == "PRS ratio"]
+    free = {"clean accuracy": "free"}
+    ours = digits.rows[digits.rows["networks compared"] == ALL].iloc[0]
+    yield f"{shortened(ours[MEASURES[0]])} with the cross-entropy, steeper than"
+    loose, fixed = mnist.rows[mnist.rows["networks compared"] == ALL][MEASURES[0]]
+    yield f"it is {shortened(loose)}, and turns to {shortened(fixed)} once"
+    within = [
+        slope
+        for table in (digits, mnist)
+        for measure in MEASURES
+        for slope in table.of(measure, **{"networks compared": SAME_SIZE}, **free)
+    ]
+    yield f"steep fall, from {short(max(within))} to {short(min(within))}"
+    alike = [
+        interval
+        for table in (digits, mnist)
+        for measure in MEASURES
+        for interval in table.intervals(measure, **{"networks compared": ALIKE}, **free)
+    ]
+    assert all(low < 0 < high for low, high in alike)
+    yield f"reach down to {short(min(alike)[0], 2)}"
+    yield from cnn6_claims()
+    yield f"at most {short(found_more('mnist', 'margin', plain=True))} points more"
+    regularised = found_more("mnist", "margin", plain=False)
+    yield f"up to {regularised:.1f} points more, and both in turn up to "
+    yield f"in turn up to {found_more('mnist', 'rotate', plain=False):.1f}: there"
+    yield f"margin finds up to {found_more('digits', 'margin', plain=True):.1f} points"
+
+
+def cnn6_claims():
+    """Yield what the page must say of the CNN-6."""
+    table = Table("mnist_cnn6_slopes")
+    table.rows = table.rows[table.rows["clean accuracy"] == "free"]
+    kinds = table.rows.set_index(["networks compared", "on"])[MEASURES[0]]
+    slope, inclusion = (
+        {kind: shortened(kinds[kind, on]) for kind in (ALL, SAME_SIZE)}
+        for on in ("PRS ratio", "test inclusion ratio")
+    )
+    yield f"Over all networks its slope is {slope[ALL]}, an interval that decides"
+    yield f"of one batch size have a slope of {slope[SAME_SIZE]}, which leaves"
+    within = {"networks compared": SAME_SIZE, "on": "PRS ratio"}
+    assert table.intervals(MEASURES[0], **within)[0][0] > -0.30
+    yield f"the published sign, {inclusion[ALL]} over all networks and"
+    yield f"{inclusion[SAME_SIZE]} within a batch size."
+    sizes = Table("mnist_cnn6_batch_size").rows.set_index("batch size")
+    first, largest = (sizes.loc[size, "PRS ratio"][:4] for size in ("64", "512"))
+    yield f"from {shortened(first)} at 64 they rise to {shortened(largest)} at 512"
+    pairs = Table("mnist_cnn6_matched").rows
+    (rotating,) = pairs.loc[pairs["measure"] == MEASURES[2], "difference"]
+    yield f"in every pair, by {shortened(rotating).lstrip('-')} under the rotating"
+
+
+def found_more(dataset, loss, *, plain):
+    """How many points more another loss than the cross-entropy finds at most."""
+    models = pd.read_csv(RESULTS / f"{dataset}_mlp.csv")
+    models = models[(models["strength"] == 0) == plain]
+    found = models["robust_accuracy_ce"] - models[f"robust_accuracy_{loss}"]
+    return 100 * found.max()

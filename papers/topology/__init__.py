@@ -1,0 +1,1 @@
+"""Topology of activations in deep adversarial training (2023)."""

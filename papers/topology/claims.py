@@ -1,0 +1,97 @@
+"""What page.rst must say, word for word, as the tables have it."""
+
+from functools import partial
+
+import numpy as np
+
+from papers import _claims
+from papers._claims import NUMBERS, short
+from papers.topology.experiment import COVERS, SCALES
+
+Table = partial(_claims.Table, "topology")
+
+
+def claims():
+    """Yield what the page must say."""
+    linf, l2 = (Table(f"mnist_{norm}") for norm in ("linf", "l2"))
+    theirs = linf.of("published")[1:]
+    robust = linf.one("full attack", eps="0.3")
+    yield f"{robust:.0f} % at .30, where {theirs[-1]:.0f} % was published"
+    above = np.subtract(linf.of("same networks, short attack"), theirs)
+    yield f"between {min(above):.0f} and {max(above):.0f} points above"
+    trained = linf.of("trained and tested with the short attack")
+    more = np.subtract(trained, theirs)
+    yield f"from {short(max(more))} points more to {short(-min(more))} less"
+    left = [linf.one("those, full attack", eps=eps) for eps in ("0.15", "0.3")]
+    yield f"the full attack leaves them {left[0]:.0f} % at .15, and {left[1]:.1f} %"
+    above = np.subtract(l2.of("full attack"), l2.of("published")[1:])
+    yield f"by {short(above[0])} points at .05 and by {above[-1]:.1f} at .3"
+    yield from refining_claims()
+    fall = Table("mnist_fall")
+    kinds = [f"{cover} {scale:g}" for cover in COVERS for scale in SCALES]
+    falls = [-fall.one(kind, attack="full, linf") for kind in kinds]
+    yield f"for both covers and both distances, by {min(falls):.0f} to {max(falls):.0f}"
+    falls = [-fall.one(kind, attack="full, l2") for kind in kinds]
+    yield f"weak, it falls by {min(falls):.0f} to {max(falls):.0f} points"
+    purity = Table("mnist_purity")
+    clean = [purity.one(f"purity, {kind}", attack="none") for kind in kinds]
+    yield f"lies between {min(clean):.0f} % and {max(clean):.0f} %"
+    right = purity.one("training accuracy", attack="full, linf", eps="0.3")
+    yield f"falls from 100 to {right:.0f} %"
+    yield from cifar10_claims(kinds)
+
+
+def refining_claims():
+    """Yield what the page must say of refining on MNIST."""
+    gain = Table("mnist_linf_full_gain")
+    means = {name: gain.of(name, eps="mean") for name in gain.rows.columns[5:]}
+    assert {short(value) for value in means["refined"]} == {".2"}
+    assert {short(value) for value in means["with random samples"]} == {".4"}
+    assert {short(value) for value in means["refined - random"]} == {"-.2"}
+    halves = gain.of("refined - random", 1, eps="mean")
+    assert {short(value) for value in halves} == {".6"}
+    yield "refining brings about .2 points, as published"
+    yield "random samples brings .4"
+    yield "The difference between the two, which varies less, is -.2 ± .6."
+    levels = gain.rows["eps"] != "mean"
+    gain.rows = gain.rows[levels]
+    intervals = gain.intervals("refined - random")
+    n_above = sum(low > 0 for low, _ in intervals)
+    n_below = sum(high < 0 for _, high in intervals)
+    n_held = len(intervals) - n_above - n_below
+    held, above, below = (NUMBERS[n] for n in (n_held, n_above, n_below))
+    yield f"{held} include zero, {above} lies above it and {below} below"
+    small = [*gain.of("refined", eps="0.05"), *gain.of("refined", eps="0.1")]
+    euclid = Table("mnist_l2_full_gain")
+    harm = euclid.of("refined")
+    yield f"by {short(-max(small))} to {short(-min(small))} points, with three of four"
+    yield f"Euclidean norm by {short(-max(harm))} to {-min(harm):.0f}."
+    alone = gain.of("with weak samples alone") + euclid.of("with weak samples alone")
+    yield f"costs {-max(alone):.0f} to {-min(alone):.0f} points under the full attack"
+    brief = Table("mnist_linf_short_gain")
+    assert {short(-value) for value in brief.of("refined", eps="mean")} == {".6"}
+    assert max(brief.of("refined")) < 0
+    yield "refining costs .6 points on average, and brings a gain at no level"
+
+
+def cifar10_claims(kinds):
+    """Yield what the page must say of the small version of CIFAR-10."""
+    fall, purity = Table("cifar10_fall"), Table("cifar10_purity")
+    falls = [-fall.one(kind, attack="full, linf") for kind in kinds]
+    widths = [fall.intervals(kind, attack="full, linf")[0] for kind in kinds]
+    assert all(low < 0 < high for low, high in widths)
+    yield f"both seeds, by {min(falls):.0f} to {max(falls):.0f} points on average"
+    right = [purity.one("training accuracy", eps=eps) for eps in ("0", "8/255")]
+    yield f"network gets {right[0]:.0f} % right, the one at 8/255 {right[1]:.0f} %"
+    falls = [-fall.one(kind, attack="full, l2") for kind in kinds]
+    yield f"by {min(falls):.0f} to {max(falls):.0f} points, though not from each level"
+    euclid = Table("cifar10_l2_full_gain")
+    uniform, balanced = euclid.of("refined", eps="mean")
+    others = set(euclid.of("with random samples", eps="mean"))
+    yield f"{short(uniform, 2)} and {short(balanced, 2)} points, random samples"
+    yield f"random samples {short(*others, 2)}."
+    gain = Table("cifar10_linf_full_gain")
+    means = [gain.of(name, eps="mean") for name in ("refined", "with random samples")]
+    assert all(np.ptp(values) == 0 for values in means)
+    yield f"which one seed has, {short(means[0][0], 2)} points for either cover"
+    yield f"where random samples bring {means[1][0]:.1f}"

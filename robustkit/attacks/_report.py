@@ -1,0 +1,351 @@
+"""See whether a model is robust, or only hides its gradient."""
+
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import validate_data
+from torch.nn.functional import cross_entropy
+
+from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit.attacks._attacked_model import (
+    AttackedModel,
+    first_look,
+    logits_at,
+    undisturbed,
+)
+from robustkit.attacks._base import Batch, ModuleAttack, Plan
+from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
+from robustkit.attacks._result import measures, robust_accuracy
+from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
+from robustkit.exceptions import GradientMaskingWarning
+
+__all__ = ["SUSPICIOUS_GAP", "GradientAttackMixin", "GradientFreeAttack"]
+
+# Difference of two robust accuracies that a difference of losses does not explain, and
+# share of samples without a gradient that no honest network has.
+SUSPICIOUS_GAP = 0.1
+
+# Pairs of opposite random moves from which the slope over the whole ball is estimated.
+_N_PAIRS = 50
+
+# Points that a sample is tried at, at most.
+_N_QUERIES = 500
+
+# No random start uses streams as large as this.
+_FIRST_STREAM = 1_000_000
+
+
+class GradientAttackMixin:
+    """What attacks that climb a loss have besides: a report, and use in training."""
+
+    def perturb_module(
+        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        """Perturb a batch against a bare module, as adversarial training needs it.
+
+        Nothing is checked and nothing leaves the device. All samples are attacked with
+        all steps, also those that the module gets wrong; where a step is drawn at
+        random, it is drawn anew whenever the weights of the module have changed. The
+        module is in eval mode meanwhile and gets no gradient.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Takes a batch, returns logits.
+
+        X : torch.Tensor of shape (n_samples, ...)
+            Clean samples, on the device of the module. With ``clip="auto"`` an attack
+            that was not fitted clips to [0, 1] if this batch lies in it.
+
+        y : torch.Tensor of shape (n_samples,)
+            Index of the true class.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X`
+            Perturbed samples.
+        """
+        with undisturbed(module, X) as X:
+            clip = self._clip_of_batch(X)
+            return self._search(module, Batch(X, y, clip=clip, for_training=True))
+
+    def _clip_of_batch(self, X):
+        if hasattr(self, "clip_"):
+            return self.clip_
+        if not isinstance(self.clip, str):
+            return self.clip
+        return (0.0, 1.0) if bool((X.min() >= 0) & (X.max() <= 1)) else None
+
+    def report(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        target: ArrayLike | None = None,
+        *,
+        diagnostics: bool = True,
+    ) -> pd.Series:
+        """Attack, summarize what came out, and see whether it can be believed.
+
+        A :class:`~robustkit.exceptions.GradientMaskingWarning` is given if the margin
+        loss leaves a robust accuracy more than 10 points below the cross-entropy's, or
+        if the cross-entropy has no gradient for more than 10 % of the samples though
+        their margin can be changed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Clean samples.
+
+        y : array-like of shape (n_samples,)
+            True labels.
+
+        target : array-like of shape (n_samples,) or a single label, default=None
+            The labels that a targeted attack wants the model to predict.
+
+        diagnostics : bool, default=True
+            Whether to look for a hidden gradient, which takes one or two more attacks.
+
+        Returns
+        -------
+        report : pandas.Series
+            `n_samples`, `n_correct` (right before the attack), `n_success`,
+            `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
+            `error_rate` (share of those right before that are wrong after), and over
+            those the means `average_confidence` (of the wrong answer) and
+            `average_eps`. NaN where there is nothing to average. An attack with
+            targets adds `target_rate` (of those right before). The diagnostics are
+            `zero_gradient_share` (of those right before), `median_logit_margin`,
+            `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
+            cross-entropy, and with the margin loss. If `zero_gradient_share` is above
+            0.1 there is `robust_accuracy_gradient_free` too: that of a search which
+            only compares margins.
+        """
+        result = self.perturb(X, y, target)
+        report = measures(result)
+        if diagnostics:
+            found, hidden_share = _diagnose(self, result, X, y, target)
+            for name, value in found.items():
+                report[name] = value
+            _warn_of_masking(report, hidden_share, stacklevel=3)
+        return report
+
+
+def _diagnose(attack, result, X, y, target):
+    """Return what a report adds, and the share of hidden gradients."""
+    found = {}
+    for loss in ("ce", "margin"):
+        is_own = loss == getattr(attack, "loss", "ce")
+        found[loss] = result if is_own else attack._perturb(X, y, target, loss)
+    correct, hidden_share = result.clean_prediction == result.y, 0.0
+    zero, margin = _gradients_and_margins(attack, X, result.y)
+    health = {
+        "zero_gradient_share": zero[correct].mean() if correct.any() else np.nan,
+        "median_logit_margin": np.median(margin),
+    }
+    if health["zero_gradient_share"] > SUSPICIOUS_GAP:
+        plan = attack._plan()
+        without = GradientFreeAttack(
+            FrozenEstimator(attack.estimator_),
+            eps=plan.radius,
+            norm=plan.norm,
+            targeted=result.target is not None,
+            clip=attack.clip_,
+            batch_size=attack.batch_size,
+            device=attack.device,
+            verbose=attack.verbose,
+            seed=plan.seed,
+        ).fit(X, y)
+        found["gradient_free"] = without.perturb(X, y, result.target)
+        # A model that is constant around a sample hides nothing.
+        moved = found["gradient_free"].X_adv
+        moved = _gradients_and_margins(attack, moved, result.y)[1] != margin
+        hidden_share = (zero & moved)[correct].mean()
+    for name, other in found.items():
+        health[f"robust_accuracy_{name}"] = robust_accuracy(other)
+    return health, hidden_share
+
+
+def _gradients_and_margins(attack, X, y):
+    """Whether the gradient of the cross-entropy is exactly zero, and the margin.
+
+    The margin is the true logit minus the best other.
+    """
+
+    def look_at(x, labels):
+        look = first_look(model.module, x)
+        # The cross-entropy itself: where it is flat, an attack climbs the margin.
+        with torch.enable_grad():
+            loss = cross_entropy(look.logits, labels, reduction="none").sum()
+        gradient, logits = look.gradient_of(loss), look.logits.detach()
+        return (gradient == 0).flatten(1).all(dim=1), -margin_loss(logits, labels)
+
+    with torch.inference_mode(False):
+        model = AttackedModel.of(attack.estimator_, resolve_device(attack.device))
+        X = validate_data(
+            attack, np.asarray(X), dtype=[np.float32, np.float64], reset=False
+        )
+        with model.at_work(X, attack.batch_size):
+            found = map_batches(
+                look_at,
+                as_tensor(X, device=model.device, dtype=model.dtype),
+                as_tensor(model.encode(y), device=model.device, dtype=torch.int64),
+                batch_size=attack.batch_size,
+            )
+    return tuple(map(as_array, found))
+
+
+def _warn_of_masking(report, hidden_share, stacklevel):
+    """Warn if many gradients are hidden, or if the margin loss is much stronger."""
+    ce, margin = report["robust_accuracy_ce"], report["robust_accuracy_margin"]
+    # The other way round is no masking: a single step towards one class, the margin's,
+    # is often the worse one.
+    blind = report.get("robust_accuracy_gradient_free")
+    if not (ce - margin > SUSPICIOUS_GAP or hidden_share > SUSPICIOUS_GAP):
+        return
+    without = (
+        "" if blind is None else f", and {blind:.3f} for a search without gradients"
+    )
+    warnings.warn(
+        f"Robust accuracy is {report['robust_accuracy']:.3f}: {ce:.3f} under the "
+        f"cross-entropy, {margin:.3f} under the margin loss{without}. "
+        f"The gradient of the cross-entropy is exactly zero for "
+        f"{report['zero_gradient_share']:.0%} of the samples. The model hides its "
+        "gradient: believe the smallest figure, and attack with "
+        "PGDAttack(loss='rotate') or without a gradient.",
+        GradientMaskingWarning,
+        stacklevel=stacklevel,
+    )
+
+
+class GradientFreeAttack(ModuleAttack):
+    """Climb the margin by comparing points: for models that hide their gradient."""
+
+    _parameter_constraints: dict = {
+        **ModuleAttack._parameter_constraints,
+        "targeted": ["boolean"],
+        "seed": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        eps=0.1,
+        norm="linf",
+        targeted=False,
+        clip="auto",
+        batch_size=1024,
+        device="auto",
+        verbose=0,
+        seed=0,
+    ):
+        super().__init__(
+            estimator,
+            eps=eps,
+            norm=norm,
+            clip=clip,
+            batch_size=batch_size,
+            device=device,
+            verbose=verbose,
+        )
+        self.targeted = targeted
+        self.seed = seed
+
+    def perturb_module(self, module, X, y):
+        """Perturb a batch against a bare module; see :class:`ModuleAttack`."""
+        return self._search(module, Batch(X, y, seed=self.seed))
+
+    def _plan(self):
+        # The attack that is doubted has warned of too coarse numbers already.
+        return Plan(self.eps, self.norm, smallest_move=0.0, seed=self.seed)
+
+    def _search(self, module, batch):
+        return climb_without_gradient(
+            module,
+            batch.X,
+            batch.y,
+            eps=self.eps,
+            norm=self.norm,
+            clip=batch.clip,
+            target=batch.target,
+            seed=batch.seed,
+            trace=batch.trace,
+        )
+
+
+def climb_without_gradient(
+    module, X, y, *, eps, norm="linf", clip=None, target=None, seed=0, trace=None
+):
+    """Search the ball by comparing margins.
+
+    First an evolution strategy: the differences of the margin between opposite random
+    corners of the ball say where it rises, as the gradient of a smoothed model would.
+    Then that move is turned round in blocks of features that become smaller and
+    smaller, and what raises the margin is kept. The first point that reaches the goal
+    is returned, else the best seen.
+    """
+    trace = Trace() if trace is None else trace
+    goal = Goal(y, "margin", target, must_hit=target is not None, ask=trace.ask)
+    trial = _Trial(module, X, goal, make_ball(X, eps, clip, norm))
+    keys = sample_keys(X, seed)
+    slope = torch.zeros_like(X)
+    for k in range(_N_PAIRS):
+        if trial.n_active == 0:
+            break
+        noise = uniform_noise(keys, X.shape[1], _FIRST_STREAM + k)
+        corner = torch.where(noise < 0, -1.0, 1.0).to(X.dtype)
+        rise = trial.margin_of(corner) - trial.margin_of(-corner)
+        slope.addcmul_(corner, rise[:, None])
+    # Where no corner differs from its opposite, any move will do.
+    move = torch.where((slope == 0).all(dim=1, keepdim=True), corner, slope)
+    if norm == "linf":
+        move = torch.where(move < 0, -1.0, 1.0).to(X.dtype)
+    _turn_blocks(trial, move)
+    trial.best.end_climb(trial.points)
+    trace.n_queries = trial.best.n_queries
+    return trial.best.points
+
+
+def _turn_blocks(trial, move):
+    """Keep what raises the margin: halves first, then quarters, down to one feature."""
+    n_features = move.shape[1]
+    margin, size = trial.margin_of(move), n_features
+    while size > 1:
+        size = (size + 1) // 2
+        for first in range(0, n_features, size):
+            if trial.n_active == 0 or trial.n_asked >= _N_QUERIES:
+                return
+            turned = move.clone()
+            turned[:, first : first + size].neg_()
+            other = trial.margin_of(turned)
+            better = other > margin
+            margin = torch.where(better, other, margin)
+            move = torch.where(better[:, None], turned, move)
+
+
+class _Trial:
+    """Moves to the edge of the ball, tried one after the other."""
+
+    def __init__(self, module, X, goal, ball):
+        self.module, self.X, self.goal, self.ball = module, X, goal, ball
+        self.best = BestSeen(X)
+        self.best.start_climb()
+        self.points, self.n_asked, self.n_active = None, 0, len(X)
+
+    def margin_of(self, move):
+        """Margin after a move, which is stretched to the edge of the ball."""
+        order = 2 if isinstance(self.ball, L2Ball) else math.inf
+        length = torch.linalg.vector_norm(move, ord=order, dim=1, keepdim=True)
+        step = move * (self.ball.radius / length.clamp_min(1e-30))
+        previous, self.points = self.points, self.ball.project_(self.X + step)
+        logits = logits_at(self.module, self.points)
+        best = self.best
+        verdict = self.goal.judge(logits, self.points, best.active, best.rows)
+        self.n_asked += 1
+        self.n_active = best.note(self.points, previous, *verdict, self.n_asked)
+        return verdict[0]

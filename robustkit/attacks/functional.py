@@ -1,0 +1,797 @@
+"""The attacks as functions: a torch module and a batch in, perturbed samples out.
+
+Each takes any module that returns logits, on any device, and one batch of samples of
+any shape. The module is called in eval mode; its modes, its weights, their gradients
+and the samples are afterwards as they were. The estimators of :mod:`robustkit.attacks`
+call these very functions: they add checks, batches, the model's own word, a report.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch.nn.functional import cross_entropy
+
+from robustkit.attacks._attacked_model import (
+    FirstLook,
+    first_look,
+    logits_at,
+    undisturbed,
+)
+from robustkit.attacks._geometry import (
+    make_ball,
+    radius_like,
+    random_point,
+    sign_step,
+    take_radius,
+)
+from robustkit.attacks.one_pixel import one_pixel
+
+__all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "one_pixel", "pgd"]
+
+# Samples that are done leave the batch only once they are this share of it: copying the
+# others costs about as much as carrying the done ones for one step.
+_SHARE_DONE = 0.2
+
+
+@dataclass(eq=False)
+class Trace:
+    """What a search may use besides its parameters, and what it writes down.
+
+    Parameters
+    ----------
+    ask : callable, default=None
+        ``ask(points, rows)`` returns the classes that the model itself predicts, where
+        that may be something else than the largest logit of the module. It is asked
+        only about points at which the module errs; `rows` are the numbers of their
+        samples in the batch. None trusts the largest logit.
+
+    look : object, default=None
+        A look at the clean samples that was already taken; it saves the first pass.
+
+    n_queries : torch.Tensor of shape (n_samples,), default=None
+        Written: the number of points at which the module was asked.
+
+    eps : torch.Tensor of shape (n_samples,), default=None
+        Written by :func:`grow_epsilon`: the first eps that fools, NaN where none does.
+
+    certified : torch.Tensor of shape (n_samples,), default=None
+        Written by a search that proves something: whether no allowed perturbation
+        fools the module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module, trace = torch.nn.Identity(), functional.Trace()
+    >>> X, y = torch.tensor([[0.2, 0.0], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.grow_epsilon(module, X, y, trace=trace)
+    >>> trace.eps
+    tensor([0.1010,    nan], dtype=torch.float64)
+    """
+
+    ask: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    look: FirstLook | None = None
+    n_queries: torch.Tensor | None = None
+    eps: torch.Tensor | None = None
+    certified: torch.Tensor | None = None
+
+
+def fgsm(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    eps: float | ArrayLike | torch.Tensor,
+    clip: tuple[float, float] | None = None,
+    target: int | torch.Tensor | None = None,
+    loss: str = "ce",
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Take one step of length `eps` along the sign of the gradient.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample.
+
+    eps : float, or array-like of shape (n_samples,) or of the shape of a sample
+        How far a feature may move.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    target : int or torch.Tensor of shape (n_samples,), default=None
+        The class that the module shall predict. None is any wrong class.
+
+    loss : {"ce", "margin", "dlr"}, default="ce"
+        What is climbed; see :class:`~robustkit.attacks.PGDAttack`.
+
+    trace : Trace, default=None
+        To learn more about the search than its points.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        Perturbed samples.
+
+    See Also
+    --------
+    pgd : Many steps, random starts; much stronger.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.fgsm(module, X, y, eps=0.1, clip=(0, 1))
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
+    """
+    trace = Trace() if trace is None else trace
+    with undisturbed(module, X) as X:
+        y, target = _classes(y, X, "y"), _classes(target, X, "target")
+        goal = Goal(y, loss, target)
+        _, gradient = input_gradient(module, X, goal, trace.look)
+        points = sign_step(X, gradient, radius_like(eps, X))
+        trace.n_queries = torch.ones_like(y)
+        return points if clip is None else points.clamp_(*clip)
+
+
+def bim(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    eps: float | ArrayLike | torch.Tensor,
+    step_size: float | None = None,
+    max_iter: int = 10,
+    clip: tuple[float, float] | None = None,
+    target: int | torch.Tensor | None = None,
+    loss: str = "ce",
+    early_stopping: bool = True,
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Take small steps along the sign of the gradient, from the clean samples.
+
+    It is :func:`pgd` in the maximum norm without random starts.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample.
+
+    eps : float, or array-like of shape (n_samples,) or of the shape of a sample
+        How far a feature may move.
+
+    step_size : float, default=None
+        Length of every step. None begins with ``2 * eps`` and ends near zero.
+
+    max_iter : int, default=10
+        Maximum number of steps.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    target : int or torch.Tensor of shape (n_samples,), default=None
+        The class that the module shall predict. None is any wrong class.
+
+    loss : {"ce", "margin", "dlr"}, default="ce"
+        What is climbed; see :class:`~robustkit.attacks.PGDAttack`.
+
+    early_stopping : bool, default=True
+        Whether a sample stops at the first point that fools; see :func:`pgd`.
+
+    trace : Trace, default=None
+        To learn more about the search than its points.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        Perturbed samples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.bim(module, X, y, eps=0.1, clip=(0, 1))
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
+    """
+    return pgd(
+        module,
+        X,
+        y,
+        eps=eps,
+        step_size=step_size,
+        max_iter=max_iter,
+        random_start=False,
+        loss=loss,
+        clip=clip,
+        target=target,
+        early_stopping=early_stopping,
+        trace=trace,
+    )
+
+
+def least_likely(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    eps: float | ArrayLike | torch.Tensor,
+    step_size: float | None = None,
+    max_iter: int = 10,
+    clip: tuple[float, float] | None = None,
+    target: int | torch.Tensor | None = None,
+    loss: str = "ce",
+    early_stopping: bool = True,
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Take small steps towards the class that the module finds least likely.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample, which is never the target.
+
+    eps : float, or array-like of shape (n_samples,) or of the shape of a sample
+        How far a feature may move.
+
+    step_size : float, default=None
+        Length of every step. None begins with ``2 * eps`` and ends near zero.
+
+    max_iter : int, default=10
+        Maximum number of steps.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    target : int or torch.Tensor of shape (n_samples,), default=None
+        The least likely classes, if they are known. None asks the module.
+
+    loss : {"ce", "margin", "dlr"}, default="ce"
+        What is climbed; see :class:`~robustkit.attacks.PGDAttack`.
+
+    early_stopping : bool, default=True
+        Whether a sample stops at the first point of the target; see :func:`pgd`.
+
+    trace : Trace, default=None
+        To learn more about the search than its points.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        Perturbed samples.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.least_likely(module, X, y, eps=0.1, clip=(0, 1))
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
+    """
+    if target is None:
+        with undisturbed(module, X) as points:
+            target = least_likely_class(module, points, _classes(y, points, "y"))
+    return bim(
+        module,
+        X,
+        y,
+        eps=eps,
+        step_size=step_size,
+        max_iter=max_iter,
+        clip=clip,
+        target=target,
+        loss=loss,
+        early_stopping=early_stopping,
+        trace=trace,
+    )
+
+
+def pgd(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    eps: float | ArrayLike | torch.Tensor,
+    norm: str = "linf",
+    step_size: float | None = None,
+    max_iter: int = 40,
+    n_restarts: int = 1,
+    random_start: bool = True,
+    loss: str = "ce",
+    clip: tuple[float, float] | None = None,
+    target: int | torch.Tensor | None = None,
+    seed: int = 0,
+    early_stopping: bool = True,
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Climb a loss by projected gradient steps inside a ball around each sample.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample.
+
+    eps : float, or array-like of shape (n_samples,) or of the shape of a sample
+        Radius of the ball; with ``norm="linf"`` also one per feature.
+
+    norm : {"linf", "l2"}, default="linf"
+        "linf": every feature may move by `eps`. "l2": the Euclidean length of the
+        perturbation is at most `eps`.
+
+    step_size : float, default=None
+        Length of every step. None begins with ``2 * eps``, across the ball, and ends
+        near zero: step k is ``eps * (1 + cos(pi * k / max_iter))``, k from 0.
+
+    max_iter : int, default=40
+        Maximum number of steps per restart.
+
+    n_restarts : int, default=1
+        Number of starts. Only samples not yet fooled start again.
+
+    random_start : bool, default=True
+        Whether to start from a random point of the ball instead of the clean sample.
+
+    loss : {"ce", "margin", "dlr", "rotate"}, default="ce"
+        What is climbed; see :class:`~robustkit.attacks.PGDAttack`.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    target : int or torch.Tensor of shape (n_samples,), default=None
+        The class that the module shall predict. None is any wrong class.
+
+    seed : int, default=0
+        Of the random starts, which depend on it and on the content of each sample.
+
+    early_stopping : bool, default=True
+        True returns the first point that fools, or else the best point seen. False
+        takes every step of one start with every sample and returns the last points,
+        which is what adversarial training wants.
+
+    trace : Trace, default=None
+        To learn more about the search than its points.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        Perturbed samples.
+
+    See Also
+    --------
+    robustkit.attacks.PGDAttack : The same for estimators, in batches, with a report.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module = torch.nn.Flatten()
+    >>> X, y = torch.eye(5).view(5, 1, 5, 1), torch.arange(5)
+    >>> X_adv = functional.pgd(module, X, y, eps=0.1, clip=(0, 1))
+    >>> X_adv.shape
+    torch.Size([5, 1, 5, 1])
+    """
+    trace = Trace() if trace is None else trace
+    with undisturbed(module, X) as X:
+        eps, y = radius_like(eps, X), _classes(y, X, "y")
+        target, best = _classes(target, X, "target"), BestSeen(X)
+        goals = _goals(module, X, y, target, loss, n_restarts, trace.ask)
+        for stream, goal in enumerate(goals):
+            rows, clean, radius = best.start_climb(), X, eps
+            if len(rows) == 0:
+                break
+            if len(rows) < len(X):
+                clean, radius = X.index_select(0, rows), take_radius(eps, rows)
+                goal = goal.take(rows)
+            ball = make_ball(clean, radius, clip, norm)
+            # Where the module is linear, the way from the clean sample is the best one.
+            if random_start and (loss != "rotate" or stream > 0):
+                start = random_point(clean, radius, norm, seed, stream)
+                look, points, previous = None, ball.project_(start), None
+            else:
+                look, points, previous = trace.look, clean.clone(), None
+                trace.look = None
+            for step in range(max_iter + 1):
+                if step < max_iter:
+                    logits, gradient = input_gradient(module, points, goal, look)
+                    look = None
+                elif early_stopping:
+                    logits = logits_at(module, points)
+                else:
+                    return points
+                if early_stopping:
+                    verdict = goal.judge(logits, points, best.active, best.rows)
+                    n_active = best.note(points, previous, *verdict, step + 1)
+                    if step == max_iter or n_active == 0:
+                        break
+                    if n_active <= (1 - _SHARE_DONE) * len(points):
+                        keep = best.drop_done()
+                        points = points.index_select(0, keep)
+                        gradient = gradient.index_select(0, keep)
+                        goal = goal.take(keep)
+                        ball.take(keep)
+                # By default the first step crosses the ball, and half a cosine wave
+                # leads to zero: what a random start has beside the direction uphill
+                # must vanish.
+                size = step_size
+                if step_size is None:
+                    size = ball.radius * (1 + math.cos(math.pi * step / max_iter))
+                previous, points = points, ball.step(points, gradient, size)
+            best.end_climb(points)
+        trace.n_queries = best.n_queries
+        return best.points
+
+
+def grow_epsilon(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    start: float = 0.001,
+    step: float = 0.01,
+    stop: float = 0.26,
+    clip: tuple[float, float] | None = None,
+    loss: str = "ce",
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Try one eps after the other along the sign of the gradient at the clean sample.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample.
+
+    start : float, default=0.001
+        First eps tried.
+
+    step : float, default=0.01
+        What is added each time.
+
+    stop : float, default=0.26
+        No eps above it is tried.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    loss : {"ce", "margin", "dlr"}, default="ce"
+        Whose gradient is followed; see :class:`~robustkit.attacks.PGDAttack`.
+
+    trace : Trace, default=None
+        To learn more about the search than its points: the first eps that fools.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        Samples at the first eps that fools, else at the last one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module = torch.nn.Identity()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.grow_epsilon(module, X, y, clip=(0, 1))
+    >>> module(X_adv).argmax(dim=1)
+    tensor([1, 0])
+    """
+    trace = Trace() if trace is None else trace
+    lengths = epsilon_grid(start, step, stop)
+    with undisturbed(module, X) as X:
+        goal, left_X = Goal(_classes(y, X, "y"), loss, ask=trace.ask), X
+        _, direction = input_gradient(module, X, goal, trace.look)
+        direction.sign_()
+        rows = torch.arange(len(X), device=X.device)
+        points, n_queries = X.clone(), torch.full_like(rows, 1 + len(lengths))
+        eps = torch.full_like(rows, torch.nan, dtype=torch.float64)
+        left = torch.ones_like(rows, dtype=torch.bool)
+        for k, length in enumerate(lengths):
+            tried = torch.add(left_X, direction, alpha=float(length))
+            if clip is not None:
+                tried.clamp_(*clip)
+            new = goal.is_fooled(module, tried, left, rows).nonzero().squeeze(1)
+            found = rows[new]
+            points.index_copy_(0, found, tried.index_select(0, new))
+            eps[found], n_queries[found] = float(length), k + 2
+            left[new] = False
+            n_left = int(left.sum())
+            if n_left == 0:
+                break
+            if n_left <= (1 - _SHARE_DONE) * len(rows):
+                keep = left.nonzero().squeeze(1)
+                left_X, direction = (
+                    t.index_select(0, keep) for t in (left_X, direction)
+                )
+                rows, left, goal = rows[keep], left[keep], goal.take(keep)
+                tried = tried.index_select(0, keep)
+        last = left.nonzero().squeeze(1)
+        points.index_copy_(0, rows[last], tried.index_select(0, last))
+        trace.n_queries, trace.eps = n_queries, eps
+        return points
+
+
+def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
+    """Return every eps tried. Multiplied: adding up would drift from the grid."""
+    if start > stop:
+        raise ValueError(
+            f"'start' must be at most 'stop'. Got start={start!r} and stop={stop!r}."
+        )
+    # A grid that ends at `stop` up to rounding contains it.
+    return start + step * np.arange(int((stop - start) / step + 1e-9) + 1)
+
+
+def least_likely_class(module, X, y):
+    """Return the class that the module finds least likely, the true one left out."""
+    return logits_at(module, X).scatter(1, y[:, None], torch.inf).argmin(dim=1)
+
+
+def _classes(classes, X, name):
+    """Return classes as a tensor: one per sample, also if there is one for all."""
+    if classes is None:
+        return None
+    classes = torch.as_tensor(classes, device=X.device, dtype=torch.int64)
+    if classes.ndim == 0:
+        classes = classes.repeat(len(X))
+    if classes.shape != X.shape[:1]:
+        raise ValueError(
+            f"'{name}' must have one class per sample. Got shape "
+            f"{tuple(classes.shape)} for X of shape {tuple(X.shape)}."
+        )
+    return classes
+
+
+@dataclass
+class Goal:
+    """What is climbed, and when an attack has what it wants.
+
+    `loss` is away from the classes `y`, or towards the classes `aim`. If `must_hit`,
+    only a sample that is predicted as its aim has reached the goal; otherwise any wrong
+    class will do, and the aim is just the direction. `ask` is that of a Trace.
+    """
+
+    y: torch.Tensor
+    loss: str = "ce"
+    aim: torch.Tensor | None = None
+    must_hit: bool = False
+    ask: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+
+    def judge(self, logits, points, active, rows):
+        """Return the margin, whether the model errs, and whether the goal is reached.
+
+        The model itself is asked only about active samples that the module is wrong
+        about.
+        """
+        answer = logits.argmax(dim=1)
+        margin = margin_loss(logits, self.y, self.aim if self.must_hit else None)
+        if self.ask is not None:
+            answer = self._asked(points, (answer != self.y) & active, rows)
+        fooled = answer != self.y
+        return margin, fooled, answer == self.aim if self.must_hit else fooled
+
+    def is_fooled(self, module, points, active, rows):
+        """Whether the model errs; False where a sample is not active."""
+        if self.ask is None:
+            answer = logits_at(module, points).argmax(dim=1)
+        else:
+            answer = self._asked(points, active, rows)
+        return (answer != self.y) & active
+
+    def _asked(self, points, which, rows):
+        answer, which = self.y.clone(), which.nonzero().squeeze(1)
+        if len(which):
+            answer[which] = self.ask(points.index_select(0, which), rows[which])
+        return answer
+
+    def take(self, rows):
+        """Keep the goals of some samples only."""
+        aim = None if self.aim is None else self.aim[rows]
+        return replace(self, y=self.y[rows], aim=aim)
+
+
+def _goals(module, X, y, target, loss, n_restarts, ask):
+    """Yield the goal of one climb after the other; "rotate" changes it every time.
+
+    Each start of "rotate" climbs the cross-entropy and then the margin towards the
+    target, or towards each of the three most likely wrong classes.
+    """
+    climbed, hit = [(loss, target)], target is not None
+    if loss == "rotate":
+        aims = [target]
+        if not hit:
+            others = logits_at(module, X).scatter(1, y[:, None], -torch.inf)
+            order = others.argsort(dim=1, descending=True)
+            aims = [order[:, k] for k in range(min(3, others.shape[1] - 1))]
+        climbed = [("ce", target), *(("margin", aim) for aim in aims)]
+    for _ in range(n_restarts):
+        for name, aim in climbed:
+            yield Goal(y, name, aim, hit, ask)
+
+
+def cross_entropy_loss(logits, y, aim=None):
+    """Cross-entropy of the classes `y`, or minus that of the classes `aim`.
+
+    Where it is zero after rounding, its gradient is zero or lacks the label's part:
+    such samples climb the margin.
+    """
+    if aim is None:
+        loss = cross_entropy(logits, y, reduction="none")
+    else:
+        loss = -cross_entropy(logits, aim, reduction="none")
+    flat = loss == 0
+    if bool(flat.any()):
+        loss = torch.where(flat, margin_loss(logits, y, aim), loss)
+    return loss
+
+
+def margin_loss(logits, y, aim=None):
+    """Best other logit minus that of `y`, or logit of `aim` minus the best other.
+
+    It does not saturate: a model that is very sure of itself still has a gradient. It
+    is also the yardstick by which points are compared, as it is positive exactly where
+    the attack has what it wants.
+    """
+    if aim is None:
+        return _best_other(logits, y) - _logit_of(logits, y)
+    return _logit_of(logits, aim) - _best_other(logits, aim)
+
+
+def dlr_loss(logits, y, aim=None):
+    """Difference of logits ratio: the margin, made independent of the logits' scale.
+
+    It needs three classes, and four with an aim; below that it is the margin. From
+    Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020.
+    """
+    if logits.shape[1] < (3 if aim is None else 4):
+        return margin_loss(logits, y, aim)
+    ordered = logits.sort(dim=1, descending=True).values
+    if aim is None:
+        spread = ordered[:, 0] - ordered[:, 2]
+        difference = margin_loss(logits, y)
+    else:
+        spread = ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2
+        difference = _logit_of(logits, aim) - _logit_of(logits, y)
+    # Where the leading logits are equal there is no scale to divide by.
+    return difference / spread.clamp_min(1e-12)
+
+
+# One number per sample, larger where the model errs more.
+LOSSES = {"ce": cross_entropy_loss, "margin": margin_loss, "dlr": dlr_loss}
+
+
+def _logit_of(logits, classes):
+    return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+def _best_other(logits, classes):
+    others = logits.scatter(1, classes[:, None], -torch.inf)
+    return others.max(dim=1).values
+
+
+def input_gradient(module, points, goal, look=None):
+    """Return the logits, and the gradient of the loss with respect to the points.
+
+    A `look` at these very points that was already taken saves a pass. No parameter of
+    the module gets a gradient.
+    """
+    if look is None:
+        look = first_look(module, points)
+    # Also inside a caller's `no_grad`. The sum, not the mean: a gradient must not
+    # depend on the size of the batch.
+    with torch.enable_grad():
+        loss = LOSSES[goal.loss](look.logits, goal.y, goal.aim).sum()
+    return look.logits.detach(), look.gradient_of(loss)
+
+
+class BestSeen:
+    """The best point of every sample, over all climbs, and the samples still climbing.
+
+    While a sample climbs, its best point is mostly the current one. It is copied only
+    when the climb leaves it: every step would cost a tenth of the whole attack.
+    """
+
+    def __init__(self, X):
+        n_samples = len(X)
+        # What is returned: the points, and how often the module was asked.
+        self.points = torch.empty_like(X)
+        self.n_queries = torch.zeros(n_samples, dtype=torch.int64, device=X.device)
+        # Of every sample: the yardstick at its best point, whether the model errs
+        # there, and whether the goal is reached. In float64: whatever the logits are.
+        self._margin = X.new_full((n_samples,), -torch.inf, dtype=torch.float64)
+        self._fooled = torch.zeros_like(self.n_queries, dtype=torch.bool)
+        self._reached = torch.zeros_like(self._fooled)
+
+    def start_climb(self):
+        """Return the numbers of the samples that have not reached their goal."""
+        self.rows = (~self._reached).nonzero().squeeze(1)
+        self.active = torch.ones_like(self.rows, dtype=torch.bool)
+        # Whether the current point of a climbing sample is its best one.
+        self.at_best = torch.zeros_like(self.active)
+        self.margin, self.fooled = self._margin[self.rows], self._fooled[self.rows]
+        self._n_asked = 0
+        return self.rows
+
+    def note(self, points, previous, margin, fooled, reached, n_asked):
+        """Compare the current points; return how many samples go on.
+
+        An error is better than none, and else the larger margin is.
+        """
+        better = (fooled & ~self.fooled) | (
+            (fooled == self.fooled) & (margin > self.margin)
+        )
+        better = (reached | better) & self.active
+        # Their best point is the one before: now it must be written down.
+        left = (self.at_best & ~better & self.active).nonzero().squeeze(1)
+        if len(left):
+            self._write_points(previous, left)
+        self.at_best, self._n_asked = better, n_asked
+        self.margin = torch.where(better, margin, self.margin)
+        self.fooled = torch.where(better, fooled, self.fooled)
+        done = (reached & self.active).nonzero().squeeze(1)
+        if len(done):
+            self.active[done] = self.at_best[done] = False
+            self._write_points(points, done)
+            self._reached[self.rows[done]] = True
+            self.n_queries[self.rows[done]] += n_asked
+        return int(self.active.sum())
+
+    def drop_done(self):
+        """Forget samples that are done; return the places of the others."""
+        keep = self.active.nonzero().squeeze(1)
+        for name in ("rows", "active", "at_best", "margin", "fooled"):
+            setattr(self, name, getattr(self, name)[keep])
+        return keep
+
+    def end_climb(self, points):
+        """Write down what is still open."""
+        # A sample without any comparable logits keeps its last point.
+        open_ = self.at_best | (self.active & (self.margin == -torch.inf))
+        self._write_points(points, open_.nonzero().squeeze(1))
+        active = self.active.nonzero().squeeze(1)
+        where = self.rows[active]
+        self._margin[where] = self.margin[active]
+        self._fooled[where] = self.fooled[active]
+        self.n_queries[where] += self._n_asked
+
+    def _write_points(self, points, which):
+        where = self.rows[which]
+        self.points.index_copy_(0, where, points.index_select(0, which))

@@ -1,0 +1,284 @@
+"""The data of the page, and the page as one self-contained file.
+
+The JavaScript of the page answers all questions about samples and nodes from arrays.
+The server sends these on request; an exported file contains all of them.
+"""
+
+import json
+from base64 import b64encode
+from dataclasses import asdict, replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from robustkit.explorer._graphs import Graph, GraphParameters, Graphs
+from robustkit.explorer._layout import Picture, next_picture
+from robustkit.explorer._run import Run
+from robustkit.topology import MapperGraph
+
+__all__ = [
+    "COLUMNS",
+    "LIMITS",
+    "column_as_bytes",
+    "describe_graph",
+    "describe_run",
+    "export_html",
+    "members_as_bytes",
+    "page_as_html",
+    "static_files",
+]
+
+# Smallest and largest values of the parameters of a graph.
+LIMITS = {
+    "n_intervals": (2, 200),
+    "overlap": (0.01, 0.9),
+    "min_samples": (1, 50),
+}
+
+# Columns with one number per sample, in the types that questions.js expects. Region ids
+# may exceed 32 bits. All but `y` belong to a view.
+COLUMNS = {"y": "<i4", "prediction": "<i4", "confidence": "<f4", "regions": "<f8"}
+
+# Maximum number of bytes of images in a file; if there are more, an evenly spaced
+# subset of the samples is embedded.
+_IMAGE_BUDGET = 24_000_000
+
+_SUFFIXES = (".html", ".css", ".js", ".svg")
+
+_STYLE = '<link rel="stylesheet" href="static/style.css">'
+_SCRIPT = '<script type="module" src="static/app.js"></script>'
+
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' data:; img-src data: blob:; "
+    "style-src 'unsafe-inline'"
+)
+
+
+def describe_run(run: Run, graphs: Graphs) -> dict:
+    """Describe a run for JSON: its samples, models, views and parameters."""
+    return {
+        "title": run.title,
+        "n_samples": run.n_samples,
+        "class_names": run.class_names,
+        "image_shape": run.image_shape,
+        "has_images": run.images is not None,
+        "models": run.models,
+        "views": [
+            {
+                "id": i,
+                "model": view.model,
+                "level": view.level,
+                "accuracy": run.accuracy(i),
+                "has_regions": view.regions is not None,
+            }
+            for i, view in enumerate(run.views)
+        ],
+        "defaults": graphs.defaults,
+        "limits": LIMITS,
+        "filters": graphs.filters,
+        "covers": graphs.covers,
+        "embedded": False,
+    }
+
+
+def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
+    """Describe a graph and its layout for JSON."""
+    graph, layout = picture.graph, picture.layout
+    return {
+        "graph": graph.parameters.key,
+        "parameters": asdict(graph.parameters),
+        "eps": round(graph.eps, 12) if np.isfinite(graph.eps) else None,
+        "n_noise": graph.n_samples - graph.n_in_nodes,
+        "n_in_nodes": graph.n_in_nodes,
+        "seconds": round(seconds, 4),
+        "purity": graph.mean_purity,
+        "accuracy": run.accuracy(graph.parameters.view),
+        "note": graph.note,
+        "nodes": {
+            "id": picture.ids.tolist(),
+            "x": np.round(layout.x, 6).tolist(),
+            "y": np.round(layout.y, 6).tolist(),
+            "size": graph.size.tolist(),
+            "interval": graph.interval.tolist(),
+            "filter_mean": graph.filter_mean.tolist(),
+            "purity": np.round(graph.purity, 6).tolist(),
+            "accuracy": np.round(graph.accuracy, 6).tolist(),
+            "counts": graph.counts.tolist(),
+        },
+        "edges": {
+            "source": graph.edges[:, 0].tolist(),
+            "target": graph.edges[:, 1].tolist(),
+            "shared": graph.n_shared.tolist(),
+        },
+    }
+
+
+def column_as_bytes(run: Run, name: str, view: int | None = None) -> bytes:
+    """Return one of `COLUMNS`; all but `y` need a view."""
+    column = run.y if view is None else getattr(run.views[view], name)
+    return np.ascontiguousarray(column, dtype=COLUMNS[name]).tobytes()
+
+
+def members_as_bytes(graph: Graph) -> bytes:
+    """Return the samples of each node, ascending, node after node."""
+    return np.ascontiguousarray(graph.members, dtype="<i4").tobytes()
+
+
+def static_files() -> dict[str, Traversable]:
+    """Return the static files of the page by name.
+
+    Names from requests are looked up here, never on the disk.
+    """
+    folder = files("robustkit.explorer").joinpath("static")
+    return {
+        path.name: path for path in folder.iterdir() if path.name.endswith(_SUFFIXES)
+    }
+
+
+def export_html(
+    run: Run, path: str | PathLike, *, mapper: MapperGraph | None = None
+) -> Path:
+    """Write a run as one page that needs neither a server nor the network.
+
+    Parameters
+    ----------
+    run : Run
+        The samples and views, from :func:`load_run`.
+
+    path : str or path-like
+        The file; one that exists is replaced.
+
+    mapper : MapperGraph, default=None
+        Its parameters are those of the graphs, one for each view. None is
+        :class:`~robustkit.topology.MapperGraph` with its defaults.
+
+    Returns
+    -------
+    path : Path
+        The file.
+
+    See Also
+    --------
+    explore : The same page with a server, where the parameters can be changed.
+    load_run : Reads a run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from robustkit.explorer import View, export_html, load_run, save_run
+    >>> view = View("M", 0.0, [[0.2, 1.3], [2.1, 0.4]] * 9, [1, 0] * 9)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = save_run(Path(folder) / "run", y=[1, 0] * 9, views=[view])
+    ...     page = export_html(load_run(saved), Path(folder) / "page.html")
+    ...     page.read_text("utf-8")[:15]
+    '<!doctype html>'
+    """
+    graphs, path = Graphs(run, mapper), Path(path)
+    parameters = GraphParameters(view=0, **graphs.defaults)
+    path.write_text(page_as_html(run, graphs, parameters), "utf-8")
+    return path
+
+
+def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
+    """Return the page with its style, scripts and data as one HTML text.
+
+    All graphs have the same parameters, except for the view.
+    """
+    parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
+    data = json.dumps(
+        page_data(run, graphs, parameters), allow_nan=False, separators=(",", ":")
+    )
+    imports = json.dumps({"imports": _imports(parts)})
+    script = "\n".join(
+        [
+            f'<script type="importmap">{imports}</script>',
+            # No name can end the element.
+            '<script type="application/json" id="robustkit-data">'
+            + data.replace("<", "\\u003c")
+            + "</script>",
+            '<script type="module">import "robustkit/app.js";</script>',
+        ]
+    )
+    page = parts["index.html"]
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    for old, new in (
+        ("<head>", f"<head>\n{policy}"),
+        (_STYLE, f"<style>\n{parts['style.css']}</style>"),
+        (_SCRIPT, script),
+    ):
+        if page.count(old) != 1:
+            raise RuntimeError(f"index.html must hold {old} once")
+        page = page.replace(old, new)
+    return page
+
+
+def _imports(parts):
+    """Map names of modules to their texts, in the form of an import map."""
+    modules = {name: text for name, text in parts.items() if name.endswith(".js")}
+    # The same arrays, from the page instead of from a server.
+    modules["data_from_server.js"] = modules.pop("data_in_page.js")
+    return {
+        f"robustkit/{name}": "data:text/javascript;base64,"
+        + _base64(text.replace('from "./', 'from "robustkit/').encode())
+        for name, text in modules.items()
+    }
+
+
+def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
+    """Collect the data that `data_in_page.js` reads, for JSON."""
+    shared = asdict(parameters)
+    del shared["view"]
+    pictures = _pictures(run, graphs, parameters)
+    columns = {"y": _base64(column_as_bytes(run, "y"))}
+    for i, view in enumerate(run.views):
+        for name in ("prediction", "confidence", "regions"):
+            if getattr(view, name) is not None:
+                columns[f"{name} {i}"] = _base64(column_as_bytes(run, name, i))
+    return {
+        "run": describe_run(run, graphs) | {"defaults": shared, "embedded": True},
+        "columns": columns,
+        "graphs": {
+            str(i): describe_graph(run, picture, 0.0)
+            for i, picture in sorted(pictures.items())
+        },
+        "members": {
+            picture.graph.parameters.key: _base64(members_as_bytes(picture.graph))
+            for picture in pictures.values()
+        },
+        "images": _images(run),
+    }
+
+
+def _pictures(run, graphs, parameters):
+    """Return the graph of every view; nodes persist from level to level of a model."""
+    pictures, last = {}, {}
+    for i in sorted(range(len(run.views)), key=lambda i: run.views[i].level):
+        model = run.views[i].model
+        graph = graphs.compute(replace(parameters, view=i))
+        pictures[i] = last[model] = next_picture(graph, last.get(model))
+    return pictures
+
+
+def _images(run):
+    if run.images is None:
+        return None
+    own = {str(i): v.images for i, v in enumerate(run.views) if v.images is not None}
+    most = _IMAGE_BUDGET // (run.images.shape[1] * (1 + len(own)))
+    ids = np.arange(run.n_samples)
+    if run.n_samples > most:
+        ids = np.unique(np.linspace(0, run.n_samples - 1, max(1, most)).astype(int))
+    return {
+        "ids": _base64(ids.astype("<i4").tobytes()),
+        "bytes": {
+            name: _base64(images[ids].tobytes())
+            for name, images in [("clean", run.images), *own.items()]
+        },
+    }
+
+
+def _base64(content):
+    return b64encode(content).decode()

@@ -1,0 +1,294 @@
+"""Carry out a study: hand the tasks out, and keep every row as it comes in."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError
+from contextlib import closing
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+from joblib.parallel import get_active_backend
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from robustkit._tensors import resolve_device
+from robustkit.study._measure import Recipe, measure, send_to
+from robustkit.study._plan import Data, Design, Task
+from robustkit.study._store import Store
+from robustkit.study._train import networks_that_fit, one_thread, train_together
+
+__all__ = ["StudyProgress", "choose_engine", "execute", "finish"]
+
+# Between two writings to the store, where a backend only gives lists of results.
+_CHUNKS_PER_WORKER = 4
+
+# Deaths of workers in a row without a model finished, after which there is no hope.
+_PATIENCE = 2
+
+# Seconds between two lines where there is no terminal.
+_NOW_AND_THEN = 30
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def finish(
+    tasks: Sequence[Task], recipe: Recipe, data: Data
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Train some tasks and measure every model: yield a task's number and its rows.
+
+    Several tasks only if they have one seed, or are trained one by one.
+    """
+    population = recipe.population
+    classifiers = [send_to(recipe.device, population.build(task)) for task in tasks]
+    together = []
+    if recipe.engine == "batched":
+        with one_thread():
+            together = train_together(classifiers, data)
+    for k, task in enumerate(tasks):
+        with one_thread():
+            trained = (
+                [together[k]] if together else population.train(classifiers[k], data)
+            )
+            rows = [measure(task, one, recipe, data) for one in trained]
+        yield task.number, rows
+
+
+def _finished(
+    tasks: Sequence[Task], recipe: Recipe, data: Data
+) -> list[tuple[int, list[dict[str, Any]]]]:
+    """Do all that `finish` does: a generator cannot leave its process."""
+    return list(finish(tasks, recipe, data))
+
+
+def choose_engine(engine: str, design: Design, device: str | torch.device) -> str:
+    """Decide how a study trains: "single" or "batched"."""
+    if engine == "single":
+        return engine
+    obstacle = design.population.why_not_together(design.param_space)
+    if engine == "batched" and obstacle:
+        raise ValueError(
+            f"engine='batched' trains SparseNetClassifiers together, and {obstacle}. "
+            "Use engine='single'."
+        )
+    on_gpu = resolve_device(device).type == "cuda"
+    return "batched" if engine == "batched" or (on_gpu and not obstacle) else "single"
+
+
+def execute(
+    store: Store,
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    data: Data,
+    *,
+    n_jobs: int | None,
+    watch: Callable[[], None],
+) -> None:
+    """Do what is left to do of a study; call `watch` whenever rows came in."""
+    n_together = 1
+    if recipe.engine == "batched":
+        batch_size = recipe.population.estimator.batch_size
+        n_together = networks_that_fit(tasks, batch_size, recipe.device)
+    # joblib, too, has the work of a single worker done here.
+    n_workers = effective_n_jobs(n_jobs)
+    if n_workers == 1:
+        for chunk in _chunks(store, tasks, n_together):
+            for number, rows in finish(chunk, recipe, data):
+                store.add(number, rows)
+                watch()
+        return
+    # Rows leave another process when the whole chunk is done: not too large a one.
+    n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
+    n_deaths_in_vain, reason = 0, ""
+    while n_deaths_in_vain < _PATIENCE:
+        n_before = store.n_models()
+        chunks = _chunks(store, tasks, n_together)
+        try:
+            with closing(_share_out(chunks, recipe, data, n_jobs)) as finished:
+                for number, rows in finished:
+                    store.add(number, rows)
+                    watch()
+            return
+        except Exception as error:
+            if not _is_death_of_a_worker(error):
+                raise
+            # Ray's goes on for a page.
+            first_line, *_ = [*str(error).strip().splitlines(), ""]
+            reason = f"{type(error).__name__}: {first_line}"
+            warnings.warn(
+                f"Worker processes died; others go on ({reason}).", stacklevel=5
+            )
+            n_deaths_in_vain = (
+                n_deaths_in_vain + 1 if store.n_models() == n_before else 0
+            )
+    raise RuntimeError(
+        f"Worker processes die before they finish a model ({reason}). They may lack "
+        "memory: use fewer. What was finished is in the store, if there is one; call "
+        "fit again with the same parameters and data to continue."
+    )
+
+
+def _chunks(store: Store, tasks: Sequence[Task], n_together: int) -> Iterator[list]:
+    """Yield tasks that nobody does, then those that nobody has finished.
+
+    Those of a chunk have one seed.
+    """
+    handed_out = set()
+    numbers = {task.seed: [] for task in tasks}
+    for task in tasks:
+        numbers[task.seed].append(task.number)
+    while (first := store.claim(handed_out)) is not None:
+        handed_out.add(first)
+        chunk = [first]
+        kin = set(numbers[tasks[first].seed])
+        while len(chunk) < n_together:
+            another = store.claim(handed_out, among=kin)
+            if another is None:
+                break
+            handed_out.add(another)
+            chunk.append(another)
+        yield [tasks[number] for number in sorted(chunk)]
+
+
+def _share_out(
+    chunks: Iterable[list], recipe: Recipe, data: Data, n_jobs: int | None
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Have other processes do the work, and yield each row as it comes in."""
+    work = (delayed(_finished)(chunk, recipe, data) for chunk in chunks)
+    with _data_everywhere(data):
+        if not get_active_backend()[0].supports_return_generator:
+            # Of Ray, for one, results come when all are there: keep some of them often.
+            at_once = _CHUNKS_PER_WORKER * effective_n_jobs(n_jobs)
+            while some := list(islice(work, at_once)):
+                results = Parallel(n_jobs=n_jobs, batch_size=1)(some)
+                yield from chain.from_iterable(results)
+            return
+        parallel = Parallel(
+            n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
+        )
+        # Parallel asks for the next chunk when a worker is free.
+        results = parallel(work)
+        with closing(results):
+            yield from chain.from_iterable(results)
+
+
+def _is_death_of_a_worker(error: BaseException) -> bool:
+    """Whether it was no mistake in a task: what is left can be done by others.
+
+    dask gives the tasks of a dead worker to others by itself, and cancels all when the
+    last one that had the data is gone.
+    """
+    if isinstance(error, (BrokenExecutor, CancelledError)):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # Of Dask, and of Ray.
+    return not names.isdisjoint({"KilledWorker", "RayActorError"})
+
+
+def _data_everywhere(data: Data) -> Any:
+    """Send the data to every worker of a cluster, once.
+
+    Else joblib sends them to one worker when the first task comes, the others copy
+    them from there, and if that one dies before, they are lost. Processes on this
+    machine map one file into their memory, which joblib sees to.
+    """
+    backend, n_jobs = get_active_backend()
+    # Of the Dask cluster that the caller chose, if any.
+    client = getattr(backend, "client", None)
+    if client is None:
+        return parallel_config()
+    return parallel_config(
+        "dask", n_jobs=n_jobs, client=client, scatter=[data], **backend.submit_kwargs
+    )
+
+
+class StudyProgress:
+    """Tells the user how far a study is: a bar on a terminal, else a line now and then.
+
+    Of `n_models`, `n_done` were in the store before. `verbose` of 0 is silent, of 2
+    tells every model. `clock` says what time it is.
+    """
+
+    def __init__(
+        self,
+        n_models: int,
+        n_done: int,
+        verbose: int | bool,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.n_models, self.n_before, self.n_done = n_models, n_done, n_done
+        self.clock = clock
+        self._start = self._last_line = clock()
+        console = Console()
+        self._console = console if verbose else None
+        self._bar = None
+        self._tells_all = verbose > 1
+        if verbose and console.is_terminal:
+            self._bar = Progress(
+                TextColumn("models"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=console,
+                # A model may take minutes.
+                speed_estimate_period=_HOUR,
+            )
+            self._task = self._bar.add_task("", total=n_models, completed=n_done)
+
+    def __enter__(self) -> StudyProgress:
+        if self._bar:
+            self._bar.start()
+        elif self._console:
+            self._say(f"{self.n_models:,} models, {self.n_before:,} in the store")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+        elif self.n_done > self.n_before:
+            self._say(self._line())
+
+    def update(self, n_done: int) -> None:
+        """Note how many models are finished, with those of before."""
+        self.n_done = n_done
+        if self._bar:
+            self._bar.update(self._task, completed=n_done)
+        is_time = not self._bar and self.clock() - self._last_line >= _NOW_AND_THEN
+        if self._tells_all or is_time:
+            self._last_line = self.clock()
+            self._say(self._line())
+
+    def _say(self, line: str) -> None:
+        if self._console:
+            # Short lines may be wrapped where the width of the output is not known.
+            self._console.print(line, soft_wrap=True, highlight=False)
+
+    def _line(self) -> str:
+        n_new, n_left = self.n_done - self.n_before, self.n_models - self.n_done
+        seconds = max(self.clock() - self._start, 1e-9)
+        left = (
+            f"{_duration(seconds * n_left / n_new)} left"
+            if n_left > 0
+            else f"{_duration(seconds)} in total"
+        )
+        done = f"{self.n_done:,} of {self.n_models:,} models"
+        return f"{done}, {_MINUTE * n_new / seconds:.1f} per minute, {left}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / _MINUTE)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,562 @@
+"""What the numbers of a study say: data for the page, no HTML.
+
+`gather` computes everything once, from the table of a study to an `Evidence`; the
+other functions each answer one question that the page asks of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import friedmanchisquare
+
+from robustkit.correlation import RobustnessCorrelator, correct, correlate_given
+from robustkit.study.report._labels import (
+    METHODS,
+    SYMBOLS,
+    attack_label,
+    interval,
+    is_robustness,
+    label,
+    listed,
+    number,
+    p_value,
+    robust_sign,
+    split_measure,
+)
+
+__all__ = [
+    "CONTROLS",
+    "SUSPICIOUS_GAP",
+    "VERDICTS",
+    "Evidence",
+    "Finding",
+    "Statement",
+    "attacks_of",
+    "by_strength",
+    "coefficient_rows",
+    "compare_initialisations",
+    "correlation_lines",
+    "diagnostic_rows",
+    "findings_of",
+    "gather",
+    "headline_measures",
+    "margin_gaps",
+    "measure_rows",
+    "missing_values",
+    "seconds_rows",
+    "statements_of",
+    "unrelated",
+]
+
+# Width, density and accuracy: what partial coefficients hold fixed.
+CONTROLS = ("n_parameters", "density", "clean_accuracy")
+
+# How sure a finding is, in the order of the page.
+VERDICTS = ("independent", "explained", "reversed", "suppressed", "inseparable")
+
+# Measures in one sentence; the table has all.
+_MOST_MEASURES = 4
+
+# Of one attack, the measure that is shown first.
+_HEADLINES = (
+    "error_rate",
+    "robust_accuracy",
+    "robust_accuracy_margin",
+    "robust_accuracy_ce",
+    "certified_accuracy",
+    "average_eps",
+    "target_rate",
+    "average_confidence",
+)
+# An attack whose eps grows until it succeeds: how large it had to be says more.
+_HEADLINE_OF = {"growing": "average_eps"}
+_MOST_HEADLINES = 4
+
+# Signs of a hidden gradient, and a difference of robust accuracies that a difference
+# of losses does not explain.
+_DIAGNOSTICS = (
+    "zero_gradient_share",
+    "median_logit_margin",
+    "robust_accuracy_ce",
+    "robust_accuracy_margin",
+)
+SUSPICIOUS_GAP = 0.1
+
+# With fewer, the distribution of Friedman's statistic is too far from its limit.
+_MIN_GRAPHS, _MIN_INITS = 10, 3
+
+_PAIR_COLUMNS = [
+    "property",
+    "measure",
+    "coefficient",
+    "p_value",
+    "p_adjusted",
+    "ci_low",
+    "ci_high",
+    "n",
+    "strength",
+]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The table of a study, and what was found in it."""
+
+    results: pd.DataFrame
+    """One row per model that did not fail."""
+
+    n_rows: int
+    """Rows of the table, failed models included."""
+
+    parameters: list
+    properties: list
+    measures: list
+    """Columns of `results` that are there and hold a number; a parameter may hold a
+    name."""
+
+    inits: list
+    """In the order of the study."""
+
+    correlator: RobustnessCorrelator | None
+    """None if there was too little to correlate."""
+
+    pairs: pd.DataFrame
+    """Every property with every measure of robustness, by the correlator's method."""
+
+    controls: list
+    held: pd.DataFrame
+    """The same pairs with the controls held fixed."""
+
+    settings: dict
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the rows are steps of pruning."""
+        return "step" in self.results
+
+    @property
+    def n_failed(self) -> int:
+        """Number of models that could not be trained or measured."""
+        return self.n_rows - len(self.results)
+
+    @property
+    def robustness(self) -> list:
+        """Measures that quantify how robust a model is to an attack."""
+        return [name for name in self.measures if is_robustness(name)]
+
+    def n_unique(self, column: str) -> int:
+        """Count the different values of a column; 0 if there is no such column."""
+        return self.results[column].nunique() if column in self.results else 0
+
+    def graphs(self) -> pd.DataFrame:
+        """One row per graph; every row of a pruned network has a structure."""
+        if self.is_pruned or "graph" not in self.results:
+            return self.results
+        return self.results.drop_duplicates("graph")
+
+
+def gather(
+    results: pd.DataFrame,
+    columns: Mapping,
+    correlator: RobustnessCorrelator | None,
+    settings: Mapping | None,
+) -> Evidence:
+    """Compute what the page rests on, once.
+
+    `columns` has the names of `parameters`, `properties` and `measures`; those that
+    the table does not have are left out, and so are models that failed.
+    """
+    listed_columns = {
+        kind: [name for name in columns.get(kind, ()) if name in results]
+        for kind in ("parameters", "properties", "measures")
+    }
+    kept = results[~_failed(results, listed_columns["measures"])]
+    numbers = {
+        name: pd.to_numeric(kept[name], errors="coerce").astype(float)
+        for name in [*listed_columns["properties"], *listed_columns["measures"]]
+    }
+    kept = kept.assign(**numbers)
+    known = {
+        kind: [name for name in names if kept[name].notna().any()]
+        for kind, names in listed_columns.items()
+    }
+    pairs, controls, held = _pairs(correlator)
+    return Evidence(
+        results=kept,
+        n_rows=len(results),
+        **known,
+        inits=list(dict.fromkeys(results.get("init", ()))),
+        correlator=correlator if hasattr(correlator, "correlations_") else None,
+        pairs=pairs,
+        controls=controls,
+        held=held,
+        settings=dict(settings or {}),
+    )
+
+
+def _failed(results, measures):
+    """Models with an error, or without a single measure."""
+    failed = np.zeros(len(results), dtype=bool)
+    if "error" in results:
+        error = results["error"]
+        failed |= (error.notna() & error.astype(str).ne("")).to_numpy()
+    if measures:
+        failed |= results[measures].isna().all(axis=1).to_numpy()
+    return failed
+
+
+def _pairs(correlator):
+    """Pairs with a measure of robustness: plain, and with the controls held fixed."""
+    if not hasattr(correlator, "correlations_"):
+        empty = pd.DataFrame(columns=_PAIR_COLUMNS)
+        return empty, [], empty
+    table = correlator.correlations_
+    table = table[table["method"] == correlator.method_]
+    pairs = table.loc[table["measure"].map(is_robustness), _PAIR_COLUMNS]
+    values = correlator.values_
+    controls = [name for name in CONTROLS if name in values]
+    held = correlate_given(
+        values,
+        list(dict.fromkeys(pairs["property"])),
+        list(dict.fromkeys(pairs["measure"])),
+        controls,
+        correction=correlator.correction,
+    )
+    return pairs.reset_index(drop=True), controls, held
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pair that passed a test."""
+
+    property: str
+    measure: str
+    coefficient: float
+    meaning: int
+    """1 if more of the property is more robust, -1 if it is less so, 0 if neither."""
+
+    verdict: str
+    """One of `VERDICTS`."""
+
+    direction: str
+    """What the measure does: "increase" or "decrease"; "" for a method without sign."""
+
+    symbol: str
+    """Of the coefficient."""
+
+    pair: dict
+    """The row of the pair."""
+
+    given: dict
+    """The same with the controls held fixed."""
+
+
+def findings_of(evidence: Evidence) -> list[Finding]:
+    """Judge every pair; those that passed a test, the strongest first."""
+    if evidence.correlator is None:
+        return []
+    alpha, method = evidence.correlator.alpha, evidence.correlator.method_
+    found = []
+    pairs, held = evidence.pairs, evidence.held
+    for pair, given in zip(
+        pairs.to_dict("records"), held.to_dict("records"), strict=True
+    ):
+        verdict = _verdict(pair, given, alpha, method)
+        if verdict is not None:
+            found.append(_finding(pair, given, verdict, method))
+    return sorted(found, key=lambda finding: -abs(finding.coefficient))
+
+
+def _verdict(pair, given, alpha, method):
+    """How sure a pair is; None if nothing was found."""
+    # Without a p-value there was no test, and nothing was found.
+    is_found = pair["p_adjusted"] <= alpha
+    is_found_given = given["p_adjusted"] <= alpha
+    if not is_found:
+        return "suppressed" if is_found_given else None
+    if np.isnan(given["coefficient"]):
+        return "inseparable"
+    if not is_found_given:
+        return "explained"
+    turns = method in SYMBOLS and given["coefficient"] * pair["coefficient"] < 0
+    return "reversed" if turns else "independent"
+
+
+def _finding(pair, given, verdict, method):
+    source = given if verdict == "suppressed" else pair
+    sign = np.sign(source["coefficient"])
+    # A coefficient without a sign says that two columns are related, not how. What
+    # only the controls reveal is a partial ρ, which has one.
+    has_sign = verdict == "suppressed" or method in SYMBOLS
+    return Finding(
+        property=pair["property"],
+        measure=pair["measure"],
+        coefficient=source["coefficient"],
+        meaning=int(sign) * robust_sign(pair["measure"]) if has_sign else 0,
+        verdict=verdict,
+        direction={1: "increase", -1: "decrease"}[sign] if has_sign else "",
+        symbol=SYMBOLS.get(method, METHODS[method]),
+        pair=pair,
+        given=given,
+    )
+
+
+class Statement(NamedTuple):
+    """What was found of one property, with one verdict."""
+
+    property: str
+    sentence: str
+    numbers: str
+
+
+def statements_of(found: list[Finding]) -> dict[str, list[Statement]]:
+    """Turn findings into sentences: verdict -> one per property, the strongest first.
+
+    A property that is associated with some measure whatever is held fixed is not listed
+    as explained by the controls for another.
+    """
+    groups = {verdict: {} for verdict in VERDICTS}
+    for finding in found:
+        groups[finding.verdict].setdefault(finding.property, []).append(finding)
+    for verdict in ("explained", "inseparable"):
+        for name in groups["independent"]:
+            groups[verdict].pop(name, None)
+    return {
+        verdict: [_statement(some) for some in by_property.values()]
+        for verdict, by_property in groups.items()
+    }
+
+
+def _statement(findings):
+    name = label(findings[0].property)
+    parts = {}
+    for finding in findings[:_MOST_MEASURES]:
+        measure = f"the {label(finding.measure)}"
+        parts.setdefault(finding.direction, []).append(measure)
+    more = len(findings) - _MOST_MEASURES
+    if "" in parts:
+        said = f"the {name} is associated with {listed(parts[''])}"
+    else:
+        changes = [
+            f"{listed(some)} {how}{'' if len(some) > 1 else 's'}"
+            for how, some in parts.items()
+        ]
+        said = f"as the {name} increases, {', while '.join(changes)}"
+    if more > 0:
+        said += f" ({more} more measures in the table of all pairs)"
+    meanings = {finding.meaning for finding in findings} - {0}
+    if len(meanings) == 1:
+        said += f": models are {'more' if meanings == {1} else 'less'} robust"
+    return Statement(name, f"{said[0].upper()}{said[1:]}.", _numbers(findings))
+
+
+def _numbers(findings):
+    given = [finding.given for finding in findings]
+    given = [row for row in given if not np.isnan(row["coefficient"])]
+    held = f"given the controls {_strength(given) if given else 'undefined'}"
+    if findings[0].verdict == "suppressed":
+        return f"ρ {held}"
+    plain = _strength([finding.pair for finding in findings])
+    return f"{findings[0].symbol} {plain}; {held}"
+
+
+def _strength(rows):
+    """Coefficient, interval and p-value of one pair, or the ranges of several."""
+    worst = p_value(max(row["p_adjusted"] for row in rows))
+    worst = worst if worst.startswith("<") else f"= {worst}"
+    if len(rows) == 1:
+        (row,) = rows
+        bounds = interval(row.get("ci_low", np.nan), row.get("ci_high", np.nan))
+        bounds = "" if bounds == "–" else f" {bounds}"
+        return f"= {number(row['coefficient'])}{bounds}, adjusted p {worst}"
+    # The signs are in the sentence.
+    sizes = [abs(row["coefficient"]) for row in rows]
+    ends = dict.fromkeys(number(end(sizes)) for end in (min, max))
+    worst = worst if worst.startswith("<") else f"≤ {worst.removeprefix('= ')}"
+    return f"of size {' to '.join(ends)}, adjusted p {worst}"
+
+
+def unrelated(evidence: Evidence, found: list[Finding], kind: str) -> list[str]:
+    """Labels of properties, or measures, for which nothing was found."""
+    seen = {getattr(finding, kind) for finding in found}
+    names = dict.fromkeys(evidence.pairs[kind])
+    return [label(name) for name in names if name not in seen]
+
+
+def headline_measures(evidence: Evidence) -> list[str]:
+    """Choose the measures of the first figure: one per attack."""
+    best = {}
+    # A measure that is constant over the graphs has no coefficient.
+    for name in dict.fromkeys(evidence.pairs.dropna(subset="coefficient")["measure"]):
+        attack, measure = split_measure(name)
+        rank = _HEADLINES.index(measure)
+        if _HEADLINE_OF.get(attack) == measure:
+            rank = -1
+        if attack not in best or rank < best[attack][0]:
+            best[attack] = rank, name
+    names = [name for _, name in best.values()]
+    # Confidence in a wrong class only where there is room for it.
+    chosen = sorted(names, key=lambda name: robust_sign(name) == 0)[:_MOST_HEADLINES]
+    return [name for name in names if name in chosen]
+
+
+def coefficient_rows(evidence: Evidence, measures: list[str] | None = None) -> dict:
+    """Map every property to (pair, pair given the controls, meaning) per measure.
+
+    The meaning is 1 if more of the property is significantly more robust, -1 if it is
+    less so, 0 if the measure is neither, and None if the pair is not significant.
+    """
+    rows = {name: [] for name in by_strength(evidence.pairs, measures)}
+    for pair, given in zip(
+        evidence.pairs.to_dict("records"), evidence.held.to_dict("records"), strict=True
+    ):
+        if measures is not None and pair["measure"] not in measures:
+            continue
+        meaning = None
+        if pair["p_adjusted"] <= evidence.correlator.alpha:
+            has_sign = evidence.correlator.method_ in SYMBOLS
+            sign = int(np.sign(pair["coefficient"])) if has_sign else 0
+            meaning = sign * robust_sign(pair["measure"])
+        rows[pair["property"]].append((pair, given, meaning))
+    return rows
+
+
+def by_strength(pairs: pd.DataFrame, measures: list[str] | None = None) -> list[str]:
+    """Order properties by their largest coefficient with some measures, or with any."""
+    if measures is not None:
+        pairs = pairs[pairs["measure"].isin(measures)]
+    largest = pairs["coefficient"].abs().groupby(pairs["property"], sort=False).max()
+    return list(largest.sort_values(ascending=False, kind="stable").index)
+
+
+def attacks_of(evidence: Evidence) -> list[str]:
+    """Labels of the attacks."""
+    names = dict.fromkeys(split_measure(name)[0] for name in evidence.measures)
+    return [attack_label(name) for name in names if name is not None]
+
+
+def measure_rows(evidence: Evidence, names: list[str]) -> Iterator[dict]:
+    """Yield how measures are distributed over the models."""
+    for name in names:
+        values = evidence.results[name].dropna()
+        yield {
+            "measure": name,
+            "low": values.min(),
+            "middle": values.median(),
+            "high": values.max(),
+            "n": len(values),
+        }
+
+
+def diagnostic_rows(evidence: Evidence) -> list[dict]:
+    """Summarise the signs of a hidden gradient, if an attack looked for them."""
+    names = [m for m in evidence.measures if split_measure(m)[1] in _DIAGNOSTICS]
+    return list(measure_rows(evidence, names))
+
+
+def margin_gaps(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
+    """Yield attack, models in which the margin loss finds far more, and all models."""
+    for name in evidence.measures:
+        attack, measure = split_measure(name)
+        other = f"{attack}_robust_accuracy_ce"
+        if measure == "robust_accuracy_margin" and other in evidence.measures:
+            gap = evidence.results[other] - evidence.results[name]
+            yield attack_label(attack), int((gap > SUSPICIOUS_GAP).sum()), gap.count()
+
+
+def missing_values(evidence: Evidence) -> list[str]:
+    """Columns with gaps: label and number of models without a value."""
+    names = [*evidence.properties, *evidence.measures]
+    gaps = {name: int(evidence.results[name].isna().sum()) for name in names}
+    return [f"{label(name)} ({n:,})" for name, n in gaps.items() if n]
+
+
+def seconds_rows(evidence: Evidence) -> Iterator[dict]:
+    """Yield what each part cost: seconds per model, and hours in total."""
+    for name in evidence.results:
+        if str(name).startswith("seconds_"):
+            values = pd.to_numeric(evidence.results[name], errors="coerce").dropna()
+            if len(values):
+                yield {
+                    "part": name.removeprefix("seconds_"),
+                    "mean": values.mean(),
+                    "hours": values.sum() / 3600,
+                }
+
+
+def compare_initialisations(results: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Test by Friedman's ranks, graph by graph, whether initialisations differ.
+
+    One row per measure that could be tested: "measure", "w" (Kendall's coefficient of
+    concordance: 0 if the order of the initialisations changes at random from graph to
+    graph, 1 if it is always the same), "p_value", "p_adjusted" (Holm) and "n", the
+    number of graphs that have the measure with every initialisation.
+    """
+    rows = []
+    has_repeats = {"graph", "init"} <= {*results} and "step" not in results
+    for measure in measures if has_repeats else ():
+        wide = results.pivot_table(
+            index="graph", columns="init", values=measure, observed=True
+        ).dropna()
+        n, n_inits = wide.shape
+        if n < _MIN_GRAPHS or n_inits < _MIN_INITS:
+            continue
+        values = wide.to_numpy()
+        if (values == values[:, :1]).all():
+            continue
+        statistic, p = friedmanchisquare(*values.T)
+        w = statistic / (n * (n_inits - 1))
+        rows.append({"measure": measure, "w": w, "p_value": p, "n": n})
+    table = pd.DataFrame(rows, columns=["measure", "w", "p_value", "n"])
+    adjusted = correct(table["p_value"].to_numpy(float, np.nan), "holm")
+    table.insert(3, "p_adjusted", adjusted)
+    return table
+
+
+def correlation_lines(
+    correlator: RobustnessCorrelator | None, *, n_lines: int = 12
+) -> list[str]:
+    """Write the strongest correlation of each property, in lines of 80 characters.
+
+    `n_lines` is the largest number of properties.
+    """
+    if correlator is None:
+        return ["Too few models to correlate."]
+    table = correlator.correlations_
+    pairs = table[
+        (table["method"] == correlator.method_)
+        & table["measure"].map(is_robustness)
+        & table["coefficient"].notna()
+    ]
+    if pairs.empty:
+        return ["No property varies together with a measure of robustness."]
+    order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
+    line = "{:<22} {:<28} {:>6} {:>14} {:>6}".format
+    lines = [line("property", "measure", "coef.", "interval", "adj. p")]
+    strongest = pairs.loc[order].drop_duplicates("property")[:n_lines]
+    for pair in strongest.to_dict("records"):
+        star = "*" if pair["p_adjusted"] <= correlator.alpha else " "
+        lines.append(
+            line(
+                _fit(label(pair["property"]), 22),
+                _fit(label(pair["measure"]), 28),
+                f"{number(pair['coefficient'])}{star}",
+                interval(pair["ci_low"], pair["ci_high"]),
+                p_value(pair["p_adjusted"]).replace("< ", "<"),
+            )
+        )
+    n_significant = (pairs["p_adjusted"] <= correlator.alpha).sum()
+    n_tests = table["p_value"].count()
+    lines += [
+        f"{METHODS[correlator.method_]}, n = {pairs['n'].max():,} models or graphs.",
+        f"* significant after correction for {n_tests:,} tests: {n_significant:,} of "
+        f"{len(pairs):,} pairs.",
+    ]
+    return [text.rstrip() for text in lines]
+
+
+def _fit(text, width):
+    return text if len(text) <= width else f"{text[: width - 1]}…"

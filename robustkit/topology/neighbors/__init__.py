@@ -1,0 +1,37 @@
+"""The engine of the mapper: DBSCAN in every interval, and the distance it takes.
+
+One function does the work, :func:`dbscan_in_slices`; the others say which distance it
+works with. From the bottom up: `_search` finds all pairs of samples within a distance,
+`_windows` follows what they connect from interval to interval, `_dbscan` makes clusters
+of it and keeps neighbours for the next fit, `_distance` chooses metric and eps.
+"""
+
+from robustkit.topology.neighbors._dbscan import (
+    Labels,
+    NeighborCache,
+    dbscan_in_slices,
+    digest,
+)
+from robustkit.topology.neighbors._distance import (
+    METRIC_NAMES,
+    Metric,
+    bounding_diagonal,
+    choose_eps,
+    learn_metric,
+    typical_distance,
+)
+from robustkit.topology.neighbors._search import LARGEST_N_PAIRS
+
+__all__ = [
+    "LARGEST_N_PAIRS",
+    "METRIC_NAMES",
+    "Labels",
+    "Metric",
+    "NeighborCache",
+    "bounding_diagonal",
+    "choose_eps",
+    "dbscan_in_slices",
+    "digest",
+    "learn_metric",
+    "typical_distance",
+]

@@ -1,0 +1,152 @@
+"""Pictures hold the data, say it in words, follow the page and leave pyplot alone."""
+
+import re
+from base64 import b64decode
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from robustkit.study.report import _figures
+from robustkit.study.report._figures import (
+    Picture,
+    boxes,
+    coefficients,
+    histogram,
+    scatter,
+)
+
+VALUES = pd.Series([1.0, 2.5, 3.0, 4.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, np.nan])
+PAIRS = pd.DataFrame(
+    {
+        "property": ["a", "a", "b$^", "b$^"],
+        "measure": ["x_error_rate", "y_average_eps"] * 2,
+        "coefficient": [0.5, -0.25, np.nan, 0.75],
+        "ci_low": [0.4, -0.5, np.nan, np.nan],
+        "ci_high": [0.6, 0.1, np.nan, np.nan],
+        "p_adjusted": [0.01, 0.5, np.nan, 0.02],
+    }
+)
+
+
+def forest(**options):
+    """Coefficients of all pairs."""
+    held = PAIRS.drop(columns=["ci_low", "ci_high"])
+    measures = ["x_error_rate", "y_average_eps"]
+    options = {"alpha": 0.05, "method": "spearman"} | options
+    return coefficients(PAIRS, held, measures, **options)
+
+
+PICTURES = {
+    "histogram": lambda: histogram(VALUES, "size"),
+    "bars": lambda: histogram(VALUES.round(-1), "size"),
+    "names": lambda: histogram(pd.Series(["ring", "ring", "<tree>"]), "generator"),
+    "boxes": lambda: boxes({"one": VALUES, "two": VALUES + 1}, "error $x$"),
+    "scatter": lambda: scatter(VALUES, VALUES[::-1], "size_x", "<b>"),
+    "coefficients": forest,
+    "narrow coefficients": lambda: forest(is_narrow=True),
+}
+
+
+@pytest.fixture(params=PICTURES)
+def picture(request):
+    return PICTURES[request.param]()
+
+
+def texts(svg):
+    return ["".join(e.itertext()) for e in ElementTree.fromstring(svg).iter() if e.text]
+
+
+def test_picture_is_well_formed_and_loads_nothing(picture):
+    svg, alt = picture.svg, picture.alt
+    root = ElementTree.fromstring(svg)
+    assert root.tag.endswith("svg")
+    links = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")]
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert "<script" not in svg
+    assert alt.endswith(".")
+
+
+def test_colours_follow_a_dark_page(picture):
+    svg = picture.svg
+    body = svg[svg.index("</style>") :]
+    assert "var(--c0)" in body
+    assert not set(re.findall("#[0-9a-f]{6}", body)) & set(_figures._COLORS)
+    assert "prefers-color-scheme: dark" in svg[: svg.index("</style>")]
+
+
+def test_same_data_give_the_same_picture():
+    for make in PICTURES.values():
+        assert make() == make()
+
+
+def test_pyplot_is_left_alone(pyplot):
+    for make in PICTURES.values():
+        make()
+    assert pyplot.get_fignums() == []
+
+
+def test_alternative_texts():
+    assert PICTURES["histogram"]().alt == (
+        "Histogram of size: 10 values from 1.00 to 10.00, median 5.75."
+    )
+    assert PICTURES["bars"]().alt == "Bar chart of size. Counts: 0 4; 10 6."
+    assert PICTURES["names"]().alt.endswith("Counts: ring 2; <tree> 1.")
+    assert PICTURES["boxes"]().alt.endswith("Medians: one 5.75; two 6.75.")
+    assert PICTURES["coefficients"]().alt.startswith(
+        "Coefficients with intervals of 2 properties with 2 measures of robustness; "
+        "2 of 4 are significant."
+    )
+    x = pd.Series([1.0, 2.0, np.nan, 3.0])
+    y = pd.Series([1.0, 2.0, 3.0, np.nan])
+    assert scatter(x, y, "x", "y").alt == (
+        "Scatter plot of 2 points: y, from 1.00 to 2.00, against x, from 1.00 to 2.00."
+    )
+
+
+def test_names_are_not_read_as_mathematics():
+    assert "error $x$" in texts(PICTURES["boxes"]().svg)
+    assert "b$^" in texts(PICTURES["coefficients"]().svg)
+    assert "<tree>" in texts(PICTURES["names"]().svg)
+
+
+def test_boxes_leave_out_groups_without_values():
+    picture = boxes({"one": VALUES, "none": VALUES * np.nan}, "error")
+    assert "none" not in picture.alt
+
+
+def test_scatter_has_a_point_per_complete_model():
+    svg = scatter(VALUES, VALUES.shift(1), "x", "y").svg
+    collection = svg[svg.index("PathCollection") :]
+    collection = collection[: collection.index('<g id="matplotlib')]
+    assert collection.count("<use") == 9
+
+
+def test_uri_holds_the_picture():
+    uri = Picture("<svg>ρ</svg>", "").uri
+    start = "data:image/svg+xml;base64,"
+    assert uri.startswith(start)
+    assert b64decode(uri.removeprefix(start)).decode() == "<svg>ρ</svg>"
+
+
+def test_panels_say_which_side_is_more_robust():
+    assert {"← more robust", "more robust →"} <= set(texts(forest().svg))
+    unsigned = texts(forest(method="distance").svg)
+    assert not [text for text in unsigned if "more robust" in text]
+
+
+def test_many_properties_are_cut_to_the_strongest():
+    many = pd.DataFrame(
+        {
+            "property": [f"property {k:02}" for k in range(30)],
+            "measure": "x_error_rate",
+            "coefficient": np.linspace(0.1, 0.9, 30),
+            "ci_low": 0.0,
+            "ci_high": 1.0,
+            "p_adjusted": 0.01,
+        }
+    )
+    picture = coefficients(many, many, ["x_error_rate"], alpha=0.05, method="kendall")
+    shown = {text for text in texts(picture.svg) if text.startswith("property")}
+    assert shown == {f"property {k}" for k in range(18, 30)}
