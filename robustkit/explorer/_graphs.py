@@ -10,7 +10,7 @@ from hashlib import blake2b
 import numpy as np
 from sklearn.base import clone
 
-from robustkit.explorer._newest import SupersededError
+from robustkit.explorer._run import Run
 from robustkit.topology import (
     LARGEST_N_PAIRS,
     BalancedCover,
