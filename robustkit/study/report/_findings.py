@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare
 
+from robustkit.attacks import SUSPICIOUS_GAP
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.correlation._controlled import correlate_given
 from robustkit.correlation._significance import correct
@@ -85,7 +86,7 @@ _DIAGNOSTICS = (
     "robust_accuracy_ce",
     "robust_accuracy_margin",
 )
-SUSPICIOUS_GAP = 0.1
+
 
 # With fewer, the distribution of Friedman's statistic is too far from its limit.
 _MIN_GRAPHS, _MIN_INITS = 10, 3
