@@ -78,15 +78,13 @@ _HEADLINES = (
 _HEADLINE_OF = {"growing": "average_eps"}
 _MOST_HEADLINES = 4
 
-# Signs of a hidden gradient, and a difference of robust accuracies that a difference
-# of losses does not explain.
+# Signs of a hidden gradient.
 _DIAGNOSTICS = (
     "zero_gradient_share",
     "median_logit_margin",
     "robust_accuracy_ce",
     "robust_accuracy_margin",
 )
-
 
 # With fewer, the distribution of Friedman's statistic is too far from its limit.
 _MIN_GRAPHS, _MIN_INITS = 10, 3
