@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare
 
+from robustkit.attacks import SUSPICIOUS_GAP
 from robustkit.correlation import RobustnessCorrelator, correct, correlate_given
 from robustkit.study.report._labels import (
     METHODS,
@@ -75,15 +76,13 @@ _HEADLINES = (
 _HEADLINE_OF = {"growing": "average_eps"}
 _MOST_HEADLINES = 4
 
-# Signs of a hidden gradient, and a difference of robust accuracies that a difference
-# of losses does not explain.
+# Signs of a hidden gradient.
 _DIAGNOSTICS = (
     "zero_gradient_share",
     "median_logit_margin",
     "robust_accuracy_ce",
     "robust_accuracy_margin",
 )
-SUSPICIOUS_GAP = 0.1
 
 # With fewer, the distribution of Friedman's statistic is too far from its limit.
 _MIN_GRAPHS, _MIN_INITS = 10, 3
