@@ -1,0 +1,36 @@
+"""Few and whole files, and doors between rooms."""
+
+import pytest
+
+import robustkit
+from robustkit.attacks import functional
+from tests.common.architecture import ROOT
+from tests.common.house import (
+    all_private_imports,
+    long_parameter_lists,
+    median_length,
+)
+
+SOURCES = sorted(ROOT.rglob("*.py"))
+# Names whose signatures are promised to users.
+PUBLIC = {*robustkit.__all__, *functional.__all__}
+
+MOST_FILES = 115
+SMALLEST_MEDIAN = 220
+MOST_PARAMETERS = 9
+MOST_PRIVATE_IMPORTS = 8
+
+
+def test_files_are_few_and_whole():
+    assert len(SOURCES) <= MOST_FILES
+    assert median_length(SOURCES) >= SMALLEST_MEDIAN
+
+
+def test_rooms_have_one_door():
+    assert len(all_private_imports()) <= MOST_PRIVATE_IMPORTS
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_inner_functions_have_few_parameters(path):
+    source = path.read_text("utf-8")
+    assert not long_parameter_lists(source, PUBLIC, MOST_PARAMETERS)
