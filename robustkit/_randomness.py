@@ -8,7 +8,7 @@ scikit-learn defines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -59,7 +59,9 @@ def torch_generator(
 
 
 @contextmanager
-def seeded_torch(random_state: int | np.random.RandomState | None) -> Iterator[None]:
+def seeded_torch(
+    random_state: int | np.random.RandomState | None,
+) -> Generator[None, None, None]:
     """Seed torch for one block and restore the caller's own streams afterwards.
 
     Modules draw their first weights (and dropout its masks) from torch's global stream,

@@ -1,6 +1,6 @@
 """Arrays and tensors: conversion, device, precision, batches, and modes of a module."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import chain
@@ -156,7 +156,7 @@ def pad_rows(rows: torch.Tensor, multiple: int = 16) -> torch.Tensor:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Generator[None, None, None]:
     """Put a module in eval mode for one block.
 
     Every part gets its own mode back: a part that the caller froze in eval mode, while
@@ -173,7 +173,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def threads_for(module: nn.Module, n_rows: int) -> Iterator[None]:
+def threads_for(module: nn.Module, n_rows: int) -> Generator[None, None, None]:
     """Let torch use one thread, for one block, where there is little work to share.
 
     `n_rows` samples go through the module at once. An operation ends with the last of

@@ -141,14 +141,13 @@ class ActivationExtractor(
         self : object
             The fitted extractor.
         """
+        samples = validate_data(self, X, dtype=[np.float32, np.float64])
         # The classifier gets the original data, with the names of their columns.
-        given = X
-        X = validate_data(self, X, dtype=[np.float32, np.float64])
-        self.estimator_ = clone(self.estimator).fit(given, y)
-        one = self._run(X[:1], lambda values, _: values)
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        one = self._run(samples[:1], lambda values, _: values)
         if one.ndim > 2 and self.spatial == "random":
             self._position_seed = draw_seed(self.random_state)
-        self._n_features_out = self._as_rows(one, as_tensor(X[:1])).shape[1]
+        self._n_features_out = self._as_rows(one, as_tensor(samples[:1])).shape[1]
         return self
 
     def transform(self, X: ArrayLike) -> NDArray:
@@ -165,8 +164,8 @@ class ActivationExtractor(
             Outputs of the layer.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        return self._extract(X)
+        samples = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        return self._extract(samples)
 
     def _extract(self, X: NDArray) -> NDArray:
         return as_array(self._run(X, self._as_rows))
@@ -180,8 +179,8 @@ class ActivationExtractor(
             values = steady_layer_values(module, batch.to(device), [name])[name]
             return finish(values.activation, batch).cpu().float()
 
-        X = as_tensor(X, dtype=dtype_of(module))
-        return map_batches(run, X, batch_size=self.batch_size)
+        samples = as_tensor(X, dtype=dtype_of(module))
+        return map_batches(run, samples, batch_size=self.batch_size)
 
     def _as_rows(self, values: Tensor, samples: Tensor) -> Tensor:
         if values.ndim <= 2 or self.spatial == "flatten":

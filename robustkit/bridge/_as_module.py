@@ -3,9 +3,10 @@
 import copy
 import importlib
 import sys
+from collections.abc import Callable
 from functools import singledispatch
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from sklearn.utils.validation import check_is_fitted
@@ -19,7 +20,35 @@ _CONVERTERS_OF = {"skorch": "robustkit.bridge._skorch_nets"}
 
 _DTYPES = (torch.float32, torch.float64)
 
+_Function = Callable[..., nn.Module]
 
+
+class _Converter(Protocol):
+    """What `as_module` is: a function, with the `register` of its dispatcher."""
+
+    def __call__(self, estimator: Any) -> nn.Module: ...
+
+    def register(self, cls: type) -> Callable[[_Function], _Function]: ...
+
+
+@singledispatch
+def _convert(estimator: Any) -> nn.Module:
+    check_is_fitted(estimator)
+    name = type(estimator).__name__
+    raise TypeError(
+        f"as_module does not know {name}, so it has no gradient of it. Add it with "
+        f"as_module.register({name}), or use an attack that needs no gradient, such as "
+        "OnePixelAttack."
+    )
+
+
+def _registering(function: Callable[[Any], nn.Module]) -> _Converter:
+    converter = cast("_Converter", function)
+    converter.register = _convert.register
+    return converter
+
+
+@_registering
 def as_module(estimator: Any) -> nn.Module:
     """Convert a fitted estimator to a differentiable torch module.
 
@@ -108,17 +137,3 @@ def _check_precision(module: nn.Module) -> None:
                 "as_module needs a network in float32 or float64. This one has weights "
                 f"in {str(tensor.dtype).removeprefix('torch.')}: call module.float()."
             )
-
-
-@singledispatch
-def _convert(estimator: Any) -> nn.Module:
-    check_is_fitted(estimator)
-    name = type(estimator).__name__
-    raise TypeError(
-        f"as_module does not know {name}, so it has no gradient of it. Add it with "
-        f"as_module.register({name}), or use an attack that needs no gradient, such as "
-        "OnePixelAttack."
-    )
-
-
-as_module.register = _convert.register

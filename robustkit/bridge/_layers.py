@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from robustkit._tensors import on_device, pad_rows
 from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
-from robustkit.graphs import LayeredGraph
 from robustkit.networks import SparseNetwork, is_plain
 
 __all__ = [
@@ -93,7 +92,7 @@ def resolve_layers(
     hidden = layer_names(module)
     if isinstance(layers, str) and layers == "all":
         layers = hidden or ["penultimate"]
-    elif isinstance(layers, str | Integral):
+    elif isinstance(layers, str | int | Integral):  # An integer of numpy is no int.
         layers = [layers]
     if len(layers) == 0:
         raise ValueError(f"layer={layers!r} names no layer.")
@@ -111,8 +110,8 @@ def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:
     if layer == "penultimate":
         return layer
     if isinstance(layer, Integral):
-        if -len(hidden) <= layer < len(hidden):
-            return hidden[layer]
+        if -len(hidden) <= int(layer) < len(hidden):
+            return hidden[int(layer)]
         raise ValueError(
             f"layer={layer!r} is out of range: the hidden layers are {hidden}."
         )
@@ -308,7 +307,7 @@ class _Recorder:
             return self.inputs[tap.part]
         if tap.kind == "output":
             return self.outputs[tap.part]
-        values = self._vertices(tap.part)[:, _indices(tap.part.structure, tap.vertices)]
+        values = self._vertices(tap.part)[:, _indices(tap.part, tap.vertices)]
         return values.relu() if tap.kind == "fired" else values
 
     def _vertices(self, graph: Any) -> Tensor:
@@ -317,8 +316,8 @@ class _Recorder:
         return self.vertices[graph]
 
 
-def _indices(structure: LayeredGraph, vertices: int | str) -> Any:
-    if vertices == "sinks":
-        return torch.from_numpy(np.array(structure.sinks))
-    start, stop = structure.layer_offsets[vertices : vertices + 2]
+def _indices(graph: Any, vertices: int | str) -> Any:
+    if isinstance(vertices, str):
+        return torch.from_numpy(np.array(graph.structure.sinks))
+    start, stop = graph.structure.layer_offsets[vertices : vertices + 2]
     return slice(int(start), int(stop))

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -361,7 +361,7 @@ def _probe(width: int) -> NDArray:
 
 
 @contextmanager
-def _numpy_stream_kept() -> Iterator[None]:
+def _numpy_stream_kept() -> Generator[None, None, None]:
     """Restore numpy's global stream, which a function may draw from."""
     state = np.random.get_state()
     try:

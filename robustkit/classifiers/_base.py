@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -220,7 +220,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         self.n_iter_, self.loss_curve_ = 0, []
         self._optimizer_state = None
         for name in ("validation_scores_", "adversary_", "regularizer_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
 
     def _train(
         self, X: NDArray, y: NDArray, max_epochs: int, *, early_stopping: bool
@@ -275,7 +275,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         network = self._network()
         dtype = dtype_of(network)
         wide = np.float64 if dtype == torch.float64 else np.float32
-        X = validate_data(self, X, reset=False, dtype=wide, order="C")
+        samples = validate_data(self, X, reset=False, dtype=wide, order="C")
         weight = next(network.parameters(), torch.empty(0))
 
         def logits_of(rows):
@@ -283,8 +283,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             return network(pad_rows(tensor))[: len(rows)]
 
         with evaluating(network), torch.no_grad():
-            logits = map_batches(logits_of, X, batch_size=_PREDICT_BATCH)
-        check_logits(logits, len(X), len(self.classes_))
+            logits = map_batches(logits_of, samples, batch_size=_PREDICT_BATCH)
+        check_logits(logits, len(samples), len(self.classes_))
         check_numbers(logits)
         # Numpy has no bfloat16, which the module, or autocast, may compute in.
         return as_array(logits.to(torch.promote_types(logits.dtype, torch.float32)))
@@ -354,7 +354,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy: Python returns the attributes themselves.
-        state = dict(super().__getstate__())
+        state: Any = copy.copy(super().__getstate__())
         if any(w.device.type != "cpu" for w in self._weights()):
             # So that a model trained on a GPU can be loaded where there is none.
             state["module_"] = copy.deepcopy(self.module_).cpu()
@@ -401,12 +401,15 @@ class TrainingRecord:
 
     def epoch_ends(self, epoch: Epoch) -> bool:
         """Record the results, and tell the callbacks, which may ask to stop."""
-        self._check_loss(epoch)
         classifier = self.classifier
+        # A list only from a step that trains several networks.
+        loss = cast("float", epoch.loss)
+        self._check_loss(loss, epoch.number)
         classifier.n_iter_ += 1
-        classifier.loss_curve_.append(epoch.loss)
+        classifier.loss_curve_.append(loss)
         if epoch.score is not None:
-            vars(classifier).setdefault("validation_scores_", []).append(epoch.score)
+            scores = classifier.__dict__.setdefault("validation_scores_", [])
+            scores.append(epoch.score)
         if classifier.verbose:
             print(self._line(epoch))  # noqa: T201 (what `verbose` means)
         return self.epoch.call_on_fit_task_end(
@@ -419,10 +422,10 @@ class TrainingRecord:
             line += f", validation accuracy {epoch.score:.4f}"
         return line
 
-    def _check_loss(self, epoch: Epoch) -> None:
-        if not isfinite(epoch.loss):
+    def _check_loss(self, loss: float, number: int) -> None:
+        if not isfinite(loss):
             raise ValueError(
-                f"The loss became {epoch.loss} in epoch {epoch.number + 1} with "
+                f"The loss became {loss} in epoch {number + 1} with "
                 f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
             )
 

@@ -140,9 +140,10 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
     device = resolve_device(first.device)
     # Each draws its order, as in `fit`, so that a later `partial_fit` draws the next.
     order_seed, *_ = [draw_seeds(c._rng, 4)[0] for c in group.values()]
-    networks = nn.ModuleList([c._network() for c in group.values()]).to(device)
+    modules = [c.module_ for c in group.values()]
+    networks = nn.ModuleList(modules).to(device)
     step = UnionStep(
-        networks,
+        modules,
         lr=first.lr,
         weight_decay=first.weight_decay,
         label_smoothing=first.label_smoothing,

@@ -180,6 +180,7 @@ class SparseNetClassifier(BaseNetClassifier):
     }
 
     structure_: LayeredGraph
+    module_: SparseNetwork
 
     def __init__(
         self,

@@ -324,9 +324,9 @@ class TorchClassifier(BaseNetClassifier):
             )
         build = self.module
         if isinstance(build, str):
-            build = ARCHITECTURES[build]
+            name, build = build, ARCHITECTURES[build]
             if build is not mlp:
-                _require_image_shape(self.module, shape)
+                _require_image_shape(name, shape)
                 params["image_shape"] = shape
         else:
             self._image_shape = shape

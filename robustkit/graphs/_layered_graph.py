@@ -367,7 +367,7 @@ class LayeredGraph:
         return self
 
 
-def _check_n_nodes(n_nodes):
+def _check_n_nodes(n_nodes: int) -> int:
     if not isinstance(n_nodes, Integral):
         raise TypeError(f"n_nodes must be an int. Got {n_nodes!r} instead.")
     if n_nodes < 1:
@@ -375,7 +375,7 @@ def _check_n_nodes(n_nodes):
     return int(n_nodes)
 
 
-def _check_edges(edges, n_nodes):
+def _check_edges(edges: ArrayLike, n_nodes: int) -> NDArray:
     edges = np.asarray(edges)
     if edges.size == 0:
         return np.empty((2, 0), dtype=np.intp)
@@ -394,7 +394,9 @@ def _check_edges(edges, n_nodes):
     return edges.astype(np.intp)
 
 
-def _check_labels(labels, n_nodes):
+def _check_labels(
+    labels: Sequence[Hashable] | None, n_nodes: int
+) -> Sequence[Hashable]:
     labels = range(n_nodes) if labels is None else labels
     if len(labels) != n_nodes:
         raise ValueError(
@@ -403,13 +405,13 @@ def _check_labels(labels, n_nodes):
     return labels
 
 
-def _sort_without_duplicates(edges, n_nodes):
+def _sort_without_duplicates(edges: NDArray, n_nodes: int) -> NDArray:
     """Sort by target, then source: the rows of a CSR matrix of predecessors."""
     key = np.unique(edges[1] * n_nodes + edges[0])
     return np.stack([key % n_nodes, key // n_nodes])
 
 
-def _name_cycle(edges, layer, labels):
+def _name_cycle(edges: NDArray, layer: NDArray, labels: Sequence[Hashable]) -> str:
     """Walk back from a vertex that waits, over others that wait, until one recurs."""
     waiting = layer[edges[0]] < 0
     predecessor = dict(

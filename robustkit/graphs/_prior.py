@@ -230,7 +230,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self : GraphPrior
             Fitted.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        validate_data(self, X, dtype=[np.float64, np.float32])
         rng = check_random_state(self.random_state)
         self.structure_ = self._draw(rng)
         self.properties_ = self.structure_.properties()
@@ -251,13 +251,13 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             Random features, none of them negative.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return sink_outputs(
             self.structure_,
-            X,
-            self.input_weights_.astype(X.dtype, copy=False),
-            self.edge_weights_.astype(X.dtype, copy=False),
-            self.biases_.astype(X.dtype, copy=False),
+            samples,
+            self.input_weights_.astype(samples.dtype, copy=False),
+            self.edge_weights_.astype(samples.dtype, copy=False),
+            self.biases_.astype(samples.dtype, copy=False),
         )
 
     def _draw(self, rng):

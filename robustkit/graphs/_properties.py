@@ -105,7 +105,7 @@ def graph_properties(
         # A LayeredGraph, whose method `properties` is built on this module.
         return measure(graph.edges, graph.n_nodes, directed=directed)
     edges, labels = edges_of_networkx(graph)
-    if not graph.is_directed():
+    if not nx.is_directed(graph):
         edges = orient(edges, len(labels))
     return measure(edges, len(labels), directed=directed)
 

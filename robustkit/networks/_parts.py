@@ -71,7 +71,7 @@ def leaves(module: nn.Module) -> Iterator[nn.Module]:
     Called one after the other, the parts compute what the module computes. A container
     that does more than call its children is one part.
     """
-    if is_plain(module, nn.Sequential):
+    if isinstance(module, nn.Sequential) and is_plain(module, nn.Sequential):
         for child in module:
             yield from leaves(child)
     else:

@@ -80,6 +80,12 @@ class SparseNetwork(nn.Module):
     torch.Size([5, 3])
     """
 
+    input_weight: nn.Parameter
+    bias: nn.Parameter
+    edge_weight: nn.Parameter
+    output_weight: nn.Parameter
+    output_bias: nn.Parameter
+
     def __init__(
         self,
         structure: LayeredGraph,
@@ -235,7 +241,8 @@ class _Propagation(torch.autograd.Function):
         return rows
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, *gradients):
+        (gradient,) = gradients
         drive, weight, bias, rows = ctx.saved_tensors
         # The graph of this gradient, or a batch of gradients at once, is asked for.
         if torch.is_grad_enabled() or is_observed(gradient, weight):
@@ -257,8 +264,8 @@ class _Propagation(torch.autograd.Function):
         return of_drive, of_weight, of_bias, None
 
 
-def _alone(parameter: nn.Parameter) -> nn.Parameter:
-    if parameter.untyped_storage().nbytes() == parameter.nbytes:
+def _alone(parameter: nn.Parameter | None) -> nn.Parameter | None:
+    if parameter is None or parameter.untyped_storage().nbytes() == parameter.nbytes:
         return parameter
     return nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
 

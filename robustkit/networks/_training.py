@@ -5,7 +5,7 @@ once and returns the loss of the batch before that. Engines, attacks and penalti
 passed to the loop as arguments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -277,7 +277,7 @@ def _normalises_batches(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _unfrozen_at_the_end(module: nn.Module) -> Iterator[None]:
+def _unfrozen_at_the_end(module: nn.Module) -> Generator[None, None, None]:
     trainable = [(weight, weight.requires_grad) for weight in module.parameters()]
     try:
         yield
@@ -313,7 +313,7 @@ class _BestWeights:
             (self.module(samples.clone()).argmax(dim=1) == targets).sum()
             for samples, targets in zip(self.samples, self.targets, strict=True)
         ]
-        return sum(hits).item() / sum(map(len, self.targets))
+        return int(sum(hits)) / sum(map(len, self.targets))
 
     def restore(self) -> None:
         self.module.load_state_dict(self.weights)

@@ -9,6 +9,8 @@ Sums may be reordered (``reassoc``, without which no sum is vectorised), but not
 be assumed of the numbers: a NaN has to arrive at the output.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
@@ -76,12 +78,10 @@ class CompiledEngine:
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph."""
         losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
+        weights, biases, values, classes = _arrays(weight, bias, rows, targets)
+        results = *_arrays(losses, gradient), tuple(_arrays(*out))
         find_gradients(
-            self._edges,
-            *_arrays(weight, bias, rows, targets),
-            label_smoothing,
-            *_arrays(losses, gradient),
-            tuple(_arrays(*out)),
+            self._edges, weights, biases, values, classes, label_smoothing, *results
         )
         return losses, gradient
 
@@ -121,10 +121,11 @@ class CompiledAdam:
         rates += [part for beta in BETAS for part in (beta, 1 - beta)]
         rates += [self.weight_decay, EPS]
         rates = np.array(rates, dtype=self._arrays[0].dtype)
-        descend(*self._arrays, rates, self._tiny)
+        weight, gradient, mean, square = self._arrays
+        descend(weight, gradient, mean, square, rates, self._tiny)
 
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     "error_model": "numpy",
