@@ -2,9 +2,13 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
-from robustkit.classifiers._base import BaseNetClassifier, seeded_clone
+from robustkit.classifiers._base import (
+    BaseNetClassifier,
+    check_classes,
+    encode,
+    seeded_clone,
+)
 from robustkit.classifiers._fit_many import REFUSED, fit_many
-from robustkit.classifiers._labels import check_classes, encode
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import (
     PrunedNetClassifier,

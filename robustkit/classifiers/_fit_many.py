@@ -11,7 +11,7 @@ from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._tensors import as_tensor, resolve_device
-from robustkit.classifiers._labels import check_classes, encode
+from robustkit.classifiers._base import check_classes, encode
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
 from robustkit.networks import Schedule, UnionStep, train
 

@@ -13,8 +13,7 @@ from robustkit._randomness import seeded_torch
 from robustkit._sklearn_private import StrOptions
 from robustkit._tensors import dtype_of, evaluating
 from robustkit._validation import check_image_shape
-from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.classifiers._labels import check_classes, check_logits
+from robustkit.classifiers._base import BaseNetClassifier, check_classes, check_logits
 from robustkit.networks import ARCHITECTURES, AutogradStep, ToImages, mlp
 
 __all__ = ["TorchClassifier"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robustkit.classifiers import MLPNetClassifier
-from robustkit.classifiers._labels import check_classes, check_logits, encode, hold_out
+from robustkit.classifiers._base import check_classes, check_logits, encode, hold_out
 
 label_types = st.sampled_from([st.integers(-9, 9), st.text("abc", max_size=3)])
 
