@@ -127,6 +127,7 @@ class BaseAttack(
     classes_: np.ndarray
     clip_: tuple[float, float] | None
     n_features_in_: int
+    feature_names_in_: np.ndarray
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -662,7 +663,7 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         batch_size: int = 1024,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.eps = eps
         self.norm = norm

@@ -172,6 +172,9 @@ class OnePixelAttack(BaseAttack):
     1
     """
 
+    value_range_: np.ndarray
+    n_iter_: int
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "method": [StrOptions({"differential_evolution", "exhaustive", "certified"})],
@@ -197,7 +200,7 @@ class OnePixelAttack(BaseAttack):
         device: str | torch.device = "auto",
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.method = method
         self.pop_size = pop_size

@@ -149,6 +149,8 @@ class PopulatedRegionScorer(
     major_regions_: NDArray
     major_region_shares_: NDArray
     major_region_vectors_: NDArray
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -164,7 +166,7 @@ class PopulatedRegionScorer(
         layer: str | int | list = "penultimate",
         batch_size: int = 4096,
         device: str | torch.device = "auto",
-    ):
+    ) -> None:
         self.estimator = estimator
         self.layer = layer
         self.batch_size = batch_size

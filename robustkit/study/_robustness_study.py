@@ -194,6 +194,12 @@ class RobustnessStudy(BaseEstimator):
     True
     """
 
+    results_: pd.DataFrame
+    columns_: pd.DataFrame
+    correlator_: RobustnessCorrelator | None
+    n_features_in_: int
+    feature_names_in_: NDArray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "param_space": [dict, None],

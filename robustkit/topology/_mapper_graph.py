@@ -168,6 +168,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     eps_: float
     noise_: NDArray
     n_noise_: int
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
         "filter": [
@@ -199,7 +201,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         metric: str | Callable = "euclidean",
         warm_start: bool = False,
         n_jobs: int | None = None,
-    ):
+    ) -> None:
         self.filter = filter
         self.cover = cover
         self.n_intervals = n_intervals
