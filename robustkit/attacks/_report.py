@@ -18,7 +18,7 @@ from robustkit.attacks._attacked_model import (
     logits_at,
     undisturbed,
 )
-from robustkit.attacks._base import Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
 from robustkit.attacks._result import measures, robust_accuracy
 from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
@@ -40,7 +40,7 @@ _N_QUERIES = 500
 _FIRST_STREAM = 1_000_000
 
 
-class GradientAttackMixin:
+class GradientAttackMixin(BaseAttack):
     """What attacks that climb a loss have besides: a report, and use in training."""
 
     def perturb_module(

@@ -166,7 +166,7 @@ class GraphPopulation:
         "prior__n_nodes": [100, 150, 200, 250, 300],
         "prior__rewiring": [0.5, 0.6, 0.7, 0.8, 0.9],
     }
-    train: ClassVar[Callable[[Any, Data], list[Trained]]] = staticmethod(train_one)
+    train = staticmethod(train_one)
 
     def __init__(self, estimator: BaseEstimator | None):
         estimator = SparseNetClassifier() if estimator is None else clone(estimator)
@@ -233,9 +233,7 @@ class PrunedPopulation:
     """
 
     default_space: ClassVar[Mapping[str, Sequence]] = {}
-    train: ClassVar[Callable[[Any, Data], list[Trained]]] = staticmethod(
-        train_and_prune
-    )
+    train = staticmethod(train_and_prune)
 
     def __init__(self, estimator: BaseEstimator | None):
         estimator = PrunedNetClassifier() if estimator is None else clone(estimator)
