@@ -261,9 +261,7 @@ class PopulatedRegionScorer(
     ) -> tuple[tuple[torch.nn.Module, torch.Tensor, torch.Tensor], NDArray]:
         counts, module = self._counts, self._module(self.estimator_, X)
         samples = module, as_tensor(X), torch.from_numpy(indices)
-        ids = count_samples(
-            counts, *samples, self.layers_, batch_size=self.batch_size
-        )
+        ids = count_samples(counts, *samples, self.layers_, batch_size=self.batch_size)
         self.n_samples_seen_ = counts.n_samples
         self.n_regions_ = counts.n_regions
         self.prs_ratio_ = self.n_regions_ / self.n_samples_seen_

@@ -462,7 +462,11 @@ def margin_gaps(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
     for name in evidence.measures:
         attack, measure = split_measure(name)
         other = f"{attack}_robust_accuracy_ce"
-        if attack and measure == "robust_accuracy_margin" and other in evidence.measures:
+        if (
+            attack
+            and measure == "robust_accuracy_margin"
+            and other in evidence.measures
+        ):
             gap = evidence.results[other] - evidence.results[name]
             yield attack_label(attack), int((gap > SUSPICIOUS_GAP).sum()), gap.count()
 

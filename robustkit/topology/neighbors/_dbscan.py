@@ -505,5 +505,5 @@ class NeighborCache:
 def digest(array: NDArray) -> bytes:
     """Return a few bytes that tell arrays with different content apart."""
     described = blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
-    described.update(np.ascontiguousarray(array))
+    described.update(np.ascontiguousarray(array).data)
     return described.digest()
