@@ -7,7 +7,7 @@ of it: which estimator it takes, how its tasks are drawn, built and trained.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,7 +35,6 @@ from robustkit.study._measure import (
     default_attacks,
 )
 from robustkit.study._train import (
-    Trained,
     train_and_prune,
     train_one,
     why_not_together,
