@@ -247,8 +247,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self._cache = self._warm_cache() if self.warm_start else None
         mapper = build_mapper(
             samples, filter=self.filter, cover=self._make_cover(),
-            clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples, metric=self.metric,
-            cache=self._cache, n_jobs=self.n_jobs,
+            clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
+            metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
         )  # fmt: skip
         self._mapper, self._fit_X = mapper, samples
         self.intervals_, self.eps_ = mapper.intervals, mapper.eps
