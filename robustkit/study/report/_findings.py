@@ -463,7 +463,7 @@ def margin_gaps(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
         attack, measure = split_measure(name)
         other = f"{attack}_robust_accuracy_ce"
         if (
-            attack
+            attack is not None
             and measure == "robust_accuracy_margin"
             and other in evidence.measures
         ):
