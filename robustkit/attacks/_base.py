@@ -127,6 +127,7 @@ class BaseAttack(
     classes_: np.ndarray
     clip_: tuple[float, float] | None
     n_features_in_: int
+    feature_names_in_: np.ndarray
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
@@ -300,9 +301,8 @@ class BaseAttack(
                 look = None if look is None else look.take(rows)
                 points, kept = np.empty_like(X), slice(None)
             batch = self._make_batch(model, plan, X, y, target, loss, look)
-            candidates = self._search(model.module, batch)
-            if isinstance(candidates, torch.Tensor):
-                candidates = as_array(candidates).astype(X.dtype, copy=False)
+            candidates = as_array(self._search(model.module, batch))
+            candidates = candidates.astype(X.dtype, copy=False)
             eps = keep_inside(
                 candidates, X, plan.radius, plan.norm, self.clip_, out=points
             )
@@ -312,8 +312,7 @@ class BaseAttack(
             about = {"prediction": prediction, "confidence": confidence, "eps": eps}
             for name in ("n_queries", "eps", "certified"):
                 if (values := getattr(batch.trace, name)) is not None:
-                    is_tensor = isinstance(values, torch.Tensor)
-                    about[name] = as_array(values) if is_tensor else values
+                    about[name] = as_array(values)
             for name, values in about.items():
                 found[name][attacked] = values[kept]
         out[~attacked] = X[~attacked]
@@ -652,6 +651,9 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         "norm": [StrOptions({"linf", "l2"})],
     }
 
+    # A number for attacks that cannot do without a ball.
+    eps: Any
+
     def __init__(
         self,
         estimator: BaseEstimator | None = None,
@@ -662,7 +664,7 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
         batch_size: int = 1024,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.eps = eps
         self.norm = norm

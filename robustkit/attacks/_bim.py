@@ -95,6 +95,8 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    n_iter_: int
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left")],
@@ -113,7 +115,7 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
         batch_size: int = 1024,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.eps = eps
         self.step_size = step_size

@@ -99,7 +99,7 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
         batch_size: int = 2048,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.eps = eps
         self.clip = clip

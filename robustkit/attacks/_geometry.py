@@ -33,33 +33,38 @@ __all__ = [
 _WORD = 0xFFFFFFFF
 
 
-def radius_like(eps: float | ArrayLike | torch.Tensor, X: torch.Tensor):
+def radius_like(
+    eps: float | ArrayLike | torch.Tensor, X: torch.Tensor
+) -> float | torch.Tensor:
     """Return `eps` as a number, or as a tensor that broadcasts over the samples.
 
     One number per sample comes first: where there are as many samples as features, an
     eps per feature needs the shape (1, n_features).
     """
-    if not isinstance(eps, Real):
-        eps = torch.as_tensor(eps, dtype=X.dtype, device=X.device)
-        if eps.ndim == 0:
-            eps = float(eps)
     if isinstance(eps, Real):
-        if not eps >= 0:
-            raise ValueError(f"'eps' must be at least 0. Got {eps!r}.")
-        return eps
-    if eps.shape == X.shape[:1]:
-        eps = eps.view(-1, *[1] * (X.ndim - 1))
-    elif eps.shape == X.shape[1:]:
-        eps = eps[None]
-    fits = eps.ndim == X.ndim and all(
-        size in (1, whole) for size, whole in zip(eps.shape, X.shape, strict=True)
+        return _check_radius(eps)
+    radius = torch.as_tensor(eps, dtype=X.dtype, device=X.device)
+    if radius.ndim == 0:
+        return _check_radius(float(radius))
+    if radius.shape == X.shape[:1]:
+        radius = radius.view(-1, *[1] * (X.ndim - 1))
+    elif radius.shape == X.shape[1:]:
+        radius = radius[None]
+    fits = radius.ndim == X.ndim and all(
+        size in (1, whole) for size, whole in zip(radius.shape, X.shape, strict=True)
     )
-    if not fits or not bool((eps >= 0).all()):
+    if not fits or not bool((radius >= 0).all()):
         raise ValueError(
             "'eps' must be a number, or numbers of at least 0, one per sample or one "
             f"per feature, that broadcast to the shape of X, {tuple(X.shape)}. Got "
-            f"shape {tuple(eps.shape)}."
+            f"shape {tuple(radius.shape)}."
         )
+    return radius
+
+
+def _check_radius(eps):
+    if not eps >= 0:
+        raise ValueError(f"'eps' must be at least 0. Got {eps!r}.")
     return eps
 
 

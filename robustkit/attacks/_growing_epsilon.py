@@ -114,7 +114,7 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
         batch_size: int = 1024,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.start = start
         self.step = step

@@ -73,7 +73,7 @@ def _gamma(n, roundoff):
     return np.where(share < 0.5, share / np.maximum(1 - share, 0.5), np.inf)[()]
 
 
-def lost_digits(n_terms: int) -> float:
+def lost_digits(n_terms: int) -> np.float32:
     """Bound how far off a sum can be as its terms are too small to be rounded well."""
     return (n_terms + 4) * np.finfo(np.float32).tiny
 

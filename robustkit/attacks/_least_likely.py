@@ -103,6 +103,8 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    n_iter_: int
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left")],
@@ -121,7 +123,7 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
         batch_size: int = 1024,
         device: str | torch.device = "auto",
         verbose: int = 0,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.eps = eps
         self.step_size = step_size

@@ -172,6 +172,9 @@ class OnePixelAttack(BaseAttack):
     1
     """
 
+    value_range_: np.ndarray
+    n_iter_: int
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "method": [StrOptions({"differential_evolution", "exhaustive", "certified"})],
@@ -197,7 +200,7 @@ class OnePixelAttack(BaseAttack):
         device: str | torch.device = "auto",
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.method = method
         self.pop_size = pop_size
@@ -243,8 +246,9 @@ class OnePixelAttack(BaseAttack):
         seed = draw_seed(self.random_state) if evolves else 0
         return Plan(certifies=self.method == "certified", seed=seed)
 
-    def _search(self, module: torch.nn.Module, batch: Batch) -> np.ndarray:
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         certifies, space = self.method == "certified", self._space()
+        assert batch.rows is not None, "not used in training"
         labels = as_array(batch.y)
         query = query_about(_as_seen_by(batch.model), space, batch.rows, labels)
         found = find_pixels(
@@ -255,8 +259,10 @@ class OnePixelAttack(BaseAttack):
             seed=batch.seed,
             certifier=PixelCertifier(module, space) if certifies else None,
         )
-        batch.trace.n_queries, batch.trace.certified = found.n_queries, found.certified
-        return query.perturbed(found)
+        batch.trace.n_queries = torch.from_numpy(found.n_queries)
+        if found.certified is not None:
+            batch.trace.certified = torch.from_numpy(found.certified)
+        return torch.from_numpy(query.perturbed(found))
 
 
 def _predict_is_its_own(estimator):

@@ -133,6 +133,8 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    n_iter_: int
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],
@@ -163,7 +165,7 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         device: str | torch.device = "auto",
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.norm = norm
         self.eps = eps

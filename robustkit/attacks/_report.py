@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from robustkit.attacks._attacked_model import (
 )
 from robustkit.attacks._base import Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
-from robustkit.attacks._result import measures, robust_accuracy
+from robustkit.attacks._result import AttackResult, measures, robust_accuracy
 from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
 from robustkit.exceptions import GradientMaskingWarning
 
@@ -42,6 +43,10 @@ _FIRST_STREAM = 1_000_000
 
 class GradientAttackMixin:
     """What attacks that climb a loss have besides: a report, and use in training."""
+
+    # What the attack has that this is mixed into.
+    perturb: Callable[..., AttackResult]
+    _search: Callable[[torch.nn.Module, Batch], torch.Tensor]
 
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor

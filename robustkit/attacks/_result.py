@@ -105,7 +105,8 @@ def robust_accuracy(
     result: AttackResult, sample_weight: ArrayLike | None = None
 ) -> float:
     """Share of samples that the model predicts correctly, before and after."""
-    return float(np.average(_withstood(result), weights=sample_weight))
+    weights = None if sample_weight is None else np.asarray(sample_weight)
+    return float(np.average(_withstood(result), weights=weights))
 
 
 def measures(result: AttackResult) -> pd.Series:
@@ -136,7 +137,8 @@ def undecided(result: AttackResult) -> np.ndarray:
 
     False for samples that the model gets wrong anyway.
     """
-    return _withstood(result) & ~result.certified
+    withstood = _withstood(result)
+    return withstood if result.certified is None else withstood & ~result.certified
 
 
 def _withstood(result):

@@ -436,7 +436,7 @@ def pgd(
                     return points
                 if early_stopping:
                     verdict = goal.judge(logits, points, best.active, best.rows)
-                    n_active = best.note(points, previous, *verdict, step + 1)
+                    n_active = best.note(points, previous, *verdict, n_asked=step + 1)
                     if step == max_iter or n_active == 0:
                         break
                     if n_active <= (1 - _SHARE_DONE) * len(points):

@@ -133,6 +133,8 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     mapper_: MapperGraph
     refined_indices_: NDArray
     classes_: NDArray
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -156,7 +158,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         attack: Any = None,
         layer: str | int = "logits",
         random_state: int | np.random.RandomState | None = None,
-    ):
+    ) -> None:
         self.estimator = estimator
         self.mapper = mapper
         self.budget = budget

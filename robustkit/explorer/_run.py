@@ -326,7 +326,7 @@ def check_level(level: float) -> float:
     return float(level)
 
 
-def _labels(values, what):
+def _labels(values, what) -> np.ndarray:
     values = column_or_1d(values)
     if values.dtype.kind == "f":
         _refuse(np.isnan(values), values, f"{what} must hold labels")

@@ -313,7 +313,7 @@ class RegionCounts:
     def __init__(self, n_classes: int):
         self.n_samples = 0
         self.n_units = None
-        self._table = None
+        self._table: RegionTable | None = None
         self._of_class = [_CountsOfClass() for _ in range(n_classes)]
 
     @property
@@ -341,6 +341,7 @@ class RegionCounts:
 
     def look_up(self, words: NDArray) -> NDArray:
         """Find the regions of packed patterns, -1 for those not met."""
+        assert self._table is not None, "samples were added"
         return self._table.look_up(words)
 
     def major_regions(self) -> NDArray:
@@ -374,6 +375,7 @@ class RegionCounts:
         1 where a unit is greater than zero, -1 elsewhere; NaN for a class without
         samples.
         """
+        assert self._table is not None, "samples were added"
         majors = self.major_regions()
         bits = self._table.patterns[majors].astype("<u8").view(np.uint8)
         bits = np.unpackbits(bits, axis=1, bitorder="little", count=self.n_units)

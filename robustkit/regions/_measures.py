@@ -172,6 +172,7 @@ def prs_curve(counts: NDArray, sizes: ArrayLike | None = None) -> pd.Series:
     if sizes is None:
         sizes = 2 ** np.arange(n_samples.bit_length())
         sizes = np.union1d(sizes, n_samples)
+    sizes = np.asarray(sizes)
     # Regions of one size are missed alike.
     sizes_of_regions, n_regions = np.unique(counts, return_counts=True)
     taken = n_samples - np.arange(sizes_of_regions[-1], dtype=np.float64)

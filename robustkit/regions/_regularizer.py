@@ -107,7 +107,7 @@ class PopulatedRegionRegularizer(BaseEstimator):
         warm_up: float = 0.5,
         freeze_head: bool = True,
         layer: str | int | list = "penultimate",
-    ):
+    ) -> None:
         self.strength = strength
         self.sign_strength = sign_strength
         self.warm_up = warm_up

@@ -149,6 +149,8 @@ class PopulatedRegionScorer(
     major_regions_: NDArray
     major_region_shares_: NDArray
     major_region_vectors_: NDArray
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -164,7 +166,7 @@ class PopulatedRegionScorer(
         layer: str | int | list = "penultimate",
         batch_size: int = 4096,
         device: str | torch.device = "auto",
-    ):
+    ) -> None:
         self.estimator = estimator
         self.layer = layer
         self.batch_size = batch_size
@@ -201,7 +203,7 @@ class PopulatedRegionScorer(
             )
         samples, ids = self._count(X, indices)
         self.major_region_vectors_ = complete_vectors(
-            self._counts, *samples, ids, **self._layers_and_batches()
+            self._counts, *samples, ids, self.layers_, batch_size=self.batch_size
         )
         return self
 
@@ -254,19 +256,18 @@ class PopulatedRegionScorer(
         self._counts = RegionCounts(len(self.classes_))
         self._n_features_out = 1
 
-    def _count(self, X, indices):
+    def _count(
+        self, X: NDArray, indices: NDArray
+    ) -> tuple[tuple[torch.nn.Module, torch.Tensor, torch.Tensor], NDArray]:
         counts, module = self._counts, self._module(self.estimator_, X)
         samples = module, as_tensor(X), torch.from_numpy(indices)
-        ids = count_samples(counts, *samples, **self._layers_and_batches())
+        ids = count_samples(counts, *samples, self.layers_, batch_size=self.batch_size)
         self.n_samples_seen_ = counts.n_samples
         self.n_regions_ = counts.n_regions
         self.prs_ratio_ = self.n_regions_ / self.n_samples_seen_
         self.major_regions_ = counts.major_regions()
         self.major_region_shares_ = counts.major_shares()
         return samples, ids
-
-    def _layers_and_batches(self):
-        return {"names": self.layers_, "batch_size": self.batch_size}
 
     def _module(self, estimator, X):
         return module_on(estimator, X, resolve_device(self.device))

@@ -102,7 +102,7 @@ def check_attacks(attacks: Mapping[str, Any]) -> dict[str, tuple[Any, int | None
                 f"of an attack and a number of images. Got {entry!r} instead."
             )
         if n_images is not None and not (
-            isinstance(n_images, Integral) and n_images > 0
+            isinstance(n_images, Integral) and int(n_images) > 0
         ):
             raise ValueError(
                 f"attacks[{name!r}] must name a number of images of at least 1. Got "

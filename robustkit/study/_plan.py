@@ -7,7 +7,7 @@ of it: which estimator it takes, how its tasks are drawn, built and trained.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,7 +35,6 @@ from robustkit.study._measure import (
     default_attacks,
 )
 from robustkit.study._train import (
-    Trained,
     train_and_prune,
     train_one,
     why_not_together,
@@ -166,7 +165,7 @@ class GraphPopulation:
         "prior__n_nodes": [100, 150, 200, 250, 300],
         "prior__rewiring": [0.5, 0.6, 0.7, 0.8, 0.9],
     }
-    train: ClassVar[Callable[[Any, Data], list[Trained]]] = staticmethod(train_one)
+    train = staticmethod(train_one)
 
     def __init__(self, estimator: BaseEstimator | None):
         estimator = SparseNetClassifier() if estimator is None else clone(estimator)
@@ -233,9 +232,7 @@ class PrunedPopulation:
     """
 
     default_space: ClassVar[Mapping[str, Sequence]] = {}
-    train: ClassVar[Callable[[Any, Data], list[Trained]]] = staticmethod(
-        train_and_prune
-    )
+    train = staticmethod(train_and_prune)
 
     def __init__(self, estimator: BaseEstimator | None):
         estimator = PrunedNetClassifier() if estimator is None else clone(estimator)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import Tags
+from sklearn.utils import Bunch, Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -194,6 +195,12 @@ class RobustnessStudy(BaseEstimator):
     True
     """
 
+    results_: pd.DataFrame
+    columns_: Bunch
+    correlator_: RobustnessCorrelator
+    n_features_in_: int
+    feature_names_in_: NDArray
+
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
         "param_space": [dict, None],
@@ -284,7 +291,7 @@ class RobustnessStudy(BaseEstimator):
         self : object
             The fitted study.
         """
-        vars(self).pop("correlator_", None)
+        self.__dict__.pop("correlator_", None)
         design = check_design(self)
         given = self._check_data(X, y, X_test, y_test)
         with Store(self.store) as store:

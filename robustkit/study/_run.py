@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
 from itertools import chain, islice
@@ -162,7 +162,7 @@ def _chunks(store: Store, tasks: Sequence[Task], n_together: int) -> Iterator[li
 
 def _share_out(
     chunks: Iterable[list], recipe: Recipe, data: Data, n_jobs: int | None
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Generator[tuple[int, list[dict[str, Any]]]]:
     """Have other processes do the work, and yield each row as it comes in."""
     work = (delayed(_finished)(chunk, recipe, data) for chunk in chunks)
     with _data_everywhere(data):

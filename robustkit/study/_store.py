@@ -63,7 +63,7 @@ class Store:
             raise FileNotFoundError(f"There is no store of a study at {self.path}.")
         with self._translated_errors("open"):
             self._connection = sqlite3.connect(
-                ":memory:" if path is None else self.path,
+                ":memory:" if self.path is None else self.path,
                 timeout=_PATIENCE,
                 isolation_level=None,
                 check_same_thread=False,
@@ -355,7 +355,7 @@ def _flat(tree: Any, path: str = "") -> dict[str, Any]:
         tree = dict(enumerate(tree))
     leaves = {}
     for name, branch in tree.items():
-        leaves |= _flat(branch, f"{path}.{name}" if path else name)
+        leaves |= _flat(branch, f"{path}.{name}" if path else str(name))
     return leaves
 
 

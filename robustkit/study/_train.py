@@ -6,7 +6,7 @@ import copy
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import nan
@@ -183,7 +183,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def why_not_together(estimator: Any, param_space: dict) -> str:
+def why_not_together(estimator: Any, param_space: Mapping[str, Any]) -> str:
     """Why `fit_many` cannot train such networks; an empty string if it can."""
     # A subclass may fit in a way of its own.
     if getattr(type(estimator), "fit", None) is not SparseNetClassifier.fit:

@@ -172,7 +172,7 @@ def _without_repeats(starts, ends):
     return np.column_stack([starts[new], ends[new]])
 
 
-def _check_values(values):
+def _check_values(values) -> NDArray:
     values = check_array(values, ensure_2d=False, dtype=np.float64, input_name="values")
     return column_or_1d(values)
 

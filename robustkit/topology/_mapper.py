@@ -5,7 +5,7 @@ The steps follow in the order in which they are taken; the covers are in `_cover
 DBSCAN, which clusters unless another clusterer is given, in `neighbors`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def build_mapper(
     looked for there first, and kept there.
     """
     diagonal = bounding_diagonal(X)
-    metric = learn_metric(metric, X)
+    learned = learn_metric(metric, X)
 
     # Filter: one number per sample.
     filter, is_lipschitz = fit_filter(filter, X)
@@ -118,9 +118,9 @@ def build_mapper(
     if clusterer is not None:
         eps = float(clusterer.eps) if isinstance(clusterer, DBSCAN) else np.inf
     elif eps == "auto":
-        eps = _auto_eps(X, values, is_lipschitz, min_samples, metric, cache, n_jobs)
+        eps = _auto_eps(X, values, is_lipschitz, min_samples, learned, cache, n_jobs)
     eps = float(eps)
-    if clusterer is None and metric.name == "euclidean":
+    if clusterer is None and learned.name == "euclidean":
         clusters, anchors = dbscan_in_slices(
             X, values, slices,
             # A distance above all there are may be too large to be squared.
@@ -130,8 +130,8 @@ def build_mapper(
     else:
         if clusterer is None:
             clusterer = DBSCAN(
-                eps=eps, min_samples=min_samples, metric=metric.name,
-                metric_params=metric.params,
+                eps=eps, min_samples=min_samples, metric=learned.name,
+                metric_params=learned.params,
             )  # fmt: skip
         order = np.argsort(values, kind="stable")
         clusters, anchors = cluster_slices(clusterer, X, order, slices, n_jobs)
@@ -141,7 +141,7 @@ def build_mapper(
     edges, n_shared = shared_samples(membership)
     sizes = np.bincount(membership.indices, minlength=membership.shape[1])
     return Mapper(
-        X=X, filter=filter, metric=metric, eps=eps, intervals=intervals,
+        X=X, filter=filter, metric=learned, eps=eps, intervals=intervals,
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
         anchors=anchors,
@@ -179,7 +179,7 @@ def fit_filter(
                 f"filter={filter} asks for a column, but X has {X.shape[1]} features; "
                 f"the last column is {X.shape[1] - 1}."
             )
-        return _Column(int(filter)), True
+        return _Column(int(np.asarray(filter))), True
     return _OnlyTraining(_check_filter_values(filter, len(X)), X), False
 
 
@@ -372,7 +372,7 @@ def shared_samples(membership: csr_matrix) -> tuple[NDArray, NDArray]:
 
 
 def nerve_graph(
-    intervals: ArrayLike, sizes: ArrayLike, edges: NDArray, n_shared: NDArray
+    intervals: Iterable[int], sizes: Iterable[int], edges: NDArray, n_shared: NDArray
 ) -> nx.Graph:
     """Build the networkx graph: nodes with `interval` and `size`, edges with `weight`.
 

@@ -168,6 +168,8 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     eps_: float
     noise_: NDArray
     n_noise_: int
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
         "filter": [
@@ -199,7 +201,7 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         metric: str | Callable = "euclidean",
         warm_start: bool = False,
         n_jobs: int | None = None,
-    ):
+    ) -> None:
         self.filter = filter
         self.cover = cover
         self.n_intervals = n_intervals
@@ -240,22 +242,22 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self : object
             The fitted estimator.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        samples = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
         # Without warm start nothing found before is of use any longer.
         self._cache = self._warm_cache() if self.warm_start else None
         mapper = build_mapper(
-            X, filter=self.filter, cover=self._make_cover(), clusterer=self.clusterer,
-            eps=self.eps, min_samples=self.min_samples, metric=self.metric,
-            cache=self._cache, n_jobs=self.n_jobs,
+            samples, filter=self.filter, cover=self._make_cover(),
+            clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
+            metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
         )  # fmt: skip
-        self._mapper, self._fit_X = mapper, X
+        self._mapper, self._fit_X = mapper, samples
         self.intervals_, self.eps_ = mapper.intervals, mapper.eps
         self.membership_, self.edges_ = mapper.membership, mapper.edges
         self.graph_ = mapper.graph
         self.noise_ = np.flatnonzero(np.diff(mapper.membership.indptr) == 0)
         self.n_noise_ = len(self.noise_)
         if self._n_features_out == 0:
-            self._warn_of_an_empty_graph(X)
+            self._warn_of_an_empty_graph(samples)
         return self
 
     def _make_cover(self):
@@ -320,8 +322,9 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             1.0 where the sample lies in the node.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=self._fit_X.dtype, order="C")
-        return place_samples(self._mapper, X, self.n_jobs)
+        dtype = self._fit_X.dtype
+        samples = validate_data(self, X, reset=False, dtype=dtype, order="C")
+        return place_samples(self._mapper, samples, self.n_jobs)
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Average the purity of the nodes, weighted by the samples in them.

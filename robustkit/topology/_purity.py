@@ -151,16 +151,16 @@ def count_labels(
     membership = _check_membership(membership)
     y = _check_labels(y)
     check_consistent_length(membership, y)
-    labels = unique_labels(y) if labels is None else np.unique(labels)
-    unknown = np.setdiff1d(y, labels)
+    known: NDArray = unique_labels(y) if labels is None else np.unique(labels)
+    unknown = np.setdiff1d(y, known)
     if len(unknown):
         raise ValueError(
-            f"The 'labels' parameter must hold every label of y. Got {labels!r}, but "
+            f"The 'labels' parameter must hold every label of y. Got {known!r}, but "
             f"y has {unknown[0]!r}."
         )
-    rows = np.arange(len(y)), np.searchsorted(labels, y)
-    one_hot = csr_matrix((np.ones(len(y)), rows), shape=(len(y), len(labels)))
-    return (membership.T @ one_hot).toarray(), labels
+    rows = np.arange(len(y)), np.searchsorted(known, y)
+    one_hot = csr_matrix((np.ones(len(y)), rows), shape=(len(y), len(known)))
+    return (membership.T @ one_hot).toarray(), known
 
 
 def purity_of_counts(counts: NDArray) -> NDArray:
@@ -216,7 +216,7 @@ def _check_membership(membership):
     return csr_matrix(membership != 0)
 
 
-def _check_labels(y, name="y"):
+def _check_labels(y, name="y") -> NDArray:
     """Refuse labels that are missing."""
     y = column_or_1d(y, warn=True)
     # Nothing but NaN differs from itself.

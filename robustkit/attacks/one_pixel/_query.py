@@ -379,10 +379,10 @@ def split_first_map(module: nn.Module) -> FirstMap | None:
         return None
     head, tail = parts[0], parts[1:]
     after = nn.Sequential(*tail)
-    if is_plain(head, nn.Linear, MaskedLinear):
+    if isinstance(head, nn.Linear) and is_plain(head, nn.Linear, MaskedLinear):
         weight, bias = linear_weights(head)
         return FirstMap(scaling, weight.detach(), bias.detach(), after, tail)
-    if is_plain(head, SparseNetwork):
+    if isinstance(head, SparseNetwork) and is_plain(head, SparseNetwork):
 
         def rest(units):
             return after(head.forward_from_sources(units))

@@ -256,7 +256,7 @@ def evolve(query: Query, *, pop_size: int, max_iter: int, seed: int) -> Found:
             population, fitness = population[stay], fitness[stay]
             noise = noise if noise is None else noise[stay]
         turn = (generation - 1) % _GENERATIONS_AT_ONCE
-        if turn == 0:
+        if noise is None or turn == 0:
             noise = _draw(keys, population, generation)
         trial = _mutate(population, fitness, noise[:, turn], len(space.grid))
         trial_fitness, fooled, place = _evaluate(query, rows, trial)

@@ -392,7 +392,7 @@ def headline_measures(evidence: Evidence) -> list[str]:
     for name in dict.fromkeys(evidence.pairs.dropna(subset="coefficient")["measure"]):
         attack, measure = split_measure(name)
         rank = _HEADLINES.index(measure)
-        if _HEADLINE_OF.get(attack) == measure:
+        if attack is not None and _HEADLINE_OF.get(attack) == measure:
             rank = -1
         if attack not in best or rank < best[attack][0]:
             best[attack] = rank, name
@@ -408,6 +408,7 @@ def coefficient_rows(evidence: Evidence, measures: list[str] | None = None) -> d
     The meaning is 1 if more of the property is significantly more robust, -1 if it is
     less so, 0 if the measure is neither, and None if the pair is not significant.
     """
+    correlator = evidence.correlator
     rows = {name: [] for name in by_strength(evidence.pairs, measures)}
     for pair, given in zip(
         evidence.pairs.to_dict("records"), evidence.held.to_dict("records"), strict=True
@@ -415,8 +416,8 @@ def coefficient_rows(evidence: Evidence, measures: list[str] | None = None) -> d
         if measures is not None and pair["measure"] not in measures:
             continue
         meaning = None
-        if pair["p_adjusted"] <= evidence.correlator.alpha:
-            has_sign = evidence.correlator.method_ in SYMBOLS
+        if correlator is not None and pair["p_adjusted"] <= correlator.alpha:
+            has_sign = correlator.method_ in SYMBOLS
             sign = int(np.sign(pair["coefficient"])) if has_sign else 0
             meaning = sign * robust_sign(pair["measure"])
         rows[pair["property"]].append((pair, given, meaning))
@@ -461,7 +462,11 @@ def margin_gaps(evidence: Evidence) -> Iterator[tuple[str, int, int]]:
     for name in evidence.measures:
         attack, measure = split_measure(name)
         other = f"{attack}_robust_accuracy_ce"
-        if measure == "robust_accuracy_margin" and other in evidence.measures:
+        if (
+            attack is not None
+            and measure == "robust_accuracy_margin"
+            and other in evidence.measures
+        ):
             gap = evidence.results[other] - evidence.results[name]
             yield attack_label(attack), int((gap > SUSPICIOUS_GAP).sum()), gap.count()
 
@@ -534,7 +539,7 @@ def correlation_lines(
         return ["No property varies together with a measure of robustness."]
     order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
     line = "{:<22} {:<28} {:>6} {:>14} {:>6}".format
-    lines = [line("property", "measure", "coef.", "interval", "adj. p")]
+    lines: list[str] = [line("property", "measure", "coef.", "interval", "adj. p")]
     strongest = pairs.loc[order].drop_duplicates("property")[:n_lines]
     for pair in strongest.to_dict("records"):
         star = "*" if pair["p_adjusted"] <= correlator.alpha else " "

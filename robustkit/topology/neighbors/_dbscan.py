@@ -317,8 +317,8 @@ class ListedGraph:
         window. The `counts` of neighbours say how many to expect.
         """
         rows, indptr, indices, distances = self._pairs
-        chosen = _choose(indptr, indices, windows.ends, is_wanted)
-        chosen = Pairs(rows, *chosen, distances[:0])
+        indptr, indices = _choose(indptr, indices, windows.ends, is_wanted)
+        chosen = Pairs(rows, indptr, indices, distances[:0])
         for start, stop in windows.slices:
             yield lambda start=start, stop=stop: [chosen.of_rows(start, stop)]
 
@@ -505,5 +505,5 @@ class NeighborCache:
 def digest(array: NDArray) -> bytes:
     """Return a few bytes that tell arrays with different content apart."""
     described = blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
-    described.update(np.ascontiguousarray(array))
+    described.update(np.ascontiguousarray(array).data)
     return described.digest()

@@ -434,8 +434,7 @@ def join_pairs(
     levels = np.empty(indptr[-1] if with_distances else 0, dtype=np.uint8)
     targets = indptr[:-1].copy()
     while pieces:
-        rows, *piece = pieces.pop()
-        _copy_rows(rows, *piece, targets, indices, levels)
+        _copy_rows(*pieces.pop(), targets, indices, levels)
     _sort_rows(np.flatnonzero(n_pieces > 1), indptr, indices, levels)
     return Pairs(np.arange(n_samples), indptr, indices, levels)
 
