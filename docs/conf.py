@@ -46,6 +46,8 @@ exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
 default_role = "literal"
 # Beside a page about a class, its methods need no surname.
 toc_object_entries_show_parents = "hide"
+# The docstrings say which type a parameter has, with what it means.
+autodoc_typehints = "none"
 # A name of ours that a page links to is there. Those of others are on pages of their
 # own, which are not asked for while building.
 nitpicky = True
