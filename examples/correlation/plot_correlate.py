@@ -67,8 +67,8 @@ measures = pd.DataFrame(reports)[["clean_accuracy", "error_rate", "average_confi
 print(measures.describe().round(2))
 
 # %%
-# What goes with what
-# -------------------
+# What correlates with robustness
+# -------------------------------
 #
 # :class:`~robustkit.correlation.RobustnessCorrelator` drops the outliers of each
 # measure and correlates all pairs. By default it corrects the p-values with Holm's

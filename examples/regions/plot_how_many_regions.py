@@ -100,7 +100,7 @@ print(pd.DataFrame(rows).round(2).to_string(index=False))
 # sample lives: `transform` gives it the number -1. The share of the others is the
 # *inclusion ratio*. A pattern is known without any label, so it can be asked of every
 # new sample whether the network has been there before. One might expect it to be wrong
-# more often where it has not; with so few mistakes as here, that can not be said.
+# more often where it has not; with so few mistakes as here, that cannot be said.
 
 from sklearn.model_selection import train_test_split
 

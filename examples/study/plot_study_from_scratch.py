@@ -49,7 +49,7 @@ study = RobustnessStudy(
 # The table
 # ---------
 #
-# A row a model: where it comes from, what it is like, how it fares, how long it took,
+# One row per model: where it comes from, what it is like, how it fares, how long it took,
 # and with which versions.
 
 print(study.results_.shape)
@@ -58,8 +58,8 @@ columns += ["regions_prs_ratio", "mapper_purity", "clean_accuracy", "fgsm_error_
 print(study.results_[columns].head(6).round(3).to_string())
 
 # %%
-# What goes with what
-# -------------------
+# What correlates with robustness
+# -------------------------------
 #
 # The two models of a graph are averaged before they are correlated: training a graph
 # twice does not make two graphs. Stars mark the pairs that pass a correction for the

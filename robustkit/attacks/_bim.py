@@ -1,4 +1,4 @@
-"""The two iterated attacks of one paper: away from a class, or towards another."""
+"""The iterated attacks of Kurakin et al.: away from a class, or towards another."""
 
 from numbers import Integral, Real
 

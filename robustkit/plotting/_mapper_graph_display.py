@@ -52,7 +52,7 @@ class MapperGraphDisplay:
         The graph; its nodes are numbered from 0.
 
     nodes : DataFrame of shape (n_nodes, n_columns)
-        A row a node: `size`, the columns it may be coloured by, and `count_<label>`
+        One row per node: `size`, the columns it may be coloured by, and `count_<label>`
         for the pies.
 
     labels : array-like of shape (n_labels,), default=()

@@ -200,7 +200,7 @@ def test_every_position_is_drawn_equally_often():
     rng = np.random.RandomState(1)
     X = rng.normal(size=(4000, 16)).astype(np.float32)
     match = positions_of((X, np.arange(4000) % 2), seed=7)
-    # Where a ReLU silenced several positions alike, it can not be told which was drawn.
+    # Where a ReLU silenced several positions alike, it cannot be told which was drawn.
     counts = match[match.sum(axis=1) == 1].sum(axis=0)
     expected = counts.sum() / 16
     assert counts.sum() > 2000

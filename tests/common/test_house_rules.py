@@ -55,7 +55,7 @@ def raises_without_match(source):
 
 
 def mute_tests(source):
-    """Tests that can not fail: nothing in them asserts or expects an error."""
+    """Tests that cannot fail: nothing in them asserts or expects an error."""
     words = ("assert", "raises", "warns", "check", "expect")
     return [
         function.name

@@ -390,7 +390,7 @@ def test_shuffles_too_few_to_pass_the_correction_are_told():
     correlator = RobustnessCorrelator(
         methods="distance", n_permutations=99, random_state=0
     )
-    # Six tests of at best .01 each can not pass .05; of .05 / 6 they can.
+    # Six tests of at best .01 each cannot pass .05; of .05 / 6 they can.
     with pytest.warns(UserWarning, match="Use n_permutations=120 or more") as told:
         correlator.fit(X, y)
     assert told[0].filename == __file__

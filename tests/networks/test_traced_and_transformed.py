@@ -150,7 +150,7 @@ def test_onnx_export_is_equal(version, tmp_path):
 
 @every_shape
 def test_onnx_export_adds_to_no_index_twice(graph, monkeypatch):
-    """It can not before version 16. This is run where ONNX is not installed, too."""
+    """It cannot before version 16. This is run where ONNX is not installed, too."""
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     network = network_of(graph)
     X, _ = samples(5)
