@@ -49,8 +49,8 @@ study = RobustnessStudy(
 # The table
 # ---------
 #
-# One row per model: where it comes from, what it is like, how it fares, how long it took,
-# and with which versions.
+# One row per model: where it comes from, what it is like, how it fares, how long it
+# took, and with which versions.
 
 print(study.results_.shape)
 columns = ["graph", "init", "prior__n_nodes", "n_parameters", "average_path_length"]

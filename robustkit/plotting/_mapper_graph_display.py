@@ -52,8 +52,8 @@ class MapperGraphDisplay:
         The graph; its nodes are numbered from 0.
 
     nodes : DataFrame of shape (n_nodes, n_columns)
-        One row per node: `size`, the columns it may be coloured by, and `count_<label>`
-        for the pies.
+        One row per node: `size`, the columns it may be coloured by, and
+        `count_<label>` for the pies.
 
     labels : array-like of shape (n_labels,), default=()
         The labels, in the order of their columns.
