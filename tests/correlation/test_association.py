@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
+from robustkit.correlation import _association
 from robustkit.correlation._association import (
     METHODS,
     associate,
@@ -197,6 +198,13 @@ def test_shuffled_p_values_are_never_zero():
     X, Y, groups = population()
     found = associate(X, Y, groups, ["distance"], **OPTIONS)
     assert found["p_value"].min() == pytest.approx(1 / 121)
+
+
+@pytest.mark.parametrize("total", [0, 1, 99, 100, 101, 250])
+def test_jobs_make_as_many_draws_as_were_asked_for(total):
+    portions = _association._portions(total)
+    assert sum(portions) == total
+    assert all(0 < portion <= 100 for portion in portions)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -234,6 +234,13 @@ def test_min_effect_asks_for_more_than_significance():
     assert strict.support_.tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("effect", [-0.1, 1.1])
+def test_min_effect_is_the_size_of_a_coefficient(effect):
+    X, y = population()
+    with pytest.raises(ValueError, match=r"'min_effect' .* range \[0.0, 1.0\]"):
+        RobustnessCorrelator(min_effect=effect).fit(X, y)
+
+
 def test_spearman_selects_if_it_is_there_else_the_first():
     X, y = population()
     assert RobustnessCorrelator(methods=["xi", "spearman"]).fit(X, y).method_ == (

@@ -35,6 +35,16 @@ def population(n, seed, holes=0):
     return pd.DataFrame(values, columns=list("abxyz"))
 
 
+def test_a_constant_control_with_missing_values_leaves_out_no_model():
+    frame = population(20, 0)
+    frame["z"] = 1.0
+    frame.loc[:7, "z"] = np.nan
+    found = correlate_given(frame, ["a"], ["y"], ["x", "z"])
+    expected = correlate_given(frame, ["a"], ["y"], ["x"])
+    assert found["n"].tolist() == [20]
+    pd.testing.assert_frame_equal(found, expected)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(12, 30), st.integers(0, 6))
 def test_correlate_given_is_the_correlation_of_residuals(seed, n, holes):
     frame = population(n, seed, holes)
