@@ -37,6 +37,7 @@ NEEDS = {
 }
 # Pages that train many networks, or start many programs.
 SLOW = {
+    "CONTRIBUTING.md",
     "how_to/cluster",
     "results/random_graphs",
     "results/regions",
