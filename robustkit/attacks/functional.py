@@ -366,6 +366,7 @@ def pgd(
 
     random_start : bool, default=True
         Whether to start from a random point of the ball instead of the clean sample.
+        The first climb of ``loss="rotate"`` always starts at the clean sample.
 
     loss : {"ce", "margin", "dlr", "rotate"}, default="ce"
         What is climbed; see :class:`~robustkit.attacks.PGDAttack`.
