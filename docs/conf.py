@@ -6,19 +6,20 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent / "examples"
 sys.path.insert(0, str(HERE))
 # Behind all that is installed: only `benchmarks` is looked for there.
 sys.path.append(str(HERE.parent))
 # Small networks: several threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import edit_links
 import write_api
 import write_benchmarks
 
 import robustkit
 
 write_api.write(HERE / "api")
+(HERE / "_exported").mkdir(exist_ok=True)
 write_benchmarks.write(
     HERE.parent / "benchmarks" / "results.json",
     HERE / "_benchmark_tables.rst",
@@ -38,6 +39,7 @@ extensions = [
     # Formulas are drawn without asking anybody on the network.
     "sphinx-mathjax-offline",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -55,6 +57,12 @@ nitpick_ignore_regex = [
     ("py:.*", r"(joblib|numpy|pandas|scipy|sklearn|torch)\..*|pickle"),
 ]
 
+# What is copied are the lines that a reader types, without their prompts.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# The gallery's blocks show code without prompts; what they print is not copied.
+copybutton_selector = "div.highlight:not(.sphx-glr-script-out *) > pre"
+
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
 autosummary_generate = True
@@ -65,11 +73,12 @@ html_theme = "pydata_sphinx_theme"
 html_title = "robustkit"
 html_static_path = ["_static"]
 html_css_files = ["robustkit.css"]
-html_show_sourcelink = False
+# Pages that examples of the gallery export.
+html_extra_path = ["_exported"]
 html_theme_options = {
-    "show_prev_next": False,
-    "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "navbar_end": ["version", "theme-switcher"],
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
+    "footer_end": [],
 }
 html_sidebars = {
     page: []
@@ -87,13 +96,8 @@ html_sidebars = {
 suppress_warnings = ["config.cache"]
 
 
-def rooms_with_examples():
-    """Rooms in the order of the story."""
-    return [room for room in robustkit._ROOMS if (EXAMPLES / room).is_dir()]
-
-
 sphinx_gallery_conf = {
-    "examples_dirs": [str(EXAMPLES)],
+    "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
@@ -102,8 +106,12 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "download_all_examples": False,
     "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
-    "subsection_order": [f"../examples/{room}" for room in rooms_with_examples()],
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": [
+        f"../examples/{section}"
+        for section in ("structure", "attacks", "inside", "studies")
+    ],
+    "within_subsection_order": "gallery_setup.place",
+    "image_scrapers": ("gallery_setup.scrape",),
     "reset_modules": ("matplotlib", "gallery_setup.reset"),
     "doc_module": ("robustkit",),
     "backreferences_dir": None,
@@ -127,3 +135,4 @@ def setup(app):
     """Tell sphinx."""
     app.connect("autodoc-skip-member", skip_member)
     app.connect("include-read", find_results)
+    app.connect("html-page-context", edit_links.add)

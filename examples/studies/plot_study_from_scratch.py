@@ -100,12 +100,19 @@ score = model.score(X_test, y_test)
 print(f"accuracy {score:.4f}; in the table {row['clean_accuracy']:.4f}")
 
 # %%
-# And everything on one page, to keep or to send: a single HTML file with the tables,
-# the figures and how they were made.
+# A report
+# --------
+#
+# The report puts everything on one page, to keep or to send: a single HTML file with
+# the figures, the tables and how they were made.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-with TemporaryDirectory() as folder:
-    page = study.report(Path(folder) / "report.html")
-    print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB")
+folder = TemporaryDirectory()
+page = study.report(Path(folder.name) / "report.html")
+print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB")
+
+# %%
+
+folder.cleanup()
