@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import edit_links
 import write_api
 import write_benchmarks
+from docutils import nodes
 
 import robustkit
 
@@ -71,6 +72,9 @@ numpydoc_validation_checks = set()
 
 html_theme = "pydata_sphinx_theme"
 html_title = "robustkit"
+html_favicon = "_static/favicon.svg"
+# Light or dark, as the reader's system is.
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["robustkit.css"]
 # Pages that examples of the gallery export.
@@ -90,6 +94,8 @@ html_sidebars = {
         "benchmarks",
         "changelog",
         "what_robust_accuracy_does_not_tell",
+        # Their tables need the room.
+        "results/*",
     )
 }
 # The formulas are set by the reader's browser; nothing is fetched while building.
@@ -104,6 +110,9 @@ sphinx_gallery_conf = {
     "only_warn_on_example_error": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
+    # A page that no reader needs, with a table that asks the network.
+    "write_computation_times": False,
     "download_all_examples": False,
     "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
     "subsection_order": [
@@ -117,6 +126,20 @@ sphinx_gallery_conf = {
     "backreferences_dir": None,
     "min_reported_time": 1,
 }
+
+
+# A table of more columns gets smaller letters, and breaks its numbers before intervals.
+MANY_COLUMNS = 8
+
+
+def narrow(app, doctree):
+    """Let tables of many columns fit into a page."""
+    for table in doctree.findall(nodes.table):
+        (group,) = table.findall(nodes.tgroup)
+        if group["cols"] > MANY_COLUMNS:
+            table["classes"].append("many-columns")
+            for text in list(table.findall(nodes.Text)):
+                text.parent.replace(text, nodes.Text(text.replace("\u00a0", " ")))
 
 
 def skip_member(app, what, name, thing, skip, options):
@@ -135,4 +158,5 @@ def setup(app):
     """Tell sphinx."""
     app.connect("autodoc-skip-member", skip_member)
     app.connect("include-read", find_results)
+    app.connect("doctree-read", narrow)
     app.connect("html-page-context", edit_links.add)

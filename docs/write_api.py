@@ -19,7 +19,8 @@ def titled(text, line):
 
 def table_of(names, *options):
     """A line for each name: the name, which links to its page, and its summary."""
-    return [".. autosummary::", *options, "", *(f"   {name}" for name in names), ""]
+    head = [".. autosummary::", *options, "   :nosignatures:", ""]
+    return [*head, *(f"   {name}" for name in names), ""]
 
 
 def page_of(room, names):
@@ -41,8 +42,8 @@ def section_of(room, names):
     """One room on the first page: what it is, and all of its names."""
     module = importlib.import_module(f"robustkit.{room}")
     return [
-        titled(room, "-"),
-        f"{first_line(module)} :doc:`The page of this module <{room}>`",
+        titled(f":doc:`{room} <{room}>`", "-"),
+        first_line(module),
         "",
         f".. currentmodule:: robustkit.{room}",
         "",
@@ -55,11 +56,11 @@ def index_of(rooms):
     return "\n".join(
         [
             titled("API reference", "="),
-            "Every public name with its summary. The modules stand in the order in",
-            "which they build on each other. Names can be imported from `robustkit` as",
-            "well: `from robustkit import PGDAttack`. Only those of",
-            ":mod:`robustkit.attacks.functional` and :mod:`robustkit.exceptions` are",
-            "imported from their modules.",
+            "Every public name, with a summary. The modules are listed in the order in",
+            "which they build on each other. Names can be imported from `robustkit`",
+            "itself: `from robustkit import PGDAttack`. Only names in",
+            ":mod:`robustkit.attacks.functional` and :mod:`robustkit.exceptions` must",
+            "be imported from their modules.",
             "",
             *(line for room in rooms for line in section_of(room, rooms[room])),
             ".. toctree::",

@@ -9,6 +9,8 @@ networks side by side. This example saves a run, exports the page as a single HT
 and embeds it below.
 """
 
+# sphinx_gallery_thumbnail_path = "_static/explorer_digits.png"
+
 # %%
 # Two networks
 # ------------
