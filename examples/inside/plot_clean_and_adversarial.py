@@ -4,9 +4,9 @@ The shape of a clean and of an adversarially trained model
 ==========================================================
 
 The outputs of a network for many images are a cloud of points in too many dimensions to
-be seen. A mapper graph shows its shape: a node is a group of similar points, and two nodes are
-joined if they share some. We draw the graphs of two networks that recognise digits: one
-trained as usual, one trained against an attack.
+be seen. A mapper graph shows its shape: a node is a group of similar points, and two
+nodes are joined if they share some. We draw the graphs of two networks that recognise
+digits: one trained as usual, one trained against an attack.
 """
 
 # %%

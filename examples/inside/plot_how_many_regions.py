@@ -5,8 +5,8 @@ How many regions do training samples use?
 
 A network of ReLUs is made of linear pieces. Which piece a sample is on depends on the
 units: a unit is active if its input is greater than zero, and otherwise its ReLU gives
-zero. Which units of a layer are active is the *region* of the sample. A layer of 32 units
-has four thousand million patterns. How many of them do the samples use?
+zero. Which units of a layer are active is the *region* of the sample. A layer of 32
+units has four thousand million patterns. How many of them do the samples use?
 """
 
 # sphinx_gallery_thumbnail_number = 2

@@ -3,10 +3,10 @@
 Follow a gradient, and look inside a network
 ============================================
 
-Two questions about a trained model. Which pixels would have to change for the prediction
-to change? And how does the network represent an image on its way to the prediction? For the
-first one needs the gradient of a scikit-learn model, for the second the layers of a
-network. The bridge gives both.
+Two questions about a trained model. Which pixels would have to change for the
+prediction to change? And how does the network represent an image on its way to the
+prediction? For the first one needs the gradient of a scikit-learn model, for the second
+the layers of a network. The bridge gives both.
 """
 
 # %%

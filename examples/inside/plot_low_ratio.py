@@ -121,9 +121,9 @@ for measure_name in ("pgd_ce", "pgd_margin"):
 # The regularizer
 # ---------------
 #
-# If a low ratio makes a network robust, then lowering it should help. The regularizer draws the
-# samples of each class into one region. It is compared with the plain network of the
-# same seed.
+# If a low ratio makes a network robust, then lowering it should help. The regularizer
+# draws the samples of each class into one region. It is compared with the plain network
+# of the same seed.
 
 rows = []
 for strength in (None, 0.05, 0.8):

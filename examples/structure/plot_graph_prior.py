@@ -91,8 +91,8 @@ for (name, prior), ax in zip(priors.items(), axes.flat, strict=False):
 axes.flat[-1].set_axis_off()
 
 # %%
-# The properties of the draws differ, and that is the point: which of them correlate with
-# the robustness of the network?
+# The properties of the draws differ, and that is the point: which of them correlate
+# with the robustness of the network?
 
 properties = pd.DataFrame({name: p.sample().properties() for name, p in priors.items()})
 names = [

@@ -47,8 +47,8 @@ def make_study(store):
 # ----
 #
 # Somebody presses Ctrl-C after a second. The study ends cleanly, says how far it came
-# and how to continue, and `results_` has what is finished. A process that is killed says
-# nothing, but loses no more than that.
+# and how to continue, and `results_` has what is finished. A process that is killed
+# says nothing, but loses no more than that.
 
 import threading
 from _thread import interrupt_main

@@ -3,8 +3,8 @@
 What correlates with robustness?
 ================================
 
-Forty networks, forty random graphs, one question: which property of a graph
-correlates with how easily its network is fooled? A table of coefficients is quickly made. That a
+Forty networks, forty random graphs, one question: which property of a graph correlates
+with how easily its network is fooled? A table of coefficients is quickly made. That a
 coefficient is no accident, and means what it seems to, takes more: corrected p-values,
 intervals, and a look at what the properties have to do with each other.
 """

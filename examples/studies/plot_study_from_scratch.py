@@ -3,8 +3,8 @@
 A correlation study from scratch
 ================================
 
-Which property of a network correlates with its robustness? One network cannot say. A study
-draws many graphs, trains a network on each, attacks them all, looks inside, and
+Which property of a network correlates with its robustness? One network cannot say. A
+study draws many graphs, trains a network on each, attacks them all, looks inside, and
 correlates what it finds. Here in small: 30 graphs on digits, in some seconds.
 """
 
