@@ -18,8 +18,8 @@ from playwright.sync_api import sync_playwright
 
 BUILT = Path(__file__).parent / "_build" / "html"
 DESK, PHONE = 1280, 390
-# Pages that Sphinx or an example writes for another purpose than to be read.
-LEFT_OUT = ("genindex", "search", "py-modindex", "_static/", "_downloads/", "plot_")
+# Pages that Sphinx writes for another purpose than to be read.
+LEFT_OUT = ("genindex", "search", "py-modindex", "_static/", "_downloads/")
 
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TABLES = r"""[...document.querySelectorAll("article table")].filter(table => {

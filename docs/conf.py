@@ -128,8 +128,8 @@ sphinx_gallery_conf = {
 }
 
 
-# A table of more columns gets smaller letters, and breaks its numbers before intervals.
-MANY_COLUMNS = 8
+# A table of more columns gets smaller letters; with still more, "0.5 ± 0.1" is broken.
+MANY_COLUMNS, TOO_MANY_COLUMNS = 8, 10
 
 
 def narrow(app, doctree):
@@ -138,6 +138,7 @@ def narrow(app, doctree):
         (group,) = table.findall(nodes.tgroup)
         if group["cols"] > MANY_COLUMNS:
             table["classes"].append("many-columns")
+        if group["cols"] > TOO_MANY_COLUMNS:
             for text in list(table.findall(nodes.Text)):
                 text.parent.replace(text, nodes.Text(text.replace("\u00a0", " ")))
 
