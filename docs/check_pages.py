@@ -87,6 +87,7 @@ def check(folder, only=""):
                 sys.stdout.write(f"{name}: {line}\n")
         browser.close()
     server.shutdown()
+    server.server_close()
     return n_wrong
 
 
