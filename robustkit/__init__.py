@@ -35,10 +35,12 @@ _ROOMS = {
         "BIMAttack",
         "LeastLikelyAttack",
         "PGDAttack",
+        "SquareAttack",
         "GrowingEpsilonAttack",
         "OnePixelAttack",
         "ModuleAttack",
         "AttackResult",
+        "best_of",
         "robust_scorer",
     ),
     # Where the samples of a model live.
