@@ -57,7 +57,7 @@ _ROOMS = {
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
     # What correlates with what.
-    "correlation": ("RobustnessCorrelator",),
+    "correlation": ("RobustnessCorrelator", "Claim", "check_claims"),
     # Displays.
     "plotting": (
         "LayeredGraphDisplay",
