@@ -49,8 +49,7 @@ def test_readme_has_two_commands():
 
 @pytest.mark.parametrize("command", commands(README))
 def test_ci_runs_the_very_commands_of_the_readme(command):
-    # It measures coverage as well, which takes longer than a contributor wants to wait.
-    assert {command, f"{command} --cov"} & set(CI.splitlines())
+    assert command in CI.splitlines()
 
 
 @pytest.mark.parametrize("command", commands(README))
