@@ -2,8 +2,8 @@
 
 Each page is opened in Chromium, 1280 pixels wide and as wide as a phone. What is wrong
 is printed: errors on the console, files that are missing, pages that are wider than
-their window, and tables that do not fit into their column on the wider one. Needs
-playwright and Chromium.
+their window, and tables and formulas that do not fit into their column on the wider
+one. Needs playwright and Chromium.
 """
 
 import argparse
@@ -27,6 +27,12 @@ TABLES = r"""[...document.querySelectorAll("article table")].filter(table => {
     const column = scrolled ?? table.parentElement;
     return table.getBoundingClientRect().width > column.clientWidth + 1;
 }).map(table => (table.caption ?? table).innerText.slice(0, 50).replace(/\s+/g, " "))"""
+FORMULAS = """async () => {
+    await window.MathJax?.startup?.promise;
+    return [...document.querySelectorAll("div.math")].filter(
+        formula => formula.scrollWidth > formula.clientWidth + 1
+    ).map(formula => formula.innerText.slice(0, 50));
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -55,6 +61,7 @@ def look_at(context, address):
     )
     page.goto(address, wait_until="load")
     wrong += [f"a table does not fit: {name}" for name in page.evaluate(TABLES)]
+    wrong += [f"a formula does not fit: {text}" for text in page.evaluate(FORMULAS)]
     for width in (DESK, PHONE):
         page.set_viewport_size({"width": width, "height": 900})
         wider = page.evaluate(WIDER)

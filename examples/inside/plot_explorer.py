@@ -21,7 +21,7 @@ from robustkit import MLPNetClassifier, PGDAttack, load_digits_images
 
 X, y = load_digits_images(split="train", return_X_y=True)
 X_test, y_test = load_digits_images(split="test", return_X_y=True)
-settings = {"lr": 0.005, "max_epochs": 30, "random_state": 0}
+settings = {"max_epochs": 30, "batch_size": 128, "lr": 0.005, "random_state": 0}
 models = {
     "plain": MLPNetClassifier((64, 32), **settings),
     "hardened": MLPNetClassifier(
