@@ -29,9 +29,9 @@ TABLES = r"""[...document.querySelectorAll("article table")].filter(table => {
 }).map(table => (table.caption ?? table).innerText.slice(0, 50).replace(/\s+/g, " "))"""
 FORMULAS = """async () => {
     await window.MathJax?.startup?.promise;
-    return [...document.querySelectorAll("div.math")].filter(
+    return [...document.querySelectorAll("mjx-container[display=true]")].filter(
         formula => formula.scrollWidth > formula.clientWidth + 1
-    ).map(formula => formula.innerText.slice(0, 50));
+    ).map(formula => formula.closest("section").querySelector("h2, h1").innerText);
 }"""
 
 
@@ -61,7 +61,9 @@ def look_at(context, address):
     )
     page.goto(address, wait_until="load")
     wrong += [f"a table does not fit: {name}" for name in page.evaluate(TABLES)]
-    wrong += [f"a formula does not fit: {text}" for text in page.evaluate(FORMULAS)]
+    wrong += [
+        f"a formula does not fit, below: {title}" for title in page.evaluate(FORMULAS)
+    ]
     for width in (DESK, PHONE):
         page.set_viewport_size({"width": width, "height": 900})
         wider = page.evaluate(WIDER)
