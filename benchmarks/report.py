@@ -33,8 +33,8 @@ GROWTHS_SAY = (
 )
 INTRODUCTION = (
     "Times are CPU seconds per call on one thread; on a GPU, seconds until it is done. "
-    "The two sides of a row ran alternately in one process; the ratio is the median over "
-    "pairs, in brackets the middle half. Below 1 means that robustkit is faster."
+    "The two sides of a row ran alternately in one process; the ratio is the median "
+    "over pairs, in brackets the middle half. Below 1 means that robustkit is faster."
 )
 MUTANT_HEADINGS = (
     "room",
