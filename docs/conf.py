@@ -15,11 +15,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import edit_links
 import write_api
 import write_benchmarks
+import write_changelog
 from docutils import nodes
 
 import robustkit
 
 write_api.write(HERE / "api")
+write_changelog.write(HERE.parent / "CHANGELOG.md", HERE / "_changelog.rst")
 (HERE / "_exported").mkdir(exist_ok=True)
 write_benchmarks.write(
     HERE.parent / "benchmarks" / "results.json",
@@ -45,7 +47,12 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
+exclude_patterns = [
+    "_build",
+    "**/GALLERY_HEADER.rst",
+    "_benchmark_tables.rst",
+    "_changelog.rst",
+]
 default_role = "literal"
 # Beside a page about a class, its methods need no surname.
 toc_object_entries_show_parents = "hide"

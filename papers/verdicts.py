@@ -24,6 +24,10 @@ YES, OPPOSITE, OPEN = "yes", "no, the opposite", "not shown"
 POINTS = 2.0
 
 
+class NotMeasuredError(LookupError):
+    """A table has no estimate of what a claim is about, or not of all of it."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 95 % interval, as a table writes it."""
@@ -89,7 +93,10 @@ def cells(paper, name, column, **row):
     for key, value in row.items():
         rows = rows[rows[key.replace("_", " ")] == value]
     found = [Estimate.read(cell) for cell in rows[column]]
-    return [estimate for estimate in found if estimate is not None]
+    found = [estimate for estimate in found if estimate is not None]
+    if not found:
+        raise NotMeasuredError(f"nothing in {column!r} of {name!r}, where {row}")
+    return found
 
 
 def signed_claim(claim, published, sign, estimates):
@@ -99,6 +106,8 @@ def signed_claim(claim, published, sign, estimates):
 
 def level_claim(claim, published, estimates, digits=1):
     """One row of the table: a claim about levels in percent."""
+    if len(published) != len(estimates):
+        raise NotMeasuredError(f"{len(estimates)} of {len(published)} levels")
     verdict = holds_in_level(published, estimates)
     theirs = _span([f"{level:.{digits}f}" for level in published])
     ours = _span([f"{estimate.middle:.{digits}f}" for estimate in estimates])
@@ -125,7 +134,7 @@ def rows_of(paper):
     for claim in import_module(f"papers.{paper}.verdicts").CLAIMS:
         try:
             rows.append(claim())
-        except (FileNotFoundError, KeyError, IndexError):
+        except (FileNotFoundError, LookupError):
             # A table that was not made, or has no such column or row.
             continue
     return rows

@@ -7,7 +7,7 @@ import numpy as np
 from papers._results import ResultTable, read_published, signed, with_interval
 from papers.regions import experiment
 from papers.regions.experiment import RESULTS
-from papers.verdicts import Estimate, cells, signed_claim
+from papers.verdicts import Estimate, NotMeasuredError, cells, signed_claim
 
 NETWORKS = {
     "mnist_cnn6": "CNN-6 on MNIST",
@@ -48,7 +48,9 @@ def small_batches(network):
     runs = ResultTable(RESULTS / f"{network}.csv", experiment.KEYS).read()
     runs = runs[(runs["strength"] == 0) & (runs["epochs"] == runs["epochs"].max())]
     ratios = runs.pivot(index="seed", columns="batch_size", values="prs_ratio")
-    difference = np.subtract(ratios[2048], ratios[128])
+    difference = np.subtract(ratios[2048], ratios[128]).dropna()
+    if difference.empty:
+        raise NotMeasuredError("no seed has both batch sizes")
     low, high = (float(published("prs_ratio", size)) for size in ("128", "2048"))
     return signed_claim(
         f"Batches of 2048 end with larger ratios than 128: {NETWORKS[network]}",

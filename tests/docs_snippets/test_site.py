@@ -105,3 +105,14 @@ def test_browser_finds_what_is_wrong_with_a_page(tmp_path):
             line for line in done.stdout.splitlines() if line.startswith(f"{number}.")
         ]
         assert any(wrong in line for line in lines) if wrong else not lines
+
+
+def test_changelog_keeps_its_words_as_a_page():
+    text = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+    text += "\n[a b](https://c)\n"
+    page = load("write_changelog").converted(text)
+    assert page.startswith("Changelog\n=========\n")
+    assert "\nAdded\n^^^^^\n" in page
+    assert "\n`a b <https://c>`__\n" in page
+    words = "[a-zA-Z0-9]+"
+    assert re.findall(words, text) == re.findall(words, page)
