@@ -9,6 +9,7 @@ from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks import functional
 from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._losses import least_likely_class
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["BIMAttack", "LeastLikelyAttack"]
@@ -269,7 +270,7 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     def _choose_target(self, model, X, y):
         x = as_tensor(X, device=model.device, dtype=model.dtype)
         labels = as_tensor(y, device=model.device, dtype=torch.int64)
-        return as_array(functional.least_likely_class(model.module, x, labels))
+        return as_array(least_likely_class(model.module, x, labels))
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return functional.least_likely(

@@ -26,10 +26,7 @@ from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import (
-    answers_with_module,
-    thawed,
-)
+from robustkit.attacks._attacked_model import answers_with_module
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
@@ -38,7 +35,7 @@ from robustkit.attacks.one_pixel import (
     find_pixels,
     query_about,
 )
-from robustkit.bridge import as_module
+from robustkit.bridge import as_module, thawed
 from robustkit.classifiers import PrunedNetClassifier
 
 if TYPE_CHECKING:

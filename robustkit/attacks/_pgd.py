@@ -11,6 +11,7 @@ from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks import functional
 from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import sample_keys
+from robustkit.attacks._losses import LOSSES
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["PGDAttack"]
@@ -144,7 +145,7 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "random_start": ["boolean"],
         "targeted": ["boolean"],
-        "loss": [StrOptions({*functional.LOSSES, "rotate"})],
+        "loss": [StrOptions({*LOSSES, "rotate"})],
         "random_state": ["random_state"],
     }
 

@@ -21,8 +21,9 @@ from robustkit.attacks._attacked_model import (
 )
 from robustkit.attacks._base import Batch, ModuleAttack, Plan
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
+from robustkit.attacks._losses import Goal, margin_loss
 from robustkit.attacks._result import AttackResult, measures, robust_accuracy
-from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
+from robustkit.attacks.functional import BestSeen, Trace
 from robustkit.exceptions import GradientMaskingWarning
 
 __all__ = ["SUSPICIOUS_GAP", "GradientAttackMixin", "GradientFreeAttack"]

@@ -1,0 +1,168 @@
+"""The model that an attack or an analysis is given: an estimator or a bare module."""
+
+import sys
+import warnings
+from collections.abc import Mapping
+from html import escape
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import estimator_html_repr, get_tags
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from robustkit._sklearn_private import _clone_parametrized
+
+__all__ = [
+    "TakesModel",
+    "as_text",
+    "facts_as_html",
+    "frozen",
+    "takes_images",
+    "thawed",
+    "warn_if_fitted",
+]
+
+
+def thawed(model: Any) -> Any:
+    """Take a model out of the FrozenEstimators around it, if there are any."""
+    while isinstance(model, FrozenEstimator):
+        model = model.estimator
+    return model
+
+
+def frozen(model: Any) -> Any:
+    """Keep a trained model from being trained again; a bare module never is."""
+    if isinstance(model, nn.Module | FrozenEstimator):
+        return model
+    return FrozenEstimator(model)
+
+
+def takes_images(model: Any) -> bool:
+    """Whether a model computes with images as they are, and not with rows.
+
+    So do bare modules and skorch nets. All others, pipelines too, take rows.
+    """
+    model = thawed(model)
+    origins = {cls.__module__ for cls in type(model).__mro__}
+    return isinstance(model, nn.Module) or "skorch.classifier" in origins
+
+
+def warn_if_fitted(model: Any, owner: Any) -> None:
+    """Warn of a fitted model that `fit` of its owner is about to train anew.
+
+    A frozen one stays as it is, and so does one whose clone is itself.
+    """
+    if isinstance(model, FrozenEstimator | nn.Module) or not _is_trained(model):
+        return
+    name, inner = type(owner).__name__, type(model).__name__
+    warnings.warn(
+        f"{name}.fit trains a new {inner} on this X and y, though the one passed is "
+        f"fitted already. Pass {name}(FrozenEstimator(model)) to use it as it is "
+        "(sklearn.frozen.FrozenEstimator), or sklearn.base.clone(model) to train a new "
+        "one without this warning.",
+        UserWarning,
+        stacklevel=_depth_outside(),
+    )
+
+
+def _is_trained(model: Any) -> bool:
+    if getattr(model, "_is_frozen", False) or not get_tags(model).requires_fit:
+        return False
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _depth_outside() -> int:
+    """Count the frames up to the first one that is neither ours nor scikit-learn's."""
+    frame, depth = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        ("robustkit.", "sklearn.", "contextlib")
+    ):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+class TakesModel(BaseEstimator):
+    """What estimators have whose first parameter, `estimator`, is a model.
+
+    A bare torch module is a trained model: `clone` hands it on as it is, and the text
+    of the estimator shows its class only. In a notebook, what `_facts` says stands
+    below the parameters once the estimator is fitted.
+    """
+
+    estimator: Any
+
+    def __sklearn_clone__(self) -> Self:
+        if not isinstance(self.estimator, nn.Module):
+            return _clone_parametrized(self)
+        twin = _clone_parametrized(self._holding(None))
+        twin.estimator = self.estimator
+        return twin
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        shown = self
+        if isinstance(self.estimator, nn.Module):
+            shown = self._holding(_ClassOnly(self.estimator))
+        return BaseEstimator.__repr__(shown, N_CHAR_MAX)
+
+    def _html_repr(self):
+        shown = self
+        if isinstance(self.estimator, nn.Module):
+            shown = self._holding(_ClassOnly(self.estimator))
+        page = estimator_html_repr(shown)
+        try:
+            check_is_fitted(self)
+        except NotFittedError:
+            return page
+        return page + facts_as_html(type(self).__name__, self._facts())
+
+    def _holding(self, model):
+        """Copy the estimator, with another model and all else the same."""
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self), estimator=model)
+        return twin
+
+    def _facts(self) -> dict[str, Any]:
+        """Say what a notebook shows of the fitted estimator."""
+        return {}
+
+
+class _ClassOnly:
+    """Stands for a module where it is printed, which can take a hundred lines."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.name = type(module).__name__
+
+    def __repr__(self) -> str:
+        return f"{self.name}(...)"
+
+
+def facts_as_html(title: str, facts: Mapping[str, Any]) -> str:
+    """Make a small table of names and values for a notebook."""
+    left = "style='text-align:left'"
+    rows = "".join(
+        f"<tr><th {left}>{escape(str(name))}</th>"
+        f"<td {left}>{escape(as_text(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    caption = f"<caption style='text-align:left'>{escape(title)}</caption>"
+    return f"<table>{caption}<tbody>{rows}</tbody></table>"
+
+
+def as_text(value: Any) -> str:
+    """Write a value in few characters: numbers with four digits, arrays by range."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | np.ndarray):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        low, high = as_text(float(value.min())), as_text(float(value.max()))
+        shape = " x ".join(map(str, value.shape))
+        return low if low == high else f"{low} to {high} ({shape})"
+    return str(value) if isinstance(value, Integral) else f"{value:.4g}"
