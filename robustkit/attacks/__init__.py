@@ -2,10 +2,10 @@
 # ruff: noqa: F401
 
 from robustkit.attacks import functional
-from robustkit.attacks._base import ModuleAttack
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 

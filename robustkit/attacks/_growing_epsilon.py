@@ -9,9 +9,10 @@ from sklearn.base import BaseEstimator
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside
 from robustkit.attacks._losses import Goal, input_gradient
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["GrowingEpsilonAttack"]

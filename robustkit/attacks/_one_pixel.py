@@ -79,7 +79,8 @@ class OnePixelAttack(BaseAttack):
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
-        every channel. None: one feature is changed instead of one pixel.
+        every channel. None is the shape of the images if `fit` gets images; if it gets
+        rows, one feature is changed instead of one pixel.
 
     levels : int, default=256
         Values of the grid that "differential_evolution" and "exhaustive" choose from,
@@ -211,8 +212,8 @@ class OnePixelAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X):
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, X.shape[1])
+        if self._shape() is not None:
+            check_image_shape(self._shape(), X.shape[1])
         if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
@@ -233,9 +234,13 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
+    def _shape(self):
+        """Return the shape of the images, also if only X had it."""
+        return self._image_shape if self.image_shape is None else self.image_shape
+
     def _space(self):
         low, high = self.value_range_
-        shape = self.image_shape
+        shape = self._shape()
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
     def _plan(self) -> Plan:

@@ -12,6 +12,7 @@ from robustkit.bridge._given_model import (
     as_text,
     facts_as_html,
     frozen,
+    is_frozen,
     takes_images,
     thawed,
     warn_if_fitted,

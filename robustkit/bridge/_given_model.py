@@ -22,6 +22,7 @@ __all__ = [
     "as_text",
     "facts_as_html",
     "frozen",
+    "is_frozen",
     "takes_images",
     "thawed",
     "warn_if_fitted",
@@ -37,9 +38,13 @@ def thawed(model: Any) -> Any:
 
 def frozen(model: Any) -> Any:
     """Keep a trained model from being trained again; a bare module never is."""
-    if isinstance(model, nn.Module | FrozenEstimator):
-        return model
-    return FrozenEstimator(model)
+    return model if is_frozen(model) else FrozenEstimator(model)
+
+
+def is_frozen(model: Any) -> bool:
+    """Whether `fit` leaves a model as it is, and `clone` returns the model itself."""
+    is_wrapped = isinstance(model, FrozenEstimator | nn.Module)
+    return is_wrapped or getattr(model, "_is_frozen", False)
 
 
 def takes_images(model: Any) -> bool:
@@ -57,7 +62,7 @@ def warn_if_fitted(model: Any, owner: Any) -> None:
 
     A frozen one stays as it is, and so does one whose clone is itself.
     """
-    if isinstance(model, FrozenEstimator | nn.Module) or not _is_trained(model):
+    if is_frozen(model) or not _is_trained(model):
         return
     name, inner = type(owner).__name__, type(model).__name__
     warnings.warn(
@@ -71,7 +76,7 @@ def warn_if_fitted(model: Any, owner: Any) -> None:
 
 
 def _is_trained(model: Any) -> bool:
-    if getattr(model, "_is_frozen", False) or not get_tags(model).requires_fit:
+    if not get_tags(model).requires_fit:
         return False
     try:
         check_is_fitted(model)
