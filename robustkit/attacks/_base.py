@@ -56,8 +56,8 @@ from robustkit.attacks._scales import (
     warn_of_scales,
 )
 from robustkit.attacks.functional import Trace
-from robustkit.bridge import TakesModel, as_module, is_frozen, thawed
-from robustkit.classifiers import BaseNetClassifier, fit_classifier, unfitted_classifier
+from robustkit.bridge import TakesModel, as_module, thawed
+from robustkit.classifiers import fit_classifier, fit_on_stream, unfitted_classifier
 from robustkit.exceptions import UndecidedSamplesWarning
 
 __all__ = ["BaseAttack", "Batch", "Plan"]
@@ -208,18 +208,9 @@ class BaseAttack(
         ends = np.stack([extent.low, extent.high])
         self._learn_from(ends, extent)
         with self._progress_of_fit(*head) as estimator:
-            if is_frozen(estimator):
-                self.estimator_ = fit_classifier(
-                    estimator, *head, image_shape=self._image_shape
-                )
-            elif isinstance(estimator, BaseNetClassifier):
-                self.estimator_ = estimator.fit(stream)
-            else:
-                raise TypeError(
-                    f"{type(estimator).__name__} cannot be trained on a "
-                    f"{type(stream).__name__}. Pass a trained model, as "
-                    "FrozenEstimator(model) or a torch.nn.Module, or a TorchClassifier."
-                )
+            self.estimator_ = fit_on_stream(
+                estimator, stream, *head, image_shape=self._image_shape
+            )
         return self._finish_fit(ends)
 
     def _learn_from(self, X, extent=None):

@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 
+from robustkit._shown import Report, as_text, facts_as_html
 from robustkit._validation import did_you_mean
-from robustkit.bridge import as_text, facts_as_html, frozen
+from robustkit.bridge import frozen
 
 __all__ = [
     "AttackResult",
@@ -164,21 +165,6 @@ def measures(result: AttackResult) -> pd.Series:
         report["certified_accuracy"] = float((correct & result.certified).mean())
         report["n_undecided"] = int(undecided(result).sum())
     return Report(report, name="report", dtype=object)
-
-
-class Report(pd.Series):
-    """A Series of numbers, words and arrays, whose numbers can be rounded."""
-
-    @property
-    def _constructor(self):
-        return Report
-
-    def round(self, decimals: int = 0, *args: Any, **kwargs: Any) -> pd.Series:
-        """Round the numbers and leave all else as it is."""
-        if self.dtype != object:
-            return super().round(decimals, *args, **kwargs)
-        values = [round(v, decimals) if isinstance(v, float) else v for v in self]
-        return Report(values, index=self.index, name=self.name, dtype=object)
 
 
 def without_points(result: AttackResult) -> AttackResult:

@@ -9,12 +9,12 @@ from robustkit.bridge._activation_extractor import ActivationExtractor
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._given_model import (
     TakesModel,
-    as_text,
-    facts_as_html,
     frozen,
+    input_shape,
     is_frozen,
     takes_images,
     thawed,
+    try_out,
     warn_if_fitted,
 )
 from robustkit.bridge._layers import (

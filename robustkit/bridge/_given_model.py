@@ -2,12 +2,12 @@
 
 import sys
 import warnings
-from collections.abc import Mapping
-from html import escape
-from numbers import Integral, Real
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -15,18 +15,24 @@ from sklearn.utils import estimator_html_repr, get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from robustkit._shown import facts_as_html
 from robustkit._sklearn_private import _clone_parametrized
+from robustkit._tensors import as_tensor, dtype_of, evaluating
+from robustkit.networks import flat_input
 
 __all__ = [
     "TakesModel",
-    "as_text",
-    "facts_as_html",
     "frozen",
     "is_frozen",
+    "input_shape",
     "takes_images",
     "thawed",
+    "try_out",
     "warn_if_fitted",
 ]
+
+# Samples that a module is called with to see what it takes and returns.
+_N_PROBES = 2
 
 
 def thawed(model: Any) -> Any:
@@ -55,6 +61,56 @@ def takes_images(model: Any) -> bool:
     model = thawed(model)
     origins = {cls.__module__ for cls in type(model).__mro__}
     return isinstance(model, nn.Module) or "skorch.classifier" in origins
+
+
+def input_shape(
+    module: nn.Module,
+    rows: NDArray,
+    image_shape: Sequence[int] | None,
+    *,
+    wants_images: bool,
+) -> Sequence[int] | None:
+    """Find out in which shape a module takes samples that were images; None is rows.
+
+    That is the shape of the images for a module that wants them, also with the channel
+    that images of (n, height, width) lack. Any other gets rows if it takes them.
+    """
+    if image_shape is None:
+        return None
+    shapes = [] if wants_images else [None]
+    shapes.append(tuple(image_shape))
+    if len(image_shape) == 2:
+        shapes.append((1, *image_shape))
+    errors = []
+    for shape in shapes:
+        try:
+            try_out(module, rows, shape)
+        except ValueError as error:
+            errors.append(error)
+        else:
+            return shape
+    raise errors[0]
+
+
+def try_out(
+    module: nn.Module, rows: Any, image_shape: Sequence[int] | None = None
+) -> Any:
+    """Call a module with the first samples, or say in which shape it refuses them."""
+    rows = np.asarray(rows)[:_N_PROBES]
+    weight = next(module.parameters(), torch.empty(0))
+    samples = as_tensor(rows, device=weight.device, dtype=dtype_of(module))
+    try:
+        with torch.no_grad(), evaluating(module), torch.random.fork_rng(devices=[]):
+            return flat_input(module, image_shape)(samples)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape = ", ".join(map(str, image_shape or rows.shape[1:]))
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{type(module).__name__} cannot be called with X, in batches of shape (n, "
+            f"{shape}): {reason}. Pass X in the shape that the module takes, such as "
+            "(n, channels, height, width), or pass "
+            "TorchClassifier.from_module(module, classes, image_shape=...)."
+        ) from error
 
 
 def warn_if_fitted(model: Any, owner: Any) -> None:
@@ -148,26 +204,3 @@ class _ClassOnly:
 
     def __repr__(self) -> str:
         return f"{self.name}(...)"
-
-
-def facts_as_html(title: str, facts: Mapping[str, Any]) -> str:
-    """Make a small table of names and values for a notebook."""
-    left = "style='text-align:left'"
-    rows = "".join(
-        f"<tr><th {left}>{escape(str(name))}</th>"
-        f"<td {left}>{escape(as_text(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    caption = f"<caption style='text-align:left'>{escape(title)}</caption>"
-    return f"<table>{caption}<tbody>{rows}</tbody></table>"
-
-
-def as_text(value: Any) -> str:
-    """Write a value in few characters: numbers with four digits, arrays by range."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | np.ndarray):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        low, high = as_text(float(value.min())), as_text(float(value.max()))
-        shape = " x ".join(map(str, value.shape))
-        return low if low == high else f"{low} to {high} ({shape})"
-    return str(value) if isinstance(value, Integral) else f"{value:.4g}"

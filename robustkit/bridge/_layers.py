@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from robustkit._tensors import on_device, pad_rows
 from robustkit.bridge._as_module import as_module
-from robustkit.bridge._given_model import takes_images
 from robustkit.networks import SparseNetwork, flat_input, is_plain
 
 __all__ = [
@@ -66,10 +65,10 @@ def module_on(
 ) -> nn.Module:
     """Convert a fitted estimator to a torch module in eval mode, on some device.
 
-    The module takes rows, which become images of `image_shape` where the estimator
-    computes with images. The number of features of X is checked, as a frozen estimator
-    "fitted" to X has not done it. The estimator's own network is never moved: if it is
-    on another device, this is a copy.
+    The module takes rows, which become images if there is an `image_shape`. The number
+    of features of X is checked, as a frozen estimator "fitted" to X has not done it.
+    The estimator's own network is never moved: if it is on another device, this is a
+    copy.
     """
     expected = getattr(estimator, "n_features_in_", X.shape[1])
     if expected != X.shape[1]:
@@ -77,10 +76,7 @@ def module_on(
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{expected} features as input."
         )
-    module = as_module(estimator)
-    if takes_images(estimator):
-        module = flat_input(module, image_shape)
-    return on_device(module, device)
+    return on_device(flat_input(as_module(estimator), image_shape), device)
 
 
 def layer_names(module: nn.Module) -> list[str]:

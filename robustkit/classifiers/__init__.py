@@ -5,6 +5,7 @@
 from robustkit.classifiers._as_classifier import (
     as_classifier,
     fit_classifier,
+    fit_on_stream,
     unfitted_classifier,
 )
 from robustkit.classifiers._base import (

@@ -5,19 +5,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import nn
 
-from robustkit._tensors import as_tensor, dtype_of, evaluating
-from robustkit.bridge import as_module, takes_images, thawed, warn_if_fitted
+from robustkit.bridge import (
+    as_module,
+    input_shape,
+    is_frozen,
+    takes_images,
+    thawed,
+    try_out,
+    warn_if_fitted,
+)
+from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.classifiers._torch_classifier import TorchClassifier
-from robustkit.networks import flat_input
 
-__all__ = ["as_classifier", "fit_classifier", "unfitted_classifier"]
-
-# Samples that a bare module is called with to see what it takes and returns.
-_N_PROBES = 2
+__all__ = ["as_classifier", "fit_classifier", "fit_on_stream", "unfitted_classifier"]
 
 
 def unfitted_classifier(
@@ -57,6 +60,29 @@ def fit_classifier(
     return as_classifier(classifier.fit(X, y), rows, y, image_shape=image_shape)
 
 
+def fit_on_stream(
+    classifier: Any,
+    stream: Any,
+    rows: Any,
+    y: Any,
+    *,
+    image_shape: Sequence[int] | None = None,
+) -> Any:
+    """Do what `fit_classifier` does where the samples come in batches.
+
+    `rows` and `y` are the first few. Only networks train on a stream.
+    """
+    if is_frozen(classifier):
+        return fit_classifier(classifier, rows, y, image_shape=image_shape)
+    if isinstance(classifier, BaseNetClassifier):
+        return classifier.fit(stream)
+    raise TypeError(
+        f"{type(classifier).__name__} cannot be trained on a {type(stream).__name__}. "
+        "Pass a trained model, as FrozenEstimator(model) or a torch.nn.Module, or a "
+        "TorchClassifier."
+    )
+
+
 def as_classifier(
     model: Any,
     rows: Any,
@@ -90,19 +116,25 @@ def as_classifier(
     """
     inner = thawed(model)
     if isinstance(inner, nn.Module):
-        image_shape, logits = _shape_that_fits(inner, rows, image_shape)
-        classes = _check_labels(inner, y, logits.shape[1])
+        image_shape = input_shape(inner, rows, image_shape, wants_images=True)
+        classes = np.arange(_n_outputs(inner, rows, image_shape))
+        _check_labels(inner, y, classes)
         return _wrap(inner, classes, image_shape)
     if image_shape is None:
         return model
     if takes_images(inner):
         module = as_module(inner)
-        image_shape, logits = _shape_that_fits(module, rows, image_shape)
+        image_shape = input_shape(module, rows, image_shape, wants_images=True)
         classes = getattr(inner, "classes_", None)
-        classes = np.arange(logits.shape[1]) if classes is None else np.asarray(classes)
+        if classes is None:
+            classes = range(_n_outputs(module, rows, image_shape))
         return _wrap(module, classes, image_shape)
-    if isinstance(inner, TorchClassifier) and inner._is_frozen:
-        return _told_image_shape(inner, rows, image_shape)
+    if getattr(inner, "_is_frozen", False) and inner._image_shape is None:
+        # A wrapped module that was never told the shape of its images.
+        module = inner.module_
+        image_shape = input_shape(module, rows, image_shape, wants_images=False)
+        if image_shape is not None:
+            return _wrap(module, inner.classes_, image_shape)
     return model
 
 
@@ -116,67 +148,27 @@ def _wrap(module, classes, image_shape):
     return classifier
 
 
-def _told_image_shape(classifier, rows, image_shape):
-    """Tell the shape of its images to a wrapped module that was never told it."""
-    if classifier._image_shape is not None:
-        return classifier
-    try:
-        image_shape, _ = _shape_that_fits(classifier.module_, rows, image_shape)
-    except ValueError:
-        # A module that takes rows.
-        return classifier
-    return _wrap(classifier.module_, classifier.classes_, image_shape)
-
-
-def _shape_that_fits(
-    module: nn.Module, rows: NDArray, image_shape: Sequence[int] | None
-) -> tuple[Sequence[int] | None, torch.Tensor]:
-    """Call a module; add the channel that images of (n, height, width) may lack."""
-    try:
-        return image_shape, _probe(module, rows, image_shape)
-    except ValueError:
-        if image_shape is None or len(image_shape) != 2:
-            raise
-        with_channel = (1, *image_shape)
-        return with_channel, _probe(module, rows, with_channel)
-
-
-def _probe(module: nn.Module, rows: Any, image_shape: Sequence[int] | None):
-    """Logits of the first samples."""
-    rows = np.asarray(rows)[:_N_PROBES]
-    weight = next(module.parameters(), torch.empty(0))
-    samples = as_tensor(rows, device=weight.device, dtype=dtype_of(module))
-    shape = tuple(rows.shape if image_shape is None else (len(rows), *image_shape))
-    name = type(module).__name__
-    try:
-        with torch.no_grad(), evaluating(module), torch.random.fork_rng(devices=[]):
-            logits = flat_input(module, image_shape)(samples)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"{name} cannot be called with X, in batches of shape (n, "
-            f"{', '.join(map(str, shape[1:]))}): {reason}. Pass X in the shape that "
-            "the module takes, such as (n, channels, height, width), or pass "
-            "TorchClassifier.from_module(module, classes, image_shape=...)."
-        ) from error
+def _n_outputs(module, rows, image_shape):
+    logits = try_out(module, rows, image_shape)
+    n_rows = min(len(rows), 2)
     is_matrix = torch.is_tensor(logits) and logits.ndim == 2
-    if not is_matrix or len(logits) != len(rows) or logits.shape[1] < 2:
+    if not is_matrix or len(logits) != n_rows or logits.shape[1] < 2:
         got = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
         raise ValueError(
-            f"{name} must return one logit for each of at least two classes, of shape "
-            f"({len(rows)}, n_classes) for {len(rows)} samples. It returned {got}."
+            f"{type(module).__name__} must return one logit for each of at least two "
+            f"classes, of shape ({n_rows}, n_classes) for {n_rows} samples. It "
+            f"returned {got}."
         )
-    return logits
+    return logits.shape[1]
 
 
-def _check_labels(module, y, n_classes):
-    classes = np.arange(n_classes)
+def _check_labels(module, y, classes):
+    known = classes.tolist()
     labels = [] if y is None else np.unique(np.asarray(y)).tolist()
-    unknown = [label for label in labels if label not in range(n_classes)]
+    unknown = [label for label in labels if label not in known]
     if unknown:
         raise ValueError(
-            f"The classes of a bare {type(module).__name__} with {n_classes} outputs "
-            f"are 0 to {n_classes - 1}. Got y with {unknown[:5]}. Name them in the "
-            "order of the outputs: TorchClassifier.from_module(module, classes=[...])."
+            f"The classes of a bare {type(module).__name__} with {len(known)} outputs "
+            f"are 0 to {known[-1]}. Got y with {unknown[:5]}. Name them in the order "
+            "of the outputs: TorchClassifier.from_module(module, classes=[...])."
         )
-    return classes
