@@ -331,15 +331,16 @@ export class Scene {
   }
 
   /**
-   * A node's radius on the screen. Area follows size; the largest radius is about
-   * the distance between neighbours, or less where most nodes are large; zooming in
-   * enlarges nodes less than distances, so that what is crowded comes apart.
+   * A node's radius on the screen. Area follows size; the largest radius is somewhat
+   * less than the distance between neighbours, or less still where most nodes are
+   * large; zooming in enlarges nodes less than distances, so that what is crowded
+   * comes apart.
    * @param {number} i
    */
   radius(i) {
     const { camera } = this;
     const room = this.#room * Math.min(1, 0.55 / this.typical);
-    const largest = Math.min(26, Math.max(4, room * camera.fitScale));
+    const largest = Math.min(26, Math.max(4, 0.65 * room * camera.fitScale));
     const share = Math.sqrt(this.nodes.size[i] / this.largest);
     return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
   }
