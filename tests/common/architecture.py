@@ -12,6 +12,7 @@ FOUNDATIONS = (
     "_validation",
     "_randomness",
     "_tensors",
+    "_samples",
 )
 
 # In the order in which a reader meets them. An import points only up this list.
