@@ -85,7 +85,7 @@ class Look:
 
     def tell(self, name, node):
         """Print what the text says of a node."""
-        graph, samples = self.graph, self.graph.samples_of([node])
+        graph, samples = self.graph, samples_of(self.graph, [node])
         wrong = samples[self.run.y[samples] != self.predicted[samples]]
         pairs = list(zip(self.run.y[wrong], self.predicted[wrong], strict=True))
         confusions = {
@@ -109,7 +109,7 @@ class Look:
         """The node with most samples of a class misclassified, nearly all alike."""
         graph, y, shares = self.graph, self.run.y, []
         for j in self.nodes:
-            samples = graph.samples_of([j])
+            samples = samples_of(graph, [j])
             wrong = samples[(y[samples] == true) & (self.predicted[samples] != true)]
             alike = (self.predicted[wrong] == predicted).sum()
             shares.append(alike if alike >= 0.8 * len(wrong) else 0)

@@ -161,7 +161,9 @@ def lay_out(graph: Graph) -> Layout:
     """Compute the layout of a graph."""
     radius = _radii(graph.size)
     components = _components(graph)
-    span = max((np.ptp(graph.interval[nodes]) + 1 for nodes, _ in components), default=1)
+    span = max(
+        (np.ptp(graph.interval[nodes]) + 1 for nodes, _ in components), default=1
+    )
     spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / span
     for _ in range(_N_TRIES):
         spacing = min(max(_NARROWEST_COLUMN, spacing), _WIDEST_COLUMN)

@@ -50,7 +50,7 @@ def test_a_graph_is_that_of_a_mapper_fitted_anew(run, graphs, changes):
     membership = mapper.membership_
     for j in range(graph.n_nodes):
         expected = np.flatnonzero(membership[:, [j]].toarray())
-        np.testing.assert_array_equal(graph.samples_of([j]), expected)
+        np.testing.assert_array_equal(samples_of(graph, [j]), expected)
     np.testing.assert_array_equal(graph.edges, mapper.edges_)
     shared = (membership.T @ membership).toarray()
     np.testing.assert_array_equal(graph.n_shared, shared[tuple(graph.edges.T)])

@@ -185,7 +185,7 @@ def test_layout_of_tiny_graphs(n_nodes):
 
 
 def members(graph):
-    return [set(graph.samples_of([j]).tolist()) for j in range(graph.n_nodes)]
+    return [set(samples_of(graph, [j]).tolist()) for j in range(graph.n_nodes)]
 
 
 def jaccard(a, b):

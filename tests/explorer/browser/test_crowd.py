@@ -120,7 +120,7 @@ def test_all_nodes_are_selected_paged_through_and_taken_away(open_page, graphs):
     seen.select_all()
     seen.expect(seen("selection-title")).to_contain_text("2,000 nodes")
     graph = graphs.compute(GraphParameters(0, **graphs.defaults))
-    held = graph.samples_of(range(2000))
+    held = samples_of(graph, range(2000))
     last = (len(held) - 1) // 24 * 24
     seen("images-last").click()
     seen.expect(seen("images-position")).to_have_text(
