@@ -54,6 +54,12 @@ def train(folder):
     )  # fmt: skip
 
 
+def samples_of(graph, nodes):
+    """The samples of some nodes, each once, ascending."""
+    parts = [graph.members[graph.indptr[j] : graph.indptr[j + 1]] for j in nodes]
+    return np.unique(np.concatenate(parts))
+
+
 def say(text):
     """Print a line."""
     sys.stdout.write(f"{text}\n")

@@ -393,13 +393,15 @@ def _make_view(view, prediction, image_shape):
     if confidence is None:
         confidence = np.full(n_samples, np.nan)
     else:
-        confidence = _one_each(confidence, "confidence", view, prediction)
+        confidence = _one_each(
+            confidence, f"'confidence' of view {view.model!r}", prediction
+        )
         _refuse(
             (confidence < 0) | (confidence > 1 + LARGEST_ERROR), confidence,
             f"The 'confidence' of view {view.model!r} must hold numbers from 0 to 1",
         )  # fmt: skip
     if regions is not None:
-        regions = _one_each(regions, "regions", view, prediction)
+        regions = _one_each(regions, f"'regions' of view {view.model!r}", prediction)
         _refuse(
             ~(np.equal(np.mod(regions, 1), 0)), regions,
             f"The 'regions' of view {view.model!r} must hold integers",

@@ -20,6 +20,7 @@ from robustkit.topology import (
     weighted_average_purity,
 )
 from robustkit.topology.neighbors import _dbscan as dbscan_module
+from tests.explorer.conftest import samples_of
 
 BASE = GraphParameters(0, "l2norm", "uniform", 8, 0.3, 2.0, 3)
 COVERS = {

@@ -18,6 +18,7 @@ from robustkit.explorer._layout import (
     matching_nodes,
     next_picture,
 )
+from tests.explorer.conftest import samples_of
 from tests.explorer.test_graphs import BASE
 
 

@@ -12,6 +12,7 @@ from benchmarks.explorer_frames import crowded_run, gesture
 from robustkit.explorer._explore import Explorer
 from robustkit.explorer._graphs import GraphParameters
 from robustkit.topology import MapperGraph
+from tests.explorer.conftest import samples_of
 from tests.explorer.test_load import EPS, Watched
 from tests.processes import PATIENCE
 
