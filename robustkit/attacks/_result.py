@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 
-from robustkit._shown import Report, as_text, facts_as_html
+from robustkit._summary import Report, as_text, facts_as_html
 from robustkit._validation import did_you_mean
 from robustkit.bridge import frozen
 
@@ -119,7 +120,8 @@ class AttackResult:
         return "\n".join([f"AttackResult of {self._title()}", *lines])
 
     def _repr_html_(self) -> str:
-        return facts_as_html(f"AttackResult of {self._title()}", self._summary())
+        title = f"<div>AttackResult of {escape(self._title())}</div>"
+        return title + facts_as_html(self._summary())
 
     def _title(self):
         asked = [f"{k}={_short(v)}" for k, v in (self.settings or {}).items()]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import estimator_html_repr, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from robustkit._shown import facts_as_html
 from robustkit._sklearn_private import _clone_parametrized
+from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit._tensors import as_tensor, dtype_of, evaluating
 from robustkit.networks import flat_input
 
@@ -151,12 +151,12 @@ def _depth_outside() -> int:
     return depth
 
 
-class TakesModel(BaseEstimator):
+class TakesModel(HTMLSummaryMixin, BaseEstimator):
     """What estimators have whose first parameter, `estimator`, is a model.
 
     A bare torch module is a trained model: `clone` hands it on as it is, and the text
     of the estimator shows its class only. In a notebook, what `_facts` says stands
-    below the parameters once the estimator is fitted.
+    above the parameters once the estimator is fitted.
     """
 
     estimator: Any
@@ -169,21 +169,18 @@ class TakesModel(BaseEstimator):
         return twin
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        shown = self
-        if isinstance(self.estimator, nn.Module):
-            shown = self._holding(_ClassOnly(self.estimator))
-        return BaseEstimator.__repr__(shown, N_CHAR_MAX)
+        return BaseEstimator.__repr__(self._printable(), N_CHAR_MAX)
 
-    def _html_repr(self):
-        shown = self
-        if isinstance(self.estimator, nn.Module):
-            shown = self._holding(_ClassOnly(self.estimator))
-        page = estimator_html_repr(shown)
-        try:
-            check_is_fitted(self)
-        except NotFittedError:
-            return page
-        return page + facts_as_html(type(self).__name__, self._facts())
+    def _html_repr(self) -> str:
+        return HTMLSummaryMixin._html_repr(self._printable())
+
+    def _html_summary(self) -> str:
+        return facts_as_html(self._facts())
+
+    def _printable(self):
+        if not isinstance(self.estimator, nn.Module):
+            return self
+        return self._holding(_ClassOnly(self.estimator))
 
     def _holding(self, model):
         """Copy the estimator, with another model and all else the same."""

@@ -21,8 +21,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from robustkit._samples import flat_samples, is_stream, stream_batches
-from robustkit._shown import Report
 from robustkit._sklearn_private import HasMethods, Interval, _fit_context
+from robustkit._summary import Report
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.bridge import (
     TakesModel,
