@@ -9,8 +9,8 @@ from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 
-# For the report of a study, not for users: from where on a gradient looks masked.
-from robustkit.attacks._report import SUSPICIOUS_GAP
+# For other rooms, not for users: signs that an attack failed.
+from robustkit.attacks._report import SUSPICIOUS_GAP, warn_of_rise
 from robustkit.attacks._result import AttackResult, robust_scorer
 
 __all__ = [

@@ -38,11 +38,19 @@ from robustkit.attacks.functional import BestSeen, Trace
 from robustkit.bridge import frozen
 from robustkit.exceptions import GradientMaskingWarning
 
-__all__ = ["SUSPICIOUS_GAP", "GradientAttackMixin", "GradientFreeAttack"]
+__all__ = [
+    "SUSPICIOUS_GAP",
+    "GradientAttackMixin",
+    "GradientFreeAttack",
+    "warn_of_rise",
+]
 
 # Difference of two robust accuracies that a difference of losses does not explain, and
 # share of samples without a gradient that no honest network has.
 SUSPICIOUS_GAP = 0.1
+
+# Rise of a robust accuracy with eps that random starts do not explain.
+_RISE = 0.01
 
 # Pairs of opposite random moves from which the slope over the whole ball is estimated.
 _N_PAIRS = 50
@@ -278,6 +286,27 @@ def _warn_of_masking(report, hidden_share, stacklevel):
         f"{report['zero_gradient_share']:.0%} of the samples. The model hides its "
         "gradient: believe the smallest figure, and attack with "
         "PGDAttack(loss='rotate') or without a gradient.",
+        GradientMaskingWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def warn_of_rise(eps: ArrayLike, accuracy: ArrayLike, *, stacklevel: int) -> None:
+    """Warn if a robust accuracy rises with eps: the larger ball holds the smaller one.
+
+    `eps` ascends; each has the accuracy that this very eps leaves, alone.
+    """
+    lowest = np.minimum.accumulate(accuracy)
+    rise = np.asarray(accuracy) - lowest
+    high = int(np.argmax(rise))
+    if not rise[high] > _RISE:
+        return
+    low = int(np.argmin(np.asarray(accuracy)[:high]))
+    warnings.warn(
+        f"Robust accuracy rises from {accuracy[low]:.3f} at eps={eps[low]:.4g} to "
+        f"{accuracy[high]:.3f} at eps={eps[high]:.4g}, though whatever fools within "
+        "the smaller eps is allowed within the larger one. The attack fails there: "
+        "take more or smaller steps, restarts, or PGDAttack(loss='rotate').",
         GradientMaskingWarning,
         stacklevel=stacklevel,
     )

@@ -102,7 +102,7 @@ def try_out(
     try:
         with torch.no_grad(), evaluating(module), torch.random.fork_rng(devices=[]):
             return flat_input(module, image_shape)(samples)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:
         shape = ", ".join(map(str, image_shape or rows.shape[1:]))
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from robustkit._sklearn_private import check_matplotlib_support
-from robustkit.attacks import GrowingEpsilonAttack
+from robustkit.attacks import GrowingEpsilonAttack, warn_of_rise
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -104,7 +104,9 @@ class RobustnessCurveDisplay:
 
         A sample that a smaller perturbation fools counts as fooled by a larger one: it
         is allowed there too. So the curve never rises, and only those left are attacked
-        again.
+        again. In the end the largest size is tried on the others too: if it alone
+        leaves a higher robust accuracy than a smaller one did, the attack fails there,
+        and a :class:`~robustkit.exceptions.GradientMaskingWarning` names both.
 
         Parameters
         ----------
@@ -183,19 +185,32 @@ class RobustnessCurveDisplay:
 
 
 def _one_by_one(attack, X, y, eps):
+    if eps is None and np.ndim(attack.eps):
+        raise ValueError(
+            f"'eps' must be given, since {type(attack).__name__} has one per feature. "
+            "Use eps_unit='std' for one number in standard deviations."
+        )
     sizes = np.linspace(0, 2 * attack.eps, 10) if eps is None else _ascending(eps)
     # Before any attack: size zero.
     sizes = np.union1d([0.0], sizes)
     X, y = np.asarray(X), column_or_1d(y)
     twin = copy.copy(attack)
-    left = np.arange(len(y))
+    left, fallen = np.arange(len(y)), np.empty(0, dtype=int)
     accuracy = []
     for size in sizes:
         if len(left):
             twin.eps = float(size)
             result = twin.perturb(X[left], y[left])
-            left = left[(result.prediction == result.y) & _was_right(result)]
+            withstood = (result.prediction == result.y) & _was_right(result)
+            fallen = np.append(fallen, left[_was_right(result) & ~withstood])
+            left = left[withstood]
         accuracy.append(len(left) / len(y))
+    if len(fallen):
+        # Alone, the largest size must fool whom a smaller one fools.
+        twin.eps = float(sizes[-1])
+        result = twin.perturb(X[fallen], y[fallen])
+        alone = accuracy[-1] + np.sum(result.prediction == result.y) / len(y)
+        warn_of_rise(sizes, [*accuracy[:-1], alone], stacklevel=4)
     return sizes, np.array(accuracy)
 
 
