@@ -4,6 +4,7 @@
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.classifiers._base import (
     BaseNetClassifier,
+    batch_size_for,
     check_classes,
     encode,
     seeded_clone,
