@@ -10,6 +10,7 @@ from robustkit.classifiers._as_classifier import (
 )
 from robustkit.classifiers._base import (
     BaseNetClassifier,
+    batch_size_for,
     check_classes,
     encode,
     seeded_clone,

@@ -519,7 +519,11 @@ def demo_run(
     adversary = PGDAttack(eps=0.1, max_iter=7)
     nets = {
         name: MLPNetClassifier(
-            (64, 64), adversary=against, random_state=random_state
+            (64, 64),
+            max_epochs=30,
+            batch_size=128,
+            adversary=against,
+            random_state=random_state,
         ).fit(train.data, train.target)
         for name, against in (("M_clean", None), ("M_adv", adversary))
     }
