@@ -1,0 +1,1 @@
+"""The nearest point at which a model errs."""
