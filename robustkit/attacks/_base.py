@@ -203,15 +203,15 @@ class BaseAttack(
             check_classification_targets(labels)
             extent.add(rows)
             if head is None:
-                self._image_shape, head = image_shape, (rows[:2], labels[:2])
-        # Two rows that have the range of all.
-        ends = np.stack([extent.low, extent.high])
-        self._learn_from(ends, extent)
+                self._image_shape, head = image_shape, (rows, labels)
+        # Some rows, and two more that give them the range of all.
+        some = np.stack([extent.low, extent.high, *head[0]])
+        self._learn_from(some, extent)
         with self._progress_of_fit(*head) as estimator:
             self.estimator_ = fit_on_stream(
                 estimator, stream, *head, image_shape=self._image_shape
             )
-        return self._finish_fit(ends)
+        return self._finish_fit(some)
 
     def _learn_from(self, X, extent=None):
         """Learn the range of the samples, and their spread where eps needs it."""
