@@ -235,14 +235,15 @@ def test_fitted_model_that_is_not_frozen_warns_before_it_is_trained_again():
 def test_models_that_stay_as_they_are_or_were_never_fitted_do_not_warn():
     X, y = digits(60)
     fitted = LogisticRegression().fit(X, y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         FGSMAttack(LogisticRegression()).fit(X, y).fit(X, y)
         FGSMAttack(FrozenEstimator(fitted)).fit(X, y)
         FGSMAttack(torch_net()).fit(X, y)
         FGSMAttack(digits_module()).fit(X, y)
         # `clone` makes the model inside unfitted.
         GridSearchCV(FGSMAttack(fitted), {"eps": [0.1]}, cv=2).fit(X, y)
+    assert not caught
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, OnePixelAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    ModuleAttack,
+    OnePixelAttack,
+)
+from robustkit.exceptions import GradientMaskingWarning
 from robustkit.plotting import RobustnessCurveDisplay
 from tests.attacks.victims import aim, digits, digits_pipeline, torch_net
 
@@ -84,3 +90,33 @@ def test_what_cannot_be_drawn_is_refused(pyplot):
     pixel = aim(OnePixelAttack(), digits_pipeline(), X, y)
     with pytest.raises(TypeError, match="OnePixelAttack has no parameter 'eps'"):
         RobustnessCurveDisplay.from_estimator(pixel, X, y)
+
+
+class Overshooting(ModuleAttack):
+    """Fools with small steps only: far away the digits' network is right again."""
+
+    def perturb_module(self, module, X, y):
+        return (
+            FGSMAttack(eps=self.eps).perturb_module(module, X, y)
+            if (self.eps < 0.2)
+            else X
+        )
+
+
+def test_robust_accuracy_that_rises_with_eps_is_flagged(pyplot):
+    X, y = digits(150)
+    attack = aim(Overshooting(), torch_net(), X, y)
+    with pytest.warns(
+        GradientMaskingWarning, match=r"at eps=0\.1 to .* at eps=0\.3"
+    ) as w:
+        display = RobustnessCurveDisplay.from_estimator(attack, X, y, eps=[0.1, 0.3])
+    assert caught[0].filename == __file__
+    # The curve itself keeps what fell.
+    assert (np.diff(display.robust_accuracy) <= 0).all()
+
+
+def test_curve_over_one_eps_per_feature_needs_its_sizes(pyplot):
+    X, y = digits(20)
+    attack = aim(FGSMAttack(eps=np.full(64, 0.1)), torch_net(), X, y)
+    with pytest.raises(ValueError, match="'eps' must be given"):
+        RobustnessCurveDisplay.from_estimator(attack, X, y)
