@@ -1,6 +1,5 @@
 """A classifier around any torch module."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from robustkit._sklearn_private import StrOptions
 from robustkit._tensors import dtype_of, evaluating
 from robustkit._validation import check_image_shape
 from robustkit.classifiers._base import BaseNetClassifier, check_classes, check_logits
-from robustkit.networks import ARCHITECTURES, ToImages, mlp
+from robustkit.networks import ARCHITECTURES, flat_input, mlp
 
 __all__ = ["TorchClassifier"]
 
@@ -321,7 +320,7 @@ class TorchClassifier(BaseNetClassifier):
         return super().partial_fit(X, y, classes=classes)
 
     def _network(self) -> nn.Module:
-        return _take_flat(self.module_, self._image_shape)
+        return flat_input(self.module_, self._image_shape)
 
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
@@ -349,7 +348,7 @@ class TorchClassifier(BaseNetClassifier):
                     "The 'module' parameter of TorchClassifier must build a "
                     f"torch.nn.Module. It built {module!r} instead."
                 )
-            _try_out(_take_flat(module, self._image_shape), n_features, n_classes)
+            _try_out(flat_input(module, self._image_shape), n_features, n_classes)
         return module
 
     def _optimizer_settings(self) -> dict[str, Any]:
@@ -358,16 +357,6 @@ class TorchClassifier(BaseNetClassifier):
     def _draws_from_torch(self) -> bool:
         # Dropout, and anything else that a module may do.
         return True
-
-
-def _take_flat(module: nn.Module, image_shape: Sequence[int] | None) -> nn.Module:
-    if image_shape is None:
-        return module
-    images = ToImages(image_shape)
-    network = nn.Sequential(OrderedDict(images=images, module=module))
-    # The wrapper gets the mode of the module, whose parts keep their own.
-    network.training = images.training = module.training
-    return network
 
 
 def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:

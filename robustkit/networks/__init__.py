@@ -2,7 +2,7 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
-from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
+from robustkit.networks._architectures import ARCHITECTURES, ToImages, flat_input, mlp
 from robustkit.networks._fused_step import FusedStep, PerceptronStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
 from robustkit.networks._parts import (

@@ -13,6 +13,7 @@ FOUNDATIONS = (
     "_randomness",
     "_tensors",
     "_samples",
+    "_summary",
 )
 
 # In the order in which a reader meets them. An import points only up this list.

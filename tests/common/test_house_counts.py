@@ -15,7 +15,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-MOST_FILES = 116
+MOST_FILES = 127
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
