@@ -36,7 +36,7 @@ def main():
     X, y = load_digits_images(split="train", return_X_y=True)
     X_test, y_test = load_digits_images(split="test", return_X_y=True)
     prior = GraphPrior(n_nodes=120, rewiring=0.9, random_state=1)
-    settings = {"lr": 0.005, "random_state": 0}
+    settings = {"max_epochs": 30, "batch_size": 128, "lr": 0.005, "random_state": 0}
     plain = SparseNetClassifier(prior, **settings).fit(X, y)
     hardened = SparseNetClassifier(
         prior, adversary=PGDAttack(eps=0.1, max_iter=7), **settings

@@ -31,7 +31,7 @@ class SparseNetClassifier(BaseNetClassifier):
     ----------
     prior : GraphPrior, LayeredGraph, networkx graph or array-like, default=None
         The structure: a prior, from which one graph is drawn in `fit`, or a graph, or
-        its adjacency matrix. None is ``GraphPrior(n_nodes=200)``, and becomes one as
+        its adjacency matrix. None is ``GraphPrior(n_nodes=250)``, and becomes one as
         soon as a parameter of it is set, as in ``set_params(prior__n_nodes=300)``. A
         prior with a ``random_state`` of its own draws the same graph whatever that of
         the classifier.

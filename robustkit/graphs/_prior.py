@@ -327,7 +327,7 @@ def default_prior() -> GraphPrior:
     Through the fewer sources of smaller graphs, a network does not learn the digits as
     well as a perceptron does.
     """
-    return GraphPrior(n_nodes=200)
+    return GraphPrior(n_nodes=250)
 
 
 def draw_structure(

@@ -67,7 +67,8 @@ class PerceptronStep(AutogradStep):
         trains_all = all(weight.requires_grad for weight in self._parameters)
         if not trains_all or inputs.ndim != 2 or not self.optimizer.state:
             # The first step makes the moments of Adam, too.
-            self._share_count()
+            self._write_counts()
+            self._moments = ()
             return super().step(inputs, targets)
         with torch.no_grad():
             loss, gradients = self._gradients(inputs, targets)
@@ -96,13 +97,10 @@ class PerceptronStep(AutogradStep):
 
     def _descend(self, gradients: list[Tensor]) -> None:
         if not self._moments:
-            states = [self.optimizer.state[weight] for weight in self._parameters]
-            self._moments = tuple(
-                [state[name] for state in states]
-                for name in ("exp_avg", "exp_avg_sq", "step")
-            )
+            self._find_moments()
         means, squares, counts = self._moments
-        counts[0] += 1
+        for count in counts[: 1 if counts[-1] is counts[0] else None]:
+            count += 1
         group = self.optimizer.param_groups[0]
         torch._fused_adam_(
             self._parameters,
@@ -110,8 +108,7 @@ class PerceptronStep(AutogradStep):
             means,
             squares,
             [],
-            # All parameters are changed in every step: one count is enough.
-            counts[:1] * len(counts),
+            counts,
             lr=group["lr"],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
@@ -121,13 +118,26 @@ class PerceptronStep(AutogradStep):
             maximize=False,
         )
 
-    def _share_count(self) -> None:
-        for count in self._moments[2] if self._moments else ():
-            count.copy_(self._moments[2][0])
+    def _find_moments(self) -> None:
+        states = [self.optimizer.state[weight] for weight in self._parameters]
+        means, squares, counts = (
+            [state[name] for state in states]
+            for name in ("exp_avg", "exp_avg_sq", "step")
+        )
+        if len({count.item() for count in counts}) == 1:
+            # They remain equal, unless some weights are frozen: one is enough.
+            counts = counts[:1] * len(counts)
+        self._moments = means, squares, counts
+
+    def _write_counts(self) -> None:
+        """Give the optimizer the numbers of steps that were counted here."""
+        counts = self._moments[2] if self._moments else []
+        for weight, count in zip(self._parameters, counts, strict=False):
+            self.optimizer.state[weight]["step"].copy_(count)
 
     def state_dict(self) -> dict:
         """Return the state of the optimizer, from which a later step can continue."""
-        self._share_count()
+        self._write_counts()
         return super().state_dict()
 
     def load_state_dict(self, state: dict) -> None:
