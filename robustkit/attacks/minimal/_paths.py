@@ -34,6 +34,8 @@ __all__ = [
 _FAST = {"reassoc", "contract", "nsz"}
 # By how much a level may grow at once: a flat model would send it to infinity.
 _MOST_GROWTH = 8.0
+# A crossing is believed if it is at most this share of the level away.
+_NEAR = 0.15
 
 
 class Box(NamedTuple):
@@ -56,6 +58,8 @@ class Rows(NamedTuple):
     offset: np.ndarray
     level: np.ndarray
     moving: np.ndarray
+    # The size of the perturbation where the row's newest path would cross.
+    newest_size: np.ndarray
     # The best path: its direction, where it is expected to cross, the size of the
     # perturbation there, and how fast the margin grows by the level.
     best_slope: np.ndarray
@@ -197,8 +201,9 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         if not rows.moving[r]:
             continue
         crossing = e - m / growth if growth > 0 else np.inf
-        if abs(crossing - e) < 0.05 * e:
-            size = length * crossing / e if box.euclidean else crossing
+        size = length * crossing / max(e, 1e-300) if box.euclidean else crossing
+        rows.newest_size[r] = size
+        if abs(crossing - e) < _NEAR * e:
             if size < rows.best_size[r]:
                 rows.best_size[r], rows.best_level[r] = size, crossing
                 rows.best_growth[r] = growth
@@ -221,16 +226,41 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
 
 
 @njit(cache=True, fastmath=_FAST)
-def _slide_to(x, z, g, rho, level, low, high, out):
-    """One signed step from `z`, cut to the ball around `x` and to the box."""
+def _slide_to(x, z, g, rho, level, box, out):
+    """One signed step from `z`, cut to the cube around `x` and to the box."""
     kind = x.dtype.type
+    low, high, e = kind(box.low), kind(box.high), kind(level)
+    step = kind(rho)
     for j in range(len(x)):
-        q = z[j] + (kind(g[j] > 0) - kind(g[j] < 0)) * rho
-        least, most = x[j] - level, x[j] + level
+        q = z[j] + (kind(g[j] > 0) - kind(g[j] < 0)) * step
+        least, most = x[j] - e, x[j] + e
         least = low if least < low else least
         most = high if most > high else most
         q = least if q < least else q
         out[j] = most if q > most else q
+
+
+@njit(cache=True, fastmath=_FAST)
+def _glide_to(x, z, g, rho, level, box, out):
+    """One step along `g` from `z`, cut to the ball around `x` and to the box."""
+    kind = x.dtype.type
+    low, high = kind(box.low), kind(box.high)
+    square = 0.0
+    for j in range(len(x)):
+        square += np.float64(g[j]) * np.float64(g[j])
+    if square == 0:
+        out[:] = z
+        return
+    step, square = kind(rho / np.sqrt(square)), 0.0
+    for j in range(len(x)):
+        d = z[j] + step * g[j] - x[j]
+        out[j] = d
+        square += np.float64(d * d)
+    share = kind(min(level / np.sqrt(square), 1.0)) if square > 0 else kind(1)
+    for j in range(len(x)):
+        q = x[j] + share * out[j]
+        q = low if q < low else q
+        out[j] = high if q > high else q
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -243,30 +273,33 @@ def _gain_of(new, z, after):
 
 @njit(cache=True)
 def slide(box, rows, which, state, new, margins, rho, momentum):
-    """Step along the sign of an averaged gradient, in a ball that a linear model resizes.
+    """Step along an averaged gradient, in a ball that a linear model resizes.
 
-    `state` is (points, gradients, levels, best points, best levels, first levels); all
-    are written in place.
+    `state` is (points, averages, sizes, best points, best sizes, first sizes, growth of
+    the margin by the size); all but the last two are written in place.
     """
-    Z, G, levels, best, best_levels, first = state
-    kind = Z.dtype.type
-    low, high = kind(box.low), kind(box.high)
+    Z, G, sizes, best, best_sizes, first, growth = state
     other = np.empty_like(Z[0])
     for i in range(len(which)):
-        r = which[i]
-        x, z, m, e = box.X[rows.sample[r]], Z[i], margins[i], levels[i]
-        if m > 0 and e < best_levels[i]:
-            best_levels[i] = e
+        x, z, m, e = box.X[rows.sample[which[i]]], Z[i], margins[i], sizes[i]
+        if m > 0 and e < best_sizes[i]:
+            best_sizes[i] = e
             best[i, :] = z
         _blend(G[i], new[i], 1 - momentum)
         step = rho * first[i]
-        _slide_to(x, z, G[i], kind(step), kind(e), low, high, other)
+        if box.euclidean:
+            _glide_to(x, z, G[i], step, e, box, other)
+        else:
+            _slide_to(x, z, G[i], step, e, box, other)
         gain = m + _gain_of(new[i], z, other)
-        change = 1.0005 * gain / max(rows.best_growth[r], 1e-30)
+        change = 1.0005 * gain / growth[i]
         e = e - min(max(change, -step), step)
-        e = max(min(e, best_levels[i] * 0.9998), 0.0)
-        levels[i] = e
-        _slide_to(x, z, G[i], kind(step), kind(e), low, high, other)
+        e = max(min(e, best_sizes[i] * 0.9998), 0.0)
+        sizes[i] = e
+        if box.euclidean:
+            _glide_to(x, z, G[i], step, e, box, other)
+        else:
+            _slide_to(x, z, G[i], step, e, box, other)
         z[:] = other
 
 

@@ -63,12 +63,12 @@ class Schedule:
     warm: int = 3
     # Weight of the j-th model in the average: j to this power.
     power: float = -0.5
-    # Pairs: how far beyond the boundary a restart linearizes, and its steps.
-    restarts: tuple[tuple[float, int], ...] = ()
-    # Rows up to so many times as far as the best restart, and are finished.
-    keep: float = 1.12
+    # How far beyond the boundary a restart linearizes, its steps, and how many times as
+    # far as the sample's best the rows may be that restart.
+    restarts: tuple[tuple[float, int, float], ...] = ()
+    # Rows up to so many times as far as the best are finished.
     last: float = 1.03
-    # Signed steps at the end: how many, the first and the last size, momentum.
+    # Sliding steps at the end: how many, the first and the last size, momentum.
     slides: int = 0
     sizes: tuple[float, float] = (0.1, 0.003)
     momentum: float = 0.8
@@ -78,17 +78,21 @@ class Schedule:
     @classmethod
     def of(cls, norm: str, max_iter: int) -> "Schedule":
         """Share out the gradient steps of a row."""
-        scale = max_iter / 100
+        n = max_iter / 100
         if norm == "linf":
             far = (1.3, 2.0, 3.0, 1.5, 4.0)
             return cls(
-                steps=_part(12, scale),
-                restarts=tuple((f, _part(9, scale)) for f in far),
-                slides=_part(30, scale),
+                steps=_part(12, n),
+                restarts=tuple((f, _part(9, n), 1.12) for f in far),
+                slides=_part(30, n),
             )
-        far = (1.3, 2.0, 3.0, 1.5)
+        far, keep = (2.0, 4.0, 8.0, 1.3), (1.4, 1.2, 1.2, 1.12)
         return cls(
-            steps=_part(14, scale), restarts=tuple((f, _part(14, scale)) for f in far)
+            steps=_part(12, n),
+            restarts=tuple((f, _part(6, n), k) for f, k in zip(far, keep, strict=True)),
+            slides=_part(20, n),
+            sizes=(0.1, 0.01),
+            momentum=0.6,
         )
 
 
@@ -253,8 +257,8 @@ def search_along_gradients(margins, box, true, target, plan, found):
     search = _Search(margins, box, rows, plan, found)
     which = np.arange(len(rows.sample))
     search.run(which, plan.steps, plan.warm, race=True)
-    for far, steps in plan.restarts:
-        which = search.leaders(which, plan.keep)
+    for far, steps, keep in plan.restarts:
+        which = search.leaders(which, keep)
         search.again(which, far, steps)
     search.finish(search.leaders(which, plan.last))
 
@@ -304,6 +308,7 @@ def _make_rows(sample, true, wrong, slope, offset, level):
         offset,
         level,
         moving=np.ones(n_rows, dtype=bool),
+        newest_size=np.full(n_rows, np.inf),
         best_slope=slope.copy(),
         best_level=level.copy(),
         best_size=np.full(n_rows, np.inf),
@@ -370,20 +375,24 @@ class _Search:
             advance(self.box, rows, which, new, m, share, tolerance, points)
             stay = rows.moving[which]
             if race and j >= plan.prune_after:
-                best = self._best_of_samples(which)
-                stay &= rows.best_size[which] <= plan.prune * best
+                # A row that is nowhere near its crossing may come to lead.
+                size = np.minimum(rows.best_size, rows.newest_size)[which]
+                stay &= size <= plan.prune * self._best_of_samples(which)
             if stay.mean() < 0.9:
                 which = which[stay]
                 take_up(self.box, rows, which, self._buffer(which))
 
     def finish(self, which):
         """Find where the rows' best paths cross, and draw these points nearer."""
-        points, levels = self._cross(which)
-        if self.plan.slides and not self.box.euclidean and len(which):
-            self._slide(which, points, levels)
+        points, found = self._cross(which)
         sample = self.rows.sample[which]
-        sizes = sizes_of(self.box, sample, points)
-        self.found.keep(sample, points, np.where(np.isfinite(levels), sizes, np.inf))
+        sizes = np.where(found, sizes_of(self.box, sample, points), np.inf)
+        if self.plan.slides and len(which):
+            self._slide(which, points, sizes)
+            sizes = np.where(
+                np.isfinite(sizes), sizes_of(self.box, sample, points), np.inf
+            )
+        self.found.keep(sample, points, sizes)
 
     def _cross(self, which):
         """Along each row's best path, the first level found where the class changes.
@@ -402,24 +411,32 @@ class _Search:
             m = self._check(which[left], points)
             e[left] = bracket.next_levels(left, e[left], m, growth[left], j)
             left = left[~bracket.is_narrow(left)]
-        levels = np.where(np.isfinite(bracket.high), bracket.high, 0.0)
+        found = np.isfinite(bracket.high)
         points = np.empty((n, box.X.shape[1]), dtype=box.X.dtype)
-        place(box, rows, which, levels, points)
-        return points, bracket.high
+        place(box, rows, which, np.where(found, bracket.high, e), points)
+        return points, found
 
-    def _slide(self, which, best, best_levels):
-        """Signed steps inside a ball that shrinks; `best` is improved in place."""
+    def _slide(self, which, best, best_sizes):
+        """Steps of shrinking size in a ball that shrinks; `best` is improved in place.
+
+        A row that has crossed nowhere begins where its path ends.
+        """
         plan, rows = self.plan, self.rows
         points = self._buffer(which)
-        first = np.where(np.isfinite(best_levels), best_levels, rows.best_level[which])
-        levels = first.copy()
-        place(self.box, rows, which, levels, points)
-        averages = np.zeros_like(points)
+        points[:] = best
+        first = np.where(
+            np.isfinite(best_sizes),
+            best_sizes,
+            sizes_of(self.box, rows.sample[which], best),
+        )
+        growth = rows.best_growth[which] * rows.best_level[which]
+        growth = np.maximum(growth / np.maximum(first, 1e-300), 1e-300)
+        sizes, averages = first.copy(), np.zeros_like(points)
         ratio = plan.sizes[1] / plan.sizes[0]
         for j in range(plan.slides + 1):
             m, new = self._look(which, points)
             rho = plan.sizes[0] * ratio ** (j / max(plan.slides - 1, 1))
-            state = (points, averages, levels, best, best_levels, first)
+            state = (points, averages, sizes, best, best_sizes, first, growth)
             momentum = plan.momentum if j else 0.0
             slide(self.box, rows, which, state, new, m, rho, momentum)
 
