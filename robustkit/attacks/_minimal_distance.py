@@ -216,7 +216,7 @@ class MinimalDistanceAttack(BaseAttack):
             0 for a sample that the model gets wrong from the start, and infinity where
             no error was found, take part in the median.
         """
-        return median_distance(self.perturb(X, y).distance, sample_weight)
+        return median_distance(np.asarray(self.perturb(X, y).distance), sample_weight)
 
     def report(
         self, X: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
@@ -312,7 +312,9 @@ class MinimalDistanceAttack(BaseAttack):
                 return answer != found["y"][rows[some]]
             return answer == wanted[rows[some]]
 
-        points, done = push_out(errs, X[rows], out[rows], self.clip_ or (-np.inf, np.inf))
+        points, done = push_out(
+            errs, X[rows], out[rows], self.clip_ or (-np.inf, np.inf)
+        )
         rows, points = rows[done], points[done]
         out[rows], found["success"][rows] = points, True
         if len(rows):

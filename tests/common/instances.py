@@ -120,6 +120,10 @@ INSTANCES = {
         _attack("OnePixelAttack", method="exhaustive", levels=3),
         _attack("OnePixelAttack", method="certified"),
     ],
+    "MinimalDistanceAttack": lambda: [
+        _attack("MinimalDistanceAttack", max_iter=4),
+        _attack("MinimalDistanceAttack", max_iter=4, norm="l2"),
+    ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],

@@ -15,7 +15,9 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-MOST_FILES = 115
+# Distances to the nearest error are a room within the attacks: paths, search, judge, and
+# the estimator above.
+MOST_FILES = 120
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

@@ -1,5 +1,8 @@
-"""The distance to the nearest error: the search, what it tries where no gradient leads,
-and the last word of the model."""
+"""The distance to the nearest error: searched, tried elsewhere, judged.
+
+`minimal_distance` searches along gradients, tries known samples and corners of the box
+where no gradient leads to an error, and lets the model have the last word.
+"""
 
 from __future__ import annotations
 
@@ -121,14 +124,16 @@ def minimal_distance(
         ask = _Judge(margins, trace.ask if trace is not None else None, X.device)
         points, sizes = flat.copy(), np.zeros(len(X))
         n_queries = np.ones(len(X), dtype=np.int64)
-        known = None if known is None else as_array(known.flatten(1)).astype(flat.dtype)
+        others = flat[:0]
+        if known is not None:
+            others = as_array(known.flatten(1).to(margins.work_dtype))
         attacked = np.flatnonzero(_are_right(ask, flat, y, goals))
         for start in range(0, len(attacked), _CHUNK):
             rows = attacked[start : start + _CHUNK]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
             task = _Task(margins, box, y[rows], goal, ask.of(rows))
-            found = task.solve(Schedule.of(norm, max_iter), known, seed)
+            found = task.solve(Schedule.of(norm, max_iter), others, seed)
             points[rows], sizes[rows] = found.points, found.sizes
             n_queries[rows] += found.n_queries
         if trace is not None:
@@ -187,7 +192,7 @@ class _Judge:
         self.margins, self.ask, self.device, self.rows = margins, ask, device, rows
 
     def of(self, rows):
-        """The same for some samples only."""
+        """Judge some samples only."""
         return _Judge(self.margins, self.ask, self.device, rows)
 
     def __call__(self, points, which):
@@ -211,9 +216,7 @@ class _Task:
         """Search along gradients, then wherever else an error may be."""
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
-        search_along_gradients(
-            self.margins, box, self.true, self.target, plan, found
-        )
+        search_along_gradients(self.margins, box, self.true, self.target, plan, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
@@ -265,8 +268,7 @@ class _Task:
         box, points = self.box, found.points[which]
         # Levels of `place_between`: a share, or the largest move.
         whole = np.ones(len(which)) if box.euclidean else found.sizes[which]
-        finest = max(32 * self.margins.spacing, 1e-10)
-        bracket = Bracket(len(which), finest)
+        bracket = Bracket(len(which), self.margins.finest)
         e, left = whole.copy(), np.arange(len(which))
         lead = np.full(len(which), 1e-3)
         for j in range(16):
@@ -325,7 +327,7 @@ class _Task:
         found.keep(which, points, sizes_of(box, which, points))
 
     def _nearest_errors(self, missing, known):
-        """The places of known samples of another class, the nearest ones first."""
+        """Find known samples of another class, the nearest ones first."""
         classes, order = self.margins.classes(known), []
         for i in missing:
             sizes = sizes_of(self.box, np.full(len(known), i), known)
@@ -339,7 +341,7 @@ class _Task:
         """Yield points all over the box, one for each sample."""
         X, low, high = self.box.X[missing], self.box.low, self.box.high
         kind, random = X.dtype.type, np.random.default_rng(seed)
-        if known is not None and len(known):
+        if len(known):
             known = np.clip(known, kind(low), kind(high))
             for places in self._nearest_errors(missing, known):
                 yield known[places]

@@ -3,14 +3,14 @@
 A *row* is one sample with one wrong class. It has an affine model of its margin (logit
 of the wrong class minus that of the true one), ``c + g . (z - x)``, and with it a path
 through the box of allowed values: ``z(e) = clip(x + e * sign(g))`` in the maximum norm
-and ``z(e) = clip(x + e * g)`` in the Euclidean one. Along it the model's margin grows as
-fast as a perturbation of that length allows: where it reaches zero is the closest point
-of the box with a margin of zero, exactly. The gain ``g . (z(e) - x)`` is concave and
-piecewise linear in the level `e`, so that Newton's method finds that point.
+and ``z(e) = clip(x + e * g)`` in the Euclidean one. Along it the model's margin grows
+as fast as a perturbation of that length allows: where it reaches zero is the closest
+point of the box with a margin of zero, exactly. The gain ``g . (z(e) - x)`` is concave
+and piecewise linear in the level `e`, so that Newton's method finds that point.
 
-All of it is one pass over the features of each row, compiled. A row's numbers are summed
-in the same order whatever the other rows are: it becomes the same, to the bit, in every
-batch.
+All of it is one pass over the features of each row, compiled. A row's numbers are
+summed in the same order whatever the other rows are: it becomes the same, to the bit,
+in every batch.
 """
 
 from typing import NamedTuple
@@ -101,7 +101,7 @@ def _solve(x, g, need, level, n_iter, box):
 
 @njit(cache=True, fastmath=_FAST)
 def _follow(x, g, new, level, box):
-    """What another gradient gains at the end of a path, how fast, and its length."""
+    """Return what another gradient gains along a path, how fast, and its length."""
     kind = x.dtype.type
     low, high, e, nothing = kind(box.low), kind(box.high), kind(level), kind(0)
     gain, growth, square = 0.0, 0.0, 0.0
@@ -118,7 +118,7 @@ def _follow(x, g, new, level, box):
 
 @njit(cache=True, fastmath=_FAST)
 def _write(x, g, level, box, out):
-    """The point of a path."""
+    """Write the point of a path."""
     kind = x.dtype.type
     low, high, e = kind(box.low), kind(box.high), kind(level)
     for j in range(len(x)):
@@ -130,10 +130,10 @@ def _write(x, g, level, box, out):
 
 @njit(cache=True)
 def begin(box, gradients, margins, levels, sizes):
-    """The level and the size that the margins' models at the samples themselves ask for.
+    """Find levels and sizes by the margins and gradients at the samples themselves.
 
-    `gradients` has an entry per class and sample. A margin that cannot be reached in the
-    box has the size infinity.
+    `gradients` has an entry per class and sample. A margin that cannot be reached in
+    the box has the size infinity.
     """
     for k in range(len(gradients)):
         for i in range(len(box.X)):
@@ -203,11 +203,10 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         crossing = e - m / growth if growth > 0 else np.inf
         size = length * crossing / max(e, 1e-300) if box.euclidean else crossing
         rows.newest_size[r] = size
-        if abs(crossing - e) < _NEAR * e:
-            if size < rows.best_size[r]:
-                rows.best_size[r], rows.best_level[r] = size, crossing
-                rows.best_growth[r] = growth
-                rows.best_slope[r, :] = g
+        if abs(crossing - e) < _NEAR * e and size < rows.best_size[r]:
+            rows.best_size[r], rows.best_level[r] = size, crossing
+            rows.best_growth[r] = growth
+            rows.best_slope[r, :] = g
         offset = m - gain
         if share == 1:
             g[:] = new[i]

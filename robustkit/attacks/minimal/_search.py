@@ -1,11 +1,11 @@
 """Search the closest point at which a model errs, for a batch of samples at once.
 
-Rows race: every wrong class of a sample that looks nearly as close as its closest is one
-(see `_paths`). A row jumps to where its affine model of the margin is zero, and averages
-that model with the one it finds there: most minima lie on kinks of the network, where
-the newest gradient alone jumps to and fro. Rows that fall behind leave; the others start
-again from beyond the boundary, which finds other minima; signed steps that become
-shorter and shorter find the last percent in the maximum norm.
+Rows race: every wrong class of a sample that looks nearly as close as its closest is
+one (see `_paths`). A row jumps to where its affine model of the margin is zero, and
+averages that model with the one it finds there: most minima lie on kinks of the
+network, where the newest gradient alone jumps to and fro. Rows that fall behind leave;
+the others start again from beyond the boundary, which finds other minima; steps that
+become shorter and shorter find the last percent.
 
 No decision looks at another sample, and a row's arithmetic is the same in every batch.
 """
@@ -18,7 +18,6 @@ import torch
 from robustkit._tensors import as_array, pad_rows
 from robustkit.attacks._attacked_model import first_look, logits_at
 from robustkit.attacks.minimal._paths import (
-    Box,
     Rows,
     advance,
     begin,
@@ -38,8 +37,8 @@ __all__ = [
     "sizes_of",
 ]
 
-# A margin counts as positive if rounding in another batch cannot make it negative: by so
-# many spacings of the numbers that a logit is computed in.
+# A margin counts as positive if rounding in another batch cannot make it negative: by
+# so many spacings of the numbers that a logit is computed in.
 _SAFE = 32
 # Wrong classes of a sample that may race.
 _MOST_CLASSES = 9
@@ -115,10 +114,12 @@ class Margins:
         exact = self.dtype in (torch.float32, torch.float64)
         self.work_dtype = self.dtype if exact else torch.float32
         self.spacing = torch.finfo(self.dtype).eps
+        # Relative change of a distance that is hardly more than rounding.
+        self.finest = max(_SAFE * self.spacing, 1e-10)
         self._kept = None
 
     def buffer(self, n_rows, n_features):
-        """Memory for points, kept from call to call: new memory costs more than sums."""
+        """Return memory for points, always the same: new memory is slow."""
         if self._kept is None or len(self._kept) < n_rows:
             size = (n_rows + -n_rows % _MULTIPLE, n_features)
             self._kept = torch.empty(size, dtype=self.work_dtype)
@@ -152,7 +153,7 @@ class Margins:
         return (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
 
     def classes(self, points):
-        """The classes that the module predicts."""
+        """Return the classes that the module predicts."""
         found = np.empty(len(points), dtype=np.int64)
         for rows, images in self._blocks(points):
             found[rows] = as_array(logits_at(self.module, images).argmax(dim=1))[
@@ -161,7 +162,7 @@ class Margins:
         return found
 
     def _blocks(self, points):
-        """Yield points as the module wants them, padded: no row must feel the others."""
+        """Yield points for the module; padded, so that no row feels the others."""
         n_rows = len(points)
         if self._kept is not None and points.ctypes.data == self._kept.data_ptr():
             n_padded = n_rows + -n_rows % _MULTIPLE
@@ -193,7 +194,7 @@ class Margins:
         return np.float64 if self.work_dtype == torch.float64 else np.float32
 
     def _pair(self, logits, true, wrong):
-        """The class that is to lead, and the one that is to lag behind."""
+        """Choose the class that is to lead, and the one that is to lag behind."""
         logits = logits.detach()[: len(true)]
         true = torch.from_numpy(true).to(self.device)
         if wrong is not None:
@@ -205,7 +206,7 @@ class Margins:
         return wrong, true
 
     def _margin(self, logits, leading, lagging):
-        """A little less than it is: what rounding may take in another batch."""
+        """Subtract from the margin what rounding may take in another batch."""
         logits = logits.detach()[: len(leading)]
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
@@ -401,7 +402,7 @@ class _Search:
         """
         box, rows, n = self.box, self.rows, len(which)
         e, growth = rows.best_level[which].copy(), rows.best_growth[which]
-        bracket = Bracket(n, self.plan.tolerance)
+        bracket = Bracket(n, self.margins.finest)
         left = np.arange(n)
         for j in range(20):
             if len(left) == 0:
@@ -417,7 +418,7 @@ class _Search:
         return points, found
 
     def _slide(self, which, best, best_sizes):
-        """Steps of shrinking size in a ball that shrinks; `best` is improved in place.
+        """Take ever shorter steps in a ball that shrinks; `best` is improved in place.
 
         A row that has crossed nowhere begins where its path ends.
         """

@@ -10,7 +10,7 @@ ORDER = {"linf": np.inf, "l2": 2}
 
 
 def distance_to_half_space(slope, need, x, low, high, norm):
-    """How far a point of the box with ``slope @ move >= need`` is; inf if there is none.
+    """How far a point of the box with ``slope @ move >= need`` is; inf without one.
 
     In the maximum norm every feature moves as far as the level and the box allow: the
     gain is piecewise linear, with a corner where a feature meets the box. In the
