@@ -85,6 +85,10 @@ class AttackResult:
         where none was found, NaN where the label is the target. None if the attack
         searches no distance.
 
+    attack : ndarray of shape (n_samples,) and dtype object, default=None
+        Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
+        model, None where none did.
+
     See Also
     --------
     robustkit.attacks.PGDAttack : An attack that returns one.
@@ -113,6 +117,7 @@ class AttackResult:
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
     distance: np.ndarray | None = None
+    attack: np.ndarray | None = None
 
 
 def robust_accuracy(
