@@ -2,6 +2,7 @@
 # ruff: noqa: F401
 
 from robustkit.attacks import functional
+from robustkit.attacks._best_of import best_of
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
@@ -13,6 +14,7 @@ from robustkit.attacks._pgd import PGDAttack
 # For other rooms, not for users: signs that an attack failed.
 from robustkit.attacks._report import SUSPICIOUS_GAP, warn_of_rise
 from robustkit.attacks._result import AttackResult, robust_scorer
+from robustkit.attacks._square import SquareAttack
 
 __all__ = [
     "AttackResult",
@@ -24,5 +26,7 @@ __all__ = [
     "ModuleAttack",
     "OnePixelAttack",
     "PGDAttack",
+    "SquareAttack",
+    "best_of",
     "robust_scorer",
 ]

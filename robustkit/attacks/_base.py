@@ -332,7 +332,7 @@ class BaseAttack(
                 found[name] = model.classes[found[name]]
         found["X_adv"] = shaped_like(found["X_adv"], given)
         result = AttackResult(
-            **found, attack=type(self).__name__, settings=self._settings(plan)
+            **found, name=type(self).__name__, settings=self._settings(plan)
         )
         if plan.certifies:
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
@@ -473,6 +473,10 @@ class BaseAttack(
         """Return `radius` and `unit` of the plan, as `eps` and `eps_unit` ask for."""
         unit = getattr(self, "eps_unit", "raw")
         return ball_of(self.eps, unit, getattr(self, "feature_std_", None))
+
+    def _shape_of_images(self) -> Any:
+        """Return `image_shape`, or what X says of it; None for a table."""
+        return self._image_shape if self.image_shape is None else self.image_shape
 
     def _step_of(self, X: torch.Tensor) -> Any:
         """Return `step_size` in the units of `eps`, for samples of any shape."""
@@ -646,7 +650,7 @@ class BaseAttack(
         """Attack, and keep all of the result but the perturbed samples."""
         return joined(
             [
-                without_points(self._perturb(samples, labels, target))
+                without_points(self.perturb(samples, labels, target))
                 for samples, labels in self._pieces(X, y)
             ]
         )

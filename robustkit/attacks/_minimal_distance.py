@@ -219,8 +219,8 @@ class MinimalDistanceAttack(BaseAttack):
             0 for a sample that the model gets wrong from the start, and infinity where
             no error was found, take part in the median.
         """
-        distance: Any = self._without_points(X, y).distance
-        return median_distance(distance, sample_weight)
+        distances = np.asarray(self._without_points(X, y).distance)
+        return median_distance(distances, sample_weight)
 
     def report(
         self,
@@ -245,9 +245,9 @@ class MinimalDistanceAttack(BaseAttack):
         -------
         report : pandas.Series
             First what was asked: the parameters of the attack that decide on its
-            result. Then `median_distance`, `mean_distance` and the quantiles `distance_q10`,
-            `distance_q25`, `distance_q75` and `distance_q90` of the distances of all
-            samples, 0 for those that are wrong from the start and infinity where no
+            result. Then `median_distance`, `mean_distance` and the quantiles
+            `distance_q10`, `distance_q25`, `distance_q75` and `distance_q90` of the
+            distances of all samples, 0 for those that are wrong from the start and infinity where no
             error was found; `not_found`, the share of those. Besides `n_samples`,
             `n_correct` (right before the attack), `n_success`, `n_queries`,
             `clean_accuracy`, `robust_accuracy` (right before and after), `error_rate`

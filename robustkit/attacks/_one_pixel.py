@@ -212,8 +212,8 @@ class OnePixelAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X):
-        if self._shape() is not None:
-            check_image_shape(self._shape(), X.shape[1])
+        if self._shape_of_images() is not None:
+            check_image_shape(self._shape_of_images(), X.shape[1])
         if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
@@ -234,13 +234,9 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
-    def _shape(self):
-        """Return the shape of the images, also if only X had it."""
-        return self._image_shape if self.image_shape is None else self.image_shape
-
     def _space(self):
         low, high = self.value_range_
-        shape = self._shape()
+        shape = self._shape_of_images()
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
     def _plan(self) -> Plan:

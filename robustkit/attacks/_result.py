@@ -92,7 +92,11 @@ class AttackResult:
         where none was found, NaN where the label is the target. None if the attack
         searches no distance.
 
-    attack : str, default=None
+    attack : ndarray of shape (n_samples,) and dtype object, default=None
+        Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
+        model, None where none did.
+
+    name : str, default=None
         Name of the attack.
 
     settings : dict, default=None
@@ -126,7 +130,8 @@ class AttackResult:
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
     distance: np.ndarray | None = None
-    attack: str | None = None
+    attack: np.ndarray | None = None
+    name: str | None = None
     settings: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
@@ -139,7 +144,7 @@ class AttackResult:
 
     def _title(self):
         asked = [f"{k}={_short(v)}" for k, v in (self.settings or {}).items()]
-        return f"{self.attack or 'an attack'}({', '.join(asked)})"
+        return f"{self.name or 'an attack'}({', '.join(asked)})"
 
     def _summary(self):
         """Say in a few numbers what was found."""
