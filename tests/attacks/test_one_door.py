@@ -13,12 +13,15 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     FGSMAttack,
     OnePixelAttack,
     PGDAttack,
+    SquareAttack,
+    best_of,
     robust_scorer,
 )
 from robustkit.classifiers import TorchClassifier
@@ -335,3 +338,35 @@ def test_notebook_shows_what_is_attacked():
     assert "FGSMAttack" in html
     frozen = aim(FGSMAttack(), digits_mlp(), *digits(40))
     assert "MLPClassifier" in frozen._repr_html_()
+
+
+def test_attacks_joined_by_best_of_take_modules_images_and_streams():
+    X, y = digit_images()
+    fgsm, pgd = clone(ATTACKS["FGSM"]), clone(ATTACKS["PGD"])
+    attack = best_of([fgsm, pgd], estimator=Images()).fit(torch.as_tensor(X), y)
+    result = attack.perturb(torch.as_tensor(X), y)
+    rows = X.reshape(-1, 64)
+    expected = best_of([fgsm, pgd], estimator=torch_net()).fit(rows, y)
+    np.testing.assert_array_equal(
+        result.X_adv.reshape(-1, 64), expected.perturb(rows, y).X_adv
+    )
+    stream = TensorDataset(torch.as_tensor(X), torch.as_tensor(y))
+    report = attack.report(stream)
+    assert report.drop("average_confidence").equals(
+        attack.report(X, y).drop("average_confidence")
+    )
+    assert attack.score(stream) == attack.score(X, y)
+    assert "best_of" in repr(result)
+    assert "Images" in attack._repr_html_()
+
+
+@pytest.mark.parametrize("attack", [SquareAttack(max_queries=20, random_state=0)])
+def test_squares_are_those_of_the_images(attack):
+    X, y = digit_images()
+    images = clone(attack).set_params(estimator=Images()).fit(X, y)
+    rows = clone(attack).set_params(image_shape=(1, 8, 8))
+    rows = aim(rows, torch_net(), X.reshape(-1, 64), y)
+    np.testing.assert_array_equal(
+        images.perturb(X, y).X_adv.reshape(-1, 64),
+        rows.perturb(X.reshape(-1, 64), y).X_adv,
+    )
