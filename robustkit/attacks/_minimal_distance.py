@@ -247,8 +247,8 @@ class MinimalDistanceAttack(BaseAttack):
             First what was asked: the parameters of the attack that decide on its
             result. Then `median_distance`, `mean_distance` and the quantiles
             `distance_q10`, `distance_q25`, `distance_q75` and `distance_q90` of the
-            distances of all samples, 0 for those that are wrong from the start and infinity where no
-            error was found; `not_found`, the share of those. Besides `n_samples`,
+            distances of all samples, 0 for those that are wrong from the start and
+            infinity where no error was found; `not_found`, the share of those. Besides `n_samples`,
             `n_correct` (right before the attack), `n_success`, `n_queries`,
             `clean_accuracy`, `robust_accuracy` (right before and after), `error_rate`
             (share of those right before that are wrong after), and over those the means
