@@ -214,17 +214,13 @@ class _Task:
         """Search along gradients, then wherever else an error may be."""
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
-        search_along_gradients(
-            self.margins, box, self.true, self.target, plan, found
-        )
+        search_along_gradients(self.margins, box, self.true, self.target, plan, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
             self._try_elsewhere(found, missing, known, seed)
             missing = missing[np.isfinite(found.sizes[missing])]
-            search_from(
-                self.margins, box, self.true, self.target, plan, found, missing
-            )
+            search_from(self.margins, box, self.true, self.target, plan, found, missing)
             self._settle(found, missing)
         return found
 
