@@ -16,9 +16,9 @@ from robustkit.classifiers._base import (
     check_classes,
     encode,
     most_epochs,
-    warn_of_no_convergence,
 )
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
+from robustkit.classifiers._training_record import warn_of_no_convergence
 from robustkit.networks import Epoch, Plateau, Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
@@ -210,7 +210,8 @@ class _Converged:
         """Give each network what was kept of it, or warn that there is nothing."""
         for k, (i, classifier) in enumerate(self.group.items()):
             if k not in self.kept:
-                warn_of_no_convergence(classifier, f" at index {i}")
+                n_epochs = most_epochs("auto")
+                warn_of_no_convergence(classifier, n_epochs, f" at index {i}")
                 continue
             n_epochs, weights, state = self.kept[k]
             parameters = classifier.module_.parameters()

@@ -20,7 +20,10 @@ from robustkit.networks._training import (
     Epoch,
     Plateau,
     Schedule,
+    epoch_batches,
+    normalises_batches,
     train,
+    train_on_stream,
 )
 
 __all__ = ["SparseNetwork", "initialize"]
