@@ -248,13 +248,13 @@ class MinimalDistanceAttack(BaseAttack):
             result. Then `median_distance`, `mean_distance` and the quantiles
             `distance_q10`, `distance_q25`, `distance_q75` and `distance_q90` of the
             distances of all samples, 0 for those that are wrong from the start and
-            infinity where no error was found; `not_found`, the share of those. Besides `n_samples`,
-            `n_correct` (right before the attack), `n_success`, `n_queries`,
-            `clean_accuracy`, `robust_accuracy` (right before and after), `error_rate`
-            (share of those right before that are wrong after), and over those the means
-            `average_confidence` and `average_eps`. An attack with targets adds
-            `target_rate`, and leaves samples whose label is their target out of the
-            distances.
+            infinity where no error was found; `not_found`, the share of those. Besides
+            `n_samples`, `n_correct` (right before the attack), `n_success`,
+            `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
+            `error_rate` (share of those right before that are wrong after), and over
+            those the means `average_confidence` and `average_eps`. An attack with
+            targets adds `target_rate`, and leaves samples whose label is their target
+            out of the distances.
         """
         return super().report(X, y, target)
 

@@ -18,7 +18,7 @@ from robustkit.bridge import (
     warn_if_fitted,
 )
 from robustkit.classifiers._base import BaseNetClassifier
-from robustkit.classifiers._torch_classifier import TorchClassifier
+from robustkit.classifiers._torch_classifier import TorchClassifier, with_channels
 
 __all__ = ["as_classifier", "fit_classifier", "fit_on_stream", "unfitted_classifier"]
 
@@ -145,6 +145,7 @@ def _wrap(module, classes, image_shape):
         # need not have a channel.
         classifier.n_features_in_ = int(np.prod(image_shape))
         classifier._image_shape = tuple(image_shape)
+        classifier.image_shape_ = with_channels(image_shape)
     return classifier
 
 

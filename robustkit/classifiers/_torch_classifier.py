@@ -361,10 +361,10 @@ class TorchClassifier(BaseNetClassifier):
             self._shape_at_fit = image_shape
         if image_shape is None or reset:
             return
-        shape, known = _with_channels(image_shape), self.image_shape_
+        shape, known = with_channels(image_shape), self.image_shape_
         if known is None:
             self._learn_image_shape(image_shape)
-        elif shape != _with_channels(known):
+        elif shape != with_channels(known):
             raise ValueError(
                 f"X holds images of shape {tuple(image_shape)}, but "
                 f"{type(self).__name__} was made for image_shape={tuple(known)}."
@@ -372,7 +372,7 @@ class TorchClassifier(BaseNetClassifier):
 
     def _learn_image_shape(self, image_shape: Sequence[int]) -> None:
         """Take the shape of the first images that are passed after a table was."""
-        self.image_shape_ = _with_channels(image_shape)
+        self.image_shape_ = with_channels(image_shape)
         if self._is_frozen:
             size = int(np.prod(image_shape))
             sizes = size, len(self.classes_)
@@ -382,7 +382,7 @@ class TorchClassifier(BaseNetClassifier):
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
         given = _check_image_shape(self.image_shape, n_features)
-        shape = _with_channels(self._shape_at_fit) if given is None else given
+        shape = with_channels(self._shape_at_fit) if given is None else given
         self.image_shape_, self._image_shape = shape, None
         if isinstance(self.module, nn.Module):
             raise TypeError(
@@ -447,7 +447,8 @@ def _shape_that_works(
     return shape
 
 
-def _with_channels(image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+def with_channels(image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Add the channel that the shape (height, width) lacks."""
     if image_shape is None:
         return None
     shape = tuple(int(side) for side in image_shape)
@@ -460,7 +461,7 @@ def _check_image_shape(
     """Return (channels, height, width), or None."""
     if image_shape is None:
         return None
-    return _with_channels(check_image_shape(image_shape, n_features))
+    return with_channels(check_image_shape(image_shape, n_features))
 
 
 def _require_image_shape(name: str, image_shape: Sequence[int] | None) -> None:
