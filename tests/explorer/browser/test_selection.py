@@ -223,6 +223,55 @@ def test_without_an_attack_there_is_one_image(seen, run):
     assert pixels_of(card.get_by_role("img")) == run.images[i].ravel().tolist()
 
 
+def test_an_image_is_enlarged_beside_the_attacked_one_and_their_difference(
+    seen, run, watch
+):
+    watch.expect("willReadFrequently")
+    seen.set_slider("level-left", 2)
+    seen.expect(seen("level-left-value")).to_have_text("eps 0.3")
+    seen.settled()
+    seen("select-weakest").click()
+    cards = numbers(seen.cards())
+    seen("image-card").first.click()
+    images = seen("enlarged-figures").get_by_role("img")
+    for i, step in ((cards[0], "next"), (cards[1], "previous"), (cards[0], "close")):
+        seen.expect(seen("enlarged")).to_contain_text(f"#{i}: ")
+        clean, attacked, difference = (pixels_of(images.nth(k)) for k in range(3))
+        assert clean == run.images[i].ravel().tolist()
+        assert attacked == run.views[2].images[i].ravel().tolist()
+        moves = np.subtract(attacked, clean)
+        most = np.abs(moves).max()
+        expected = (128 + 127 * moves / max(1, most)).astype(int)
+        assert difference == expected.tolist()
+        seen.expect(seen("enlarged")).to_contain_text(f"at most {most}/255")
+        assert images.first.bounding_box()["width"] > 150
+        seen(f"enlarged-{step}").click()
+    seen.expect(seen("enlarged")).to_be_hidden()
+    seen.expect(seen("marks-left")).to_contain_text(f"(sample {cards[0]})")
+
+
+def test_what_lies_in_no_node_is_shown_and_explained(seen, graph_of, run):
+    noise = graph_of().noise_
+    share = f"{100 * len(noise) / 480:.1f} %"
+    bar = seen("noise-left")
+    seen.expect(bar).to_have_text(f"{share} ({len(noise)} samples) in no node")
+    bar.click()
+    title_says(seen, "In no node · M_clean · eps 0")
+    position_says(seen, f"1–24 of {len(noise)}")
+    assert numbers(seen.cards()) == noise[:24].tolist()
+    summary = seen("selection-summary")
+    seen.expect(summary).to_contain_text(f"{share} of the samples lie in no node")
+    seen.expect(summary).to_contain_text("fewer than 3 samples within the radius (1)")
+    n_wrong = (run.views[0].prediction[noise] != run.y[noise]).sum()
+    seen.expect(summary).to_contain_text(f"Misclassified{n_wrong}")
+    # Of another graph it is told anew.
+    seen.set_slider("overlap-left", 0.5)
+    noise = graph_of(overlap=0.5).noise_
+    position_says(seen, f"1–24 of {len(noise)}")
+    seen("selection-clear").click()
+    seen.expect(seen("panel-selection")).to_contain_text("Nothing is selected.")
+
+
 def weak_accuracies(seen):
     texts = seen("weak-item").locator("b").all_inner_texts()
     return [float(text.removesuffix(" %")) for text in texts]
