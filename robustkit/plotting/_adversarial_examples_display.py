@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._samples import flat_samples
+from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import check_image_shape
 from robustkit.attacks import PGDAttack
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
     from sklearn.base import BaseEstimator
 
     from robustkit.correlation import RobustnessCorrelator
@@ -132,8 +131,8 @@ class CorrelationDisplay:
         correlator = getattr(estimator, "correlator_", estimator)
         if not hasattr(correlator, "correlations_"):
             raise ValueError(
-                f"{type(estimator).__name__} has no correlations to draw: give a fitted "
-                "RobustnessCorrelator, or a study of at least three models."
+                f"{type(estimator).__name__} has no correlations to draw: give a "
+                "fitted RobustnessCorrelator, or a study of at least three models."
             )
         return cls.from_correlator(
             correlator, kind=kind, method=method, pair=pair, ax=ax

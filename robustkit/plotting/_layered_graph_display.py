@@ -123,8 +123,8 @@ class LayeredGraphDisplay:
         check_is_fitted(estimator)
         if not hasattr(estimator, "structure_"):
             raise ValueError(
-                f"{type(estimator).__name__} has no 'structure_': it was not built from "
-                "a graph. Give a SparseNetClassifier or a GraphPrior."
+                f"{type(estimator).__name__} has no 'structure_': it was not built "
+                "from a graph. Give a SparseNetClassifier or a GraphPrior."
             )
         return cls.from_graph(estimator.structure_, views=views, ax=ax)
 

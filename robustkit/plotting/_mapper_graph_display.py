@@ -169,8 +169,8 @@ class MapperGraphDisplay:
         if isinstance(estimator, MapperGraph):
             if X is not None or mapper is not None:
                 raise ValueError(
-                    "The 'X' and 'mapper' parameters go with a classifier; a MapperGraph "
-                    "is drawn with the samples that it was fitted to."
+                    "The 'X' and 'mapper' parameters go with a classifier; a "
+                    "MapperGraph is drawn with the samples that it was fitted to."
                 )
             return cls.from_mapper(estimator, y, **look)
         if X is None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 
 from robustkit.correlation import RobustnessCorrelator
@@ -117,3 +118,19 @@ def test_unknown_kind_method_and_pair_are_named(pyplot, correlator):
     constant = RobustnessCorrelator().fit(np.ones((5, 1)), np.arange(5.0))
     with pytest.raises(ValueError, match="No pair has a coefficient"):
         draw(constant, kind="scatter")
+
+
+def test_from_estimator_draws_a_correlator_and_that_of_a_study(pyplot, correlator):
+    expected = CorrelationDisplay.from_correlator(correlator, method="kendall")
+    study = DummyClassifier().fit([[0]], [0])
+    with pytest.raises(ValueError, match="DummyClassifier has no correlations to draw"):
+        CorrelationDisplay.from_estimator(study)
+    study.correlator_ = correlator
+    for given in (correlator, study):
+        display = CorrelationDisplay.from_estimator(given, method="kendall")
+        assert cells(display) == cells(expected)
+    study.correlator_ = None
+    with pytest.raises(ValueError, match="or a study of at least three models"):
+        CorrelationDisplay.from_estimator(study)
+    with pytest.raises(NotFittedError):
+        CorrelationDisplay.from_estimator(RobustnessCorrelator())

@@ -84,3 +84,16 @@ def test_what_cannot_be_drawn_is_refused(pyplot):
     pixel = aim(OnePixelAttack(), digits_pipeline(), X, y)
     with pytest.raises(TypeError, match="OnePixelAttack has no parameter 'eps'"):
         RobustnessCurveDisplay.from_estimator(pixel, X, y)
+
+
+def test_from_estimator_attacks_a_classifier(pyplot):
+    X, y = digits(60)
+    model, attack = digits_pipeline(), FGSMAttack()
+    expected = RobustnessCurveDisplay.from_estimator(
+        aim(attack, model, X, y), X, y, eps=EPS
+    )
+    display = RobustnessCurveDisplay.from_estimator(model, X, y, attack=attack, eps=EPS)
+    np.testing.assert_array_equal(display.robust_accuracy, expected.robust_accuracy)
+    assert not hasattr(attack, "estimator_")
+    pgd = RobustnessCurveDisplay.from_estimator(model, X, y, eps=EPS[:1])
+    assert (pgd.robust_accuracy <= expected.robust_accuracy[:2]).all()
