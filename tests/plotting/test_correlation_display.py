@@ -132,5 +132,5 @@ def test_from_estimator_draws_a_correlator_and_that_of_a_study(pyplot, correlato
     study.correlator_ = None
     with pytest.raises(ValueError, match="or a study of at least three models"):
         CorrelationDisplay.from_estimator(study)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         CorrelationDisplay.from_estimator(RobustnessCorrelator(n_bootstrap=0))

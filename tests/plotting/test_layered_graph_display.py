@@ -170,7 +170,7 @@ def test_too_few_axes_are_refused(pyplot):
 def test_from_estimator_draws_the_graph_of_a_network(pyplot):
     X, y = np.random.RandomState(0).rand(20, 3), np.arange(20) % 2
     net = SparseNetClassifier(PRIOR, max_epochs=1, device="cpu", random_state=0)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         LayeredGraphDisplay.from_estimator(net)
     for estimator in (net.fit(X, y), clone(PRIOR).fit(X)):
         display = LayeredGraphDisplay.from_estimator(estimator, views=["dag"])

@@ -191,7 +191,7 @@ def test_from_estimator_draws_a_mapper(pyplot, iris):
         MapperGraphDisplay.from_estimator(mapper, np.ones((3, 4)))
     with pytest.raises(ValueError, match="'X' parameter must hold samples"):
         MapperGraphDisplay.from_estimator(DummyClassifier().fit([[1]], [1]))
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         MapperGraphDisplay.from_estimator(MapperGraph())
 
 

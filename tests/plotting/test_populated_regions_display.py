@@ -90,7 +90,7 @@ def test_from_estimator_counts_the_regions_of_a_classifier(pyplot, digits, kind)
 
 def test_from_estimator_needs_samples_for_a_classifier(pyplot, digits):
     model = MLPNetClassifier((6,), max_epochs=1, device="cpu", random_state=0)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         PopulatedRegionsDisplay.from_estimator(model)
     model.fit(*digits)
     with pytest.raises(ValueError, match="'X' parameter is needed to count"):
