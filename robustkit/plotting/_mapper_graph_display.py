@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
+from robustkit.bridge import ActivationExtractor
+from robustkit.topology import MapperGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
-
-    from robustkit.topology import MapperGraph
+    from sklearn.base import BaseEstimator
 
 __all__ = ["MapperGraphDisplay"]
 
@@ -47,7 +50,8 @@ class MapperGraphDisplay:
     stress of the graph (Kamada and Kawai), each component by itself, the largest first:
     the same graph always gets the same picture.
 
-    It is recommended to use :meth:`from_mapper` to create a display.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_mapper` to create a
+    display.
 
     Parameters
     ----------
@@ -107,6 +111,79 @@ class MapperGraphDisplay:
         self.nodes = nodes
         self.labels = labels
         self.positions = positions
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        layer: str | int = "logits",
+        mapper: MapperGraph | None = None,
+        color: str = "auto",
+        positions: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the graph of a model's activations, or that of a fitted mapper.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier, or a fitted
+            :class:`~robustkit.topology.MapperGraph`.
+
+        X : array-like of shape (n_samples, n_features), default=None
+            Samples, whose activations are drawn. None for a mapper, which has its own.
+
+        y : array-like of shape (n_samples,), default=None
+            Their labels.
+
+        layer : str or int, default="logits"
+            The layer of a classifier, as in
+            :class:`~robustkit.bridge.ActivationExtractor`.
+
+        mapper : MapperGraph, default=None
+            Its parameters are those of the graph of a classifier. None is
+            :class:`~robustkit.topology.MapperGraph` with its defaults.
+
+        color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
+                "filter_mean"}, default="auto"
+            What the nodes show, as in :meth:`from_mapper`; accuracy is that of the
+            classifier.
+
+        positions : ndarray of shape (n_nodes, 2), default=None
+            Where the nodes lie. None lays them out.
+
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : MapperGraphDisplay
+            Plotted.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        look = {"color": color, "positions": positions, "ax": ax}
+        if isinstance(estimator, MapperGraph):
+            if X is not None or mapper is not None:
+                raise ValueError(
+                    "The 'X' and 'mapper' parameters go with a classifier; a "
+                    "MapperGraph is drawn with the samples that it was fitted to."
+                )
+            return cls.from_mapper(estimator, y, **look)
+        if X is None:
+            raise ValueError(
+                "The 'X' parameter must hold samples, whose activations are drawn. Got "
+                "None."
+            )
+        frozen = FrozenEstimator(estimator)
+        activations = ActivationExtractor(frozen, layer=layer, random_state=0)
+        mapper = MapperGraph() if mapper is None else clone(mapper)
+        mapper.fit(activations.fit(X, y).transform(X))
+        predicted = None if y is None else frozen.predict(X)
+        return cls.from_mapper(mapper, y, predicted, **look)
 
     @classmethod
     def from_mapper(

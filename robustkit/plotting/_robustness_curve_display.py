@@ -6,10 +6,11 @@ import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.attacks import GrowingEpsilonAttack, warn_of_rise
+from robustkit.plotting._adversarial_examples_display import attack_of
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
     from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
 
 __all__ = ["RobustnessCurveDisplay"]
 
@@ -97,10 +99,11 @@ class RobustnessCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        attack: Any,
+        estimator: Any,
         X: ArrayLike,
         y: ArrayLike,
         *,
+        attack: BaseEstimator | None = None,
         eps: ArrayLike | None = None,
         name: str | None = None,
         ax: Axes | None = None,
@@ -115,15 +118,19 @@ class RobustnessCurveDisplay:
 
         Parameters
         ----------
-        attack : object
+        estimator : object
             A fitted attack with a parameter `eps`, or a
-            :class:`~robustkit.attacks.GrowingEpsilonAttack`.
+            :class:`~robustkit.attacks.GrowingEpsilonAttack`; or a fitted classifier.
 
         X : array-like of shape (n_samples, n_features)
             Clean samples.
 
         y : array-like of shape (n_samples,)
             True labels.
+
+        attack : attack, default=None
+            What a classifier is attacked with. None is
+            :class:`~robustkit.attacks.PGDAttack` with its defaults.
 
         eps : array-like of shape (n_eps,), default=None
             Sizes of perturbation. None is ten from 0 to twice that of the attack, or
@@ -142,7 +149,7 @@ class RobustnessCurveDisplay:
             Plotted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(attack)
+        attack = attack_of(estimator, attack, X, y)
         if isinstance(attack, GrowingEpsilonAttack):
             sizes, accuracy = _grown(attack, X, y, eps)
         elif hasattr(attack, "eps"):

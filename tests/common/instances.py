@@ -29,12 +29,10 @@ def _correlators():
     from robustkit.correlation import RobustnessCorrelator
 
     # Lenient, because the checks' data are noise, of which the default keeps nothing.
-    lenient = {"correction": None, "alpha": 0.95}
+    lenient = {"correction": None, "alpha": 0.95, "n_bootstrap": 3}
     methods = ("spearman", "kendall", "pearson", "distance", "xi", "mutual_info")
     yield RobustnessCorrelator(**lenient)
-    yield RobustnessCorrelator(
-        methods=methods, n_bootstrap=3, n_permutations=3, **lenient
-    )
+    yield RobustnessCorrelator(methods=methods, n_permutations=3, **lenient)
 
 
 def _small_net(name, *args, **params):
@@ -110,7 +108,7 @@ def _studies():
         n_graphs=3,
         inits=["he_uniform"],
         analyses={},
-        correlator=RobustnessCorrelator(),
+        correlator=RobustnessCorrelator(n_bootstrap=3),
         device="cpu",
     )
 

@@ -146,3 +146,16 @@ def test_distances_are_numbers_and_not_negative():
         RobustnessCurveDisplay.from_distances([0.5, -1.0])
     with pytest.raises(ValueError, match=r"at least one number.* Got \[\]"):
         RobustnessCurveDisplay.from_distances([np.nan])
+
+
+def test_from_estimator_attacks_a_classifier(pyplot):
+    X, y = digits(60)
+    model, attack = digits_pipeline(), FGSMAttack()
+    expected = RobustnessCurveDisplay.from_estimator(
+        aim(attack, model, X, y), X, y, eps=EPS
+    )
+    display = RobustnessCurveDisplay.from_estimator(model, X, y, attack=attack, eps=EPS)
+    np.testing.assert_array_equal(display.robust_accuracy, expected.robust_accuracy)
+    assert not hasattr(attack, "estimator_")
+    pgd = RobustnessCurveDisplay.from_estimator(model, X, y, eps=EPS[:1])
+    assert (pgd.robust_accuracy <= expected.robust_accuracy[:2]).all()

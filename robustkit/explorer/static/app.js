@@ -41,6 +41,7 @@ async function start() {
   const shortcuts = new Shortcuts(shortcutTable(session, tabs));
   const help = buildHelp(shortcuts);
   document.body.append(help);
+  session.on("help", () => help.showModal());
   const downloads = buildDownloads(session, { link, say });
   byId("top").replaceChildren(...buildTopBar(session, { downloads, help }));
   byId("run-title").textContent = run.title ?? "";
@@ -213,6 +214,6 @@ function shortcutTable(session, tabs) {
       },
     ],
     ["Escape", "clear the selection", () => session.pane.select([])],
-    ["?", "this help", () => document.querySelector("dialog")?.showModal()],
+    ["?", "this help", () => session.emit("help")],
   ];
 }

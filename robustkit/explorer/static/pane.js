@@ -376,11 +376,12 @@ export class Pane extends Emitter {
     const { camera, xs, ys } = this.scene;
     const [x, y] = camera.toScreen(xs[i], ys[i]);
     const margin = 20;
+    // Not below the tools or the legend, either.
     const seen =
       x > margin &&
       y > margin &&
-      x < camera.width - margin &&
-      y < camera.height - margin;
+      x < camera.width - camera.covered.right - margin &&
+      y < camera.height - camera.covered.bottom - margin;
     if (!seen) {
       this.fitted = false;
       Object.assign(camera, { x: xs[i], y: ys[i] });

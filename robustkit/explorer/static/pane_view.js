@@ -42,7 +42,7 @@ export function buildPane(pane) {
   };
   pane.on("look", (how) => {
     canvas.redraw(how);
-    if (how === "moving") hintAtKeyboard();
+    hintAtKeyboard();
   });
   pane.on("active", () => {
     canvas.redraw("points");

@@ -6,7 +6,7 @@
 import { count, whole } from "./elements.js";
 import { Emitter, Pane } from "./pane.js";
 
-/** Emits "focus" and "layout". */
+/** Emits "focus", "layout" and "help". */
 export class Session extends Emitter {
   /**
    * @param {Object} parts
