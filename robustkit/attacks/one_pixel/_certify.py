@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from robustkit._tensors import as_array, as_tensor, on_device
-from robustkit.attacks._interval_bounds import (
+from robustkit.bounds import (
     BoundedNetwork,
     described,
     lost_digits,
