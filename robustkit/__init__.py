@@ -29,6 +29,8 @@ _ROOMS = {
         "PrunedNetClassifier",
         "fit_many",
     ),
+    # What can be proved of a model.
+    "bounds": ("CertifiedRadius",),
     # What is done to a model, and its measures.
     "attacks": (
         "FGSMAttack",

@@ -37,7 +37,8 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit.attacks._attacked_model import AttackedModel, thawed
+from robustkit._validation import check_range, learn_clip
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
     AttackResult,
@@ -47,6 +48,7 @@ from robustkit.attacks._result import (
 )
 from robustkit.attacks.functional import Trace
 from robustkit.bridge import as_module
+from robustkit.classifiers import thawed
 from robustkit.exceptions import InputRoundingWarning, UndecidedSamplesWarning
 
 __all__ = ["BaseAttack", "Batch", "ModuleAttack", "Plan"]
@@ -150,7 +152,7 @@ class BaseAttack(
         given = X
         X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
         check_classification_targets(y)
-        self.clip_ = self._learn_clip(X)
+        self.clip_ = learn_clip(self.clip, X)
         with self._progress_of_fit(X, y) as estimator:
             self.estimator_ = estimator.fit(given, y)
         self.classes_ = self.estimator_.classes_
@@ -265,7 +267,7 @@ class BaseAttack(
         if not all_between(X, low, high):
             # To be refused with scikit-learn's own words if it is not finite.
             validate_data(self, given, reset=False)
-            _check_range(X.min(), X.max(), low, high)
+            check_range(X.min(), X.max(), low, high)
         return X
 
     def _attack_batch(self, model, plan, X, y, target, loss, out):
@@ -455,15 +457,6 @@ class BaseAttack(
                 f"{model.classes.tolist()}. Got {labels[index < 0].tolist()[0]!r}."
             )
         return index
-
-    def _learn_clip(self, X):
-        if isinstance(self.clip, str):
-            return (0.0, 1.0) if X.min() >= 0 and X.max() <= 1 else None
-        if self.clip is None:
-            return None
-        low, high = _check_clip(self.clip)
-        _check_range(X.min(), X.max(), low, high)
-        return low, high
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Perturb samples, attacking what the model predicts of them.
@@ -723,27 +716,6 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
 def _halves(rows):
     middle = (rows.start + rows.stop) // 2
     return [slice(middle, rows.stop), slice(rows.start, middle)]
-
-
-def _check_clip(clip):
-    try:
-        low, high = (float(bound) for bound in clip)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not low < high:
-        raise ValueError(
-            "The 'clip' parameter must be 'auto', None or a pair (low, high) with low "
-            f"< high. Got {clip!r} instead."
-        )
-    return low, high
-
-
-def _check_range(smallest, largest, low, high):
-    if smallest < low or largest > high:
-        raise ValueError(
-            f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
-            f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
-        )
 
 
 @contextmanager

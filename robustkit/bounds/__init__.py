@@ -2,6 +2,7 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
+from robustkit.bounds._certified_radius import CertifiedRadius
 from robustkit.bounds._interval_bounds import (
     BoundedNetwork,
     described,
@@ -9,4 +10,4 @@ from robustkit.bounds._interval_bounds import (
     slack_factor,
 )
 
-__all__: list[str] = []
+__all__ = ["CertifiedRadius"]

@@ -237,10 +237,9 @@ class Bounds:
         else:
             self.lines.shift[:, here] = self.region.anchors.units[self.region.rows]
         signs = None if split is None else split[:, here]
-        if layer.rectified and self.method == "crown":
-            # Those of the first layer are hardly improved.
-            if layer.inputs is None:
-                self._tighten(number, lower, upper, signs)
+        # Intervals of the first layer are hardly improved.
+        if layer.rectified and self.method == "crown" and layer.inputs is None:
+            self._tighten(number, lower, upper, signs)
         if signs is not None:
             lower[(signs > 0) & (lower < 0)] = 0
             upper[(signs < 0) & (upper > 0)] = 0
@@ -431,7 +430,9 @@ def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
     slopes = np.concatenate(lengths).reshape(margins.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         distances = np.where(margins > 0, margins / slopes, 0)
-    return np.nan_to_num(distances, nan=0, posinf=np.inf).min(axis=1), margins.min(axis=1)
+    return np.nan_to_num(distances, nan=0, posinf=np.inf).min(axis=1), margins.min(
+        axis=1
+    )
 
 
 @njit(cache=True)
@@ -463,9 +464,7 @@ def _relax(A, start, stop, ids, table, acc):
             lower = 1.0 if slope > 0.5 else 0.0
             new = a * (slope if a < 0 else lower)
             down = a if a < 0 else 0.0
-            total += (
-                down * at_zero[s, k] + new * shift[s, k] - abs(new) * slack[s, k]
-            )
+            total += down * at_zero[s, k] + new * shift[s, k] - abs(new) * slack[s, k]
             A[r, k] = new
         acc[r] += total
 

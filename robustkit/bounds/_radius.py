@@ -8,7 +8,6 @@ costs the worst margin most, until all parts are proved or there are too many.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +27,14 @@ __all__ = ["Search", "certified_radii", "proved_by_splitting"]
 # The relative width of the bracket at which a radius is settled; branch and bound costs
 # more for each.
 _WIDTH, _WIDTH_OF_SPLITS = 1e-3, 8e-3
+# Of a linear model the radius is exact up to rounding, and cheap.
+_WIDTH_OF_LINEAR = 1e-9
 # Without a clip range nothing bounds how far one may go.
 _MOST_STEPS = 100
-# Samples bounded at once: more leave the cache.
+# Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
+# A margin that the softmax does not round away, in units of roundoff.
+_SMALLEST = 16
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Search:
     method: str = "crown"
     clip: tuple[float, float] | None = None
     max_subproblems: int = 16
+    batch_size: int = 128
     deadline: float = np.inf
     """Of `time.perf_counter`."""
 
@@ -90,8 +94,8 @@ def certified_radii(
         Whether the method cannot prove a radius much larger. False where time was up.
     """
     radii, settled = np.zeros(len(X)), np.zeros(len(X), dtype=bool)
-    for start in range(0, len(X), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for start in range(0, len(X), search.batch_size):
+        rows = slice(start, start + search.batch_size)
         if search.is_late():
             break
         limit = None if at_most is None else at_most[rows]
@@ -120,7 +124,10 @@ class _Bracket:
         self.farthest = _farthest(anchors.x, search)
         limit = self.farthest if at_most is None else np.minimum(at_most, self.farthest)
         self.limit = limit
-        self.settled = ~(margin > 0)
+        is_linear = len(anchors.network.layers) == 1
+        self.width = _WIDTH_OF_LINEAR if is_linear else _WIDTH
+        self.least = _SMALLEST * anchors.roundoff
+        self.settled = ~(margin > self.least)
         # CROWN's radius is about half of the distance of the linear function.
         self.first = np.minimum(0.7 * distance, 0.6 * limit)
         bad = ~((self.first > 0) & (self.first < np.inf))
@@ -136,10 +143,10 @@ class _Bracket:
                 return
             region = Region(self.anchors, live, e[live], search.norm, search.clip)
             margin = Bounds(region, method).margins(self.C[live]).min(axis=1)
-            proved = margin > 0
+            proved = margin > self.least
             self._note(live[proved], e, margin[proved], proved=True)
             self._note(live[~proved], e, margin[~proved], proved=False)
-            self.settled[live] = self._is_narrow(live, _WIDTH)
+            self.settled[live] = self._is_narrow(live, self.width)
             live = live[~self.settled[live]]
             e[live] = self._next(live, step)
         # Only where nothing bounds how far one may go.
@@ -170,7 +177,7 @@ class _Bracket:
             fits = (curved > low) & (curved < high)
             root = np.where(fits, curved, root)
             # A little beyond, so that the far end moves too.
-            lean = 0.4 * _WIDTH * high
+            lean = 0.4 * self.width * high
             inner = np.where(root - low < high - root, root + lean, root - lean)
             middle = (low + high) / 2
             known = np.isfinite(inner) & (inner > low) & (inner < high)
@@ -181,12 +188,14 @@ class _Bracket:
             outer = np.where(outer > 1.1 * low, np.minimum(outer, 3 * low), 2 * low)
             # Near the limit, the limit itself.
             outer = np.where(outer >= 0.7 * limit, limit, outer)
-        return np.where(np.isfinite(high), inner, np.where(np.isnan(outer), limit, outer))
+        return np.where(
+            np.isfinite(high), inner, np.where(np.isnan(outer), limit, outer)
+        )
 
     def raise_by_splitting(self):
         """Try larger radii by branch and bound, in steps that halve or double."""
         n, search = self.anchors.n, self.search
-        share, done = np.full(n, 0.08), ~(self.at_low > 0) | np.isinf(self.low)
+        share, done = np.full(n, 0.08), ~(self.at_low > self.least) | np.isinf(self.low)
         high = self.limit.copy()
         self.settled = done.copy()
         while not search.is_late():
@@ -194,7 +203,9 @@ class _Bracket:
             if len(live) == 0:
                 return
             low = self.low[live]
-            e = np.where(low > 0, low * (1 + share[live]), self.first[live] * share[live])
+            e = np.where(
+                low > 0, low * (1 + share[live]), self.first[live] * share[live]
+            )
             e = np.where(e < high[live], e, (low + high[live]) / 2)
             proved, finished = proved_by_splitting(
                 self.anchors, live, e, self.labels[live], search
@@ -307,7 +318,7 @@ def _bound_parts(everywhere, ball, signs, left, C):
         problems, rows = np.nonzero(left[part])
         margins = np.full(left[part].shape, np.inf)
         margins[problems, rows] = bounds.values(problems, C[ball[part]][problems, rows])
-        still[part] = ~(margins > 0)
+        still[part] = ~(margins > _SMALLEST * everywhere.anchors.roundoff)
         worst = np.flatnonzero(still[part].any(axis=1))
         row = margins[worst].argmin(axis=1)
         unit[part][worst] = _costliest(
@@ -327,12 +338,11 @@ def _costliest(bounds, problems, rows, signs):
         a, at_zero = A[:, here], lines.at_zero[ids, here]
         gap = np.minimum(-bounds.lower[ids, here], bounds.upper[ids, here])
         gap = np.where(at_zero > 0, np.maximum(gap, 0), 0)
-        cost[place[ids], here] = np.maximum(-a, 0) * at_zero + np.maximum(a, 0) * gap / 2
+        cost[place[ids], here] = (
+            np.maximum(-a, 0) * at_zero + np.maximum(a, 0) * gap / 2
+        )
 
     bounds.values(problems, rows, watch)
     cost[signs[problems] != 0] = 0
     unit = cost.argmax(axis=1)
     return np.where(cost[np.arange(len(unit)), unit] > 0, unit, -1)
-
-
-_Roundoff = Callable[[NDArray], float]

@@ -7,7 +7,6 @@ logits. Only modules that are what their type says are taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -300,7 +299,9 @@ class ReluNetwork:
             self._append_rows(weight[start:stop, :start], bias[start:stop], first)
             self.layers[-1].rectified = True
         out = torch.zeros(part.n_outputs, n, dtype=part.output_weight.dtype)
-        out[:, torch.from_numpy(np.array(structure.sinks))] = part.output_weight.detach()
+        out[:, torch.from_numpy(np.array(structure.sinks))] = (
+            part.output_weight.detach()
+        )
         self._append_rows(out, as_array(part.output_bias), first)
         return True
 

@@ -2,6 +2,12 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
+from robustkit.classifiers._answers import (
+    answers_in_double,
+    answers_with_module,
+    predicts_largest_logit,
+    thawed,
+)
 from robustkit.classifiers._base import (
     BaseNetClassifier,
     check_classes,

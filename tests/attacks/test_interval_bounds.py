@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
-
 from robustkit.attacks._interval_bounds import (
     BoundedNetwork,
     _Affine,
@@ -18,6 +16,8 @@ from robustkit.attacks._interval_bounds import (
     _rectify,
     slack_factor,
 )
+from torch import nn
+
 from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.networks import SparseNetwork, initialize
 

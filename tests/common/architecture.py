@@ -23,6 +23,7 @@ FLOORS = (
     ("networks",),
     ("bridge",),
     ("classifiers",),
+    ("bounds",),
     ("attacks", "regions", "topology"),
     ("defenses",),
     ("correlation",),
