@@ -85,7 +85,7 @@ class Anchors:
         for center, scale, offset in network.scalings:
             value = (value - center) * scale + offset
             size = (size + np.abs(center)) * np.abs(scale) + np.abs(offset)
-            self.scale = scale if self.scale is None else self.scale * scale
+            self.scale = scale * (1.0 if self.scale is None else self.scale)
         with np.errstate(over="ignore", invalid="ignore"):
             exact = first.inputs.forward(torch.from_numpy(value)).numpy()
             self.units = exact + first.bias
@@ -117,12 +117,12 @@ class Region:
     """
 
     def __init__(self, anchors: Anchors, rows, eps, norm: str, clip=None):
-        self.anchors, self.rows, self.norm = anchors, rows, norm
+        self.anchors, self.rows, self.norm = anchors, np.asarray(rows), norm
         self.eps = np.ascontiguousarray(eps, dtype=np.float64)
-        low, high = clip or (-np.inf, np.inf)
+        low, high = map(float, clip or (-np.inf, np.inf))
         shape = len(rows), anchors.x.shape[1]
         self.low, self.high = np.empty(shape), np.empty(shape)
-        _moves(anchors.x, rows, self.eps, (low, high), self.low, self.high)
+        _moves(anchors.x, self.rows, self.eps, (low, high), self.low, self.high)
         # The largest move of a feature.
         self.reach = np.maximum(-self.low, self.high)
 
@@ -492,14 +492,17 @@ def _over_ball(D, ids, low, high, eps, acc):
     for r in range(D.shape[0]):
         s = ids[r]
         radius = eps[s]
-        squares = 0.0
+        squares, box = 0.0, 0.0
         for j in range(D.shape[1]):
             d = D[r, j]
             room = low[s, j] if d > 0 else high[s, j]
             squares += d * d if room != 0 else 0.0
+            box += d * room
         if squares == 0 or radius == 0:
             continue
-        strength, best = np.sqrt(squares) / radius, -np.inf
+        # The ball may hold the whole box, whose bound is negative.
+        strength = np.sqrt(squares) / radius
+        best = box * (1 + (D.shape[1] + 8) * 2.0**-52)
         for _ in range(4):
             value, size, free, clipped = 0.0, 0.0, 0.0, 0.0
             for j in range(D.shape[1]):
@@ -518,9 +521,7 @@ def _over_ball(D, ids, low, high, eps, acc):
             value -= half
             # What rounding does to this sum.
             value -= (D.shape[1] + 16) * 2.0**-52 * (size + half)
-            if not value > best:
-                break
-            best = value
+            best = max(best, value)
             left = radius * radius - clipped
             if left <= 0 or free == 0:
                 break

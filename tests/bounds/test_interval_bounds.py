@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from robustkit.attacks._interval_bounds import (
+from torch import nn
+
+from robustkit.bounds._interval_bounds import (
     BoundedNetwork,
     _Affine,
     _Graph,
@@ -16,8 +18,6 @@ from robustkit.attacks._interval_bounds import (
     _rectify,
     slack_factor,
 )
-from torch import nn
-
 from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.networks import SparseNetwork, initialize
 
