@@ -165,7 +165,7 @@ class _Bracket:
 
     def _is_narrow(self, rows, width):
         low, high = self.low[rows], np.minimum(self.high[rows], self.limit[rows])
-        return (low >= high) | (high - low <= width * high)
+        return np.isfinite(high) & (high - low <= width * high) | (low >= high)
 
     def _next(self, rows, step):
         low, high, limit = self.low[rows], self.high[rows], self.limit[rows]

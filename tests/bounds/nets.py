@@ -17,7 +17,17 @@ def mlp(seed, sizes=(6, 8, 7, 5, 3)):
         parts = []
         for n_inputs, n_outputs in itertools.pairwise(sizes):
             parts += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
-        return louder(nn.Sequential(*parts[:-1]))
+        return balanced(louder(nn.Sequential(*parts[:-1])), sizes[0])
+
+
+def balanced(module, n_features):
+    """Shift the logits so that every class is predicted for some samples in [0, 1]."""
+    last = list(module.modules())[-1]
+    bias = last.output_bias if isinstance(last, SparseNetwork) else last.bias
+    X = np.random.default_rng(0).random((500, n_features)).astype(np.float32)
+    with torch.no_grad():
+        bias -= module(torch.from_numpy(X)).mean(dim=0)
+    return module.eval()
 
 
 def louder(module, factor=2.0):
@@ -34,7 +44,7 @@ def sparse(seed, n_features=6, n_nodes=25):
     network = initialize(network, random_state=seed)
     with torch.no_grad(), seeded_torch(seed):
         network.bias.normal_(std=0.3)
-    return network.eval()
+    return balanced(network, n_features)
 
 
 def scaled(seed):
@@ -42,18 +52,18 @@ def scaled(seed):
     scale = ElementwiseScale(
         rng.normal(size=6), rng.normal(size=6), rng.normal(size=6), torch.float32
     )
-    return nn.Sequential(scale, mlp(seed)).eval()
+    return balanced(nn.Sequential(scale, mlp(seed)), 6)
 
 
 def linear(seed):
     with seeded_torch(seed):
-        return nn.Linear(6, 3).eval()
+        return balanced(nn.Linear(6, 3), 6)
 
 
 def without_activation(seed):
     with seeded_torch(seed):
         parts = nn.Linear(6, 4), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)
-        return louder(nn.Sequential(*parts))
+        return balanced(louder(nn.Sequential(*parts)), 6)
 
 
 def scaled_inside(seed):
@@ -61,12 +71,12 @@ def scaled_inside(seed):
     scale = ElementwiseScale(rng.normal(size=4), rng.normal(size=4), 0.3, torch.float32)
     with seeded_torch(seed):
         parts = nn.Linear(6, 4), scale, nn.ReLU(), nn.Linear(4, 3)
-        return nn.Sequential(*parts).eval()
+        return balanced(nn.Sequential(*parts), 6)
 
 
 def sparse_after_linear(seed):
     with seeded_torch(seed):
-        return nn.Sequential(nn.Linear(6, 4), sparse(seed, 4)).eval()
+        return balanced(nn.Sequential(nn.Linear(6, 4), sparse(seed, 4)), 6)
 
 
 FLAT = {
