@@ -6,6 +6,7 @@ from robustkit.attacks._base import ModuleAttack
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
+from robustkit.attacks._minimal_distance import MinimalDistanceAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 
@@ -19,6 +20,7 @@ __all__ = [
     "FGSMAttack",
     "GrowingEpsilonAttack",
     "LeastLikelyAttack",
+    "MinimalDistanceAttack",
     "ModuleAttack",
     "OnePixelAttack",
     "PGDAttack",

@@ -14,6 +14,7 @@ from robustkit._validation import did_you_mean
 __all__ = [
     "AttackResult",
     "measures",
+    "median_distance",
     "robust_accuracy",
     "robust_scorer",
     "undecided",
@@ -25,6 +26,12 @@ LARGER_IS_BETTER = (
     "clean_accuracy",
     "certified_accuracy",
     "average_eps",
+    "median_distance",
+    "mean_distance",
+    "distance_q10",
+    "distance_q25",
+    "distance_q75",
+    "distance_q90",
 )
 SMALLER_IS_BETTER = ("error_rate", "average_confidence")
 
@@ -72,6 +79,12 @@ class AttackResult:
         Whether it is proved that no allowed perturbation fools the model; None if the
         attack proves nothing.
 
+    distance : ndarray of shape (n_samples,), default=None
+        Of :class:`~robustkit.attacks.MinimalDistanceAttack`: how far away the nearest
+        error found is. 0 for a sample that was misclassified from the start, infinity
+        where none was found, NaN where the label is the target. None if the attack
+        searches no distance.
+
     See Also
     --------
     robustkit.attacks.PGDAttack : An attack that returns one.
@@ -99,6 +112,7 @@ class AttackResult:
     n_queries: np.ndarray
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
+    distance: np.ndarray | None = None
 
 
 def robust_accuracy(
@@ -129,6 +143,8 @@ def measures(result: AttackResult) -> pd.Series:
     if result.certified is not None:
         report["certified_accuracy"] = (correct & result.certified).mean()
         report["n_undecided"] = int(undecided(result).sum())
+    if result.distance is not None:
+        report |= _distance_measures(result.distance)
     return pd.Series(report, name="report", dtype=float)
 
 
@@ -143,6 +159,50 @@ def undecided(result: AttackResult) -> np.ndarray:
 
 def _withstood(result):
     return (result.clean_prediction == result.y) & (result.prediction == result.y)
+
+
+def median_distance(
+    distances: np.ndarray, sample_weight: ArrayLike | None = None
+) -> float:
+    """Weighted median; NaN is left out, infinity is the largest of all numbers."""
+    weights = np.ones(len(distances)) if sample_weight is None else sample_weight
+    kept = ~np.isnan(distances)
+    return _quantiles(distances[kept], np.asarray(weights, dtype=float)[kept], [0.5])[0]
+
+
+def _distance_measures(distances):
+    distances = distances[~np.isnan(distances)]
+    levels = {10: 0.1, 25: 0.25, 75: 0.75, 90: 0.9}
+    quantiles = _quantiles(distances, np.ones(len(distances)), levels.values())
+    names = [f"distance_q{percent}" for percent in levels]
+    return {
+        "median_distance": median_distance(distances),
+        "mean_distance": _mean(distances),
+        **dict(zip(names, quantiles, strict=True)),
+        "not_found": _mean(np.isinf(distances)),
+    }
+
+
+def _quantiles(values, weights, levels):
+    """Weighted quantiles: where two values divide the weights alike, their mean.
+
+    Nothing is interpolated otherwise: between a number and infinity there is nothing.
+    """
+    if not weights.sum() > 0:
+        return [np.nan for _ in levels]
+    order = np.argsort(values, kind="stable")
+    order = order[weights[order] > 0]
+    total = np.cumsum(weights[order])
+    found = []
+    for level in levels:
+        goal = level * total[-1]
+        # Sums of weights such as 0.1 are equal up to rounding.
+        close = np.isclose(total, goal, rtol=1e-12, atol=0)
+        after = np.searchsorted(np.where(close, goal, total), goal, side="right")
+        upto = np.searchsorted(np.where(close, goal, total), goal, side="left")
+        pair = values[order[[upto, min(after, len(order) - 1)]]]
+        found.append(float(pair.mean()))
+    return found
 
 
 def _mean(values):
@@ -162,8 +222,9 @@ def robust_scorer(
 
     metric : str, default="robust_accuracy"
         Which entry of the attack's report to use as the score: "robust_accuracy",
-        "clean_accuracy", "average_eps", "certified_accuracy", or, since greater is
-        better for a score, "neg_error_rate" and "neg_average_confidence".
+        "clean_accuracy", "average_eps", "certified_accuracy", "median_distance" or
+        another measure of the distance, or, since greater is better for a score,
+        "neg_error_rate" and "neg_average_confidence".
 
     Returns
     -------
@@ -211,6 +272,8 @@ class _RobustScorer:
         result = attack.fit(X, y).perturb(X, y)
         if self.metric == "robust_accuracy":
             return robust_accuracy(result, sample_weight)
+        if self.metric == "median_distance" and result.distance is not None:
+            return median_distance(result.distance, sample_weight)
         report = measures(result)
         name = self.metric.removeprefix("neg_")
         if name not in report:

@@ -28,9 +28,11 @@ from robustkit.attacks._geometry import (
     sign_step,
     take_radius,
 )
+from robustkit.attacks.minimal import minimal_distance
 from robustkit.attacks.one_pixel import one_pixel
 
 __all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "one_pixel", "pgd"]
+__all__ += ["minimal_distance"]
 
 # Samples that are done leave the batch only once they are this share of it: copying the
 # others costs about as much as carrying the done ones for one step.
