@@ -43,6 +43,7 @@ _ROOMS = {
         "ModuleAttack",
         "AttackResult",
         "robust_scorer",
+        "robustness_bracket",
     ),
     # Where the samples of a model live.
     "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
@@ -64,6 +65,7 @@ _ROOMS = {
         "LayeredGraphDisplay",
         "LossCurveDisplay",
         "RobustnessCurveDisplay",
+        "RobustnessBracketDisplay",
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "PopulatedRegionsDisplay",

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["CertifiedRadius"]
+__all__ = ["CertifiedRadius", "radii_from"]
 
 _QUANTILES = (10, 25, 75, 90)
 
@@ -227,10 +227,10 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         return self._prove(X, y)[0]
 
-    def _prove(self, given, y, at_most=None):
+    def _prove(self, given, y, guess=None):
         """Return the radii, whether the model is right, and whether they are settled.
 
-        `at_most` are distances at which errors are known.
+        `guess` are the radii that are tried first.
         """
         check_is_fitted(self)
         self._validate_params()
@@ -259,7 +259,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             labels[right],
             search,
             self._roundoff(network, X.dtype),
-            None if at_most is None else at_most[right],
+            None if guess is None else guess[right],
         )
         if not settled.all():
             warnings.warn(
@@ -278,12 +278,6 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 "The 'device' parameter of CertifiedRadius must be 'auto' or 'cpu', "
                 f"where bounds are computed. Got {self.device!r} instead."
             )
-        n_classes = len(self.classes_)
-        if n_classes < 2:
-            raise ValueError(
-                "CertifiedRadius needs a model of at least two classes. This one has "
-                f"the class {self.classes_.tolist()} only."
-            )
         model = self.estimator_
         module = as_module(model)
         if not predicts_largest_logit(model, module):
@@ -294,10 +288,10 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             )
         module = on_device(module, torch.device("cpu"))
         network = ReluNetwork(module, self.n_features_in_)
-        if network.n_outputs != n_classes:
+        if network.n_outputs != len(self.classes_):
             raise ValueError(
-                f"The module must return one logit for each of the {n_classes} "
-                f"classes. It returns {network.n_outputs}."
+                f"The module must return one logit for each of the {len(self.classes_)}"
+                f" classes. It returns {network.n_outputs}."
             )
         return network
 
@@ -433,3 +427,13 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             # A proof is about the one class that is predicted.
             tags.classifier_tags = replace(of_model, multi_label=False)
         return tags
+
+
+def radii_from(
+    certified: CertifiedRadius, X: ArrayLike, y: ArrayLike, guess: NDArray
+) -> NDArray:
+    """Prove radii as `CertifiedRadius.radii` does, from a guess for every sample.
+
+    It changes nothing but the time it takes.
+    """
+    return certified._prove(X, y, guess)[0]

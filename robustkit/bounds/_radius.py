@@ -60,7 +60,7 @@ def certified_radii(
     labels: NDArray,
     search: Search,
     roundoff: float,
-    at_most: NDArray | None = None,
+    guess: NDArray | None = None,
 ) -> tuple[NDArray, NDArray]:
     """Find for every sample a radius within which no error is possible.
 
@@ -81,8 +81,9 @@ def certified_radii(
     roundoff : float
         Unit roundoff of the model.
 
-    at_most : ndarray of shape (n,), default=None
-        Distances at which errors are known: larger radii are not tried.
+    guess : ndarray of shape (n,), default=None
+        Radii that are tried first. None begins with what the linear function of each
+        sample says.
 
     Returns
     -------
@@ -98,9 +99,9 @@ def certified_radii(
         rows = slice(start, start + search.batch_size)
         if search.is_late():
             break
-        limit = None if at_most is None else at_most[rows]
+        first = None if guess is None else guess[rows]
         anchors = Anchors(network, X[rows], roundoff)
-        bracket = _Bracket(anchors, labels[rows], search, limit)
+        bracket = _Bracket(anchors, labels[rows], search, first)
         bracket.close_by_secants()
         if search.method == "split":
             bracket.raise_by_splitting()
@@ -111,7 +112,7 @@ def certified_radii(
 class _Bracket:
     """Between a radius that is proved and one that is not, for every sample."""
 
-    def __init__(self, anchors, labels, search, at_most):
+    def __init__(self, anchors, labels, search, guess):
         self.anchors, self.labels, self.search = anchors, labels, search
         n = anchors.n
         self.C = margin_rows(labels, anchors.network.n_outputs)
@@ -121,17 +122,19 @@ class _Bracket:
         self.high, self.at_high = np.full(n, np.inf), np.full(n, np.nan)
         # A point that one of them has replaced.
         self.old, self.at_old = np.full(n, np.nan), np.full(n, np.nan)
-        self.farthest = _farthest(anchors.x, search)
-        limit = self.farthest if at_most is None else np.minimum(at_most, self.farthest)
-        self.limit = limit
+        # Farther than all of the clip range nobody need go.
+        self.limit = _farthest(anchors.x, search)
         is_linear = len(anchors.network.layers) == 1
         self.width = _WIDTH_OF_LINEAR if is_linear else _WIDTH
         self.least = _SMALLEST * anchors.roundoff
         self.settled = ~(margin > self.least)
         # CROWN's radius is about half of the distance of the linear function.
-        self.first = np.minimum(0.7 * distance, 0.6 * limit)
-        bad = ~((self.first > 0) & (self.first < np.inf))
-        self.first[bad] = np.where(np.isfinite(limit[bad]), limit[bad], 1.0)
+        first = 0.7 * distance
+        if guess is not None:
+            first = np.where((guess > 0) & np.isfinite(guess), guess, first)
+        first = np.minimum(first, 0.6 * self.limit)
+        anywhere = np.where(np.isfinite(self.limit), self.limit, 1.0)
+        self.first = np.where((first > 0) & np.isfinite(first), first, anywhere)
 
     def close_by_secants(self):
         """Prove or fail at one radius after another; who is settled leaves."""
@@ -158,7 +161,7 @@ class _Bracket:
             getattr(self, old)[rows] = getattr(self, end)[rows]
         if proved:
             self.low[rows], self.at_low[rows] = e[rows], margin
-            everywhere = rows[e[rows] >= self.farthest[rows]]
+            everywhere = rows[e[rows] >= self.limit[rows]]
             self.low[everywhere] = self.high[everywhere] = np.inf
         else:
             self.high[rows], self.at_high[rows] = e[rows], margin

@@ -1,5 +1,6 @@
 """The distance to the nearest error: the search, what it tries where no gradient leads,
-and the last word of the model."""
+and the last word of the model.
+"""
 
 from __future__ import annotations
 
@@ -214,17 +215,13 @@ class _Task:
         """Search along gradients, then wherever else an error may be."""
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
-        search_along_gradients(
-            self.margins, box, self.true, self.target, plan, found
-        )
+        search_along_gradients(self.margins, box, self.true, self.target, plan, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
             self._try_elsewhere(found, missing, known, seed)
             missing = missing[np.isfinite(found.sizes[missing])]
-            search_from(
-                self.margins, box, self.true, self.target, plan, found, missing
-            )
+            search_from(self.margins, box, self.true, self.target, plan, found, missing)
             self._settle(found, missing)
         return found
 

@@ -18,7 +18,6 @@ import torch
 from robustkit._tensors import as_array, pad_rows
 from robustkit.attacks._attacked_model import first_look, logits_at
 from robustkit.attacks.minimal._paths import (
-    Box,
     Rows,
     advance,
     begin,
