@@ -44,6 +44,7 @@ __all__ = [
     "Anchors",
     "Bounds",
     "Region",
+    "Split",
     "linear_distances",
     "margin_rows",
 ]
@@ -192,6 +193,22 @@ class Lines:
     """What is added: a bias, or for the first layer its value at the sample."""
 
 
+@dataclass
+class Split:
+    """What is assumed of the units of problems, and what is known of them already."""
+
+    signs: NDArray
+    """1 or -1 where a unit is assumed to be positive or negative, else 0."""
+
+    lower: NDArray
+    upper: NDArray
+    """Intervals of the units, without the latest assumption."""
+
+    start: NDArray
+    """For every problem, the first unit of the layer of the latest assumption: up to
+    this layer nothing new can be learned."""
+
+
 class Bounds:
     """Intervals and lines of all units over a region.
 
@@ -206,11 +223,17 @@ class Bounds:
     better : bool
         Whether intervals may replace what CROWN says where they are narrower.
 
-    split : ndarray of shape (n_problems, n_units), default=None
-        1 or -1 where the unit is assumed to be positive or negative.
+    split : Split, default=None
+        What is assumed of units.
     """
 
-    def __init__(self, region: Region, method="crown", better=True, split=None):
+    def __init__(
+        self,
+        region: Region,
+        method: str = "crown",
+        better: bool = True,
+        split: Split | None = None,
+    ):
         self.region, self.network = region, region.anchors.network
         self.method, self.better = method, better
         network, n = self.network, len(region.rows)
@@ -236,10 +259,14 @@ class Bounds:
             self.lines.shift[:, here] = layer.bias
         else:
             self.lines.shift[:, here] = self.region.anchors.units[self.region.rows]
-        signs = None if split is None else split[:, here]
+        signs, fresh = None, True
+        if split is not None:
+            signs, fresh = split.signs[:, here], split.start[:, None] < layer.start
+            np.maximum(lower, split.lower[:, here], out=lower)
+            np.minimum(upper, split.upper[:, here], out=upper)
         # Intervals of the first layer are hardly improved.
         if layer.rectified and self.method == "crown" and layer.inputs is None:
-            self._tighten(number, lower, upper, signs)
+            self._tighten(number, lower, upper, fresh)
         if signs is not None:
             lower[(signs > 0) & (lower < 0)] = 0
             upper[(signs < 0) & (upper > 0)] = 0
@@ -291,12 +318,11 @@ class Bounds:
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
         return lower - wider, upper + wider, slack
 
-    def _tighten(self, number, lower, upper, signs):
+    def _tighten(self, number, lower, upper, fresh):
         """Bound the units of a layer by CROWN where their sign is in doubt."""
         layer = self.network.layers[number]
         doubt = (lower < 0) & (upper > 0) if self.better else np.ones_like(lower, bool)
-        if signs is not None:
-            doubt &= signs == 0
+        doubt &= fresh
         problems, units = np.nonzero(doubt)
         if len(problems) == 0:
             return

@@ -17,6 +17,7 @@ from robustkit.bounds._linear_bounds import (
     Anchors,
     Bounds,
     Region,
+    Split,
     linear_distances,
     margin_rows,
 )
@@ -282,42 +283,58 @@ def proved_by_splitting(
     C = margin_rows(labels, network.n_outputs)
     # Of every subproblem: its ball, the signs assumed, and the rows still to be proved.
     ball = np.arange(n)
-    signs = np.zeros((n, network.n_units), dtype=np.int8)
+    shape = n, network.n_units
+    split = Split(
+        signs=np.zeros(shape, dtype=np.int8),
+        lower=np.full(shape, -np.inf),
+        upper=np.full(shape, np.inf),
+        start=np.full(n, -1),
+    )
     left = np.ones(C.shape[:2], dtype=bool)
+    first_of_layer = np.concatenate(
+        [np.full(layer.stop - layer.start, layer.start) for layer in network.layers]
+    )
     used, given_up = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     while True:
-        unit, left = _bound_parts(everywhere, ball, signs, left, C)
+        unit, left = _bound_parts(everywhere, ball, split, left, C)
         open_ = left.any(axis=1)
         # Nothing to split, and not proved.
         given_up[ball[open_ & (unit < 0)]] = True
         used += 2 * np.bincount(ball[open_], minlength=n)
         given_up |= used > search.max_subproblems
         kept = open_ & ~given_up[ball]
-        ball, signs, left, unit = ball[kept], signs[kept], left[kept], unit[kept]
+        ball, left, unit = ball[kept], left[kept], unit[kept]
         if len(ball) == 0:
             return ~given_up, True
         if search.is_late():
             given_up[ball] = True
             return ~given_up, False
-        halves = []
-        for sign in (1, -1):
-            half = signs.copy()
-            half[np.arange(len(half)), unit] = sign
-            halves.append(half)
-        signs, ball = np.concatenate(halves), np.concatenate([ball, ball])
-        left = np.concatenate([left, left])
+        signs = split.signs[kept]
+        positive, negative, rows_ = signs.copy(), signs.copy(), np.arange(len(signs))
+        positive[rows_, unit], negative[rows_, unit] = 1, -1
+        split = Split(
+            signs=np.concatenate([positive, negative]),
+            lower=np.tile(split.lower[kept], (2, 1)),
+            upper=np.tile(split.upper[kept], (2, 1)),
+            start=np.tile(first_of_layer[unit], 2),
+        )
+        ball, left = np.tile(ball, 2), np.tile(left, (2, 1))
 
 
-def _bound_parts(everywhere, ball, signs, left, C):
+def _bound_parts(everywhere, ball, split, left, C):
     """Bound subproblems; return the unit to split next, and what is left to prove.
 
-    The unit is -1 where there is none.
+    The unit is -1 where there is none. The intervals of the split are written to.
     """
     unit, still = np.full(len(ball), -1), left.copy()
     for start in range(0, len(ball), _CHUNK):
         part = slice(start, start + _CHUNK)
         region = everywhere.take(ball[part])
-        bounds = Bounds(region, split=signs[part])
+        some = Split(
+            split.signs[part], split.lower[part], split.upper[part], split.start[part]
+        )
+        bounds = Bounds(region, split=some)
+        split.lower[part], split.upper[part] = bounds.lower, bounds.upper
         problems, rows = np.nonzero(left[part])
         margins = np.full(left[part].shape, np.inf)
         margins[problems, rows] = bounds.values(problems, C[ball[part]][problems, rows])
@@ -325,7 +342,7 @@ def _bound_parts(everywhere, ball, signs, left, C):
         worst = np.flatnonzero(still[part].any(axis=1))
         row = margins[worst].argmin(axis=1)
         unit[part][worst] = _costliest(
-            bounds, worst, C[ball[part][worst], row], signs[part]
+            bounds, worst, C[ball[part][worst], row], some.signs
         )
     return unit, still
 

@@ -13,6 +13,7 @@ from robustkit.bounds._linear_bounds import (
     Anchors,
     Bounds,
     Region,
+    Split,
     linear_distances,
     margin_rows,
 )
@@ -263,9 +264,15 @@ def test_split_bounds_hold_where_signs_are_as_assumed():
     n_tighter = 0
     for unit in doubtful:
         for sign in (1, -1):
-            split = np.zeros((1, network.n_units), dtype=np.int8)
-            split[0, unit] = sign
+            signs = np.zeros((1, network.n_units), dtype=np.int8)
+            signs[0, unit] = sign
+            known = whole.lower.copy(), whole.upper.copy()
+            starts = [la.start for la in network.layers if la.start <= unit]
+            split = Split(signs, *known, np.array([starts[-1]]))
             part = Bounds(Region(anchors, [0], [eps], "linf"), split=split)
+            fresh = Split(signs, *known, np.array([-1]))
+            again = Bounds(Region(anchors, [0], [eps], "linf"), split=fresh)
+            np.testing.assert_allclose(part.margins(C), again.margins(C), atol=1e-9)
             bound = part.margins(C).min()
             inside = sign * units[:, unit] >= 0
             if inside.any():
