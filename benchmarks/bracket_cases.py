@@ -24,9 +24,9 @@ from robustkit.graphs import GraphPrior
 from robustkit.networks import SparseNetwork, ToImages, initialize
 
 # Samples of one network.
-N_SAMPLES = 100
+N_SAMPLES = 500
 # Networks between two notes of where it is.
-N_BETWEEN = 20
+N_BETWEEN = 4
 GENERATORS = ("watts_strogatz", "erdos_renyi", "barabasi_albert", "random_regular")
 CLIPS = (None, "auto", (0.0, 1.0), (-0.1, 2.0))
 

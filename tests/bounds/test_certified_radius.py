@@ -308,7 +308,7 @@ def test_time_limit_warns_and_keeps_what_was_proved():
     with pytest.warns(UndecidedSamplesWarning, match="max_seconds=1e-09"):
         radii = short.radii(X, y)
     assert (radii <= whole.radii(X, y)).all()
-    with pytest.warns(UndecidedSamplesWarning):
+    with pytest.warns(UndecidedSamplesWarning, match="200 samples"):
         assert short.report(X, y)["n_settled"] < 200
 
 

@@ -1,7 +1,6 @@
 """Radii are never too large, and those of small networks are nearly exact."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -249,7 +248,7 @@ def test_time_that_is_up_leaves_what_was_proved():
     module = mlp(3)
     X, labels = samples(module, 3, 8)
     network = ReluNetwork(module, 6)
-    search = Search("linf", "split", (0, 1), deadline=time.perf_counter() - 1)
+    search = Search("linf", "split", (0, 1), deadline=-np.inf)
     radii, settled = certified_radii(network, X, labels, search, SINGLE)
     np.testing.assert_array_equal(radii, 0)
     assert not settled.any()

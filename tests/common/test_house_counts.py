@@ -15,7 +15,8 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-MOST_FILES = 115
+# The bounds are six files, the bracket and its display one each.
+MOST_FILES = 115 + 8 + 5
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
