@@ -37,11 +37,13 @@ _ROOMS = {
         "BIMAttack",
         "LeastLikelyAttack",
         "PGDAttack",
+        "SquareAttack",
         "GrowingEpsilonAttack",
         "MinimalDistanceAttack",
         "OnePixelAttack",
         "ModuleAttack",
         "AttackResult",
+        "best_of",
         "robust_scorer",
         "robustness_bracket",
     ),
@@ -59,7 +61,7 @@ _ROOMS = {
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
     # What correlates with what.
-    "correlation": ("RobustnessCorrelator",),
+    "correlation": ("RobustnessCorrelator", "Claim", "check_claims"),
     # Displays.
     "plotting": (
         "LayeredGraphDisplay",

@@ -15,8 +15,8 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-# The bounds are six files, the bracket and its display one each.
-MOST_FILES = 115 + 8 + 5
+# A new attack, a claim, a display is a file of its own; what grows is not split.
+MOST_FILES = 139
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
