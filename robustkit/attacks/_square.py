@@ -14,9 +14,9 @@ from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import thawed
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside, sample_keys, uniform_noise
+from robustkit.classifiers import thawed
 
 __all__ = ["SquareAttack"]
 
