@@ -29,6 +29,8 @@ _ROOMS = {
         "PrunedNetClassifier",
         "fit_many",
     ),
+    # What can be proved of a model.
+    "bounds": ("CertifiedRadius",),
     # What is done to a model, and its measures.
     "attacks": (
         "FGSMAttack",
@@ -43,6 +45,7 @@ _ROOMS = {
         "AttackResult",
         "best_of",
         "robust_scorer",
+        "robustness_bracket",
     ),
     # Where the samples of a model live.
     "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
@@ -64,6 +67,7 @@ _ROOMS = {
         "LayeredGraphDisplay",
         "LossCurveDisplay",
         "RobustnessCurveDisplay",
+        "RobustnessBracketDisplay",
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "PopulatedRegionsDisplay",

@@ -4,6 +4,7 @@
 from robustkit.attacks import functional
 from robustkit.attacks._best_of import best_of
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
+from robustkit.attacks._bracket import robustness_bracket
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
 from robustkit.attacks._minimal_distance import MinimalDistanceAttack
@@ -29,4 +30,5 @@ __all__ = [
     "SquareAttack",
     "best_of",
     "robust_scorer",
+    "robustness_bracket",
 ]

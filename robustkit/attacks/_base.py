@@ -38,6 +38,7 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
+from robustkit._validation import check_range, learn_clip
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
@@ -215,7 +216,7 @@ class BaseAttack(
 
     def _learn_from(self, X, extent=None):
         """Learn the range of the samples, and their spread where eps needs it."""
-        self.clip_ = self._learn_clip(X)
+        self.clip_ = learn_clip(self.clip, X)
         in_std = getattr(self, "eps_unit", "raw") == "std"
         alike = self._moves_alike and isinstance(getattr(self, "eps", 1.0), Real)
         if not in_std and (self.clip_ is not None or not alike):
@@ -353,7 +354,7 @@ class BaseAttack(
         if not all_between(X, low, high):
             # To be refused with scikit-learn's own words if it is not finite.
             validate_data(self, given, reset=False)
-            _check_range(X.min(), X.max(), low, high)
+            check_range(X.min(), X.max(), low, high)
         return X
 
     def _attack_batch(self, model, plan, X, y, target, loss, out):
@@ -566,15 +567,6 @@ class BaseAttack(
             )
         return index
 
-    def _learn_clip(self, X):
-        if isinstance(self.clip, str):
-            return (0.0, 1.0) if X.min() >= 0 and X.max() <= 1 else None
-        if self.clip is None:
-            return None
-        low, high = _check_clip(self.clip)
-        _check_range(X.min(), X.max(), low, high)
-        return low, high
-
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Perturb samples, attacking what the model predicts of them.
 
@@ -682,8 +674,7 @@ class BaseAttack(
             result. Then `n_samples`, `n_correct` (right before the attack),
             `n_success`, `n_queries`, `clean_accuracy`, `robust_accuracy` (right before
             and after), `error_rate` (share of those right before that are wrong after),
-            and over
-            those the means `average_confidence` (of the wrong answer) and
+            and over those the means `average_confidence` (of the wrong answer) and
             `average_eps`. nan where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before), one that proves
             something `certified_accuracy` and `n_undecided` (neither fooled nor
@@ -705,24 +696,3 @@ class BaseAttack(
 def _halves(rows):
     middle = (rows.start + rows.stop) // 2
     return [slice(middle, rows.stop), slice(rows.start, middle)]
-
-
-def _check_clip(clip):
-    try:
-        low, high = (float(bound) for bound in clip)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not low < high:
-        raise ValueError(
-            "The 'clip' parameter must be 'auto', None or a pair (low, high) with low "
-            f"< high. Got {clip!r} instead."
-        )
-    return low, high
-
-
-def _check_range(smallest, largest, low, high):
-    if smallest < low or largest > high:
-        raise ValueError(
-            f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
-            f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
-        )

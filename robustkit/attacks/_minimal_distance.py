@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_tensor
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._result import median_distance
 from robustkit.attacks.minimal import minimal_distance, push_out
@@ -260,8 +261,10 @@ class MinimalDistanceAttack(BaseAttack):
 
     def _check_model(self, X):
         super()._check_model(X)
-        answer = np.asarray(self.estimator_.predict(X))
-        kept = [np.flatnonzero(answer == label)[:_N_KEPT] for label in self.classes_]
+        # It gives the samples the names that the model may have been fitted with.
+        answer = AttackedModel.of(self.estimator_, torch.device("cpu")).predict(X)
+        classes = range(len(self.classes_))
+        kept = [np.flatnonzero(answer == label)[:_N_KEPT] for label in classes]
         self.known_samples_ = X[np.concatenate(kept)]
 
     def _plan(self) -> Plan:

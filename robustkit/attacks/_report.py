@@ -158,8 +158,7 @@ class GradientAttackMixin:
             result. Then `n_samples`, `n_correct` (right before the attack),
             `n_success`, `n_queries`, `clean_accuracy`, `robust_accuracy` (right before
             and after), `error_rate` (share of those right before that are wrong after),
-            and over
-            those the means `average_confidence` (of the wrong answer) and
+            and over those the means `average_confidence` (of the wrong answer) and
             `average_eps`. NaN where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before). The diagnostics are
             `zero_gradient_share` (of those right before), `median_logit_margin`,

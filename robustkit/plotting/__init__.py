@@ -9,6 +9,7 @@ from robustkit.plotting._loss_curve_display import LossCurveDisplay
 from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._mapper_graph_display import class_colors as class_colors
 from robustkit.plotting._populated_regions_display import PopulatedRegionsDisplay
+from robustkit.plotting._robustness_bracket_display import RobustnessBracketDisplay
 from robustkit.plotting._robustness_curve_display import RobustnessCurveDisplay
 
 # `class_colors` is for the explorer.
@@ -16,6 +17,7 @@ __all__ = [
     "LayeredGraphDisplay",
     "LossCurveDisplay",
     "RobustnessCurveDisplay",
+    "RobustnessBracketDisplay",
     "AdversarialExamplesDisplay",
     "MapperGraphDisplay",
     "PopulatedRegionsDisplay",

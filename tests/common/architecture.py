@@ -25,6 +25,7 @@ FLOORS = (
     ("networks",),
     ("bridge",),
     ("classifiers",),
+    ("bounds",),
     ("attacks", "regions", "topology"),
     ("defenses",),
     ("correlation",),

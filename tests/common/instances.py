@@ -113,6 +113,17 @@ def _studies():
     )
 
 
+def _certified_radii():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    from robustkit.bounds import CertifiedRadius
+
+    yield CertifiedRadius(LogisticRegression(max_iter=1000))
+    model = MLPClassifier((8,), solver="lbfgs", tol=0.1, random_state=0)
+    yield CertifiedRadius(model, norm="l2", method="split")
+
+
 # Class name -> function that returns the instances to check.
 INSTANCES = {
     "FGSMAttack": lambda: [_attack("FGSMAttack"), _joined_attacks()],
@@ -136,6 +147,7 @@ INSTANCES = {
         _attack("SquareAttack", max_queries=5, norm="l2", eps=1.0),
     ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
+    "CertifiedRadius": lambda: _certified_radii(),
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],
     "TorchClassifier": lambda: [_small_net("TorchClassifier")],
