@@ -1,10 +1,10 @@
 """The iterated attacks of Kurakin et al.: away from a class, or towards another."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
@@ -29,9 +29,9 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     eps : float or array-like, default=0.1
         How far every feature may move. An array has one number per feature, or, in the
@@ -119,7 +119,7 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         eps: float | ArrayLike = 0.1,
         eps_unit: str = "raw",
@@ -171,9 +171,9 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     eps : float or array-like, default=0.1
         How far every feature may move. An array has one number per feature, or, in the
@@ -267,7 +267,7 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         eps: float | ArrayLike = 0.1,
         eps_unit: str = "raw",

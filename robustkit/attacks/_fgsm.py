@@ -1,10 +1,10 @@
 """One step along the sign of the gradient."""
 
 from numbers import Real
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks import functional
@@ -27,9 +27,9 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     eps : float or array-like, default=0.1
         How far every feature may move. An array has one number per feature, or, in the
@@ -103,7 +103,7 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         eps: float | ArrayLike = 0.1,
         eps_unit: str = "raw",

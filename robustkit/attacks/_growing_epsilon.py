@@ -1,10 +1,10 @@
 """The shortest step along the sign of the gradient that fools."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
@@ -31,9 +31,9 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     start : float, default=0.001
         First `eps` tried.
@@ -107,7 +107,7 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         start: float = 0.001,
         step: float = 0.01,

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
@@ -36,9 +35,9 @@ class MinimalDistanceAttack(BaseAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     norm : {"linf", "l2"}, default="linf"
         Which length of the perturbation is minimized: the largest change of a feature,
@@ -146,7 +145,7 @@ class MinimalDistanceAttack(BaseAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         norm: str = "linf",
         max_iter: int = 100,

@@ -7,7 +7,6 @@ from numbers import Real
 from typing import Any
 
 import torch
-from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks._base import BaseAttack, Batch, Plan
@@ -28,9 +27,9 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     eps : float or None, default=0.1
         Radius of the ball that a perturbed sample may not leave. None is no ball, for
@@ -113,7 +112,7 @@ class ModuleAttack(BaseAttack, metaclass=ABCMeta):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         eps: float | None = 0.1,
         norm: str = "linf",

@@ -1,11 +1,11 @@
 """Projected gradient descent: many steps, random starts, several losses."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
@@ -32,9 +32,9 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     norm : {"linf", "l2"}, default="linf"
         "linf": every feature may move by `eps`. "l2": the Euclidean length of the
@@ -162,7 +162,7 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         norm: str = "linf",
         eps: float | ArrayLike = 0.1,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
@@ -150,7 +150,7 @@ class SquareAttack(BaseAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         norm: str = "linf",
         eps: float = 0.1,

@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -175,7 +174,7 @@ class PopulatedRegionScorer(
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         layer: str | int | list = "penultimate",
         batch_size: int = 4096,
