@@ -560,6 +560,12 @@ class BaseAttack(
         return tags
 
 
+@as_module.register(BaseAttack)
+def _module_of(attack: BaseAttack) -> torch.nn.Module:
+    check_is_fitted(attack)
+    return as_module(attack.estimator_)
+
+
 class ModuleAttack(BaseAttack, metaclass=ABCMeta):
     """Base class of an attack of your own: write `perturb_module`.
 

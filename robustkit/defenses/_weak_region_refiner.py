@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
 from robustkit._sklearn_private import (
     HasMethods,
@@ -338,3 +339,9 @@ def _with_every_class(chosen, y):
     classes, first = np.unique(y, return_index=True)
     missing = ~np.isin(classes, y[chosen])
     return np.concatenate([chosen, first[missing]])
+
+
+@as_module.register(WeakRegionRefiner)
+def _refined(refiner: WeakRegionRefiner) -> nn.Module:
+    check_is_fitted(refiner)
+    return as_module(refiner.estimator_)
