@@ -72,11 +72,15 @@ def _linear_classifier(classifier: Any) -> nn.Module:
     if len(coef) > len(classifier.classes_) or _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
     intercept = np.broadcast_to(classifier.intercept_, len(coef))
+    if len(classifier.classes_) < 2:
+        name = type(classifier).__name__
+        raise TypeError(f"as_module needs a {name} that was fitted on two classes.")
     weight, bias = two_logits(coef, intercept)
-    # A LinearSVC that saw two of its classes only never predicts the others.
     n_unseen = len(classifier.classes_) - len(weight)
-    weight = np.pad(weight, ((0, n_unseen), (0, 0)))
-    bias = np.pad(bias, (0, n_unseen), constant_values=_NEVER)
+    if n_unseen:
+        # A LinearSVC that saw two of its classes only never predicts the others.
+        weight = np.pad(weight, ((0, n_unseen), (0, 0)))
+        bias = np.append(bias, np.full(n_unseen, _NEVER))
     return in_double(linear(weight, bias))
 
 
@@ -144,7 +148,7 @@ def centroid_scores(classifier: NearestCentroid) -> nn.Module:
 
 def _log(priors: NDArray) -> NDArray:
     with np.errstate(divide="ignore"):
-        return np.nan_to_num(np.log(priors), neginf=_NEVER)
+        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=_NEVER)
 
 
 def _one_column_for_two(classifier: Any) -> list[nn.Module]:

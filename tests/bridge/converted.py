@@ -57,8 +57,15 @@ from robustkit.topology import MapperGraph
 
 LOGISTIC = LogisticRegression()
 BAYES = GaussianNB()
-NET = MLPNetClassifier((8,), max_epochs=40, device="cpu", random_state=0)
-MEMBERS = [("line", LOGISTIC), ("bayes", BAYES), ("qda", QuadraticDiscriminantAnalysis())]
+QDA = QuadraticDiscriminantAnalysis(tol=1e-20)
+NET = MLPNetClassifier(
+    (8,), max_epochs=10, batch_size=16, lr=0.02, device="cpu", random_state=0
+)
+MEMBERS = [
+    ("line", LOGISTIC),
+    ("bayes", BAYES),
+    ("qda", QDA),
+]
 VOTERS = [
     ("line", LOGISTIC),
     ("svc", SVC()),
@@ -75,9 +82,7 @@ BINARY = {
         SVC(), threshold=-0.4, response_method="decision_function"
     ),
     "automatic threshold": FixedThresholdClassifier(LinearSVC(random_state=0)),
-    "tuned threshold": TunedThresholdClassifierCV(
-        QuadraticDiscriminantAnalysis(), cv=2, thresholds=9
-    ),
+    "tuned threshold": TunedThresholdClassifierCV(QDA, cv=2, thresholds=9),
     "tuned threshold of a net": TunedThresholdClassifierCV(
         NET, cv=2, thresholds=9, random_state=0
     ),
@@ -88,7 +93,7 @@ CLASSIFIERS = {
     "sgd": SGDClassifier(random_state=0),
     "perceptron": Perceptron(random_state=0),
     "lda": LinearDiscriminantAnalysis(),
-    "mlp": MLPClassifier((8,), max_iter=100, random_state=0),
+    "mlp": MLPClassifier((8,), max_iter=100),
     "net": NET,
     "linear svc": SVC(kernel="linear"),
     "rbf svc": SVC(),
@@ -100,7 +105,7 @@ CLASSIFIERS = {
     "nu svc": NuSVC(nu=0.3),
     "bayes": BAYES,
     "bayes with priors": GaussianNB(var_smoothing=0.1),
-    "qda": QuadraticDiscriminantAnalysis(),
+    "qda": QDA,
     "nearest centroid": NearestCentroid(),
     "manhattan": NearestCentroid(metric="manhattan"),
     "shrunken": NearestCentroid(shrink_threshold=0.5),
@@ -114,12 +119,12 @@ CLASSIFIERS = {
     "hard vote": VotingClassifier(VOTERS),
     "weighted hard vote": VotingClassifier(VOTERS, weights=[0.4, 0.3, 0.2, 0.2]),
     "hard vote of two": VotingClassifier(VOTERS[:2]),
-    "bagging": BaggingClassifier(LOGISTIC, n_estimators=5, random_state=0),
+    "bagging": BaggingClassifier(LOGISTIC, n_estimators=5),
     "bagging of features": BaggingClassifier(
         BAYES, 6, max_features=1, bootstrap_features=True, random_state=0
     ),
     "bagging of small samples": BaggingClassifier(
-        BAYES, 9, max_samples=8, random_state=1
+        LinearDiscriminantAnalysis(), 9, max_samples=11
     ),
     "bagging of votes": BaggingClassifier(
         LinearSVC(random_state=0), 5, max_samples=10, random_state=0
@@ -170,7 +175,7 @@ TRANSFORMERS = {
     "normalizer": Normalizer(),
     "pca": PCA(2, whiten=True),
     "function": FunctionTransformer(both),
-    "graph": GraphPrior(n_nodes=20, random_state=0),
+    "graph": GraphPrior(n_nodes=20),
     "variance": VarianceThreshold(1.0),
     "k best": SelectKBest(k=2),
     "percentile": SelectPercentile(percentile=40),
@@ -187,18 +192,18 @@ TRANSFORMERS = {
     "normal quantile": QuantileTransformer(
         n_quantiles=20, output_distribution="normal"
     ),
-    "svd": TruncatedSVD(2, random_state=0),
-    "ica": FastICA(2, random_state=0, max_iter=2000),
-    "unwhitened ica": FastICA(whiten=False, random_state=0, max_iter=2000),
+    "svd": TruncatedSVD(2),
+    "ica": FastICA(2, max_iter=2000),
+    "unwhitened ica": FastICA(whiten=False, max_iter=2000),
     "linear kernel": KernelPCA(2),
     "rbf kernel": KernelPCA(3, kernel="rbf", gamma=0.05),
     "poly kernel": KernelPCA(2, kernel="poly", degree=2),
     "cosine kernel": KernelPCA(2, kernel="cosine"),
-    "nystroem": Nystroem(n_components=7, random_state=0),
+    "nystroem": Nystroem(n_components=7),
     "poly nystroem": Nystroem("poly", degree=2, coef0=0.5, n_components=5),
     "sigmoid nystroem": Nystroem("sigmoid", gamma=0.01, n_components=5),
-    "laplacian nystroem": Nystroem("laplacian", n_components=5, random_state=0),
-    "sampler": RBFSampler(gamma=0.1, n_components=6, random_state=0),
+    "laplacian nystroem": Nystroem("laplacian", n_components=5),
+    "sampler": RBFSampler(gamma=0.1, n_components=6),
     "union": FeatureUnion(
         [
             ("pca", PCA(2)),
@@ -254,17 +259,21 @@ def name_of(thing):
 
 
 def blobs(n_classes, seed=0, n_samples=90):
-    """Classes in the plane that overlap a little."""
+    """Classes in the plane that overlap a little, the first twice as large."""
+    shares = np.array([2, 1, 1])[:n_classes]
     return make_blobs(
-        n_samples,
-        centers=np.array([[0.0, 0.0], [2.5, 1.0], [0.5, 3.0]])[:n_classes],
+        n_samples * shares // shares.sum(),
+        centers=[[0.0, 0.0], [2.5, 1.0], [0.5, 3.0]][:n_classes],
         cluster_std=[0.7, 1.0, 0.8][:n_classes],
         random_state=seed,
     )
 
 
 def fitted(estimator, X, y):
-    """A clone, fitted without a word about convergence."""
+    """A clone, seeded, and fitted without a word about convergence."""
+    estimator = clone(estimator)
+    names = [n for n in estimator.get_params() if n.endswith("random_state")]
+    estimator.set_params(**dict.fromkeys(names, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return clone(estimator).fit(X, y)
+        return estimator.fit(X, y)
