@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import SGDClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import NearestCentroid
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC, NuSVC
 from sklearn.utils.validation import check_is_fitted
@@ -124,6 +126,24 @@ class LogAndProbability(nn.Module):
         return torch.stack([logits.log_softmax(dim=1), logits.softmax(dim=1)], dim=1)
 
 
+class OneProbability(nn.Module):
+    """The softmax of the logits (0, f): that of the first class is what is left over.
+
+    So it is zero as soon as the other is rounded to one, as in scikit-learn.
+    """
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Compute its logarithm, and itself, for a batch."""
+        return of_log_odds(logits[:, 1:] - logits[:, :1])
+
+
+def of_log_odds(log_odds: Tensor) -> Tensor:
+    """Return the logarithms of the probabilities of two classes, and themselves."""
+    p = log_odds.sigmoid()
+    logs = torch.cat([logsigmoid(-log_odds), logsigmoid(log_odds)], dim=1)
+    return torch.stack([logs, torch.cat([1 - p, p], dim=1)], dim=1)
+
+
 class Difference(nn.Module):
     """The second of two columns minus the first."""
 
@@ -165,7 +185,16 @@ def _sgd_probabilities(classifier: SGDClassifier) -> nn.Module:
         )
     logits = as_module(classifier)
     several = len(classifier.classes_) > 2
-    return nn.Sequential(logits, OneVsRest() if several else LogAndProbability())
+    return nn.Sequential(logits, OneVsRest() if several else OneProbability())
+
+
+@probabilities.register(LinearDiscriminantAnalysis)
+@probabilities.register(LogisticRegression)
+@probabilities.register(MLPClassifier)
+def _linear_probabilities(classifier: Any) -> nn.Module:
+    several = len(classifier.classes_) > 2
+    last = LogAndProbability() if several else OneProbability()
+    return nn.Sequential(as_module(classifier), last)
 
 
 @probabilities.register(SVC)
@@ -509,9 +538,7 @@ class SigmoidCalibration(nn.Module):
         log_odds = -(self.slopes * scores + self.offsets)
         if not self.binary:
             return normalized(logsigmoid(log_odds), log_odds.sigmoid())
-        p = log_odds.sigmoid()
-        logs = torch.cat([logsigmoid(-log_odds), logsigmoid(log_odds)], dim=1)
-        return torch.stack([logs, torch.cat([1 - p, p], dim=1)], dim=1)
+        return of_log_odds(log_odds)
 
 
 class IsotonicCalibration(nn.Module):
