@@ -36,8 +36,8 @@ class SelectColumns(nn.Module):
 
     def __init__(self, columns: NDArray) -> None:
         super().__init__()
-        columns = torch.from_numpy(np.array(columns, dtype=np.int64))
-        self.register_buffer("columns", columns)
+        places = np.array(columns, dtype=np.int64)
+        self.register_buffer("columns", torch.from_numpy(places))
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the columns of a batch."""

@@ -48,7 +48,7 @@ from robustkit.bridge._sklearn_transformers import (
     numpy_stream_kept,
     probe,
 )
-from robustkit.bridge._votes import WeightedVotes, let_win, replaced
+from robustkit.bridge._votes import WeightedVotes, added_up, let_win, replaced
 
 __all__ = ["decisions", "probabilities"]
 
@@ -221,9 +221,9 @@ def _svc_decisions(classifier: SVC | NuSVC) -> nn.Module:
 @decisions.register(NearestCentroid)
 def _centroid_decisions(classifier: NearestCentroid) -> nn.Module:
     scores = centroid_scores(classifier)
-    if len(classifier.classes_) == 2:
-        scores.append(Difference())
-    return scores
+    if len(classifier.classes_) > 2:
+        return scores
+    return nn.Sequential(scores, Difference())
 
 
 @probabilities.register(NearestCentroid)
@@ -299,9 +299,7 @@ class MeanProbability(nn.Module):
     def forward(self, both: Tensor) -> Tensor:
         """Average what has the shape (n_samples, n_members, 2, n_classes)."""
         logs, values = both.unbind(dim=2)
-        # One after the other, as numpy does it, so that rounding ties the same.
-        pairs = zip(self.weights, values.unbind(1), strict=True)
-        total = sum(weight * value for weight, value in pairs)
+        total = added_up(self.weights, values)
         shares = (self.weights / self.weights.sum()).log()
         return let_win((logs + shares[:, None]).logsumexp(dim=1), total.argmax(dim=1))
 
@@ -541,6 +539,18 @@ class SigmoidCalibration(nn.Module):
         return of_log_odds(log_odds)
 
 
+class Rising(Interpolate):
+    """A line that, where it is level, has its mean slope as the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate a batch."""
+        start, level, slope = self.pieces(x)
+        y, mean_slope = slope * (x - start) + level, 1.0
+        if len(self.x) > 1:
+            mean_slope = (self.y[-1] - self.y[0]) / (self.x[-1] - self.x[0])
+        return torch.where(slope == 0, replaced(mean_slope * x, y), y)
+
+
 class IsotonicCalibration(nn.Module):
     """Probabilities from scores, by a rising line of pieces for each class.
 
@@ -560,26 +570,17 @@ class IsotonicCalibration(nn.Module):
         super().__init__()
         self.binary = binary
         self.lines = nn.ModuleList(
-            Interpolate(one.X_thresholds_, one.y_thresholds_) for one in calibrators
+            Rising(one.X_thresholds_, one.y_thresholds_) for one in calibrators
         )
 
     def forward(self, scores: Tensor) -> Tensor:
         """Compute log-probabilities and probabilities of a batch."""
         columns = zip(self.lines, scores.unbind(1), strict=True)
-        p = torch.stack([_rising(line, column) for line, column in columns], dim=1)
+        p = torch.stack([line(column) for line, column in columns], dim=1)
         if self.binary:
             p = torch.cat([1 - p, p], dim=1)
             return torch.stack([_log_with_gradient(p), p], dim=1)
         return normalized(_log_with_gradient(p), p)
-
-
-def _rising(line: Interpolate, x: Tensor) -> Tensor:
-    """Interpolate, with the mean slope as the gradient where the line is level."""
-    start, level, slope = line.pieces(x)
-    y, mean_slope = slope * (x - start) + level, 1.0
-    if len(line.x) > 1:
-        mean_slope = (line.y[-1] - line.y[0]) / (line.x[-1] - line.x[0])
-    return torch.where(slope == 0, replaced(mean_slope * x, y), y)
 
 
 def _log_with_gradient(p: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class Kernel(nn.Module):
         self.name, self.gamma, self.coef0 = name, float(gamma), float(coef0)
         # A whole number is a product of factors, which rounds as libsvm does.
         self.degree = int(degree) if degree == int(degree) else float(degree)
-        points = torch.from_numpy(np.array(points, dtype=np.float64))
-        self.register_buffer("points", points)
+        points = np.array(points, dtype=np.float64)
+        self.register_buffer("points", torch.from_numpy(points))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the kernel of a batch, one column per point."""
@@ -108,7 +108,7 @@ def _support_vector_classifier(classifier: SVC | NuSVC) -> nn.Module:
 
 def kernel_decisions(
     classifier: SVC | NuSVC,
-) -> tuple[list[nn.Module], NDArray, NDArray]:
+) -> tuple[list[Kernel], NDArray, NDArray]:
     """Return the features in which the decision of each pair of classes is linear.
 
     They are none for a linear kernel, and else the kernel with every support vector;
@@ -139,7 +139,7 @@ def _of_pairs(classifier: SVC | NuSVC) -> NDArray:
     return of_first + (own == second[:, None]) * dual[first]
 
 
-def _norms(features: list[nn.Module], coef: NDArray) -> NDArray:
+def _norms(features: list[Kernel], coef: NDArray) -> NDArray:
     """Length of the weights of each decision, in the space of the kernel."""
     if not features:
         return np.linalg.norm(coef, axis=1)

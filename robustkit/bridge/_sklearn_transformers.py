@@ -190,8 +190,8 @@ class YeoJohnson(nn.Module):
 
     def __init__(self, lambdas: NDArray) -> None:
         super().__init__()
-        lambdas = torch.from_numpy(np.array(lambdas, dtype=np.float64))
-        self.register_buffer("lambdas", lambdas)
+        lambdas = np.array(lambdas, dtype=np.float64)
+        self.register_buffer("lambdas", torch.from_numpy(lambdas))
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform a batch."""

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["PairwiseVotes", "SecondWinsTies", "WeightedVotes", "let_win"]
+__all__ = ["PairwiseVotes", "SecondWinsTies", "WeightedVotes", "added_up", "let_win"]
 
 # The softmax of the margins has no meaning of its own. Times this, it and its gradient
 # are nearly all of the classes whose pairs are nearest to a flip.
@@ -29,6 +29,17 @@ def let_win(logits: Tensor, winner: Tensor) -> Tensor:
 def replaced(value: Tensor, by: Tensor) -> Tensor:
     """Replace a finite value by another, which gets the gradient of the first."""
     return value - value.detach() + by.detach()
+
+
+def added_up(weights: Tensor, values: Tensor) -> Tensor:
+    """Sum weighted values over the second axis.
+
+    One after the other, as numpy adds them, so that rounding ties the same.
+    """
+    total = weights[0] * values[:, 0]
+    for place in range(1, len(weights)):
+        total = total + weights[place] * values[:, place]
+    return total
 
 
 class PairwiseVotes(nn.Module):
@@ -145,9 +156,7 @@ class WeightedVotes(nn.Module):
         """Vote on logits of shape (n_samples, n_classifiers, n_classes)."""
         logits = logits.to(self.weights.dtype)
         votes = nn.functional.one_hot(logits.argmax(dim=2), logits.shape[2])
-        # One after the other, as numpy adds them, so that rounding ties the same.
-        counts = sum(w * v for w, v in zip(self.weights, votes.unbind(1), strict=True))
-        winner = counts.argmax(dim=1)
+        winner = added_up(self.weights, votes).argmax(dim=1)
         leads = self._leads(logits, votes)
         rows = torch.arange(len(winner), device=winner.device)
         against = -leads[rows, :, winner][:, :, None].expand_as(leads)
