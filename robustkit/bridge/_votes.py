@@ -68,6 +68,7 @@ class PairwiseVotes(nn.Module):
 
     first: Tensor
     second: Tensor
+    others: Tensor
     norms: Tensor
 
     def __init__(self, n_classes: int, norms: NDArray, break_ties: bool) -> None:
@@ -76,6 +77,9 @@ class PairwiseVotes(nn.Module):
         first, second = np.triu_indices(n_classes, k=1)
         self.register_buffer("first", torch.from_numpy(first))
         self.register_buffer("second", torch.from_numpy(second))
+        # The diagonal, a class against itself, is left out.
+        others = np.flatnonzero(~np.eye(n_classes, dtype=bool))
+        self.register_buffer("others", torch.from_numpy(others))
         # Relative to each other, so that the unit of the decisions does not matter.
         norms = norms / (norms.max() or 1)
         norms = np.where(norms > 0, norms, 1)
@@ -107,9 +111,7 @@ class PairwiseVotes(nn.Module):
     def _ranked(self, duels: Tensor) -> Tensor:
         """Decisions of every class against the others, the largest first."""
         n = self.n_classes
-        # The diagonal, a class against itself, is left out.
-        others = ~torch.eye(n, dtype=torch.bool, device=duels.device).flatten()
-        others = duels.flatten(1)[:, others].reshape(-1, n, n - 1)
+        others = duels.flatten(1)[:, self.others].reshape(-1, n, n - 1)
         return others.sort(dim=2, descending=True).values
 
     def _decide(self, duels: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -155,6 +156,17 @@ def test_single_precision_is_cast_to_that_of_the_model(name, n_classes):
         single = module(torch.from_numpy(X))
         double = logits_of(model(name, n_classes), X.astype(np.float64))
     np.testing.assert_array_equal(single.double().numpy(), double)
+
+
+@pytest.mark.parametrize(("name", "n_classes"), ATTACKED)
+def test_module_can_be_saved_and_copied(name, n_classes):
+    module = as_module(model(name, n_classes))
+    found = pickle.loads(pickle.dumps(module))
+    for part, other in zip(module.modules(), found.modules(), strict=True):
+        assert type(part) is type(other)
+    expected = dict(module.state_dict())
+    for key, value in found.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
 
 
 EPS = 0.8
