@@ -13,6 +13,8 @@ see is written to ``equivalent_mutants.toml``, with the reason, and counts no mo
 
 import argparse
 import ast
+import hashlib
+import json
 import os
 import random
 import shutil
@@ -60,24 +62,39 @@ def main(arguments=None):
         action="store_true",
         help="try only those that survived, or ran for ever, the last time",
     )
+    parser.add_argument(
+        "--log",
+        metavar="FILE",
+        help="where outcomes are kept as they come: a run that was interrupted is "
+        "continued from it, and tries again what is broken in other code than then",
+    )
     options = parser.parse_args(arguments)
     for room in options.rooms:
         if not (ROOT / "robustkit" / room).is_dir():
             parser.error(f"no room {room!r} in robustkit/")
     for room in options.rooms:
-        measure(room, options.mutants, options.seed, options.jobs, options.again)
+        measure(
+            room,
+            options.mutants,
+            options.seed,
+            options.jobs,
+            options.again,
+            options.log,
+        )
 
 
-def measure(room, n_mutants, seed, n_jobs, again=False):
+def measure(room, n_mutants, seed, n_jobs, again=False, log=None):
     """Draw mutants of a room, try all of them, and keep what became of each."""
     mutants, n_places = draw(room, n_mutants, seed)
-    known = caught_before(room, mutants) if again else [None] * len(mutants)
+    log = Log(log)
+    known = caught_before(room, mutants) if again else map(log.outcome_of, mutants)
+    known = list(known)
     tried = [m for m, outcome in zip(mutants, known, strict=True) if outcome is None]
     with copies_of_the_package(n_jobs) as folders:
         tests = Tests(folders[0], room)
         preload()
         check_that_the_package_passes(mutants[0], tests, folders[0])
-        found = iter(try_all(tried, tests, folders))
+        found = iter(try_all(tried, tests, folders, log))
     outcomes = [outcome or next(found) for outcome in known]
     entry = {
         "date": date.today().isoformat(),
@@ -149,6 +166,36 @@ def caught_before(room, mutants):
     if [m["line"] for m in last] != [m["line"] for m in mutants]:
         raise SystemExit(f"mutants.json holds other mutants of {room} than this draw.")
     return ["caught" if m["outcome"] == "caught" else None for m in last]
+
+
+class Log:
+    """What became of mutants, one line of JSON each, in a file or nowhere."""
+
+    def __init__(self, file):
+        self.file = None if file is None else Path(file)
+        self.known = {}
+        if self.file is not None and self.file.exists():
+            for line in self.file.read_text("utf-8").splitlines():
+                entry = json.loads(line)
+                self.known[entry["code"]] = entry["outcome"]
+
+    def outcome_of(self, mutant):
+        """Look up a mutant, None if it was not tried in this code."""
+        return self.known.get(digest(mutant))
+
+    def note(self, mutant, outcome):
+        """Keep what became of a mutant."""
+        if self.file is not None:
+            entry = {name: mutant[name] for name in ("file", "line", "before", "after")}
+            entry |= {"code": digest(mutant), "outcome": outcome}
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+
+
+def digest(mutant):
+    """Name a mutant by its whole file, so that another version has another name."""
+    text = f"{mutant['file']}\n{mutant['code']}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changed_line(old, new):
@@ -286,7 +333,7 @@ def check_that_the_package_passes(mutant, tests, folder):
         raise SystemExit(f"Tests of an unbroken package fail here ({code}):\n{said}")
 
 
-def try_all(mutants, tests, folders):
+def try_all(mutants, tests, folders, log):
     """Run every mutant in a process of its own, one for each folder at once."""
     outcomes = [None] * len(mutants)
     free, running, waiting = list(folders), {}, list(enumerate(mutants))
@@ -307,6 +354,7 @@ def try_all(mutants, tests, folders):
             -signal.SIGPROF: "caught: for ever",
             -signal.SIGALRM: "caught: for ever",
         }.get(code, "caught")
+        log.note(mutant, outcomes[number])
         done = sum(outcome is not None for outcome in outcomes)
         print(
             f"{time.strftime('%H:%M:%S')} {done}/{len(mutants)} {outcomes[number]}: "

@@ -35,10 +35,12 @@ _ROOMS = {
         "BIMAttack",
         "LeastLikelyAttack",
         "PGDAttack",
+        "SquareAttack",
         "GrowingEpsilonAttack",
         "OnePixelAttack",
         "ModuleAttack",
         "AttackResult",
+        "best_of",
         "robust_scorer",
     ),
     # Where the samples of a model live.
@@ -55,7 +57,7 @@ _ROOMS = {
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
     # What correlates with what.
-    "correlation": ("RobustnessCorrelator",),
+    "correlation": ("RobustnessCorrelator", "Claim", "check_claims"),
     # Displays.
     "plotting": (
         "LayeredGraphDisplay",

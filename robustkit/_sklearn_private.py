@@ -6,6 +6,7 @@ When a scikit-learn release moves one of them, this is the only file to change.
 from sklearn.base import _clone_parametrized, _fit_context
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import _name_estimators
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -16,6 +17,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
     validate_params,
 )
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "ProgressBar",
     "RealNotInt",
     "StrOptions",
+    "_BaseComposition",
     "_clone_parametrized",
     "_fit_context",
     "_get_threadpool_controller",
+    "_name_estimators",
     "check_matplotlib_support",
     "validate_parameter_constraints",
     "validate_params",

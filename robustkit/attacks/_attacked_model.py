@@ -177,6 +177,26 @@ class AttackedModel:
 
         return pd.DataFrame(X, columns=names)
 
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """One number per class, in float64: the larger, the nearer `predict` is to it.
+
+        The logits of the module if there is one, else the decision function, which
+        still tells points apart where probabilities have become zero and one.
+        """
+        if self.module is not None:
+            x = as_tensor(X, device=self.device, dtype=self.dtype)
+            return as_array(logits_at(self.module, x)).astype(np.float64)
+        if not hasattr(self.estimator, "decision_function"):
+            return self.probabilities(X).astype(np.float64)
+        scores = np.array(self.estimator.decision_function(self._named(X)), np.float64)
+        if scores.ndim == 1:
+            scores = np.column_stack([np.zeros(len(scores)), scores])
+        if scores.shape[1] != len(self.classes):
+            # One column per pair of classes, or none for a class.
+            return self.probabilities(X).astype(np.float64)
+        _check_finite(scores, "decision function", X)
+        return scores
+
     def probabilities(self, X: np.ndarray) -> np.ndarray:
         """Probability of every class, or the softmax of the decision function.
 

@@ -72,6 +72,10 @@ class AttackResult:
         Whether it is proved that no allowed perturbation fools the model; None if the
         attack proves nothing.
 
+    attack : ndarray of shape (n_samples,) and dtype object, default=None
+        Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
+        model, None where none did.
+
     See Also
     --------
     robustkit.attacks.PGDAttack : An attack that returns one.
@@ -99,6 +103,7 @@ class AttackResult:
     n_queries: np.ndarray
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
+    attack: np.ndarray | None = None
 
 
 def robust_accuracy(

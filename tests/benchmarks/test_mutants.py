@@ -84,3 +84,18 @@ def test_only_survivors_are_tried_again(monkeypatch):
     assert known == ["caught", None, None]
     with pytest.raises(SystemExit, match="holds other mutants of sorting"):
         mutation.caught_before("sorting", drawn[:2])
+
+
+def test_an_interrupted_run_continues_from_its_log(tmp_path):
+    drawn = [
+        {"file": "a.py", "line": 1, "code": code, "before": "x", "after": code}
+        for code in ("y", "z")
+    ]
+    log = mutation.Log(tmp_path / "log")
+    assert log.outcome_of(drawn[0]) is None
+    log.note(drawn[0], "survived")
+    later = mutation.Log(tmp_path / "log")
+    assert [later.outcome_of(m) for m in drawn] == ["survived", None]
+    # Of other code nothing is known, nor of the same code in another file.
+    assert later.outcome_of(drawn[0] | {"file": "b.py"}) is None
+    mutation.Log(None).note(drawn[0], "survived")

@@ -132,6 +132,7 @@ for make in conftest.TRAINED:
 """
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_classifier_in_every_process(digits, request):
     X, y = digits
     printed = subprocess.run(

@@ -90,6 +90,15 @@ def _attack(name, **params):
     return getattr(attacks, name)(model, device="cpu", **params)
 
 
+def _joined_attacks():
+    from sklearn.linear_model import LogisticRegression
+
+    from robustkit.attacks import FGSMAttack, best_of
+
+    model = LogisticRegression(max_iter=1000)
+    return best_of([FGSMAttack(eps=0.1), FGSMAttack(eps=0.2)], estimator=model)
+
+
 def _studies():
     from robustkit.correlation import RobustnessCorrelator
     from robustkit.study import RobustnessStudy
@@ -108,7 +117,7 @@ def _studies():
 
 # Class name -> function that returns the instances to check.
 INSTANCES = {
-    "FGSMAttack": lambda: [_attack("FGSMAttack")],
+    "FGSMAttack": lambda: [_attack("FGSMAttack"), _joined_attacks()],
     "BIMAttack": lambda: [_attack("BIMAttack", max_iter=2)],
     "LeastLikelyAttack": lambda: [_attack("LeastLikelyAttack", max_iter=2)],
     "PGDAttack": lambda: [
@@ -119,6 +128,10 @@ INSTANCES = {
         _attack("OnePixelAttack", pop_size=4, max_iter=2),
         _attack("OnePixelAttack", method="exhaustive", levels=3),
         _attack("OnePixelAttack", method="certified"),
+    ],
+    "SquareAttack": lambda: [
+        _attack("SquareAttack", max_queries=5),
+        _attack("SquareAttack", max_queries=5, norm="l2", eps=1.0),
     ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],

@@ -15,7 +15,8 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-MOST_FILES = 115
+# A new attack, a claim, a display is a file of its own; what grows is not split.
+MOST_FILES = 130
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

@@ -1,5 +1,7 @@
 """The fixture that watches the caller's random streams is awake."""
 
+import pytest
+
 MOVES_A_STREAM = """
 import random
 import numpy as np
@@ -19,6 +21,7 @@ def test_its_own():
 """
 
 
+@pytest.mark.slow
 def test_moving_a_global_stream_fails_a_test(pytester, request):
     pytester.makeconftest((request.config.rootpath / "conftest.py").read_text("utf-8"))
     pytester.makepyfile(MOVES_A_STREAM)

@@ -32,6 +32,7 @@ for graph in graphs:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_graph_properties_memory_is_not_quadratic():
     done = subprocess.run(

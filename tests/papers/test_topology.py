@@ -75,7 +75,12 @@ def coloured(n_samples, seed):
 # So few samples, hardly trained with, may well be all noise.
 @pytest.mark.filterwarnings("ignore:No cluster was found:UserWarning")
 @pytest.mark.parametrize(
-    ("dataset", "network"), [key for key in topology.SETTINGS if key[0] != "digits"]
+    ("dataset", "network"),
+    [
+        pytest.param(*key, marks=[pytest.mark.slow] if "resnet18" in key else [])
+        for key in topology.SETTINGS
+        if key[0] != "digits"
+    ],
 )
 def test_every_network_goes_the_whole_way(tmp_path, dataset, network):
     X, y = coloured(60, seed=0)

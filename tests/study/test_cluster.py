@@ -97,6 +97,7 @@ def test_the_data_travel_to_each_worker_once(cluster, undisturbed, tmp_path):
 # Either Dask moves the task to another worker, or the data that it needs died with the
 # worker, and the study begins again with what is left.
 @pytest.mark.filterwarnings("ignore:Worker processes died:UserWarning")
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing(cluster, undisturbed, tmp_path):
     store, log = tmp_path / "study.db", tmp_path / "log"
     deadly = Noting(log, dies_at=6)

@@ -1,0 +1,169 @@
+"""Several attacks as one."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+
+from robustkit import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    ModuleAttack,
+    OnePixelAttack,
+    PGDAttack,
+    SquareAttack,
+    best_of,
+    robust_scorer,
+)
+
+
+class Shift(ModuleAttack):
+    """Add the same number to every feature."""
+
+    def __init__(self, estimator=None, *, by=0.1, eps=0.3, norm="linf"):
+        super().__init__(estimator, eps=eps, norm=norm)
+        self.by = by
+
+    def perturb_module(self, module, X, y):
+        return X + self.by
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = load_digits(return_X_y=True)
+    return X[:300] / 16, y[:300]
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return FrozenEstimator(LogisticRegression(C=10).fit(*data))
+
+
+def test_every_sample_meets_the_strongest_attack(data, model):
+    X, y = data
+    parts = [Shift(by=0.3), FGSMAttack(eps=0.1), FGSMAttack(eps=0.2)]
+    result = best_of(parts, estimator=model).fit(X, y).perturb(X, y)
+    alone = [
+        clone(p).set_params(estimator=model).fit(X, y).perturb(X, y) for p in parts
+    ]
+    names = np.array(["shift", "fgsmattack-1", "fgsmattack-2"])
+    success = np.array([part.success for part in alone])
+    np.testing.assert_array_equal(result.success, success.any(axis=0))
+    # The first that fools is the one that is named, and whose point is returned.
+    first = success.argmax(axis=0)
+    assert len(set(first[result.success])) == 3
+    np.testing.assert_array_equal(
+        result.attack[result.success], names[first[result.success]]
+    )
+    assert all(name is None for name in result.attack[~result.success])
+    for i in np.flatnonzero(result.success):
+        np.testing.assert_array_equal(result.X_adv[i], alone[first[i]].X_adv[i])
+    np.testing.assert_array_equal(model.predict(result.X_adv), result.prediction)
+    # What is fooled is left alone by the next ones, and wrong samples by all.
+    tried = np.where(success.any(axis=0), first + 1, len(parts))
+    tried[result.clean_prediction != y] = 0
+    assert result.n_queries.sum() < len(parts) * len(X)
+    assert (result.n_queries[tried == 1] <= alone[0].n_queries[tried == 1]).all()
+
+
+def test_of_attacks_that_search_for_a_distance_the_nearest_counts(data, model):
+    X, y = data
+    parts = [
+        GrowingEpsilonAttack(step=0.05),
+        GrowingEpsilonAttack(start=0.03, step=0.05),
+    ]
+    result = best_of(parts, estimator=model).fit(X, y).perturb(X, y)
+    alone = [
+        clone(p).set_params(estimator=model).fit(X, y).perturb(X, y) for p in parts
+    ]
+    of_all = np.min([np.where(p.success, p.eps, np.inf) for p in alone], axis=0)
+    np.testing.assert_array_equal(result.eps[result.success], of_all[result.success])
+    names = {"growingepsilonattack-1", "growingepsilonattack-2", None}
+    assert set(result.attack) == names
+
+
+def test_report_says_which_attack_found_how_many(data, model):
+    X, y = data
+    attack = best_of([FGSMAttack(eps=0.05), PGDAttack(eps=0.05, random_state=0)])
+    report = attack.set_params(estimator=model).fit(X, y).report(X, y)
+    counts = report[["n_success_fgsmattack", "n_success_pgdattack"]]
+    assert counts.sum() == report["n_success"]
+    assert report["n_success_fgsmattack"] > 0
+
+
+def test_it_is_an_attack_like_any_other(data, model):
+    X, y = data
+    attack = best_of([FGSMAttack(eps=0.05), Shift(by=0.1)])
+    score = robust_scorer(attack)(model, X, y)
+    assert score == attack.set_params(estimator=model).fit(X, y).score(X, y)
+    X_adv = attack.transform(X)
+    assert X_adv.shape == X.shape
+    search = GridSearchCV(
+        best_of([FGSMAttack(LogisticRegression(max_iter=200))]),
+        {"fgsmattack__eps": [0.01, 0.1], "estimator__C": [0.1]},
+        cv=2,
+        error_score="raise",
+    ).fit(X, y)
+    small, large = search.cv_results_["mean_test_score"]
+    assert small > large
+
+
+def test_targets_reach_every_attack(data, model):
+    X, y = data
+    parts = [
+        PGDAttack(eps=0.15, targeted=True, random_state=0),
+        PGDAttack(eps=0.3, targeted=True, random_state=0),
+    ]
+    attack = best_of(parts, estimator=model).fit(X, y)
+    target = (y + 1) % 10
+    result = attack.perturb(X, y, target)
+    assert set(result.attack) == {"pgdattack-1", "pgdattack-2", None}
+    np.testing.assert_array_equal(
+        model.predict(result.X_adv[result.success]), target[result.success]
+    )
+
+
+def test_the_model_of_the_attacks_is_found(model):
+    attack = best_of([FGSMAttack(model), SquareAttack(model), FGSMAttack()])
+    assert attack.estimator is model
+    assert all(part.estimator is None for _, part in attack.attacks)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: best_of([]), ValueError, "at least one attack"),
+        (lambda: best_of([LogisticRegression()]), TypeError, "Got LogisticRegression"),
+        (
+            lambda: best_of(
+                [FGSMAttack(LogisticRegression()), PGDAttack(LogisticRegression())]
+            ),
+            ValueError,
+            "the same model",
+        ),
+        (lambda: best_of([FGSMAttack(), GrowingEpsilonAttack()]), ValueError, "radius"),
+        (
+            lambda: best_of([GrowingEpsilonAttack(), Shift(eps=None, norm="l2")]),
+            ValueError,
+            "same 'norm'",
+        ),
+        (
+            lambda: best_of([FGSMAttack(), PGDAttack(targeted=True)]),
+            ValueError,
+            "all be",
+        ),
+    ],
+)
+def test_attacks_that_cannot_be_joined_are_refused(data, make, error, words):
+    with pytest.raises(error, match=words):
+        make().fit(*data)
+
+
+def test_a_proof_of_one_attack_is_not_a_proof_against_another(data, model):
+    X, y = data[0][:20], data[1][:20]
+    pixel = OnePixelAttack(method="certified", image_shape=(8, 8))
+    attack = best_of([pixel, PGDAttack(eps=0.2, random_state=0)], estimator=model)
+    assert attack.fit(*data).perturb(X, y).certified is None

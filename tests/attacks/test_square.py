@@ -1,0 +1,203 @@
+"""Random search with squares: sound, inside the ball, strong where all is known."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, make_classification
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.naive_bayes import BernoulliNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+
+from robustkit import SparseNetClassifier, SquareAttack
+from robustkit.attacks._decision_tree import nearest_in_other_leaf
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:300] / 16, y[:300]
+
+
+@pytest.fixture(scope="module")
+def table():
+    X, y = make_classification(
+        200, 6, n_informative=4, n_classes=3, random_state=0, class_sep=0.7
+    )
+    return (X - X.min(axis=0)) / np.ptp(X, axis=0), y
+
+
+def frozen(model, X, y, **params):
+    attack = SquareAttack(FrozenEstimator(model), random_state=0, **params)
+    return attack.fit(X, y)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_finds_nearly_all_that_a_decision_tree_allows(table, norm):
+    X, y = table
+    tree = DecisionTreeClassifier(max_depth=6, random_state=0).fit(X, y)
+    label = tree.predict(X)
+    distance = nearest_in_other_leaf(tree, X, label, norm=norm, clip=(0, 1))[1]
+    eps = float(np.quantile(distance, 0.6))
+    result = frozen(tree, X, y, norm=norm, eps=eps, max_queries=500).perturb(X, label)
+    # Sound: nothing is found where nothing is.
+    assert not (result.success & (distance > eps)).any()
+    assert result.success[distance < 0.95 * eps].mean() >= 0.9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_square_reaches_the_worst_corner_of_a_linear_model(table, dtype):
+    X, y = table[0].astype(dtype), table[1] > 0
+    model = LogisticRegression(C=100).fit(X, y)
+    w, sign = model.coef_[0], np.where(y, 1, -1)
+    corner = np.clip(X - 0.1 * sign[:, None] * np.sign(w), 0, 1)
+    exact = np.mean(model.predict(corner) == y)
+    attack = frozen(model, X, y, eps=0.1, max_queries=300)
+    assert attack.score(X, y) == exact
+    assert exact < model.score(X, y)
+
+
+@pytest.mark.parametrize("image_shape", [None, (8, 8), (1, 8, 8), (2, 4, 8), (4, 2, 8)])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_stays_in_the_ball_and_the_clip_range(digits, norm, image_shape):
+    X, y = digits
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    eps = 0.2 if norm == "linf" else 0.8
+    attack = frozen(
+        forest, X, y, norm=norm, eps=eps, max_queries=60, image_shape=image_shape
+    )
+    result = attack.perturb(X[:50], y[:50])
+    move = result.X_adv - X[:50]
+    length = np.linalg.norm(move, ord=np.inf if norm == "linf" else 2, axis=1)
+    assert length.max() <= eps * (1 + 1e-12)
+    assert result.X_adv.min() >= 0
+    assert result.X_adv.max() <= 1
+    assert result.success.mean() > 0.3
+    np.testing.assert_array_equal(forest.predict(result.X_adv), result.prediction)
+    assert result.n_queries.max() <= 60
+    assert (
+        result.n_queries[~result.success & (y[:50] == result.clean_prediction)] == 60
+    ).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_does_not_depend_on_order_subset_or_batch_size(digits, norm):
+    X, y = digits
+    model = HistGradientBoostingClassifier(max_iter=5, random_state=0).fit(X, y)
+    params = {"norm": norm, "eps": 0.1, "max_queries": 40}
+    whole = frozen(model, X, y, **params).perturb(X[:40], y[:40])
+    order = np.random.RandomState(0).permutation(40)[:23]
+    some = frozen(model, X, y, batch_size=7, **params).perturb(X[order], y[order])
+    np.testing.assert_array_equal(some.X_adv, whole.X_adv[order])
+    np.testing.assert_array_equal(some.n_queries, whole.n_queries[order])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RandomForestClassifier(5, random_state=0),
+        HistGradientBoostingClassifier(max_iter=5, random_state=0),
+        KNeighborsClassifier(3),
+        SVC(random_state=0),
+        BernoulliNB(binarize=0.5),
+        make_pipeline(KBinsDiscretizer(4), LogisticRegression()),
+        SparseNetClassifier(max_epochs=2, random_state=0),
+    ],
+    ids=lambda model: str(model)[:40],
+)
+def test_square_attacks_models_of_all_kinds(table, model):
+    X, y = table
+    model.fit(X, y)
+    attack = frozen(model, X, y, eps=0.15, max_queries=60)
+    result = attack.perturb(X[:60], y[:60])
+    assert result.success.any()
+    np.testing.assert_array_equal(model.predict(result.X_adv), result.prediction)
+
+
+def test_predict_has_the_last_word(table):
+    X, y = table[0], table[1] > 0
+    forest = RandomForestClassifier(20, random_state=0)
+    model = FixedThresholdClassifier(forest, threshold=0.8).fit(X, y)
+    attack = frozen(model, X, y, eps=0.15, max_queries=100)
+    result = attack.perturb(X, y)
+    np.testing.assert_array_equal(model.predict(result.X_adv), result.prediction)
+    assert (
+        result.success == ((result.clean_prediction == y) & (result.prediction != y))
+    ).all()
+    # A vote of .6 is wrong for `predict` and right for the largest probability.
+    missed = model.estimator_.predict(result.X_adv) == y
+    assert (result.success & missed).any()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_targeted_square_reaches_the_target(digits, norm):
+    X, y = digits
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    attack = frozen(
+        forest,
+        X,
+        y,
+        norm=norm,
+        eps=0.6 if norm == "linf" else 3.0,
+        max_queries=300,
+        targeted=True,
+        image_shape=(8, 8),
+    )
+    target = (y[:30] + 1) % 10
+    result = attack.perturb(X[:30], y[:30], target)
+    assert result.success.mean() > 0.5
+    np.testing.assert_array_equal(
+        forest.predict(result.X_adv[result.success]), target[result.success]
+    )
+
+
+def test_moves_sideways_cross_the_plateaus_of_neighbors():
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    neighbors = KNeighborsClassifier(5).fit(X[:800], y[:800])
+    params = {"eps": 0.1, "image_shape": (8, 8), "max_queries": 600}
+    attack = frozen(neighbors, X[:800], y[:800], **params)
+    # With nothing but moves that lower the margin it is above .9.
+    assert attack.score(X[1000:1100], y[1000:1100]) < 0.85
+
+
+def test_square_refuses_a_model_without_scores(table):
+    X, y = table
+    votes = VotingClassifier(
+        [("tree", DecisionTreeClassifier(random_state=0))], voting="hard"
+    )
+    with pytest.raises(TypeError, match="VotingClassifier has neither"):
+        SquareAttack(votes).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"max_queries": 0}, "max_queries"),
+        ({"eps": -1}, "eps"),
+        ({"norm": "l1"}, "norm"),
+        ({"initial_share": 1.5}, "initial_share"),
+        ({"image_shape": (2, 2)}, "image_shape"),
+    ],
+)
+def test_square_names_a_wrong_parameter(table, params, words):
+    X, y = table
+    with pytest.raises(ValueError, match=words):
+        SquareAttack(LogisticRegression(), **params).fit(X, y)
+
+
+def test_the_smallest_budget_is_one_query(digits):
+    X, y = digits
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    result = frozen(forest, X, y, max_queries=1).perturb(X[:20], y[:20])
+    assert result.n_queries.max() == 1
+    assert frozen(forest, X, y, eps=0).perturb(X[:20], y[:20]).success.sum() == 0

@@ -1,0 +1,285 @@
+"""Verdicts on claims: calibrated by simulation, with slow references for the parts."""
+
+from collections import Counter
+from math import asin, pi
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import f_oneway, spearmanr
+
+from robustkit.correlation import Claim, check_claims
+from robustkit.correlation._claims import (
+    _coefficients,
+    _drawn,
+    _reliability,
+    _without_the_strongest,
+)
+from robustkit.correlation._partial import (
+    correlate_given,
+    n_directions,
+    partial_of_tables,
+)
+from robustkit.correlation._significance import bca_intervals, jackknife
+
+X_Y = Claim("x", "y", sign=1, smallest=0.3)
+
+
+def models(n, *, rho=0.0, repeats=1, noise=0.0, carried=0, seed=0):
+    """Some graphs, each with repeated networks: x is of the graph, y of the network."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
+    x[:carried], y[:carried] = 3 + rng.uniform(size=(2, carried))
+    graph = np.repeat(np.arange(n), repeats)
+    measured = y[graph] + noise * rng.normal(size=len(graph))
+    return pd.DataFrame({"graph": graph, "x": x[graph], "y": measured})
+
+
+def verdict_on(table, claim=X_Y, **options):
+    options = {"groups": "graph", "n_bootstrap": 200, "random_state": 0} | options
+    return check_claims(table, [claim], **options).iloc[0]
+
+
+def verdicts_of_many(n_tables, claim=X_Y, **setting):
+    return Counter(
+        verdict_on(models(**setting, seed=seed), claim).verdict
+        for seed in range(n_tables)
+    )
+
+
+def test_without_an_effect_a_claim_seldom_holds():
+    seen = verdicts_of_many(60, n=40, repeats=3, noise=0.5)
+    # Of 60 with a chance of .05, more than 9 come once in a thousand times.
+    assert seen["holds"] + seen["reversed"] <= 9
+    # Many graphs tell "absent" from "undecided".
+    assert verdicts_of_many(10, n=150)["absent"] >= 8
+
+
+def test_a_strong_effect_holds_with_a_hundred_graphs():
+    assert verdicts_of_many(30, n=100, rho=0.6)["holds"] >= 27
+    reverse = Claim("x", "y", sign=-1, smallest=0.3)
+    assert verdicts_of_many(10, reverse, n=100, rho=0.6)["reversed"] >= 9
+
+
+def test_an_effect_that_few_graphs_carry_does_not_hold():
+    claim = Claim("x", "y", sign=1, smallest=0.2)
+    tables = [models(100, carried=7, seed=seed) for seed in range(20)]
+    found = [verdict_on(table, claim) for table in tables]
+    # It is found, and often; without the graphs that carry it nothing is left.
+    assert np.mean([row.estimate for row in found]) > 0.15
+    assert np.mean([row.leverage for row in found]) < 0.05
+    assert sum(row.verdict == "holds" for row in found) <= 2
+    assert any("is left without 10% of the groups" in row.reason for row in found)
+
+
+def test_an_effect_of_one_level_of_the_design_does_not_hold():
+    rng = np.random.default_rng(0)
+    level = np.repeat([2, 4], [80, 30])
+    x = np.where(level == 4, 3, 0) + rng.normal(size=110)
+    y = np.where(level == 4, 3, 0) + rng.normal(size=110)
+    table = pd.DataFrame({"graph": np.arange(110), "x": x, "y": y, "degree": level})
+    assert verdict_on(table).verdict == "holds"
+    row = verdict_on(table, factors=["degree"])
+    assert row.verdict == "undecided"
+    assert row.left_out == "degree=4"
+    assert "without degree=4" in row.reason
+
+
+def test_a_measure_without_reliability_is_undecided():
+    table = models(60, rho=0.9, repeats=4, noise=20.0)
+    row = verdict_on(table)
+    assert row.reliability == 0
+    assert row.verdict == "undecided"
+    assert "repeats of the measure" in row.reason
+
+
+def test_what_the_reliability_hides_is_not_absent():
+    # With so much noise .3 cannot be seen, however many graphs there are.
+    table = models(4000, rho=0.3, repeats=2, noise=4.7)
+    row = verdict_on(table, Claim("x", "y", sign=1, smallest=0.3), n_bootstrap=50)
+    assert 0 < row.max_possible < 0.3
+    assert (row.verdict, "reliability" in row.reason) == ("undecided", True)
+
+
+@pytest.mark.parametrize(("rho", "noise"), [(0.0, 0.0), (0.6, 1.0)])
+def test_intervals_cover_and_repeats_do_not_narrow_them(rho, noise):
+    n, repeats, covered, widths = 40, 5, 0, []
+    # Of the means: noise hides a part of the relation.
+    true = 6 / pi * asin(rho / np.sqrt(1 + noise**2 / repeats) / 2)
+    for seed in range(100):
+        table = models(n, rho=rho, repeats=repeats, noise=noise, seed=seed)
+        means = table.groupby("graph")[["x", "y"]].mean().to_numpy()
+        pair, each = (means[:, [0]], means[:, [1]]), np.arange(n)
+        draws = _drawn(*pair, 200, seed)
+        left_out = jackknife(_coefficients, *pair, each, seed)
+        low, high = bca_intervals(
+            _coefficients(*pair), draws, left_out, alpha=0.05
+        ).ravel()
+        covered += low <= true <= high
+        widths.append(high - low)
+    # .95 of 100, and three deviations.
+    assert covered >= 88
+    if noise == 0:
+        row = verdict_on(table)
+        once = verdict_on(table.iloc[::repeats])
+        np.testing.assert_allclose(
+            [row.ci_low, row.ci_high], [once.ci_low, once.ci_high]
+        )
+
+
+def test_p_values_are_corrected_within_the_family():
+    table = models(30, rho=0.45, seed=6)
+    rng = np.random.default_rng(0)
+    others = [f"z{k}" for k in range(20)]
+    table[others] = rng.normal(size=(30, 20))
+    family = [X_Y, *(Claim(name, "y", sign=1, smallest=0.3) for name in others)]
+    options = {"groups": "graph", "n_bootstrap": 100, "random_state": 0}
+    alone = check_claims(table, [X_Y], **options).iloc[0]
+    among = check_claims(table, family, **options).iloc[0]
+    assert alone.p_adjusted == alone.p_value == among.p_value
+    assert among.p_adjusted == min(1, 21 * among.p_value)
+    assert alone.verdict == "holds"
+    assert among.verdict == "undecided"
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2))
+def test_estimate_is_that_of_the_means_with_columns_held_fixed(seed, n_given):
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        rng.integers(12, size=(60, 2 + n_given)), columns=list("xyab")[: 2 + n_given]
+    )
+    table["graph"] = rng.integers(20, size=60)
+    names = list("ab")[:n_given]
+    claim = Claim("x", "y", sign=1, smallest=0.2, given=names)
+    row = verdict_on(table, claim, n_bootstrap=20)
+    means = table.groupby("graph").mean()
+    expected = correlate_given(means, ["x"], ["y"], names).iloc[0]
+    np.testing.assert_allclose(row.estimate, expected.coefficient)
+    np.testing.assert_allclose(row.p_value, expected.p_value)
+    assert row.n == len(means)
+    if not names:
+        np.testing.assert_allclose(row.estimate, spearmanr(means["x"], means["y"])[0])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2), st.integers(3, 9))
+def test_a_stack_of_tables_has_the_coefficients_of_each(seed, n_given, n):
+    rng = np.random.default_rng(seed)
+    # Few values, so that columns are constant, or equal, now and then.
+    X = rng.integers(3, size=(10, n, 1 + n_given)).astype(float)
+    Y = rng.integers(3, size=(10, n, 1)).astype(float)
+    one_by_one = [_coefficients(x, y).item() for x, y in zip(X, Y, strict=True)]
+    freedom = np.array([n - 3 - n_directions_of(x[:, 1:]) for x in X])
+    expected = np.where(freedom < 0, np.nan, one_by_one)
+    stacked = np.where(freedom < 0, np.nan, partial_of_tables(X, Y))
+    np.testing.assert_allclose(stacked, expected, atol=1e-12)
+
+
+def n_directions_of(columns):
+    varying = columns[:, np.ptp(columns, axis=0) > 0]
+    return n_directions(varying)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reliability_is_that_of_an_analysis_of_variance(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(6), rng.integers(6, size=20)])
+    values = rng.normal(size=6)[labels] * 2 + rng.normal(size=26)
+    ranks = pd.Series(values).rank()
+    statistic, p_value = f_oneway(*(ranks[labels == g] for g in range(6)))
+    expected = max(0, 1 - 1 / statistic) if p_value <= 0.05 else 0
+    np.testing.assert_allclose(_reliability(values, labels), expected)
+
+
+def test_the_strongest_groups_are_found():
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(30, 2))
+    means[:3] = [[3, 3], [4, 4], [-4, -4]]
+    left = _without_the_strongest(means[:, [0]], means[:, [1]], 1.0)
+    # No three others weaken it as much, of many tried.
+    for _ in range(300):
+        kept = rng.permutation(30)[3:]
+        assert left <= spearmanr(*means[kept].T)[0] + 1e-12
+
+
+def test_order_of_rows_and_unit_of_columns_do_not_matter():
+    table = models(30, rho=0.5, seed=1)
+    row = verdict_on(table)
+    moved = table.assign(x=np.exp(table["x"]), y=10 * table["y"] - 3)
+    shuffled = moved.sample(frac=1, random_state=0)
+    same = ["estimate", "p_value", "leverage", "power"]
+    np.testing.assert_allclose(
+        verdict_on(shuffled)[same].astype(float), row[same].astype(float)
+    )
+
+
+def test_a_missing_repeat_costs_the_repeat_and_no_more():
+    table = models(30, rho=0.8, repeats=3, noise=0.1)
+    table.loc[[0, 5, 6, 7, 8], "y"] = np.nan
+    row = verdict_on(table)
+    # The third graph has no value left (rows 6 to 8).
+    assert row.n == 29
+    assert row.verdict == "holds"
+
+
+def test_too_little_is_undecided_with_a_reason():
+    few = verdict_on(models(7, rho=0.99))
+    assert (few.verdict, few.reason) == ("undecided", "fewer than 8 groups")
+    constant = verdict_on(models(30).assign(x=1.0))
+    assert constant.verdict == "undecided"
+    assert "constant" in constant.reason
+    explained = models(30).assign(a=lambda t: 2 * t["x"])
+    row = verdict_on(explained, Claim("x", "y", sign=1, smallest=0.3, given="a"))
+    assert (row.verdict, np.isnan(row.estimate)) == ("undecided", True)
+
+
+def test_an_undecided_claim_says_how_many_groups_would_decide():
+    row = verdict_on(
+        models(20, rho=0.35, seed=5), Claim("x", "y", sign=1, smallest=0.2)
+    )
+    assert row.verdict == "undecided"
+    assert 20 < row.n_needed < 400
+    # With so many, a relation like this one is found in most tables.
+    n = int(row.n_needed)
+    rho = 2 * np.sin(pi * row.estimate / 6)
+    claim = Claim("x", "y", sign=1, smallest=0.2)
+    found = [
+        spearmanr(*models(n, rho=rho, seed=s)[["x", "y"]].T.to_numpy())
+        for s in range(60)
+    ]
+    assert 0.6 <= np.mean([p <= 0.05 for _, p in found]) <= 0.95
+    assert claim.smallest == row.smallest
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Claim("x", "y", sign=0, smallest=0.3), "'sign' must be"),
+        (lambda: Claim("x", "y", sign=1, smallest=0), "'smallest' is"),
+        (lambda: Claim("x", "y", sign=1, smallest=0.3, given=["x"]), "'given' cannot"),
+        (
+            lambda: verdict_on(models(20), Claim("xx", "y", sign=1, smallest=0.3)),
+            "'xx', which is no column of the table, did you mean 'x'",
+        ),
+        (lambda: verdict_on(models(20), groups="graphs"), "did you mean 'graph'"),
+        (lambda: verdict_on(models(20), factors=["gaph"]), "did you mean 'graph'"),
+        (lambda: verdict_on(models(20), groups=[1, 2]), "one label per row"),
+        (lambda: verdict_on(models(20).assign(x="a")), "must be numbers"),
+    ],
+)
+def test_a_claim_that_cannot_be_checked_is_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_what_is_no_claim_is_refused():
+    with pytest.raises(TypeError, match="list of Claim"):
+        check_claims(models(20), ["x ~ y"])
+
+
+def test_no_claims_give_an_empty_table():
+    verdicts = check_claims(models(20), [], groups="graph")
+    assert len(verdicts) == 0
+    assert {"estimate", "verdict"} <= set(verdicts)
