@@ -250,7 +250,7 @@ class VotesAndConfidence(nn.Module):
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Count the votes of a batch."""
-        votes = pairs.new_zeros(len(pairs), self.n_classes)
+        votes = pairs.new_zeros(pairs.shape[0], self.n_classes)
         wins = (pairs >= 0).to(pairs.dtype)
         confidence = votes.index_add(1, self.first, pairs)
         confidence = confidence.index_add(1, self.second, -pairs)
@@ -654,7 +654,7 @@ class Constant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Repeat it for a batch."""
-        return self.answer.expand(len(x), *self.answer.shape)
+        return self.answer.expand(x.shape[0], *self.answer.shape)
 
 
 class LargestOdds(nn.Module):

@@ -171,7 +171,7 @@ def has_no_gradient(classifier: Any) -> nn.Module:
     check_is_fitted(classifier)
     raise TypeError(
         f"{type(classifier).__name__} has no gradient: its answer is constant between "
-        "jumps. Use an attack that needs none, such as OnePixelAttack."
+        "jumps. Use an attack that needs none: SquareAttack or OnePixelAttack."
     )
 
 

@@ -94,7 +94,7 @@ class PairwiseVotes(nn.Module):
         decisions = decisions + zero * (decisions == 0).to(decisions.dtype)
         winner, advantage = self._decide(self._duels(decisions))
         ranked = self._ranked(self._duels(decisions / self.norms))
-        of_winner = -ranked[torch.arange(len(ranked), device=ranked.device), winner]
+        of_winner = -ranked[torch.arange(ranked.shape[0], device=ranked.device), winner]
         behind = torch.minimum(ranked, of_winner[:, None]).amax(dim=2)
         level = torch.maximum(ranked, of_winner[:, None]).amin(dim=2)
         # Not `clamp`, which has no gradient where the two are equal.
@@ -103,7 +103,7 @@ class PairwiseVotes(nn.Module):
 
     def _duels(self, decisions: Tensor) -> Tensor:
         """Arrange decisions as one matrix per sample: row against column."""
-        duels = decisions.new_zeros(len(decisions), self.n_classes, self.n_classes)
+        duels = decisions.new_zeros(decisions.shape[0], self.n_classes, self.n_classes)
         duels[:, self.first, self.second] = decisions
         duels[:, self.second, self.first] = -decisions
         return duels
@@ -160,7 +160,7 @@ class WeightedVotes(nn.Module):
         votes = nn.functional.one_hot(logits.argmax(dim=2), logits.shape[2])
         winner = added_up(self.weights, votes).argmax(dim=1)
         leads = self._leads(logits, votes)
-        rows = torch.arange(len(winner), device=winner.device)
+        rows = torch.arange(winner.shape[0], device=winner.device)
         against = -leads[rows, :, winner][:, :, None].expand_as(leads)
         earlier = torch.arange(leads.shape[2], device=leads.device) < winner[:, None]
         values = torch.cat([leads, against], dim=1)

@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.feature_selection import RFE
+from sklearn.frozen import FrozenEstimator
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
@@ -29,7 +30,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from torch import nn
 
-from robustkit.attacks import FGSMAttack, OnePixelAttack
+from robustkit.attacks import FGSMAttack, OnePixelAttack, SquareAttack
 from robustkit.bridge import ActivationExtractor, as_module
 from tests.bridge.converted import blobs, fitted
 
@@ -41,7 +42,7 @@ STEPWISE = [
     GradientBoostingClassifier(n_estimators=3),
     HistGradientBoostingClassifier(max_iter=3),
     KNeighborsClassifier(),
-    RadiusNeighborsClassifier(30.0),
+    RadiusNeighborsClassifier(2.0, outlier_label=0),
 ]
 LINE, TREE = LogisticRegression(), DecisionTreeClassifier()
 FOREST = [("line", LINE), ("forest", RandomForestClassifier(3))]
@@ -52,10 +53,17 @@ def test_answer_in_steps_is_refused_by_gradients_and_attacked_without(model):
     X, y = blobs(2)
     model = fitted(model, X, y)
     name = type(model).__name__
-    with pytest.raises(TypeError, match=rf"{name} has no gradient.*OnePixelAttack"):
+    with pytest.raises(
+        TypeError, match=rf"{name} has no gradient.*SquareAttack or OneP"
+    ):
         as_module(model)
-    attack = OnePixelAttack(model, max_iter=2, random_state=0)
-    assert fitted(attack, X, y).score(X, y) <= model.score(X, y)
+    # Those it names do attack it.
+    attack = SquareAttack(
+        FrozenEstimator(model), eps=1.0, max_queries=50, random_state=0
+    )
+    assert attack.fit(X, y).score(X, y) < model.score(X, y)
+    attack = OnePixelAttack(FrozenEstimator(model), max_iter=2, random_state=0)
+    assert attack.fit(X, y).score(X, y) < model.score(X, y)
 
 
 def kernel(X, Y):

@@ -91,7 +91,7 @@ def test_skops_restores_a_correlator(as_frame, grouped):
     y = (X["a"] + 0.2 * rng.normal(size=40)).rename("a")
     if not as_frame:
         X, y = X.to_numpy(), y.to_numpy()
-    groups = np.array(["x", "y", "z", "w"] * 10) if grouped else None
+    groups = np.repeat(list("abcdefghijklmnopqrst"), 2) if grouped else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         correlator = RobustnessCorrelator().fit(X, y, groups=groups)
