@@ -63,10 +63,13 @@ class Kernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the kernel of a batch, one column per point."""
+        # From the differences: products lose the digits of a distance far from zero.
+        exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
         if self.name == "rbf":
-            return (-self.gamma * self._distances(x, 2.0).square()).exp()
+            distances = torch.cdist(x, self.points, p=2.0, **exact)
+            return (-self.gamma * distances.square()).exp()
         if self.name == "laplacian":
-            return (-self.gamma * self._distances(x, 1.0)).exp()
+            return (-self.gamma * torch.cdist(x, self.points, p=1.0, **exact)).exp()
         if self.name == "cosine":
             x, points = map(nn.functional.normalize, (x, self.points))
             return x @ points.T
@@ -76,10 +79,14 @@ class Kernel(nn.Module):
         products = self.gamma * products + self.coef0
         return products.tanh() if self.name == "sigmoid" else products**self.degree
 
-    def _distances(self, x: Tensor, p: float) -> Tensor:
-        # From the differences: products lose the digits of a distance far from zero.
-        exact = "donot_use_mm_for_euclid_dist"
-        return torch.cdist(x, self.points, p=p, compute_mode=exact)
+    def among_points(self, rows: slice) -> Tensor:
+        """Compute it of some of the points with all, fast rather than to all digits."""
+        if self.name != "rbf":
+            return self(self.points[rows])
+        points = self.points - self.points.mean(dim=0)
+        fast = {"compute_mode": "use_mm_for_euclid_dist"}
+        squares = torch.cdist(points[rows], points, **fast).square()
+        return (-self.gamma * squares).exp()
 
 
 def _check_kernel(name: Any, owner: str, known: tuple[str, ...] = _KERNELS) -> None:
@@ -147,7 +154,7 @@ def _norms(features: list[Kernel], coef: NDArray) -> NDArray:
     squares = np.zeros(len(coef))
     for start in range(0, coef.shape[1], _CHUNK):
         rows = slice(start, start + _CHUNK)
-        values = kernel(kernel.points[rows]).numpy()
+        values = kernel.among_points(rows).numpy()
         squares += ((coef[:, rows] @ values) * coef).sum(axis=1)
     # The sigmoid is no kernel: its "lengths" may be imaginary.
     return np.sqrt(np.abs(squares))
