@@ -17,6 +17,7 @@ from torch import nn
 from robustkit._randomness import seeded_torch
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor, as_module
+from robustkit.classifiers import TorchClassifier
 
 
 class ConvClassifier(ClassifierMixin, BaseEstimator):
@@ -141,6 +142,35 @@ def test_spatial_mean_and_flatten(images):
     mean = ActivationExtractor(model, layer=0, spatial="mean").fit_transform(X, y)
     np.testing.assert_allclose(flat, maps.reshape(len(X), -1), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(mean, maps.mean(axis=2), rtol=1e-5, atol=1e-6)
+
+
+def test_spatial_mean_and_random_of_a_sequence():
+    """One channel axis and one other: a layer over time, say."""
+    X = np.random.RandomState(0).uniform(size=(12, 16)).astype(np.float32)
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Unflatten(1, (2, 8)), nn.Conv1d(2, 3, 1), nn.Flatten(), nn.Linear(24, 2)
+        ).eval()
+    model = FrozenEstimator(TorchClassifier.from_module(module, [0, 1]))
+    with torch.no_grad():
+        values = module[:2](torch.from_numpy(X)).numpy()
+    for spatial in ("mean", "random"):
+        extractor = ActivationExtractor(
+            model, layer="1", spatial=spatial, random_state=0
+        )
+        found = extractor.fit_transform(X, np.zeros(12))
+        assert found.shape == (12, 3)
+        if spatial == "mean":
+            np.testing.assert_allclose(found, values.mean(axis=2), rtol=1e-5, atol=1e-6)
+        else:
+            near = np.isclose(found[:, :, None], values, rtol=1e-5, atol=1e-6)
+            assert near.all(axis=1).any(axis=1).all()
+
+
+def test_parameters_of_the_classifier_are_checked_when_it_is_fitted(iris):
+    extractor = ActivationExtractor(LogisticRegression(C=-1))
+    with pytest.raises(ValueError, match="'C' parameter of LogisticRegression"):
+        extractor.fit(*iris)
 
 
 @given(order=st.permutations(range(40)), size=st.integers(1, 50))

@@ -186,3 +186,17 @@ def test_pairwise_votes_gradient_equals_finite_differences(break_ties):
             jacobian[smooth, :, j], slopes[smooth], rtol=1e-6, atol=1e-6
         )
     assert smooth.sum() > 990
+
+
+def test_a_pair_of_classes_that_are_alike_has_no_boundary():
+    """Its decision is constant: it has no distance, and divides nothing by zero."""
+    X = np.array([[0.0, 0.0], [0.2, 0.0], [1.0, 1.0], [0.8, 1.0]])
+    X = np.concatenate([X, X[2:]])
+    model = SVC(kernel="linear", random_state=0).fit(X, [0, 0, 1, 1, 2, 2])
+    assert (model.coef_[2] == 0).all()
+    points = np.random.RandomState(0).uniform(size=(50, 2))
+    # Which of the two it is, only rounding says.
+    np.testing.assert_array_equal(answers(model, points) > 0, model.predict(points) > 0)
+    x = torch.from_numpy(points).requires_grad_()
+    as_module(model)(x).sum().backward()
+    assert torch.isfinite(x.grad).all()

@@ -230,8 +230,9 @@ def test_all_noise_is_an_empty_graph_with_a_warning():
     X = np.arange(20.0)[:, None]
     mapper = MapperGraph(eps=0.25, n_intervals=2, min_samples=3)
     message = "No cluster was found.*eps is 0.25.*to neighbour number 3 is 2. Try"
-    with pytest.warns(UserWarning, match=message):
+    with pytest.warns(UserWarning, match=message) as seen:
         mapper.fit(X)
+    assert seen[0].filename == __file__
     assert len(mapper.graph_) == 0
     assert mapper.membership_.shape == (20, 0)
     assert mapper.n_noise_ == 20
