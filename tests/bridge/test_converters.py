@@ -6,17 +6,30 @@ import itertools
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.svm import SVC
 
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import as_module
 from robustkit.bridge._votes import WeightedVotes
-from tests.bridge.converted import BINARY, CLASSIFIERS, TRANSFORMERS, blobs, fitted
+from tests.bridge.converted import (
+    BINARY,
+    CLASSIFIERS,
+    LOGISTIC,
+    TRANSFORMERS,
+    blobs,
+    fitted,
+)
 
 N_POINTS = 10_000
 CASES = [(name, 2) for name in BINARY] + list(itertools.product(CLASSIFIERS, (2, 3)))
@@ -295,3 +308,74 @@ def test_weighted_votes_equal_counting_and_an_exhaustive_margin(
         for j in np.delete(np.arange(n_classes), winner):
             slow = slow_margin(leads, weights, j, winner)
             assert margins[j] == pytest.approx(slow, abs=2e-9)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"name": "b", "names": ["d", "a"]},
+        {"slice of names": slice("b", "d")},
+        {"open slice": slice(None, "b"), "rest": slice("d", None)},
+        {"mask": [True, False, True, False, True]},
+        {"function": lambda X: ["c", "a"]},
+        {"selector": make_column_selector("a|e")},
+        {"negative": [-1, -2], "slice": slice(0, 4, 2)},
+    ],
+    ids=lambda columns: next(iter(columns)),
+)
+@pytest.mark.parametrize("remainder", ["drop", "passthrough", MinMaxScaler()])
+def test_columns_of_a_table_are_found(columns, remainder):
+    X, _ = table()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    parts = [
+        # A single name would give the transformer a series.
+        (name, StandardScaler(), [chosen] if isinstance(chosen, str) else chosen)
+        for name, chosen in columns.items()
+    ]
+    transformer = ColumnTransformer(parts, remainder=remainder).fit(frame)
+    with torch.no_grad():
+        found = as_module(transformer)(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(found, transformer.transform(frame), atol=1e-12)
+
+
+def test_model_of_a_table_with_names_is_attacked():
+    X, y = table()
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    columns = ColumnTransformer(
+        [("scaled", StandardScaler(), ["a", "c"]), ("not", "drop", ["b"])],
+        remainder="passthrough",
+    ).set_output(transform="pandas")
+    model = make_pipeline(columns, SVC(random_state=0)).fit(frame, y)
+    attack = PGDAttack(FrozenEstimator(model), eps=0.5, random_start=False)
+    result = attack.fit(frame, y).perturb(frame, y)
+    assert result.success.mean() > 0.2
+    moved = pd.DataFrame(result.X_adv, columns=frame.columns)
+    np.testing.assert_array_equal(model.predict(moved), result.prediction)
+    # What the model drops has no gradient: nobody moved it.
+    np.testing.assert_array_equal(moved["b"], frame["b"])
+
+
+def test_isotonic_line_has_its_slope_and_that_of_the_score_where_it_is_level():
+    X, y = blobs(2)
+    model = CalibratedClassifierCV(LOGISTIC, method="isotonic", ensemble=False)
+    model.fit(X, y)
+    (member,) = model.calibrated_classifiers_
+    (line,) = member.calibrators
+    x = torch.from_numpy(np.random.RandomState(3).normal(1.0, 1.0, (4000, 2)))
+    h, module = 1e-6, as_module(model)
+    gradient = jacobian_of(module, x)[:, 1]
+    direction = torch.from_numpy(member.estimator.coef_[0])
+    score = member.estimator.decision_function(x.numpy())
+    level = line.predict(score + h) == line.predict(score - h)
+    assert 50 < (~level).sum() < 3950
+    # Uphill everywhere, along the score.
+    parallel = (gradient @ direction) / (direction @ direction)
+    assert (parallel > 0).all()
+    torch.testing.assert_close(gradient, parallel[:, None] * direction)
+    # Not next to a knot.
+    knots = np.abs(score[:, None] - line.X_thresholds_).min(axis=1) < 2 * h
+    inner = (line.predict(score) > 1e-3) & ~level & ~knots
+    up, down = (line.predict(score[inner] + shift) for shift in (h, -h))
+    # The logarithm of what rises has this slope.
+    expected = (up - down) / (2 * h) / line.predict(score[inner])
+    np.testing.assert_allclose(parallel.numpy()[inner], expected, rtol=1e-4)
