@@ -25,7 +25,7 @@ from sklearn.svm import SVC
 
 from robustkit.bridge import as_module
 
-N_POINTS, N_FEATURES = 10_000, 3
+N_POINTS, N_FEATURES = 2_000, 3
 seeds = st.integers(0, 10**6)
 n_of_classes = st.integers(2, 4)
 

@@ -1,4 +1,7 @@
-"""The networks of classifiers, exported, say the same elsewhere."""
+"""The networks of classifiers, exported, say the same elsewhere.
+
+Those of graphs are exported in tests/networks/test_traced_and_transformed.
+"""
 
 import numpy as np
 import pytest
@@ -7,18 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from robustkit.bridge import as_module
-from robustkit.classifiers import (
-    MLPNetClassifier,
-    PrunedNetClassifier,
-    SparseNetClassifier,
-)
-from robustkit.graphs import GraphPrior
+from robustkit.classifiers import MLPNetClassifier, PrunedNetClassifier
 from tests.bridge.converted import CLASSIFIERS, blobs, fitted
 
 SETTINGS = {"max_epochs": 2, "device": "cpu", "random_state": 0}
 NETS = {
     "mlp": MLPNetClassifier((8,), **SETTINGS),
-    "sparse": SparseNetClassifier(GraphPrior(n_nodes=15, random_state=0), **SETTINGS),
     "pruned": PrunedNetClassifier(MLPNetClassifier((8, 6), **SETTINGS)),
 }
 

@@ -54,6 +54,7 @@ def test_joblib_restores_an_attack_also_from_mapped_memory(
     assert_same_attack(found, attack, *data)
 
 
+@pytest.mark.slow
 def test_cloudpickle_takes_a_network_of_a_notebook_to_another_process(data, tmp_path):
     cloudpickle = pytest.importorskip("cloudpickle", reason="cloudpickle is missing")
 
