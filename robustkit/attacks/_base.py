@@ -693,6 +693,12 @@ class BaseAttack(
         return tags
 
 
+@as_module.register(BaseAttack)
+def _module_of(attack: BaseAttack) -> torch.nn.Module:
+    check_is_fitted(attack)
+    return as_module(attack.estimator_)
+
+
 def _halves(rows):
     middle = (rows.start + rows.stop) // 2
     return [slice(middle, rows.stop), slice(rows.start, middle)]

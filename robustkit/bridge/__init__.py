@@ -2,7 +2,13 @@
 # ruff: noqa: F401
 
 # Imported for what they register.
-from robustkit.bridge import _sklearn_classifiers, _sklearn_transformers
+from robustkit.bridge import (
+    _compositions,
+    _ensembles,
+    _kernels,
+    _sklearn_classifiers,
+    _sklearn_transformers,
+)
 
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.bridge._activation_extractor import ActivationExtractor
@@ -25,7 +31,7 @@ from robustkit.bridge._layers import (
     resolve_layers,
     steady_layer_values,
 )
-from robustkit.bridge._sklearn_classifiers import SecondWinsTies
 from robustkit.bridge._sklearn_transformers import Clamp, ElementwiseScale
+from robustkit.bridge._votes import SecondWinsTies
 
 __all__ = ["as_module", "ActivationExtractor"]

@@ -33,6 +33,9 @@ __all__ = ["RobustnessCorrelator"]
 # Models or groups, below which even a perfect correlation says little.
 _FEWEST = 6
 
+# Attributes that are a DataFrame.
+_TABLES = ("correlations_", "values_")
+
 
 class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
     """Report which properties of models correlate with measures of their robustness.
@@ -245,6 +248,16 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         self.min_effect = min_effect
         self.random_state = random_state
         self.n_jobs = n_jobs
+
+    def __getstate__(self):
+        # skops, which saves models without running code, knows arrays but no tables.
+        state = super().__getstate__()
+        tables = {n: _as_arrays(state[n]) for n in _TABLES if n in state}
+        return state | tables
+
+    def __setstate__(self, state):
+        given = {n: state[n] for n in _TABLES if isinstance(state.get(n), dict)}
+        super().__setstate__(state | {n: _as_table(v) for n, v in given.items()})
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -498,6 +511,34 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _as_arrays(table: pd.DataFrame) -> dict:
+    """Take a table apart; several columns may have one name."""
+    columns = [column for _, column in table.items()]
+    return {
+        "names": list(table.columns),
+        "dtypes": [str(column.dtype) for column in columns],
+        "values": [
+            column.to_numpy() if column.dtype.kind in "biuf" else column.tolist()
+            for column in columns
+        ],
+        "index": list(table.index),
+        "index_name": table.index.name,
+    }
+
+
+def _as_table(parts: dict) -> pd.DataFrame:
+    """Put a table together again."""
+    index, pairs = parts["index"], zip(parts["values"], parts["dtypes"], strict=True)
+    # As it was: an index of numbers from 0 on is none.
+    if index == list(range(len(index))):
+        index = pd.RangeIndex(len(index))
+    index = pd.Index(index, name=parts["index_name"])
+    columns = [pd.Series(values, index, dtype) for values, dtype in pairs]
+    table = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=index)
+    table.columns = parts["names"]
+    return table
 
 
 def _check_groups(groups, X: np.ndarray) -> np.ndarray:

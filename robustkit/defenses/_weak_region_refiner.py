@@ -360,3 +360,9 @@ def _with_every_class(chosen, y):
     classes, first = np.unique(y, return_index=True)
     missing = ~np.isin(classes, y[chosen])
     return np.concatenate([chosen, first[missing]])
+
+
+@as_module.register(WeakRegionRefiner)
+def _refined(refiner: WeakRegionRefiner) -> nn.Module:
+    check_is_fitted(refiner)
+    return as_module(refiner.estimator_)

@@ -147,7 +147,7 @@ def test_a_model_without_layers_shows_its_scores(moons):
     refiner.fit(X, y)
     expected = small_mapper().fit(forest.predict_proba(X))
     assert (refiner.mapper_.membership_ != expected.membership_).nnz == 0
-    with pytest.raises(TypeError, match="as_module does not know RandomForest"):
+    with pytest.raises(TypeError, match="RandomForestClassifier has no gradient"):
         refiner.set_params(layer="penultimate").fit(X, y)
 
 
