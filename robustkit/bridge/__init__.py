@@ -15,6 +15,7 @@ from robustkit.bridge._activation_extractor import ActivationExtractor
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._given_model import (
     TakesModel,
+    check_is_trained,
     frozen,
     input_shape,
     is_frozen,

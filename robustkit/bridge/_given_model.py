@@ -22,6 +22,7 @@ from robustkit.networks import flat_input
 
 __all__ = [
     "TakesModel",
+    "check_is_trained",
     "frozen",
     "is_frozen",
     "input_shape",
@@ -51,6 +52,12 @@ def is_frozen(model: Any) -> bool:
     """Whether `fit` leaves a model as it is, and `clone` returns the model itself."""
     is_wrapped = isinstance(model, FrozenEstimator | nn.Module)
     return is_wrapped or getattr(model, "_is_frozen", False)
+
+
+def check_is_trained(model: Any) -> None:
+    """Refuse an estimator that is not fitted; a bare module is trained."""
+    if not isinstance(model, nn.Module):
+        check_is_fitted(model)
 
 
 def takes_images(model: Any) -> bool:

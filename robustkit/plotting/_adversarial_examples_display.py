@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from robustkit._samples import flat_samples
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import check_image_shape
 from robustkit.attacks import PGDAttack
+from robustkit.bridge import check_is_trained, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,7 +253,7 @@ class AdversarialExamplesDisplay:
 
 def attack_of(estimator, attack, X, y):
     """Return the fitted attack that is given, or one on the fitted classifier given."""
-    check_is_fitted(estimator)
+    check_is_trained(estimator)
     if hasattr(estimator, "perturb"):
         if attack is not None:
             raise ValueError(
@@ -263,7 +262,7 @@ def attack_of(estimator, attack, X, y):
             )
         return estimator
     attack = PGDAttack(random_state=0) if attack is None else clone(attack)
-    return attack.set_params(estimator=FrozenEstimator(estimator)).fit(X, y)
+    return attack.set_params(estimator=frozen(estimator)).fit(X, y)
 
 
 def _shape_of(image_shape, n_features):

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 import networkx as nx
 import numpy as np
 from sklearn.base import clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import check_matplotlib_support
-from robustkit.bridge import ActivationExtractor
+from robustkit.bridge import ActivationExtractor, check_is_trained, frozen
+from robustkit.classifiers import as_classifier
 from robustkit.topology import MapperGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
+    from typing import Any, Self
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
-    from sklearn.base import BaseEstimator
 
 __all__ = ["MapperGraphDisplay"]
 
@@ -115,7 +115,7 @@ class MapperGraphDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: BaseEstimator,
+        estimator: Any,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
@@ -129,8 +129,8 @@ class MapperGraphDisplay:
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted classifier, or a fitted
+        estimator : estimator or torch.nn.Module
+            A fitted classifier, a trained module, or a fitted
             :class:`~robustkit.topology.MapperGraph`.
 
         X : array-like of shape (n_samples, n_features), default=None
@@ -164,7 +164,7 @@ class MapperGraphDisplay:
             Plotted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(estimator)
+        check_is_trained(estimator)
         look = {"color": color, "positions": positions, "ax": ax}
         if isinstance(estimator, MapperGraph):
             if X is not None or mapper is not None:
@@ -178,11 +178,15 @@ class MapperGraphDisplay:
                 "The 'X' parameter must hold samples, whose activations are drawn. Got "
                 "None."
             )
-        frozen = FrozenEstimator(estimator)
-        activations = ActivationExtractor(frozen, layer=layer, random_state=0)
+        model = frozen(estimator)
+        activations = ActivationExtractor(model, layer=layer, random_state=0)
         mapper = MapperGraph() if mapper is None else clone(mapper)
         mapper.fit(activations.fit(X, y).transform(X))
-        predicted = None if y is None else frozen.predict(X)
+        predicted = None
+        if y is not None:
+            rows, image_shape = flat_samples(X)
+            model = as_classifier(model, rows, y, image_shape=image_shape)
+            predicted = model.predict(rows)
         return cls.from_mapper(mapper, y, predicted, **look)
 
     @classmethod

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
+from robustkit.bridge import check_is_trained, frozen
 from robustkit.regions import PopulatedRegionScorer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal, Self
+    from typing import Any, Literal, Self
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
-    from sklearn.base import BaseEstimator
 
 __all__ = ["PopulatedRegionsDisplay"]
 
@@ -100,7 +99,7 @@ class PopulatedRegionsDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: BaseEstimator,
+        estimator: Any,
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
@@ -113,8 +112,8 @@ class PopulatedRegionsDisplay:
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted classifier, or a fitted
+        estimator : estimator or torch.nn.Module
+            A fitted classifier, a trained module, or a fitted
             :class:`~robustkit.regions.PopulatedRegionScorer`.
 
         X : array-like of shape (n_samples, n_features), default=None
@@ -144,7 +143,7 @@ class PopulatedRegionsDisplay:
             Plotted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(estimator)
+        check_is_trained(estimator)
         if not isinstance(estimator, PopulatedRegionScorer):
             if X is None or y is None:
                 missing = "X" if X is None else "y"
@@ -152,7 +151,7 @@ class PopulatedRegionsDisplay:
                     f"The '{missing}' parameter is needed to count the regions of a "
                     f"{type(estimator).__name__}. Got None."
                 )
-            scorer = PopulatedRegionScorer(FrozenEstimator(estimator), layer=layer)
+            scorer = PopulatedRegionScorer(frozen(estimator), layer=layer)
             estimator = scorer.fit(X, y)
         samples = X if kind == "layers" else None
         return cls.from_scorer(estimator, samples, kind=kind, name=name, ax=ax)

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from robustkit import plotting
 from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     FGSMAttack,
@@ -370,3 +371,20 @@ def test_squares_are_those_of_the_images(attack):
         images.perturb(X, y).X_adv.reshape(-1, 64),
         rows.perturb(X.reshape(-1, 64), y).X_adv,
     )
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        plotting.RobustnessCurveDisplay,
+        plotting.AdversarialExamplesDisplay,
+        plotting.PopulatedRegionsDisplay,
+        plotting.MapperGraphDisplay,
+    ],
+)
+def test_displays_take_bare_modules_and_images(display):
+    plt = pytest.importorskip("matplotlib.pyplot", reason="draws")
+    X, y = digit_images(120)
+    shown = display.from_estimator(Images(), torch.as_tensor(X), y)
+    assert shown.figure_.axes
+    plt.close("all")
