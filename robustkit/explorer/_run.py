@@ -23,6 +23,7 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, column_or
 from robustkit._samples import flat_samples
 from robustkit._tensors import as_array
 from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
+from robustkit.classifiers import as_classifier
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
@@ -166,8 +167,9 @@ def make_views(
 
     Parameters
     ----------
-    models : dict of str to estimator
-        Fitted classifiers by their names.
+    models : dict of str to estimator or torch.nn.Module
+        Fitted classifiers, or trained modules of the classes 0, 1, 2, ..., by their
+        names.
 
     X : array-like or tensor of shape (n_samples, n_features) or (n_samples, channels, \
             height, width)
@@ -220,10 +222,11 @@ def make_views(
     layers = [layer] if isinstance(layer, str | int | np.integer) else list(layer)
     if not layers:
         raise ValueError("The 'layer' parameter must name at least one layer. Got [].")
-    X, _ = flat_samples(X)
+    X, image_shape = flat_samples(X)
     return [
         view
-        for name, model in models.items()
+        for name, given in models.items()
+        for model in [as_classifier(given, X, y, image_shape=image_shape)]
         for regions in [_fit_regions(model, X, y)]
         for level in levels
         for view in _look_through(
