@@ -29,6 +29,8 @@ _ROOMS = {
         "PrunedNetClassifier",
         "fit_many",
     ),
+    # What can be proved of a model.
+    "bounds": ("CertifiedRadius",),
     # What is done to a model, and its measures.
     "attacks": (
         "FGSMAttack",
@@ -37,11 +39,13 @@ _ROOMS = {
         "PGDAttack",
         "SquareAttack",
         "GrowingEpsilonAttack",
+        "MinimalDistanceAttack",
         "OnePixelAttack",
         "ModuleAttack",
         "AttackResult",
         "best_of",
         "robust_scorer",
+        "robustness_bracket",
     ),
     # Where the samples of a model live.
     "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
@@ -63,6 +67,7 @@ _ROOMS = {
         "LayeredGraphDisplay",
         "LossCurveDisplay",
         "RobustnessCurveDisplay",
+        "RobustnessBracketDisplay",
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "PopulatedRegionsDisplay",
@@ -90,6 +95,7 @@ _SUBMODULES = {
         "pgd",
         "least_likely",
         "grow_epsilon",
+        "minimal_distance",
         "one_pixel",
         "Trace",
     ),

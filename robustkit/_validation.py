@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from math import prod, sqrt
-from typing import TYPE_CHECKING
+from math import nan, prod, sqrt
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # The command line reads this file before numpy is loaded.
     import numpy as np
 
-__all__ = ["check_image_shape", "check_magnitude", "did_you_mean"]
+__all__ = [
+    "check_image_shape",
+    "check_magnitude",
+    "check_range",
+    "did_you_mean",
+    "learn_clip",
+]
 
 # Of float32.
 _LARGEST = (2 - 2.0**-23) * 2.0**127
@@ -51,6 +57,42 @@ def check_magnitude(X: np.ndarray, name: str = "X") -> None:
         raise ValueError(
             f"{name} holds {farthest:.3g}, and squares of that overflow in the float32 "
             "of a network. Scale them, to [0, 1] for instance."
+        )
+
+
+def learn_clip(clip: Any, X: np.ndarray) -> tuple[float, float] | None:
+    """Find the range that samples must keep to, from a parameter and training samples.
+
+    "auto" is (0, 1) if they lie in it, else none.
+    """
+    if isinstance(clip, str):
+        return (0.0, 1.0) if X.min() >= 0 and X.max() <= 1 else None
+    if clip is None:
+        return None
+    low, high = _check_clip(clip)
+    check_range(X.min(), X.max(), low, high)
+    return low, high
+
+
+def _check_clip(clip):
+    try:
+        low, high = (float(bound) for bound in clip)
+    except (TypeError, ValueError):
+        low, high = nan, nan
+    if not low < high:
+        raise ValueError(
+            "The 'clip' parameter must be 'auto', None or a pair (low, high) with low "
+            f"< high. Got {clip!r} instead."
+        )
+    return low, high
+
+
+def check_range(smallest: float, largest: float, low: float, high: float) -> None:
+    """Refuse samples outside the clip range."""
+    if smallest < low or largest > high:
+        raise ValueError(
+            f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
+            f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
         )
 
 

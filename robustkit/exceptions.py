@@ -8,6 +8,7 @@ __all__ = [
     "NarrowInputWarning",
     "NoReLUWarning",
     "UndecidedSamplesWarning",
+    "ViolatedBracketError",
 ]
 
 
@@ -66,4 +67,13 @@ class UndecidedSamplesWarning(UserWarning):
     No change was found that fools the model, nor a proof that there is none: a margin
     comes as near to zero as rounding is large, or the search was given up because it
     took too long. They count as robust and not as certified.
+    """
+
+
+class ViolatedBracketError(RuntimeError):
+    """An error lies within a radius that was proved free of errors.
+
+    The message contains the sample, the radius and the distance of the error. The model
+    computes less precisely than the proof allows for, as on a GPU with TF32, or gives
+    another answer to the same question; or a bound is wrong.
     """

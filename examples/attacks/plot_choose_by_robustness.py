@@ -76,7 +76,7 @@ plt.show()
 
 from robustkit.classifiers import MLPNetClassifier
 
-plain = MLPNetClassifier((64,), max_epochs=60, lr=3e-3, random_state=0)
+plain = MLPNetClassifier((64,), max_epochs=60, batch_size=128, lr=3e-3, random_state=0)
 adversary = PGDAttack(eps=0.08, max_iter=5)
 candidates = {
     "best logistic regression": search.best_estimator_,

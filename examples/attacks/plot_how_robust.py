@@ -32,7 +32,7 @@ models = {
     ),
     "MLPClassifier": MLPClassifier((100,), max_iter=500, random_state=0),
     "sparse net": SparseNetClassifier(
-        GraphPrior(n_nodes=200), max_epochs=60, lr=3e-3, random_state=0
+        GraphPrior(n_nodes=200), max_epochs=60, batch_size=128, lr=3e-3, random_state=0
     ),
 }
 for name, model in models.items():

@@ -27,7 +27,7 @@ from robustkit.datasets import load_digits_images
 from robustkit.topology import MapperGraph
 
 X, y = load_digits_images(return_X_y=True)
-model = MLPNetClassifier((32,), lr=5e-3, max_epochs=20, random_state=0)
+model = MLPNetClassifier((32,), lr=5e-3, max_epochs=20, batch_size=128, random_state=0)
 model.fit(X[:300], y[:300])
 pipeline = Pipeline(
     [

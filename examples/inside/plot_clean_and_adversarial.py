@@ -28,8 +28,8 @@ X_test, y_test = load_digits_images(split="test", return_X_y=True)
 
 def train(eps):
     adversary = PGDAttack(eps=eps, max_iter=5) if eps else None
-    model = MLPNetClassifier(lr=5e-3, adversary=adversary, random_state=0)
-    return model.fit(X, y)
+    training = {"max_epochs": 30, "batch_size": 128, "lr": 5e-3, "random_state": 0}
+    return MLPNetClassifier(adversary=adversary, **training).fit(X, y)
 
 
 def attack_on(model, eps):

@@ -24,7 +24,9 @@ from robustkit.datasets import load_digits_images
 from robustkit.regions import PopulatedRegionScorer
 
 X, y = load_digits_images(return_X_y=True)
-model = MLPNetClassifier((64, 64, 32), max_epochs=30, lr=3e-3, random_state=0)
+model = MLPNetClassifier(
+    (64, 64, 32), max_epochs=30, batch_size=128, lr=3e-3, random_state=0
+)
 scorer = PopulatedRegionScorer(model).fit(X, y)
 print(f"{len(X)} samples, {scorer.n_regions_} regions, ratio {scorer.prs_ratio_:.2f}")
 

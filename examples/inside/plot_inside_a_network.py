@@ -73,7 +73,9 @@ from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier
 
-net = MLPNetClassifier((64, 32), lr=5e-3, max_epochs=20, random_state=0).fit(X, y)
+net = MLPNetClassifier(
+    (64, 32), lr=5e-3, max_epochs=20, batch_size=128, random_state=0
+).fit(X, y)
 net = FrozenEstimator(net)
 attack = PGDAttack(net, eps=0.15, random_state=0).fit(X, y)
 

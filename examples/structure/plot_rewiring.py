@@ -61,7 +61,9 @@ def n_sources(estimator, X, y):
 
 
 search = GridSearchCV(
-    SparseNetClassifier(GraphPrior(n_nodes=150), max_epochs=10, lr=0.01),
+    SparseNetClassifier(
+        GraphPrior(n_nodes=150), max_epochs=10, batch_size=128, lr=0.01
+    ),
     {
         "prior__rewiring": [0.1, 0.2, 0.4, 0.7, 1.0],
         "prior__n_neighbors": [1, 2, 4],

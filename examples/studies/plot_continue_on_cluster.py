@@ -30,7 +30,7 @@ X_test, y_test = load_digits_images(return_X_y=True, split="test")
 def make_study(store):
     """Make the same study each time: the store would refuse another."""
     return RobustnessStudy(
-        SparseNetClassifier(max_epochs=20, lr=0.01),
+        SparseNetClassifier(max_epochs=20, batch_size=128, lr=0.01),
         {"prior__n_nodes": [60, 90, 120, 150], "prior__rewiring": [0.5, 0.7, 0.9]},
         n_graphs=24,
         inits=["he_uniform", "normal"],

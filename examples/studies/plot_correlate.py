@@ -36,6 +36,7 @@ models = [
     SparseNetClassifier(
         GraphPrior(**parameters, random_state=seed),
         max_epochs=15,
+        batch_size=128,
         lr=0.005,
         random_state=seed,
     )

@@ -28,7 +28,7 @@ X, y = load_digits_images(return_X_y=True, split="train")
 X_test, y_test = load_digits_images(return_X_y=True, split="test")
 
 study = RobustnessStudy(
-    SparseNetClassifier(max_epochs=15, lr=0.01),
+    SparseNetClassifier(max_epochs=15, batch_size=128, lr=0.01),
     {
         "prior__n_nodes": [80, 120, 160, 200],
         "prior__n_neighbors": [2, 3],

@@ -118,7 +118,7 @@ def correlate_published(evidence, table):
     measures = [name for name in evidence.measures if name in measures]
     if not (properties and measures):
         return {}
-    correlator = RobustnessCorrelator()
+    correlator = RobustnessCorrelator(n_bootstrap=0)
     if isinstance(evidence.correlator, RobustnessCorrelator):
         correlator = clone(evidence.correlator)
     results = evidence.results

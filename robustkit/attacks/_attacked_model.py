@@ -8,7 +8,6 @@ from itertools import chain
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.frozen import FrozenEstimator
 
 from robustkit._tensors import (
     as_array,
@@ -17,17 +16,15 @@ from robustkit._tensors import (
     on_device,
     threads_for,
 )
-from robustkit.bridge import as_module
-from robustkit.classifiers import BaseNetClassifier
+from robustkit.bridge import as_module, thawed
+from robustkit.classifiers import BaseNetClassifier, answers_with_module
 
 __all__ = [
     "AttackedModel",
     "FirstLook",
-    "answers_with_module",
     "first_look",
     "logits_at",
     "sparing_input",
-    "thawed",
     "undisturbed",
 ]
 
@@ -217,35 +214,6 @@ class AttackedModel:
                 scores = np.column_stack([np.zeros(len(scores)), scores])
             return softmax(scores, axis=1)
         return np.full((len(X), len(self.classes)), np.nan)
-
-
-def thawed(estimator):
-    """Take an estimator out of the FrozenEstimators around it, if there are any."""
-    while isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    return estimator
-
-
-def answers_with_module(estimator, module: torch.nn.Module | None) -> bool:
-    """Whether a network's `predict` is known to be the largest logit of its module.
-
-    False for all that is no network, and where a method was overwritten.
-    """
-    estimator = thawed(estimator)
-    if module is None or "predict" in vars(estimator):
-        return False
-    own = type(estimator)
-    if isinstance(estimator, BaseNetClassifier):
-        return all(
-            getattr(own, name) is getattr(BaseNetClassifier, name)
-            for name in ("predict", "_logits")
-        )
-    # A skorch net; not a subclass, nor one that turns its logits into something else.
-    return (
-        str(own.__module__) == "skorch.classifier"
-        and getattr(estimator, "module_", None) is module
-        and estimator.predict_nonlinearity in ("auto", None)
-    )
 
 
 def _check_finite(values, what, X, dtype=None):

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._samples import flat_samples, is_stream, shaped_like
 from robustkit._sklearn_private import _BaseComposition, _name_estimators
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
@@ -119,6 +120,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     # Every attack has its own.
     clip = None
     verbose = 0
+    batch_size = 1024
 
     def __init__(
         self, estimator: Any = None, *, attacks: list[tuple[str, Any]] | tuple = ()
@@ -157,16 +159,16 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._set_params("attacks", **params)
         return self
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit the model, and every attack on it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Training samples, as for :meth:`PGDAttack.fit`.
 
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. None only where X is a stream.
 
         Returns
         -------
@@ -178,8 +180,10 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._check_alike()
         super().fit(X, y)
         frozen = FrozenEstimator(self.estimator_)
-        # The model knows the names of the columns; the attacks need not.
-        X = self._validate_samples(X)
+        if not is_stream(X):
+            # The model knows the names of the columns; the attacks need not.
+            given, X = X, self._validate_samples(flat_samples(X)[0])
+            X = np.reshape(X, np.shape(given))
         self.attacks_ = [
             (name, clone(attack).set_params(estimator=frozen).fit(X, y))
             for name, attack in self.attacks
@@ -222,7 +226,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or images
             Clean samples.
 
         y : array-like of shape (n_samples,), default=None
@@ -238,12 +242,18 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             each.
         """
         check_is_fitted(self)
-        samples: np.ndarray = self._validate_samples(X)
+        if is_stream(X):
+            raise TypeError(
+                f"perturb takes no {type(X).__name__}. Use report or score, or call "
+                "perturb with its batches."
+            )
+        samples: np.ndarray = self._validate_samples(flat_samples(X)[0])
         (name, first), *others = self.attacks_
         best = first.perturb(samples, y, target)
         found = {f.name: getattr(best, f.name) for f in fields(best)}
         # What one attack certifies another may fool.
-        del found["certified"]
+        for name_of in ("certified", "name", "settings"):
+            del found[name_of]
         found = {key: np.array(v) for key, v in found.items() if v is not None}
         found["attack"] = np.full(len(samples), None, dtype=object)
         found["attack"][found["success"]] = name
@@ -255,20 +265,27 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             wanted = found["target"][rows] if "target" in found else None
             part = attack.perturb(samples[rows], found["y"][rows], wanted)
             _take_better(found, rows, part, name)
-        return AttackResult(**found)
+        found["X_adv"] = shaped_like(found["X_adv"], X)
+        return AttackResult(**found, name="best_of", settings=self._settings(None))
+
+    def _settings(self, plan):
+        return {name: repr(attack) for name, attack in self.attacks}
 
     def report(
-        self, X: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        target: ArrayLike | None = None,
     ) -> pd.Series:
         """Attack, and summarize what came out and which attack found it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), images, or a stream
             Clean samples.
 
-        y : array-like of shape (n_samples,)
-            True labels.
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
             The labels that targeted attacks want the model to predict.
@@ -276,10 +293,10 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         Returns
         -------
         report : pandas.Series
-            As of the attacks, and `n_success_NAME` for each: the samples for which its
-            point was taken.
+            The attacks by their names, what an attack reports, and `n_success_NAME`
+            for each: the samples for which its point was taken.
         """
-        result = self.perturb(X, y, target)
+        result = self._without_points(X, y, target)
         report = measures(result)
         for name, _ in self.attacks_:
             report[f"n_success_{name}"] = int(np.sum(result.attack == name))

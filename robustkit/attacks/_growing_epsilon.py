@@ -1,16 +1,18 @@
 """The shortest step along the sign of the gradient that fools."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside
+from robustkit.attacks._losses import Goal, input_gradient
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["GrowingEpsilonAttack"]
@@ -29,9 +31,9 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     ----------
     estimator : object, default=None
         The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
+        is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
+        clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
 
     start : float, default=0.001
         First `eps` tried.
@@ -105,7 +107,7 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
 
     def __init__(
         self,
-        estimator: BaseEstimator | None = None,
+        estimator: Any = None,
         *,
         start: float = 0.001,
         step: float = 0.01,
@@ -166,10 +168,8 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     def _go_on(self, model, plan, X, y, eps, loss):
         """Try the lengths from `eps` on, and believe the model alone."""
         x = as_tensor(X, device=model.device, dtype=model.dtype)
-        goal = functional.Goal(
-            as_tensor(y, device=model.device, dtype=None), loss or "ce"
-        )
-        _, direction = functional.input_gradient(model.module, x, goal)
+        goal = Goal(as_tensor(y, device=model.device, dtype=None), loss or "ce")
+        _, direction = input_gradient(model.module, x, goal)
         direction, inside = as_array(direction.sign()).astype(X.dtype), X.copy()
         grid = self._grid()
         for k in range(np.searchsorted(grid, eps), len(grid)):

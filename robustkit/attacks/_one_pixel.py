@@ -7,29 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import (
-    LogisticRegression,
-    LogisticRegressionCV,
-    Perceptron,
-    RidgeClassifier,
-    RidgeClassifierCV,
-    SGDClassifier,
-)
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import (
-    answers_with_module,
-    thawed,
-)
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
@@ -38,8 +20,8 @@ from robustkit.attacks.one_pixel import (
     find_pixels,
     query_about,
 )
-from robustkit.bridge import as_module
-from robustkit.classifiers import PrunedNetClassifier
+from robustkit.bridge import as_module, thawed
+from robustkit.classifiers import predicts_largest_logit
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -82,7 +64,8 @@ class OnePixelAttack(BaseAttack):
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
-        every channel. None: one feature is changed instead of one pixel.
+        every channel. None is the shape of the images if `fit` gets images; if it gets
+        rows, one feature is changed instead of one pixel.
 
     levels : int, default=256
         Values of the grid that "differential_evolution" and "exhaustive" choose from,
@@ -214,8 +197,8 @@ class OnePixelAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X):
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, X.shape[1])
+        if self._shape_of_images() is not None:
+            check_image_shape(self._shape_of_images(), X.shape[1])
         if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
@@ -238,7 +221,7 @@ class OnePixelAttack(BaseAttack):
 
     def _space(self):
         low, high = self.value_range_
-        shape = self.image_shape
+        shape = self._shape_of_images()
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
     def _plan(self) -> Plan:
@@ -302,61 +285,3 @@ def _as_seen_by(model):
         model.device,
         model.dtype,
     )
-
-
-# Estimators whose `predict` is known to answer with the largest logit of their module.
-_LARGEST_LOGIT = {
-    LinearDiscriminantAnalysis,
-    LinearSVC,
-    LogisticRegression,
-    LogisticRegressionCV,
-    MLPClassifier,
-    Perceptron,
-    RidgeClassifier,
-    RidgeClassifierCV,
-    SGDClassifier,
-}
-# For more than two classes they count votes.
-_OF_TWO_CLASSES = {NuSVC, SVC}
-_OURS = ("sklearn", "robustkit")
-
-
-def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bool:
-    """Whether `predict` is known to answer with the largest logit of the module.
-
-    A threshold, a vote or a `predict` that a user wrote may answer anything else: then
-    `predict` itself must be asked, and nothing is proved by looking at the module.
-    """
-    if module is None:
-        return False
-    estimator = thawed(estimator)
-    if _has_own_methods(estimator):
-        return False
-    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
-        return predicts_largest_logit(estimator.best_estimator_, module)
-    if type(estimator) is PrunedNetClassifier:
-        return predicts_largest_logit(estimator.estimator_, module)
-    if type(estimator) is Pipeline:
-        *steps, last = [step for _, step in estimator.steps]
-        return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
-    if type(estimator) in _LARGEST_LOGIT:
-        return True
-    if type(estimator) in _OF_TWO_CLASSES:
-        return len(estimator.classes_) == 2
-    return answers_with_module(estimator, module)
-
-
-def _is_stock(step):
-    """Whether a transformer computes what its module computes."""
-    step = thawed(step)
-    if step is None or isinstance(step, str):
-        return True
-    if type(step) is FunctionTransformer and step.func is not None:
-        return False
-    package = type(step).__module__.split(".")[0]
-    return package in _OURS and not _has_own_methods(step)
-
-
-def _has_own_methods(estimator):
-    names = ("predict", "predict_proba", "decision_function", "transform")
-    return any(name in vars(estimator) for name in names)

@@ -33,13 +33,23 @@ class _Converter(Protocol):
 
 @singledispatch
 def _convert(estimator: Any) -> nn.Module:
-    check_is_fitted(estimator)
     name = type(estimator).__name__
+    if not hasattr(estimator, "fit"):
+        raise TypeError(
+            "as_module takes a fitted estimator or a torch.nn.Module. Got "
+            f"{estimator!r} of type {name}."
+        )
+    check_is_fitted(estimator)
     raise TypeError(
         f"as_module does not know {name}, so it has no gradient of it. Add it with "
         f"as_module.register({name}), or use an attack that needs no gradient, such as "
         "OnePixelAttack."
     )
+
+
+@_convert.register
+def _bare_module(module: nn.Module) -> nn.Module:
+    return module
 
 
 def _registering(function: Callable[[Any], nn.Module]) -> _Converter:
@@ -59,29 +69,33 @@ def as_module(estimator: Any) -> nn.Module:
 
     The meaning of their softmax depends on the estimator:
 
-    - `predict_proba`, for networks, logistic regression, linear discriminant analysis,
-      MLPClassifier, a binary SGDClassifier with ``loss="log_loss"``, and skorch nets.
+    - `predict_proba`, for networks, logistic regression, naive Bayes, discriminant
+      analysis, MLPClassifier, a binary SGDClassifier with ``loss="log_loss"``, and
+      skorch nets; for soft votes, bagging of models with `predict_proba`, stacking with
+      such a final estimator, and calibrated classifiers.
     - None, for the others. The logits of SGDClassifier, Perceptron, RidgeClassifier,
-      LinearSVC and a binary SVC are the `decision_function`, also where there is a
-      `predict_proba`, which then differs. Those of SVC and NuSVC with more classes are
-      zero for the winner of the vote, and for the other classes minus the margin by
-      which they lose to it.
+      LinearSVC, a binary SVC and OneVsRestClassifier are the `decision_function`, also
+      where there is a `predict_proba`, which then differs. Those of SVC and NuSVC with
+      more classes, and those of a hard vote, are zero for the winner of the vote, and
+      for the other classes minus the margin by which they lose to it.
     - A skorch ``NeuralNetBinaryClassifier(threshold=t)`` has (0, f - logit(t)), whose
-      softmax is `predict_proba` only for ``t=0.5``.
+      softmax is `predict_proba` only for ``t=0.5``. So do scikit-learn's classifiers
+      with a threshold of their own.
 
     The module computes as precisely as the estimator: in float64 for an estimator of
     scikit-learn, in the dtype of its weights for a network; in a pipeline, step by
     step. The module of a scikit-learn estimator takes float32 and float64.
 
-    Supported are the networks of robustkit, skorch nets, scikit-learn's linear
-    classifiers (among them logistic regression and linear support vector machines) and
-    :class:`~sklearn.neural_network.MLPClassifier`; a
-    :class:`~sklearn.pipeline.Pipeline` of one of those after scalers,
-    :class:`~sklearn.preprocessing.Normalizer`, :class:`~sklearn.decomposition.PCA`,
-    :class:`~sklearn.preprocessing.FunctionTransformer` with a function that torch
-    understands, or "passthrough"; and all of them inside
-    :class:`~sklearn.frozen.FrozenEstimator` or a finished search with ``refit=True``.
-    A transformer alone becomes the module of its `transform`.
+    Supported are the networks of robustkit, skorch nets, and of scikit-learn linear
+    classifiers, support vector machines, :class:`~sklearn.neural_network.MLPClassifier`
+    and classifiers by densities; votes, bagging, stacking, calibration and thresholds
+    of those; a :class:`~sklearn.pipeline.Pipeline` of one of those after transformers
+    (scalers, projections, kernel maps, selectors,
+    :class:`~sklearn.compose.ColumnTransformer`, ...); and all of them inside
+    :class:`~sklearn.frozen.FrozenEstimator`, a finished search with ``refit=True``, or
+    an attack. The :ref:`User Guide <guide_bridge>` lists every class. A transformer
+    alone becomes the module of its `transform`. A torch module is itself. Trees and
+    neighbors have no gradient: :class:`~robustkit.attacks.SquareAttack` needs none.
 
     Other classes are added with ``as_module.register(cls)``, which decorates a function
     that takes a fitted estimator of this class and returns a module.
@@ -89,7 +103,7 @@ def as_module(estimator: Any) -> nn.Module:
     Parameters
     ----------
     estimator : object
-        A fitted estimator.
+        A fitted estimator, or a torch module.
 
     Returns
     -------

@@ -6,7 +6,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.discriminant_analysis import (
+    LinearDiscriminantAnalysis,
+    QuadraticDiscriminantAnalysis,
+)
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import (
     LogisticRegression,
     LogisticRegressionCV,
@@ -15,19 +24,31 @@ from sklearn.linear_model import (
     RidgeClassifierCV,
     SGDClassifier,
 )
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import (
+    KNeighborsClassifier,
+    NearestCentroid,
+    RadiusNeighborsClassifier,
+)
 from sklearn.neural_network import MLPClassifier
-from sklearn.svm import SVC, LinearSVC, NuSVC
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from robustkit.bridge._as_module import as_module
-from robustkit.bridge._sklearn_transformers import in_double, linear
+from robustkit.bridge._sklearn_transformers import (
+    ElementwiseScale,
+    in_double,
+    linear,
+    two_logits,
+)
 
-__all__ = ["PairwiseVotes", "SecondWinsTies"]
+__all__ = ["GaussianLogDensities", "QuadraticScores"]
 
-# The softmax of the margins has no meaning of its own. Times this, it and its gradient
-# are nearly all of the classes whose pairs are nearest to a flip.
-_SHARPNESS = 16
+# A logit of a class that is never predicted, as its prior is zero: a margin to it can
+# still be computed.
+_NEVER = -1e300
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -51,27 +72,16 @@ def _linear_classifier(classifier: Any) -> nn.Module:
     if len(coef) > len(classifier.classes_) or _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
     intercept = np.broadcast_to(classifier.intercept_, len(coef))
-    return in_double(linear(*_two_logits(coef, intercept)))
-
-
-@as_module.register(SVC)
-@as_module.register(NuSVC)
-def _support_vector_classifier(classifier: SVC | NuSVC) -> nn.Module:
-    check_is_fitted(classifier)
-    if classifier.kernel != "linear":
-        raise TypeError(
-            f"as_module knows {type(classifier).__name__} with kernel='linear' only, "
-            f"not {classifier.kernel!r}. Use that, or an attack that needs no "
-            "gradient, such as OnePixelAttack."
-        )
-    coef, intercept = _dense(classifier.coef_), classifier.intercept_
-    n_classes = len(classifier.classes_)
-    if n_classes == 2:
-        return in_double(linear(*_two_logits(coef, intercept)), SecondWinsTies())
-    # With "ovo", predict refuses to break ties.
-    break_ties = classifier.break_ties and classifier.decision_function_shape == "ovr"
-    votes = PairwiseVotes(n_classes, np.linalg.norm(coef, axis=1), break_ties)
-    return in_double(linear(coef, intercept), votes)
+    if len(classifier.classes_) < 2:
+        name = type(classifier).__name__
+        raise TypeError(f"as_module needs a {name} that was fitted on two classes.")
+    weight, bias = two_logits(coef, intercept)
+    n_unseen = len(classifier.classes_) - len(weight)
+    if n_unseen:
+        # A LinearSVC that saw two of its classes only never predicts the others.
+        weight = np.pad(weight, ((0, n_unseen), (0, 0)))
+        bias = np.append(bias, np.full(n_unseen, _NEVER))
+    return in_double(linear(weight, bias))
 
 
 @as_module.register(MLPClassifier)
@@ -82,23 +92,92 @@ def _mlp_classifier(classifier: MLPClassifier) -> nn.Module:
     weights = [coef.T for coef in classifier.coefs_]
     biases = list(classifier.intercepts_)
     if classifier.out_activation_ == "logistic":
-        weights[-1], biases[-1] = _two_logits(weights[-1], biases[-1])
+        weights[-1], biases[-1] = two_logits(weights[-1], biases[-1])
     layers = []
     for weight, bias in zip(weights, biases, strict=True):
         layers += [linear(weight, bias), _ACTIVATIONS[classifier.activation]()]
     return in_double(*layers[:-1])
 
 
+@as_module.register(GaussianNB)
+def _gaussian_naive_bayes(classifier: GaussianNB) -> nn.Module:
+    check_is_fitted(classifier)
+    return in_double(
+        GaussianLogDensities(
+            classifier.theta_, classifier.var_, _log(classifier.class_prior_)
+        )
+    )
+
+
+@as_module.register(QuadraticDiscriminantAnalysis)
+def _quadratic_analysis(classifier: QuadraticDiscriminantAnalysis) -> nn.Module:
+    check_is_fitted(classifier)
+    scales = [scaling ** (-0.5) for scaling in classifier.scalings_]
+    maps = [r * s for r, s in zip(classifier.rotations_, scales, strict=True)]
+    volumes = np.array([np.log(scaling).sum() for scaling in classifier.scalings_])
+    priors = _log(classifier.priors_)
+    return in_double(
+        QuadraticScores(classifier.means_, maps, volumes, priors),
+        *_one_column_for_two(classifier),
+    )
+
+
+@as_module.register(NearestCentroid)
+def _nearest_centroid(classifier: NearestCentroid) -> nn.Module:
+    check_is_fitted(classifier)
+    centroids, priors = classifier.centroids_, classifier.class_prior_
+    # With equal priors `predict` ignores the scales that its scores have.
+    if not np.isclose(priors, 1 / len(priors)).all():
+        return centroid_scores(classifier)
+    if classifier.metric == "manhattan":
+        return in_double(Distances(centroids, p=1.0))
+    # The nearest one, without the square of the sample, which is the same for all.
+    return in_double(linear(2 * centroids, -np.square(centroids).sum(axis=1)))
+
+
+def centroid_scores(classifier: NearestCentroid) -> nn.Module:
+    """Return the module of the discriminant scores of a NearestCentroid."""
+    scale = classifier.within_class_std_dev_
+    scale = 1 / np.where(scale != 0, scale, 1)
+    p = {"manhattan": 1.0, "euclidean": 2.0}[classifier.metric]
+    distances = Distances(classifier.centroids_ * scale, p, square=True)
+    priors = ElementwiseScale(offset=2.0 * _log(classifier.class_prior_))
+    scores = [ElementwiseScale(scale=scale), distances, priors]
+    return in_double(*scores, *_one_column_for_two(classifier))
+
+
+def _log(priors: NDArray) -> NDArray:
+    with np.errstate(divide="ignore"):
+        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=_NEVER)
+
+
+def _one_column_for_two(classifier: Any) -> list[nn.Module]:
+    """Let two scores become (0, f), as their decision function is one column f."""
+    if len(classifier.classes_) > 2:
+        return []
+    return [linear(np.array([[0.0, 0.0], [-1.0, 1.0]]), np.zeros(2))]
+
+
+@as_module.register(DecisionTreeClassifier)
+@as_module.register(ExtraTreeClassifier)
+@as_module.register(ExtraTreesClassifier)
+@as_module.register(GradientBoostingClassifier)
+@as_module.register(HistGradientBoostingClassifier)
+@as_module.register(KNeighborsClassifier)
+@as_module.register(RadiusNeighborsClassifier)
+@as_module.register(RandomForestClassifier)
+def has_no_gradient(classifier: Any) -> nn.Module:
+    """Refuse a classifier whose answer changes in jumps only."""
+    check_is_fitted(classifier)
+    raise TypeError(
+        f"{type(classifier).__name__} has no gradient: its answer is constant between "
+        "jumps. Use an attack that needs none: SquareAttack or OnePixelAttack."
+    )
+
+
 def _dense(coef: Any) -> NDArray:
     """Undo `sparsify`, and give a single row its second axis."""
     return np.atleast_2d(coef.toarray() if issparse(coef) else coef)
-
-
-def _two_logits(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray]:
-    """Turn a single output f into (0, f), whose softmax is (1 - p, p)."""
-    if len(weight) > 1:
-        return weight, bias
-    return np.vstack([np.zeros_like(weight), weight]), np.array([0.0, bias[0]])
 
 
 def _is_multilabel(classifier: Any) -> bool:
@@ -113,98 +192,108 @@ def _one_label_only(classifier: Any) -> str:
     )
 
 
-class PairwiseVotes(nn.Module):
-    r"""Turn the decisions between pairs of classes into logits, as SVC votes on them.
-
-    The class with the most votes has the logit 0. Any other class j has, up to a
-    factor, minus the margin by which it loses to the winner w. With :math:`d_c^{(v)}`
-    the v-th largest decision of class c against another, j has more votes than w
-    exactly if :math:`\max_v \min(d_j^{(v)}, -d_w^{(v)}) > 0`, and at least as many
-    exactly if :math:`\min_v \max(d_j^{(v)}, -d_w^{(v)}) > 0`. These margins are
-    continuous, and their gradient is that of the pair whose flip decides.
+class GaussianLogDensities(nn.Module):
+    """Logarithm of the joint density of a sample and each class, independent features.
 
     Parameters
     ----------
-    n_classes : int
-        Number of classes.
+    means, variances : ndarray of shape (n_classes, n_features)
+        Of the features in each class.
 
-    norms : ndarray of shape (n_pairs,)
-        Lengths of the gradients of the decisions. A decision divided by its length is a
-        distance, so that the nearest flip, not the smallest number, decides.
-
-    break_ties : bool
-        Whether the sums of confidences decide between classes with the same number of
-        votes; otherwise the first of them wins.
+    log_priors : ndarray of shape (n_classes,)
+        Logarithms of the probabilities of the classes.
     """
 
-    first: Tensor
-    second: Tensor
-    norms: Tensor
+    means: Tensor
+    variances: Tensor
+    offsets: Tensor
+    log_priors: Tensor
 
-    def __init__(self, n_classes: int, norms: NDArray, break_ties: bool) -> None:
+    def __init__(self, means: NDArray, variances: NDArray, log_priors: NDArray) -> None:
         super().__init__()
-        self.n_classes, self.break_ties = n_classes, break_ties
-        first, second = np.triu_indices(n_classes, k=1)
-        self.register_buffer("first", torch.from_numpy(first))
-        self.register_buffer("second", torch.from_numpy(second))
-        # Relative to each other, so that the unit of the decisions does not matter.
-        norms = norms / (norms.max() or 1)
-        norms = np.where(norms > 0, norms, 1)
-        self.register_buffer("norms", torch.from_numpy(norms))
+        offsets = -0.5 * np.log(2.0 * np.pi * variances).sum(axis=1)
+        given = {"means": means, "variances": variances, "offsets": offsets}
+        for name, values in (given | {"log_priors": log_priors}).items():
+            self.register_buffer(name, torch.from_numpy(np.array(values)).double())
 
-    def forward(self, decisions: Tensor) -> Tensor:
-        """Vote on a batch of decisions, one column per pair."""
-        tiny = torch.finfo(decisions.dtype).tiny
-        # A decision of zero is for the second class of the pair, unless ties are
-        # broken: then scikit-learn counts it for the first.
-        zero = tiny if self.break_ties else -tiny
-        decisions = decisions + zero * (decisions == 0).to(decisions.dtype)
-        winner, advantage = self._decide(self._duels(decisions))
-        ranked = self._ranked(self._duels(decisions / self.norms))
-        of_winner = -ranked[torch.arange(len(ranked), device=ranked.device), winner]
-        behind = torch.minimum(ranked, of_winner[:, None]).amax(dim=2)
-        level = torch.maximum(ranked, of_winner[:, None]).amin(dim=2)
-        # Not `clamp`, which has no gradient where the two are equal.
-        margins = torch.minimum(torch.maximum(advantage, behind), level)
-        return _SHARPNESS * margins.scatter(1, winner[:, None], 0.0)
-
-    def _duels(self, decisions: Tensor) -> Tensor:
-        """Arrange decisions as one matrix per sample: row against column."""
-        duels = decisions.new_zeros(len(decisions), self.n_classes, self.n_classes)
-        duels[:, self.first, self.second] = decisions
-        duels[:, self.second, self.first] = -decisions
-        return duels
-
-    def _ranked(self, duels: Tensor) -> Tensor:
-        """Decisions of every class against the others, the largest first."""
-        n = self.n_classes
-        # The diagonal, a class against itself, is left out.
-        others = ~torch.eye(n, dtype=torch.bool, device=duels.device).flatten()
-        others = duels.flatten(1)[:, others].reshape(-1, n, n - 1)
-        return others.sort(dim=2, descending=True).values
-
-    def _decide(self, duels: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the winner, and by how much each class is ahead of it in a tie."""
-        votes = (duels > 0).sum(dim=2)
-        tiny = torch.finfo(duels.dtype).tiny
-        if not self.break_ties:
-            winner = votes.argmax(dim=1)
-            later = torch.arange(self.n_classes, device=duels.device)
-            advantage = torch.where(later < winner[:, None], torch.inf, -torch.inf)
-            return winner, advantage.to(duels.dtype)
-        confidence = duels.sum(dim=2)
-        # As scikit-learn adds votes and confidences, so that rounding ties the same.
-        score = votes + confidence / (3 * (confidence.abs() + 1))
-        winner = score.argmax(dim=1)
-        advantage = confidence - confidence.gather(1, winner[:, None])
-        return winner, advantage.clamp(max=-tiny)
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute it for a batch."""
+        columns = []
+        # Class by class, as a batch for all classes at once may be large.
+        for mean, variance, offset, prior in zip(
+            self.means, self.variances, self.offsets, self.log_priors, strict=True
+        ):
+            distance = ((x - mean) ** 2 / variance).sum(dim=1)
+            columns.append(prior + (offset - 0.5 * distance))
+        return torch.stack(columns, dim=1)
 
 
-class SecondWinsTies(nn.Module):
-    """Let the second of two logits win where they are equal, as a binary SVC does."""
+class QuadraticScores(nn.Module):
+    """Discriminant scores of classes that are Gaussian, each with its own covariance.
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Decide the ties of a batch."""
-        tie = (logits[:, 0] == logits[:, 1]).to(logits.dtype)
-        ahead = torch.finfo(logits.dtype).tiny * tie
-        return torch.stack([logits[:, 0], logits[:, 1] + ahead], dim=1)
+    Parameters
+    ----------
+    means : ndarray of shape (n_classes, n_features)
+        Of each class.
+
+    maps : list of ndarray of shape (n_features, rank)
+        Each makes its class white.
+
+    volumes, log_priors : ndarray of shape (n_classes,)
+        Logarithms of the determinants of the covariances, and of the priors.
+    """
+
+    means: Tensor
+    volumes: Tensor
+    log_priors: Tensor
+
+    def __init__(
+        self,
+        means: NDArray,
+        maps: list[NDArray],
+        volumes: NDArray,
+        log_priors: NDArray,
+    ) -> None:
+        super().__init__()
+        given = {"means": means, "volumes": volumes, "log_priors": log_priors}
+        given |= {f"map_{k}": values for k, values in enumerate(maps)}
+        for name, values in given.items():
+            self.register_buffer(name, torch.from_numpy(np.array(values)).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the scores of a batch."""
+        squares = [
+            ((x - mean) @ getattr(self, f"map_{k}")).square().sum(dim=1)
+            for k, mean in enumerate(self.means)
+        ]
+        distances = torch.stack(squares, dim=1) + self.volumes
+        return -0.5 * distances + self.log_priors
+
+
+class Distances(nn.Module):
+    """Minus the distance, or its square, to each of some points.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_features)
+        The points.
+
+    p : float
+        1 sums the absolute differences, 2 is the Euclidean distance.
+
+    square : bool, default=False
+        Whether the distance is squared.
+    """
+
+    points: Tensor
+
+    def __init__(self, points: NDArray, p: float, square: bool = False) -> None:
+        super().__init__()
+        self.p, self.square = p, square
+        self.register_buffer("points", torch.from_numpy(np.array(points)).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute it for a batch."""
+        exact = "donot_use_mm_for_euclid_dist"
+        distances = torch.cdist(x, self.points, p=self.p, compute_mode=exact)
+        return -(distances.square() if self.square else distances)

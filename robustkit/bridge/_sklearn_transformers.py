@@ -1,23 +1,24 @@
-"""Torch modules of scikit-learn's transformers, and of the pipelines around them."""
+"""Torch modules of scikit-learn's transformers."""
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.decomposition import PCA
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
+from scipy.special import ndtri
+from sklearn.decomposition import PCA, FastICA, TruncatedSVD
 from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
     StandardScaler,
 )
@@ -25,12 +26,28 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from robustkit._randomness import seeded_torch
-from robustkit._sklearn_private import BaseSearchCV
 from robustkit.bridge._as_module import as_module
 from robustkit.graphs import GraphPrior
 from robustkit.networks import SparseNetwork
 
-__all__ = ["Clamp", "ElementwiseScale", "Normalize", "in_double", "linear"]
+__all__ = [
+    "Clamp",
+    "ElementwiseScale",
+    "Interpolate",
+    "Normalize",
+    "in_double",
+    "linear",
+    "named_chain",
+    "numpy_stream_kept",
+    "probe",
+    "two_logits",
+]
+
+# Of a power transform; smaller ones are logarithms.
+_SMALLEST_EXPONENT = np.spacing(1.0)
+
+# The smallest and largest share that a quantile transform to a normal variable knows.
+_BOUND = 1e-7
 
 # A function is tried with numbers of these sizes,
 _SCALES = (1e-3, 1.0, 1e3)
@@ -126,6 +143,177 @@ class Apply(nn.Module):
         return self.function(x, **self.arguments)
 
 
+class Products(nn.Module):
+    """Products of powers of the features.
+
+    Each is one feature times a shorter product, as scikit-learn multiplies.
+
+    Parameters
+    ----------
+    powers : ndarray of shape (n_products, n_features)
+        Exponent of every feature in every product.
+    """
+
+    order: Tensor
+
+    def __init__(self, powers: NDArray) -> None:
+        super().__init__()
+        wanted = [tuple(np.repeat(np.arange(len(row)), row)) for row in powers]
+        # Every end of a product is needed, too: a dict keeps them in order.
+        needed = {factors[k:] for factors in wanted for k in range(len(factors) + 1)}
+        place: dict[tuple, int] = {(): 0}
+        self.n_levels = max(map(len, needed), default=0)
+        for level in range(1, self.n_levels + 1):
+            products = sorted(product for product in needed if len(product) == level)
+            pairs = [(product[0], place[product[1:]]) for product in products]
+            place |= {product: len(place) + k for k, product in enumerate(products)}
+            self._keep(f"level_{level}", np.array(pairs).reshape(-1, 2).T)
+        self._keep("order", np.array([place[product] for product in wanted]))
+
+    def _keep(self, name: str, values: NDArray) -> None:
+        self.register_buffer(name, torch.from_numpy(values.astype(np.int64)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply the features of a batch."""
+        products = torch.ones_like(x[:, :1])
+        for level in range(1, self.n_levels + 1):
+            feature, shorter = getattr(self, f"level_{level}")
+            longer = x[:, feature] * products[:, shorter]
+            products = torch.cat([products, longer], dim=1)
+        return products[:, self.order]
+
+
+class YeoJohnson(nn.Module):
+    """The power transform of numbers of both signs, feature by feature."""
+
+    lambdas: Tensor
+
+    def __init__(self, lambdas: NDArray) -> None:
+        super().__init__()
+        lambdas = np.array(lambdas, dtype=np.float64)
+        self.register_buffer("lambdas", torch.from_numpy(lambdas))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a batch."""
+        # Both sides are computed of all numbers: where one does not count, of zero.
+        # Not `clamp`, whose gradient at zero is half of what it should be.
+        up = box_cox_of_log(torch.where(x >= 0, x, 0.0).log1p(), self.lambdas)
+        down = torch.where(x < 0, -x, 0.0).log1p()
+        return torch.where(x >= 0, up, -box_cox_of_log(down, 2 - self.lambdas))
+
+
+class BoxCox(YeoJohnson):
+    """The power transform of positive numbers, feature by feature."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a batch."""
+        return box_cox_of_log(x.log(), self.lambdas)
+
+
+def box_cox_of_log(log: Tensor, exponent: Tensor) -> Tensor:
+    """Compute ``(exp(log * exponent) - 1) / exponent``, whose limit at 0 is log."""
+    is_log = exponent.abs() < _SMALLEST_EXPONENT
+    exponent = torch.where(is_log, 1.0, exponent)
+    return torch.where(is_log, log, torch.expm1(exponent * log) / exponent)
+
+
+class Interpolate(nn.Module):
+    """Interpolate linearly between points, as `numpy.interp` does; constant outside.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_points, ...)
+        Where the values are known, in rising order along the first axis.
+
+    y : ndarray of shape (n_points, ...)
+        The values.
+    """
+
+    x: Tensor
+    y: Tensor
+    slope: Tensor
+
+    def __init__(self, x: NDArray, y: NDArray) -> None:
+        super().__init__()
+        x, y = np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)
+        widths = np.diff(x, axis=0)
+        slope = np.zeros_like(y)
+        slope[:-1] = np.diff(y, axis=0) / np.where(widths > 0, widths, 1)
+        # Along the last axis: one row of points per feature.
+        for name, values in {"x": x, "y": y, "slope": slope}.items():
+            self.register_buffer(name, torch.from_numpy(values.T.copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate a batch of shape (n_samples, ...)."""
+        start, level, slope = self.pieces(x)
+        return slope * (x - start) + level
+
+    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return start, level and slope of the piece in which each number lies."""
+        where, n_points = x.detach().movedim(0, -1).contiguous(), self.x.shape[-1]
+        after = torch.searchsorted(self.x, where, right=True).movedim(-1, 0)
+        place = (after - 1).clamp(0, n_points - 1)
+        start, level = _taken(self.x, place), _taken(self.y, place)
+        # Outside there is a piece without slope at either end.
+        outside = (after == 0) | (after == n_points)
+        slope = _taken(self.slope, place)
+        return start, level, torch.where(outside, 0.0, slope)
+
+
+def _taken(values: Tensor, place: Tensor) -> Tensor:
+    """Take for each feature its value of each place."""
+    values = values.expand(*place.shape, values.shape[-1])
+    return values.gather(-1, place[..., None]).squeeze(-1)
+
+
+class Quantiles(nn.Module):
+    """The share of a distribution below each value, feature by feature.
+
+    Parameters
+    ----------
+    quantiles : ndarray of shape (n_quantiles, n_features)
+        The values whose share is known.
+
+    references : ndarray of shape (n_quantiles,)
+        Their shares.
+
+    margin : float, default=0.0
+        What comes as near as this to the first or last quantile counts as beyond it.
+    """
+
+    def __init__(
+        self, quantiles: NDArray, references: NDArray, margin: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.margin = margin
+        levels = np.repeat(references[:, None], quantiles.shape[1], axis=1)
+        # The mean of both directions: of equal quantiles neither the first nor the
+        # last counts.
+        self.rising = Interpolate(quantiles, levels)
+        self.falling = Interpolate(-quantiles[::-1], -levels[::-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a batch."""
+        shares = 0.5 * (self.rising(x) - self.falling(-x))
+        # Of a constant feature, say, the ends have the last word.
+        low, high, margin = self.rising.x[:, 0], self.rising.x[:, -1], self.margin
+        is_above = x + margin > high if margin else x >= high
+        is_below = x - margin < low if margin else x <= low
+        return torch.where(is_below, 0.0, torch.where(is_above, 1.0, shares))
+
+
+class NormalQuantile(nn.Module):
+    """The value below which a normal variable has a given probability."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform a batch."""
+        # As scikit-learn: not to infinity.
+        most = ndtri(1 - (_BOUND - np.spacing(1)))
+        least = ndtri(_BOUND - np.spacing(1))
+        inside = x.clamp(_BOUND / 2, 1 - _BOUND / 2)
+        return torch.special.ndtri(inside).clamp(least, most)
+
+
 def linear(weight: NDArray, bias: NDArray) -> nn.Linear:
     """Make a float64 layer of given weights, drawing no random numbers."""
     n_outputs, n_inputs = weight.shape
@@ -136,82 +324,23 @@ def linear(weight: NDArray, bias: NDArray) -> nn.Linear:
     return layer
 
 
+def two_logits(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray]:
+    """Turn a single output f into (0, f), whose softmax is (1 - p, p)."""
+    if len(weight) > 1:
+        return weight, bias
+    return np.vstack([np.zeros_like(weight), weight]), np.array([0.0, bias[0]])
+
+
 def in_double(*layers: nn.Module) -> nn.Sequential:
     """Chain float64 layers after a cast, so that they take any floating dtype.
 
     The layers are named "0", "1" and so on.
     """
-    return _named_chain(("cast", ElementwiseScale()), *enumerate(layers))
+    return named_chain(("cast", ElementwiseScale()), *enumerate(layers))
 
 
-def _named_chain(*parts: tuple[str | int, nn.Module]) -> nn.Sequential:
+def named_chain(*parts: tuple[str | int, nn.Module]) -> nn.Sequential:
     return nn.Sequential(OrderedDict((str(name), part) for name, part in parts))
-
-
-@as_module.register(FrozenEstimator)
-def _frozen(frozen: FrozenEstimator) -> nn.Module:
-    return as_module(frozen.estimator)
-
-
-@as_module.register(BaseSearchCV)
-def _search(search: BaseSearchCV) -> nn.Module:
-    if not search.refit:
-        name = type(search).__name__
-        raise TypeError(
-            f"{name}(refit=False) keeps no fitted model. "
-            "Use refit=True, or fit the best parameters yourself."
-        )
-    check_is_fitted(search)
-    return as_module(search.best_estimator_)
-
-
-@as_module.register(Pipeline)
-def _pipeline(pipeline: Pipeline) -> nn.Module:
-    check_is_fitted(pipeline)
-    parts = [
-        _step(name, step)
-        for name, step in pipeline.steps
-        if step is not None and step != "passthrough"
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    return _named_chain(*_joined(parts))
-
-
-def _joined(parts: list[nn.Module]) -> Iterator[tuple[str | int, nn.Module]]:
-    """Name the steps, with a cast before one that computes in another dtype."""
-    dtype = None
-    for position, part in enumerate(parts):
-        dtypes = [t.dtype for t in _tensors(part) if t.is_floating_point()]
-        if dtypes and dtypes[0] == dtype:
-            part = _without_cast(part)
-        elif dtypes and position > 0 and not _casts(part):
-            yield f"cast_{position}", ElementwiseScale(dtype=dtypes[0])
-        yield position, part
-        dtype = dtypes[-1] if dtypes else dtype
-
-
-def _casts(part: nn.Module) -> bool:
-    first = next(m for m in part.modules() if not isinstance(m, nn.Sequential))
-    return isinstance(first, ElementwiseScale)
-
-
-def _without_cast(part: nn.Module) -> nn.Module:
-    if not isinstance(part, nn.Sequential) or "cast" not in dict(part.named_children()):
-        return part
-    kept = [child for child in part.named_children() if child[0] != "cast"]
-    return kept[0][1] if len(kept) == 1 else _named_chain(*kept)
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    return chain(module.parameters(), module.buffers())
-
-
-def _step(name: str, step: Any) -> nn.Module:
-    try:
-        return as_module(step)
-    except TypeError as error:
-        raise TypeError(f"Step {name!r} of the pipeline: {error}") from error
 
 
 @as_module.register(StandardScaler)
@@ -265,6 +394,45 @@ def _pca(pca: PCA) -> nn.Module:
     return project
 
 
+@as_module.register(TruncatedSVD)
+def _truncated_svd(svd: TruncatedSVD) -> nn.Module:
+    check_is_fitted(svd)
+    return in_double(linear(svd.components_, np.zeros(len(svd.components_))))
+
+
+@as_module.register(FastICA)
+def _fast_ica(ica: FastICA) -> nn.Module:
+    check_is_fitted(ica)
+    center = ica.mean_ if ica.whiten else 0.0
+    unmix = linear(ica.components_, np.zeros(len(ica.components_)))
+    return nn.Sequential(ElementwiseScale(center=center), unmix)
+
+
+@as_module.register(PolynomialFeatures)
+def _polynomial_features(features: PolynomialFeatures) -> nn.Module:
+    check_is_fitted(features)
+    return in_double(Products(features.powers_))
+
+
+@as_module.register(PowerTransformer)
+def _power_transformer(transformer: PowerTransformer) -> nn.Module:
+    check_is_fitted(transformer)
+    of_method = {"yeo-johnson": YeoJohnson, "box-cox": BoxCox}[transformer.method]
+    power = in_double(of_method(transformer.lambdas_))
+    if transformer.standardize:
+        power.append(_standard_scaler(transformer._scaler))
+    return power
+
+
+@as_module.register(QuantileTransformer)
+def _quantile_transformer(transformer: QuantileTransformer) -> nn.Module:
+    check_is_fitted(transformer)
+    points = transformer.quantiles_, transformer.references_
+    if transformer.output_distribution == "uniform":
+        return in_double(Quantiles(*points))
+    return in_double(Quantiles(*points, margin=_BOUND), NormalQuantile())
+
+
 @as_module.register(GraphPrior)
 def _graph_prior(prior: GraphPrior) -> nn.Module:
     check_is_fitted(prior)
@@ -300,7 +468,7 @@ def check_function(transformer: FunctionTransformer) -> None:
     """
     function = Apply(transformer.func, transformer.kw_args or {})
     name = getattr(transformer.func, "__name__", repr(transformer.func))
-    with seeded_torch(0), _numpy_stream_kept(), warnings.catch_warnings():
+    with seeded_torch(0), numpy_stream_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         X, expected = _result_of_numpy(function, transformer, name)
         found = _result_of_torch(function, X)
@@ -325,7 +493,7 @@ def _result_of_numpy(
 ) -> tuple[NDArray, NDArray]:
     known = getattr(transformer, "n_features_in_", None)
     for width in _WIDTHS if known is None else (known,):
-        X = _probe(width)
+        X = probe(width)
         try:
             return X, np.asarray(function(X.copy()), dtype=np.float64)
         except Exception as error:
@@ -350,7 +518,7 @@ def _result_of_torch(function: Apply, X: NDArray) -> NDArray | None:
     return result.detach().numpy()
 
 
-def _probe(width: int) -> NDArray:
+def probe(width: int) -> NDArray:
     """Rows of both signs, positive rows for a logarithm, and one of zeros."""
     rng = np.random.RandomState(0)
     rows = [np.zeros((1, width))]
@@ -361,7 +529,7 @@ def _probe(width: int) -> NDArray:
 
 
 @contextmanager
-def _numpy_stream_kept() -> Generator[None, None, None]:
+def numpy_stream_kept() -> Generator[None, None, None]:
     """Restore numpy's global stream, which a function may draw from."""
     state = np.random.get_state()
     try:

@@ -2,8 +2,9 @@
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from math import isfinite
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self, cast
 
@@ -16,12 +17,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from robustkit._randomness import draw_seeds, seeded_torch, torch_generator
+from robustkit._samples import flat_samples, is_stream, stream_batches
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
     Interval,
+    StrOptions,
     _fit_context,
 )
 from robustkit._tensors import (
@@ -34,19 +38,39 @@ from robustkit._tensors import (
     resolve_device,
 )
 from robustkit.bridge import as_module
-from robustkit.networks import AutogradStep, Epoch, Schedule, train
+from robustkit.classifiers._training_record import (
+    TrainingRecord,
+    warn_of_no_convergence,
+)
+from robustkit.networks import (
+    AutogradStep,
+    PerceptronStep,
+    Plateau,
+    Schedule,
+    epoch_batches,
+    normalises_batches,
+    train,
+    train_on_stream,
+)
 
 __all__ = [
     "BaseNetClassifier",
+    "batch_size_for",
     "check_classes",
     "check_logits",
     "encode",
     "hold_out",
+    "most_epochs",
     "seeded_clone",
 ]
 
 # Rows that go through the network at once in `predict`.
 _PREDICT_BATCH = 4096
+
+# What "auto" means for `max_epochs`, and for `batch_size`: steps of an epoch, and the
+# least and the largest number of samples of a step.
+_MOST_EPOCHS = 90
+_STEPS, _SMALLEST, _LARGEST = 20, 36, 128
 
 
 class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, ABC):
@@ -59,8 +83,15 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
     _doc_link_module = "robustkit"
 
     _parameter_constraints: dict = {
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -75,8 +106,9 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         "random_state": ["random_state"],
     }
 
-    max_epochs: int
-    batch_size: int
+    max_epochs: int | str
+    batch_size: int | str
+    tol: float
     lr: float
     weight_decay: float
     label_smoothing: float
@@ -114,13 +146,19 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
         """Return the step that trains the network."""
-        return AutogradStep(
-            network,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            regularizer=regularizer,
-        )
+        settings = {
+            "lr": self.lr,
+            "weight_decay": self.weight_decay,
+            "label_smoothing": self.label_smoothing,
+            "regularizer": regularizer,
+            **self._optimizer_settings(),
+        }
+        suits = PerceptronStep.suits(network, **settings)
+        return (PerceptronStep if suits else AutogradStep)(network, **settings)
+
+    def _optimizer_settings(self) -> dict[str, Any]:
+        """Return what the step is told of the optimizer, if it is not Adam."""
+        return {}
 
     def _draws_from_torch(self) -> bool:
         """Whether building or training may draw from torch's global stream.
@@ -131,16 +169,25 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return self.adversary is not None or self.regularizer is not None
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike | None = None, *, classes: ArrayLike | None = None
+    ) -> Self:
         """Train the network.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Training samples. Arrays and tensors of images, such as those of shape
+            (n_samples, channels, height, width), become rows; pixels of dtype uint8 are
+            divided by 255. A Dataset or DataLoader of torch, which gives pairs (X, y),
+            is read batch by batch and never held in memory.
 
-        y : array-like of shape (n_samples,)
-            Their classes, of any type.
+        y : array-like of shape (n_samples,), default=None
+            Their classes, of any type. A stream brings its own.
+
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may occur. By default those in `y`; a stream is read once
+            to find them.
 
         Returns
         -------
@@ -148,21 +195,25 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             The fitted classifier.
         """
         continues = self.warm_start and hasattr(self, "module_")
+        if is_stream(X):
+            self._begin_stream(X, y, classes, continues=continues)
+            self._train_stream(X, self.max_epochs)
+            return self
         X, y = self._validate(X, y, reset=not continues)
-        classes = check_classes(self, np.unique(y))
+        named = check_classes(self, np.unique(y if classes is None else classes))
         if not continues:
-            self._start(X, classes)
-        elif not np.array_equal(classes, self.classes_):
+            self._start(X, named)
+        elif not np.array_equal(named, self.classes_):
             raise ValueError(
                 "warm_start=True continues with the classes of the first fit, "
-                f"{self.classes_.tolist()}. Got {classes.tolist()} in y instead."
+                f"{self.classes_.tolist()}. Got {named.tolist()} in y instead."
             )
-        self._train(X, y, self.max_epochs, early_stopping=self.early_stopping)
+        self._train(X, y, early_stopping=self.early_stopping)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+        self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> Self:
         """Train for one epoch on a chunk of the data, continuing from the last call.
 
@@ -170,11 +221,11 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Training samples, as in `fit`. The epoch is one pass over a stream.
 
-        y : array-like of shape (n_samples,)
-            Their classes.
+        y : array-like of shape (n_samples,), default=None
+            Their classes. A stream brings its own.
 
         classes : array-like of shape (n_classes,), default=None
             All classes that may occur in any call. Needed on the first call only.
@@ -185,31 +236,109 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             The fitted classifier.
         """
         is_first = not hasattr(self, "module_")
+        if is_stream(X):
+            if is_first:
+                _require_classes(classes)
+            self._begin_stream(X, y, classes, continues=not is_first)
+            self._train_stream(X, max_epochs=1)
+            return self
         X, y = self._validate(X, y, reset=is_first)
         if is_first:
-            if classes is None:
-                raise ValueError(
-                    "classes must be passed on the first call to partial_fit."
-                )
-            self._start(X, check_classes(self, np.unique(classes)))
-        elif classes is not None and not np.array_equal(
+            _require_classes(classes)
+            self._start(X, check_classes(self, np.unique(cast("ArrayLike", classes))))
+        else:
+            self._check_same_classes(classes)
+        self._train(X, y, max_epochs=1, early_stopping=False)
+        return self
+
+    def _check_same_classes(self, classes: ArrayLike | None) -> None:
+        if classes is not None and not np.array_equal(
             np.unique(classes), self.classes_
         ):
             raise ValueError(
                 f"classes={np.asarray(classes).tolist()} are not those of the first "
                 f"call, {self.classes_.tolist()}."
             )
-        self._train(X, y, max_epochs=1, early_stopping=False)
-        return self
 
     def _validate(
-        self, X: ArrayLike, y: ArrayLike, *, reset: bool
+        self, X: Any, y: ArrayLike | None, *, reset: bool
     ) -> tuple[NDArray, NDArray]:
         # Before any work is done: the device may not exist.
         resolve_device(self.device)
-        X, y = validate_data(self, X, y, dtype=np.float32, order="C", reset=reset)
+        rows = self._rows(X, reset=reset)
+        y = as_array(y) if torch.is_tensor(y) else y
+        X, y = validate_data(self, rows, y, dtype=np.float32, order="C", reset=reset)
         check_classification_targets(y)
         return X, y
+
+    def _rows(self, X: Any, *, reset: bool = False) -> Any:
+        """Turn images into rows, and let a subclass know their shape."""
+        rows, image_shape = flat_samples(X)
+        self._see_images(image_shape, reset=reset)
+        return rows
+
+    def _see_images(self, image_shape: Sequence[int] | None, *, reset: bool) -> None:
+        """Note the shape of the images that are passed; None for rows of a table."""
+
+    def _begin_stream(
+        self, stream: Any, y: Any, classes: ArrayLike | None, *, continues: bool
+    ) -> None:
+        """Check a stream, and build the network unless it is there."""
+        size = batch_size_for(self.batch_size)
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping=True holds samples of an array out. Got a "
+                f"{type(stream).__name__}: use early_stopping=False, with which "
+                "max_epochs='auto' stops when the training loss has converged."
+            )
+        if any(map(_needs_length, (self.adversary, self.regularizer))):
+            raise ValueError(
+                "An adversary or regularizer with the method 'on_epoch_begin' is given "
+                f"all samples. Got a {type(stream).__name__}: pass arrays."
+            )
+        if continues:
+            self._check_same_classes(classes)
+            return
+        with _global_stream_untouched():
+            batches = stream_batches(stream, y, batch_size=size)
+            samples, labels = next(batches)
+            X, labels = self._validate(samples, labels, reset=True)
+            if classes is None:
+                found = [np.unique(labels), *(np.unique(more) for _, more in batches)]
+                classes = np.concatenate(found)
+        self._start(X, check_classes(self, np.unique(classes)))
+
+    def _train_stream(self, stream: Any, max_epochs: int | str) -> None:
+        order_seed, stream_seed, *learner_seeds = draw_seeds(self._rng, 4)
+        device = resolve_device(self.device)
+        network = self._network().to(device)
+        dtype = dtype_of(network)
+        generator = torch_generator(order_seed)
+        size = getattr(stream, "batch_size", None)
+        if not isinstance(stream, DataLoader):
+            n_samples = len(stream) if hasattr(stream, "__len__") else None
+            size = batch_size_for(self.batch_size, n_samples)
+        schedule = Schedule(
+            max_epochs=most_epochs(max_epochs),
+            batch_size=size or batch_size_for("auto"),
+            generator=generator,
+        )
+        join_last = normalises_batches(network)
+
+        def draw(_):
+            batches = _shuffled(stream, schedule, join_last=join_last)
+            for samples, labels in stream_batches(batches, batch_size=1):
+                X, y = self._validate(samples, labels, reset=False)
+                yield (
+                    as_tensor(X, device=device, dtype=dtype),
+                    as_tensor(encode(self, y), device=device, dtype=torch.int64),
+                )
+
+        run = partial(train_on_stream, network, draw, schedule=schedule)
+        # A loader of the user draws from torch's global stream.
+        self._run_training(
+            run, network, (stream, None), max_epochs, (stream_seed, *learner_seeds)
+        )
 
     def _start(self, X: NDArray, classes: NDArray) -> None:
         """Discard all that was learned and build a new network."""
@@ -224,15 +353,17 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             self.__dict__.pop(name, None)
 
     def _train(
-        self, X: NDArray, y: NDArray, max_epochs: int, *, early_stopping: bool
+        self,
+        X: NDArray,
+        y: NDArray,
+        max_epochs: int | str | None = None,
+        *,
+        early_stopping: bool,
     ) -> None:
-        order_seed, stream_seed, *learner_seeds = draw_seeds(self._rng, 4)
+        max_epochs = self.max_epochs if max_epochs is None else max_epochs
+        order_seed, *seeds = draw_seeds(self._rng, 4)
         device = resolve_device(self.device)
         network = self._network().to(device)
-        learners = self._clone_learners(learner_seeds)
-        stepper = self._make_stepper(network, learners["regularizer"])
-        if self._optimizer_state is not None:
-            stepper.load_state_dict(self._optimizer_state)
         samples = as_tensor(X, device=device, dtype=dtype_of(network))
         targets = as_tensor(encode(self, y), device=device, dtype=torch.int64)
         validation = None
@@ -240,27 +371,47 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             kept, held_out = hold_out(self, y, seed=self._validation_seed)
             validation = samples[held_out], targets[held_out]
             samples, targets = samples[kept], targets[kept]
-        draws = self._draws_from_torch()
+        schedule = Schedule(
+            max_epochs=most_epochs(max_epochs),
+            batch_size=batch_size_for(self.batch_size, len(samples)),
+            generator=torch_generator(order_seed, device),
+            n_iter_no_change=self.n_iter_no_change,
+        )
+        run = partial(
+            train, network, samples, targets, schedule=schedule, validation=validation
+        )
+        self._run_training(run, network, (X, y), max_epochs, seeds)
+
+    def _run_training(
+        self,
+        run: Callable[..., Any],
+        network: nn.Module,
+        data: tuple[Any, Any],
+        max_epochs: int | str,
+        seeds: Sequence[int],
+    ) -> None:
+        """Train with what the parameters say, and keep the state of the optimizer."""
+        stream_seed, *learner_seeds = seeds
+        learners = self._clone_learners(list(learner_seeds))
+        stepper = self._make_stepper(network, learners["regularizer"])
+        if self._optimizer_state is not None:
+            stepper.load_state_dict(self._optimizer_state)
+        plateau = None
+        if max_epochs == "auto" and not any(map(_needs_length, learners.values())):
+            tol = 0.0 if self.early_stopping else self.tol
+            plateau = Plateau(self.n_iter_no_change, tol)
+        if data[1] is None:
+            # The step has the regularizer, whose other methods no stream can serve.
+            del learners["regularizer"]
+        draws = self._draws_from_torch() or data[1] is None
         with (
-            TrainingRecord(self, X, y, max_epochs) as record,
+            TrainingRecord(self, *data, most_epochs(max_epochs), plateau) as record,
             seeded_torch(stream_seed) if draws else nullcontext(),
         ):
-            train(
-                network,
-                samples,
-                targets,
-                stepper=stepper,
-                schedule=Schedule(
-                    max_epochs=max_epochs,
-                    batch_size=self.batch_size,
-                    generator=torch_generator(order_seed, device),
-                    n_iter_no_change=self.n_iter_no_change,
-                ),
-                validation=validation,
-                progress=record,
-                **learners,
-            )
+            run(stepper=stepper, progress=record, **learners)
         self._optimizer_state = stepper.state_dict()
+        if record.is_cut_short:
+            warn_of_no_convergence(self, most_epochs(max_epochs))
 
     def _clone_learners(self, seeds: list[int]) -> dict[str, Any]:
         """Clone the adversary and the regularizer, as they may learn in the loop."""
@@ -271,12 +422,17 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
                 setattr(self, f"{name}_", learners[name])
         return learners
 
-    def _logits(self, X: ArrayLike) -> NDArray:
+    def _logits(self, X: Any) -> NDArray:
         check_is_fitted(self)
+        if is_stream(X):
+            batches = stream_batches(X, batch_size=_PREDICT_BATCH)
+            with _global_stream_untouched():
+                return np.concatenate([self._logits(samples) for samples, _ in batches])
+        rows = self._rows(X)
         network = self._network()
         dtype = dtype_of(network)
         wide = np.float64 if dtype == torch.float64 else np.float32
-        samples = validate_data(self, X, reset=False, dtype=wide, order="C")
+        samples = validate_data(self, rows, reset=False, dtype=wide, order="C")
         weight = next(network.parameters(), torch.empty(0))
 
         def logits_of(rows):
@@ -295,8 +451,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Samples, as in `fit`.
 
         Returns
         -------
@@ -313,8 +469,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Samples, as in `fit`.
 
         Returns
         -------
@@ -331,8 +487,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Samples, as in `fit`.
 
         Returns
         -------
@@ -341,6 +497,45 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         """
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Accuracy: the share of samples whose most probable class is theirs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or stream
+            Samples, as in `fit`.
+
+        y : array-like of shape (n_samples,), default=None
+            Their classes. A stream brings its own.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts. Not with a stream.
+
+        Returns
+        -------
+        score : float
+            The accuracy.
+        """
+        if not is_stream(X):
+            y = as_array(y) if torch.is_tensor(y) else y
+            return super().score(X, y, sample_weight=sample_weight)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight must be None where X is a "
+                f"{type(X).__name__}, whose samples all count the same."
+            )
+        n_right = n_samples = 0
+        with _global_stream_untouched():
+            for samples, labels in stream_batches(X, y, batch_size=_PREDICT_BATCH):
+                n_right += int((self.predict(samples) == labels).sum())
+                n_samples += len(labels)
+        return n_right / n_samples
 
     # A copy stays on its device, while a pickle goes through `__getstate__`.
     def __copy__(self) -> Self:
@@ -366,78 +561,51 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return self.module_.parameters() if hasattr(self, "module_") else ()
 
 
-class TrainingRecord:
-    """Record of one training of a classifier, and its scikit-learn callbacks.
+def _require_classes(classes: ArrayLike | None) -> None:
+    if classes is None:
+        raise ValueError("classes must be passed on the first call to partial_fit.")
 
-    It writes `n_iter_`, `loss_curve_` and `validation_scores_`, prints the lines of
-    `verbose`, and refuses a loss or weights that are not finite.
+
+def _global_stream_untouched() -> Any:
+    """Restore torch's global stream afterwards, from which a user's loader may draw."""
+    return torch.random.fork_rng(devices=[])
+
+
+def _shuffled(stream: Any, schedule: Schedule, *, join_last: bool) -> DataLoader:
+    """Make a loader of the batches of one epoch; one of the user is left as it is.
+
+    The samples of a Dataset come in the order in which those of an array would.
     """
+    if isinstance(stream, DataLoader):
+        return stream
+    if isinstance(stream, IterableDataset) or not hasattr(stream, "__len__"):
+        return DataLoader(stream, batch_size=schedule.batch_size)
+    batches = epoch_batches(
+        len(stream), schedule.batch_size, schedule.generator, join_last=join_last
+    )
+    return DataLoader(stream, batch_sampler=[batch.tolist() for batch in batches])
 
-    def __init__(
-        self, classifier: BaseNetClassifier, X: NDArray, y: NDArray, max_epochs: int
-    ) -> None:
-        self.classifier = classifier
-        self.max_epochs = max_epochs
-        self.callback_arguments = {"estimator": classifier, "X": X, "y": y}
 
-    def __enter__(self) -> Self:
-        self.training = self.classifier._init_callback_context(
-            max_subtasks=self.max_epochs
-        )
-        self.training.call_on_fit_task_begin(**self.callback_arguments)
-        return self
+def most_epochs(max_epochs: int | str) -> int:
+    """Return the largest number of epochs that `max_epochs` allows."""
+    return _MOST_EPOCHS if isinstance(max_epochs, str) else max_epochs
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is None:
-            self._check_weights()
-            # The network is trained in place: nothing is missing to predict with.
-            self.training.call_on_fit_task_end(
-                **self.callback_arguments, reconstruction_attributes={}
-            )
 
-    def epoch_begins(self) -> None:
-        """Tell the callbacks."""
-        self.epoch = self.training.subcontext(task_name="epoch")
-        self.epoch.call_on_fit_task_begin(**self.callback_arguments)
+def batch_size_for(batch_size: int | str, n_samples: int | None = None) -> int:
+    """Return the samples of a step, where there are `n_samples` in all.
 
-    def epoch_ends(self, epoch: Epoch) -> bool:
-        """Record the results, and tell the callbacks, which may ask to stop."""
-        classifier = self.classifier
-        # A list only from a step that trains several networks.
-        loss = cast("float", epoch.loss)
-        self._check_loss(loss, epoch.number)
-        classifier.n_iter_ += 1
-        classifier.loss_curve_.append(loss)
-        if epoch.score is not None:
-            scores = classifier.__dict__.setdefault("validation_scores_", [])
-            scores.append(epoch.score)
-        if classifier.verbose:
-            print(self._line(epoch))  # noqa: T201 (what `verbose` means)
-        return self.epoch.call_on_fit_task_end(
-            **self.callback_arguments, reconstruction_attributes={}
-        )
+    None is for any number of samples, and gives the largest size.
+    """
+    if not isinstance(batch_size, str):
+        return batch_size
+    if n_samples is None:
+        return _LARGEST
+    return min(max(n_samples // _STEPS, _SMALLEST), _LARGEST)
 
-    def _line(self, epoch: Epoch) -> str:
-        line = f"Epoch {epoch.number + 1}/{self.max_epochs}: loss {epoch.loss:.4f}"
-        if epoch.score is not None:
-            line += f", validation accuracy {epoch.score:.4f}"
-        return line
 
-    def _check_loss(self, loss: float, number: int) -> None:
-        if not isfinite(loss):
-            raise ValueError(
-                f"The loss became {loss} in epoch {number + 1} with "
-                f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
-            )
-
-    def _check_weights(self) -> None:
-        # The last step may overflow with no later loss to show it.
-        weights = self.classifier.module_.parameters()
-        if not all(torch.isfinite(weight).all() for weight in weights):
-            raise ValueError(
-                "The weights are no longer finite after the last epoch with "
-                f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
-            )
+def _needs_length(learner: Any) -> bool:
+    # It is told the number of epochs, and may change the loss on the way.
+    return hasattr(learner, "on_epoch_begin")
 
 
 def seeded_clone(hook: Any, seed: int) -> Any:

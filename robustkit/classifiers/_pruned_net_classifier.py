@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -184,7 +185,8 @@ class PrunedNetClassifier(
         self : object
             The fitted classifier.
         """
-        X, y = validate_data(self, X, y, dtype=np.float32, order="C")
+        rows, _ = flat_samples(X)
+        X, y = validate_data(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         model_seed, pruning_seed = draw_seeds(check_random_state(self.random_state), 2)
         arguments = {"estimator": self, "X": X, "y": y}
@@ -254,7 +256,8 @@ class PrunedNetClassifier(
 
     def _last_step(self, X: ArrayLike, method: str) -> NDArray:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float32, order="C")
+        rows, _ = flat_samples(X)
+        X = validate_data(self, rows, reset=False, dtype=np.float32, order="C")
         return getattr(self.estimator_, method)(X)
 
 

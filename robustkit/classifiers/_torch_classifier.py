@@ -1,6 +1,5 @@
 """A classifier around any torch module."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -10,11 +9,13 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit._samples import is_stream
 from robustkit._sklearn_private import StrOptions
 from robustkit._tensors import dtype_of, evaluating
 from robustkit._validation import check_image_shape
+from robustkit.bridge import input_shape, try_out
 from robustkit.classifiers._base import BaseNetClassifier, check_classes, check_logits
-from robustkit.networks import ARCHITECTURES, AutogradStep, ToImages, mlp
+from robustkit.networks import ARCHITECTURES, flat_input, mlp
 
 __all__ = ["TorchClassifier"]
 
@@ -35,18 +36,28 @@ class TorchClassifier(BaseNetClassifier):
         "resnet18".
 
     image_shape : tuple of int, default=None
-        (channels, height, width) or (height, width), for modules that take images.
-        `X` stays two-dimensional. "cnn6" and "resnet18" need it.
+        (channels, height, width) or (height, width), for modules that take images. None
+        is the shape of the images passed to `fit`; a table of flat samples has none,
+        and "cnn6" and "resnet18" need one.
 
     optimizer : {"adam", "sgd"} or callable, default="adam"
         "sgd" has a Nesterov momentum of 0.9. A callable, such as
         ``torch.optim.AdamW``, is called with the parameters, `lr` and `weight_decay`.
 
-    max_epochs : int, default=30
-        Passes over the training data.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training data. A number is how many there are, whether or not
+        the loss still falls. "auto" goes on until the training loss has converged,
+        which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
+        which it warns. An adversary or regularizer that changes from epoch to epoch
+        (it has the method ``on_epoch_begin``) gets all 90.
 
-    batch_size : int, default=128
-        Samples per step.
+    batch_size : int or "auto", default="auto"
+        Samples per step. "auto" is a twentieth of the training samples, but at least 36
+        and at most 128.
+
+    tol : float, default=0.0001
+        By how much the training loss must fall below its least value so far to count as
+        an improvement, if `max_epochs` is "auto" and `early_stopping` is false.
 
     lr : float, default=0.001
         Learning rate.
@@ -76,7 +87,9 @@ class TorchClassifier(BaseNetClassifier):
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without an improvement after which to stop, if `early_stopping` is true.
+        Epochs without an improvement after which to stop: of the accuracy on the
+        samples held out, if `early_stopping` is true, or of the training loss, if
+        `max_epochs` is "auto".
 
     warm_start : bool, default=False
         Whether another call of `fit` continues from the weights of the last one instead
@@ -97,6 +110,11 @@ class TorchClassifier(BaseNetClassifier):
     module_ : torch.nn.Module
         The trained network: what `module` built, in eval mode, or what was passed to
         `from_module`.
+
+    image_shape_ : tuple of int or None
+        Shape of one image: `image_shape`, or that of the images passed to `fit` (after
+        `from_module`, of the first ones that were passed to any method). (1, height,
+        width) if there is no axis of channels. None if only flat samples were seen.
 
     classes_ : ndarray of shape (n_classes,)
         The classes, in the order of the network's outputs.
@@ -143,6 +161,13 @@ class TorchClassifier(BaseNetClassifier):
     >>> classifier.score(X / 16, y) > 0.95
     True
 
+    Images of any shape, which need not be flat:
+
+    >>> images = X.reshape(-1, 1, 8, 8) / 16
+    >>> cnn = TorchClassifier("cnn6", max_epochs=1, random_state=0).fit(images, y)
+    >>> cnn.image_shape_
+    (1, 8, 8)
+
     A module that is already trained:
 
     >>> module = classifier.module_
@@ -159,8 +184,12 @@ class TorchClassifier(BaseNetClassifier):
         "optimizer": [StrOptions({"adam", "sgd"}), callable],
     }
 
-    # What `fit` and `from_module` learn about the module.
+    image_shape_: tuple[int, ...] | None
+
+    # What `fit` and `from_module` learn about the module: the shape it takes its
+    # samples in, or None for rows.
     _image_shape: Sequence[int] | None = None
+    _shape_at_fit: Sequence[int] | None = None
     _is_frozen: bool = False
 
     def __init__(
@@ -170,8 +199,9 @@ class TorchClassifier(BaseNetClassifier):
         module_params: dict[str, Any] | None = None,
         image_shape: Sequence[int] | None = None,
         optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        tol: float = 1e-4,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
@@ -191,6 +221,7 @@ class TorchClassifier(BaseNetClassifier):
         self.optimizer = optimizer
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.tol = tol
         self.lr = lr
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
@@ -226,7 +257,8 @@ class TorchClassifier(BaseNetClassifier):
             The classes, in the order of the module's outputs.
 
         image_shape : tuple of int, default=None
-            (channels, height, width) or (height, width), if the module takes images.
+            (channels, height, width) or (height, width), if the module takes images and
+            flat samples will be passed. None is the shape of the first images passed.
 
         Returns
         -------
@@ -247,9 +279,10 @@ class TorchClassifier(BaseNetClassifier):
         classifier.classes_ = check_classes(classifier, classes)
         classifier.module_ = module
         classifier.n_parameters_ = sum(w.numel() for w in module.parameters())
+        classifier.image_shape_ = None
         if image_shape is not None:
             classifier.n_features_in_ = int(np.prod(image_shape))
-            classifier._image_shape = _check_image_shape(
+            classifier._image_shape = classifier.image_shape_ = _check_image_shape(
                 image_shape, classifier.n_features_in_
             )
         classifier._is_frozen = True
@@ -258,26 +291,39 @@ class TorchClassifier(BaseNetClassifier):
     def __sklearn_clone__(self) -> Self:
         return self if self._is_frozen else super().__sklearn_clone__()
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike | None = None, *, classes: ArrayLike | None = None
+    ) -> Self:
         """Train the network, unless it was passed to `from_module`.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Training samples. Arrays and tensors of images, such as those of shape
+            (n_samples, channels, height, width), become rows; pixels of dtype uint8 are
+            divided by 255. A Dataset or DataLoader of torch, which gives pairs (X, y),
+            is read batch by batch and never held in memory.
 
-        y : array-like of shape (n_samples,)
-            Their classes, of any type.
+        y : array-like of shape (n_samples,), default=None
+            Their classes, of any type. A stream brings its own.
+
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may occur. By default those in `y`; a stream is read once
+            to find them.
 
         Returns
         -------
         self : object
             The fitted classifier.
         """
-        return self if self._is_frozen else super().fit(X, y)
+        if not self._is_frozen:
+            return super().fit(X, y, classes=classes)
+        if not is_stream(X):
+            self._rows(X)
+        return self
 
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+        self, X: Any, y: ArrayLike | None = None, classes: ArrayLike | None = None
     ) -> Self:
         """Train for one epoch on a chunk of the data, continuing from the last call.
 
@@ -286,11 +332,11 @@ class TorchClassifier(BaseNetClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or stream
+            Training samples, as in `fit`. The epoch is one pass over a stream.
 
-        y : array-like of shape (n_samples,)
-            Their classes.
+        y : array-like of shape (n_samples,), default=None
+            Their classes. A stream brings its own.
 
         classes : array-like of shape (n_classes,), default=None
             All classes that may occur in any call. Needed on the first call only.
@@ -308,12 +354,36 @@ class TorchClassifier(BaseNetClassifier):
         return super().partial_fit(X, y, classes=classes)
 
     def _network(self) -> nn.Module:
-        return _take_flat(self.module_, self._image_shape)
+        return flat_input(self.module_, self._image_shape)
+
+    def _see_images(self, image_shape: Sequence[int] | None, *, reset: bool) -> None:
+        if reset:
+            self._shape_at_fit = image_shape
+        if image_shape is None or reset:
+            return
+        shape, known = with_channels(image_shape), self.image_shape_
+        if known is None:
+            self._learn_image_shape(image_shape)
+        elif shape != with_channels(known):
+            raise ValueError(
+                f"X holds images of shape {tuple(image_shape)}, but "
+                f"{type(self).__name__} was made for image_shape={tuple(known)}."
+            )
+
+    def _learn_image_shape(self, image_shape: Sequence[int]) -> None:
+        """Take the shape of the first images that are passed after a table was."""
+        self.image_shape_ = with_channels(image_shape)
+        if self._is_frozen:
+            size = int(np.prod(image_shape))
+            sizes = size, len(self.classes_)
+            self._image_shape = _shape_that_works(self.module_, image_shape, *sizes)
+            self.n_features_in_ = size
 
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
-        shape = _check_image_shape(self.image_shape, n_features)
-        self._image_shape = None
+        given = _check_image_shape(self.image_shape, n_features)
+        shape = with_channels(self._shape_at_fit) if given is None else given
+        self.image_shape_, self._image_shape = shape, None
         if isinstance(self.module, nn.Module):
             raise TypeError(
                 "The 'module' parameter of TorchClassifier must be a name or a "
@@ -336,32 +406,20 @@ class TorchClassifier(BaseNetClassifier):
                     "The 'module' parameter of TorchClassifier must build a "
                     f"torch.nn.Module. It built {module!r} instead."
                 )
-            _try_out(_take_flat(module, self._image_shape), n_features, n_classes)
+            if given is None and self._image_shape is not None:
+                self._image_shape = _shape_that_works(
+                    module, self._shape_at_fit, n_features, n_classes
+                )
+            else:
+                _try_out(flat_input(module, self._image_shape), n_features, n_classes)
         return module
 
-    def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
-        return AutogradStep(
-            network,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            regularizer=regularizer,
-        )
+    def _optimizer_settings(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer}
 
     def _draws_from_torch(self) -> bool:
         # Dropout, and anything else that a module may do.
         return True
-
-
-def _take_flat(module: nn.Module, image_shape: Sequence[int] | None) -> nn.Module:
-    if image_shape is None:
-        return module
-    images = ToImages(image_shape)
-    network = nn.Sequential(OrderedDict(images=images, module=module))
-    # The wrapper gets the mode of the module, whose parts keep their own.
-    network.training = images.training = module.training
-    return network
 
 
 def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:
@@ -371,18 +429,44 @@ def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:
         check_logits(network(zeros), 2, n_classes)
 
 
+def _shape_that_works(
+    module: nn.Module, shape: Any, n_features: int, n_classes: int
+) -> Sequence[int] | None:
+    """Return the shape in which a module takes images; None where it takes rows."""
+    zeros = np.zeros((2, n_features), dtype=np.float32)
+    try:
+        shape = input_shape(module, zeros, shape, wants_images=True)
+    except ValueError as error:
+        try:
+            try_out(module, zeros)
+        except ValueError:
+            # What is wrong with images is what the user wants to know.
+            raise error from None
+        shape = None
+    check_logits(try_out(module, zeros, shape), 2, n_classes)
+    return shape
+
+
+def with_channels(image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Add the channel that the shape (height, width) lacks."""
+    if image_shape is None:
+        return None
+    shape = tuple(int(side) for side in image_shape)
+    return (1, *shape) if len(shape) == 2 else shape
+
+
 def _check_image_shape(
     image_shape: Sequence[int] | None, n_features: int
-) -> Sequence[int] | None:
+) -> tuple[int, ...] | None:
     """Return (channels, height, width), or None."""
     if image_shape is None:
         return None
-    shape = check_image_shape(image_shape, n_features)
-    return shape if len(shape) == 3 else (1, *shape)
+    return with_channels(check_image_shape(image_shape, n_features))
 
 
 def _require_image_shape(name: str, image_shape: Sequence[int] | None) -> None:
     if image_shape is None:
         raise ValueError(
-            f"module={name!r} takes images: pass image_shape=(channels, height, width)."
+            f"module={name!r} takes images: pass image_shape=(channels, height, width),"
+            " or X of shape (n_samples, channels, height, width)."
         )

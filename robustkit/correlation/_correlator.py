@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from math import factorial
 from numbers import Integral, Real
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from robustkit._sklearn_private import Interval, StrOptions, _fit_context
+from robustkit._summary import HTMLSummaryMixin, table_as_html
 from robustkit.correlation._association import (
     METHODS,
     associate,
@@ -28,8 +30,14 @@ from robustkit.correlation._significance import correct
 
 __all__ = ["RobustnessCorrelator"]
 
+# Models or groups, below which even a perfect correlation says little.
+_FEWEST = 6
 
-class RobustnessCorrelator(SelectorMixin, BaseEstimator):
+# Attributes that are a DataFrame.
+_TABLES = ("correlations_", "values_")
+
+
+class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
     """Report which properties of models correlate with measures of their robustness.
 
     Each row is a model. In this order: values of a measure beyond the fences of its
@@ -64,7 +72,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         take rows for independent, while intervals do not. Without `groups` it changes
         nothing.
 
-    n_bootstrap : int, default=0
+    n_bootstrap : int, default=200
         How often models are drawn again, whole groups at a time, for intervals of level
         ``1 - alpha``, corrected for bias and skewness (BCa). Those of "pearson" come
         from leaving out one group at a time instead, and need only that it is not 0. 0
@@ -222,7 +230,7 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         methods: str | Sequence[str] = ("spearman", "kendall"),
         outliers: Literal["iqr"] | None = "iqr",
         aggregate: Literal["mean"] | None = "mean",
-        n_bootstrap: int = 0,
+        n_bootstrap: int = 200,
         n_permutations: int = 999,
         correction: Literal["holm", "benjamini-hochberg"] | None = "holm",
         alpha: float = 0.05,
@@ -240,6 +248,16 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         self.min_effect = min_effect
         self.random_state = random_state
         self.n_jobs = n_jobs
+
+    def __getstate__(self):
+        # skops, which saves models without running code, knows arrays but no tables.
+        state = super().__getstate__()
+        tables = {n: _as_arrays(state[n]) for n in _TABLES if n in state}
+        return state | tables
+
+    def __setstate__(self, state):
+        given = {n: state[n] for n in _TABLES if isinstance(state.get(n), dict)}
+        super().__setstate__(state | {n: _as_table(v) for n, v in given.items()})
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -345,16 +363,15 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
     def _check_data(self, X, y, *, reset: bool):
         numbers = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
         names = _names_of_measures(y)
-        X, Y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            validate_separately=(
-                numbers | {"ensure_min_samples": 3},
-                numbers | {"ensure_2d": False},
-            ),
-        )
+        separately = numbers | {"ensure_min_samples": 3}, numbers | {"ensure_2d": False}
+        try:
+            X, Y = validate_data(
+                self, X, y, reset=reset, validate_separately=separately
+            )
+        except (TypeError, ValueError) as error:
+            for name, table in (("X", X), ("y", y)):
+                _refuse_words(table, name, error)
+            raise
         check_consistent_length(X, Y)
         Y = Y.reshape(len(Y), -1)
         if reset:
@@ -432,7 +449,16 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
         return self.support_
 
     def _warn_of_tests_without_power(self, methods):
-        """Warn where no outcome could have been significant, and say what to do."""
+        """Warn where few outcomes could have been significant, and say what to do."""
+        n = len(self.values_)
+        if n < _FEWEST:
+            warnings.warn(
+                f"{n} models or groups are few to correlate: even a perfect order of "
+                f"{n} has a p-value of {2 / factorial(n):.2g}, before the correction "
+                f"for several tests. Train {_FEWEST} or more.",
+                UserWarning,
+                stacklevel=4,
+            )
         if "partial" in methods and len(self.values_) < self.n_features_in_ + 2:
             warnings.warn(
                 f"{len(self.values_)} models or groups are too few for 'partial' with "
@@ -457,12 +483,62 @@ class RobustnessCorrelator(SelectorMixin, BaseEstimator):
                 stacklevel=4,
             )
 
+    def _html_summary(self):
+        """Show the pairs with the largest coefficients of the method that selects."""
+        table = self.correlations_
+        table = table[table["method"] == self.method_].dropna(subset="coefficient")
+        effects = METHODS[self.method_].effect(table["coefficient"].to_numpy())
+        rows = [
+            [
+                row["property"], row["measure"], f"{row['coefficient']:+.2f}",
+                _interval(row["ci_low"], row["ci_high"]), row["p_adjusted"], row["n"],
+            ]
+            for row in table.iloc[np.argsort(-effects, kind="stable")[:5]].to_dict(
+                "records"
+            )
+        ]  # fmt: skip
+        header = [
+            "property", "measure", self.method_, f"{1 - self.alpha:.0%} interval",
+            "adjusted p", "n",
+        ]  # fmt: skip
+        n_kept, n_pairs = self.kept_pairs_.sum(), self.kept_pairs_.size
+        told = f"{n_kept} of {n_pairs} pairs are significant. The strongest:"
+        return f"<div>{told}</div>{table_as_html(header, rows)}"
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.target_tags.required = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _as_arrays(table: pd.DataFrame) -> dict:
+    """Take a table apart; several columns may have one name."""
+    columns = [column for _, column in table.items()]
+    return {
+        "names": list(table.columns),
+        "dtypes": [str(column.dtype) for column in columns],
+        "values": [
+            column.to_numpy() if column.dtype.kind in "biuf" else column.tolist()
+            for column in columns
+        ],
+        "index": list(table.index),
+        "index_name": table.index.name,
+    }
+
+
+def _as_table(parts: dict) -> pd.DataFrame:
+    """Put a table together again."""
+    index, pairs = parts["index"], zip(parts["values"], parts["dtypes"], strict=True)
+    # As it was: an index of numbers from 0 on is none.
+    if index == list(range(len(index))):
+        index = pd.RangeIndex(len(index))
+    index = pd.Index(index, name=parts["index_name"])
+    columns = [pd.Series(values, index, dtype) for values, dtype in pairs]
+    table = pd.concat(columns, axis=1) if columns else pd.DataFrame(index=index)
+    table.columns = parts["names"]
+    return table
 
 
 def _check_groups(groups, X: np.ndarray) -> np.ndarray:
@@ -479,6 +555,27 @@ def _check_groups(groups, X: np.ndarray) -> np.ndarray:
     return np.unique(groups, return_inverse=True)[1]
 
 
+def _refuse_words(table, what, error):
+    """Name a column that holds something else than numbers, if there is one."""
+    if hasattr(table, "columns"):
+        columns = {repr(str(name)): table[name] for name in table.columns}
+    else:
+        values = np.asarray(table, dtype=object)
+        if values.ndim not in (1, 2):
+            return
+        name = getattr(table, "name", None)
+        columns = (
+            dict(enumerate(values.T)) if values.ndim == 2 else {repr(name): values}
+        )
+    for name, column in columns.items():
+        for value in np.asarray(column, dtype=object).ravel():
+            if isinstance(value, str | bytes):
+                raise ValueError(
+                    f"{what} must hold numbers. Column {name} holds {value!r}; drop "
+                    "the column, or encode it as numbers."
+                ) from error
+
+
 def _names_of_measures(y) -> list[str] | None:
     """Names that `y` brings, or None."""
     if hasattr(y, "columns"):
@@ -486,6 +583,10 @@ def _names_of_measures(y) -> list[str] | None:
     # A Series may have none.
     name = getattr(y, "name", None)
     return None if name in (None, "") else [str(name)]
+
+
+def _interval(low, high):
+    return "none" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
 
 
 def _numbered(n_measures):

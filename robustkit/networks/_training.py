@@ -5,19 +5,30 @@ once and returns the loss of the batch before that. Engines, attacks and penalti
 passed to the loop as arguments.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import evaluating, threads_for
 
-__all__ = ["AutogradStep", "Epoch", "Progress", "Schedule", "epoch_batches", "train"]
+__all__ = [
+    "AutogradStep",
+    "Epoch",
+    "Plateau",
+    "Progress",
+    "Schedule",
+    "epoch_batches",
+    "normalises_batches",
+    "train",
+    "train_on_stream",
+]
 
 
 class AutogradStep:
@@ -134,6 +145,30 @@ class Epoch:
     """Accuracy on the validation samples; None without them."""
 
 
+class Plateau:
+    """Whether a number that should fall has stopped falling.
+
+    Parameters
+    ----------
+    patience : int
+        Numbers in a row without an improvement after which it has.
+
+    tol : float
+        How far below the least number so far one must be to be an improvement. Not a
+        number is none.
+    """
+
+    def __init__(self, patience: int, tol: float) -> None:
+        self.patience, self.tol = patience, tol
+        self.least, self.n_stale = float("inf"), 0
+
+    def is_reached(self, value: float) -> bool:
+        """Take the next number into account."""
+        self.n_stale = 0 if value < self.least - self.tol else self.n_stale + 1
+        self.least = min(self.least, value)
+        return self.n_stale >= self.patience
+
+
 class Progress(Protocol):
     """What follows a training: the classifier's record and its callbacks."""
 
@@ -198,27 +233,59 @@ def train(
         One for each pass that was made.
     """
     hooks = [h for h in (adversary, regularizer) if hasattr(h, "on_epoch_begin")]
+    join_last = normalises_batches(module)
+
+    def draw(number):
+        if hooks:
+            module.eval()
+        for hook in hooks:
+            # Copies: samples may share memory with what a user passed to `fit`.
+            hook.on_epoch_begin(
+                module,
+                X.clone(),
+                y.clone(),
+                epoch=number,
+                max_epochs=schedule.max_epochs,
+            )
+        batches = epoch_batches(
+            len(X), schedule.batch_size, schedule.generator, join_last=join_last
+        )
+        return ((X.index_select(0, b), y.index_select(0, b)) for b in batches)
+
+    return train_on_stream(
+        module,
+        draw,
+        stepper=stepper,
+        schedule=schedule,
+        adversary=adversary,
+        validation=validation,
+        progress=progress,
+    )
+
+
+def train_on_stream(
+    module: nn.Module,
+    draw_batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
+    *,
+    stepper: Any,
+    schedule: Schedule,
+    adversary: Any = None,
+    validation: tuple[Tensor, Tensor] | None = None,
+    progress: Progress | None = None,
+) -> list[Epoch]:
+    """Train a module on batches that need not be in memory at the same time.
+
+    ``draw_batches(number)`` gives the batches of an epoch: inputs and targets, on the
+    module's device. The rest is as in `train`.
+    """
     keeper = None if validation is None else _BestWeights(module, *validation)
-    join_last = _normalises_batches(module)
     epochs = []
+    module.eval()
     with _unfrozen_at_the_end(module), threads_for(module, schedule.batch_size):
         for number in range(schedule.max_epochs):
             if progress is not None:
                 progress.epoch_begins()
-            module.eval()
-            for hook in hooks:
-                # Copies: samples may share memory with what a user passed to `fit`.
-                hook.on_epoch_begin(
-                    module,
-                    X.clone(),
-                    y.clone(),
-                    epoch=number,
-                    max_epochs=schedule.max_epochs,
-                )
-            batches = epoch_batches(
-                len(X), schedule.batch_size, schedule.generator, join_last=join_last
-            )
-            loss = _run_epoch(module, X, y, batches, stepper, adversary)
+            loss = _run_epoch(module, draw_batches(number), stepper, adversary)
             score = None if keeper is None else keeper.update()
             epochs.append(Epoch(number, loss, score))
             stop = progress is not None and progress.epoch_ends(epochs[-1])
@@ -251,27 +318,30 @@ def epoch_batches(
 
 def _run_epoch(
     module: nn.Module,
-    X: Tensor,
-    y: Tensor,
-    batches: list[Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
     stepper: Any,
     adversary: Any,
 ) -> Any:
     module.train()
-    # Summed on the device: asking for the number would wait for every step.
+    # Summed on the device: asking a GPU for the number would wait for every step.
     total: Any = 0
-    for batch in batches:
-        inputs, targets = X[batch], y[batch]
+    n_samples = 0
+    for inputs, targets in batches:
         if adversary is not None:
             with evaluating(module):
                 inputs = adversary.perturb_module(module, inputs, targets).detach()
-        total = total + stepper.step(inputs, targets).double() * len(batch)
+        loss, size = stepper.step(inputs, targets), targets.shape[0]
+        # For a number or two, numpy is several times faster than torch.
+        on_host = loss.device.type == "cpu"
+        mean = loss.numpy().astype(np.float64) if on_host else loss.double()
+        total = total + mean * size
+        n_samples += size
     module.eval()
-    return (total / len(X)).tolist()
+    return (total / n_samples).tolist()
 
 
-def _normalises_batches(module: nn.Module) -> bool:
-    # Such a layer cannot be trained on a batch of one sample.
+def normalises_batches(module: nn.Module) -> bool:
+    """Whether a part of it cannot be trained on a batch of one sample."""
     kind = torch.nn.modules.batchnorm._BatchNorm
     return any(isinstance(part, kind) for part in module.modules())
 

@@ -6,10 +6,13 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import clone
 
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import check_image_shape
+from robustkit.attacks import PGDAttack
+from robustkit.bridge import check_is_trained, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
 
     from robustkit.attacks import AttackResult
 
@@ -101,10 +105,11 @@ class AdversarialExamplesDisplay:
     @classmethod
     def from_estimator(
         cls,
-        attack: Any,
+        estimator: Any,
         X: ArrayLike,
         y: ArrayLike,
         *,
+        attack: BaseEstimator | None = None,
         n_examples: int = 4,
         image_shape: tuple[int, ...] | None = None,
     ) -> Self:
@@ -112,21 +117,26 @@ class AdversarialExamplesDisplay:
 
         Parameters
         ----------
-        attack : object
-            A fitted attack.
+        estimator : object
+            A fitted attack, or a fitted classifier.
 
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or (n_samples, channels, \
+                height, width)
             Clean images.
 
         y : array-like of shape (n_samples,)
             True labels.
 
+        attack : attack, default=None
+            What a classifier is attacked with. None is
+            :class:`~robustkit.attacks.PGDAttack` with its defaults.
+
         n_examples : int, default=4
             Maximum number of images drawn.
 
         image_shape : tuple of int, default=None
-            (height, width) or (channels, height, width). None: that of the attack, or
-            a square.
+            (height, width) or (channels, height, width). None: that of X or of the
+            attack, or a square.
 
         Returns
         -------
@@ -134,7 +144,7 @@ class AdversarialExamplesDisplay:
             Plotted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(attack)
+        attack = attack_of(estimator, attack, X, y)
         if image_shape is None:
             image_shape = getattr(attack, "image_shape", None)
         result = attack.perturb(X, y)
@@ -179,9 +189,12 @@ class AdversarialExamplesDisplay:
                 "There is nothing to draw: the attack fooled the model on none of "
                 f"{len(result.success)} samples."
             )
+        X, shape = flat_samples(X)
+        X_adv, _ = flat_samples(result.X_adv)
+        image_shape = shape if image_shape is None else image_shape
         display = cls(
             np.asarray(X)[rows],
-            result.X_adv[rows],
+            X_adv[rows],
             result.clean_prediction[rows],
             result.prediction[rows],
             confidence=result.confidence[rows],
@@ -203,8 +216,11 @@ class AdversarialExamplesDisplay:
             This display.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        X, X_adv = np.asarray(self.X, float), np.asarray(self.X_adv, float)
-        shape = _shape_of(self.image_shape, X.shape[1])
+        flat, image_shape = flat_samples(self.X)
+        X = np.asarray(flat, float)
+        X_adv = np.asarray(flat_samples(self.X_adv)[0], float)
+        image_shape = image_shape if self.image_shape is None else self.image_shape
+        shape = _shape_of(image_shape, X.shape[1])
         if axes is None:
             import matplotlib.pyplot as plt
 
@@ -233,6 +249,20 @@ class AdversarialExamplesDisplay:
             heads = "original", "perturbation", "adversarial"
             for ax, head, title in zip(row, heads, titles, strict=True):
                 ax.set_title(f"{head}\n{title}", fontsize=10)
+
+
+def attack_of(estimator, attack, X, y):
+    """Return the fitted attack that is given, or one on the fitted classifier given."""
+    check_is_trained(estimator)
+    if hasattr(estimator, "perturb"):
+        if attack is not None:
+            raise ValueError(
+                "The 'attack' parameter goes with a classifier; got a "
+                f"{type(estimator).__name__}, which is an attack itself."
+            )
+        return estimator
+    attack = PGDAttack(random_state=0) if attack is None else clone(attack)
+    return attack.set_params(estimator=frozen(estimator)).fit(X, y)
 
 
 def _shape_of(image_shape, n_features):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from sklearn.base import BaseEstimator
 
     from robustkit.correlation import RobustnessCorrelator
 
@@ -39,7 +40,7 @@ _UNSIGNED = ("distance", "xi", "mutual_info")
 class CorrelationDisplay:
     """Correlations: a heat map of all pairs, or a scatter plot of one.
 
-    It is recommended to use :meth:`from_correlator` to create a display.
+    It is recommended to use :meth:`from_estimator` to create a display.
 
     Parameters
     ----------
@@ -88,6 +89,54 @@ class CorrelationDisplay:
         self.correlations = correlations
         self.values = values
         self.alpha = alpha
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        kind: Literal["heatmap", "scatter"] = "heatmap",
+        method: str | None = None,
+        pair: tuple[str, str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw what a correlator, or that of a study, found.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted :class:`~robustkit.correlation.RobustnessCorrelator`, or one that
+            has fitted a `correlator_`: a :class:`~robustkit.study.RobustnessStudy`.
+
+        kind : {"heatmap", "scatter"}, default="heatmap"
+            All pairs, or the models as points for one pair.
+
+        method : str, default=None
+            One of the correlator's methods. None is the one that it selects by.
+
+        pair : tuple of str, default=None
+            (property, measure) to scatter. None is the one with the largest coefficient
+            in absolute value.
+
+        ax : matplotlib axes, default=None
+            Where to draw. By default a new figure.
+
+        Returns
+        -------
+        display : CorrelationDisplay
+            Plotted.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        correlator = getattr(estimator, "correlator_", estimator)
+        if not hasattr(correlator, "correlations_"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no correlations to draw: give a "
+                "fitted RobustnessCorrelator, or a study of at least three models."
+            )
+        return cls.from_correlator(
+            correlator, kind=kind, method=method, pair=pair, ax=ax
+        )
 
     @classmethod
     def from_correlator(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.graphs import LayeredGraph
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
 
     from robustkit.graphs import GraphPrior
 
@@ -49,8 +51,8 @@ class LayeredGraphDisplay:
     no cycle; and in the layers of the network that is built from it. Edges with a
     direction are blue where they leave and red where they arrive.
 
-    It is recommended to use :meth:`from_graph` or :meth:`from_prior` to create a
-    display.
+    It is recommended to use :meth:`from_estimator`, :meth:`from_graph` or
+    :meth:`from_prior` to create a display.
 
     Parameters
     ----------
@@ -88,6 +90,43 @@ class LayeredGraphDisplay:
     def __init__(self, graph: LayeredGraph, order: ArrayLike) -> None:
         self.graph = graph
         self.order = order
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: BaseEstimator,
+        *,
+        views: Sequence[str] = VIEWS,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> Self:
+        """Draw the graph that a network was built from.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with a `structure_`: a
+            :class:`~robustkit.classifiers.SparseNetClassifier` or a
+            :class:`~robustkit.graphs.GraphPrior`.
+
+        views : tuple of str, default=("ring", "dag", "layers")
+            What to draw, from left to right.
+
+        ax : matplotlib axes or array-like of them, default=None
+            One for each view. By default a new figure.
+
+        Returns
+        -------
+        display : LayeredGraphDisplay
+            Plotted.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "structure_"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no 'structure_': it was not built "
+                "from a graph. Give a SparseNetClassifier or a GraphPrior."
+            )
+        return cls.from_graph(estimator.structure_, views=views, ax=ax)
 
     @classmethod
     def from_graph(

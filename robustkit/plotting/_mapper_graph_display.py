@@ -6,30 +6,36 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import check_matplotlib_support
+from robustkit.bridge import ActivationExtractor, check_is_trained, frozen
+from robustkit.classifiers import as_classifier
+from robustkit.topology import MapperGraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
+    from typing import Any, Self
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
 
-    from robustkit.topology import MapperGraph
-
 __all__ = ["MapperGraphDisplay"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, then grey, wine,
-# indigo and teal.
-_LABEL_COLORS = (
+# Colours of classes, here and in the explorer: seven of Okabe and Ito's eight (black is
+# lost on a dark ground), and three that stay apart from them. Any two are at least 15
+# apart (CIE 1976 colour difference) also as readers with protanopia, deuteranopia or
+# tritanopia see them.
+_OKABE_ITO = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
-    "#222222", "#999999", "#882255", "#332288", "#44AA99",
 )  # fmt: skip
+_ON_LIGHT = (*_OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10")
+_ON_DARK = (*_OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8")
 
 # One ramp of lightness, so that it reads in grey as well.
 _COLORMAP = "cividis"
@@ -44,7 +50,8 @@ class MapperGraphDisplay:
     stress of the graph (Kamada and Kawai), each component by itself, the largest first:
     the same graph always gets the same picture.
 
-    It is recommended to use :meth:`from_mapper` to create a display.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_mapper` to create a
+    display.
 
     Parameters
     ----------
@@ -104,6 +111,83 @@ class MapperGraphDisplay:
         self.nodes = nodes
         self.labels = labels
         self.positions = positions
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        layer: str | int = "logits",
+        mapper: MapperGraph | None = None,
+        color: str = "auto",
+        positions: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the graph of a model's activations, or that of a fitted mapper.
+
+        Parameters
+        ----------
+        estimator : estimator or torch.nn.Module
+            A fitted classifier, a trained module, or a fitted
+            :class:`~robustkit.topology.MapperGraph`.
+
+        X : array-like of shape (n_samples, n_features), default=None
+            Samples, whose activations are drawn. None for a mapper, which has its own.
+
+        y : array-like of shape (n_samples,), default=None
+            Their labels.
+
+        layer : str or int, default="logits"
+            The layer of a classifier, as in
+            :class:`~robustkit.bridge.ActivationExtractor`.
+
+        mapper : MapperGraph, default=None
+            Its parameters are those of the graph of a classifier. None is
+            :class:`~robustkit.topology.MapperGraph` with its defaults.
+
+        color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
+                "filter_mean"}, default="auto"
+            What the nodes show, as in :meth:`from_mapper`; accuracy is that of the
+            classifier.
+
+        positions : ndarray of shape (n_nodes, 2), default=None
+            Where the nodes lie. None lays them out.
+
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a new figure.
+
+        Returns
+        -------
+        display : MapperGraphDisplay
+            Plotted.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_trained(estimator)
+        look = {"color": color, "positions": positions, "ax": ax}
+        if isinstance(estimator, MapperGraph):
+            if X is not None or mapper is not None:
+                raise ValueError(
+                    "The 'X' and 'mapper' parameters go with a classifier; a "
+                    "MapperGraph is drawn with the samples that it was fitted to."
+                )
+            return cls.from_mapper(estimator, y, **look)
+        if X is None:
+            raise ValueError(
+                "The 'X' parameter must hold samples, whose activations are drawn. Got "
+                "None."
+            )
+        model = frozen(estimator)
+        activations = ActivationExtractor(model, layer=layer, random_state=0)
+        mapper = MapperGraph() if mapper is None else clone(mapper)
+        mapper.fit(activations.fit(X, y).transform(X))
+        predicted = None
+        if y is not None:
+            rows, image_shape = flat_samples(X)
+            model = as_classifier(model, rows, y, image_shape=image_shape)
+            predicted = model.predict(rows)
+        return cls.from_mapper(mapper, y, predicted, **look)
 
     @classmethod
     def from_mapper(
@@ -224,7 +308,7 @@ class MapperGraphDisplay:
         )
 
     def _draw_labels(self, color):
-        colors = label_colors(len(self.labels))
+        colors = class_colors(len(self.labels))
         counts = self._counts()
         if color == "majority":
             counts = np.eye(len(self.labels))[counts.argmax(axis=1)]
@@ -291,13 +375,25 @@ class MapperGraphDisplay:
         )
 
 
-def label_colors(n_labels):
-    """Colours for labels; a colour map where there are more than twelve."""
-    if n_labels <= len(_LABEL_COLORS):
-        return list(_LABEL_COLORS[:n_labels])
-    import matplotlib as mpl
+def class_colors(n_classes: int, *, dark: bool = False) -> list[str]:
+    """Return the colour of each class, for a light or a dark ground.
 
-    return list(mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n_labels)))
+    Class k has the same colour however many classes there are. Beyond ten, the colours
+    come again, nearer to the ground.
+    """
+    base, ground = (_ON_DARK, "#000000") if dark else (_ON_LIGHT, "#FFFFFF")
+    return [
+        _mix(base[k % len(base)], ground, min(0.7, 0.35 * (k // len(base))))
+        for k in range(n_classes)
+    ]
+
+
+def _mix(color, other, share):
+    channels = [
+        [int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in (color, other)
+    ]
+    mixed = [round(a + (b - a) * share) for a, b in zip(*channels, strict=True)]
+    return "#" + "".join(f"{value:02X}" for value in mixed)
 
 
 def _pie(center, radius, counts):

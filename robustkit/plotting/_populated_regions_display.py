@@ -9,17 +9,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit._validation import did_you_mean
+from robustkit.bridge import check_is_trained, frozen
+from robustkit.regions import PopulatedRegionScorer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal, Self
+    from typing import Any, Literal, Self
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from numpy.typing import ArrayLike
-
-    from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["PopulatedRegionsDisplay"]
 
@@ -31,7 +31,8 @@ class PopulatedRegionsDisplay:
     the "classes" the share of its samples in its major region; and for each of the
     "layers" the PRS ratio, beside the share of units that one sample activates.
 
-    It is recommended to use :meth:`from_scorer` to create a display.
+    It is recommended to use :meth:`from_estimator` or :meth:`from_scorer` to create a
+    display.
 
     Parameters
     ----------
@@ -94,6 +95,66 @@ class PopulatedRegionsDisplay:
         self.major_shares = major_shares
         self.layers = layers
         self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        layer: str | int = "penultimate",
+        kind: Literal["sizes", "classes", "layers"] = "sizes",
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Count the regions of a model that samples live in, and draw.
+
+        Parameters
+        ----------
+        estimator : estimator or torch.nn.Module
+            A fitted classifier, a trained module, or a fitted
+            :class:`~robustkit.regions.PopulatedRegionScorer`.
+
+        X : array-like of shape (n_samples, n_features), default=None
+            Samples, whose regions are counted. A scorer has counted already, and needs
+            them for kind="layers" only.
+
+        y : array-like of shape (n_samples,), default=None
+            Their labels, for a classifier.
+
+        layer : str or int, default="penultimate"
+            The layer of a classifier, as in
+            :class:`~robustkit.regions.PopulatedRegionScorer`.
+
+        kind : {"sizes", "classes", "layers"}, default="sizes"
+            Which picture.
+
+        name : str, default=None
+            What the model is called in the legend.
+
+        ax : matplotlib axes, default=None
+            Where to draw. By default a new figure. Several models may be drawn on one
+            axes.
+
+        Returns
+        -------
+        display : PopulatedRegionsDisplay
+            Plotted.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_trained(estimator)
+        if not isinstance(estimator, PopulatedRegionScorer):
+            if X is None or y is None:
+                missing = "X" if X is None else "y"
+                raise ValueError(
+                    f"The '{missing}' parameter is needed to count the regions of a "
+                    f"{type(estimator).__name__}. Got None."
+                )
+            scorer = PopulatedRegionScorer(frozen(estimator), layer=layer)
+            estimator = scorer.fit(X, y)
+        samples = X if kind == "layers" else None
+        return cls.from_scorer(estimator, samples, kind=kind, name=name, ax=ax)
 
     @classmethod
     def from_scorer(

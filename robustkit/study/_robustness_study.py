@@ -29,6 +29,7 @@ from sklearn.utils.validation import (
 
 from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
+from robustkit._summary import HTMLSummaryMixin, facts_as_html, table_as_html
 from robustkit._tensors import resolve_device
 from robustkit._validation import check_magnitude
 from robustkit.classifiers import check_classes
@@ -46,12 +47,12 @@ from robustkit.study._plan import (
 from robustkit.study._run import StudyProgress, choose_engine, execute
 from robustkit.study._store import Store, canonical
 from robustkit.study._table import columns_of, correlate, table_of
-from robustkit.study.report import write_report
+from robustkit.study.report import strongest_rows, write_report
 
 __all__ = ["RobustnessStudy"]
 
 
-class RobustnessStudy(BaseEstimator):
+class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
     """Train many networks, attack each, and report what correlates with robustness.
 
     Graphs are drawn from a prior; each becomes a network, trained once from every
@@ -544,6 +545,33 @@ class RobustnessStudy(BaseEstimator):
             path,
             settings=self._settings,
         )
+
+    def _html_summary(self) -> str:
+        """How far it is, and the head of its findings."""
+        n_done = len(self.results_)
+        facts = {
+            "models": f"{n_done:,} of {self._settings.get('n_models', n_done):,}",
+            "graphs": self.results_["graph"].nunique() if n_done else 0,
+            "not measured": int(self.results_["error"].astype(bool).sum())
+            if n_done
+            else 0,
+        }
+        correlator = getattr(self, "correlator_", None)
+        if correlator is None:
+            return facts_as_html(facts) + "<div>Nothing is correlated yet.</div>"
+        rows = strongest_rows(correlator, 5)
+        if not rows:
+            told = "No property varies together with a measure of robustness."
+            return facts_as_html(facts) + f"<div>{told}</div>"
+        n_models = int(correlator.correlations_["n"].max())
+        header = ["property", "measure", "coefficient", "interval", "adjusted p"]
+        told = (
+            f"The strongest correlations ({correlator.method_}, n = {n_models:,} "
+            "models or graphs; * significant):"
+        )
+        few = "" if n_models >= 6 else " These are few: train six graphs or more."
+        table = table_as_html(header, rows)
+        return f"{facts_as_html(facts)}<div>{told}{few}</div>{table}"
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,11 +84,14 @@ def correlate(
     # Every step of a pruned network is a graph of its own.
     groups = None if "step" in table else table["graph"]
     try:
-        return clone(correlator).fit(
-            table[properties].astype(float),
-            table[measures].astype(float),
-            groups=groups,
-        )
+        with warnings.catch_warnings():
+            # The study itself tells how many graphs there are.
+            warnings.filterwarnings("ignore", ".* are few to correlate", UserWarning)
+            return clone(correlator).fit(
+                table[properties].astype(float),
+                table[measures].astype(float),
+                groups=groups,
+            )
     except ValueError as error:
         raise _error(table, str(error).rstrip(".")) from error
 

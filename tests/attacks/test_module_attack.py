@@ -207,7 +207,7 @@ def test_module_attack_in_a_study():
         inits=["he_uniform"],
         attacks={"mine": SignStep(eps=0.05)},
         analyses={},
-        correlator=RobustnessCorrelator(),
+        correlator=RobustnessCorrelator(n_bootstrap=0),
         random_state=0,
     ).fit(X, y)
     assert study.results_["mine_error_rate"].notna().all()

@@ -275,9 +275,13 @@ def test_one_pixel_refuses_an_image_shape_that_does_not_fit(shape):
         OnePixelAttack(FrozenEstimator(fitted("mlp")), image_shape=shape).fit(X, y)
 
 
+def own_kernel(X, Y):
+    return X @ Y.T
+
+
 def test_one_pixel_refuses_a_model_without_predict_proba():
     X, y = images()
-    model = SVC(random_state=0)
+    model = SVC(kernel=own_kernel, random_state=0)
     with pytest.raises(TypeError, match=r"predict_proba.*CalibratedClassifierCV"):
         OnePixelAttack(model).fit(X, y)
     cured = CalibratedClassifierCV(model, ensemble=False)
@@ -289,7 +293,7 @@ def test_one_pixel_refuses_a_model_without_predict_proba():
     [
         ("tanh", "This one has a Tanh"),
         ("normalized", "begins with a linear map"),
-        ("forest", "as_module does not know RandomForestClassifier"),
+        ("forest", "RandomForestClassifier has no gradient"),
     ],
 )
 def test_certificate_refuses_an_unknown_model_by_name(name, words):

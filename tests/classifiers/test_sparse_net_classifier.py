@@ -70,7 +70,8 @@ def test_prior_that_is_no_acyclic_graph_raises(given, message, digits):
 def test_prior_none_is_the_default_prior(digits):
     X, y = digits
     unset, default = (
-        SparseNetClassifier(prior, **QUICK).fit(X, y) for prior in (None, GraphPrior())
+        SparseNetClassifier(prior, **QUICK).fit(X, y)
+        for prior in (None, GraphPrior(n_nodes=250))
     )
     assert unset.structure_ == default.structure_
     assert unset.loss_curve_ == default.loss_curve_

@@ -29,12 +29,10 @@ def _correlators():
     from robustkit.correlation import RobustnessCorrelator
 
     # Lenient, because the checks' data are noise, of which the default keeps nothing.
-    lenient = {"correction": None, "alpha": 0.95}
+    lenient = {"correction": None, "alpha": 0.95, "n_bootstrap": 3}
     methods = ("spearman", "kendall", "pearson", "distance", "xi", "mutual_info")
     yield RobustnessCorrelator(**lenient)
-    yield RobustnessCorrelator(
-        methods=methods, n_bootstrap=3, n_permutations=3, **lenient
-    )
+    yield RobustnessCorrelator(methods=methods, n_permutations=3, **lenient)
 
 
 def _small_net(name, *args, **params):
@@ -110,9 +108,20 @@ def _studies():
         n_graphs=3,
         inits=["he_uniform"],
         analyses={},
-        correlator=RobustnessCorrelator(),
+        correlator=RobustnessCorrelator(n_bootstrap=3),
         device="cpu",
     )
+
+
+def _certified_radii():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+
+    from robustkit.bounds import CertifiedRadius
+
+    yield CertifiedRadius(LogisticRegression(max_iter=1000))
+    model = MLPClassifier((8,), solver="lbfgs", tol=0.1, random_state=0)
+    yield CertifiedRadius(model, norm="l2", method="split")
 
 
 # Class name -> function that returns the instances to check.
@@ -129,11 +138,16 @@ INSTANCES = {
         _attack("OnePixelAttack", method="exhaustive", levels=3),
         _attack("OnePixelAttack", method="certified"),
     ],
+    "MinimalDistanceAttack": lambda: [
+        _attack("MinimalDistanceAttack", max_iter=4),
+        _attack("MinimalDistanceAttack", max_iter=4, norm="l2"),
+    ],
     "SquareAttack": lambda: [
         _attack("SquareAttack", max_queries=5),
         _attack("SquareAttack", max_queries=5, norm="l2", eps=1.0),
     ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
+    "CertifiedRadius": lambda: _certified_radii(),
     "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],
     "TorchClassifier": lambda: [_small_net("TorchClassifier")],

@@ -1,5 +1,8 @@
 """The estimator: order of the steps, names, selection, scores, errors, promises."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,9 @@ from robustkit.correlation._association import METHODS
 from robustkit.correlation._significance import spearman_p_values
 from tests.correlation.populations import with_confounder
 
+# That few models say little is told: see test_few_models_are_told.
+pytestmark = pytest.mark.filterwarnings("ignore:.*are few to correlate:UserWarning")
+
 COLUMNS = [
     "property",
     "measure",
@@ -29,7 +35,7 @@ COLUMNS = [
     "n_outliers",
     "strength",
 ]
-PLAIN = {"outliers": None, "aggregate": None, "correction": None}
+PLAIN = {"outliers": None, "aggregate": None, "correction": None, "n_bootstrap": 0}
 
 
 def population(n=40, seed=2):
@@ -51,7 +57,7 @@ def row(correlator, prop, measure, method="spearman"):
 
 def test_table_has_a_row_a_pair_and_method():
     X, y = population()
-    table = RobustnessCorrelator().fit(X, y).correlations_
+    table = RobustnessCorrelator(n_bootstrap=0).fit(X, y).correlations_
     assert list(table.columns) == COLUMNS
     assert list(table["property"]) == np.repeat(list(X), 4).tolist()
     assert list(table["measure"]) == np.tile(np.repeat(list(y), 2), 3).tolist()
@@ -110,7 +116,7 @@ def test_outliers_go_first_then_repeats_are_averaged():
     graphs = rng.permutation(np.repeat(np.arange(20), 6))
     X = pd.DataFrame({"density": rng.normal(size=20)[graphs]})
     y = pd.Series(X["density"] + rng.standard_t(2, 120), name="error rate")
-    correlator = RobustnessCorrelator().fit(X, y, groups=graphs)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=graphs)
 
     low, high = y.quantile(0.25), y.quantile(0.75)
     inside = y.between(low - 1.5 * (high - low), high + 1.5 * (high - low))
@@ -132,9 +138,9 @@ def test_a_property_of_graphs_keeps_its_ties_when_repeats_are_averaged():
     graphs = np.repeat(np.arange(9), np.arange(1, 10))
     X = np.where(graphs < 5, 0.1, 0.7)[:, None]
     y = np.random.RandomState(0).normal(size=len(X))
-    values = RobustnessCorrelator().fit(X, y, groups=graphs).values_
+    values = RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=graphs).values_
     assert values["x0"].nunique() == 2
-    constant = RobustnessCorrelator().fit(X * 0 + 0.1, y, groups=graphs)
+    constant = RobustnessCorrelator(n_bootstrap=0).fit(X * 0 + 0.1, y, groups=graphs)
     assert constant.correlations_["coefficient"].isna().all()
 
 
@@ -148,7 +154,7 @@ def test_without_averaging_every_row_counts():
 def test_intervals_of_repeats_that_are_not_averaged_know_the_groups():
     """Six copies of a graph are no six graphs: the interval must stay as wide."""
     X, y = population(n=20)
-    options = {"n_bootstrap": 400, "random_state": 0, **PLAIN}
+    options = PLAIN | {"n_bootstrap": 400, "random_state": 0}
     alone = RobustnessCorrelator(**options).fit(X, y)
     X, y = (pd.concat([part] * 6, ignore_index=True) for part in (X, y))
     graphs = np.tile(np.arange(20), 6)
@@ -207,7 +213,7 @@ def test_words_of_cohen():
 )
 def test_names_of_measures_are_kept(y, names):
     X = np.arange(10.0).reshape(5, 2) ** 2
-    correlator = RobustnessCorrelator().fit(X, y)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y)
     assert correlator.measure_names_ == names
     assert correlator.correlations_["measure"].unique().tolist() == names
     assert correlator.correlations_["property"].unique().tolist() == ["x0", "x1"]
@@ -215,22 +221,28 @@ def test_names_of_measures_are_kept(y, names):
 
 def test_keeps_properties_with_a_significant_effect():
     X, y = population()
-    correlator = RobustnessCorrelator().fit(X, y)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y)
     assert correlator.kept_pairs_.tolist() == [
         [True, False],
         [False, False],
         [False] * 2,
     ]
     assert list(correlator.set_output(transform="pandas").transform(X)) == ["density"]
-    model = make_pipeline(RobustnessCorrelator(), LinearRegression()).fit(X, y)
+    model = make_pipeline(RobustnessCorrelator(n_bootstrap=0), LinearRegression()).fit(
+        X, y
+    )
     assert model[-1].n_features_in_ == 1
 
 
 def test_min_effect_asks_for_more_than_significance():
     X, y = population(n=400)
     y["confidence"] += 0.3 * X["depth"]
-    assert RobustnessCorrelator().fit(X, y).support_.tolist() == [True, True, False]
-    strict = RobustnessCorrelator(min_effect=0.5).fit(X, y)
+    assert RobustnessCorrelator(n_bootstrap=0).fit(X, y).support_.tolist() == [
+        True,
+        True,
+        False,
+    ]
+    strict = RobustnessCorrelator(min_effect=0.5, n_bootstrap=0).fit(X, y)
     assert strict.support_.tolist() == [True, False, False]
 
 
@@ -238,21 +250,24 @@ def test_min_effect_asks_for_more_than_significance():
 def test_min_effect_is_the_size_of_a_coefficient(effect):
     X, y = population()
     with pytest.raises(ValueError, match=r"'min_effect' .* range \[0.0, 1.0\]"):
-        RobustnessCorrelator(min_effect=effect).fit(X, y)
+        RobustnessCorrelator(min_effect=effect, n_bootstrap=0).fit(X, y)
 
 
 def test_spearman_selects_if_it_is_there_else_the_first():
     X, y = population()
-    assert RobustnessCorrelator(methods=["xi", "spearman"]).fit(X, y).method_ == (
-        "spearman"
+    assert RobustnessCorrelator(methods=["xi", "spearman"], n_bootstrap=0).fit(
+        X, y
+    ).method_ == ("spearman")
+    assert (
+        RobustnessCorrelator(methods=["xi", "kendall"], n_bootstrap=0).fit(X, y).method_
+        == "xi"
     )
-    assert RobustnessCorrelator(methods=["xi", "kendall"]).fit(X, y).method_ == "xi"
 
 
 def test_score_is_the_mean_effect_of_the_kept_pairs_on_new_models():
     X, y = population()
     new_X, new_y = population(seed=1)
-    correlator = RobustnessCorrelator(outliers=None).fit(X, y)
+    correlator = RobustnessCorrelator(outliers=None, n_bootstrap=0).fit(X, y)
     expected = stats.spearmanr(new_X["density"], new_y["error rate"]).statistic
     assert_allclose(correlator.score(new_X, new_y), abs(expected))
     # The order of named measures does not matter.
@@ -266,7 +281,7 @@ def test_score_is_the_mean_effect_of_the_kept_pairs_on_new_models():
 
 def test_score_drops_outliers_by_the_bounds_of_fit():
     X, y = population()
-    correlator = RobustnessCorrelator().fit(X, y)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y)
     before = correlator.score(X, y)
     X, y = pd.concat([X, X[:1]]), pd.concat([y, y[:1] + 1000])
     assert correlator.score(X, y) == before
@@ -274,7 +289,7 @@ def test_score_drops_outliers_by_the_bounds_of_fit():
 
 def test_score_is_zero_if_nothing_was_kept():
     X, y = population()
-    correlator = RobustnessCorrelator().fit(X[["depth"]], y)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X[["depth"]], y)
     assert correlator.score(X[["depth"]], y) == 0
 
 
@@ -283,14 +298,14 @@ def test_groups_are_routed_through_a_cross_validation():
     graphs = np.repeat(np.arange(24), 5)
     with config_context(enable_metadata_routing=True):
         correlator = (
-            RobustnessCorrelator()
+            RobustnessCorrelator(n_bootstrap=0)
             .set_fit_request(groups=True)
             .set_score_request(groups=True)
         )
         scores = cross_val_score(
             correlator, X, y, params={"groups": graphs}, cv=GroupKFold(3)
         )
-    correlator = RobustnessCorrelator()
+    correlator = RobustnessCorrelator(n_bootstrap=0)
     expected = [
         correlator.fit(X.iloc[train], y.iloc[train], groups=graphs[train]).score(
             X.iloc[test], y.iloc[test], groups=graphs[test]
@@ -303,9 +318,9 @@ def test_groups_are_routed_through_a_cross_validation():
 def test_partial_finds_the_planted_relation_and_spearman_the_confounder():
     X, y = with_confounder(200, np.random.RandomState(0))
     X = pd.DataFrame(X, columns=["size", "depth", "width"])
-    misled = RobustnessCorrelator(methods="spearman").fit(X, y)
+    misled = RobustnessCorrelator(methods="spearman", n_bootstrap=0).fit(X, y)
     assert misled.get_feature_names_out().tolist() == ["size", "depth"]
-    told = RobustnessCorrelator(methods="partial").fit(X, y)
+    told = RobustnessCorrelator(methods="partial", n_bootstrap=0).fit(X, y)
     assert told.get_feature_names_out().tolist() == ["size", "width"]
 
 
@@ -314,7 +329,7 @@ def test_under_independence_false_discoveries_stay_at_alpha(correction):
     """All hypotheses are true here, so both corrections bound the same chance."""
     n_tables, alpha = 300, 0.1
     rng = np.random.RandomState(0)
-    correlator = RobustnessCorrelator(alpha=alpha, correction=correction)
+    correlator = RobustnessCorrelator(alpha=alpha, correction=correction, n_bootstrap=0)
     fooled = raw = 0
     for _ in range(n_tables):
         X, y = rng.normal(size=(25, 4)), rng.normal(size=(25, 3))
@@ -378,17 +393,19 @@ def test_too_few_models():
     with pytest.raises(
         ValueError, match=r"2 sample\(s\) .* a minimum of 3 is required"
     ):
-        RobustnessCorrelator().fit([[1.0], [2.0]], [1.0, 2.0])
+        RobustnessCorrelator(n_bootstrap=0).fit([[1.0], [2.0]], [1.0, 2.0])
     with pytest.raises(
         ValueError, match="Got 2 groups of models; at least 3 are needed"
     ):
-        RobustnessCorrelator().fit(np.eye(4), np.arange(4.0), groups=[0, 0, 1, 1])
+        RobustnessCorrelator(n_bootstrap=0).fit(
+            np.eye(4), np.arange(4.0), groups=[0, 0, 1, 1]
+        )
 
 
 def test_too_few_models_for_partial_are_told():
     X, y = np.random.RandomState(0).normal(size=(2, 5, 4))
     with pytest.warns(UndefinedMetricWarning, match="5 models or groups are too few"):
-        correlator = RobustnessCorrelator(methods="partial").fit(X, y)
+        correlator = RobustnessCorrelator(methods="partial", n_bootstrap=0).fit(X, y)
     assert correlator.correlations_["coefficient"].isna().all()
 
 
@@ -415,7 +432,7 @@ def test_unknown_method():
 
 def test_missing_columns():
     X, y = population()
-    correlator = RobustnessCorrelator().fit(X, y)
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y)
     with pytest.raises(ValueError, match=r"(?s)yet now missing.*- density"):
         correlator.transform(X[["depth", "width"]])
     with pytest.raises(ValueError, match=r"measures \['confidence'\] seen at fit time"):
@@ -427,22 +444,82 @@ def test_missing_columns():
 def test_groups_that_do_not_fit():
     X, y = population()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        RobustnessCorrelator().fit(X, y, groups=[0, 1])
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=[0, 1])
     with pytest.raises(ValueError, match="groups must have one entry per model"):
-        RobustnessCorrelator().fit(X, y, groups=np.zeros((40, 2)))
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=np.zeros((40, 2)))
     with pytest.raises(ValueError, match="Input groups contains NaN"):
-        RobustnessCorrelator().fit(X, y, groups=np.full(40, np.nan))
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=np.full(40, np.nan))
 
 
 def test_infinite_measures_are_refused():
     X, y = population()
     y.iloc[0, 0] = np.inf
     with pytest.raises(ValueError, match="Input y contains infinity"):
-        RobustnessCorrelator().fit(X, y)
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y)
 
 
 def test_unfitted():
     with pytest.raises(NotFittedError, match="is not fitted yet"):
-        RobustnessCorrelator().score(*population())
+        RobustnessCorrelator(n_bootstrap=0).score(*population())
     with pytest.raises(NotFittedError, match="is not fitted yet"):
-        RobustnessCorrelator().get_support()
+        RobustnessCorrelator(n_bootstrap=0).get_support()
+
+
+def test_few_models_are_told():
+    X, y = population(5)
+    with pytest.warns(UserWarning, match="^5 models or groups are few .* of 0.017, "):
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y)
+    # Groups count, not rows.
+    X, y = population(40)
+    with pytest.warns(UserWarning, match="^4 models or groups are few .* of 0.083, "):
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=np.arange(40) % 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y, groups=np.arange(40) % 6)
+
+
+def test_a_column_of_words_is_named():
+    X, y = population()
+    words = pd.DataFrame(X).assign(generator=["watts_strogatz", "geometric"] * 20)
+    correlator = RobustnessCorrelator(n_bootstrap=0)
+    told = "^X must hold numbers. Column 'generator' holds 'watts_strogatz'; drop"
+    with pytest.raises(ValueError, match=told):
+        correlator.fit(words, y)
+    with pytest.raises(ValueError, match=r"^X must hold numbers\. Column 1 holds 'a'"):
+        correlator.fit(np.array([[1, "a"], [2, 3], [4, 5]], dtype=object), [1, 2, 3])
+    measures = pd.Series(["weak", "strong"] * 20, name="verdict")
+    with pytest.raises(ValueError, match=r"^y must hold .* Column 'verdict' holds"):
+        correlator.fit(X, measures)
+    correlator.fit(X, y)
+    with pytest.raises(ValueError, match=r"^X must hold .* Column 'generator'"):
+        correlator.score(words, y)
+    # What is wrong in another way is told as it was.
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        correlator.fit(X, y[:-1])
+    with pytest.raises(ValueError, match="contains infinity"):
+        correlator.fit(np.full((4, 2), np.inf), [1, 2, 3, 4])
+
+
+def test_intervals_come_by_default():
+    X, y = population()
+    table = RobustnessCorrelator(random_state=0).fit(X, y).correlations_
+    assert (table["ci_low"] <= table["coefficient"]).all()
+    assert (table["coefficient"] <= table["ci_high"]).all()
+
+
+def test_a_notebook_shows_the_strongest_pairs():
+    X, y = population()
+    correlator = RobustnessCorrelator(random_state=0).fit(X, y)
+    table = correlator.correlations_.query("method == 'spearman'")
+    strongest = table.loc[table["coefficient"].abs().sort_values().index[::-1]]
+    html = correlator._html_summary()
+    places = []
+    for row in strongest.head(5).itertuples():
+        cells = [row.property, row.measure, f"{row.coefficient:+.2f}"]
+        told = "".join(f">{cell}</td><td" for cell in cells)
+        texts = re.sub(r' style="[^"]*"', "", html)
+        places.append(texts.index(told))
+        assert f">{row.ci_low:+.2f} to {row.ci_high:+.2f}</td>" in texts
+    assert places == sorted(places)
+    n_kept = correlator.kept_pairs_.sum()
+    assert f"{n_kept} of {correlator.kept_pairs_.size} pairs are significant" in html

@@ -17,6 +17,9 @@ from robustkit.correlation._significance import (
     jackknife,
 )
 
+# That few models say little is told: see test_few_models_are_told.
+pytestmark = pytest.mark.filterwarnings("ignore:.*are few to correlate:UserWarning")
+
 
 def group_sizes(X, _):
     """How often each of three groups was drawn, times its size."""

@@ -83,7 +83,7 @@ def test_given_several_is_an_entry_of_the_inverse_of_the_correlations(controls):
 def test_given_all_others_is_the_method_partial():
     frame = population(30, 2)
     names = ["a", "b", "z"]
-    correlator = RobustnessCorrelator(methods="partial", outliers=None)
+    correlator = RobustnessCorrelator(methods="partial", outliers=None, n_bootstrap=0)
     expected = correlator.fit(frame[names], frame[["x", "y"]]).correlations_
     table = correlate_given(frame, names, ["x", "y"], names)
     for column in ("coefficient", "p_value", "p_adjusted", "n"):

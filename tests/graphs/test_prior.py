@@ -275,7 +275,7 @@ def test_draw_structure_uses_the_seed_of_the_prior_unless_replaced():
     assert draw_structure(prior, 5) == prior.sample(3)
     assert draw_structure(prior, 5, replace_seed=True) == prior.sample(5)
     assert draw_structure(GraphPrior(n_nodes=20), 5) == prior.sample(5)
-    assert draw_structure(None, 5) == GraphPrior().sample(5)
+    assert draw_structure(None, 5) == GraphPrior(n_nodes=250).sample(5)
 
 
 def test_draw_structure_sets_params_on_a_copy():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustkit._randomness import seeded_torch
-from robustkit.networks import AutogradStep, Epoch, Schedule, train
+from robustkit.networks import AutogradStep, Epoch, Plateau, Schedule, train
 from robustkit.networks._training import epoch_batches
 
 
@@ -341,3 +341,21 @@ def test_train_leaves_the_global_torch_stream_alone():
         schedule=schedule(1, 7),
     )
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(
+    values=st.lists(st.floats(-3, 3) | st.just(float("nan")), max_size=30),
+    patience=st.integers(1, 4),
+    tol=st.sampled_from([0.0, 0.5]),
+)
+def test_plateau_is_reached_after_so_many_numbers_without_an_improvement(
+    values, patience, tol
+):
+    plateau = Plateau(patience, tol)
+    for k, value in enumerate(values):
+        is_better = [
+            values[i] < min((v for v in values[:i] if v == v), default=np.inf) - tol
+            for i in range(k + 1)
+        ]
+        is_reached = k + 1 >= patience and not any(is_better[-patience:])
+        assert plateau.is_reached(value) == is_reached

@@ -85,7 +85,7 @@ def test_published_pairs_are_correlated_graph_by_graph():
     row = found["density", "growing_average_eps", "kendall"]
     assert row["n"] == 30
     # Outliers are dropped before: only then do the two agree to the last digit.
-    correlator = RobustnessCorrelator(methods="kendall")
+    correlator = RobustnessCorrelator(methods="kendall", n_bootstrap=0)
     correlator.fit(
         table[["density"]], table["growing_average_eps"], groups=table["graph"]
     )

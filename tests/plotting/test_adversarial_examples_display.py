@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustkit.attacks import FGSMAttack, OnePixelAttack
+from robustkit.attacks import FGSMAttack, OnePixelAttack, PGDAttack
 from robustkit.plotting import AdversarialExamplesDisplay
 from tests.attacks.pixel_victims import fitted, images
 from tests.attacks.victims import aim, digits, digits_pipeline
@@ -65,3 +65,28 @@ def test_samples_that_are_no_square_need_a_shape(pyplot):
     display = AdversarialExamplesDisplay(np.zeros((1, 6)), np.ones((1, 6)), [0], [1])
     with pytest.raises(ValueError, match="6 features are no square image"):
         display.plot()
+
+
+def test_from_estimator_attacks_a_classifier(pyplot):
+    X, y = digits(60)
+    model = digits_pipeline()
+    attack = FGSMAttack(eps=0.1)
+    draw = AdversarialExamplesDisplay.from_estimator
+    expected = draw(aim(attack, model, X, y), X, y)
+    display = draw(model, X, y, attack=attack)
+    np.testing.assert_array_equal(display.X_adv, expected.X_adv)
+    pgd = aim(PGDAttack(random_state=0), model, X, y)
+    expected = AdversarialExamplesDisplay.from_estimator(pgd, X, y)
+    display = AdversarialExamplesDisplay.from_estimator(model, X, y)
+    np.testing.assert_array_equal(display.X_adv, expected.X_adv)
+    with pytest.raises(ValueError, match="'attack' parameter goes with a classifier"):
+        AdversarialExamplesDisplay.from_estimator(pgd, X, y, attack=attack)
+
+
+def test_images_in_their_own_shape_are_drawn(pyplot):
+    images = np.random.RandomState(0).rand(2, 3, 4, 5)
+    display = AdversarialExamplesDisplay(images, images + 0.1, [0, 1], [1, 0]).plot()
+    shown = display.axes_[1, 0].images[0].get_array()
+    low, high = images.min(), images.max() + 0.1
+    expected = (images[1].transpose(1, 2, 0) - low) / (high - low)
+    np.testing.assert_allclose(shown, expected)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 
 from robustkit.correlation import RobustnessCorrelator
@@ -89,7 +90,7 @@ def test_a_pair_without_a_coefficient_can_be_looked_at(pyplot, correlator):
 
 def test_properties_can_be_correlated_with_themselves(pyplot):
     X = pd.DataFrame(np.random.RandomState(0).normal(size=(9, 2)), columns=["a", "b"])
-    correlator = RobustnessCorrelator(outliers=None).fit(X, X)
+    correlator = RobustnessCorrelator(outliers=None, n_bootstrap=0).fit(X, X)
     display = CorrelationDisplay.from_correlator(
         correlator, kind="scatter", pair=("b", "a")
     )
@@ -113,7 +114,23 @@ def test_unknown_kind_method_and_pair_are_named(pyplot, correlator):
     with pytest.raises(ValueError, match="'depth' for the measure, but there are"):
         draw(correlator, kind="scatter", pair=("density", "depth"))
     with pytest.raises(NotFittedError, match="not fitted yet"):
-        draw(RobustnessCorrelator())
-    constant = RobustnessCorrelator().fit(np.ones((5, 1)), np.arange(5.0))
+        draw(RobustnessCorrelator(n_bootstrap=0))
+    constant = RobustnessCorrelator(n_bootstrap=0).fit(np.ones((5, 1)), np.arange(5.0))
     with pytest.raises(ValueError, match="No pair has a coefficient"):
         draw(constant, kind="scatter")
+
+
+def test_from_estimator_draws_a_correlator_and_that_of_a_study(pyplot, correlator):
+    expected = CorrelationDisplay.from_correlator(correlator, method="kendall")
+    study = DummyClassifier().fit([[0]], [0])
+    with pytest.raises(ValueError, match="DummyClassifier has no correlations to draw"):
+        CorrelationDisplay.from_estimator(study)
+    study.correlator_ = correlator
+    for given in (correlator, study):
+        display = CorrelationDisplay.from_estimator(given, method="kendall")
+        assert cells(display) == cells(expected)
+    study.correlator_ = None
+    with pytest.raises(ValueError, match="or a study of at least three models"):
+        CorrelationDisplay.from_estimator(study)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        CorrelationDisplay.from_estimator(RobustnessCorrelator(n_bootstrap=0))

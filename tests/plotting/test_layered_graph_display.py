@@ -4,7 +4,11 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
 
+from robustkit.classifiers import SparseNetClassifier
 from robustkit.graphs import GraphPrior, LayeredGraph
 from robustkit.plotting import LayeredGraphDisplay
 from robustkit.plotting._layered_graph_display import _in_layers
@@ -161,3 +165,16 @@ def test_an_unknown_view_is_refused():
 def test_too_few_axes_are_refused(pyplot):
     with pytest.raises(ValueError, match=r"ax must hold 3 axes.* Got 1"):
         LayeredGraphDisplay.from_prior(PRIOR, ax=pyplot.gca())
+
+
+def test_from_estimator_draws_the_graph_of_a_network(pyplot):
+    X, y = np.random.RandomState(0).rand(20, 3), np.arange(20) % 2
+    net = SparseNetClassifier(PRIOR, max_epochs=1, device="cpu", random_state=0)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        LayeredGraphDisplay.from_estimator(net)
+    for estimator in (net.fit(X, y), clone(PRIOR).fit(X)):
+        display = LayeredGraphDisplay.from_estimator(estimator, views=["dag"])
+        assert display.graph == estimator.structure_
+        assert display.ax_.shape == (1,)
+    with pytest.raises(ValueError, match="DummyClassifier has no 'structure_'"):
+        LayeredGraphDisplay.from_estimator(DummyClassifier().fit(X, y))

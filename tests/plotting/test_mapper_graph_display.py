@@ -2,11 +2,18 @@
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.neural_network import MLPClassifier
 
+from robustkit.bridge import ActivationExtractor
 from robustkit.plotting import MapperGraphDisplay
-from robustkit.plotting._mapper_graph_display import label_colors, lay_out
+from robustkit.plotting._mapper_graph_display import class_colors, lay_out
 from robustkit.topology import MapperGraph
 
 
@@ -148,11 +155,44 @@ def test_an_empty_graph_is_an_empty_picture(pyplot):
         display.figure_.canvas.draw()
 
 
-def test_colors_differ():
-    for n_labels in (3, 12, 30):
-        assert (
-            len({tuple(np.atleast_1d(c)) for c in label_colors(n_labels)}) == n_labels
-        )
+@pytest.mark.parametrize("dark", [False, True])
+def test_class_k_has_one_color_however_many_there_are(dark):
+    colors = class_colors(30, dark=dark)
+    assert len(set(colors)) == 30
+    for n_classes in (0, 3, 10, 12):
+        assert class_colors(n_classes, dark=dark) == colors[:n_classes]
+
+
+def test_from_estimator_draws_the_activations_of_a_classifier(pyplot):
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier((8,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y)
+    mapper = MapperGraph(n_intervals=5, eps=2.0)
+    display = MapperGraphDisplay.from_estimator(model, X, y, mapper=mapper)
+    extractor = ActivationExtractor(FrozenEstimator(model)).fit(X, y)
+    fitted = clone(mapper).fit(extractor.transform(X))
+    pd.testing.assert_frame_equal(
+        display.nodes, fitted.describe(y, model.predict(X)), check_exact=True
+    )
+    # Without labels there is no accuracy, and another layer is another graph.
+    display = MapperGraphDisplay.from_estimator(
+        model, X, layer="penultimate", mapper=mapper
+    )
+    extractor.set_params(layer="penultimate").fit(X, y)
+    fitted = clone(mapper).fit(extractor.transform(X))
+    assert sorted(display.graph.edges) == sorted(fitted.graph_.edges)
+    assert "accuracy" not in display.nodes
+
+
+def test_from_estimator_draws_a_mapper(pyplot, iris):
+    mapper, y = iris
+    display = MapperGraphDisplay.from_estimator(mapper, y=y, color="purity")
+    pd.testing.assert_frame_equal(display.nodes, mapper.describe(y))
+    with pytest.raises(ValueError, match="'X' and 'mapper' parameters go with a"):
+        MapperGraphDisplay.from_estimator(mapper, np.ones((3, 4)))
+    with pytest.raises(ValueError, match="'X' parameter must hold samples"):
+        MapperGraphDisplay.from_estimator(DummyClassifier().fit([[1]], [1]))
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        MapperGraphDisplay.from_estimator(MapperGraph())
 
 
 @pytest.mark.parametrize(

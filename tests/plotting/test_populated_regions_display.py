@@ -73,3 +73,27 @@ def test_what_can_not_be_drawn_is_refused(pyplot, scorer):
         PopulatedRegionsDisplay.from_scorer(scorer, kind="layers")
     with pytest.raises(NotFittedError, match="not fitted yet"):
         PopulatedRegionsDisplay.from_scorer(PopulatedRegionScorer())
+
+
+@pytest.mark.parametrize("kind", ["sizes", "classes", "layers"])
+def test_from_estimator_counts_the_regions_of_a_classifier(pyplot, digits, kind):
+    X, y = digits
+    model = MLPNetClassifier((12, 6), max_epochs=3, device="cpu", random_state=0)
+    model.fit(X, y)
+    scorer = PopulatedRegionScorer(FrozenEstimator(model), layer=0).fit(X, y)
+    expected = PopulatedRegionsDisplay.from_scorer(scorer, X, kind=kind)
+    for given, further in ((model, {"y": y, "layer": 0}), (scorer, {})):
+        display = PopulatedRegionsDisplay.from_estimator(given, X, kind=kind, **further)
+        for mine, theirs in zip(display.ax_.lines, expected.ax_.lines, strict=True):
+            np.testing.assert_array_equal(mine.get_xydata(), theirs.get_xydata())
+
+
+def test_from_estimator_needs_samples_for_a_classifier(pyplot, digits):
+    model = MLPNetClassifier((6,), max_epochs=1, device="cpu", random_state=0)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        PopulatedRegionsDisplay.from_estimator(model)
+    model.fit(*digits)
+    with pytest.raises(ValueError, match="'X' parameter is needed to count"):
+        PopulatedRegionsDisplay.from_estimator(model)
+    with pytest.raises(ValueError, match="'y' parameter is needed to count"):
+        PopulatedRegionsDisplay.from_estimator(model, digits[0])

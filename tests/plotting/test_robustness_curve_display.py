@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, OnePixelAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    ModuleAttack,
+    OnePixelAttack,
+)
+from robustkit.exceptions import GradientMaskingWarning
 from robustkit.plotting import RobustnessCurveDisplay
 from tests.attacks.victims import aim, digits, digits_pipeline, torch_net
 
@@ -84,3 +90,72 @@ def test_what_cannot_be_drawn_is_refused(pyplot):
     pixel = aim(OnePixelAttack(), digits_pipeline(), X, y)
     with pytest.raises(TypeError, match="OnePixelAttack has no parameter 'eps'"):
         RobustnessCurveDisplay.from_estimator(pixel, X, y)
+
+
+class Overshooting(ModuleAttack):
+    """Fools with small steps only: far away the digits' network is right again."""
+
+    def perturb_module(self, module, X, y):
+        if self.eps > 0.2:
+            return X
+        return FGSMAttack(eps=self.eps).perturb_module(module, X, y)
+
+
+def test_robust_accuracy_that_rises_with_eps_is_flagged(pyplot):
+    X, y = digits(150)
+    attack = aim(Overshooting(), torch_net(), X, y)
+    rise = "at eps=0.1 to .* at eps=0.3"
+    with pytest.warns(GradientMaskingWarning, match=rise) as caught:
+        display = RobustnessCurveDisplay.from_estimator(attack, X, y, eps=[0.1, 0.3])
+    assert caught[0].filename == __file__
+    # The curve itself keeps what fell.
+    assert (np.diff(display.robust_accuracy) <= 0).all()
+
+
+def test_curve_over_one_eps_per_feature_needs_its_sizes(pyplot):
+    X, y = digits(20)
+    attack = aim(FGSMAttack(eps=np.full(64, 0.1)), torch_net(), X, y)
+    with pytest.raises(ValueError, match="'eps' must be given"):
+        RobustnessCurveDisplay.from_estimator(attack, X, y)
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        [0.3],
+        [0.0, 0.1, 0.1, 0.3],
+        [np.inf, 0.2, np.nan, 0.0, 0.2, 0.7],
+        [np.inf, np.inf],
+        [0.0, 0.0],
+    ],
+)
+def test_curve_from_distances_is_their_empirical_distribution(pyplot, distances):
+    display = RobustnessCurveDisplay.from_distances(distances, name="model")
+    numbers = np.array([d for d in distances if not np.isnan(d)])
+    assert display.eps[0] == 0
+    assert set(display.eps[1:]) == {d for d in numbers if 0 < d < np.inf}
+    for eps, accuracy in zip(display.eps, display.robust_accuracy, strict=True):
+        assert accuracy == pytest.approx(np.mean(numbers > eps))
+    # It is constant between two sizes, and is drawn so.
+    assert display.line_.get_drawstyle() == "steps-post"
+    assert display.n_samples == len(numbers)
+
+
+def test_distances_are_numbers_and_not_negative():
+    with pytest.raises(ValueError, match=r"none of them negative. Got \[-1.0"):
+        RobustnessCurveDisplay.from_distances([0.5, -1.0])
+    with pytest.raises(ValueError, match=r"at least one number.* Got \[\]"):
+        RobustnessCurveDisplay.from_distances([np.nan])
+
+
+def test_from_estimator_attacks_a_classifier(pyplot):
+    X, y = digits(60)
+    model, attack = digits_pipeline(), FGSMAttack()
+    expected = RobustnessCurveDisplay.from_estimator(
+        aim(attack, model, X, y), X, y, eps=EPS
+    )
+    display = RobustnessCurveDisplay.from_estimator(model, X, y, attack=attack, eps=EPS)
+    np.testing.assert_array_equal(display.robust_accuracy, expected.robust_accuracy)
+    assert not hasattr(attack, "estimator_")
+    pgd = RobustnessCurveDisplay.from_estimator(model, X, y, eps=EPS[:1])
+    assert (pgd.robust_accuracy <= expected.robust_accuracy[:2]).all()

@@ -29,7 +29,7 @@ def small_study(store=None, **params):
         "inits": ["he_uniform", "normal"],
         "attacks": {"fgsm": FGSMAttack(eps=0.1)},
         "analyses": {},
-        "correlator": RobustnessCorrelator(),
+        "correlator": RobustnessCorrelator(n_bootstrap=0),
         "device": "cpu",
         "random_state": 0,
     }

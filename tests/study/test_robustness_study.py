@@ -1,6 +1,7 @@
 """The study as its user sees it."""
 
 import warnings
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -347,3 +348,20 @@ def test_bad_parameters_are_refused(params, message):
 def test_bad_data_are_refused(data, message):
     with pytest.raises(ValueError, match=message):
         small_study().fit(*data)
+
+
+def test_a_notebook_shows_how_far_it_is_and_what_was_found(study):
+    html = study._repr_html_()
+    told = html[: html.index("<style>")]
+    for words in (">8 of 8</td>", ">4</td>", "n = 4 models or graphs", "six graphs"):
+        assert words in told
+    table = study.correlator_.correlations_.query("method == 'spearman'")
+    robust = table[table["measure"].str.contains("error_rate|eps|margin|accuracy")]
+    largest = robust["coefficient"].abs().max()
+    assert f"{largest:.2f}" in told
+    interrupted = copy(study)
+    del interrupted.correlator_
+    interrupted.results_ = study.results_[:3]
+    told = interrupted._html_summary()
+    assert ">3 of 8</td>" in told
+    assert "Nothing is correlated yet." in told

@@ -13,18 +13,18 @@ import torch
 from torch import nn
 
 from robustkit._tensors import as_array, as_tensor, on_device
-from robustkit.attacks._interval_bounds import (
-    BoundedNetwork,
-    described,
-    lost_digits,
-    slack_factor,
-)
 from robustkit.attacks.one_pixel._query import (
     Found,
     PixelSpace,
     Query,
     significant_parts,
     split_first_map,
+)
+from robustkit.bounds import (
+    BoundedNetwork,
+    described,
+    lost_digits,
+    slack_factor,
 )
 from robustkit.bridge import Clamp, ElementwiseScale
 from robustkit.networks import is_plain, what_is_odd

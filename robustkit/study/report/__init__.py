@@ -13,7 +13,12 @@ import pandas as pd
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study.report import _findings as findings
 from robustkit.study.report._figures import check_matplotlib, draw_figures
-from robustkit.study.report._findings import Evidence, correlation_lines, gather
+from robustkit.study.report._findings import (
+    Evidence,
+    correlation_lines,
+    gather,
+    strongest_rows,
+)
 from robustkit.study.report._labels import (
     METHODS,
     describe,
@@ -32,6 +37,7 @@ __all__ = [
     "label",
     "number",
     "p_value",
+    "strongest_rows",
     "write_report",
 ]
 

@@ -529,37 +529,54 @@ def correlation_lines(
     """
     if correlator is None:
         return ["Too few models to correlate."]
-    table = correlator.correlations_
-    pairs = table[
-        (table["method"] == correlator.method_)
-        & table["measure"].map(is_robustness)
-        & table["coefficient"].notna()
-    ]
+    pairs = _pairs_of_robustness(correlator)
     if pairs.empty:
         return ["No property varies together with a measure of robustness."]
-    order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
     line = "{:<22} {:<28} {:>6} {:>14} {:>6}".format
     lines: list[str] = [line("property", "measure", "coef.", "interval", "adj. p")]
-    strongest = pairs.loc[order].drop_duplicates("property")[:n_lines]
-    for pair in strongest.to_dict("records"):
-        star = "*" if pair["p_adjusted"] <= correlator.alpha else " "
-        lines.append(
-            line(
-                _fit(label(pair["property"]), 22),
-                _fit(label(pair["measure"]), 28),
-                f"{number(pair['coefficient'])}{star}",
-                interval(pair["ci_low"], pair["ci_high"]),
-                p_value(pair["p_adjusted"]).replace("< ", "<"),
-            )
-        )
+    for name, measure, *numbers in strongest_rows(correlator, n_lines):
+        lines.append(line(_fit(name, 22), _fit(measure, 28), *numbers))
     n_significant = (pairs["p_adjusted"] <= correlator.alpha).sum()
-    n_tests = table["p_value"].count()
+    n_tests = correlator.correlations_["p_value"].count()
     lines += [
         f"{METHODS[correlator.method_]}, n = {pairs['n'].max():,} models or graphs.",
         f"* significant after correction for {n_tests:,} tests: {n_significant:,} of "
         f"{len(pairs):,} pairs.",
     ]
     return [text.rstrip() for text in lines]
+
+
+def strongest_rows(
+    correlator: RobustnessCorrelator, n_rows: int
+) -> list[tuple[str, str, str, str, str]]:
+    """Return the strongest correlation of each property with robustness, as texts.
+
+    Property, measure, coefficient (with a star where it is significant), interval and
+    adjusted p-value.
+    """
+    pairs = _pairs_of_robustness(correlator)
+    order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
+    strongest = pairs.loc[order].drop_duplicates("property")[:n_rows]
+    return [
+        (
+            label(pair["property"]),
+            label(pair["measure"]),
+            number(pair["coefficient"])
+            + ("*" if pair["p_adjusted"] <= correlator.alpha else " "),
+            interval(pair["ci_low"], pair["ci_high"]),
+            p_value(pair["p_adjusted"]).replace("< ", "<"),
+        )
+        for pair in strongest.to_dict("records")
+    ]
+
+
+def _pairs_of_robustness(correlator):
+    table = correlator.correlations_
+    return table[
+        (table["method"] == correlator.method_)
+        & table["measure"].map(is_robustness)
+        & table["coefficient"].notna()
+    ]
 
 
 def _fit(text, width):

@@ -86,7 +86,7 @@ def test_single_keys_do_what_the_help_says(seen):
     press("[")
     seen.expect(seen("level-left-value")).to_have_text("eps 0")
     press("c")
-    seen.expect(seen("colour-left")).to_have_value("accuracy")
+    seen.expect(seen("colour-left")).to_have_value("prediction")
     press("w")
     seen.expect(seen("panel-weak")).to_be_visible()
     press("s")
@@ -253,6 +253,9 @@ def test_all_is_done_by_keys(seen, graph_of):
     press("Tab")
     press("Enter")
     seen.expect(seen("marks-left")).to_contain_text("1 of 1 sample (sample")
+    seen.expect(seen("enlarged")).to_be_visible()
+    press("Escape")
+    seen.expect(seen("enlarged")).to_be_hidden()
     # The weakest region.
     tab_to("tab-selection", "Shift+Tab")
     press("ArrowRight")

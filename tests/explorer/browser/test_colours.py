@@ -6,6 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from robustkit.plotting import class_colors
+
 # How colours look to readers who lack one kind of cone, in linear light.
 # Machado, Oliveira and Fernandes, 2009, doi:10.1109/TVCG.2009.113, severity 1.
 VISION = {
@@ -63,6 +65,9 @@ def test_ten_classes_are_told_apart_and_text_is_readable(seen, theme):
         for text in swatches.evaluate_all(read)
     ]
     assert len(classes) == 10
+    # Those of MapperGraphDisplay.
+    expected = class_colors(10, dark=theme == "dark")
+    assert classes == [list(bytes.fromhex(color[1:])) for color in expected]
     for vision, matrix in VISION.items():
         looks = [lab(np.clip(matrix @ linear(c), 0, 1)) for c in classes]
         apart = min(np.linalg.norm(a - b) for a, b in combinations(looks, 2))

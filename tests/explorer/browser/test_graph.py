@@ -100,6 +100,18 @@ def test_a_class_of_the_legend_is_pointed_out(seen):
     assert colours_of(seen.canvas_pixels())[colours[1]] == before[colours[1]]
 
 
+def test_a_hint_does_not_outlive_its_graph(seen):
+    x, y = seen.place("Home")
+    seen("intervals-left").focus()
+    seen.page.mouse.move(x, y)
+    seen.expect(seen("hint-left")).to_be_visible()
+    shape = seen.shape()
+    seen.page.keyboard.press("End")
+    seen.expect(seen("status-left")).not_to_contain_text(f"{shape[0]} nodes, ")
+    seen.settled()
+    seen.expect(seen("hint-left")).to_be_hidden()
+
+
 def test_dragging_the_ground_pans(seen):
     x, y = seen.place("Home")
     node, start = seen.active().id, seen.corner()

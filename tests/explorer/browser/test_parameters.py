@@ -61,7 +61,9 @@ def test_the_status_tells_the_measures_of_the_view(seen, graph_of, run):
     noise = (mapper.membership_.sum(axis=1) == 0).mean()
     measures = seen("measures-left")
     seen.expect(measures).to_contain_text(f"Accuracy {100 * accuracy:.1f} %")
-    seen.expect(measures).to_contain_text(f"Noise {100 * noise:.1f} %")
+    seen.expect(seen("noise-left")).to_have_text(
+        f"{100 * noise:.1f} % ({noise * len(run.y):.0f} samples) in no node"
+    )
 
 
 def test_nodes_that_persist_keep_their_place(seen):

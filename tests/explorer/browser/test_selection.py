@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from tests.explorer.browser.conftest import CLASS_NAMES
 
@@ -203,7 +204,7 @@ def test_perturbed_images_stand_beside_clean_ones(seen, run, watch):
     i = numbers([card.inner_text()])[0]
     images = card.get_by_role("img")
     seen.expect(images).to_have_count(2)
-    perturbed = card.get_by_role("img", name=f"perturbed image of sample {i}")
+    perturbed = card.get_by_role("img", name=f"attacked image of sample {i}")
     clean = card.get_by_role("img", name=f"clean image of sample {i}")
     assert pixels_of(perturbed) == run.views[2].images[i].ravel().tolist()
     assert pixels_of(clean) == run.images[i].ravel().tolist()
@@ -222,19 +223,89 @@ def test_without_an_attack_there_is_one_image(seen, run):
     assert pixels_of(card.get_by_role("img")) == run.images[i].ravel().tolist()
 
 
+def test_an_image_is_enlarged_beside_the_attacked_one_and_their_difference(
+    seen, run, watch
+):
+    watch.expect("willReadFrequently")
+    seen.set_slider("level-left", 2)
+    seen.expect(seen("level-left-value")).to_have_text("eps 0.3")
+    seen.settled()
+    seen("select-weakest").click()
+    cards = numbers(seen.cards())
+    seen("image-card").first.click()
+    images = seen("enlarged-figures").get_by_role("img")
+    for i, step in ((cards[0], "next"), (cards[1], "previous"), (cards[0], "close")):
+        seen.expect(seen("enlarged")).to_contain_text(f"#{i}: ")
+        clean, attacked, difference = (pixels_of(images.nth(k)) for k in range(3))
+        assert clean == run.images[i].ravel().tolist()
+        assert attacked == run.views[2].images[i].ravel().tolist()
+        moves = np.subtract(attacked, clean)
+        most = np.abs(moves).max()
+        expected = (128 + 127 * moves / max(1, most)).astype(int)
+        assert difference == expected.tolist()
+        seen.expect(seen("enlarged")).to_contain_text(f"at most {most}/255")
+        assert images.first.bounding_box()["width"] > 150
+        seen(f"enlarged-{step}").click()
+    seen.expect(seen("enlarged")).to_be_hidden()
+    seen.expect(seen("marks-left")).to_contain_text(f"(sample {cards[0]})")
+
+
+def test_what_lies_in_no_node_is_shown_and_explained(seen, graph_of, run):
+    noise = graph_of().noise_
+    share = f"{100 * len(noise) / 480:.1f} %"
+    bar = seen("noise-left")
+    seen.expect(bar).to_have_text(f"{share} ({len(noise)} samples) in no node")
+    bar.click()
+    title_says(seen, "In no node · M_clean · eps 0")
+    position_says(seen, f"1–24 of {len(noise)}")
+    assert numbers(seen.cards()) == noise[:24].tolist()
+    summary = seen("selection-summary")
+    seen.expect(summary).to_contain_text(f"{share} of the samples lie in no node")
+    seen.expect(summary).to_contain_text("fewer than 3 samples within the radius (1)")
+    n_wrong = (run.views[0].prediction[noise] != run.y[noise]).sum()
+    seen.expect(summary).to_contain_text(f"Misclassified{n_wrong}")
+    # Of another graph it is told anew.
+    seen.set_slider("overlap-left", 0.5)
+    noise = graph_of(overlap=0.5).noise_
+    position_says(seen, f"1–24 of {len(noise)}")
+    seen("selection-clear").click()
+    seen.expect(seen("panel-selection")).to_contain_text("Nothing is selected.")
+
+
 def weak_accuracies(seen):
     texts = seen("weak-item").locator("b").all_inner_texts()
     return [float(text.removesuffix(" %")) for text in texts]
+
+
+def upper_bound(node):
+    """Where the accuracies end at which so few right ones are not rare (Wilson)."""
+    n_right = round(node.accuracy * node.size)
+
+    def excess(p):
+        return (p * node.size - n_right) ** 2 - 1.96**2 * node.size * p * (1 - p)
+
+    return 1.0 if n_right == node.size else brentq(excess, node.accuracy, 1)
 
 
 def test_weak_regions_come_in_order_and_are_one_click_away(seen):
     seen("tab-weak").click()
     seen.expect(seen("weak-item")).to_have_count(seen.shape()[0])
     accuracies = weak_accuracies(seen)
-    assert accuracies == sorted(accuracies)
-    assert accuracies[0] < accuracies[-1]
-    nodes = seen.nodes()
-    assert accuracies[0] == pytest.approx(100 * min(node.accuracy for node in nodes))
+    names = seen("weak").locator(".weak-name").all_inner_texts()
+    nodes = {f"Node {node.id}": node for node in seen.nodes()}
+    # By the upper end of Wilson's interval, as statsmodels would compute it.
+    bounds = [upper_bound(nodes[name]) for name in names]
+    assert bounds == sorted(bounds)
+    assert bounds[0] < bounds[-1]
+    expected = [100 * nodes[name].accuracy for name in names]
+    np.testing.assert_allclose(accuracies, expected, atol=1e-9)
+    texts = seen("weak-item").all_inner_texts()
+    for text, bound in zip(texts, bounds, strict=True):
+        assert f"95 %: at most {100 * bound:.1f} %" in text
+    n_weak = sum(bound < 465 / 480 for bound in bounds)
+    seen.expect(seen("panel-weak")).to_contain_text(
+        f"{n_weak} of {len(nodes)} nodes are weaker than the view (accuracy 96.9 %)"
+    )
     item = seen("weak-item").first
     name = item.locator(".weak-name").inner_text()
     item.click()
@@ -245,13 +316,14 @@ def test_weak_regions_come_in_order_and_are_one_click_away(seen):
     seen.expect(seen("selection-summary")).to_contain_text(f"{accuracies[0]:.1f} %")
 
 
-@pytest.mark.parametrize("order", ["purity", "size", "wrong"])
+@pytest.mark.parametrize("order", ["accuracy", "purity", "size", "wrong"])
 def test_weak_regions_have_other_orders(seen, order):
     seen("tab-weak").click()
     seen("weak-order").select_option(order)
     names = seen("weak").locator(".weak-name").all_inner_texts()
     by_id = {f"Node {node.id}": node for node in seen.nodes()}
     keys = {
+        "accuracy": lambda node: node.accuracy,
         "purity": lambda node: node.purity,
         "size": lambda node: -node.size,
         "wrong": lambda node: -round(node.size * (1 - node.accuracy)),

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     Float = type[np.float32] | type[np.float64]
 
-__all__ = ["BoundedNetwork", "described", "lost_digits", "slack_factor"]
+__all__ = ["BoundedNetwork", "described", "gamma", "lost_digits", "slack_factor"]
 
 # Unit roundoff of single precision, in which a model may compute.
 _SINGLE = 2.0**-24
@@ -64,10 +64,11 @@ def slack_factor(n_terms: int | NDArray, dtype: Float) -> float | NDArray:
     here = np.finfo(dtype).eps / 2
     # Beside the terms: a bias, and the rounding of weights. Three times, as center,
     # slopes and radius are sums of that length.
-    return _gamma(n_terms + 4, _SINGLE) + 3 * _gamma(n_terms + 4, here)
+    return gamma(n_terms + 4, _SINGLE) + 3 * gamma(n_terms + 4, here)
 
 
-def _gamma(n, roundoff):
+def gamma(n: int | NDArray, roundoff: float) -> float | NDArray:
+    """Bound the relative error of a sum of n terms, in arithmetic of some roundoff."""
     share = n * roundoff
     # Beyond that nothing is known.
     return np.where(share < 0.5, share / np.maximum(1 - share, 0.5), np.inf)[()]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from robustkit.attacks._interval_bounds import (
+from robustkit.bounds._interval_bounds import (
     BoundedNetwork,
     _Affine,
     _Graph,

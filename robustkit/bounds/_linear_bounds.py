@@ -1,0 +1,578 @@
+r"""Lower bounds on the margins of a ReLU network over balls: intervals and CROWN.
+
+CROWN [1]_ carries a linear function of the logits backward, layer by layer, and keeps
+it below what it bounds. A rectifier whose argument z lies in [l, u] with l < 0 < u has
+its upper line through both ends, and for its lower line 0 or z, whichever leaves the
+smaller triangle. What arrives at the input is a linear function, whose smallest value
+over the ball and the clip range is known. The intervals of the units come from the same
+computation, or from interval arithmetic where that is better or leaves no doubt about
+the sign.
+
+Rounding. The bounds hold for what the module computes in its own precision, whatever
+the order of its sums. With u the unit roundoff of that, a unit z of n terms computes
+:math:`W a + b + e` with :math:`|e| \le \gamma_n (|W| |a| + |b|)`, :math:`\gamma_n = n u
+/ (1 - n u)` [2]_, of the values a that were computed before it. So e is an unknown like
+others, bounded with the intervals of a: a coefficient c of z costs :math:`|c|` times
+that bound. Our own rounding costs the same: when coefficients c of the units of a layer
+are multiplied by W, the coefficient of each argument a is off by at most
+:math:`\gamma_m |c| |W|`, m the number of units that a feeds, and :math:`|c| |W| |a|` is
+:math:`|c|` times what has just been bounded. Sums over units are in double precision.
+At the input only the deviation from the sample is multiplied so; what the first layer
+makes of the sample itself is computed in double precision.
+
+.. [1] H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel. Efficient neural
+   network robustness certification with general activation functions. NeurIPS 2018.
+.. [2] N. J. Higham. Accuracy and Stability of Numerical Algorithms. SIAM 2002.
+   :doi:`10.1137/1.9780898718027`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+
+from robustkit.bounds._interval_bounds import gamma
+from robustkit.bounds._relu_network import ReluNetwork
+
+__all__ = [
+    "DOUBLE",
+    "SINGLE",
+    "Anchors",
+    "Bounds",
+    "Region",
+    "Split",
+    "linear_distances",
+    "margin_rows",
+]
+
+# Rows of coefficients that are carried backward at once, and numbers in them at most:
+# more leave the cache, or the memory.
+_ROWS = 512
+_NUMBERS = 2**25
+SINGLE, DOUBLE = 2.0**-24, 2.0**-53
+# More than what computing a bound of rounding in single precision is off.
+_ROUND_UP = 1 + 2.0**-9
+# What a sum in single precision may amount to without overflowing on the way.
+_LARGEST = 2.0**126
+_FASTMATH = {"reassoc", "contract", "nsz"}
+
+
+class Anchors:
+    """Samples, and what the first layer makes of them.
+
+    Parameters
+    ----------
+    network : ReluNetwork
+        The network.
+
+    X : ndarray of shape (n, n_features)
+        Samples.
+
+    roundoff : float
+        Unit roundoff of the computation that the bounds are about, 2^-24 in single
+        precision; 0 is the network in exact arithmetic.
+    """
+
+    def __init__(self, network: ReluNetwork, X: NDArray, roundoff: float = SINGLE):
+        self.network, self.n = network, len(X)
+        self.x = np.ascontiguousarray(X, dtype=np.float64)
+        self.roundoff = roundoff
+        first = network.layers[0]
+        value, size, self.scale = self.x, np.abs(self.x), None
+        for center, scale, offset in network.scalings:
+            value = (value - center) * scale + offset
+            size = (size + np.abs(center)) * np.abs(scale) + np.abs(offset)
+            self.scale = scale * (1.0 if self.scale is None else self.scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            exact = first.inputs.forward(torch.from_numpy(value)).numpy()
+            self.units = exact + first.bias
+            size = first.inputs.magnitude(torch.from_numpy(size)).numpy()
+            self.size = size + np.abs(first.bias)
+        # One rounding of the input, and three of every scaling.
+        self.n_terms = first.fan_in + 3 + 6 * len(network.scalings)
+
+
+class Region:
+    """Balls around samples inside the clip range, one for each problem.
+
+    Parameters
+    ----------
+    anchors : Anchors
+        The samples.
+
+    rows : ndarray of shape (n_problems,)
+        Which sample each is around.
+
+    eps : ndarray of shape (n_problems,)
+        Radii.
+
+    norm : {"linf", "l2"}
+        Of the balls.
+
+    clip : tuple of two floats or None
+        The clip range.
+    """
+
+    def __init__(self, anchors: Anchors, rows, eps, norm: str, clip=None):
+        self.anchors, self.rows, self.norm = anchors, np.asarray(rows), norm
+        self.eps = np.ascontiguousarray(eps, dtype=np.float64)
+        low, high = map(float, clip or (-np.inf, np.inf))
+        shape = len(rows), anchors.x.shape[1]
+        self.low, self.high = np.empty(shape), np.empty(shape)
+        _moves(anchors.x, self.rows, self.eps, (low, high), self.low, self.high)
+        # The largest move of a feature.
+        self.reach = np.maximum(-self.low, self.high)
+
+    def take(self, problems: NDArray) -> Region:
+        """Keep some problems."""
+        part = object.__new__(Region)
+        part.anchors, part.norm = self.anchors, self.norm
+        for name in ("rows", "eps", "low", "high", "reach"):
+            setattr(part, name, getattr(self, name)[problems])
+        return part
+
+    def concretize(self, D, problems, total):
+        """Add the smallest value of rows of coefficients to their totals."""
+        if self.anchors.scale is not None:
+            D *= self.anchors.scale
+        if self.norm == "linf":
+            _over_box(D, problems, self.low, self.high, total)
+        else:
+            _over_ball(D, problems, self.low, self.high, self.eps, total)
+
+    def first_interval(self):
+        """Intervals of the units of the first layer, and two sizes.
+
+        The sizes bound the absolute values that are summed: all of them, and those that
+        come from moving.
+        """
+        anchors, chart = self.anchors, self.anchors.network.layers[0].inputs
+        low, high, reach = self.low, self.high, self.reach
+        if anchors.scale is not None:
+            ends = low * anchors.scale, high * anchors.scale
+            low, high = np.minimum(*ends), np.maximum(*ends)
+            reach = reach * np.abs(anchors.scale)
+        middle, half = (low + high) / 2, (high - low) / 2
+        middle = chart.forward(torch.from_numpy(middle)).numpy()
+        half = chart.magnitude(torch.from_numpy(half)).numpy()
+        moved = chart.magnitude(torch.from_numpy(reach)).numpy()
+        units = anchors.units[self.rows]
+        lower, upper = units + (middle - half), units + (middle + half)
+        if self.norm == "l2":
+            # A feature at an end of the clip range moves to one side only.
+            can_fall, can_rise = self.low < 0, self.high > 0
+            for sign in (1, -1):
+                squares = chart.squares(sign, can_fall, anchors.scale)
+                squares += chart.squares(-sign, can_rise, anchors.scale)
+                length = self.eps[:, None] * np.sqrt(squares) * _ROUND_UP
+                if sign > 0:
+                    lower = np.maximum(lower, units - length)
+                else:
+                    upper = np.minimum(upper, units + length)
+        return lower, upper, anchors.size[self.rows] + moved, moved
+
+
+@dataclass
+class Lines:
+    """Around every unit of every problem, two lines; and what rounding does to it."""
+
+    up: NDArray
+    """Slope of the upper line. That of the lower is 1 if it is more than half, or 0."""
+
+    at_zero: NDArray
+    """Value of the upper line at zero."""
+
+    slack: NDArray
+    """Cost of a coefficient in rounding."""
+
+    shift: NDArray
+    """What is added: a bias, or for the first layer its value at the sample."""
+
+
+@dataclass
+class Split:
+    """What is assumed of the units of problems, and what is known of them already."""
+
+    signs: NDArray
+    """1 or -1 where a unit is assumed to be positive or negative, else 0."""
+
+    lower: NDArray
+    upper: NDArray
+    """Intervals of the units, without the latest assumption."""
+
+    start: NDArray
+    """For every problem, the first unit of the layer of the latest assumption: up to
+    this layer nothing new can be learned."""
+
+
+class Bounds:
+    """Intervals and lines of all units over a region.
+
+    Parameters
+    ----------
+    region : Region
+        Problems.
+
+    method : {"crown", "interval"}
+        Where the intervals of hidden units come from.
+
+    better : bool
+        Whether intervals may replace what CROWN says where they are narrower.
+
+    split : Split, default=None
+        What is assumed of units.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        method: str = "crown",
+        better: bool = True,
+        split: Split | None = None,
+    ):
+        self.region, self.network = region, region.anchors.network
+        self.method, self.better = method, better
+        network, n = self.network, len(region.rows)
+        shape = n, network.n_units
+        # Of the arguments of rectifiers; then of their results.
+        self.lower, self.upper = (np.empty(shape) for _ in range(2))
+        self.low, self.high = (np.empty(shape) for _ in range(2))
+        self.lines = Lines(*(np.empty(shape) for _ in range(4)))
+        # No point of the region is in the part of a problem whose units contradict.
+        self.is_empty = np.zeros(n, dtype=bool)
+        self._buffers: dict = {}
+        scale = 1 if region.anchors.scale is None else 1 + np.abs(region.anchors.scale)
+        self._lost = (region.reach * scale).sum(axis=1, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for number, layer in enumerate(network.layers):
+                self._bound_layer(number, layer, split)
+
+    def _bound_layer(self, number, layer, split):
+        here = slice(layer.start, layer.stop)
+        lower, upper, slack = self._interval(layer)
+        self.lines.slack[:, here] = slack
+        if layer.inputs is None:
+            self.lines.shift[:, here] = layer.bias
+        else:
+            self.lines.shift[:, here] = self.region.anchors.units[self.region.rows]
+        signs, fresh = None, True
+        if split is not None:
+            signs, fresh = split.signs[:, here], split.start[:, None] < layer.start
+            np.maximum(lower, split.lower[:, here], out=lower)
+            np.minimum(upper, split.upper[:, here], out=upper)
+        # Intervals of the first layer are hardly improved.
+        if layer.rectified and self.method == "crown" and layer.inputs is None:
+            self._tighten(number, lower, upper, fresh)
+        if signs is not None:
+            lower[(signs > 0) & (lower < 0)] = 0
+            upper[(signs < 0) & (upper > 0)] = 0
+            self.is_empty |= (lower > upper).any(axis=1)
+            np.maximum(upper, lower, out=upper)
+        # What overflows bounds nothing.
+        unknown = ~(np.isfinite(lower) & np.isfinite(upper) & np.isfinite(slack))
+        lower[unknown], upper[unknown] = -np.inf, np.inf
+        self.lower[:, here], self.upper[:, here] = lower, upper
+        _draw_lines(
+            (self.lower, self.upper, self.lines.up, self.lines.at_zero),
+            layer.start,
+            layer.stop,
+            layer.rectified,
+        )
+        floor = 0 if layer.rectified else -np.inf
+        self.low[:, here] = np.maximum(lower, floor)
+        self.high[:, here] = np.maximum(upper, floor)
+        largest = np.maximum(np.abs(lower), np.abs(upper))
+        self._lost += largest.sum(axis=1, dtype=np.float64)
+
+    def _interval(self, layer):
+        """Interval arithmetic, and the cost of rounding."""
+        network, anchors = self.network, self.region.anchors
+        n_terms = layer.fan_in + 2
+        if layer.inputs is not None:
+            lower, upper, size, moved = self.region.first_interval()
+            n_terms = anchors.n_terms
+        else:
+            middle, half, size = layer.bias[None], 0.0, np.abs(layer.bias)[None]
+            for p, q, chart in layer.sources:
+                low, high = self.low[:, p:q], self.high[:, p:q]
+                largest = np.maximum(np.abs(low), np.abs(high))
+                mid, rad = (low + high) / 2, (high - low) / 2
+                both = np.concatenate([rad, largest])
+                middle = middle + chart.forward(torch.from_numpy(mid)).numpy()
+                both = chart.magnitude(torch.from_numpy(both)).numpy()
+                half = half + both[: len(rad)]
+                size = size + both[len(rad) :]
+            lower, upper, moved = middle - half, middle + half, size
+        slack = (gamma(n_terms, anchors.roundoff) + 16 * DOUBLE) * size
+        slack += gamma(network.fan_out + 8, DOUBLE) * moved
+        slack += gamma(network.n_units + network.n_features + 16, DOUBLE) * size
+        # These sums round too, and may lose digits; so may the module's.
+        slack *= 1 + 2.0**-20
+        slack += (n_terms + 4) * np.finfo(np.float32).tiny
+        if anchors.roundoff == SINGLE:
+            slack[size > _LARGEST] = np.inf
+        wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
+        return lower - wider, upper + wider, slack
+
+    def _tighten(self, number, lower, upper, fresh):
+        """Bound the units of a layer by CROWN where their sign is in doubt."""
+        layer = self.network.layers[number]
+        doubt = (lower < 0) & (upper > 0) if self.better else np.ones_like(lower, bool)
+        doubt &= fresh
+        problems, units = np.nonzero(doubt)
+        if len(problems) == 0:
+            return
+        index, ours = torch.from_numpy(units), layer.start + units
+        shift, slack = (
+            table[problems, ours] for table in (self.lines.shift, self.lines.slack)
+        )
+        for sign, side, better in ((1, lower, np.maximum), (-1, upper, np.minimum)):
+
+            def start(part, A, D, sign=sign):
+                maps = [(A[:, p:q], m) for p, q, m in layer.sources]
+                if layer.inputs is not None:
+                    maps.append((D, layer.inputs))
+                for out, chart in maps:
+                    out += sign * chart.rows(index[part])
+
+            total = sign * shift - slack
+            self._carry(start, total, problems, number)
+            found = sign * total
+            if self.better:
+                found = better(side[problems, units], found)
+            side[problems, units] = found
+
+    def margins(self, C: NDArray) -> NDArray:
+        """Bound linear functions of the logits from below.
+
+        Parameters
+        ----------
+        C : ndarray of shape (n_problems, n_rows, n_outputs)
+            Coefficients of the logits.
+
+        Returns
+        -------
+        margins : ndarray of shape (n_problems, n_rows)
+            No point of the region has a smaller value; infinite where there is none.
+        """
+        n, n_rows = C.shape[:2]
+        problems = np.repeat(np.arange(n), n_rows)
+        return self.values(problems, C.reshape(n * n_rows, -1)).reshape(n, n_rows)
+
+    def values(self, problems: NDArray, C: NDArray, watch=None) -> NDArray:
+        """Bound linear functions, one row each, of the logits of some problems."""
+        rows = torch.from_numpy(np.ascontiguousarray(C))
+        total = np.zeros(len(rows))
+
+        def start(part, A, D):
+            A[:, -self.network.n_outputs :] += rows[part]
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._carry(start, total, problems, len(self.network.layers), watch)
+        total[np.isnan(total)] = -np.inf
+        total[self.is_empty[problems]] = np.inf
+        return total
+
+    def _carry(self, start, total, problems, n_layers, watch=None):
+        """Carry rows of coefficients backward through the first so many layers."""
+        network = self.network
+        width = max(network.layers[n_layers - 1].stop if n_layers else 0, 1)
+        n_rows = max(1, min(_ROWS, _NUMBERS // (width + network.n_features)))
+        for begin in range(0, len(total), n_rows):
+            part = slice(begin, begin + n_rows)
+            ids, acc = problems[part], total[part]
+            A = self._buffer("A", len(ids), width).zero_()
+            D = self._buffer("D", len(ids), network.n_features)
+            if n_layers == 0:
+                D.zero_()
+            start(part, A, D)
+            self._through_layers((A, D), ids, acc, n_layers, watch)
+            if self.method == "interval" and n_layers == len(network.layers) > 1:
+                _over_box(A.numpy(), ids, self.low, self.high, acc)
+            else:
+                self.region.concretize(D.numpy(), ids, acc)
+            # Products so small that they lose digits.
+            tiny = np.finfo(np.float64).tiny
+            acc -= (network.fan_out + 4) * tiny * self._lost[ids]
+
+    def _through_layers(self, coefficients, ids, acc, n_layers, watch):
+        A, D = coefficients
+        lines = self.lines
+        table = lines.up, lines.at_zero, lines.slack, lines.shift
+        for layer in reversed(self.network.layers[:n_layers]):
+            if watch is not None:
+                watch(layer, ids, A.numpy())
+            _relax(A.numpy(), layer.start, layer.stop, ids, table, acc)
+            a = A[:, layer.start : layer.stop]
+            for p, q, chart in layer.sources:
+                chart.pull(a, A[:, p:q])
+            if layer.inputs is not None:
+                layer.inputs.pull(a, D, keep=False)
+            if self.method == "interval" and layer.stop == self.network.n_units:
+                # The units behind it have their intervals.
+                A[:, layer.start :] = 0
+                return
+
+    def _buffer(self, name, n_rows, width):
+        """Give kept memory: fresh memory costs more than the arithmetic."""
+        size = n_rows * width
+        kept = self._buffers.get(name)
+        if kept is None or kept.numel() < size:
+            kept = self._buffers[name] = torch.empty(size, dtype=torch.float64)
+        return kept[:size].view(n_rows, width)
+
+
+def margin_rows(labels: NDArray, n_outputs: int) -> NDArray:
+    """Coefficients of the label's logit minus every other, one row each."""
+    eye = np.eye(n_outputs)
+    others = (labels[:, None] + np.arange(1, n_outputs)) % n_outputs
+    return eye[labels][:, None] - eye[others]
+
+
+def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
+    """Estimate how far errors are by the linear function that the network is nearby.
+
+    Returns the distances, without regard to the clip range, and the margins of the
+    samples as they are.
+    """
+    network, n = anchors.network, anchors.n
+    region = Region(anchors, np.arange(n), np.zeros(n), norm)
+    lengths = []
+
+    def measure(D, problems, total):
+        if anchors.scale is not None:
+            D *= anchors.scale
+        lengths.append(np.linalg.norm(D, 1 if norm == "linf" else 2, axis=1))
+
+    region.concretize = measure
+    C = margin_rows(labels, network.n_outputs)
+    bounds = Bounds(region, "crown")
+    lengths.clear()
+    margins = bounds.margins(C)
+    slopes = np.concatenate(lengths).reshape(margins.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = np.where(margins > 0, margins / slopes, 0)
+    return np.nan_to_num(distances, nan=0, posinf=np.inf).min(axis=1), margins.min(
+        axis=1
+    )
+
+
+@njit(cache=True)
+def _moves(x, rows, eps, clip, low, high):
+    """Find how far features may move, rounded outward."""
+    outward, tiny = 1 + 2.0**-51, 2.0**-1022
+    for i in range(len(rows)):
+        for j in range(x.shape[1]):
+            center = x[rows[i], j]
+            down = max(-eps[i], clip[0] - center) * outward
+            up = min(eps[i], clip[1] - center) * outward
+            low[i, j] = min(down, -tiny) if down < 0 else 0
+            high[i, j] = max(up, tiny) if up > 0 else 0
+
+
+@njit(cache=True, fastmath=_FASTMATH)
+def _relax(A, start, stop, ids, table, acc):
+    """Replace coefficients of rectified units by those of their arguments, in place.
+
+    What the lines, rounding and what is added amount to goes to `acc`.
+    """
+    up, at_zero, slack, shift = table
+    for r in range(A.shape[0]):
+        s = ids[r]
+        total = 0.0
+        for k in range(start, stop):
+            a = A[r, k]
+            slope = up[s, k]
+            lower = 1.0 if slope > 0.5 else 0.0
+            new = a * (slope if a < 0 else lower)
+            down = a if a < 0 else 0.0
+            total += down * at_zero[s, k] + new * shift[s, k] - abs(new) * slack[s, k]
+            A[r, k] = new
+        acc[r] += total
+
+
+@njit(cache=True, fastmath=_FASTMATH)
+def _over_box(D, ids, low, high, acc):
+    """Add the smallest value of linear functions over boxes."""
+    for r in range(D.shape[0]):
+        s = ids[r]
+        total = 0.0
+        for j in range(D.shape[1]):
+            d = D[r, j]
+            total += d * (low[s, j] if d > 0 else high[s, j])
+        acc[r] += total
+
+
+@njit(cache=True, fastmath=_FASTMATH)
+def _over_ball(D, ids, low, high, eps, acc):
+    r"""Add a bound on the smallest value of linear functions over ball and box.
+
+    For any :math:`\lambda > 0` it is at least the sum of the smallest :math:`d_i t +
+    \lambda t^2 / 2` of each feature's moves t, minus :math:`\lambda \epsilon^2 / 2`.
+    The best :math:`\lambda` is found in a few steps.
+    """
+    for r in range(D.shape[0]):
+        s = ids[r]
+        radius = eps[s]
+        squares, box = 0.0, 0.0
+        for j in range(D.shape[1]):
+            d = D[r, j]
+            room = low[s, j] if d > 0 else high[s, j]
+            squares += d * d if room != 0 else 0.0
+            box += d * room
+        if squares == 0 or radius == 0:
+            continue
+        # The ball may hold the whole box, whose bound is negative.
+        strength = np.sqrt(squares) / radius
+        best = box * (1 + (D.shape[1] + 8) * 2.0**-52)
+        for _ in range(4):
+            value, size, free, clipped = 0.0, 0.0, 0.0, 0.0
+            for j in range(D.shape[1]):
+                d = D[r, j]
+                room = low[s, j] if d > 0 else high[s, j]
+                move = -d / strength
+                is_free = abs(move) < abs(room)
+                move = move if is_free else room
+                square = move * move
+                half = 0.5 * strength * square
+                value += d * move + half
+                size += abs(d * move) + half
+                free += d * d if is_free else 0.0
+                clipped += 0.0 if is_free else square
+            half = 0.5 * strength * radius * radius
+            value -= half
+            # What rounding does to this sum.
+            value -= (D.shape[1] + 16) * 2.0**-52 * (size + half)
+            best = max(best, value)
+            left = radius * radius - clipped
+            if left <= 0 or free == 0:
+                break
+            new = np.sqrt(free / left)
+            if not abs(new - strength) > 1e-4 * strength:
+                break
+            strength = new
+        acc[r] += best
+
+
+@njit(cache=True)
+def _draw_lines(tables, start, stop, rectified):
+    """Draw the upper line of every unit through the ends of its interval."""
+    lower, upper, up, at_zero = tables
+    for i in range(lower.shape[0]):
+        for k in range(start, stop):
+            low, high = lower[i, k], upper[i, k]
+            if not rectified or low >= 0:
+                up[i, k], at_zero[i, k] = 1, 0
+            elif high <= 0:
+                up[i, k], at_zero[i, k] = 0, 0
+            elif not (low > -np.inf and high < np.inf):
+                # Nothing is known, and nothing follows.
+                up[i, k], at_zero[i, k] = 1, np.inf
+            else:
+                slope = high / (high - low)
+                value = max(-slope * low, high - slope * high)
+                up[i, k], at_zero[i, k] = slope, value * (1 + 2.0**-50) + 2.0**-1000

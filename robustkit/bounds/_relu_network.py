@@ -1,0 +1,408 @@
+"""A network as one list of layers of units, each affine in earlier ones.
+
+A stack of linear layers, a graph with edges that skip layers and a convolutional
+network are then one case. A unit is rectified or not; the last layer's units are the
+logits. Only modules that are what their type says are taken apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robustkit._tensors import as_array
+from robustkit.bounds._interval_bounds import described
+from robustkit.bridge import ElementwiseScale, SecondWinsTies
+from robustkit.networks import (
+    MaskedLinear,
+    SparseNetwork,
+    ToImages,
+    is_plain,
+    leaves,
+    linear_weights,
+)
+
+__all__ = ["Layer", "ReluNetwork"]
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+class _Dense:
+    """A matrix."""
+
+    def __init__(self, weight: Tensor):
+        self.weight = weight.double().contiguous()
+        self.absolute = self.weight.abs()
+        nonzero = weight != 0
+        self.fan_in = int(nonzero.sum(dim=1).max()) if weight.numel() else 0
+        self.fan_out = nonzero.sum(dim=0).numpy()
+        self.shape = tuple(weight.shape)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map rows of values."""
+        return X @ self.weight.t()
+
+    def magnitude(self, X: Tensor) -> Tensor:
+        """Map rows of absolute values by the absolute values of the weights."""
+        return X @ self.absolute.t()
+
+    def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
+        """Write what coefficients of the results amount to for the arguments.
+
+        It is added to what is there already, if that is to be kept.
+        """
+        out.addmm_(a, self.weight, beta=int(keep))
+
+    def rows(self, units: Tensor) -> Tensor:
+        """Coefficients of some results."""
+        return self.weight.index_select(0, units)
+
+    def squares(self, sign: int, features: NDArray, scale: NDArray | None) -> NDArray:
+        """Sum the squares of weights of a sign, over some features of every sample."""
+        weight = self.weight
+        if scale is not None:
+            weight = weight * torch.from_numpy(scale)
+        squares = (sign * weight).clamp(min=0).square_()
+        return (torch.from_numpy(features).double() @ squares.t()).numpy()
+
+
+class _Convolution:
+    """A convolution of images, given and returned as flat rows."""
+
+    def __init__(self, weight: Tensor, shape: tuple[int, int, int], **how):
+        self.weight, self.how, self.images = weight.double().contiguous(), how, shape
+        self.absolute = self.weight.abs()
+        there = functional.conv2d(torch.zeros(1, *shape).double(), self.weight, **how)
+        back = functional.conv_transpose2d(there, self.weight, **how)
+        self.out_images = tuple(there.shape[1:])
+        # What the transposed convolution does not reach at the lower right.
+        self.missing = shape[1] - back.shape[2], shape[2] - back.shape[3]
+        n_in, n_out = int(np.prod(shape)), int(np.prod(self.out_images))
+        self.shape = n_out, n_in
+        self.fan_in = int((weight != 0).flatten(1).sum(dim=1).max())
+        n_reached = len(weight) // how["groups"] * weight[0, 0].numel()
+        self.fan_out = np.full(n_in, n_reached)
+
+    def _apply(self, X: Tensor, weight: Tensor) -> Tensor:
+        images = X.reshape(len(X), *self.images)
+        return functional.conv2d(images, weight, **self.how).flatten(1)
+
+    def forward(self, X: Tensor) -> Tensor:
+        return self._apply(X, self.weight)
+
+    def magnitude(self, X: Tensor) -> Tensor:
+        return self._apply(X, self.absolute)
+
+    def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
+        pulled = functional.conv_transpose2d(
+            a.reshape(len(a), *self.out_images),
+            self.weight,
+            output_padding=self.missing,
+            **self.how,
+        )
+        pulled = pulled.flatten(1)
+        if keep:
+            out += pulled
+        else:
+            out.copy_(pulled)
+
+    def rows(self, units: Tensor) -> Tensor:
+        one = torch.zeros(len(units), self.shape[0], dtype=torch.float64)
+        one[torch.arange(len(units)), units] = 1
+        out = torch.zeros(len(units), self.shape[1], dtype=torch.float64)
+        self.pull(one, out)
+        return out
+
+    def squares(self, sign: int, features: NDArray, scale: NDArray | None) -> NDArray:
+        """Sum the squares of weights of a sign, over some features of every sample."""
+        X = np.broadcast_to(1.0 if scale is None else scale, features.shape)
+        # Where the scale is negative, weights change their sign.
+        total = 0
+        for side in (1, -1):
+            chosen = torch.from_numpy(features * np.where(side * X > 0, X**2, 0))
+            weight = (sign * side * self.weight).clamp(min=0)
+            total = total + self._apply(chosen, weight.square_()).numpy()
+        return total
+
+
+Map = _Dense | _Convolution
+
+
+@dataclass
+class Layer:
+    """Units that are affine in the input or in earlier units."""
+
+    start: int
+    stop: int
+    bias: NDArray
+    inputs: Map | None = None
+    """From the input; only the first layer has one."""
+
+    sources: list[tuple[int, int, Map]] = field(default_factory=list)
+    """From ranges of earlier units, as they are after their rectifier."""
+
+    rectified: bool = False
+
+    def maps(self) -> list[Map]:
+        """Return all maps that lead here."""
+        own = [] if self.inputs is None else [self.inputs]
+        return own + [source[2] for source in self.sources]
+
+    @property
+    def fan_in(self) -> int:
+        """Most terms that a unit sums."""
+        return sum(m.fan_in for m in self.maps()) + 1
+
+
+class ReluNetwork:
+    """A module taken apart.
+
+    A part that is not known, or is not what its type says, is refused by name with a
+    TypeError.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On the CPU, in eval mode.
+
+    n_features : int
+        Length of a sample.
+    """
+
+    def __init__(self, module: nn.Module, n_features: int):
+        self.n_features = n_features
+        self.layers: list[Layer] = []
+        self.scalings: list[tuple[NDArray, NDArray, NDArray]] = []
+        self._images: tuple[int, ...] | None = None
+        self._dtypes: list[torch.dtype] = []
+        for part in leaves(module):
+            self._take(part)
+        if not self.layers or self.layers[-1].rectified:
+            self._append(_Dense(torch.eye(self._width())), np.zeros(self._width()))
+        self.is_double = all(t == torch.float64 for t in self._dtypes)
+        self.n_units = self.layers[-1].stop
+        self.n_outputs = self.layers[-1].stop - self.layers[-1].start
+        out = np.zeros(self.n_units, dtype=np.int64)
+        self.fan_out = 0
+        for layer in self.layers:
+            for p, q, chart in layer.sources:
+                out[p:q] += chart.fan_out
+            if layer.inputs is not None:
+                self.fan_out = int(np.max(layer.inputs.fan_out, initial=0))
+        self.fan_out = max(self.fan_out, int(out.max(initial=0)))
+
+    def _width(self):
+        if not self.layers:
+            return self.n_features
+        return self.layers[-1].stop - self.layers[-1].start
+
+    def _append(self, chart, bias):
+        start = self.layers[-1].stop if self.layers else 0
+        layer = Layer(start, start + len(bias), np.asarray(bias, dtype=np.float64))
+        if not self.layers:
+            layer.inputs = chart
+        else:
+            before = self.layers[-1]
+            layer.sources.append((before.start, before.stop, chart))
+        self.layers.append(layer)
+        return layer
+
+    def _take(self, part):
+        for types, take in _READERS.items():
+            if is_plain(part, *types):
+                if not take(self, part):
+                    break
+                self._dtypes += [
+                    t.dtype
+                    for t in (*part.parameters(), *part.buffers())
+                    if t.is_floating_point()
+                ]
+                return
+        raise TypeError(
+            "Bounds are known for networks of linear layers, convolutions and ReLU, "
+            f"and for sparse networks. This one has a {described(part)}"
+            f"{self._where(part)}"
+        )
+
+    def _where(self, part):
+        if isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.Linear):
+            images = "flat samples" if self._images is None else f"{self._images}"
+            return f" on {images}: {part!r}"
+        return f": {part!r}" if isinstance(part, nn.Flatten) else ""
+
+    def _linear(self, part):
+        if self._images is not None or part.in_features != self._width():
+            return False
+        weight, bias = (t.detach() for t in linear_weights(part))
+        self._append(_Dense(weight), as_array(bias))
+        return True
+
+    def _relu(self, part):
+        if not self.layers:
+            self._append(_Dense(torch.eye(self._width())), np.zeros(self._width()))
+        self.layers[-1].rectified = True
+        return True
+
+    def _nothing(self, part):
+        # In training mode it would do something.
+        return not part.training or not isinstance(part, _DROPOUTS)
+
+    def _flatten(self, part):
+        self._images = None
+        return part.start_dim == 1 and part.end_dim == -1
+
+    def _to_images(self, part):
+        if len(part.image_shape) != 3 or np.prod(part.image_shape) != self._width():
+            return False
+        self._images = part.image_shape
+        return True
+
+    def _scale(self, part):
+        center, scale, offset = (
+            np.broadcast_to(as_array(t).astype(np.float64), self._width())
+            for t in (part.center, part.scale, part.offset)
+        )
+        if not part.needed:
+            return True
+        if self._images is not None:
+            return False
+        if not self.layers:
+            self.scalings.append((center, scale, offset))
+            return True
+        # As two maps, so that the rounding of the center is that of a bias.
+        eye = torch.eye(self._width(), dtype=torch.float64)
+        self._append(_Dense(eye), -center)
+        self._append(_Dense(eye * torch.from_numpy(scale.copy())), offset)
+        return True
+
+    def _sparse(self, part):
+        structure = part.structure
+        if self._images is not None or part.n_features != self._width():
+            return False
+        base = self._append(
+            _Dense(part.input_weight.detach()),
+            as_array(part.bias)[: len(structure.sources)],
+        )
+        base.rectified = True
+        first, n = base.start, structure.n_nodes
+        source, target = (torch.from_numpy(np.array(e)) for e in structure.edges)
+        weight = torch.zeros(n, n, dtype=part.edge_weight.dtype)
+        weight[target, source] = part.edge_weight.detach()
+        bias = as_array(part.bias)
+        for start, stop in pairwise(map(int, structure.layer_offsets[1:])):
+            self._append_rows(weight[start:stop, :start], bias[start:stop], first)
+            self.layers[-1].rectified = True
+        out = torch.zeros(part.n_outputs, n, dtype=part.output_weight.dtype)
+        out[:, torch.from_numpy(np.array(structure.sinks))] = (
+            part.output_weight.detach()
+        )
+        self._append_rows(out, as_array(part.output_bias), first)
+        return True
+
+    def _append_rows(self, weight, bias, first):
+        """Append units of a graph whose first vertex is the unit `first`."""
+        used = weight.any(dim=0).nonzero()
+        low, high = (int(used.min()), int(used.max()) + 1) if len(used) else (0, 1)
+        layer = Layer(
+            self.layers[-1].stop,
+            self.layers[-1].stop + len(bias),
+            np.asarray(bias, dtype=np.float64),
+            sources=[(first + low, first + high, _Dense(weight[:, low:high]))],
+        )
+        self.layers.append(layer)
+
+    def _convolution(self, part):
+        if self._images is None or part.padding_mode != "zeros":
+            return False
+        if len(self._images) != 3 or self._images[0] != part.in_channels:
+            return False
+        if isinstance(part.padding, str):
+            return False
+        how = {
+            "stride": part.stride,
+            "padding": part.padding,
+            "dilation": part.dilation,
+            "groups": part.groups,
+        }
+        chart = _Convolution(part.weight.detach(), self._images, **how)
+        n_pixels = chart.out_images[1] * chart.out_images[2]
+        bias = torch.zeros(len(part.weight)) if part.bias is None else part.bias
+        self._append(chart, np.repeat(as_array(bias), n_pixels))
+        self._images = chart.out_images
+        return True
+
+    def _max_pool(self, part):
+        r"""Write the largest of four as rectifiers.
+
+        With :math:`m(a, b) = b + \max(a - b, 0)` it is m(m(a, b), m(c, d)).
+        """
+        how = part.kernel_size, part.stride, part.padding, part.dilation
+        if [_pair(n) for n in how] != [(2, 2), (2, 2), (0, 0), (1, 1)]:
+            return False
+        if part.ceil_mode or part.return_indices or self._images is None:
+            return False
+        if not self.layers:
+            return False
+        before, channels = self.layers[-1], self._images[0]
+
+        def chart(kernels, images):
+            kernels = torch.tensor(kernels, dtype=torch.float64)
+            size = kernels.shape[-1]
+            weight = kernels.view(-1, 1, size, size).repeat(channels, 1, 1, 1)
+            how = {"padding": 0, "dilation": 1, "groups": channels}
+            return _Convolution(weight, images, stride=size, **how)
+
+        halves = chart([[[1, -1], [0, 0]], [[0, 0], [1, -1]]], self._images)
+        first = self._append(halves, np.zeros(halves.shape[0]))
+        first.rectified = True
+        pairs = halves.out_images
+        difference = self._append(
+            chart([[[0, 1], [0, -1]]], self._images), np.zeros(halves.shape[0] // 2)
+        )
+        # Of one channel of the halves come two, next to each other.
+        fold = _grouped([1.0, -1.0], pairs)
+        difference.sources = [
+            (before.start, before.stop, difference.sources[0][2]),
+            (first.start, first.stop, fold),
+        ]
+        difference.rectified = True
+        images = (channels, *pairs[1:])
+        last = self._append(chart([[[1.0]]], images), np.zeros(difference.bias.size))
+        last.sources += [
+            (first.start, first.stop, _grouped([0.0, 1.0], pairs)),
+            (before.start, before.stop, chart([[[0, 0], [0, 1]]], self._images)),
+        ]
+        self._images = images
+        return True
+
+
+def _pair(number):
+    return tuple(number) if isinstance(number, tuple) else (number, number)
+
+
+def _grouped(factors, images):
+    """Add up every two neighbouring channels, times factors."""
+    groups = images[0] // 2
+    weight = torch.tensor(factors, dtype=torch.float64).view(1, 2, 1, 1)
+    how = {"stride": 1, "padding": 0, "dilation": 1, "groups": groups}
+    return _Convolution(weight.repeat(groups, 1, 1, 1), images, **how)
+
+
+_READERS = {
+    (nn.Linear, MaskedLinear): ReluNetwork._linear,
+    (nn.ReLU,): ReluNetwork._relu,
+    # Ties, which the last one decides, have no positive margin.
+    (nn.Identity, SecondWinsTies, *_DROPOUTS): ReluNetwork._nothing,
+    (nn.Flatten,): ReluNetwork._flatten,
+    (ToImages,): ReluNetwork._to_images,
+    (ElementwiseScale,): ReluNetwork._scale,
+    (SparseNetwork,): ReluNetwork._sparse,
+    (nn.Conv2d,): ReluNetwork._convolution,
+    (nn.MaxPool2d,): ReluNetwork._max_pool,
+}

@@ -1,0 +1,125 @@
+"""Whether what a network's module says is what its estimator predicts."""
+
+from typing import Any
+
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+)
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC, LinearSVC, NuSVC
+
+from robustkit.bridge import thawed
+from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
+
+__all__ = [
+    "answers_in_double",
+    "answers_with_module",
+    "predicts_largest_logit",
+]
+
+# Estimators whose `predict` is known to answer with the largest logit of their module.
+_LARGEST_LOGIT = {
+    LinearDiscriminantAnalysis,
+    LinearSVC,
+    LogisticRegression,
+    LogisticRegressionCV,
+    MLPClassifier,
+    Perceptron,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    SGDClassifier,
+}
+# For more than two classes they count votes.
+_OF_TWO_CLASSES = {NuSVC, SVC}
+_OURS = ("sklearn", "robustkit")
+
+
+def answers_with_module(estimator: Any, module: torch.nn.Module | None) -> bool:
+    """Whether a network's `predict` is known to be the largest logit of its module.
+
+    False for all that is no network, and where a method was overwritten.
+    """
+    estimator = thawed(estimator)
+    if module is None or "predict" in vars(estimator):
+        return False
+    own = type(estimator)
+    if isinstance(estimator, BaseNetClassifier):
+        return all(
+            getattr(own, name) is getattr(BaseNetClassifier, name)
+            for name in ("predict", "_logits")
+        )
+    # A skorch net; not a subclass, nor one that turns its logits into something else.
+    return (
+        str(own.__module__) == "skorch.classifier"
+        and getattr(estimator, "module_", None) is module
+        and estimator.predict_nonlinearity in ("auto", None)
+    )
+
+
+def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bool:
+    """Whether `predict` is known to answer with the largest logit of the module.
+
+    A threshold, a vote or a `predict` that a user wrote may answer anything else: then
+    `predict` itself must be asked, and nothing is proved by looking at the module.
+    """
+    if module is None:
+        return False
+    estimator = thawed(estimator)
+    if _has_own_methods(estimator):
+        return False
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
+        return predicts_largest_logit(estimator.best_estimator_, module)
+    if type(estimator) is PrunedNetClassifier:
+        return predicts_largest_logit(estimator.estimator_, module)
+    if type(estimator) is Pipeline:
+        *steps, last = [step for _, step in estimator.steps]
+        return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
+    if type(estimator) in _LARGEST_LOGIT:
+        return True
+    if type(estimator) in _OF_TWO_CLASSES:
+        return len(estimator.classes_) == 2
+    return answers_with_module(estimator, module)
+
+
+def answers_in_double(estimator: Any) -> bool:
+    """Whether `predict` is known to compute as precisely as the samples are given.
+
+    That is so for linear models and perceptrons of scikit-learn, after steps of
+    scikit-learn; a network rounds its samples to single precision.
+    """
+    estimator = thawed(estimator)
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV):
+        return answers_in_double(estimator.best_estimator_)
+    if type(estimator) is Pipeline:
+        *steps, last = [thawed(step) for _, step in estimator.steps]
+        modules = [type(step).__module__.split(".")[0] for step in steps]
+        return set(modules) <= {"sklearn", "builtins"} and answers_in_double(last)
+    # A support vector machine sums over its vectors.
+    return type(estimator) in _LARGEST_LOGIT
+
+
+def _is_stock(step):
+    """Whether a transformer computes what its module computes."""
+    step = thawed(step)
+    if step is None or isinstance(step, str):
+        return True
+    if type(step) is FunctionTransformer and step.func is not None:
+        return False
+    package = type(step).__module__.split(".")[0]
+    return package in _OURS and not _has_own_methods(step)
+
+
+def _has_own_methods(estimator):
+    names = ("predict", "predict_proba", "decision_function", "transform")
+    return any(name in vars(estimator) for name in names)

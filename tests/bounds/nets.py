@@ -1,0 +1,221 @@
+"""Small networks of every kind, and their bounds computed the slow way."""
+
+import itertools
+
+import numpy as np
+import torch
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit.bridge import ElementwiseScale
+from robustkit.graphs import GraphPrior
+from robustkit.networks import ARCHITECTURES, SparseNetwork, ToImages, initialize
+
+
+def mlp(seed, sizes=(6, 8, 7, 5, 3)):
+    with seeded_torch(seed):
+        parts = []
+        for n_inputs, n_outputs in itertools.pairwise(sizes):
+            parts += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
+        return balanced(louder(nn.Sequential(*parts[:-1])), sizes[0])
+
+
+def balanced(module, n_features):
+    """Shift the logits so that every class is predicted for some samples in [0, 1]."""
+    last = list(module.modules())[-1]
+    bias = last.output_bias if isinstance(last, SparseNetwork) else last.bias
+    X = np.random.default_rng(0).random((500, n_features)).astype(np.float32)
+    with torch.no_grad():
+        bias -= module(torch.from_numpy(X)).mean(dim=0)
+    return module.eval()
+
+
+def louder(module, factor=2.0):
+    """Larger weights, which leave more signs in doubt."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.mul_(factor)
+    return module.eval()
+
+
+def sparse(seed, n_features=6, n_nodes=25):
+    graph = GraphPrior(n_nodes=n_nodes, n_neighbors=4).sample(seed)
+    network = SparseNetwork(graph, n_features, 3)
+    network = initialize(network, random_state=seed)
+    with torch.no_grad(), seeded_torch(seed):
+        network.bias.normal_(std=0.3)
+    return balanced(network, n_features)
+
+
+def scaled(seed):
+    rng = np.random.default_rng(seed)
+    scale = ElementwiseScale(
+        rng.normal(size=6), rng.normal(size=6), rng.normal(size=6), torch.float32
+    )
+    return balanced(nn.Sequential(scale, mlp(seed)), 6)
+
+
+def linear(seed):
+    with seeded_torch(seed):
+        return balanced(nn.Linear(6, 3), 6)
+
+
+def without_activation(seed):
+    with seeded_torch(seed):
+        parts = nn.Linear(6, 4), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)
+        return balanced(louder(nn.Sequential(*parts)), 6)
+
+
+def scaled_inside(seed):
+    rng = np.random.default_rng(seed)
+    scale = ElementwiseScale(rng.normal(size=4), rng.normal(size=4), 0.3, torch.float32)
+    with seeded_torch(seed):
+        parts = nn.Linear(6, 4), scale, nn.ReLU(), nn.Linear(4, 3)
+        return balanced(nn.Sequential(*parts), 6)
+
+
+def sparse_after_linear(seed):
+    with seeded_torch(seed):
+        return balanced(nn.Sequential(nn.Linear(6, 4), sparse(seed, 4)), 6)
+
+
+FLAT = {
+    "mlp": mlp,
+    "sparse": sparse,
+    "scaled": scaled,
+    "linear": linear,
+    "two linear maps": without_activation,
+    "scaled inside": scaled_inside,
+    "sparse after linear": sparse_after_linear,
+}
+
+
+def convolutional(seed):
+    with seeded_torch(seed):
+        parts = (
+            ToImages((2, 5, 4)),
+            nn.Conv2d(2, 4, 3, padding=1, stride=(2, 1)),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 2, groups=2, bias=False),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(24, 3),
+        )
+        return louder(nn.Sequential(*parts))
+
+
+def pooled(seed):
+    with seeded_torch(seed):
+        parts = (
+            ToImages((1, 5, 8)),
+            nn.Conv2d(1, 3, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(3, 2, 3, padding=1),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        )
+        return louder(nn.Sequential(*parts))
+
+
+def cnn6(seed):
+    with seeded_torch(seed):
+        return ARCHITECTURES["cnn6"](64, 3, image_shape=(1, 8, 8)).eval()
+
+
+IMAGES = {"convolutional": (convolutional, 40), "pooled": (pooled, 40)}
+
+
+def slow_margins(network, lows, highs, C, better):
+    """CROWN over one box, unit by unit and number by number, in exact arithmetic.
+
+    `network` is a list of (weights, bias, rectified), each of all units before and the
+    input: a unit's arguments are the input first, then earlier units.
+    """
+    n_inputs = len(lows)
+    lower, upper = list(lows), list(highs)
+    units = []
+
+    def bound(weights, bias):
+        """Smallest value of a linear function of the input and of units."""
+        a, total = list(weights), bias
+        for k in reversed(range(len(units))):
+            c = a[n_inputs + k] if n_inputs + k < len(a) else 0
+            if c == 0:
+                continue
+            w, b, slope, at_zero, low = units[k]
+            if c < 0:
+                total += c * at_zero
+                c = c * slope
+            else:
+                c = c * low
+            total += c * b
+            for j, v in enumerate(w):
+                a[j] += c * v
+        return total + sum(
+            v * (lows[j] if v > 0 else highs[j]) for j, v in enumerate(a[:n_inputs])
+        )
+
+    def interval(weights, bias, sign):
+        ends = upper, lower
+        return bias + sum(
+            v * ends[(v > 0) == (sign < 0)][j] for j, v in enumerate(weights)
+        )
+
+    for w, b, rectified in network:
+        low, high = interval(w, b, -1), interval(w, b, 1)
+        if not better or (low < 0 < high):
+            by_crown = bound(w, b), -bound([-v for v in w], -b)
+            low = max(low, by_crown[0]) if better else by_crown[0]
+            high = min(high, by_crown[1]) if better else by_crown[1]
+        if not rectified or low >= 0:
+            lines = (1, 0, 1)
+        elif high <= 0:
+            lines = (0, 0, 0)
+        else:
+            slope = high / (high - low)
+            lines = (slope, -slope * low, 1 if slope > 0.5 else 0)
+        units.append((w, b, *lines))
+        lower.append(max(low, 0) if rectified else low)
+        upper.append(max(high, 0) if rectified else high)
+    n_outputs = len(C[0])
+    margins = []
+    for row in C:
+        weights = [0.0] * (n_inputs + len(units) - n_outputs) + list(row)
+        margins.append(bound(weights, 0.0))
+    return margins
+
+
+def as_lists(module, n_inputs):
+    """Write a stack or a sparse network as `slow_margins` takes it."""
+    if isinstance(module, SparseNetwork):
+        return _graph_as_lists(module, n_inputs)
+    network, start = [], 0
+    parts = [part for part in module if isinstance(part, nn.Linear)]
+    for part in parts:
+        weight, bias = part.weight.detach().double(), part.bias.detach().double()
+        rows = zip(weight.tolist(), bias.tolist(), strict=True)
+        first = len(network) == 0
+        network += [([0.0] * start + w, b, part is not parts[-1]) for w, b in rows]
+        start = n_inputs if first else start + weight.shape[1]
+    return network
+
+
+def _graph_as_lists(net, n_inputs):
+    structure = net.structure
+    source, target = structure.edges
+    network = []
+    edge = net.edge_weight.detach().double().numpy()
+    for v in range(structure.n_nodes):
+        w = np.zeros(n_inputs + v)
+        if v < len(structure.sources):
+            w[:n_inputs] = net.input_weight.detach().double().numpy()[v]
+        mine = target == v
+        w[n_inputs + source[mine]] += edge[mine]
+        network.append((w.tolist(), float(net.bias[v].detach().double()), True))
+    for o in range(net.n_outputs):
+        w = np.zeros(n_inputs + structure.n_nodes + o)
+        w[n_inputs + np.array(structure.sinks)] = net.output_weight.detach().double()[o]
+        network.append((w.tolist(), float(net.output_bias[o].detach().double()), False))
+    return network

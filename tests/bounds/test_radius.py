@@ -1,0 +1,272 @@
+"""Radii are never too large, and those of small networks are nearly exact."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+from torch import nn
+
+from robustkit._randomness import seeded_torch
+from robustkit.bounds._linear_bounds import DOUBLE, SINGLE, Anchors, margin_rows
+from robustkit.bounds._radius import Search, certified_radii, proved_by_splitting
+from robustkit.bounds._relu_network import ReluNetwork
+from tests.bounds.nets import FLAT, mlp
+from tests.bounds.test_linear_bounds import logits_of, points_in
+
+METHODS = ("interval", "crown", "split")
+
+
+def samples(module, seed, n=6, n_features=6):
+    """Samples in [0, 1], and what the module predicts."""
+    X = np.random.default_rng(seed).random((n, n_features)).astype(np.float32)
+    return X, logits_of(module, X).argmax(axis=1)
+
+
+def nearest_of_linear_model(weight, margin, x, norm, clip):
+    """Halve the radius until the smallest margin over ball and box is zero."""
+
+    def smallest(eps):
+        low, high = -x + clip[0], clip[1] - x
+        if norm == "linf":
+            move = np.where(weight > 0, np.maximum(low, -eps), np.minimum(high, eps))
+            return margin + weight @ move
+        weak, strong = 1e-6, 1e6
+        for _ in range(80):
+            middle = np.sqrt(weak * strong)
+            move = np.clip(-weight / middle, low, high)
+            if np.linalg.norm(move) > eps:
+                weak = middle
+            else:
+                strong = middle
+        return margin + weight @ np.clip(-weight / strong, low, high)
+
+    near, far = 0.0, 100.0
+    if smallest(far) > 0:
+        return np.inf
+    for _ in range(50):
+        middle = (near + far) / 2
+        near, far = (middle, far) if smallest(middle) > 0 else (near, middle)
+    return near
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("clip", [(0.0, 1.0), (-50.0, 50.0), None])
+@pytest.mark.parametrize("method", METHODS)
+def test_radius_of_linear_model_is_distance_to_plane_in_box(norm, clip, method):
+    with seeded_torch(0):
+        module = nn.Linear(8, 2).double()
+    X, labels = samples(module.float(), 0, 6, 8)
+    module.double()
+    X = X.astype(np.float64)
+    search = Search(norm, method, clip)
+    found, settled = certified_radii(ReluNetwork(module, 8), X, labels, search, DOUBLE)
+    assert settled.all()
+    W = module.weight.detach().numpy()
+    logits = logits_of(module, X, torch.float64)
+    for i, y in enumerate(labels):
+        weight, margin = W[y] - W[1 - y], logits[i, y] - logits[i, 1 - y]
+        if clip is None:
+            dual = {"linf": 1, "l2": 2}[norm]
+            exact = margin / np.linalg.norm(weight, dual)
+        else:
+            exact = nearest_of_linear_model(weight, margin, X[i], norm, clip)
+        assert found[i] <= exact * (1 + 1e-9)
+        if np.isfinite(exact):
+            # Along a sphere that the box cuts the bound is found by a few steps.
+            loose = norm == "l2" and clip == (0.0, 1.0)
+            np.testing.assert_allclose(found[i], exact, rtol=2e-3 if loose else 1e-7)
+        else:
+            assert found[i] == np.inf
+
+
+def patterns_nearest(module, x, label, clip):
+    """Smallest linf distance of an error, over all patterns of hidden signs.
+
+    One linear program for every pattern and other class.
+    """
+    W1, b1 = (t.detach().double().numpy() for t in module[0].parameters())
+    W2, b2 = (t.detach().double().numpy() for t in module[2].parameters())
+    d, best = len(x), np.inf
+    for pattern in itertools.product([0, 1], repeat=len(b1)):
+        on = np.array(pattern)
+        signs = 1 - 2 * on
+        W = (W2 * on) @ W1
+        b = (W2 * on) @ b1 + b2
+        for other in range(len(b2)):
+            if other == label:
+                continue
+            # Unknowns: the point, and its distance.
+            rows = [np.hstack([signs[:, None] * W1, np.zeros((len(b1), 1))])]
+            limits = [-signs * b1]
+            rows.append(np.append(W[label] - W[other], 0)[None])
+            limits.append(np.array([b[other] - b[label]]))
+            eye, one = np.eye(d), np.ones((d, 1))
+            rows += [np.hstack([eye, -one]), np.hstack([-eye, -one])]
+            limits += [x, -x]
+            done = linprog(
+                np.append(np.zeros(d), 1),
+                np.vstack(rows),
+                np.concatenate(limits),
+                bounds=[*[clip] * d, (0, None)],
+            )
+            if done.success:
+                best = min(best, done.fun)
+    return best
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_radius_comes_near_exact_distance_of_small_network(seed):
+    module = mlp(seed, (3, 5, 3))
+    X, labels = samples(module, seed, 3, 3)
+    network = ReluNetwork(module, 3)
+    found = {}
+    for method in METHODS:
+        search = Search("linf", method, (0, 1), max_subproblems=1000)
+        found[method], _ = certified_radii(network, X, labels, search, SINGLE)
+    shares = []
+    for i in range(3):
+        exact = patterns_nearest(module, X[i].astype(np.float64), labels[i], (0, 1))
+        for method in METHODS:
+            assert found[method][i] <= exact
+        shares.append([found[method][i] / exact for method in METHODS])
+    interval, crown, split = np.transpose(shares)
+    assert (split >= crown - 1e-9).all()
+    assert (split > 0.7).all()
+    assert split.max() > 0.95
+    assert crown.mean() > interval.mean()
+
+
+@given(
+    name=st.sampled_from(sorted(FLAT)),
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from(["linf", "l2"]),
+    clip=st.sampled_from([None, (0.0, 1.0)]),
+    method=st.sampled_from(METHODS),
+)
+def test_no_error_within_radius(name, seed, norm, clip, method):
+    module, rng = FLAT[name](seed), np.random.default_rng(seed)
+    X, labels = samples(module, seed, 4)
+    search = Search(norm, method, clip, max_subproblems=8)
+    radii, _ = certified_radii(ReluNetwork(module, 6), X, labels, search, SINGLE)
+    assert (radii >= 0).all()
+    for x, label, radius in zip(X, labels, radii, strict=True):
+        eps = 10.0 if np.isinf(radius) else radius
+        points = points_in(rng, x.astype(np.float64), eps, norm, clip, 300)
+        found = logits_of(module, points.astype(np.float32)).argmax(axis=1)
+        assert (found == label).all()
+
+
+def test_dense_grid_of_plane_has_no_error_within_radius():
+    module = mlp(4, (2, 8, 8, 3))
+    X, labels = samples(module, 4, 10, 2)
+    side = np.linspace(0, 1, 401)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype(np.float32)
+    said = logits_of(module, grid).argmax(axis=1)
+    network = ReluNetwork(module, 2)
+    for norm, order in (("linf", np.inf), ("l2", 2)):
+        nearest = np.array(
+            [
+                np.linalg.norm(grid[said != y] - x, order, axis=1).min(initial=np.inf)
+                for x, y in zip(X.astype(np.float64), labels, strict=True)
+            ]
+        )
+        search = Search(norm, "split", (0, 1), max_subproblems=500)
+        radii, _ = certified_radii(network, X, labels, search, SINGLE)
+        assert (radii <= nearest).all()
+        finite = np.isfinite(nearest)
+        assert finite.any()
+        assert (radii[finite] / nearest[finite]).mean() > 0.9
+
+
+def test_model_without_errors_has_infinite_radii():
+    module = mlp(0)
+    with torch.no_grad():
+        module[-1].weight.zero_()
+        module[-1].bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
+    X = np.random.default_rng(0).random((4, 6)).astype(np.float32)
+    network = ReluNetwork(module, 6)
+    for norm, method in itertools.product(["linf", "l2"], METHODS):
+        for label, radius in ((1, np.inf), (0, 0.0)):
+            search = Search(norm, method, (0, 1))
+            radii, settled = certified_radii(
+                network, X, np.full(4, label), search, SINGLE
+            )
+            np.testing.assert_array_equal(radii, radius)
+            assert settled.all()
+    radii, _ = certified_radii(network, X, np.full(4, 1), Search(), SINGLE)
+    assert (radii > 1e6).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["mlp", "sparse"])
+def test_order_subset_and_batches_change_radii_by_less_than_their_width(method, name):
+    module = FLAT[name](1)
+    X, labels = samples(module, 1, 12)
+    network = ReluNetwork(module, 6)
+    search = Search("linf", method, (0, 1))
+    radii, _ = certified_radii(network, X, labels, search, SINGLE)
+    some = np.array([7, 2, 5])
+    small = Search("linf", method, (0, 1), batch_size=2)
+    again, _ = certified_radii(network, X[some], labels[some], small, SINGLE)
+    np.testing.assert_allclose(again, radii[some], rtol=1e-9)
+
+
+def test_guess_only_shortens_the_search():
+    module = mlp(2)
+    X, labels = samples(module, 2, 8)
+    network, search = ReluNetwork(module, 6), Search("linf", "crown", (0, 1))
+    free, _ = certified_radii(network, X, labels, search, SINGLE)
+    for guess in (free * 1.5, free / 100, np.full(8, np.inf), np.zeros(8)):
+        again, settled = certified_radii(network, X, labels, search, SINGLE, guess)
+        assert settled.all()
+        np.testing.assert_allclose(again, free, rtol=2e-3)
+
+
+def test_splits_prove_more_the_more_they_may():
+    module = mlp(3, (6, 20, 20, 3))
+    X, labels = samples(module, 3, 30)
+    anchors = Anchors(ReluNetwork(module, 6), X)
+    rows = np.arange(30)
+    shares = []
+    for most in (1, 8, 64, 512):
+        search = Search("linf", "split", (0, 1), max_subproblems=most)
+        proved, finished = proved_by_splitting(
+            anchors, rows, np.full(30, 0.04), labels, search
+        )
+        assert finished
+        shares.append(proved)
+    for fewer, more in itertools.pairwise(shares):
+        assert (more | ~fewer).all()
+    assert shares[-1].sum() > shares[0].sum()
+
+
+def test_time_that_is_up_leaves_what_was_proved():
+    module = mlp(3)
+    X, labels = samples(module, 3, 8)
+    network = ReluNetwork(module, 6)
+    search = Search("linf", "split", (0, 1), deadline=-np.inf)
+    radii, settled = certified_radii(network, X, labels, search, SINGLE)
+    np.testing.assert_array_equal(radii, 0)
+    assert not settled.any()
+
+
+def test_wrong_label_has_radius_zero():
+    module = mlp(3)
+    X, labels = samples(module, 3, 8)
+    network = ReluNetwork(module, 6)
+    for method in METHODS:
+        search = Search("linf", method, (0, 1))
+        radii, settled = certified_radii(network, X, (labels + 1) % 3, search, SINGLE)
+        np.testing.assert_array_equal(radii, 0)
+        assert settled.all()
+
+
+def test_margin_rows_compare_label_with_every_other():
+    rows = margin_rows(np.array([2, 0]), 3)
+    logits = np.array([1.0, 10.0, 100.0])
+    assert sorted(rows[0] @ logits) == [90, 99]
+    assert sorted(rows[1] @ logits) == [-99, -9]

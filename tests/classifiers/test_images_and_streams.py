@@ -1,0 +1,391 @@
+"""Classifiers take images and tensors as they are, and data sets batch by batch."""
+
+import copy
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from robustkit._randomness import seeded_torch
+from robustkit.bridge import as_module
+from robustkit.classifiers import TorchClassifier, _base
+from tests.classifiers.conftest import (
+    QUICK,
+    anything,
+    every_kind,
+    every_trained_kind,
+    weights,
+)
+from tests.processes import PATIENCE, started
+
+
+def convolutional(n_features, n_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, n_classes)
+    )
+
+
+def recurrent_like(n_features, n_classes):
+    """Takes (n, rows, columns) and no channels."""
+    return nn.Sequential(nn.Conv1d(8, 4, 3), nn.Flatten(), nn.Linear(24, n_classes))
+
+
+def rows_only(n_features, n_classes):
+    return nn.Linear(n_features, n_classes)
+
+
+def normalized(n_features, n_classes):
+    return nn.Sequential(
+        nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, n_classes)
+    )
+
+
+def answers(classifier, X):
+    return classifier.predict_proba(X), classifier.decision_function(X)
+
+
+def expect_same(ours, theirs):
+    assert (weights(ours) == weights(theirs)).all()
+    assert ours.loss_curve_ == theirs.loss_curve_
+
+
+@every_kind
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("shape", [(-1, 1, 8, 8), (-1, 8, 8), (-1, 64)])
+def test_images_and_tensors_are_learned_as_their_rows(make, kind, shape, digits):
+    X, y = digits
+    images, labels = kind(X.reshape(shape)), kind(y)
+    rows = make().fit(X, y)
+    ours = make().fit(images, labels)
+    for own, other in zip(answers(ours, images), answers(rows, X), strict=True):
+        np.testing.assert_array_equal(own, other)
+    for own, other in zip(answers(ours, X), answers(rows, images), strict=True):
+        np.testing.assert_array_equal(own, other)
+    assert ours.score(images, labels) == rows.score(X, y)
+
+
+@every_kind
+def test_pixels_are_divided_by_255_and_tables_are_not(make, digits):
+    X, y = digits
+    pixels = np.round(X * 255).astype(np.uint8)
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    ours = make().fit(pixels.reshape(-1, 8, 8), y)
+    theirs = make().fit(scaled, y)
+    for own, other in zip(
+        answers(ours, pixels.reshape(-1, 1, 8, 8)), answers(theirs, scaled), strict=True
+    ):
+        np.testing.assert_array_equal(own, other)
+    table = make(lr=1e-4).fit(pixels, y)
+    floats = make(lr=1e-4).fit(pixels.astype(np.float32), y)
+    np.testing.assert_array_equal(
+        table.predict_proba(pixels), floats.predict_proba(pixels)
+    )
+
+
+@pytest.mark.parametrize("module", ["cnn6", convolutional, recurrent_like])
+def test_image_shape_is_inferred_and_remembered(module, digits):
+    X, y = (array[:100] for array in digits)
+    # Conv1d takes (n, 8, 8); the others have one channel.
+    shape = (8, 8) if module is recurrent_like else (1, 8, 8)
+    images = X.reshape(-1, *shape)
+    params = {**QUICK, "max_epochs": 1}
+    ours = TorchClassifier(module, **params).fit(images, y)
+    assert ours.image_shape_ == (1, 8, 8)
+    assert ours.image_shape is None
+    assert ours.n_features_in_ == 64
+    for later in (ours, pickle.loads(pickle.dumps(ours)), copy.deepcopy(ours)):
+        np.testing.assert_array_equal(
+            later.predict_proba(X), ours.predict_proba(images)
+        )
+    if module is not recurrent_like:
+        named = TorchClassifier(module, image_shape=(8, 8), **params).fit(X, y)
+        expect_same(ours, named)
+        assert named.image_shape_ == (1, 8, 8)
+    logits = as_module(ours)(torch.from_numpy(X))
+    assert logits.shape == (100, 10)
+    assert not hasattr(clone(ours), "image_shape_")
+
+
+def test_module_that_takes_rows_gets_rows_of_images(digits):
+    X, y = digits
+    ours = TorchClassifier(rows_only, **QUICK).fit(X.reshape(-1, 1, 8, 8), y)
+    expect_same(ours, TorchClassifier(rows_only, **QUICK).fit(X, y))
+
+
+def test_fit_again_forgets_the_shape_of_the_images(digits):
+    X, y = digits
+    classifier = anything().fit(X.reshape(-1, 1, 8, 8), y)
+    assert classifier.image_shape_ == (1, 8, 8)
+    assert classifier.fit(X, y).image_shape_ is None
+
+
+def test_images_of_another_shape_raise(digits):
+    X, y = digits
+    classifier = TorchClassifier(convolutional, **QUICK).fit(X.reshape(-1, 1, 8, 8), y)
+    with pytest.raises(ValueError, match=r"shape \(1, 4, 16\), .* image_shape=\(1, 8"):
+        classifier.predict(X.reshape(-1, 1, 4, 16))
+    with pytest.raises(ValueError, match="features"):
+        classifier.predict(np.zeros((2, 63)))
+
+
+def test_module_that_takes_neither_images_nor_rows_raises_what_is_wrong_with_images(
+    digits,
+):
+    X, y = digits
+
+    def wrong(n_features, n_classes):
+        return nn.Conv2d(3, n_classes, 3)
+
+    with pytest.raises(ValueError, match=r"Conv2d cannot .* \(n, 1, 8, 8\)"):
+        TorchClassifier(wrong, **QUICK).fit(X.reshape(-1, 1, 8, 8), y)
+
+
+def test_cnn6_without_images_says_how_to_pass_them(digits):
+    with pytest.raises(ValueError, match=r"or X of shape \(n_samples, channels"):
+        TorchClassifier("cnn6", **QUICK).fit(*digits)
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "predict_proba", "score"])
+def test_from_module_infers_image_shape_at_first_use(method, digits):
+    X, y = digits
+    images = X.reshape(-1, 1, 8, 8)
+    with seeded_torch(0):
+        module = convolutional(64, 10)
+    wrapped = TorchClassifier.from_module(module, classes=range(10))
+    assert wrapped.image_shape_ is None
+    arguments = (images, y) if method in ("fit", "score") else (images,)
+    getattr(wrapped, method)(*arguments)
+    assert wrapped.image_shape_ == (1, 8, 8)
+    told = TorchClassifier.from_module(module, range(10), image_shape=(1, 8, 8))
+    np.testing.assert_array_equal(wrapped.predict_proba(X), told.predict_proba(X))
+    np.testing.assert_array_equal(told.predict_proba(images), told.predict_proba(X))
+    np.testing.assert_allclose(
+        wrapped.decision_function(images),
+        module(torch.from_numpy(images)).detach().numpy(),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+# Streams
+
+
+class Generated(Dataset):
+    """Samples that exist only while they are looked at."""
+
+    def __init__(self, n_samples=300, n_features=6):
+        self.n_samples, self.n_features = n_samples, n_features
+
+    def __len__(self):
+        return self.n_samples
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.n_samples:
+            raise IndexError
+        label = i % 3
+        X = np.sin((i + 1) * np.arange(1, 1 + self.n_features)).astype(np.float32)
+        X[label] += 3
+        return X, label
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        data = Generated()
+        return (data[i] for i in range(len(data)))
+
+
+def in_memory(data):
+    X, y = zip(*(data[i] for i in range(len(data))), strict=True)
+    return np.stack(X), np.array(y)
+
+
+@every_trained_kind
+@pytest.mark.parametrize("batch_size", [50, "auto"])
+def test_fit_of_a_dataset_equals_fit_of_its_arrays(make, batch_size):
+    data = Generated()
+    ours = make(batch_size=batch_size).fit(data)
+    X, y = in_memory(data)
+    theirs = make(batch_size=batch_size).fit(X, y)
+    expect_same(ours, theirs)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict_proba(data), theirs.predict_proba(X))
+    assert ours.predict(data).tolist() == theirs.predict(X).tolist()
+    assert ours.score(data) == theirs.score(X, y)
+    assert ours.score(DataLoader(data, batch_size=7)) == theirs.score(X, y)
+    # Both continue with the same random numbers.
+    expect_same(ours.partial_fit(data), theirs.partial_fit(X, y))
+
+
+def test_single_last_sample_of_a_dataset_joins_another_batch():
+    data = Generated(101)
+    ours = TorchClassifier(normalized, **QUICK).fit(data)
+    expect_same(ours, TorchClassifier(normalized, **QUICK).fit(*in_memory(data)))
+
+
+@every_trained_kind
+def test_fit_of_a_loader_trains_on_its_batches(make):
+    data = Generated()
+    X, y = in_memory(data)
+    classifier = make(max_epochs=4).fit(DataLoader(data, batch_size=30, shuffle=True))
+    assert classifier.n_iter_ == 4
+    assert classifier.score(X, y) > 0.8
+    # In its own order, three passes are what three calls are.
+    plain = DataLoader(data, batch_size=30)
+    ours = make(max_epochs=1).fit(plain, classes=range(3))
+    theirs = make().partial_fit(plain, classes=range(3))
+    expect_same(ours, theirs)
+
+
+@every_trained_kind
+def test_shuffled_loader_is_reproducible_and_moves_no_global_stream(make):
+    loader = DataLoader(Generated(), batch_size=30, shuffle=True)
+    before = torch.random.get_rng_state()
+    ours = make().fit(loader, classes=range(3))
+    theirs = make().fit(loader, classes=range(3))
+    expect_same(ours, theirs)
+    assert ours.score(loader) > 0.5
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_stream_without_a_length_is_learned():
+    classifier = anything(max_epochs=10).fit(Endless())
+    X, y = in_memory(Generated())
+    assert classifier.score(X, y) > 0.8
+    assert classifier.score(Endless()) == classifier.score(X, y)
+
+
+def test_stream_of_images_infers_their_shape(digits):
+    X, y = (torch.from_numpy(array[:100]) for array in digits)
+    data = TensorDataset(X.view(-1, 1, 8, 8), y)
+    params = {**QUICK, "max_epochs": 1}
+    ours = TorchClassifier("cnn6", **params).fit(data)
+    assert ours.image_shape_ == (1, 8, 8)
+    expect_same(ours, TorchClassifier("cnn6", **params).fit(X.view(-1, 1, 8, 8), y))
+
+
+def test_stream_trains_until_it_converges(monkeypatch):
+    rule = {"max_epochs": "auto", "tol": 0.3, "n_iter_no_change": 2}
+    data = Generated()
+    expect_same(anything(**rule).fit(data), anything(**rule).fit(*in_memory(data)))
+    monkeypatch.setattr(_base, "_MOST_EPOCHS", 2)
+    with pytest.warns(ConvergenceWarning, match="still improving"):
+        anything(max_epochs="auto", lr=1e-4).fit(data)
+
+
+class Shift:
+    def perturb_module(self, module, X, y):
+        return X + 0.1
+
+
+class Shrink:
+    def penalty(self, module, X, y):
+        return 0.01 * sum((weight**2).sum() for weight in module.parameters())
+
+
+@every_trained_kind
+def test_adversary_and_regularizer_see_the_batches_of_a_stream(make):
+    data, params = Generated(), {"adversary": Shift(), "regularizer": Shrink()}
+    expect_same(make(**params).fit(data), make(**params).fit(*in_memory(data)))
+
+
+@every_trained_kind
+def test_warm_start_continues_on_a_stream(make):
+    data = Generated()
+    twice = make(warm_start=True).fit(data).fit(data)
+    X, y = in_memory(data)
+    expect_same(twice, make(warm_start=True).fit(X, y).fit(X, y))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c, d: c.fit(d, [0] * 300), "y must be None where X is a Generated"),
+        (lambda c, d: c.fit(d, classes=[0, 1]), r"y holds \[2\]"),
+        (lambda c, d: c.partial_fit(d), "classes must be passed on the first call"),
+        (
+            lambda c, d: c.set_params(early_stopping=True).fit(d),
+            "early_stopping=True holds samples of an array out. Got a Generated",
+        ),
+        (
+            lambda c, d: c.fit(d).score(d, sample_weight=[1] * 300),
+            "sample_weight must be None where X is a Generated",
+        ),
+        (
+            lambda c, d: c.fit(d).partial_fit(d, classes=[1, 2]),
+            r"classes=\[1, 2\] are not those of the first call",
+        ),
+        (
+            lambda c, d: c.fit(TensorDataset(torch.zeros(3, 2))),
+            r"must give pairs \(X, y\)",
+        ),
+    ],
+)
+def test_wrong_calls_with_streams_raise(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(anything(), Generated())
+
+
+def test_regularizer_that_needs_all_samples_refuses_a_stream():
+    class Whole(Shrink):
+        def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
+            raise AssertionError
+
+    with pytest.raises(ValueError, match="'on_epoch_begin' is given all samples"):
+        anything(regularizer=Whole()).fit(Generated())
+
+
+@every_trained_kind
+def test_classes_may_be_more_than_those_in_y(make, digits):
+    X, y = digits
+    few = y < 5
+    classifier = make().fit(X[few], y[few], classes=range(10))
+    assert classifier.classes_.tolist() == list(range(10))
+    assert classifier.predict_proba(X).shape == (500, 10)
+
+
+LARGER_THAN_MEMORY = """
+import resource
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from robustkit.classifiers import TorchClassifier, _base
+
+class Large(Dataset):
+    def __init__(self, n_samples):
+        self.n_samples = n_samples
+    def __len__(self):
+        return self.n_samples
+    def __getitem__(self, i):
+        return torch.full((3, 64, 64), i % 2, dtype=torch.float32), i % 2
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+torch.set_num_threads(1)
+params = {"module_params": {"hidden_layer_sizes": ()}, "batch_size": 64}
+classifier = TorchClassifier(max_epochs=1, device="cpu", random_state=0, **params)
+data = Large(3000)
+size = len(data) * 3 * 64 * 64 * 4 / 2**20
+classifier.fit(Large(128)).score(Large(128))
+before = peak()
+classifier.fit(data)
+loader = DataLoader(data, batch_size=64)
+classifier.set_params(warm_start=True).fit(loader)
+assert classifier.score(loader) > 0.9
+grown = peak() - before
+assert grown < size / 2, (grown, size)
+print(size)
+"""
+
+
+def test_data_larger_than_the_memory_used_are_learned():
+    with started(sys.executable, "-c", LARGER_THAN_MEMORY) as program:
+        out, errors = program.communicate(timeout=PATIENCE)
+    assert program.returncode == 0, errors
+    assert float(out) > 140
