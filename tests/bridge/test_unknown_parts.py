@@ -227,10 +227,14 @@ def test_registered_class_is_a_member_if_its_softmax_is_its_probability():
     found = logits.softmax(dim=1).numpy()
     np.testing.assert_allclose(found, vote.predict_proba(X), atol=1e-12)
     vote = VotingClassifier([("own", Own(2))], voting="soft").fit(X, y)
-    with pytest.raises(TypeError, match=r"Own, but not its predict_proba"):
+    with pytest.raises(
+        TypeError, match=r"Own, but the softmax of its logits is not its predict"
+    ):
         as_module(vote)
     stack = StackingClassifier([("own", Own(2))], stack_method="decision_function")
-    with pytest.raises(TypeError, match=r"Own, but not its decision_function"):
+    with pytest.raises(
+        TypeError, match=r"Own, but its module is not its decision_function"
+    ):
         as_module(stack.fit(X, y))
 
 
