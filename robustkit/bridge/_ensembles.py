@@ -94,18 +94,24 @@ def _check_agrees(module, estimator, method, of_output):
     with seeded_torch(0), numpy_stream_kept(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            expected = np.asarray(getattr(estimator, method)(_named(X, estimator)))
+            expected = getattr(estimator, method)(_named(X, estimator))
         except ValueError:
             # Some take positive numbers only.
             X = np.abs(X) + 1
-            expected = np.asarray(getattr(estimator, method)(_named(X, estimator)))
+            expected = getattr(estimator, method)(_named(X, estimator))
         with torch.no_grad():
             found = of_output(with_cast(module).eval()(torch.from_numpy(X))).numpy()
-    expected = expected.reshape(len(X), -1)
+    expected = np.asarray(expected).reshape(len(X), -1)
     if found.shape != expected.shape or not np.allclose(
         found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
     ):
-        raise TypeError(f"as_module knows {name}, but not its {method}.")
+        logits = {"predict_proba": "the softmax of its logits"}.get(
+            method, "its module"
+        )
+        raise TypeError(
+            f"as_module knows {name}, but {logits} is not its {method}, which is asked "
+            "for here."
+        )
 
 
 def _named(X, estimator):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robustkit._tensors import on_device, pad_rows
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._compositions import SideBySide
 from robustkit.networks import SparseNetwork, flat_input, is_plain
 
 __all__ = [
@@ -118,6 +119,11 @@ def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:
             f"layer={layer!r} needs a hidden layer, but this model has none between "
             "input and logits. Use layer='logits', or a model with hidden layers."
         )
+    if _has_members(module) and (layer == "penultimate" or isinstance(layer, Integral)):
+        raise ValueError(
+            f"layer={layer!r} could be that of any member of this ensemble. Use "
+            f"layer='logits', or a name: {hidden}."
+        )
     if layer == "penultimate":
         return layer
     if isinstance(layer, Integral):
@@ -153,6 +159,16 @@ def _near_names(layer, known):
     asked = f", did you mean one of {names}?" if len(names) > 1 else "."
     asked = f", did you mean {names[0]!r}?" if len(names) == 1 else asked
     return f"{asked} The layers are {shown}."
+
+
+def _has_members(module: nn.Module) -> bool:
+    """Whether the last affine map is that of one of several members of an ensemble."""
+    head = _anatomy(module)[1]
+    ensembles = [part for part in module.modules() if isinstance(part, SideBySide)]
+    return any(
+        len(ensemble.parts) > 1 and head in list(ensemble.modules())
+        for ensemble in ensembles
+    )
 
 
 def layer_values(

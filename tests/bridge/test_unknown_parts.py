@@ -6,7 +6,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
-from sklearn.decomposition import KernelPCA
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -32,7 +32,8 @@ from torch import nn
 
 from robustkit.attacks import FGSMAttack, OnePixelAttack, SquareAttack
 from robustkit.bridge import ActivationExtractor, as_module
-from tests.bridge.converted import blobs, fitted
+from robustkit.bridge._layers import layer_names
+from tests.bridge.converted import CLASSIFIERS, blobs, fitted
 
 STEPWISE = [
     DecisionTreeClassifier(),
@@ -227,10 +228,14 @@ def test_registered_class_is_a_member_if_its_softmax_is_its_probability():
     found = logits.softmax(dim=1).numpy()
     np.testing.assert_allclose(found, vote.predict_proba(X), atol=1e-12)
     vote = VotingClassifier([("own", Own(2))], voting="soft").fit(X, y)
-    with pytest.raises(TypeError, match=r"Own, but not its predict_proba"):
+    with pytest.raises(
+        TypeError, match=r"Own, but the softmax of its logits is not its predict"
+    ):
         as_module(vote)
     stack = StackingClassifier([("own", Own(2))], stack_method="decision_function")
-    with pytest.raises(TypeError, match=r"Own, but not its decision_function"):
+    with pytest.raises(
+        TypeError, match=r"Own, but its module is not its decision_function"
+    ):
         as_module(stack.fit(X, y))
 
 
@@ -242,8 +247,26 @@ def test_certified_pixels_refuse_what_is_no_network():
         attack.fit(X, y)
 
 
-def test_logits_of_an_ensemble_are_a_layer():
+@pytest.mark.parametrize("layer", ["penultimate", 0])
+def test_layer_of_an_ensemble_needs_the_name_of_a_member(layer):
     X, y = blobs(3)
-    vote = fitted(VotingClassifier([("a", LINE), ("b", GaussianNB())]), X, y)
-    extractor = ActivationExtractor(vote, layer="logits").fit(X, y)
-    assert extractor.transform(X).shape == (len(X), 3)
+    vote = fitted(CLASSIFIERS["soft vote of nets"], X, y)
+    with pytest.raises(ValueError, match=r"any member of this ensemble.*parts\.0"):
+        ActivationExtractor(FrozenEstimator(vote), layer=layer).fit(X, y)
+    module = as_module(vote)
+    for k, member in enumerate(vote.estimators_):
+        (name,) = [n for n in layer_names(module) if f"parts.{k}." in n]
+        own = ActivationExtractor(FrozenEstimator(member), layer=0).fit(X, y)
+        found = ActivationExtractor(FrozenEstimator(vote), layer=name).fit(X, y)
+        np.testing.assert_allclose(found.transform(X), own.transform(X), rtol=1e-6)
+    logits = ActivationExtractor(FrozenEstimator(vote), layer="logits").fit(X, y)
+    assert logits.transform(X).shape == (len(X), 3)
+
+
+def test_layer_after_a_union_of_features_is_found():
+    X, y = blobs(3)
+    union = FeatureUnion([("all", "passthrough"), ("pca", PCA(1))])
+    pipeline = fitted(make_pipeline(union, CLASSIFIERS["net"]), X, y)
+    frozen = FrozenEstimator(pipeline)
+    extractor = ActivationExtractor(frozen, layer="penultimate").fit(X, y)
+    assert extractor.transform(X).shape == (len(X), 8)
