@@ -138,6 +138,8 @@ class Camera:
         for part in parts:
             settings |= part
         page = self.browser.new_page(viewport=SIZE, color_scheme="light")
+        # On a busy machine the first graphs take their time.
+        page.set_default_timeout(300_000)
         page.goto(f"{self.url}#{urlencode(settings)}")
         page.wait_for_load_state("networkidle")
         if "panes" in settings:

@@ -36,7 +36,7 @@ def make_study(store):
         inits=["he_uniform", "normal"],
         attacks={"fgsm": FGSMAttack(eps=0.1)},
         analyses={},
-        correlator=RobustnessCorrelator(),
+        correlator=RobustnessCorrelator(random_state=0),
         store=store,
         random_state=0,
     )

@@ -191,7 +191,7 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
     >>> rng = np.random.RandomState(0)
     >>> X = pd.DataFrame(rng.uniform(size=(60, 2)), columns=["density", "diameter"])
     >>> y = pd.Series(X["density"] + rng.normal(0, 0.2, 60), name="error rate")
-    >>> correlator = RobustnessCorrelator(methods="spearman").fit(X, y)
+    >>> correlator = RobustnessCorrelator(methods="spearman", random_state=0).fit(X, y)
     >>> columns = ["property", "measure", "coefficient", "strength"]
     >>> correlator.correlations_[columns].round(2)
        property     measure  coefficient strength

@@ -274,7 +274,7 @@ def _copied(X):
 
 def make_run(
     *,
-    views: Sequence[View],
+    views: Sequence[View] | None,
     y: ArrayLike | None = None,
     X: ArrayLike | None = None,
     image_shape: tuple[int, ...] | None = None,
@@ -287,6 +287,8 @@ def make_run(
 
     The parameters are those of :func:`save_run`.
     """
+    if views is None:
+        raise ValueError("The 'views' parameter must hold at least one view. Got None.")
     X, y, image_shape, class_names = _with_data(data, X, y, image_shape, class_names)
     y = _labels(y, "The 'y' parameter")
     if len(y) == 0:

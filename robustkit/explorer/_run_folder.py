@@ -129,8 +129,6 @@ def save_run(
             )
         run = as_run(run)
         run = run if title is None else replace(run, title=str(title))
-    elif views is None:
-        raise ValueError("The 'views' parameter must hold at least one view. Got None.")
     else:
         run = make_run(**given, title=path.name if title is None else title)
     if path.exists() and _why_no_run(path) is not None:

@@ -75,7 +75,7 @@ class CorrelationDisplay:
     >>> rng = np.random.RandomState(0)
     >>> X = rng.normal(size=(50, 3))
     >>> y = X[:, :2] + rng.normal(size=(50, 2))
-    >>> correlator = RobustnessCorrelator().fit(X, y)
+    >>> correlator = RobustnessCorrelator(random_state=0).fit(X, y)
     >>> display = CorrelationDisplay.from_correlator(correlator)
     >>> plt.show()
     """
