@@ -6,12 +6,18 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from robustkit.attacks import MinimalDistanceAttack, PGDAttack, robust_scorer
+from robustkit.attacks import (
+    MinimalDistanceAttack,
+    PGDAttack,
+    best_of,
+    robust_scorer,
+)
 from robustkit.attacks._result import median_distance
 from robustkit.bridge import as_module
 from robustkit.classifiers import MLPNetClassifier
@@ -230,6 +236,18 @@ def test_models_can_be_chosen_by_their_distance():
     assert quarter <= robust_scorer(attack, "distance_q75")(
         search.best_estimator_, X, y
     )
+
+
+def test_best_of_takes_the_nearest():
+    model, X, y = victim("torch")
+    kinds = [MinimalDistanceAttack(max_iter=n) for n in (1, 40)]
+    both = aim_best_of(kinds, model, X, y).perturb(X, y)
+    alone = [aim(attack, model, X, y).perturb(X, y).distance for attack in kinds]
+    np.testing.assert_array_equal(both.distance, np.minimum(*alone))
+
+
+def aim_best_of(kinds, model, X, y):
+    return best_of(kinds, estimator=FrozenEstimator(model)).fit(X, y)
 
 
 def test_no_adversary():
