@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor
+from robustkit._tensors import as_tensor, resolve_device
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._result import median_distance
 from robustkit.attacks.minimal import minimal_distance, push_out
@@ -252,8 +253,9 @@ class MinimalDistanceAttack(BaseAttack):
 
     def _check_model(self, X):
         super()._check_model(X)
-        answer = np.asarray(self.estimator_.predict(X))
-        kept = [np.flatnonzero(answer == label)[:_N_KEPT] for label in self.classes_]
+        model = AttackedModel.of(self.estimator_, resolve_device(self.device))
+        answer, n_classes = model.predict(X), len(model.classes)
+        kept = [np.flatnonzero(answer == k)[:_N_KEPT] for k in range(n_classes)]
         self.known_samples_ = X[np.concatenate(kept)]
 
     def _plan(self) -> Plan:
