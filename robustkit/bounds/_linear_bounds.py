@@ -46,6 +46,7 @@ __all__ = [
     "Region",
     "Split",
     "linear_distances",
+    "margin_bounds",
     "margin_rows",
 ]
 
@@ -431,6 +432,28 @@ def margin_rows(labels: NDArray, n_outputs: int) -> NDArray:
     eye = np.eye(n_outputs)
     others = (labels[:, None] + np.arange(1, n_outputs)) % n_outputs
     return eye[labels][:, None] - eye[others]
+
+
+def margin_bounds(
+    network: ReluNetwork,
+    X: NDArray,
+    labels: NDArray,
+    eps: float,
+    *,
+    norm: str = "linf",
+    clip: tuple[float, float] | None = None,
+    method: str = "crown",
+    roundoff: float = SINGLE,
+    better: bool = True,
+) -> NDArray:
+    """Bound the margins of all samples over balls of one radius, a row per sample."""
+    n = len(X)
+    region = Region(
+        Anchors(network, X, roundoff), np.arange(n), np.full(n, eps), norm, clip
+    )
+    return Bounds(region, method, better).margins(
+        margin_rows(labels, network.n_outputs)
+    )
 
 
 def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
