@@ -217,7 +217,7 @@ class MinimalDistanceAttack(BaseAttack):
             0 for a sample that the model gets wrong from the start, and infinity where
             no error was found, take part in the median.
         """
-        return median_distance(self.perturb(X, y).distance, sample_weight)
+        return median_distance(np.asarray(self.perturb(X, y).distance), sample_weight)
 
     def report(
         self, X: ArrayLike, y: ArrayLike, target: ArrayLike | None = None

@@ -79,15 +79,15 @@ class AttackResult:
         Whether it is proved that no allowed perturbation fools the model; None if the
         attack proves nothing.
 
-    attack : ndarray of shape (n_samples,) and dtype object, default=None
-        Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
-        model, None where none did.
-
     distance : ndarray of shape (n_samples,), default=None
         Of :class:`~robustkit.attacks.MinimalDistanceAttack`: how far away the nearest
         error found is. 0 for a sample that was misclassified from the start, infinity
         where none was found, NaN where the label is the target. None if the attack
         searches no distance.
+
+    attack : ndarray of shape (n_samples,) and dtype object, default=None
+        Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
+        model, None where none did.
 
     See Also
     --------
@@ -116,8 +116,8 @@ class AttackResult:
     n_queries: np.ndarray
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
-    attack: np.ndarray | None = None
     distance: np.ndarray | None = None
+    attack: np.ndarray | None = None
 
 
 def robust_accuracy(

@@ -195,19 +195,16 @@ class RobustnessCurveDisplay:
         >>> plt.show()
         """
         check_matplotlib_support(f"{cls.__name__}.from_distances")
-        distances = column_or_1d(distances, dtype=float)
-        distances = np.sort(distances[~np.isnan(distances)])
-        if len(distances) == 0 or distances[0] < 0:
+        known = np.asarray(column_or_1d(distances, dtype=float))
+        known = np.sort(known[~np.isnan(known)])
+        if len(known) == 0 or known[0] < 0:
             raise ValueError(
                 "'distances' must hold at least one number, none of them negative. Got "
-                f"{distances.tolist()[:3]}."
+                f"{known.tolist()[:3]}."
             )
-        sizes = np.union1d([0.0], distances[np.isfinite(distances)])
-        smaller = np.searchsorted(distances, sizes, side="right")
-        accuracy = 1 - smaller / len(distances)
-        display = cls(
-            sizes, accuracy, n_samples=len(distances), name=name, in_steps=True
-        )
+        sizes = np.union1d([0.0], known[np.isfinite(known)])
+        accuracy = 1 - np.searchsorted(known, sizes, side="right") / len(known)
+        display = cls(sizes, accuracy, n_samples=len(known), name=name, in_steps=True)
         return display.plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -230,14 +227,26 @@ class RobustnessCurveDisplay:
             _, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         eps, accuracy = np.asarray(self.eps), np.asarray(self.robust_accuracy)
-        style = {"drawstyle": "steps-post"} if self.in_steps else {"marker": "o"}
-        (self.line_,) = ax.plot(eps, accuracy, ms=4, label=self.name, **style)
+        (self.line_,) = ax.plot(
+            eps,
+            accuracy,
+            marker="" if self.in_steps else "o",
+            ms=4,
+            drawstyle="steps-post" if self.in_steps else "default",
+            label=self.name,
+        )
         if self.n_samples is not None:
             low, high = _wilson(accuracy, self.n_samples)
             color = self.line_.get_color()
-            between = {"step": "post"} if self.in_steps else {}
-            band = {"color": color, "alpha": 0.15, "linewidth": 0}
-            ax.fill_between(eps, low, high, **band, **between)
+            ax.fill_between(
+                eps,
+                low,
+                high,
+                step="post" if self.in_steps else None,
+                color=color,
+                alpha=0.15,
+                linewidth=0,
+            )
         ax.set(xlabel="size of perturbation, eps", ylabel="robust accuracy")
         ax.set_ylim(0, 1.02)
         ax.set_xlim(left=0)

@@ -140,6 +140,10 @@ INSTANCES = {
         _attack("OnePixelAttack", method="exhaustive", levels=3),
         _attack("OnePixelAttack", method="certified"),
     ],
+    "MinimalDistanceAttack": lambda: [
+        _attack("MinimalDistanceAttack", max_iter=4),
+        _attack("MinimalDistanceAttack", max_iter=4, norm="l2"),
+    ],
     "SquareAttack": lambda: [
         _attack("SquareAttack", max_queries=5),
         _attack("SquareAttack", max_queries=5, norm="l2", eps=1.0),

@@ -84,3 +84,32 @@ def test_what_cannot_be_drawn_is_refused(pyplot):
     pixel = aim(OnePixelAttack(), digits_pipeline(), X, y)
     with pytest.raises(TypeError, match="OnePixelAttack has no parameter 'eps'"):
         RobustnessCurveDisplay.from_estimator(pixel, X, y)
+
+
+@pytest.mark.parametrize(
+    "distances",
+    [
+        [0.3],
+        [0.0, 0.1, 0.1, 0.3],
+        [np.inf, 0.2, np.nan, 0.0, 0.2, 0.7],
+        [np.inf, np.inf],
+        [0.0, 0.0],
+    ],
+)
+def test_curve_from_distances_is_their_empirical_distribution(pyplot, distances):
+    display = RobustnessCurveDisplay.from_distances(distances, name="model")
+    numbers = np.array([d for d in distances if not np.isnan(d)])
+    assert display.eps[0] == 0
+    assert set(display.eps[1:]) == {d for d in numbers if 0 < d < np.inf}
+    for eps, accuracy in zip(display.eps, display.robust_accuracy, strict=True):
+        assert accuracy == pytest.approx(np.mean(numbers > eps))
+    # It is constant between two sizes, and is drawn so.
+    assert display.line_.get_drawstyle() == "steps-post"
+    assert display.n_samples == len(numbers)
+
+
+def test_distances_are_numbers_and_not_negative():
+    with pytest.raises(ValueError, match=r"none of them negative. Got \[-1.0"):
+        RobustnessCurveDisplay.from_distances([0.5, -1.0])
+    with pytest.raises(ValueError, match=r"at least one number.* Got \[\]"):
+        RobustnessCurveDisplay.from_distances([np.nan])

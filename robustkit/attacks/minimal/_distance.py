@@ -1,5 +1,7 @@
-"""The distance to the nearest error: the search, what it tries where no gradient leads,
-and the last word of the model.
+"""The distance to the nearest error: searched, tried elsewhere, judged.
+
+`minimal_distance` searches along gradients, tries known samples and corners of the box
+where no gradient leads to an error, and lets the model have the last word.
 """
 
 from __future__ import annotations
@@ -122,26 +124,25 @@ def minimal_distance(
         ask = _Judge(margins, trace.ask if trace is not None else None, X.device)
         points, sizes = flat.copy(), np.zeros(len(X))
         n_queries = np.ones(len(X), dtype=np.int64)
-        known = None if known is None else as_array(known.flatten(1)).astype(flat.dtype)
+        others = flat[:0]
+        if known is not None:
+            others = as_array(known.flatten(1).to(margins.work_dtype))
         attacked = np.flatnonzero(_are_right(ask, flat, y, goals))
         for start in range(0, len(attacked), _CHUNK):
             rows = attacked[start : start + _CHUNK]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
             task = _Task(margins, box, y[rows], goal, ask.of(rows))
-            found = task.solve(Schedule.of(norm, max_iter), known, seed)
+            found = task.solve(Schedule.of(norm, max_iter), others, seed)
             points[rows], sizes[rows] = found.points, found.sizes
             n_queries[rows] += found.n_queries
         if trace is not None:
             trace.eps = torch.from_numpy(sizes).to(X.device)
             trace.n_queries = torch.from_numpy(n_queries).to(X.device)
         X_adv = as_tensor(points, device=X.device, dtype=X.dtype).view(X.shape)
-        return torch.where(_per_sample(X, sizes > 0), X_adv, X)
-
-
-def _per_sample(X, values):
-    values = torch.from_numpy(values).to(X.device)
-    return values.view(-1, *[1] * (X.ndim - 1))
+        # All others keep every digit that they had.
+        moved = torch.from_numpy(np.isfinite(sizes) & (sizes > 0)).to(X.device)
+        return torch.where(moved.view(-1, *[1] * (X.ndim - 1)), X_adv, X)
 
 
 def _check_parameters(norm, clip, max_iter, X):
@@ -191,7 +192,7 @@ class _Judge:
         self.margins, self.ask, self.device, self.rows = margins, ask, device, rows
 
     def of(self, rows):
-        """The same for some samples only."""
+        """Judge some samples only."""
         return _Judge(self.margins, self.ask, self.device, rows)
 
     def __call__(self, points, which):
@@ -220,9 +221,12 @@ class _Task:
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
             self._try_elsewhere(found, missing, known, seed)
-            missing = missing[np.isfinite(found.sizes[missing])]
-            search_from(self.margins, box, self.true, self.target, plan, found, missing)
-            self._settle(found, missing)
+            hit = missing[np.isfinite(found.sizes[missing])]
+            points, sizes = found.points[hit], found.sizes[hit]
+            search_from(self.margins, box, self.true, self.target, plan, found, hit)
+            self._settle(found, hit)
+            # What the model itself takes for an error stays one.
+            found.keep(hit, points, sizes)
         return found
 
     def _errs(self, points, which):
@@ -234,6 +238,13 @@ class _Task:
     def _values(self, points, which):
         wrong = None if self.target is None else self.target[which]
         return self.margins.values(points, self.true[which], wrong)
+
+    def _surely_errs(self, points, which):
+        """Whether the model errs, and would in another batch too."""
+        errs = self._values(points, which) > 0
+        if self.ask.ask is not None and errs.any():
+            errs[errs] = self._errs(points[errs], which[errs])
+        return errs
 
     def _settle(self, found, which):
         """Draw points as near as the module still errs, and let the model judge."""
@@ -257,8 +268,7 @@ class _Task:
         box, points = self.box, found.points[which]
         # Levels of `place_between`: a share, or the largest move.
         whole = np.ones(len(which)) if box.euclidean else found.sizes[which]
-        finest = max(32 * self.margins.spacing, 1e-10)
-        bracket = Bracket(len(which), finest)
+        bracket = Bracket(len(which), self.margins.finest)
         e, left = whole.copy(), np.arange(len(which))
         lead = np.full(len(which), 1e-3)
         for j in range(16):
@@ -285,7 +295,7 @@ class _Task:
         distances, far = [], []
         for points in self._far_points(missing, known, seed):
             found.n_queries[missing] += 1
-            errs = self._values(points, missing) > 0
+            errs = self._surely_errs(points, missing)
             size = sizes_of(self.box, missing, points)
             distances.append(np.where(errs, size, np.inf))
             far.append(points)
@@ -307,7 +317,7 @@ class _Task:
             middle = (low + high) / 2
             place_between(box, which, far, middle, points)
             found.n_queries[which] += 1
-            errs = self._values(points, which) > 0
+            errs = self._surely_errs(points, which)
             low, high = np.where(errs, low, middle), np.where(errs, middle, high)
         points = far.copy()
         inside = np.flatnonzero(high < whole)
@@ -316,15 +326,25 @@ class _Task:
         points[inside] = nearer
         found.keep(which, points, sizes_of(box, which, points))
 
+    def _nearest_errors(self, missing, known):
+        """Find known samples of another class, the nearest ones first."""
+        classes, order = self.margins.classes(known), []
+        for i in missing:
+            sizes = sizes_of(self.box, np.full(len(known), i), known)
+            fits = classes != self.true[i]
+            if self.target is not None:
+                fits = classes == self.target[i]
+            order.append(np.where(fits, sizes, np.inf).argsort(kind="stable"))
+        return np.stack(order, axis=1)[:_N_KNOWN]
+
     def _far_points(self, missing, known, seed):
         """Yield points all over the box, one for each sample."""
         X, low, high = self.box.X[missing], self.box.low, self.box.high
         kind, random = X.dtype.type, np.random.default_rng(seed)
-        if known is not None and len(known):
+        if len(known):
             known = np.clip(known, kind(low), kind(high))
-            order = _nearest(X, known, _N_KNOWN)
-            for k in range(order.shape[1]):
-                yield known[order[:, k]]
+            for places in self._nearest_errors(missing, known):
+                yield known[places]
         corners = random.integers(2, size=(_N_CORNERS, X.shape[1])).astype(X.dtype)
         if np.isfinite(low):
             for share in (0.0, 1.0, 0.5):
@@ -340,12 +360,6 @@ class _Task:
             for sign in signs.astype(X.dtype):
                 yield X + kind(radius) * size * sign
                 yield X - kind(radius) * size * sign
-
-
-def _nearest(X, known, n):
-    """The places of the known samples nearest to each sample, by the largest change."""
-    sizes = np.stack([np.abs(known - x).max(axis=1) for x in X])
-    return sizes.argsort(axis=1, kind="stable")[:, :n]
 
 
 def push_out(

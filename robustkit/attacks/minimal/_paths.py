@@ -3,14 +3,14 @@
 A *row* is one sample with one wrong class. It has an affine model of its margin (logit
 of the wrong class minus that of the true one), ``c + g . (z - x)``, and with it a path
 through the box of allowed values: ``z(e) = clip(x + e * sign(g))`` in the maximum norm
-and ``z(e) = clip(x + e * g)`` in the Euclidean one. Along it the model's margin grows as
-fast as a perturbation of that length allows: where it reaches zero is the closest point
-of the box with a margin of zero, exactly. The gain ``g . (z(e) - x)`` is concave and
-piecewise linear in the level `e`, so that Newton's method finds that point.
+and ``z(e) = clip(x + e * g)`` in the Euclidean one. Along it the model's margin grows
+as fast as a perturbation of that length allows: where it reaches zero is the closest
+point of the box with a margin of zero, exactly. The gain ``g . (z(e) - x)`` is concave
+and piecewise linear in the level `e`, so that Newton's method finds that point.
 
-All of it is one pass over the features of each row, compiled. A row's numbers are summed
-in the same order whatever the other rows are: it becomes the same, to the bit, in every
-batch.
+All of it is one pass over the features of each row, compiled. A row's numbers are
+summed in the same order whatever the other rows are: it becomes the same, to the bit,
+in every batch.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,8 @@ __all__ = [
 _FAST = {"reassoc", "contract", "nsz"}
 # By how much a level may grow at once: a flat model would send it to infinity.
 _MOST_GROWTH = 8.0
+# A crossing is believed if it is at most this share of the level away.
+_NEAR = 0.15
 
 
 class Box(NamedTuple):
@@ -56,6 +58,8 @@ class Rows(NamedTuple):
     offset: np.ndarray
     level: np.ndarray
     moving: np.ndarray
+    # The size of the perturbation where the row's newest path would cross.
+    newest_size: np.ndarray
     # The best path: its direction, where it is expected to cross, the size of the
     # perturbation there, and how fast the margin grows by the level.
     best_slope: np.ndarray
@@ -97,7 +101,7 @@ def _solve(x, g, need, level, n_iter, box):
 
 @njit(cache=True, fastmath=_FAST)
 def _follow(x, g, new, level, box):
-    """What another gradient gains at the end of a path, how fast, and its length."""
+    """Return what another gradient gains along a path, how fast, and its length."""
     kind = x.dtype.type
     low, high, e, nothing = kind(box.low), kind(box.high), kind(level), kind(0)
     gain, growth, square = 0.0, 0.0, 0.0
@@ -114,7 +118,7 @@ def _follow(x, g, new, level, box):
 
 @njit(cache=True, fastmath=_FAST)
 def _write(x, g, level, box, out):
-    """The point of a path."""
+    """Write the point of a path."""
     kind = x.dtype.type
     low, high, e = kind(box.low), kind(box.high), kind(level)
     for j in range(len(x)):
@@ -126,10 +130,10 @@ def _write(x, g, level, box, out):
 
 @njit(cache=True)
 def begin(box, gradients, margins, levels, sizes):
-    """The level and the size that the margins' models at the samples themselves ask for.
+    """Find levels and sizes by the margins and gradients at the samples themselves.
 
-    `gradients` has an entry per class and sample. A margin that cannot be reached in the
-    box has the size infinity.
+    `gradients` has an entry per class and sample. A margin that cannot be reached in
+    the box has the size infinity.
     """
     for k in range(len(gradients)):
         for i in range(len(box.X)):
@@ -197,12 +201,12 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         if not rows.moving[r]:
             continue
         crossing = e - m / growth if growth > 0 else np.inf
-        if abs(crossing - e) < 0.05 * e:
-            size = length * crossing / e if box.euclidean else crossing
-            if size < rows.best_size[r]:
-                rows.best_size[r], rows.best_level[r] = size, crossing
-                rows.best_growth[r] = growth
-                rows.best_slope[r, :] = g
+        size = length * crossing / max(e, 1e-300) if box.euclidean else crossing
+        rows.newest_size[r] = size
+        if abs(crossing - e) < _NEAR * e and size < rows.best_size[r]:
+            rows.best_size[r], rows.best_level[r] = size, crossing
+            rows.best_growth[r] = growth
+            rows.best_slope[r, :] = g
         offset = m - gain
         if share == 1:
             g[:] = new[i]
@@ -221,16 +225,41 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
 
 
 @njit(cache=True, fastmath=_FAST)
-def _slide_to(x, z, g, rho, level, low, high, out):
-    """One signed step from `z`, cut to the ball around `x` and to the box."""
+def _slide_to(x, z, g, rho, level, box, out):
+    """One signed step from `z`, cut to the cube around `x` and to the box."""
     kind = x.dtype.type
+    low, high, e = kind(box.low), kind(box.high), kind(level)
+    step = kind(rho)
     for j in range(len(x)):
-        q = z[j] + (kind(g[j] > 0) - kind(g[j] < 0)) * rho
-        least, most = x[j] - level, x[j] + level
+        q = z[j] + (kind(g[j] > 0) - kind(g[j] < 0)) * step
+        least, most = x[j] - e, x[j] + e
         least = low if least < low else least
         most = high if most > high else most
         q = least if q < least else q
         out[j] = most if q > most else q
+
+
+@njit(cache=True, fastmath=_FAST)
+def _glide_to(x, z, g, rho, level, box, out):
+    """One step along `g` from `z`, cut to the ball around `x` and to the box."""
+    kind = x.dtype.type
+    low, high = kind(box.low), kind(box.high)
+    square = 0.0
+    for j in range(len(x)):
+        square += np.float64(g[j]) * np.float64(g[j])
+    if square == 0:
+        out[:] = z
+        return
+    step, square = kind(rho / np.sqrt(square)), 0.0
+    for j in range(len(x)):
+        d = z[j] + step * g[j] - x[j]
+        out[j] = d
+        square += np.float64(d * d)
+    share = kind(min(level / np.sqrt(square), 1.0)) if square > 0 else kind(1)
+    for j in range(len(x)):
+        q = x[j] + share * out[j]
+        q = low if q < low else q
+        out[j] = high if q > high else q
 
 
 @njit(cache=True, fastmath=_FAST)
@@ -243,30 +272,33 @@ def _gain_of(new, z, after):
 
 @njit(cache=True)
 def slide(box, rows, which, state, new, margins, rho, momentum):
-    """Step along the sign of an averaged gradient, in a ball that a linear model resizes.
+    """Step along an averaged gradient, in a ball that a linear model resizes.
 
-    `state` is (points, gradients, levels, best points, best levels, first levels); all
-    are written in place.
+    `state` is (points, averages, sizes, best points, best sizes, first sizes, growth of
+    the margin by the size); all but the last two are written in place.
     """
-    Z, G, levels, best, best_levels, first = state
-    kind = Z.dtype.type
-    low, high = kind(box.low), kind(box.high)
+    Z, G, sizes, best, best_sizes, first, growth = state
     other = np.empty_like(Z[0])
     for i in range(len(which)):
-        r = which[i]
-        x, z, m, e = box.X[rows.sample[r]], Z[i], margins[i], levels[i]
-        if m > 0 and e < best_levels[i]:
-            best_levels[i] = e
+        x, z, m, e = box.X[rows.sample[which[i]]], Z[i], margins[i], sizes[i]
+        if m > 0 and e < best_sizes[i]:
+            best_sizes[i] = e
             best[i, :] = z
         _blend(G[i], new[i], 1 - momentum)
         step = rho * first[i]
-        _slide_to(x, z, G[i], kind(step), kind(e), low, high, other)
+        if box.euclidean:
+            _glide_to(x, z, G[i], step, e, box, other)
+        else:
+            _slide_to(x, z, G[i], step, e, box, other)
         gain = m + _gain_of(new[i], z, other)
-        change = 1.0005 * gain / max(rows.best_growth[r], 1e-30)
+        change = 1.0005 * gain / growth[i]
         e = e - min(max(change, -step), step)
-        e = max(min(e, best_levels[i] * 0.9998), 0.0)
-        levels[i] = e
-        _slide_to(x, z, G[i], kind(step), kind(e), low, high, other)
+        e = max(min(e, best_sizes[i] * 0.9998), 0.0)
+        sizes[i] = e
+        if box.euclidean:
+            _glide_to(x, z, G[i], step, e, box, other)
+        else:
+            _slide_to(x, z, G[i], step, e, box, other)
         z[:] = other
 
 

@@ -1,11 +1,11 @@
 """Search the closest point at which a model errs, for a batch of samples at once.
 
-Rows race: every wrong class of a sample that looks nearly as close as its closest is one
-(see `_paths`). A row jumps to where its affine model of the margin is zero, and averages
-that model with the one it finds there: most minima lie on kinks of the network, where
-the newest gradient alone jumps to and fro. Rows that fall behind leave; the others start
-again from beyond the boundary, which finds other minima; signed steps that become
-shorter and shorter find the last percent in the maximum norm.
+Rows race: every wrong class of a sample that looks nearly as close as its closest is
+one (see `_paths`). A row jumps to where its affine model of the margin is zero, and
+averages that model with the one it finds there: most minima lie on kinks of the
+network, where the newest gradient alone jumps to and fro. Rows that fall behind leave;
+the others start again from beyond the boundary, which finds other minima; steps that
+become shorter and shorter find the last percent.
 
 No decision looks at another sample, and a row's arithmetic is the same in every batch.
 """
@@ -37,8 +37,8 @@ __all__ = [
     "sizes_of",
 ]
 
-# A margin counts as positive if rounding in another batch cannot make it negative: by so
-# many spacings of the numbers that a logit is computed in.
+# A margin counts as positive if rounding in another batch cannot make it negative: by
+# so many spacings of the numbers that a logit is computed in.
 _SAFE = 32
 # Wrong classes of a sample that may race.
 _MOST_CLASSES = 9
@@ -62,12 +62,12 @@ class Schedule:
     warm: int = 3
     # Weight of the j-th model in the average: j to this power.
     power: float = -0.5
-    # Pairs: how far beyond the boundary a restart linearizes, and its steps.
-    restarts: tuple[tuple[float, int], ...] = ()
-    # Rows up to so many times as far as the best restart, and are finished.
-    keep: float = 1.12
+    # How far beyond the boundary a restart linearizes, its steps, and how many times as
+    # far as the sample's best the rows may be that restart.
+    restarts: tuple[tuple[float, int, float], ...] = ()
+    # Rows up to so many times as far as the best are finished.
     last: float = 1.03
-    # Signed steps at the end: how many, the first and the last size, momentum.
+    # Sliding steps at the end: how many, the first and the last size, momentum.
     slides: int = 0
     sizes: tuple[float, float] = (0.1, 0.003)
     momentum: float = 0.8
@@ -77,17 +77,21 @@ class Schedule:
     @classmethod
     def of(cls, norm: str, max_iter: int) -> "Schedule":
         """Share out the gradient steps of a row."""
-        scale = max_iter / 100
+        n = max_iter / 100
         if norm == "linf":
             far = (1.3, 2.0, 3.0, 1.5, 4.0)
             return cls(
-                steps=_part(12, scale),
-                restarts=tuple((f, _part(9, scale)) for f in far),
-                slides=_part(30, scale),
+                steps=_part(12, n),
+                restarts=tuple((f, _part(9, n), 1.12) for f in far),
+                slides=_part(30, n),
             )
-        far = (1.3, 2.0, 3.0, 1.5)
+        far, keep = (2.0, 4.0, 8.0, 1.3), (1.4, 1.2, 1.2, 1.12)
         return cls(
-            steps=_part(14, scale), restarts=tuple((f, _part(14, scale)) for f in far)
+            steps=_part(12, n),
+            restarts=tuple((f, _part(6, n), k) for f, k in zip(far, keep, strict=True)),
+            slides=_part(20, n),
+            sizes=(0.1, 0.01),
+            momentum=0.6,
         )
 
 
@@ -110,10 +114,12 @@ class Margins:
         exact = self.dtype in (torch.float32, torch.float64)
         self.work_dtype = self.dtype if exact else torch.float32
         self.spacing = torch.finfo(self.dtype).eps
+        # Relative change of a distance that is hardly more than rounding.
+        self.finest = max(_SAFE * self.spacing, 1e-10)
         self._kept = None
 
     def buffer(self, n_rows, n_features):
-        """Memory for points, kept from call to call: new memory costs more than sums."""
+        """Return memory for points, always the same: new memory is slow."""
         if self._kept is None or len(self._kept) < n_rows:
             size = (n_rows + -n_rows % _MULTIPLE, n_features)
             self._kept = torch.empty(size, dtype=self.work_dtype)
@@ -147,7 +153,7 @@ class Margins:
         return (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
 
     def classes(self, points):
-        """The classes that the module predicts."""
+        """Return the classes that the module predicts."""
         found = np.empty(len(points), dtype=np.int64)
         for rows, images in self._blocks(points):
             found[rows] = as_array(logits_at(self.module, images).argmax(dim=1))[
@@ -156,7 +162,7 @@ class Margins:
         return found
 
     def _blocks(self, points):
-        """Yield points as the module wants them, padded: no row must feel the others."""
+        """Yield points for the module; padded, so that no row feels the others."""
         n_rows = len(points)
         if self._kept is not None and points.ctypes.data == self._kept.data_ptr():
             n_padded = n_rows + -n_rows % _MULTIPLE
@@ -188,7 +194,7 @@ class Margins:
         return np.float64 if self.work_dtype == torch.float64 else np.float32
 
     def _pair(self, logits, true, wrong):
-        """The class that is to lead, and the one that is to lag behind."""
+        """Choose the class that is to lead, and the one that is to lag behind."""
         logits = logits.detach()[: len(true)]
         true = torch.from_numpy(true).to(self.device)
         if wrong is not None:
@@ -200,7 +206,7 @@ class Margins:
         return wrong, true
 
     def _margin(self, logits, leading, lagging):
-        """A little less than it is: what rounding may take in another batch."""
+        """Subtract from the margin what rounding may take in another batch."""
         logits = logits.detach()[: len(leading)]
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
@@ -252,8 +258,8 @@ def search_along_gradients(margins, box, true, target, plan, found):
     search = _Search(margins, box, rows, plan, found)
     which = np.arange(len(rows.sample))
     search.run(which, plan.steps, plan.warm, race=True)
-    for far, steps in plan.restarts:
-        which = search.leaders(which, plan.keep)
+    for far, steps, keep in plan.restarts:
+        which = search.leaders(which, keep)
         search.again(which, far, steps)
     search.finish(search.leaders(which, plan.last))
 
@@ -303,6 +309,7 @@ def _make_rows(sample, true, wrong, slope, offset, level):
         offset,
         level,
         moving=np.ones(n_rows, dtype=bool),
+        newest_size=np.full(n_rows, np.inf),
         best_slope=slope.copy(),
         best_level=level.copy(),
         best_size=np.full(n_rows, np.inf),
@@ -369,20 +376,24 @@ class _Search:
             advance(self.box, rows, which, new, m, share, tolerance, points)
             stay = rows.moving[which]
             if race and j >= plan.prune_after:
-                best = self._best_of_samples(which)
-                stay &= rows.best_size[which] <= plan.prune * best
+                # A row that is nowhere near its crossing may come to lead.
+                size = np.minimum(rows.best_size, rows.newest_size)[which]
+                stay &= size <= plan.prune * self._best_of_samples(which)
             if stay.mean() < 0.9:
                 which = which[stay]
                 take_up(self.box, rows, which, self._buffer(which))
 
     def finish(self, which):
         """Find where the rows' best paths cross, and draw these points nearer."""
-        points, levels = self._cross(which)
-        if self.plan.slides and not self.box.euclidean and len(which):
-            self._slide(which, points, levels)
+        points, found = self._cross(which)
         sample = self.rows.sample[which]
-        sizes = sizes_of(self.box, sample, points)
-        self.found.keep(sample, points, np.where(np.isfinite(levels), sizes, np.inf))
+        sizes = np.where(found, sizes_of(self.box, sample, points), np.inf)
+        if self.plan.slides and len(which):
+            self._slide(which, points, sizes)
+            sizes = np.where(
+                np.isfinite(sizes), sizes_of(self.box, sample, points), np.inf
+            )
+        self.found.keep(sample, points, sizes)
 
     def _cross(self, which):
         """Along each row's best path, the first level found where the class changes.
@@ -391,7 +402,7 @@ class _Search:
         """
         box, rows, n = self.box, self.rows, len(which)
         e, growth = rows.best_level[which].copy(), rows.best_growth[which]
-        bracket = Bracket(n, self.plan.tolerance)
+        bracket = Bracket(n, self.margins.finest)
         left = np.arange(n)
         for j in range(20):
             if len(left) == 0:
@@ -401,24 +412,32 @@ class _Search:
             m = self._check(which[left], points)
             e[left] = bracket.next_levels(left, e[left], m, growth[left], j)
             left = left[~bracket.is_narrow(left)]
-        levels = np.where(np.isfinite(bracket.high), bracket.high, 0.0)
+        found = np.isfinite(bracket.high)
         points = np.empty((n, box.X.shape[1]), dtype=box.X.dtype)
-        place(box, rows, which, levels, points)
-        return points, bracket.high
+        place(box, rows, which, np.where(found, bracket.high, e), points)
+        return points, found
 
-    def _slide(self, which, best, best_levels):
-        """Signed steps inside a ball that shrinks; `best` is improved in place."""
+    def _slide(self, which, best, best_sizes):
+        """Take ever shorter steps in a ball that shrinks; `best` is improved in place.
+
+        A row that has crossed nowhere begins where its path ends.
+        """
         plan, rows = self.plan, self.rows
         points = self._buffer(which)
-        first = np.where(np.isfinite(best_levels), best_levels, rows.best_level[which])
-        levels = first.copy()
-        place(self.box, rows, which, levels, points)
-        averages = np.zeros_like(points)
+        points[:] = best
+        first = np.where(
+            np.isfinite(best_sizes),
+            best_sizes,
+            sizes_of(self.box, rows.sample[which], best),
+        )
+        growth = rows.best_growth[which] * rows.best_level[which]
+        growth = np.maximum(growth / np.maximum(first, 1e-300), 1e-300)
+        sizes, averages = first.copy(), np.zeros_like(points)
         ratio = plan.sizes[1] / plan.sizes[0]
         for j in range(plan.slides + 1):
             m, new = self._look(which, points)
             rho = plan.sizes[0] * ratio ** (j / max(plan.slides - 1, 1))
-            state = (points, averages, levels, best, best_levels, first)
+            state = (points, averages, sizes, best, best_sizes, first, growth)
             momentum = plan.momentum if j else 0.0
             slide(self.box, rows, which, state, new, m, rho, momentum)
 
