@@ -47,6 +47,16 @@ PEERS = {
             "@a39220048b3c9f2cca9a4d3a54604793c68eca7e",
         ),
     ),
+    "auto_LiRPA": Peer(
+        "auto_LiRPA",
+        "auto_LiRPA",
+        (
+            # It asks for an older torch, and computes the same with this one.
+            "auto_LiRPA @ git+https://github.com/Verified-Intelligence/auto_LiRPA"
+            "@a050a3d",
+            *("appdirs", "graphviz", "ninja", "packaging", "pyyaml", "tqdm"),
+        ),
+    ),
     "dcor": Peer("dcor", "dcor", ("dcor==0.7", "array-api-compat")),
     "deepstruct": Peer(
         "deepstruct", "deepstruct", ("deepstruct==0.10.0", "deprecated", "wrapt")

@@ -73,9 +73,9 @@ plt.show()
 # --------------------
 #
 # The share of the distance that is proved, for the image in the middle. Interval
-# arithmetic is cheap and proves little. Linear bounds prove about half to three
-# quarters; splitting the signs of units proves more, and takes longer. It is the
-# network with the fewest units of doubtful sign of which most is proved.
+# arithmetic is cheap and proves little. Linear bounds prove most of it, and splitting
+# the signs of units a little more, at a price. Most is proved of the sparse network,
+# whose units sum few others.
 
 import pandas as pd
 

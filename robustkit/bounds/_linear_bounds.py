@@ -17,8 +17,9 @@ that bound. Our own rounding costs the same: when coefficients c of the units of
 are multiplied by W, the coefficient of each argument a is off by at most
 :math:`\gamma_m |c| |W|`, m the number of units that a feeds, and :math:`|c| |W| |a|` is
 :math:`|c|` times what has just been bounded. Sums over units are in double precision.
-At the input only the deviation from the sample is multiplied so; what the first layer
-makes of the sample itself is computed in double precision.
+At the input only the deviation from the sample is multiplied so, which allows single
+precision there, where most of the work is; what the first layer makes of the sample
+itself, and all of the other layers, are computed in double precision.
 
 .. [1] H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel. Efficient neural
    network robustness certification with general activation functions. NeurIPS 2018.
@@ -46,6 +47,7 @@ __all__ = [
     "Region",
     "Split",
     "linear_distances",
+    "margin_bounds",
     "margin_rows",
 ]
 
@@ -81,6 +83,8 @@ class Anchors:
         self.network, self.n = network, len(X)
         self.x = np.ascontiguousarray(X, dtype=np.float64)
         self.roundoff = roundoff
+        # In which deviations from the samples are multiplied: little is lost there.
+        self.own = DOUBLE if roundoff < SINGLE else SINGLE
         first = network.layers[0]
         value, size, self.scale = self.x, np.abs(self.x), None
         for center, scale, offset in network.scalings:
@@ -246,7 +250,10 @@ class Bounds:
         self.is_empty = np.zeros(n, dtype=bool)
         self._buffers: dict = {}
         scale = 1 if region.anchors.scale is None else 1 + np.abs(region.anchors.scale)
-        self._lost = (region.reach * scale).sum(axis=1, dtype=np.float64)
+        self._single = region.anchors.own == SINGLE
+        # What is lost where products are so small that they lose digits.
+        self._tiny = np.finfo(np.float32 if self._single else np.float64).tiny
+        self._lost = (region.reach * scale).sum(axis=1) * self._tiny
         with np.errstate(over="ignore", invalid="ignore"):
             for number, layer in enumerate(network.layers):
                 self._bound_layer(number, layer, split)
@@ -286,15 +293,16 @@ class Bounds:
         self.low[:, here] = np.maximum(lower, floor)
         self.high[:, here] = np.maximum(upper, floor)
         largest = np.maximum(np.abs(lower), np.abs(upper))
-        self._lost += largest.sum(axis=1, dtype=np.float64)
+        self._lost += largest.sum(axis=1) * np.finfo(np.float64).tiny
 
     def _interval(self, layer):
         """Interval arithmetic, and the cost of rounding."""
         network, anchors = self.network, self.region.anchors
-        n_terms = layer.fan_in + 2
+        n_terms, own = layer.fan_in + 2, DOUBLE
         if layer.inputs is not None:
             lower, upper, size, moved = self.region.first_interval()
-            n_terms = anchors.n_terms
+            n_terms, own = anchors.n_terms, anchors.own
+            self._lost += moved.sum(axis=1) * self._tiny
         else:
             middle, half, size = layer.bias[None], 0.0, np.abs(layer.bias)[None]
             for p, q, chart in layer.sources:
@@ -308,11 +316,13 @@ class Bounds:
                 size = size + both[len(rad) :]
             lower, upper, moved = middle - half, middle + half, size
         slack = (gamma(n_terms, anchors.roundoff) + 16 * DOUBLE) * size
-        slack += gamma(network.fan_out + 8, DOUBLE) * moved
+        slack += gamma(network.fan_out + 8, own) * moved
         slack += gamma(network.n_units + network.n_features + 16, DOUBLE) * size
         # These sums round too, and may lose digits; so may the module's.
         slack *= 1 + 2.0**-20
         slack += (n_terms + 4) * np.finfo(np.float32).tiny
+        if layer.inputs is not None:
+            slack += self.region.reach.sum(axis=1, keepdims=True) * self._tiny
         if anchors.roundoff == SINGLE:
             slack[size > _LARGEST] = np.inf
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
@@ -385,8 +395,9 @@ class Bounds:
         for begin in range(0, len(total), n_rows):
             part = slice(begin, begin + n_rows)
             ids, acc = problems[part], total[part]
-            A = self._buffer("A", len(ids), width).zero_()
-            D = self._buffer("D", len(ids), network.n_features)
+            A = self._buffer("A", len(ids), width, torch.float64).zero_()
+            dtype = torch.float32 if self._single else torch.float64
+            D = self._buffer("D", len(ids), network.n_features, dtype)
             if n_layers == 0:
                 D.zero_()
             start(part, A, D)
@@ -395,9 +406,7 @@ class Bounds:
                 _over_box(A.numpy(), ids, self.low, self.high, acc)
             else:
                 self.region.concretize(D.numpy(), ids, acc)
-            # Products so small that they lose digits.
-            tiny = np.finfo(np.float64).tiny
-            acc -= (network.fan_out + 4) * tiny * self._lost[ids]
+            acc -= (network.fan_out + 4) * self._lost[ids]
 
     def _through_layers(self, coefficients, ids, acc, n_layers, watch):
         A, D = coefficients
@@ -417,12 +426,12 @@ class Bounds:
                 A[:, layer.start :] = 0
                 return
 
-    def _buffer(self, name, n_rows, width):
+    def _buffer(self, name, n_rows, width, dtype):
         """Give kept memory: fresh memory costs more than the arithmetic."""
         size = n_rows * width
         kept = self._buffers.get(name)
         if kept is None or kept.numel() < size:
-            kept = self._buffers[name] = torch.empty(size, dtype=torch.float64)
+            kept = self._buffers[name] = torch.empty(size, dtype=dtype)
         return kept[:size].view(n_rows, width)
 
 
@@ -431,6 +440,28 @@ def margin_rows(labels: NDArray, n_outputs: int) -> NDArray:
     eye = np.eye(n_outputs)
     others = (labels[:, None] + np.arange(1, n_outputs)) % n_outputs
     return eye[labels][:, None] - eye[others]
+
+
+def margin_bounds(
+    network: ReluNetwork,
+    X: NDArray,
+    labels: NDArray,
+    eps: float,
+    *,
+    norm: str = "linf",
+    clip: tuple[float, float] | None = None,
+    method: str = "crown",
+    roundoff: float = SINGLE,
+    better: bool = True,
+) -> NDArray:
+    """Bound the margins of all samples over balls of one radius, a row per sample."""
+    n = len(X)
+    region = Region(
+        Anchors(network, X, roundoff), np.arange(n), np.full(n, eps), norm, clip
+    )
+    return Bounds(region, method, better).margins(
+        margin_rows(labels, network.n_outputs)
+    )
 
 
 def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:

@@ -33,7 +33,21 @@ __all__ = ["Layer", "ReluNetwork"]
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
-class _Dense:
+class _Map:
+    """A linear map, in double precision and in single."""
+
+    weight: Tensor
+
+    def in_type(self, dtype: torch.dtype) -> Tensor:
+        """Return the weights in a type; those in single precision are kept."""
+        if dtype == self.weight.dtype:
+            return self.weight
+        if not hasattr(self, "_single"):
+            self._single = self.weight.to(dtype)
+        return self._single
+
+
+class _Dense(_Map):
     """A matrix."""
 
     def __init__(self, weight: Tensor):
@@ -57,7 +71,7 @@ class _Dense:
 
         It is added to what is there already, if that is to be kept.
         """
-        out.addmm_(a, self.weight, beta=int(keep))
+        out.addmm_(a.to(out.dtype), self.in_type(out.dtype), beta=int(keep))
 
     def rows(self, units: Tensor) -> Tensor:
         """Coefficients of some results."""
@@ -72,7 +86,7 @@ class _Dense:
         return (torch.from_numpy(features).double() @ squares.t()).numpy()
 
 
-class _Convolution:
+class _Convolution(_Map):
     """A convolution of images, given and returned as flat rows."""
 
     def __init__(self, weight: Tensor, shape: tuple[int, int, int], **how):
@@ -101,8 +115,8 @@ class _Convolution:
 
     def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
         pulled = functional.conv_transpose2d(
-            a.reshape(len(a), *self.out_images),
-            self.weight,
+            a.to(out.dtype).reshape(len(a), *self.out_images),
+            self.in_type(out.dtype),
             output_padding=self.missing,
             **self.how,
         )

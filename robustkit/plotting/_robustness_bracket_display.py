@@ -182,9 +182,14 @@ class RobustnessBracketDisplay:
         norm = "" if self.norm is None else f" ({self.norm})"
         ax.set(xlabel="share of the samples", ylabel=f"distance of nearest error{norm}")
         ax.set_xlim(0, 1)
-        ax.set_ylim(bottom=0)
+        # Room for this band, and for those that were drawn before.
+        ax.set_ylim(0, max(1.05 * ends[1].max(initial=0), _top_of_others(ax)))
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
         if self.name is not None:
             ax.legend(frameon=False, loc="upper left")
         return self
+
+
+def _top_of_others(ax):
+    return ax.get_ylim()[1] if len(ax.collections) > 1 else 0

@@ -31,6 +31,9 @@ def test_several_models_share_one_axes(pyplot):
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["net", "linear"]
     assert len(ax.collections) == 2
+    bottom, top = ax.get_ylim()
+    assert bottom == 0
+    assert all((line.get_ydata() < top).all() for line in ax.lines)
     colors = {tuple(band.get_facecolor()[0]) for band in ax.collections}
     assert len(colors) == 2
 

@@ -1,0 +1,231 @@
+"""Bounds: the same margins over the same balls, against auto_LiRPA."""
+
+import copy
+from functools import cache, partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import peers
+from benchmarks.attack_setting import network, smooth_digits
+from benchmarks.harness import Case, Growth
+from robustkit._randomness import seeded_torch
+from robustkit.bounds._linear_bounds import margin_bounds, margin_rows
+from robustkit.bounds._radius import Search, certified_radii
+from robustkit.bounds._relu_network import ReluNetwork
+from robustkit.classifiers import SparseNetClassifier
+from robustkit.graphs import GraphPrior
+
+PEERS = ("auto_LiRPA",)
+SINGLE = 2.0**-24
+N_HALVINGS = 10
+FARTHEST = 0.3
+
+
+def cases():
+    """CROWN at some radii, the radius itself, then networks and images that grow."""
+    torch.set_num_threads(1)
+    if peers.load("auto_LiRPA") is None:
+        return
+    title = peers.title("auto_LiRPA")
+    for name, module, sizes in (
+        ("plainly trained", network(smooth_digits), (0.005, 0.02, 0.1)),
+        ("adversarially trained", network(smooth_digits, 0.1), (0.02, 0.1)),
+        ("sparse net of 150 vertices", sparse_net(), (0.01, 0.04)),
+    ):
+        X, labels = recognized(module, 200)
+        for eps in sizes:
+            yield Case(
+                name=f"CROWN, 200 images of 784 pixels, eps {eps}, {name}",
+                peer=title,
+                ours=partial(our_margins, module, X, labels, eps),
+                theirs=their_margins(module, X, labels, eps),
+                same=partial(same_bounds, module, X, labels, eps),
+                limit=0.7,
+                repeats=5,
+            )
+        yield Case(
+            name=f"CROWN's radius, 200 images of 784 pixels, {name}",
+            peer=f"{title}, {N_HALVINGS} halvings",
+            ours=partial(our_radii, module, X, labels),
+            theirs=partial(their_radii, module, X, labels),
+            same=same_radii,
+            limit=0.7,
+            repeats=3,
+        )
+    for along, sizes in (
+        ("images", (32, 128, 512)),
+        ("units per layer", (32, 64, 128, 256)),
+        ("layers", (2, 4, 8)),
+    ):
+        yield Growth(
+            name=f"CROWN, eps 0.02, {along}",
+            peer=title,
+            along=along,
+            sizes=sizes,
+            sides=partial(sides, along),
+        )
+
+
+@cache
+def sparse_net():
+    """A network whose structure is a graph, trained on digits."""
+    X, y, _, _ = smooth_digits()
+    model = SparseNetClassifier(
+        GraphPrior(n_nodes=150), max_epochs=30, device="cpu", random_state=0
+    )
+    return model.fit(X, y).module_.eval()
+
+
+@cache
+def stack(n_units, n_layers):
+    """A perceptron of any size, trained for a few steps."""
+    X, y, _, _ = smooth_digits()
+    x, labels = torch.from_numpy(X), torch.from_numpy(y)
+    with seeded_torch(0):
+        parts = []
+        for n_inputs, n_outputs in pairwise([784, *[n_units] * n_layers, 10]):
+            parts += [nn.Linear(n_inputs, n_outputs), nn.ReLU()]
+        module = nn.Sequential(*parts[:-1])
+        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+        for _ in range(60):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(x), labels).backward()
+            optimizer.step()
+    return module.eval()
+
+
+def recognized(module, n):
+    """So many images that a module recognizes."""
+    _, _, X, y = smooth_digits()
+    with torch.no_grad():
+        right = (module(torch.from_numpy(X)).argmax(1).numpy() == y).nonzero()[0]
+    rows = np.resize(right, n)
+    return X[rows], y[rows]
+
+
+def sides(along, size):
+    """One network and some images, both ways."""
+    n = size if along == "images" else 100
+    n_units = size if along == "units per layer" else 64
+    n_layers = size if along == "layers" else 3
+    module = stack(n_units, n_layers)
+    X, labels = recognized(module, n)
+    return (
+        partial(our_margins, module, X, labels, 0.02),
+        their_margins(module, X, labels, 0.02),
+        partial(same_bounds, module, X, labels, 0.02),
+    )
+
+
+def our_margins(module, X, labels, eps, **exactly):
+    """Bound the margins, with every rounding to the safe side."""
+    network = ReluNetwork(module, X.shape[1])
+    return margin_bounds(network, X, labels, eps, clip=(0, 1), **exactly)
+
+
+class AsLayers(nn.Module):
+    """A sparse network as dense layers, which is what a peer can read."""
+
+    def __init__(self, net):
+        super().__init__()
+        structure, self.layers = net.structure, nn.ModuleList()
+        n, offsets = structure.n_nodes, [int(v) for v in structure.layer_offsets]
+        source, target = (torch.from_numpy(np.array(e)) for e in structure.edges)
+        weight = torch.zeros(n, n, dtype=net.bias.dtype)
+        weight[target, source] = net.edge_weight.detach()
+        out = torch.zeros(net.n_outputs, n, dtype=net.bias.dtype)
+        sinks = torch.from_numpy(np.array(structure.sinks))
+        out[:, sinks] = net.output_weight.detach()
+        self.layers.append(_filled(net.input_weight, net.bias[: offsets[1]]))
+        for start, stop in pairwise(offsets[1:]):
+            part = weight[start:stop, :start]
+            self.layers.append(_filled(part, net.bias[start:stop]))
+        self.last = _filled(out, net.output_bias)
+
+    def forward(self, x):
+        """Logits of a batch."""
+        first, *others = self.layers
+        units = first(x).relu()
+        for layer in others:
+            units = torch.cat([units, layer(units).relu()], dim=1)
+        return self.last(units)
+
+
+def _filled(weight, bias):
+    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], len(weight))
+    layer = layer.to(weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+    return layer
+
+
+def their_margins(module, X, labels, eps, dtype=torch.float32, **options):
+    """Make a function that bounds the margins."""
+    from auto_LiRPA import BoundedModule, BoundedTensor
+    from auto_LiRPA.perturbations import PerturbationLpNorm
+
+    x = torch.from_numpy(X).to(dtype)
+    C = torch.from_numpy(margin_rows(labels, 10)).to(dtype)
+    module = AsLayers(module) if hasattr(module, "structure") else module
+
+    twin = copy.deepcopy(module).to(dtype).eval()
+    bounded = BoundedModule(twin, x, bound_opts=options, verbose=False)
+
+    def run(eps=eps):
+        low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
+        ball = PerturbationLpNorm(norm=np.inf, x_L=low, x_U=high)
+        with torch.no_grad():
+            lower, _ = bounded.compute_bounds(
+                x=(BoundedTensor(x, ball),), C=C, method="backward", bound_upper=False
+            )
+        return lower.double().numpy()
+
+    return run
+
+
+def same_bounds(module, X, labels, eps, ours, theirs):
+    """Equal in exact arithmetic, with all intervals by CROWN, as theirs are then."""
+    every = {"sparse_intermediate_bounds": False}
+    exact = their_margins(module, X, labels, eps, torch.float64, **every)()
+    plain = our_margins(module, X, labels, eps, roundoff=0.0, better=False)
+    return bool((np.abs(plain - exact) <= 1e-5 * (1 + np.abs(exact))).all())
+
+
+def our_radii(module, X, labels):
+    """Find radii by secants, 0.1 % wide."""
+    search = Search("linf", "crown", (0, 1))
+    return certified_radii(ReluNetwork(module, 784), X, labels, search, SINGLE)[0]
+
+
+def their_radii(module, X, labels):
+    """Halve the radius of every image."""
+    from auto_LiRPA import BoundedModule, BoundedTensor
+    from auto_LiRPA.perturbations import PerturbationLpNorm
+
+    x = torch.from_numpy(X)
+    C = torch.from_numpy(margin_rows(labels, 10)).float()
+    module = AsLayers(module) if hasattr(module, "structure") else module
+    bounded = BoundedModule(module, x, verbose=False)
+    near, far = torch.zeros(len(x)), torch.full((len(x),), FARTHEST)
+    for _ in range(N_HALVINGS):
+        eps = ((near + far) / 2)[:, None]
+        low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
+        ball = PerturbationLpNorm(norm=np.inf, x_L=low, x_U=high)
+        with torch.no_grad():
+            lower, _ = bounded.compute_bounds(
+                x=(BoundedTensor(x, ball),), C=C, method="backward", bound_upper=False
+            )
+        proved = lower.amin(dim=1) > 0
+        near = torch.where(proved, eps[:, 0], near)
+        far = torch.where(proved, far, eps[:, 0])
+    return near.numpy()
+
+
+def same_radii(ours, theirs):
+    """No smaller, but for rounding to the safe side and the width of the search."""
+    wide = FARTHEST / 2**N_HALVINGS
+    return bool(np.median(ours - theirs) > -wide - 0.02 * np.median(theirs))
