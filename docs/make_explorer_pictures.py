@@ -54,6 +54,12 @@ def train(folder):
     )  # fmt: skip
 
 
+def samples_of(graph, nodes):
+    """The samples of some nodes, each once, ascending."""
+    parts = [graph.members[graph.indptr[j] : graph.indptr[j + 1]] for j in nodes]
+    return np.unique(np.concatenate(parts))
+
+
 def say(text):
     """Print a line."""
     sys.stdout.write(f"{text}\n")
@@ -85,7 +91,7 @@ class Look:
 
     def tell(self, name, node):
         """Print what the text says of a node."""
-        graph, samples = self.graph, self.graph.samples_of([node])
+        graph, samples = self.graph, samples_of(self.graph, [node])
         wrong = samples[self.run.y[samples] != self.predicted[samples]]
         pairs = list(zip(self.run.y[wrong], self.predicted[wrong], strict=True))
         confusions = {
@@ -109,7 +115,7 @@ class Look:
         """The node with most samples of a class misclassified, nearly all alike."""
         graph, y, shares = self.graph, self.run.y, []
         for j in self.nodes:
-            samples = graph.samples_of([j])
+            samples = samples_of(graph, [j])
             wrong = samples[(y[samples] == true) & (self.predicted[samples] != true)]
             alike = (self.predicted[wrong] == predicted).sum()
             shares.append(alike if alike >= 0.8 * len(wrong) else 0)

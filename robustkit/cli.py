@@ -410,7 +410,7 @@ def _run_demo(arguments):
         f"Graph     {graph.n_nodes} vertices, {graph.n_edges} edges, "
         f"{graph.n_layers} layers, {len(graph.sources)} sources"
     )
-    net = SparseNetClassifier(graph, random_state=seed)
+    net = SparseNetClassifier(graph, max_epochs=30, batch_size=128, random_state=seed)
     if sys.stdout.isatty():
         net.set_callbacks(ProgressBar())
     net.fit(X, y)

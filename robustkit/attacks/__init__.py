@@ -2,16 +2,17 @@
 # ruff: noqa: F401
 
 from robustkit.attacks import functional
-from robustkit.attacks._base import ModuleAttack
 from robustkit.attacks._best_of import best_of
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
+from robustkit.attacks._minimal_distance import MinimalDistanceAttack
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._pgd import PGDAttack
 
-# For the report of a study, not for users: from where on a gradient looks masked.
-from robustkit.attacks._report import SUSPICIOUS_GAP
+# For other rooms, not for users: signs that an attack failed.
+from robustkit.attacks._report import SUSPICIOUS_GAP, warn_of_rise
 from robustkit.attacks._result import AttackResult, robust_scorer
 from robustkit.attacks._square import SquareAttack
 
@@ -21,6 +22,7 @@ __all__ = [
     "FGSMAttack",
     "GrowingEpsilonAttack",
     "LeastLikelyAttack",
+    "MinimalDistanceAttack",
     "ModuleAttack",
     "OnePixelAttack",
     "PGDAttack",

@@ -8,7 +8,6 @@ from itertools import chain
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.frozen import FrozenEstimator
 
 from robustkit._tensors import (
     as_array,
@@ -17,7 +16,7 @@ from robustkit._tensors import (
     on_device,
     threads_for,
 )
-from robustkit.bridge import as_module
+from robustkit.bridge import as_module, thawed
 from robustkit.classifiers import BaseNetClassifier
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "first_look",
     "logits_at",
     "sparing_input",
-    "thawed",
     "undisturbed",
 ]
 
@@ -217,13 +215,6 @@ class AttackedModel:
                 scores = np.column_stack([np.zeros(len(scores)), scores])
             return softmax(scores, axis=1)
         return np.full((len(X), len(self.classes)), np.nan)
-
-
-def thawed(estimator):
-    """Take an estimator out of the FrozenEstimators around it, if there are any."""
-    while isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    return estimator
 
 
 def answers_with_module(estimator, module: torch.nn.Module | None) -> bool:

@@ -1,11 +1,12 @@
-"""The template of every attack (check, search by batches, judge), and users' base."""
+"""The template of every attack: check, search by batches, judge, sum up."""
 
 import math
 import time
 import warnings
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -15,19 +16,19 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import (
-    BaseEstimator,
     ClassifierMixin,
     MetaEstimatorMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
-    clone,
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from torch import nn
 
+from robustkit._samples import flat_samples, is_stream, shaped_like, stream_batches
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -37,35 +38,47 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit.attacks._attacked_model import AttackedModel, thawed
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
     AttackResult,
+    joined,
     measures,
     robust_accuracy,
     undecided,
+    without_points,
+)
+from robustkit.attacks._scales import (
+    Extent,
+    ball_of,
+    check_ball,
+    warn_of_rounding,
+    warn_of_scales,
 )
 from robustkit.attacks.functional import Trace
-from robustkit.bridge import as_module
-from robustkit.exceptions import InputRoundingWarning, UndecidedSamplesWarning
+from robustkit.bridge import TakesModel, as_module, thawed
+from robustkit.classifiers import fit_classifier, fit_on_stream, unfitted_classifier
+from robustkit.exceptions import UndecidedSamplesWarning
 
-__all__ = ["BaseAttack", "Batch", "ModuleAttack", "Plan"]
+__all__ = ["BaseAttack", "Batch", "Plan"]
 
 # From this share on all samples of a batch are attacked, and the few that should not be
 # get their old values back: that costs less than copying all others.
 _NEARLY_ALL = 0.9
 
-# With fewer representable points in a radius a move is mostly rounding.
-_FEW = 8
+# Parameters that say how an attack is run, not what it is.
+_HOW = ("estimator", "clip", "batch_size", "device", "verbose", "random_state", "seed")
 
 
 @dataclass(frozen=True)
 class Plan:
     """What the template must know of an attack before a run begins."""
 
-    # The ball that no perturbed sample may leave.
-    radius: float = math.inf
+    # The ball that no perturbed sample may leave: a number, or an array that broadcasts
+    # to the samples. What a move of length 1 is, by feature; None is the number 1.
+    radius: float | np.ndarray = math.inf
     norm: str = "linf"
+    unit: np.ndarray | None = None
     # The smallest move that matters to the result. None is the radius.
     smallest_move: float | None = None
     # Whether the search can use a gradient at the clean samples.
@@ -74,6 +87,15 @@ class Plan:
     certifies: bool = False
     # Of all random numbers of the run.
     seed: int = 0
+
+    def take(self, rows: Any) -> Self:
+        """Keep what is said of some samples only."""
+        said = {
+            name: value[rows]
+            for name, value in (("radius", self.radius), ("unit", self.unit))
+            if isinstance(value, np.ndarray) and len(value) > 1
+        }
+        return replace(self, **said) if said else self
 
 
 @dataclass
@@ -85,6 +107,8 @@ class Batch:
     y: torch.Tensor
     target: torch.Tensor | None = None
     clip: tuple[float, float] | None = None
+    # Of the ball: a number, or a tensor that broadcasts to the samples.
+    radius: Any = math.inf
     # A loss to climb instead of the attack's own; its name.
     loss: str | None = None
     seed: int = 0
@@ -103,7 +127,7 @@ class BaseAttack(
     MetaEstimatorMixin,
     OneToOneFeatureMixin,
     TransformerMixin,
-    BaseEstimator,
+    TakesModel,
 ):
     """What all attacks share.
 
@@ -113,46 +137,96 @@ class BaseAttack(
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), nn.Module, None],
         "clip": [StrOptions({"auto"}), "array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
         "verbose": ["verbose"],
     }
 
+    # Whether one number says how far every feature may move.
+    _moves_alike: bool = False
+
+    # What a report says of an attack besides its parameters.
+    _fixed_settings: dict = {}
+
     # Whether the caller names the classes that the model shall predict.
     targeted: bool = False
 
     estimator_: Any
     classes_: np.ndarray
+    feature_std_: np.ndarray
     clip_: tuple[float, float] | None
     n_features_in_: int
     feature_names_in_: np.ndarray
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit the model that will be attacked, and learn the range of its data.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Training samples. Images are an array or tensor of shape (n_samples,
+            channels, height, width); those of uint8 are divided by 255. A stream is a
+            torch Dataset or DataLoader of pairs (X, y), which is read batch by batch.
 
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. None only where X is a stream.
 
         Returns
         -------
         self : object
             The fitted attack.
         """
-        # The model gets the data as they came, with the names of their columns.
-        given = X
-        X, y = validate_data(self, X, y, dtype=[np.float32, np.float64])
+        if is_stream(X):
+            return self._fit_stream(X, y)
+        # The model gets the data with the names of their columns.
+        given, self._image_shape = flat_samples(X)
+        X, y = validate_data(self, given, y, dtype=[np.float32, np.float64])
         check_classification_targets(y)
+        self._learn_from(X)
+        with self._progress_of_fit(given, y) as estimator:
+            self.estimator_ = fit_classifier(
+                estimator, given, y, image_shape=self._image_shape
+            )
+        return self._finish_fit(X)
+
+    def _fit_stream(self, stream, y):
+        """Learn the range batch by batch, and train only what trains on streams."""
+        extent, head = Extent(), None
+        for X, labels in stream_batches(stream, y, batch_size=self.batch_size):
+            given, image_shape = flat_samples(X)
+            rows, labels = validate_data(
+                self, given, labels, dtype=[np.float32, np.float64], reset=head is None
+            )
+            check_classification_targets(labels)
+            extent.add(rows)
+            if head is None:
+                self._image_shape, head = image_shape, (rows, labels)
+        # Some rows, and two more that give them the range of all.
+        some = np.stack([extent.low, extent.high, *head[0]])
+        self._learn_from(some, extent)
+        with self._progress_of_fit(*head) as estimator:
+            self.estimator_ = fit_on_stream(
+                estimator, stream, *head, image_shape=self._image_shape
+            )
+        return self._finish_fit(some)
+
+    def _learn_from(self, X, extent=None):
+        """Learn the range of the samples, and their spread where eps needs it."""
         self.clip_ = self._learn_clip(X)
-        with self._progress_of_fit(X, y) as estimator:
-            self.estimator_ = estimator.fit(given, y)
+        in_std = getattr(self, "eps_unit", "raw") == "std"
+        alike = self._moves_alike and isinstance(getattr(self, "eps", 1.0), Real)
+        if not in_std and (self.clip_ is not None or not alike):
+            return
+        std = (Extent.of(X) if extent is None else extent).std
+        if in_std:
+            self.feature_std_ = std
+        else:
+            warn_of_scales(std, type(self).__name__)
+
+    def _finish_fit(self, X):
         self.classes_ = self.estimator_.classes_
         self._check_model(X)
         if hasattr(self, "max_iter"):
@@ -162,7 +236,9 @@ class BaseAttack(
     @contextmanager
     def _progress_of_fit(self, X, y):
         model = LogisticRegression() if self.estimator is None else self.estimator
-        model = clone(model)
+        model = unfitted_classifier(
+            model, X, y, owner=self, image_shape=self._image_shape
+        )
         whole = self._init_callback_context(max_subtasks=1)
         whole.call_on_fit_task_begin(estimator=self, X=X, y=y)
         part = whole.subcontext(task_name="fit-model")
@@ -185,8 +261,8 @@ class BaseAttack(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Clean samples; see :meth:`fit`.
 
         y : array-like of shape (n_samples,), default=None
             True labels. None attacks what the model itself predicts, so that no label
@@ -198,8 +274,15 @@ class BaseAttack(
         Returns
         -------
         result : AttackResult
-            The perturbed samples, and what the model predicts for them.
+            The perturbed samples, in the shape of `X`, and what the model predicts for
+            them.
         """
+        if is_stream(X):
+            raise TypeError(
+                f"perturb returns every perturbed sample and takes no "
+                f"{type(X).__name__}, whose samples need not fit into memory. Use "
+                "report or score, or call perturb with its batches."
+            )
         return self._perturb(X, y, target)
 
     @with_callbacks
@@ -207,17 +290,19 @@ class BaseAttack(
         """Attack as `perturb` does; a `loss` that is given replaces the own one."""
         check_is_fitted(self)
         self._validate_params()
-        X = self._validate_samples(X)
+        given = X
+        X = self._validate_samples(flat_samples(X)[0])
         # No gradient could follow what a caller's inference mode touches.
         with torch.inference_mode(False):
             model = AttackedModel.of(self.estimator_, resolve_device(self.device))
             labels = None if y is None else self._encode(model, y, len(X), "y")
             wanted = self._encode_target(model, target, len(X))
             plan = self._plan()
+            check_ball(plan.radius, plan.norm, X.shape)
             found = {"X_adv": np.empty_like(X)}
             with model.at_work(X, self.batch_size):
                 if loss is None:
-                    self._check_resolution(model, plan, X)
+                    warn_of_rounding(plan, X, model.dtype, self.clip_)
                 for batch in self._batches(len(X)):
                     pieces = [batch]
                     while pieces:
@@ -225,7 +310,7 @@ class BaseAttack(
                         try:
                             part = self._attack_batch(
                                 model,
-                                plan,
+                                plan.take(rows),
                                 X[rows],
                                 None if labels is None else labels[rows],
                                 None if wanted is None else wanted[rows],
@@ -245,7 +330,10 @@ class BaseAttack(
         for name in ("y", "clean_prediction", "prediction", "target"):
             if name in found:
                 found[name] = model.classes[found[name]]
-        result = AttackResult(**found)
+        found["X_adv"] = shaped_like(found["X_adv"], given)
+        result = AttackResult(
+            **found, attack=type(self).__name__, settings=self._settings(plan)
+        )
         if plan.certifies:
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
         return result
@@ -299,12 +387,13 @@ class BaseAttack(
                 X_all, X, y = X, X[rows], y[rows]
                 target = None if target is None else target[rows]
                 look = None if look is None else look.take(rows)
+                plan = plan.take(rows)
                 points, kept = np.empty_like(X), slice(None)
             batch = self._make_batch(model, plan, X, y, target, loss, look)
             candidates = as_array(self._search(model.module, batch))
             candidates = candidates.astype(X.dtype, copy=False)
             eps = keep_inside(
-                candidates, X, plan.radius, plan.norm, self.clip_, out=points
+                candidates, X, plan.radius, plan.norm, self.clip_, points, plan.unit
             )
             prediction, confidence, _ = model.classify(points)
             if points is not out:
@@ -332,6 +421,9 @@ class BaseAttack(
             if target is None
             else as_tensor(target, device=model.device, dtype=None),
             clip=self.clip_,
+            radius=plan.radius
+            if isinstance(plan.radius, Real)
+            else as_tensor(plan.radius, device=model.device, dtype=model.dtype),
             loss=loss,
             seed=plan.seed,
             trace=Trace(ask=ask, look=look),
@@ -341,7 +433,8 @@ class BaseAttack(
 
     def _ask(self, model, plan, X, points, rows):
         """Ask the model about the very points that would be returned."""
-        center = X[as_array(rows)]
+        rows_of = as_array(rows)
+        center, plan = X[rows_of], plan.take(rows_of)
         inside, points = np.empty_like(center), as_array(points).astype(X.dtype)
         keep_inside(points, center, plan.radius, plan.norm, self.clip_, out=inside)
         return as_tensor(model.predict(inside), device=rows.device, dtype=None)
@@ -376,6 +469,43 @@ class BaseAttack(
     def _plan(self) -> Plan:
         """Say what the search may not leave; called once per run."""
 
+    def _ball(self) -> dict[str, Any]:
+        """Return `radius` and `unit` of the plan, as `eps` and `eps_unit` ask for."""
+        unit = getattr(self, "eps_unit", "raw")
+        return ball_of(self.eps, unit, getattr(self, "feature_std_", None))
+
+    def _step_of(self, X: torch.Tensor) -> Any:
+        """Return `step_size` in the units of `eps`, for samples of any shape."""
+        if self.step_size is None or self.eps_unit == "raw":
+            return self.step_size
+        std = torch.as_tensor(self.feature_std_, dtype=X.dtype, device=X.device)
+        return self.step_size * std.view(1, *X.shape[1:])
+
+    def _settings(self, plan: Plan) -> dict[str, Any]:
+        """Say what was asked for: the parameters that decide on the result."""
+        settings = {} if np.all(np.isinf(plan.radius)) else {"norm": plan.norm}
+        settings |= self._fixed_settings | {
+            name: value
+            for name, value in self.get_params(deep=False).items()
+            if name not in _HOW
+        }
+        if settings.get("image_shape", 0) is None:
+            settings["image_shape"] = self._image_shape
+        return settings
+
+    def _facts(self) -> dict[str, Any]:
+        model = thawed(self.estimator_)
+        shown = getattr(model, "module_", model)
+        shape = "" if self._image_shape is None else f", images {self._image_shape}"
+        return {
+            "attacks": type(model).__name__
+            + (f" of {type(shown).__name__}" if shown is not model else ""),
+            "classes": f"{len(self.classes_)}",
+            "features": f"{self.n_features_in_}{shape}",
+            "clip": self.clip_,
+            **self._settings(self._plan()),
+        }
+
     @abstractmethod
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Attack one batch, and return points that need not be inside the ball.
@@ -385,32 +515,6 @@ class BaseAttack(
 
     def _choose_target(self, model, X, y):
         """Return the classes that the attack itself wants, None if any will do."""
-
-    def _check_resolution(self, model, plan, X):
-        """Warn if X is too coarse for what the search may do to it."""
-        radius = plan.radius if plan.smallest_move is None else plan.smallest_move
-        if plan.norm == "l2":
-            radius = radius / math.sqrt(X.shape[1])
-        if not 0 < radius < math.inf:
-            return
-        coarser = max(
-            np.finfo(X.dtype), torch.finfo(model.dtype), key=lambda numbers: numbers.eps
-        )
-        # A known range saves a pass over X.
-        bound = math.inf if self.clip_ is None else max(map(abs, self.clip_))
-        if radius >= _FEW * coarser.eps * bound:
-            return
-        largest = float(np.abs(X).max())
-        spacing = coarser.eps * 2.0 ** math.floor(math.log2(max(largest, 1e-300)))
-        if radius < _FEW * spacing:
-            warnings.warn(
-                f"A move of {radius:.3g} per feature is less than {_FEW} times "
-                f"{spacing:.3g}, the spacing of {coarser.dtype} numbers near "
-                f"{largest:.3g}: the result is mostly rounding. Center X first, or "
-                "give it as float64 to a model that computes in float64.",
-                InputRoundingWarning,
-                stacklevel=5,
-            )
 
     def _warn_of_undecided(self, n_undecided, n_samples):
         if n_undecided:
@@ -470,12 +574,12 @@ class BaseAttack(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Clean samples; see :meth:`fit`.
 
         Returns
         -------
-        X_adv : ndarray of shape (n_samples, n_features)
+        X_adv : ndarray or tensor of the shape of `X`
             Perturbed samples.
         """
         return self.perturb(X).X_adv
@@ -485,8 +589,8 @@ class BaseAttack(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -494,44 +598,73 @@ class BaseAttack(
             What the model predicts.
         """
         check_is_fitted(self)
+        X, _ = flat_samples(X)
         validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         return self.estimator_.predict(X)
 
     def score(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Robust accuracy: share of samples predicted correctly before and after.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples; see :meth:`fit`.
 
-        y : array-like of shape (n_samples,)
-            True labels.
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
+            Weights of the samples, in the order of a stream.
 
         Returns
         -------
         score : float
             In [0, 1].
         """
-        return robust_accuracy(self.perturb(X, y), sample_weight)
+        return robust_accuracy(self._without_points(X, y), sample_weight)
+
+    def _pieces(self, X, y) -> Iterator[tuple[Any, Any]]:
+        """Yield (X, y) as they are, or batch by batch where X is a stream."""
+        if is_stream(X):
+            yield from stream_batches(X, y, batch_size=self.batch_size)
+            return
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} needs y, the true labels, to measure "
+                "robustness. Got y=None; perturb(X) attacks the model's predictions."
+            )
+        yield X, y
+
+    def _without_points(self, X, y, target=None) -> AttackResult:
+        """Attack, and keep all of the result but the perturbed samples."""
+        return joined(
+            [
+                without_points(self._perturb(samples, labels, target))
+                for samples, labels in self._pieces(X, y)
+            ]
+        )
 
     def report(
-        self, X: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        target: ArrayLike | None = None,
     ) -> pd.Series:
         """Attack, and summarize what came out.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples; see :meth:`fit`. Of a stream no more than one batch is in
+            memory.
 
-        y : array-like of shape (n_samples,)
-            True labels.
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
             The labels that a targeted attack wants the model to predict.
@@ -539,185 +672,28 @@ class BaseAttack(
         Returns
         -------
         report : pandas.Series
-            `n_samples`, `n_correct` (right before the attack), `n_success`,
-            `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
-            `error_rate` (share of those right before that are wrong after), and over
+            First what was asked: the parameters of the attack that decide on its
+            result. Then `n_samples`, `n_correct` (right before the attack),
+            `n_success`, `n_queries`, `clean_accuracy`, `robust_accuracy` (right before
+            and after), `error_rate` (share of those right before that are wrong after),
+            and over
             those the means `average_confidence` (of the wrong answer) and
             `average_eps`. nan where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before), one that proves
             something `certified_accuracy` and `n_undecided` (neither fooled nor
             certified, of those right before).
         """
-        return measures(self.perturb(X, y, target))
+        return measures(self._without_points(X, y, target))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        if self.estimator is not None:
+        # A bare module has no tags.
+        if hasattr(self.estimator, "__sklearn_tags__"):
             # A frozen model copies the tags of the one inside, and scikit-learn asks
             # for ours twice a call: that is felt where an attack is one step.
             tags.classifier_tags = get_tags(thawed(self.estimator)).classifier_tags
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-class ModuleAttack(BaseAttack, metaclass=ABCMeta):
-    """Base class of an attack of your own: write `perturb_module`.
-
-    A subclass is an attack like any other: it has `perturb`, `score` and `report`, can
-    be a step of a pipeline, be searched over, take part in a study, and be the
-    `adversary` that a classifier is trained against.
-
-    Read more in :doc:`/how_to/own_attack`.
-
-    Parameters
-    ----------
-    estimator : object, default=None
-        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
-        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
-        otherwise `fit` fits a clone. None is
-        :class:`~sklearn.linear_model.LogisticRegression`.
-
-    eps : float or None, default=0.1
-        Radius of the ball that a perturbed sample may not leave. None is no ball, for
-        an attack that knows by itself how far it may go.
-
-    norm : {"linf", "l2"}, default="linf"
-        Which length of the perturbation is meant.
-
-    clip : "auto", tuple of two floats or None, default="auto"
-        Range of every feature. "auto" is (0, 1) if the training data lie in it, else
-        no range.
-
-    batch_size : int, default=1024
-        Number of samples attacked at once.
-
-    device : str or torch.device, default="auto"
-        "auto" is CUDA where there is one, else the CPU.
-
-    verbose : int, default=0
-        Whether to print a line after each batch.
-
-    Attributes
-    ----------
-    estimator_ : object
-        The fitted model.
-
-    classes_ : ndarray of shape (n_classes,)
-        Class labels of the model.
-
-    clip_ : tuple of two floats or None
-        The range that perturbed samples keep to.
-
-    n_features_in_ : int
-        Number of features seen during fit.
-
-    feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of features seen during fit. Defined only when `X` has feature names
-        that are all strings.
-
-    See Also
-    --------
-    PGDAttack : What an attack of your own should be compared with.
-    robustkit.attacks.functional.pgd : A search that yours may build on.
-
-    Notes
-    -----
-    Of what :meth:`perturb_module` returns to :meth:`perturb`, the base brings every
-    point back into the ball and the clip range, asks the model again, and counts in
-    `n_queries` how often the module was called with a sample. Samples that the model
-    gets wrong anyway are left out.
-
-    A subclass with parameters of its own has an `__init__` that names all its
-    parameters, as every estimator of scikit-learn, and hands those above on to
-    ``super().__init__``.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_digits
-    >>> from robustkit.attacks import ModuleAttack
-    >>> class Darken(ModuleAttack):
-    ...     def perturb_module(self, module, X, y):
-    ...         return X - self.eps
-    >>> X, y = load_digits(return_X_y=True)
-    >>> X, y = X[:300] / 16, y[:300]
-    >>> report = Darken(eps=0.2).fit(X, y).report(X, y)
-    >>> bool(report["robust_accuracy"] < report["clean_accuracy"])
-    True
-    """
-
-    _parameter_constraints: dict = {
-        **BaseAttack._parameter_constraints,
-        "eps": [Interval(Real, 0, None, closed="left"), None],
-        "norm": [StrOptions({"linf", "l2"})],
-    }
-
-    # A number for attacks that cannot do without a ball.
-    eps: Any
-
-    def __init__(
-        self,
-        estimator: BaseEstimator | None = None,
-        *,
-        eps: float | None = 0.1,
-        norm: str = "linf",
-        clip: str | tuple[float, float] | None = "auto",
-        batch_size: int = 1024,
-        device: str | torch.device = "auto",
-        verbose: int = 0,
-    ) -> None:
-        self.estimator = estimator
-        self.eps = eps
-        self.norm = norm
-        self.clip = clip
-        self.batch_size = batch_size
-        self.device = device
-        self.verbose = verbose
-
-    @abstractmethod
-    def perturb_module(
-        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
-    ) -> torch.Tensor:
-        """Perturb a batch against a bare module.
-
-        What a sample becomes must not depend on the others of its batch, nor on a
-        global random stream: draw from a generator that you seed.
-
-        Parameters
-        ----------
-        module : torch.nn.Module
-            Takes a batch, returns logits. It is in eval mode; leave no gradient in it.
-
-        X : torch.Tensor of shape (n_samples, n_features)
-            Clean samples, on the device of the module.
-
-        y : torch.Tensor of shape (n_samples,)
-            Index of the true class.
-
-        Returns
-        -------
-        X_adv : torch.Tensor of the shape of `X`
-            Perturbed samples.
-        """
-
-    def _plan(self) -> Plan:
-        return Plan(math.inf if self.eps is None else self.eps, self.norm)
-
-    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        # A copy: what a subclass writes in place must not reach the caller's X.
-        with _rows_counted(module) as rows:
-            points = self.perturb_module(module, batch.X.clone(), batch.y)
-        if not isinstance(points, torch.Tensor) or points.shape != batch.X.shape:
-            shape = getattr(points, "shape", None)
-            got = type(points).__name__
-            got = got if shape is None else f"{got} of shape {tuple(shape)}"
-            raise ValueError(
-                f"{type(self).__name__}.perturb_module must return a tensor of the "
-                f"shape of its X, {tuple(batch.X.shape)}. Got {got}."
-            )
-        n_queries = math.ceil(sum(rows) / len(batch.X))
-        batch.trace.n_queries = torch.full_like(batch.y, n_queries)
-        # A tensor of its own, whatever the subclass keeps of it.
-        return points.detach().clone()
 
 
 def _halves(rows):
@@ -744,14 +720,3 @@ def _check_range(smallest, largest, low, high):
             f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
             f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
         )
-
-
-@contextmanager
-def _rows_counted(module):
-    """Give a list of the sizes of the batches that the module is called with."""
-    rows = []
-    hook = module.register_forward_hook(lambda _, given, said: rows.append(len(said)))
-    try:
-        yield rows
-    finally:
-        hook.remove()

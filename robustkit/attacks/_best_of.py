@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from robustkit._samples import flat_samples, is_stream, shaped_like
 from robustkit._sklearn_private import _BaseComposition, _name_estimators
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
@@ -42,7 +42,7 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
     attack : BestOfAttack
         An attack like any other: it has `fit`, `perturb`, `score` and `report`, and can
         be given to :func:`robust_scorer`. Its parameters are those of the attacks, as
-        in `pgdattack__eps`. The `attack` of its result names which attack has fooled
+        in `pgdattack__eps`. The `found_by` of its result names which attack has fooled
         the model, None where none has; its report has `n_success_NAME` for each. Fitted
         attacks are in `attacks_`.
 
@@ -118,6 +118,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     }
     # Every attack has its own.
     clip = None
+    batch_size = 1024
     verbose = 0
 
     def __init__(
@@ -157,16 +158,16 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._set_params("attacks", **params)
         return self
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit the model, and every attack on it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Training samples, as other attacks take them.
 
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. None only where X is a stream.
 
         Returns
         -------
@@ -178,8 +179,10 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._check_alike()
         super().fit(X, y)
         frozen = FrozenEstimator(self.estimator_)
-        # The model knows the names of the columns; the attacks need not.
-        X = self._validate_samples(X)
+        if not is_stream(X):
+            # The model knows the names of the columns; the attacks need not.
+            rows = self._validate_samples(flat_samples(X)[0])
+            X = rows.reshape(len(rows), *(self._image_shape or (-1,)))
         self.attacks_ = [
             (name, clone(attack).set_params(estimator=frozen).fit(X, y))
             for name, attack in self.attacks
@@ -212,63 +215,49 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     def _check_model(self, X):
         """Leave it to the attacks."""
 
-    def perturb(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        target: ArrayLike | None = None,
-    ) -> AttackResult:
-        """Attack every sample with all attacks, or until one has fooled the model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
-
-        y : array-like of shape (n_samples,), default=None
-            True labels. None attacks what the model itself predicts.
-
-        target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that targeted attacks want the model to predict.
-
-        Returns
-        -------
-        result : AttackResult
-            The strongest points, and in `attack` the name of the attack that found
-            each.
-        """
+    def _perturb(self, X, y, target, loss=None):
+        """Attack every sample with all attacks, or until one has fooled the model."""
         check_is_fitted(self)
-        samples: np.ndarray = self._validate_samples(X)
+        rows = self._validate_samples(flat_samples(X)[0])
         (name, first), *others = self.attacks_
-        best = first.perturb(samples, y, target)
-        found = {f.name: getattr(best, f.name) for f in fields(best)}
-        # What one attack certifies another may fool.
-        del found["certified"]
-        found = {key: np.array(v) for key, v in found.items() if v is not None}
-        found["attack"] = np.full(len(samples), None, dtype=object)
-        found["attack"][found["success"]] = name
+        best = first.perturb(rows, y, target)
+        found = {
+            field: np.array(values)
+            for field, values in vars(best).items()
+            # What one attack certifies another may fool.
+            if isinstance(values, np.ndarray) and field != "certified"
+        }
+        found["found_by"] = np.full(len(rows), None, dtype=object)
+        found["found_by"][found["success"]] = name
         nearest = _searches_distance(first)
         for name, attack in others:
-            rows = np.flatnonzero(nearest | ~found["success"])
-            if not len(rows):
+            tried = np.flatnonzero(nearest | ~found["success"])
+            if not len(tried):
                 break
-            wanted = found["target"][rows] if "target" in found else None
-            part = attack.perturb(samples[rows], found["y"][rows], wanted)
-            _take_better(found, rows, part, name)
-        return AttackResult(**found)
+            wanted = found["target"][tried] if "target" in found else None
+            part = attack.perturb(rows[tried], found["y"][tried], wanted)
+            _take_better(found, tried, part, name)
+        found["X_adv"] = shaped_like(found["X_adv"], X)
+        names = ", ".join(name for name, _ in self.attacks_)
+        return AttackResult(
+            **found, attack=type(self).__name__, settings={"attacks": names}
+        )
 
     def report(
-        self, X: ArrayLike, y: ArrayLike, target: ArrayLike | None = None
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        target: ArrayLike | None = None,
     ) -> pd.Series:
         """Attack, and summarize what came out and which attack found it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), images, or a stream
             Clean samples.
 
-        y : array-like of shape (n_samples,)
-            True labels.
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
             The labels that targeted attacks want the model to predict.
@@ -279,10 +268,10 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             As of the attacks, and `n_success_NAME` for each: the samples for which its
             point was taken.
         """
-        result = self.perturb(X, y, target)
+        result = self._without_points(X, y, target)
         report = measures(result)
         for name, _ in self.attacks_:
-            report[f"n_success_{name}"] = int(np.sum(result.attack == name))
+            report[f"n_success_{name}"] = int(np.sum(result.found_by == name))
         return report
 
 
@@ -297,7 +286,9 @@ def _take_better(found, rows, part, name):
     """Replace what a later attack has fooled, or has fooled from nearer."""
     found["n_queries"][rows] += part.n_queries
     won = part.success & ~(found["success"][rows] & (found["eps"][rows] <= part.eps))
-    to = rows[won]
-    for key in ("X_adv", "prediction", "success", "confidence", "eps"):
-        found[key][to] = getattr(part, key)[won]
-    found["attack"][to] = name
+    if part.distance is None:
+        found.pop("distance", None)
+    keys = ("X_adv", "prediction", "success", "confidence", "eps", "distance")
+    for key in found.keys() & set(keys):
+        found[key][rows[won]] = getattr(part, key)[won]
+    found["found_by"][rows[won]] = name

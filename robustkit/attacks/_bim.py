@@ -3,12 +3,15 @@
 from numbers import Integral, Real
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from robustkit._sklearn_private import Interval
+from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._losses import least_likely_class
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["BIMAttack", "LeastLikelyAttack"]
@@ -30,8 +33,13 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
         otherwise `fit` fits a clone. None is
         :class:`~sklearn.linear_model.LogisticRegression`.
 
-    eps : float, default=0.1
-        How far every feature may move.
+    eps : float or array-like, default=0.1
+        How far every feature may move. An array has one number per feature, or, in the
+        shape (n_samples, 1), one per sample.
+
+    eps_unit : {"raw", "std"}, default="raw"
+        What `eps` and `step_size` count in: the units of the features, or the standard
+        deviations that they had in `fit`.
 
     step_size : float, default=None
         Length of every step. None begins with ``2 * eps``, across the ball, and ends
@@ -66,6 +74,9 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
 
     n_iter_ : int
         Number of steps that a sample takes unless it is fooled earlier.
+
+    feature_std_ : ndarray of shape (n_features,)
+        Standard deviations of the features. Only with ``eps_unit="std"``.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -100,7 +111,8 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
 
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
-        "eps": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "eps_unit": [StrOptions({"raw", "std"})],
         "step_size": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
@@ -109,7 +121,8 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
         self,
         estimator: BaseEstimator | None = None,
         *,
-        eps: float = 0.1,
+        eps: float | ArrayLike = 0.1,
+        eps_unit: str = "raw",
         step_size: float | None = None,
         max_iter: int = 10,
         clip: str | tuple[float, float] | None = "auto",
@@ -119,6 +132,7 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
     ) -> None:
         self.estimator = estimator
         self.eps = eps
+        self.eps_unit = eps_unit
         self.step_size = step_size
         self.max_iter = max_iter
         self.clip = clip
@@ -127,15 +141,15 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
         self.verbose = verbose
 
     def _plan(self) -> Plan:
-        return Plan(self.eps, from_clean=True)
+        return Plan(**self._ball(), from_clean=True)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return functional.bim(
             module,
             batch.X,
             batch.y,
-            eps=self.eps,
-            step_size=self.step_size,
+            eps=batch.radius,
+            step_size=self._step_of(batch.X),
             max_iter=self.max_iter,
             clip=batch.clip,
             loss=batch.loss or "ce",
@@ -161,8 +175,13 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
         otherwise `fit` fits a clone. None is
         :class:`~sklearn.linear_model.LogisticRegression`.
 
-    eps : float, default=0.1
-        How far every feature may move.
+    eps : float or array-like, default=0.1
+        How far every feature may move. An array has one number per feature, or, in the
+        shape (n_samples, 1), one per sample.
+
+    eps_unit : {"raw", "std"}, default="raw"
+        What `eps` and `step_size` count in: the units of the features, or the standard
+        deviations that they had in `fit`.
 
     step_size : float, default=None
         Length of every step. None begins with ``2 * eps``, across the ball, and ends
@@ -197,6 +216,9 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
 
     n_iter_ : int
         Number of steps that a sample takes unless it is fooled earlier.
+
+    feature_std_ : ndarray of shape (n_features,)
+        Standard deviations of the features. Only with ``eps_unit="std"``.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -237,7 +259,8 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
 
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
-        "eps": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "eps_unit": [StrOptions({"raw", "std"})],
         "step_size": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
     }
@@ -246,7 +269,8 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
         self,
         estimator: BaseEstimator | None = None,
         *,
-        eps: float = 0.1,
+        eps: float | ArrayLike = 0.1,
+        eps_unit: str = "raw",
         step_size: float | None = None,
         max_iter: int = 10,
         clip: str | tuple[float, float] | None = "auto",
@@ -256,6 +280,7 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     ) -> None:
         self.estimator = estimator
         self.eps = eps
+        self.eps_unit = eps_unit
         self.step_size = step_size
         self.max_iter = max_iter
         self.clip = clip
@@ -264,20 +289,20 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
         self.verbose = verbose
 
     def _plan(self) -> Plan:
-        return Plan(self.eps, from_clean=True)
+        return Plan(**self._ball(), from_clean=True)
 
     def _choose_target(self, model, X, y):
         x = as_tensor(X, device=model.device, dtype=model.dtype)
         labels = as_tensor(y, device=model.device, dtype=torch.int64)
-        return as_array(functional.least_likely_class(model.module, x, labels))
+        return as_array(least_likely_class(model.module, x, labels))
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return functional.least_likely(
             module,
             batch.X,
             batch.y,
-            eps=self.eps,
-            step_size=self.step_size,
+            eps=batch.radius,
+            step_size=self._step_of(batch.X),
             max_iter=self.max_iter,
             clip=batch.clip,
             target=batch.target,

@@ -3,11 +3,13 @@
 from numbers import Real
 
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
-from robustkit._sklearn_private import Interval
+from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["FGSMAttack"]
@@ -29,8 +31,13 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
         otherwise `fit` fits a clone. None is
         :class:`~sklearn.linear_model.LogisticRegression`.
 
-    eps : float, default=0.1
-        How far every feature may move.
+    eps : float or array-like, default=0.1
+        How far every feature may move. An array has one number per feature, or, in the
+        shape (n_samples, 1), one per sample.
+
+    eps_unit : {"raw", "std"}, default="raw"
+        What `eps` counts in: the units of the features, or the standard deviations that
+        they had in `fit`.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else
@@ -55,6 +62,9 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
 
     clip_ : tuple of two floats or None
         The range that perturbed samples keep to.
+
+    feature_std_ : ndarray of shape (n_features,)
+        Standard deviations of the features. Only with ``eps_unit="std"``.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -87,14 +97,16 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
 
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
-        "eps": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "eps_unit": [StrOptions({"raw", "std"})],
     }
 
     def __init__(
         self,
         estimator: BaseEstimator | None = None,
         *,
-        eps: float = 0.1,
+        eps: float | ArrayLike = 0.1,
+        eps_unit: str = "raw",
         clip: str | tuple[float, float] | None = "auto",
         batch_size: int = 2048,
         device: str | torch.device = "auto",
@@ -102,13 +114,14 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
     ) -> None:
         self.estimator = estimator
         self.eps = eps
+        self.eps_unit = eps_unit
         self.clip = clip
         self.batch_size = batch_size
         self.device = device
         self.verbose = verbose
 
     def _plan(self) -> Plan:
-        return Plan(self.eps, from_clean=True)
+        return Plan(**self._ball(), from_clean=True)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         # The template clips what it measures; a second time would cost a pass over X.
@@ -116,7 +129,7 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
             module,
             batch.X,
             batch.y,
-            eps=self.eps,
+            eps=batch.radius,
             clip=batch.clip if batch.for_training else None,
             loss=batch.loss or "ce",
             trace=batch.trace,

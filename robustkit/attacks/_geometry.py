@@ -181,18 +181,21 @@ def _in_one_piece(tensor):
 def keep_inside(
     points: np.ndarray,
     center: np.ndarray,
-    radius: float,
+    radius: float | np.ndarray,
     norm: str,
     clip: tuple[float, float] | None,
     out: np.ndarray,
+    unit: np.ndarray | None = None,
 ) -> np.ndarray:
     """Bring whatever an attack returns back into the ball and the clip range.
 
     Written to `out`, at most `radius` away from the centers up to the rounding of their
     dtype; `points`, in the same dtype, may be overwritten. Returns how far away the
-    points are now.
+    points are now, in the `unit` of each feature.
     """
     low, high = map(center.dtype.type, clip or (-np.inf, np.inf))
+    if norm == "linf" and not isinstance(radius, Real):
+        return _keep_inside_boxes(points, center, (radius, unit), (low, high), out)
     if norm == "linf":
         of_type = center.dtype.type(radius)
         length = clip_and_measure(points, center, of_type, low, high, out)
@@ -201,10 +204,29 @@ def keep_inside(
     np.clip(points, low, high, out=out)
     move = torch.from_numpy(np.subtract(out, center, out=points))
     length = torch.linalg.vector_norm(move, dim=1).numpy().astype(np.float64)
+    # One per sample is a column.
+    radius = radius if isinstance(radius, Real) else radius[:, 0]
     far = np.flatnonzero(length > radius)
     if len(far):
-        out[far] = _shorten(out[far], center[far], length[far], radius)
+        of_far = np.broadcast_to(radius, len(length))[far]
+        out[far] = _shorten(out[far], center[far], length[far], of_far)
     return np.minimum(length, radius)
+
+
+def _keep_inside_boxes(points, center, ball, clip, out):
+    """Bring points into boxes whose sides differ by feature, or by sample."""
+    radius, unit = ball
+    side = radius.astype(center.dtype)
+    least, most = np.maximum(center - side, clip[0]), np.minimum(center + side, clip[1])
+    # They know how to deal with nan.
+    np.fmin(np.fmax(points, least), most, out=out)
+    length = np.abs(out - center).astype(np.float64)
+    if unit is not None:
+        # What may not move at all has no unit, and has not moved.
+        length = np.divide(length, unit, out=np.zeros_like(length), where=unit > 0)
+        radius = np.divide(radius, unit, out=np.zeros_like(radius), where=unit > 0)
+    # Rounding alone can make the distance a little too long.
+    return np.minimum(length.max(axis=1), radius.max(axis=1))
 
 
 def _shorten(points, center, length, radius):
@@ -214,7 +236,8 @@ def _shorten(points, center, length, radius):
     """
     move = points - center
     # By how much the features that move are rounded: the others have no part in it.
-    rounding = np.finfo(points.dtype).eps * (np.abs(center) + radius) * (move != 0)
+    reach = np.abs(center) + radius[:, None].astype(center.dtype)
+    rounding = np.finfo(points.dtype).eps * reach * (move != 0)
     slack = np.linalg.norm(rounding.astype(np.float64), axis=1) * (radius > 0)
     # The clean sample is inside the clip range, and so is the way to it.
     shorter = center + move * (radius / length)[:, None].astype(points.dtype)

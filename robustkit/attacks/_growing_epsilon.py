@@ -9,8 +9,10 @@ from sklearn.base import BaseEstimator
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside
+from robustkit.attacks._losses import Goal, input_gradient
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["GrowingEpsilonAttack"]
@@ -166,10 +168,8 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     def _go_on(self, model, plan, X, y, eps, loss):
         """Try the lengths from `eps` on, and believe the model alone."""
         x = as_tensor(X, device=model.device, dtype=model.dtype)
-        goal = functional.Goal(
-            as_tensor(y, device=model.device, dtype=None), loss or "ce"
-        )
-        _, direction = functional.input_gradient(model.module, x, goal)
+        goal = Goal(as_tensor(y, device=model.device, dtype=None), loss or "ce")
+        _, direction = input_gradient(model.module, x, goal)
         direction, inside = as_array(direction.sign()).astype(X.dtype), X.copy()
         grid = self._grid()
         for k in range(np.searchsorted(grid, eps), len(grid)):

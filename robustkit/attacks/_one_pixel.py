@@ -26,10 +26,7 @@ from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import (
-    answers_with_module,
-    thawed,
-)
+from robustkit.attacks._attacked_model import answers_with_module
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
@@ -38,7 +35,7 @@ from robustkit.attacks.one_pixel import (
     find_pixels,
     query_about,
 )
-from robustkit.bridge import as_module
+from robustkit.bridge import as_module, thawed
 from robustkit.classifiers import PrunedNetClassifier
 
 if TYPE_CHECKING:
@@ -82,7 +79,8 @@ class OnePixelAttack(BaseAttack):
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of an image; a pixel has a value in
-        every channel. None: one feature is changed instead of one pixel.
+        every channel. None is the shape of the images if `fit` gets images; if it gets
+        rows, one feature is changed instead of one pixel.
 
     levels : int, default=256
         Values of the grid that "differential_evolution" and "exhaustive" choose from,
@@ -214,8 +212,8 @@ class OnePixelAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X):
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, X.shape[1])
+        if self._shape() is not None:
+            check_image_shape(self._shape(), X.shape[1])
         if self.clip_ is None:
             self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
         else:
@@ -236,9 +234,13 @@ class OnePixelAttack(BaseAttack):
                 raise TypeError(_predict_is_its_own(self.estimator_))
             PixelCertifier(module, self._space())
 
+    def _shape(self):
+        """Return the shape of the images, also if only X had it."""
+        return self._image_shape if self.image_shape is None else self.image_shape
+
     def _space(self):
         low, high = self.value_range_
-        shape = self.image_shape
+        shape = self._shape()
         return PixelSpace(self.n_features_in_, shape, low, high, self.levels)
 
     def _plan(self) -> Plan:

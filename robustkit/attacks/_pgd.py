@@ -4,13 +4,16 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit.attacks import functional
-from robustkit.attacks._base import BaseAttack, Batch, ModuleAttack, Plan
+from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import sample_keys
+from robustkit.attacks._losses import LOSSES
+from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
 
 __all__ = ["PGDAttack"]
@@ -37,8 +40,13 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         "linf": every feature may move by `eps`. "l2": the Euclidean length of the
         perturbation is at most `eps`.
 
-    eps : float, default=0.1
-        Radius of the ball.
+    eps : float or array-like, default=0.1
+        Radius of the ball. An array has one number per feature (with ``norm="linf"``),
+        or, in the shape (n_samples, 1), one per sample.
+
+    eps_unit : {"raw", "std"}, default="raw"
+        What `eps` and `step_size` count in: the units of the features, or the standard
+        deviations that they had in `fit`, for ``norm="linf"``.
 
     step_size : float, default=None
         Length of every step. None begins with ``2 * eps``, across the ball, and ends
@@ -98,6 +106,9 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     n_iter_ : int
         Number of steps that a sample takes unless it is fooled earlier.
 
+    feature_std_ : ndarray of shape (n_features,)
+        Standard deviations of the features. Only with ``eps_unit="std"``.
+
     n_features_in_ : int
         Number of features seen during fit.
 
@@ -138,13 +149,14 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],
-        "eps": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
+        "eps_unit": [StrOptions({"raw", "std"})],
         "step_size": [Interval(Real, 0, None, closed="neither"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "random_start": ["boolean"],
         "targeted": ["boolean"],
-        "loss": [StrOptions({*functional.LOSSES, "rotate"})],
+        "loss": [StrOptions({*LOSSES, "rotate"})],
         "random_state": ["random_state"],
     }
 
@@ -153,7 +165,8 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         estimator: BaseEstimator | None = None,
         *,
         norm: str = "linf",
-        eps: float = 0.1,
+        eps: float | ArrayLike = 0.1,
+        eps_unit: str = "raw",
         step_size: float | None = None,
         max_iter: int = 40,
         n_restarts: int = 1,
@@ -169,6 +182,7 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         self.estimator = estimator
         self.norm = norm
         self.eps = eps
+        self.eps_unit = eps_unit
         self.step_size = step_size
         self.max_iter = max_iter
         self.n_restarts = n_restarts
@@ -183,8 +197,8 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
 
     def _plan(self) -> Plan:
         return Plan(
-            self.eps,
-            self.norm,
+            **self._ball(),
+            norm=self.norm,
             from_clean=not self.random_start or self.loss == "rotate",
             seed=draw_seed(self.random_state) if self.random_start else 0,
         )
@@ -198,9 +212,9 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
             module,
             batch.X,
             batch.y,
-            eps=self.eps,
+            eps=batch.radius,
             norm=self.norm,
-            step_size=self.step_size,
+            step_size=self._step_of(batch.X),
             max_iter=self.max_iter,
             n_restarts=n_restarts,
             random_start=self.random_start,

@@ -2,16 +2,19 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import validate_data
 from torch.nn.functional import cross_entropy
 
+from robustkit._samples import flat_samples
+from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
 from robustkit.attacks._attacked_model import (
     AttackedModel,
@@ -19,17 +22,35 @@ from robustkit.attacks._attacked_model import (
     logits_at,
     undisturbed,
 )
-from robustkit.attacks._base import Batch, ModuleAttack, Plan
+from robustkit.attacks._base import Batch, Plan
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
-from robustkit.attacks._result import AttackResult, measures, robust_accuracy
-from robustkit.attacks.functional import BestSeen, Goal, Trace, margin_loss
+from robustkit.attacks._losses import Goal, margin_loss
+from robustkit.attacks._module_attack import ModuleAttack
+from robustkit.attacks._result import (
+    AttackResult,
+    joined,
+    measures,
+    robust_accuracy,
+    without_points,
+)
+from robustkit.attacks._scales import check_ball
+from robustkit.attacks.functional import BestSeen, Trace
+from robustkit.bridge import frozen
 from robustkit.exceptions import GradientMaskingWarning
 
-__all__ = ["SUSPICIOUS_GAP", "GradientAttackMixin", "GradientFreeAttack"]
+__all__ = [
+    "SUSPICIOUS_GAP",
+    "GradientAttackMixin",
+    "GradientFreeAttack",
+    "warn_of_rise",
+]
 
 # Difference of two robust accuracies that a difference of losses does not explain, and
 # share of samples without a gradient that no honest network has.
 SUSPICIOUS_GAP = 0.1
+
+# Rise of a robust accuracy with eps that random starts do not explain.
+_RISE = 0.01
 
 # Pairs of opposite random moves from which the slope over the whole ball is estimated.
 _N_PAIRS = 50
@@ -44,9 +65,13 @@ _FIRST_STREAM = 1_000_000
 class GradientAttackMixin:
     """What attacks that climb a loss have besides: a report, and use in training."""
 
+    _fixed_settings: dict = {"loss": "ce"}
+
     # What the attack has that this is mixed into.
-    perturb: Callable[..., AttackResult]
+    _perturb: Callable[..., AttackResult]
+    _pieces: Callable[..., Iterator[tuple[Any, Any]]]
     _search: Callable[[torch.nn.Module, Batch], torch.Tensor]
+    _plan: Callable[[], Plan]
 
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
@@ -76,8 +101,18 @@ class GradientAttackMixin:
             Perturbed samples.
         """
         with undisturbed(module, X) as X:
-            clip = self._clip_of_batch(X)
-            return self._search(module, Batch(X, y, clip=clip, for_training=True))
+            batch = Batch(X, y, clip=self._clip_of_batch(X), for_training=True)
+            batch.radius = self._radius_in_training(X)
+            return self._search(module, batch)
+
+    def _radius_in_training(self, X):
+        radius = self._ball()["radius"] if hasattr(self, "eps") else math.inf
+        if isinstance(radius, Real):
+            return radius
+        check_ball(radius, "linf", (len(X), X[:1].numel()))
+        radius = torch.as_tensor(radius, dtype=X.dtype, device=X.device)
+        shape = X.shape[1:] if radius.shape[1] > 1 else [1] * (X.ndim - 1)
+        return radius.view(-1, *shape)
 
     def _clip_of_batch(self, X):
         if hasattr(self, "clip_"):
@@ -88,8 +123,8 @@ class GradientAttackMixin:
 
     def report(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: ArrayLike | None = None,
         target: ArrayLike | None = None,
         *,
         diagnostics: bool = True,
@@ -103,11 +138,12 @@ class GradientAttackMixin:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Clean samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples; see :meth:`fit`. Of a stream no more than one batch is in
+            memory. It is read twice if the gradient is hidden.
 
-        y : array-like of shape (n_samples,)
-            True labels.
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
             The labels that a targeted attack wants the model to predict.
@@ -118,9 +154,11 @@ class GradientAttackMixin:
         Returns
         -------
         report : pandas.Series
-            `n_samples`, `n_correct` (right before the attack), `n_success`,
-            `n_queries`, `clean_accuracy`, `robust_accuracy` (right before and after),
-            `error_rate` (share of those right before that are wrong after), and over
+            First what was asked: the parameters of the attack that decide on its
+            result. Then `n_samples`, `n_correct` (right before the attack),
+            `n_success`, `n_queries`, `clean_accuracy`, `robust_accuracy` (right before
+            and after), `error_rate` (share of those right before that are wrong after),
+            and over
             those the means `average_confidence` (of the wrong answer) and
             `average_eps`. NaN where there is nothing to average. An attack with
             targets adds `target_rate` (of those right before). The diagnostics are
@@ -128,51 +166,78 @@ class GradientAttackMixin:
             `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
             cross-entropy, and with the margin loss. If `zero_gradient_share` is above
             0.1 there is `robust_accuracy_gradient_free` too: that of a search which
-            only compares margins.
+            only compares margins. `robust_accuracy_worst` is the least of all of them.
         """
-        result = self.perturb(X, y, target)
-        report = measures(result)
+        parts = [
+            _examine(self, *piece, target, diagnostics) for piece in self._pieces(X, y)
+        ]
+        report = measures(joined([part["own"] for part in parts]))
         if diagnostics:
-            found, hidden_share = _diagnose(self, result, X, y, target)
-            for name, value in found.items():
-                report[name] = value
+            hidden_share = _diagnose(self, report, parts, (X, y))
             _warn_of_masking(report, hidden_share, stacklevel=3)
         return report
 
 
-def _diagnose(attack, result, X, y, target):
-    """Return what a report adds, and the share of hidden gradients."""
-    found = {}
-    for loss in ("ce", "margin"):
-        is_own = loss == getattr(attack, "loss", "ce")
-        found[loss] = result if is_own else attack._perturb(X, y, target, loss)
-    correct, hidden_share = result.clean_prediction == result.y, 0.0
-    zero, margin = _gradients_and_margins(attack, X, result.y)
-    health = {
-        "zero_gradient_share": zero[correct].mean() if correct.any() else np.nan,
-        "median_logit_margin": np.median(margin),
-    }
-    if health["zero_gradient_share"] > SUSPICIOUS_GAP:
-        plan = attack._plan()
+def _examine(attack, X, y, target, diagnostics):
+    """Attack samples, and with other losses too, and look at their gradients."""
+    result = attack._perturb(X, y, target)
+    part = {"own": without_points(result)}
+    if diagnostics:
+        for loss in ("ce", "margin"):
+            is_own = loss == getattr(attack, "loss", "ce")
+            other = result if is_own else attack._perturb(X, y, target, loss)
+            part[loss] = without_points(other)
+        part["zero"], part["margins"] = _gradients_and_margins(attack, X, result.y)
+    return part
+
+
+def _diagnose(attack, report, parts, given):
+    """Add the diagnostics to a report; return the share of hidden gradients."""
+    own = joined([part["own"] for part in parts])
+    found = {name: joined([part[name] for part in parts]) for name in ("ce", "margin")}
+    zero = np.concatenate([part["zero"] for part in parts])
+    margin = np.concatenate([part["margins"] for part in parts])
+    correct, hidden_share = own.clean_prediction == own.y, 0.0
+    zero_share = float(zero[correct].mean()) if correct.any() else np.nan
+    report["zero_gradient_share"] = zero_share
+    report["median_logit_margin"] = float(np.median(margin))
+    if zero_share > SUSPICIOUS_GAP:
+        targets = None if own.target is None else [part["own"].target for part in parts]
+        found["gradient_free"], hidden_share = _without_gradient(attack, given, targets)
+    for name, other in found.items():
+        report[f"robust_accuracy_{name}"] = robust_accuracy(other)
+    worst = [report["robust_accuracy"], *map(robust_accuracy, found.values())]
+    report["robust_accuracy_worst"] = min(worst)
+    return hidden_share
+
+
+def _without_gradient(attack, given, targets):
+    """Attack without gradients; say also how many were zero and could be moved.
+
+    `targets` are those of each batch, if the attack had some.
+    """
+    plan, (X, y) = attack._plan(), given
+    results, hidden = [], []
+    for k, (samples, labels) in enumerate(attack._pieces(X, y)):
         without = GradientFreeAttack(
-            FrozenEstimator(attack.estimator_),
+            frozen(attack.estimator_),
             eps=plan.radius,
             norm=plan.norm,
-            targeted=result.target is not None,
+            targeted=targets is not None,
             clip=attack.clip_,
             batch_size=attack.batch_size,
             device=attack.device,
             verbose=attack.verbose,
             seed=plan.seed,
-        ).fit(X, y)
-        found["gradient_free"] = without.perturb(X, y, result.target)
+        ).fit(samples, labels)
+        target = None if targets is None else targets[k]
+        result = without.perturb(samples, labels, target)
         # A model that is constant around a sample hides nothing.
-        moved = found["gradient_free"].X_adv
-        moved = _gradients_and_margins(attack, moved, result.y)[1] != margin
-        hidden_share = (zero & moved)[correct].mean()
-    for name, other in found.items():
-        health[f"robust_accuracy_{name}"] = robust_accuracy(other)
-    return health, hidden_share
+        zero, before = _gradients_and_margins(attack, samples, result.y)
+        after = _gradients_and_margins(attack, result.X_adv, result.y)[1]
+        hidden.append((zero & (after != before))[result.clean_prediction == result.y])
+        results.append(without_points(result))
+    return joined(results), np.concatenate(hidden).mean()
 
 
 def _gradients_and_margins(attack, X, y):
@@ -191,9 +256,8 @@ def _gradients_and_margins(attack, X, y):
 
     with torch.inference_mode(False):
         model = AttackedModel.of(attack.estimator_, resolve_device(attack.device))
-        X = validate_data(
-            attack, np.asarray(X), dtype=[np.float32, np.float64], reset=False
-        )
+        rows = np.asarray(flat_samples(X)[0])
+        X = validate_data(attack, rows, dtype=[np.float32, np.float64], reset=False)
         with model.at_work(X, attack.batch_size):
             found = map_batches(
                 look_at,
@@ -227,11 +291,36 @@ def _warn_of_masking(report, hidden_share, stacklevel):
     )
 
 
+def warn_of_rise(eps: ArrayLike, accuracy: ArrayLike, *, stacklevel: int) -> None:
+    """Warn if a robust accuracy rises with eps: the larger ball holds the smaller one.
+
+    `eps` ascends; each has the accuracy that this very eps leaves, alone.
+    """
+    lowest = np.minimum.accumulate(accuracy)
+    rise = np.asarray(accuracy) - lowest
+    high = int(np.argmax(rise))
+    if not rise[high] > _RISE:
+        return
+    low = int(np.argmin(np.asarray(accuracy)[:high]))
+    warnings.warn(
+        f"Robust accuracy rises from {accuracy[low]:.3f} at eps={eps[low]:.4g} to "
+        f"{accuracy[high]:.3f} at eps={eps[high]:.4g}, though whatever fools within "
+        "the smaller eps is allowed within the larger one. The attack fails there: "
+        "take more or smaller steps, restarts, or PGDAttack(loss='rotate').",
+        GradientMaskingWarning,
+        stacklevel=stacklevel,
+    )
+
+
 class GradientFreeAttack(ModuleAttack):
     """Climb the margin by comparing points: for models that hide their gradient."""
 
+    # Of features of different scale it has warned as well.
+    _moves_alike = False
+
     _parameter_constraints: dict = {
         **ModuleAttack._parameter_constraints,
+        "eps": [Interval(Real, 0, None, closed="left"), np.ndarray],
         "targeted": ["boolean"],
         "seed": ["random_state"],
     }
@@ -263,18 +352,18 @@ class GradientFreeAttack(ModuleAttack):
 
     def perturb_module(self, module, X, y):
         """Perturb a batch against a bare module; see :class:`ModuleAttack`."""
-        return self._search(module, Batch(X, y, seed=self.seed))
+        return self._search(module, Batch(X, y, radius=self.eps, seed=self.seed))
 
     def _plan(self):
         # The attack that is doubted has warned of too coarse numbers already.
-        return Plan(self.eps, self.norm, smallest_move=0.0, seed=self.seed)
+        return Plan(**self._ball(), norm=self.norm, smallest_move=0.0, seed=self.seed)
 
     def _search(self, module, batch):
         return climb_without_gradient(
             module,
             batch.X,
             batch.y,
-            eps=self.eps,
+            eps=batch.radius,
             norm=self.norm,
             clip=batch.clip,
             target=batch.target,

@@ -1,22 +1,28 @@
 """What an attack found, sample by sample, and the numbers that sum it up."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
 
+from robustkit._summary import Report, as_text, facts_as_html
 from robustkit._validation import did_you_mean
+from robustkit.bridge import frozen
 
 __all__ = [
     "AttackResult",
+    "joined",
     "measures",
+    "median_distance",
     "robust_accuracy",
     "robust_scorer",
     "undecided",
+    "without_points",
 ]
 
 # The measures by which a model may be chosen, and in which direction.
@@ -25,17 +31,23 @@ LARGER_IS_BETTER = (
     "clean_accuracy",
     "certified_accuracy",
     "average_eps",
+    "median_distance",
+    "mean_distance",
+    "distance_q10",
+    "distance_q25",
+    "distance_q75",
+    "distance_q90",
 )
 SMALLER_IS_BETTER = ("error_rate", "average_confidence")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AttackResult:
     """What an attack found, one entry for every sample it was given.
 
     Parameters
     ----------
-    X_adv : ndarray of shape (n_samples, n_features)
+    X_adv : ndarray or tensor of the shape of X
         The samples after the attack. A sample that was misclassified from the start is
         unchanged; where the attack failed, it is the best point found.
 
@@ -60,7 +72,9 @@ class AttackResult:
     eps : ndarray of shape (n_samples,)
         Size of the perturbation: its length in the norm of the attack, or for
         :class:`~robustkit.attacks.GrowingEpsilonAttack` the smallest eps that fools,
-        NaN where none does.
+        NaN where none does. With ``eps_unit="std"`` it counts in standard deviations;
+        where the attack has one eps per feature, a move is divided by that of its
+        feature, so that 1 is as far as allowed.
 
     n_queries : ndarray of shape (n_samples,)
         Points at which the model was asked while searching.
@@ -72,9 +86,21 @@ class AttackResult:
         Whether it is proved that no allowed perturbation fools the model; None if the
         attack proves nothing.
 
-    attack : ndarray of shape (n_samples,) and dtype object, default=None
+    found_by : ndarray of shape (n_samples,) and dtype object, default=None
         Of :func:`~robustkit.attacks.best_of`: the name of the attack that fooled the
-        model, None where none did.
+        model, None where none did. None if there was only one attack.
+
+    distance : ndarray of shape (n_samples,), default=None
+        Of :class:`~robustkit.attacks.MinimalDistanceAttack`: how far away the nearest
+        error found is. 0 for a sample that was misclassified from the start, infinity
+        where none was found, NaN where the label is the target. None if the attack
+        searches no distance.
+
+    attack : str, default=None
+        Name of the attack.
+
+    settings : dict, default=None
+        What it was asked for: those of its parameters that decide on the result.
 
     See Also
     --------
@@ -93,7 +119,7 @@ class AttackResult:
     True
     """
 
-    X_adv: np.ndarray
+    X_adv: Any
     y: np.ndarray
     clean_prediction: np.ndarray
     prediction: np.ndarray
@@ -103,7 +129,28 @@ class AttackResult:
     n_queries: np.ndarray
     target: np.ndarray | None = None
     certified: np.ndarray | None = None
-    attack: np.ndarray | None = None
+    found_by: np.ndarray | None = None
+    distance: np.ndarray | None = None
+    attack: str | None = None
+    settings: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}: {as_text(v)}" for name, v in self._summary().items()]
+        return "\n".join([f"AttackResult of {self._title()}", *lines])
+
+    def _repr_html_(self) -> str:
+        title = f"<div>AttackResult of {escape(self._title())}</div>"
+        return title + facts_as_html(self._summary())
+
+    def _title(self):
+        asked = [f"{k}={_short(v)}" for k, v in (self.settings or {}).items()]
+        return f"{self.attack or 'an attack'}({', '.join(asked)})"
+
+    def _summary(self):
+        """Say in a few numbers what was found."""
+        report = measures(self).drop(labels=list(self.settings or {}))
+        shape = " x ".join(map(str, np.shape(self.X_adv)))
+        return {"X_adv": f"{shape}, {self.X_adv.dtype}", **report}
 
 
 def robust_accuracy(
@@ -115,15 +162,19 @@ def robust_accuracy(
 
 
 def measures(result: AttackResult) -> pd.Series:
-    """Summarize a result. A mean over no sample at all is NaN."""
+    """Summarize a result, after what was asked. A mean over no sample is NaN.
+
+    Counts are integers, so the values are Python objects, each of its own type.
+    """
     correct = result.clean_prediction == result.y
     fooled = correct & (result.prediction != result.y)
     report = {
+        **(result.settings or {}),
         "n_samples": len(correct),
         "n_correct": int(correct.sum()),
         "n_success": int(result.success.sum()),
         "n_queries": int(result.n_queries.sum()),
-        "clean_accuracy": correct.mean(),
+        "clean_accuracy": float(correct.mean()),
         "robust_accuracy": robust_accuracy(result),
         "error_rate": _mean(fooled[correct]),
         "average_confidence": _mean(result.confidence[fooled]),
@@ -132,9 +183,28 @@ def measures(result: AttackResult) -> pd.Series:
     if result.target is not None:
         report["target_rate"] = _mean((result.prediction == result.target)[correct])
     if result.certified is not None:
-        report["certified_accuracy"] = (correct & result.certified).mean()
+        report["certified_accuracy"] = float((correct & result.certified).mean())
         report["n_undecided"] = int(undecided(result).sum())
-    return pd.Series(report, name="report", dtype=float)
+    if result.distance is not None:
+        report |= _distance_measures(result.distance)
+    return Report(report, name="report", dtype=object)
+
+
+def without_points(result: AttackResult) -> AttackResult:
+    """Forget the perturbed samples, which may be too many to keep."""
+    return replace(result, X_adv=np.empty((len(result.y), 0)))
+
+
+def joined(results: list[AttackResult]) -> AttackResult:
+    """Put the results of one batch after the other together."""
+    if len(results) == 1:
+        return results[0]
+    parts = {}
+    for name in (field.name for field in fields(AttackResult)):
+        values = [getattr(result, name) for result in results]
+        is_array = isinstance(values[0], np.ndarray)
+        parts[name] = np.concatenate(values) if is_array else values[0]
+    return AttackResult(**parts)
 
 
 def undecided(result: AttackResult) -> np.ndarray:
@@ -150,8 +220,56 @@ def _withstood(result):
     return (result.clean_prediction == result.y) & (result.prediction == result.y)
 
 
+def median_distance(
+    distances: np.ndarray, sample_weight: ArrayLike | None = None
+) -> float:
+    """Weighted median; NaN is left out, infinity is the largest of all numbers."""
+    weights = np.ones(len(distances)) if sample_weight is None else sample_weight
+    kept = ~np.isnan(distances)
+    return _quantiles(distances[kept], np.asarray(weights, dtype=float)[kept], [0.5])[0]
+
+
+def _distance_measures(distances):
+    distances = distances[~np.isnan(distances)]
+    levels = {10: 0.1, 25: 0.25, 75: 0.75, 90: 0.9}
+    quantiles = _quantiles(distances, np.ones(len(distances)), levels.values())
+    names = [f"distance_q{percent}" for percent in levels]
+    return {
+        "median_distance": median_distance(distances),
+        "mean_distance": _mean(distances),
+        **dict(zip(names, quantiles, strict=True)),
+        "not_found": _mean(np.isinf(distances)),
+    }
+
+
+def _quantiles(values, weights, levels):
+    """Weighted quantiles: where two values divide the weights alike, their mean.
+
+    Nothing is interpolated otherwise: between a number and infinity there is nothing.
+    """
+    if not weights.sum() > 0:
+        return [np.nan for _ in levels]
+    order = np.argsort(values, kind="stable")
+    order = order[weights[order] > 0]
+    total = np.cumsum(weights[order])
+    found = []
+    for level in levels:
+        goal = level * total[-1]
+        # Sums of weights such as 0.1 are equal up to rounding.
+        close = np.isclose(total, goal, rtol=1e-12, atol=0)
+        after = np.searchsorted(np.where(close, goal, total), goal, side="right")
+        upto = np.searchsorted(np.where(close, goal, total), goal, side="left")
+        pair = values[order[[upto, min(after, len(order) - 1)]]]
+        found.append(float(pair.mean()))
+    return found
+
+
 def _mean(values):
-    return values.mean() if len(values) else np.nan
+    return float(values.mean()) if len(values) else np.nan
+
+
+def _short(value):
+    return as_text(value) if isinstance(value, np.ndarray) else repr(value)
 
 
 def robust_scorer(
@@ -167,8 +285,9 @@ def robust_scorer(
 
     metric : str, default="robust_accuracy"
         Which entry of the attack's report to use as the score: "robust_accuracy",
-        "clean_accuracy", "average_eps", "certified_accuracy", or, since greater is
-        better for a score, "neg_error_rate" and "neg_average_confidence".
+        "clean_accuracy", "average_eps", "certified_accuracy", "median_distance" or
+        another measure of the distance, or, since greater is better for a score,
+        "neg_error_rate" and "neg_average_confidence".
 
     Returns
     -------
@@ -212,10 +331,12 @@ class _RobustScorer:
         self.metric = metric
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        attack = clone(self.attack).set_params(estimator=FrozenEstimator(estimator))
+        attack = clone(self.attack).set_params(estimator=frozen(estimator))
         result = attack.fit(X, y).perturb(X, y)
         if self.metric == "robust_accuracy":
             return robust_accuracy(result, sample_weight)
+        if self.metric == "median_distance" and result.distance is not None:
+            return median_distance(result.distance, sample_weight)
         report = measures(result)
         name = self.metric.removeprefix("neg_")
         if name not in report:

@@ -14,9 +14,9 @@ from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
-from robustkit.attacks._attacked_model import thawed
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside, sample_keys, uniform_noise
+from robustkit.bridge import thawed
 
 __all__ = ["SquareAttack"]
 
@@ -64,8 +64,9 @@ class SquareAttack(BaseAttack):
         Whether the model shall predict the given `target`, instead of any wrong class.
 
     image_shape : tuple of int, default=None
-        (height, width) or (channels, height, width) of an image. None: X is a table,
-        and a "square" is a set of features drawn at random.
+        (height, width) or (channels, height, width) of an image. None is the shape of
+        the images if `fit` gets images; if it gets rows, a "square" is a set of
+        features drawn at random.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else
@@ -177,8 +178,8 @@ class SquareAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X):
-        if self.image_shape is not None:
-            check_image_shape(self.image_shape, X.shape[1])
+        if self._shape() is not None:
+            check_image_shape(self._shape(), X.shape[1])
         scores = ("decision_function", "predict_proba")
         if not any(hasattr(self.estimator_, name) for name in scores):
             raise TypeError(
@@ -186,6 +187,10 @@ class SquareAttack(BaseAttack):
                 f"{type(thawed(self.estimator_)).__name__} has neither; wrap it in "
                 "CalibratedClassifierCV to give it probabilities."
             )
+
+    def _shape(self):
+        """Return the shape of the images, also if only X had it."""
+        return self._image_shape if self.image_shape is None else self.image_shape
 
     def _plan(self) -> Plan:
         return Plan(self.eps, self.norm, seed=draw_seed(self.random_state))
@@ -195,10 +200,10 @@ class SquareAttack(BaseAttack):
         target = None if batch.target is None else as_array(batch.target)
         margin = _Margin(batch.model, as_array(batch.y), target)
         ball = _Ball(batch.rows, self.eps, self.norm, batch.clip)
-        if self.image_shape is None:
+        if self._shape() is None:
             windows = _FeatureSets(batch.rows.shape[1], self.initial_share, batch.seed)
         else:
-            windows = _Squares(self.image_shape, self.initial_share, self.norm)
+            windows = _Squares(self._shape(), self.initial_share, self.norm)
         moves = (_CubeMoves if self.norm == "linf" else _SphereMoves)(
             ball, windows, sample_keys(as_tensor(batch.rows, dtype=None), batch.seed)
         )

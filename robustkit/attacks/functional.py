@@ -8,19 +8,13 @@ call these very functions: they add checks, batches, the model's own word, a rep
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch.nn.functional import cross_entropy
 
-from robustkit.attacks._attacked_model import (
-    FirstLook,
-    first_look,
-    logits_at,
-    undisturbed,
-)
+from robustkit.attacks._attacked_model import FirstLook, logits_at, undisturbed
 from robustkit.attacks._geometry import (
     make_ball,
     radius_like,
@@ -28,9 +22,17 @@ from robustkit.attacks._geometry import (
     sign_step,
     take_radius,
 )
+from robustkit.attacks._losses import (
+    Goal,
+    goals_of,
+    input_gradient,
+    least_likely_class,
+)
+from robustkit.attacks.minimal import minimal_distance
 from robustkit.attacks.one_pixel import one_pixel
 
 __all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "one_pixel", "pgd"]
+__all__ += ["minimal_distance"]
 
 # Samples that are done leave the batch only once they are this share of it: copying the
 # others costs about as much as carrying the done ones for one step.
@@ -411,7 +413,7 @@ def pgd(
     with undisturbed(module, X) as X:
         eps, y = radius_like(eps, X), _classes(y, X, "y")
         target, best = _classes(target, X, "target"), BestSeen(X)
-        goals = _goals(module, X, y, target, loss, n_restarts, trace.ask)
+        goals = goals_of(module, X, y, target, loss, n_restarts, trace.ask)
         for stream, goal in enumerate(goals):
             rows, clean, radius = best.start_climb(), X, eps
             if len(rows) == 0:
@@ -561,11 +563,6 @@ def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
     return start + step * np.arange(int((stop - start) / step + 1e-9) + 1)
 
 
-def least_likely_class(module, X, y):
-    """Return the class that the module finds least likely, the true one left out."""
-    return logits_at(module, X).scatter(1, y[:, None], torch.inf).argmin(dim=1)
-
-
 def _classes(classes, X, name):
     """Return classes as a tensor: one per sample, also if there is one for all."""
     if classes is None:
@@ -579,148 +576,6 @@ def _classes(classes, X, name):
             f"{tuple(classes.shape)} for X of shape {tuple(X.shape)}."
         )
     return classes
-
-
-@dataclass
-class Goal:
-    """What is climbed, and when an attack has what it wants.
-
-    `loss` is away from the classes `y`, or towards the classes `aim`. If `must_hit`,
-    only a sample that is predicted as its aim has reached the goal; otherwise any wrong
-    class will do, and the aim is just the direction. `ask` is that of a Trace.
-    """
-
-    y: torch.Tensor
-    loss: str = "ce"
-    aim: torch.Tensor | None = None
-    must_hit: bool = False
-    ask: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-
-    def judge(self, logits, points, active, rows):
-        """Return the margin, whether the model errs, and whether the goal is reached.
-
-        The model itself is asked only about active samples that the module is wrong
-        about.
-        """
-        answer = logits.argmax(dim=1)
-        margin = margin_loss(logits, self.y, self.aim if self.must_hit else None)
-        if self.ask is not None:
-            answer = self._asked(points, (answer != self.y) & active, rows)
-        fooled = answer != self.y
-        return margin, fooled, answer == self.aim if self.must_hit else fooled
-
-    def is_fooled(self, module, points, active, rows):
-        """Whether the model errs; False where a sample is not active."""
-        if self.ask is None:
-            answer = logits_at(module, points).argmax(dim=1)
-        else:
-            answer = self._asked(points, active, rows)
-        return (answer != self.y) & active
-
-    def _asked(self, points, which, rows):
-        answer, which = self.y.clone(), which.nonzero().squeeze(1)
-        if len(which):
-            answer[which] = self.ask(points.index_select(0, which), rows[which])
-        return answer
-
-    def take(self, rows):
-        """Keep the goals of some samples only."""
-        aim = None if self.aim is None else self.aim[rows]
-        return replace(self, y=self.y[rows], aim=aim)
-
-
-def _goals(module, X, y, target, loss, n_restarts, ask):
-    """Yield the goal of one climb after the other; "rotate" changes it every time.
-
-    Each start of "rotate" climbs the cross-entropy and then the margin towards the
-    target, or towards each of the three most likely wrong classes.
-    """
-    climbed, hit = [(loss, target)], target is not None
-    if loss == "rotate":
-        aims = [target]
-        if not hit:
-            others = logits_at(module, X).scatter(1, y[:, None], -torch.inf)
-            order = others.argsort(dim=1, descending=True)
-            aims = [order[:, k] for k in range(min(3, others.shape[1] - 1))]
-        climbed = [("ce", target), *(("margin", aim) for aim in aims)]
-    for _ in range(n_restarts):
-        for name, aim in climbed:
-            yield Goal(y, name, aim, hit, ask)
-
-
-def cross_entropy_loss(logits, y, aim=None):
-    """Cross-entropy of the classes `y`, or minus that of the classes `aim`.
-
-    Where it is zero after rounding, its gradient is zero or lacks the label's part:
-    such samples climb the margin.
-    """
-    if aim is None:
-        loss = cross_entropy(logits, y, reduction="none")
-    else:
-        loss = -cross_entropy(logits, aim, reduction="none")
-    flat = loss == 0
-    if bool(flat.any()):
-        loss = torch.where(flat, margin_loss(logits, y, aim), loss)
-    return loss
-
-
-def margin_loss(logits, y, aim=None):
-    """Best other logit minus that of `y`, or logit of `aim` minus the best other.
-
-    It does not saturate: a model that is very sure of itself still has a gradient. It
-    is also the yardstick by which points are compared, as it is positive exactly where
-    the attack has what it wants.
-    """
-    if aim is None:
-        return _best_other(logits, y) - _logit_of(logits, y)
-    return _logit_of(logits, aim) - _best_other(logits, aim)
-
-
-def dlr_loss(logits, y, aim=None):
-    """Difference of logits ratio: the margin, made independent of the logits' scale.
-
-    It needs three classes, and four with an aim; below that it is the margin. From
-    Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020.
-    """
-    if logits.shape[1] < (3 if aim is None else 4):
-        return margin_loss(logits, y, aim)
-    ordered = logits.sort(dim=1, descending=True).values
-    if aim is None:
-        spread = ordered[:, 0] - ordered[:, 2]
-        difference = margin_loss(logits, y)
-    else:
-        spread = ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2
-        difference = _logit_of(logits, aim) - _logit_of(logits, y)
-    # Where the leading logits are equal there is no scale to divide by.
-    return difference / spread.clamp_min(1e-12)
-
-
-# One number per sample, larger where the model errs more.
-LOSSES = {"ce": cross_entropy_loss, "margin": margin_loss, "dlr": dlr_loss}
-
-
-def _logit_of(logits, classes):
-    return logits.gather(1, classes[:, None]).squeeze(1)
-
-
-def _best_other(logits, classes):
-    others = logits.scatter(1, classes[:, None], -torch.inf)
-    return others.max(dim=1).values
-
-
-def input_gradient(module, points, goal, look=None):
-    """Return the logits, and the gradient of the loss with respect to the points.
-
-    A `look` at these very points that was already taken saves a pass. No parameter of
-    the module gets a gradient.
-    """
-    if look is None:
-        look = first_look(module, points)
-    # Also inside a caller's `no_grad`. The sum, not the mean: a gradient must not
-    # depend on the size of the batch.
-    with torch.enable_grad():
-        loss = LOSSES[goal.loss](look.logits, goal.y, goal.aim).sum()
-    return look.logits.detach(), look.gradient_of(loss)
 
 
 class BestSeen:

@@ -7,6 +7,16 @@ from robustkit.bridge import _sklearn_classifiers, _sklearn_transformers
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.bridge._activation_extractor import ActivationExtractor
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._given_model import (
+    TakesModel,
+    frozen,
+    input_shape,
+    is_frozen,
+    takes_images,
+    thawed,
+    try_out,
+    warn_if_fitted,
+)
 from robustkit.bridge._layers import (
     has_relu_units,
     head_parameters,

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
@@ -16,9 +15,10 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustkit._randomness import draw_seed, hash_rows
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import (
     as_array,
@@ -26,6 +26,13 @@ from robustkit._tensors import (
     dtype_of,
     map_batches,
     resolve_device,
+)
+from robustkit.bridge._as_module import as_module
+from robustkit.bridge._given_model import (
+    TakesModel,
+    input_shape,
+    takes_images,
+    warn_if_fitted,
 )
 from robustkit.bridge._layers import (
     module_on,
@@ -37,19 +44,21 @@ __all__ = ["ActivationExtractor"]
 
 
 class ActivationExtractor(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, TakesModel
 ):
     """Transform samples into the activations of a layer of a network.
 
     Parameters
     ----------
-    estimator : estimator
+    estimator : estimator or torch.nn.Module
         A classifier that :func:`as_module` understands. It is cloned and fitted; a
-        model already trained is passed as ``FrozenEstimator(model)``.
+        model already trained is passed as ``FrozenEstimator(model)``, or as the bare
+        module, which is used as it is.
 
     layer : str or int, default="logits"
         "logits", "penultimate" (the input of the last affine map), a name as in
-        `named_modules()` of the network, or an index into its hidden layers.
+        `named_modules()` of the network or of your own module in it, or an index into
+        its hidden layers.
 
     spatial : {"random", "mean", "flatten"}, default="random"
         How a layer of channels x height x width is reduced: "random" keeps the channels
@@ -69,7 +78,7 @@ class ActivationExtractor(
     Attributes
     ----------
     estimator_ : estimator
-        The fitted classifier.
+        The fitted classifier, or the module.
 
     n_features_in_ : int
         Number of features seen during `fit`.
@@ -94,7 +103,7 @@ class ActivationExtractor(
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [HasMethods(["fit", "predict"]), nn.Module],
         "layer": [str, Integral],
         "spatial": [StrOptions({"random", "mean", "flatten"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -130,8 +139,9 @@ class ActivationExtractor(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Training samples. Images are an array or tensor of shape (n_samples,
+            channels, height, width); those of uint8 are divided by 255.
 
         y : array-like of shape (n_samples,), default=None
             Their classes. Not needed by a frozen classifier.
@@ -141,22 +151,37 @@ class ActivationExtractor(
         self : object
             The fitted extractor.
         """
-        samples = validate_data(self, X, dtype=[np.float32, np.float64])
-        # The classifier gets the original data, with the names of their columns.
-        self.estimator_ = clone(self.estimator).fit(X, y)
+        given, image_shape = flat_samples(X)
+        samples = validate_data(self, given, dtype=[np.float32, np.float64])
+        self.estimator_ = self._fit_model(given, y, image_shape)
+        self._input_shape = image_shape and input_shape(
+            as_module(self.estimator_),
+            samples,
+            image_shape,
+            wants_images=takes_images(self.estimator_),
+        )
         one = self._run(samples[:1], lambda values, _: values)
         if one.ndim > 2 and self.spatial == "random":
             self._position_seed = draw_seed(self.random_state)
         self._n_features_out = self._as_rows(one, as_tensor(samples[:1])).shape[1]
         return self
 
+    def _fit_model(self, given, y, image_shape):
+        if isinstance(self.estimator, nn.Module):
+            return self.estimator
+        warn_if_fitted(self.estimator, self)
+        if image_shape is not None and takes_images(self.estimator):
+            given = np.reshape(given, (len(given), *image_shape))
+        # The classifier gets the original data, with the names of their columns.
+        return clone(self.estimator).fit(given, y)
+
     def transform(self, X: ArrayLike) -> NDArray:
         """Compute the activations.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -164,7 +189,10 @@ class ActivationExtractor(
             Outputs of the layer.
         """
         check_is_fitted(self)
-        samples = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        samples, _ = flat_samples(X)
+        samples = validate_data(
+            self, samples, dtype=[np.float32, np.float64], reset=False
+        )
         return self._extract(samples)
 
     def _extract(self, X: NDArray) -> NDArray:
@@ -172,7 +200,7 @@ class ActivationExtractor(
 
     def _run(self, X: NDArray, finish: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         device = resolve_device(self.device)
-        module = module_on(self.estimator_, X, device)
+        module = module_on(self.estimator_, X, device, self._input_shape)
         (name,) = resolve_layers(module, [self.layer])
 
         def run(batch):
@@ -191,9 +219,19 @@ class ActivationExtractor(
         positions = _drawn_by_content(samples, values.shape[2], self._position_seed)
         return values[torch.arange(len(values)), :, positions]
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "layer": self.layer,
+            "features": self.n_features_in_,
+            "units": self._n_features_out,
+        }
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.required = get_tags(self.estimator).target_tags.required
+        # A bare module has no tags, and needs no labels.
+        has_tags = hasattr(self.estimator, "__sklearn_tags__")
+        needs_y = has_tags and get_tags(self.estimator).target_tags.required
+        tags.target_tags.required = needs_y
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 

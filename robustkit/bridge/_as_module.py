@@ -33,13 +33,23 @@ class _Converter(Protocol):
 
 @singledispatch
 def _convert(estimator: Any) -> nn.Module:
-    check_is_fitted(estimator)
     name = type(estimator).__name__
+    if not hasattr(estimator, "fit"):
+        raise TypeError(
+            "as_module takes a fitted estimator or a torch.nn.Module. Got "
+            f"{estimator!r} of type {name}."
+        )
+    check_is_fitted(estimator)
     raise TypeError(
         f"as_module does not know {name}, so it has no gradient of it. Add it with "
         f"as_module.register({name}), or use an attack that needs no gradient, such as "
         "OnePixelAttack."
     )
+
+
+@_convert.register
+def _bare_module(module: nn.Module) -> nn.Module:
+    return module
 
 
 def _registering(function: Callable[[Any], nn.Module]) -> _Converter:
@@ -81,7 +91,7 @@ def as_module(estimator: Any) -> nn.Module:
     :class:`~sklearn.preprocessing.FunctionTransformer` with a function that torch
     understands, or "passthrough"; and all of them inside
     :class:`~sklearn.frozen.FrozenEstimator` or a finished search with ``refit=True``.
-    A transformer alone becomes the module of its `transform`.
+    A transformer alone becomes the module of its `transform`. A torch module is itself.
 
     Other classes are added with ``as_module.register(cls)``, which decorates a function
     that takes a fitted estimator of this class and returns a module.
@@ -89,7 +99,7 @@ def as_module(estimator: Any) -> nn.Module:
     Parameters
     ----------
     estimator : object
-        A fitted estimator.
+        A fitted estimator, or a torch module.
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """The layers of a torch module by name, and what they compute."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from numbers import Integral
 from typing import Any, NamedTuple, TypeGuard
 
@@ -10,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustkit._tensors import on_device, pad_rows
-from robustkit._validation import did_you_mean
 from robustkit.bridge._as_module import as_module
-from robustkit.networks import SparseNetwork, is_plain
+from robustkit.networks import SparseNetwork, flat_input, is_plain
 
 __all__ = [
     "LayerValues",
@@ -41,6 +41,9 @@ _NONLINEAR = (
     nn.Softplus,
     nn.Tanh,
 )
+# As many are named in an error.
+_FEW_LAYERS = 30
+
 _AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -54,12 +57,18 @@ class LayerValues(NamedTuple):
     """Output of its nonlinearity."""
 
 
-def module_on(estimator: Any, X: NDArray, device: torch.device) -> nn.Module:
+def module_on(
+    estimator: Any,
+    X: NDArray,
+    device: torch.device,
+    image_shape: Sequence[int] | None = None,
+) -> nn.Module:
     """Convert a fitted estimator to a torch module in eval mode, on some device.
 
-    The number of features of X is checked, as a frozen estimator "fitted" to X has not
-    done it. The estimator's own network is never moved: if it is on another device,
-    this is a copy.
+    The module takes rows, which become images if there is an `image_shape`. The number
+    of features of X is checked, as a frozen estimator "fitted" to X has not done it.
+    The estimator's own network is never moved: if it is on another device, this is a
+    copy.
     """
     expected = getattr(estimator, "n_features_in_", X.shape[1])
     if expected != X.shape[1]:
@@ -67,7 +76,7 @@ def module_on(estimator: Any, X: NDArray, device: torch.device) -> nn.Module:
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{expected} features as input."
         )
-    return on_device(as_module(estimator), device)
+    return on_device(flat_input(as_module(estimator), image_shape), device)
 
 
 def layer_names(module: nn.Module) -> list[str]:
@@ -87,7 +96,9 @@ def resolve_layers(
     """Turn the `layer` parameter of a user into names, as `layer_values` takes them.
 
     It is "logits", "penultimate", a name of `layer_names` or of `named_modules()`, an
-    index into the hidden layers, a list of these, or "all" for every hidden layer.
+    index into the hidden layers, a list of these, or "all" for every hidden layer. Of a
+    module inside another, as in a pipeline, its own `named_modules()` will do: what
+    stands before them may be left out as long as only one layer is meant.
     """
     hidden = layer_names(module)
     if isinstance(layers, str) and layers == "all":
@@ -117,12 +128,31 @@ def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:
         )
     inner = [name for name, _ in module.named_modules() if name]
     known = list(dict.fromkeys(["logits", "penultimate", *hidden, *inner]))
-    if layer not in known:
-        raise ValueError(
-            f"layer={layer!r} is unknown{did_you_mean(layer, known)} The layers are "
-            f"{known}."
-        )
-    return layer
+    if layer in known:
+        return layer
+    # A user's own names: what wraps the user's module puts others before them.
+    own = [name for name in known if name.endswith(f".{layer}")]
+    if len(own) == 1:
+        return own[0]
+    if own:
+        raise ValueError(f"layer={layer!r} may be any of {own}: give the whole name.")
+    raise ValueError(f"layer={layer!r} is unknown{_near_names(str(layer), known)}")
+
+
+def _near_names(layer, known):
+    """End the message of an unknown layer with the names that resemble it."""
+    # A name of the user's own resembles the end of a whole one.
+    ends = {name: name for name in known}
+    for name in known:
+        for k in range(1, name.count(".") + 1):
+            ends.setdefault(name.split(".", k)[-1], name)
+    near = get_close_matches(layer, ends, n=5, cutoff=0.5)
+    names = list(dict.fromkeys(ends[end] for end in near))
+    # Deep networks have hundreds.
+    shown = known if len(known) <= _FEW_LAYERS else [*known[:_FEW_LAYERS], "..."]
+    asked = f", did you mean one of {names}?" if len(names) > 1 else "."
+    asked = f", did you mean {names[0]!r}?" if len(names) == 1 else asked
+    return f"{asked} The layers are {shown}."
 
 
 def layer_values(

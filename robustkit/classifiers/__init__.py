@@ -2,8 +2,15 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
+from robustkit.classifiers._as_classifier import (
+    as_classifier,
+    fit_classifier,
+    fit_on_stream,
+    unfitted_classifier,
+)
 from robustkit.classifiers._base import (
     BaseNetClassifier,
+    batch_size_for,
     check_classes,
     encode,
     seeded_clone,

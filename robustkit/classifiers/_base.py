@@ -1,6 +1,7 @@
 """The base of all classifiers around a network: fit, continue, predict."""
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from math import isfinite
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -22,6 +24,7 @@ from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
     Interval,
+    StrOptions,
     _fit_context,
 )
 from robustkit._tensors import (
@@ -34,19 +37,34 @@ from robustkit._tensors import (
     resolve_device,
 )
 from robustkit.bridge import as_module
-from robustkit.networks import AutogradStep, Epoch, Schedule, train
+from robustkit.networks import (
+    AutogradStep,
+    Epoch,
+    PerceptronStep,
+    Plateau,
+    Schedule,
+    train,
+)
 
 __all__ = [
     "BaseNetClassifier",
+    "batch_size_for",
     "check_classes",
     "check_logits",
     "encode",
     "hold_out",
+    "most_epochs",
     "seeded_clone",
+    "warn_of_no_convergence",
 ]
 
 # Rows that go through the network at once in `predict`.
 _PREDICT_BATCH = 4096
+
+# What "auto" means for `max_epochs`, and for `batch_size`: steps of an epoch, and the
+# least and the largest number of samples of a step.
+_MOST_EPOCHS = 90
+_STEPS, _SMALLEST, _LARGEST = 20, 36, 128
 
 
 class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, ABC):
@@ -59,8 +77,15 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
     _doc_link_module = "robustkit"
 
     _parameter_constraints: dict = {
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
@@ -75,8 +100,9 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         "random_state": ["random_state"],
     }
 
-    max_epochs: int
-    batch_size: int
+    max_epochs: int | str
+    batch_size: int | str
+    tol: float
     lr: float
     weight_decay: float
     label_smoothing: float
@@ -114,13 +140,19 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
         """Return the step that trains the network."""
-        return AutogradStep(
-            network,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            regularizer=regularizer,
-        )
+        settings = {
+            "lr": self.lr,
+            "weight_decay": self.weight_decay,
+            "label_smoothing": self.label_smoothing,
+            "regularizer": regularizer,
+            **self._optimizer_settings(),
+        }
+        suits = PerceptronStep.suits(network, **settings)
+        return (PerceptronStep if suits else AutogradStep)(network, **settings)
+
+    def _optimizer_settings(self) -> dict[str, Any]:
+        """Return what the step is told of the optimizer, if it is not Adam."""
+        return {}
 
     def _draws_from_torch(self) -> bool:
         """Whether building or training may draw from torch's global stream.
@@ -157,7 +189,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
                 "warm_start=True continues with the classes of the first fit, "
                 f"{self.classes_.tolist()}. Got {classes.tolist()} in y instead."
             )
-        self._train(X, y, self.max_epochs, early_stopping=self.early_stopping)
+        self._train(X, y, early_stopping=self.early_stopping)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -224,8 +256,14 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             self.__dict__.pop(name, None)
 
     def _train(
-        self, X: NDArray, y: NDArray, max_epochs: int, *, early_stopping: bool
+        self,
+        X: NDArray,
+        y: NDArray,
+        max_epochs: int | str | None = None,
+        *,
+        early_stopping: bool,
     ) -> None:
+        max_epochs = self.max_epochs if max_epochs is None else max_epochs
         order_seed, stream_seed, *learner_seeds = draw_seeds(self._rng, 4)
         device = resolve_device(self.device)
         network = self._network().to(device)
@@ -241,8 +279,12 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             validation = samples[held_out], targets[held_out]
             samples, targets = samples[kept], targets[kept]
         draws = self._draws_from_torch()
+        plateau = None
+        if max_epochs == "auto" and not any(map(_needs_length, learners.values())):
+            tol = 0.0 if early_stopping else self.tol
+            plateau = Plateau(self.n_iter_no_change, tol)
         with (
-            TrainingRecord(self, X, y, max_epochs) as record,
+            TrainingRecord(self, X, y, most_epochs(max_epochs), plateau) as record,
             seeded_torch(stream_seed) if draws else nullcontext(),
         ):
             train(
@@ -251,8 +293,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
                 targets,
                 stepper=stepper,
                 schedule=Schedule(
-                    max_epochs=max_epochs,
-                    batch_size=self.batch_size,
+                    max_epochs=most_epochs(max_epochs),
+                    batch_size=batch_size_for(self.batch_size, len(samples)),
                     generator=torch_generator(order_seed, device),
                     n_iter_no_change=self.n_iter_no_change,
                 ),
@@ -261,6 +303,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
                 **learners,
             )
         self._optimizer_state = stepper.state_dict()
+        if record.is_cut_short:
+            warn_of_no_convergence(self)
 
     def _clone_learners(self, seeds: list[int]) -> dict[str, Any]:
         """Clone the adversary and the regularizer, as they may learn in the loop."""
@@ -370,14 +414,22 @@ class TrainingRecord:
     """Record of one training of a classifier, and its scikit-learn callbacks.
 
     It writes `n_iter_`, `loss_curve_` and `validation_scores_`, prints the lines of
-    `verbose`, and refuses a loss or weights that are not finite.
+    `verbose`, and refuses a loss or weights that are not finite. With a `plateau` it
+    stops the training when the loss, or the score, no longer improves, and notes in
+    `is_cut_short` whether all epochs passed before that.
     """
 
     def __init__(
-        self, classifier: BaseNetClassifier, X: NDArray, y: NDArray, max_epochs: int
+        self,
+        classifier: BaseNetClassifier,
+        X: NDArray,
+        y: NDArray,
+        max_epochs: int,
+        plateau: Plateau | None = None,
     ) -> None:
         self.classifier = classifier
         self.max_epochs = max_epochs
+        self.plateau, self.is_cut_short = plateau, False
         self.callback_arguments = {"estimator": classifier, "X": X, "y": y}
 
     def __enter__(self) -> Self:
@@ -413,9 +465,16 @@ class TrainingRecord:
             scores.append(epoch.score)
         if classifier.verbose:
             print(self._line(epoch))  # noqa: T201 (what `verbose` means)
-        return self.epoch.call_on_fit_task_end(
+        stop = self.epoch.call_on_fit_task_end(
             **self.callback_arguments, reconstruction_attributes={}
         )
+        if self.plateau is None:
+            return stop
+        value = loss if epoch.score is None else -epoch.score
+        has_converged = self.plateau.is_reached(value)
+        is_last = epoch.number + 1 == self.max_epochs
+        self.is_cut_short = is_last and not has_converged
+        return stop or has_converged
 
     def _line(self, epoch: Epoch) -> str:
         line = f"Epoch {epoch.number + 1}/{self.max_epochs}: loss {epoch.loss:.4f}"
@@ -438,6 +497,39 @@ class TrainingRecord:
                 "The weights are no longer finite after the last epoch with "
                 f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
             )
+
+
+def most_epochs(max_epochs: int | str) -> int:
+    """Return the largest number of epochs that `max_epochs` allows."""
+    return _MOST_EPOCHS if isinstance(max_epochs, str) else max_epochs
+
+
+def batch_size_for(batch_size: int | str, n_samples: int | None = None) -> int:
+    """Return the samples of a step, where there are `n_samples` in all.
+
+    None is for any number of samples, and gives the largest size.
+    """
+    if not isinstance(batch_size, str):
+        return batch_size
+    if n_samples is None:
+        return _LARGEST
+    return min(max(n_samples // _STEPS, _SMALLEST), _LARGEST)
+
+
+def warn_of_no_convergence(classifier: Any, which: str = "") -> None:
+    """Say that the training loss, or the validation accuracy, still improved."""
+    warnings.warn(
+        f"{type(classifier).__name__}{which} was still improving after {_MOST_EPOCHS} "
+        "epochs, where max_epochs='auto' ends. Use a larger 'lr', scale X, or give "
+        "'max_epochs' the number of epochs to train for.",
+        ConvergenceWarning,
+        stacklevel=5,
+    )
+
+
+def _needs_length(learner: Any) -> bool:
+    # It is told the number of epochs, and may change the loss on the way.
+    return hasattr(learner, "on_epoch_begin")
 
 
 def seeded_clone(hook: Any, seed: int) -> Any:

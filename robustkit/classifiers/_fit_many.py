@@ -1,6 +1,6 @@
 """Fit many sparse networks together, as one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 import numpy as np
@@ -11,9 +11,15 @@ from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._tensors import as_tensor, resolve_device
-from robustkit.classifiers._base import check_classes, encode
+from robustkit.classifiers._base import (
+    batch_size_for,
+    check_classes,
+    encode,
+    most_epochs,
+    warn_of_no_convergence,
+)
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.networks import Schedule, UnionStep, train
+from robustkit.networks import Epoch, Plateau, Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
 
@@ -39,7 +45,8 @@ def fit_many(
     Hence a classifier gets the weights of its own `fit`, up to rounding, if its
     `random_state` is that of the first one. With another `random_state` it gets the
     graph and the initial weights of its own `fit`, but sees the samples in another
-    order.
+    order. With ``max_epochs="auto"`` each keeps the weights it had when its own loss
+    converged, while the others are trained further.
 
     Parameters
     ----------
@@ -88,7 +95,8 @@ def fit_many(
 
 
 def _group_of(classifier: SparseNetClassifier) -> tuple:
-    shared = (getattr(classifier, name) for name in _SHARED)
+    # As text: "auto" has no order among numbers.
+    shared = (repr(getattr(classifier, name)) for name in _SHARED)
     return *shared, str(resolve_device(classifier.device))
 
 
@@ -148,22 +156,69 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
         weight_decay=first.weight_decay,
         label_smoothing=first.label_smoothing,
     )
+    converged = _Converged(group, step) if first.max_epochs == "auto" else None
     epochs = train(
         networks,
         as_tensor(X, device=device),
         as_tensor(encode(first, y), device=device, dtype=torch.int64),
         stepper=step,
         schedule=Schedule(
-            max_epochs=first.max_epochs,
-            batch_size=first.batch_size,
+            max_epochs=most_epochs(first.max_epochs),
+            batch_size=batch_size_for(first.batch_size, len(X)),
             generator=torch_generator(order_seed, device),
         ),
+        progress=converged,
     )
     step.store()
     curves = np.transpose([epoch.loss for epoch in epochs]).tolist()
     states = step.state_dicts()
     for i, curve, state in zip(group, curves, states, strict=True):
         _finish(group[i], i, curve, state)
+    if converged is not None:
+        converged.restore()
+
+
+class _Converged:
+    """Keeps the weights of each network when its loss converges.
+
+    It is told of each epoch, and stops the training when all have converged.
+    """
+
+    def __init__(self, group: Mapping[int, SparseNetClassifier], step: UnionStep):
+        self.group, self.step = group, step
+        self.plateaus = [Plateau(c.n_iter_no_change, c.tol) for c in group.values()]
+        # By the place of the network: epochs, weights, state of the optimizer.
+        self.kept: dict[int, tuple[int, list[torch.Tensor], dict]] = {}
+
+    def epoch_begins(self) -> None:
+        """Do nothing."""
+
+    def epoch_ends(self, epoch: Epoch) -> bool:
+        """Keep the networks whose loss has converged in this epoch."""
+        losses = np.atleast_1d(epoch.loss)
+        places = [
+            k
+            for k, (plateau, loss) in enumerate(zip(self.plateaus, losses, strict=True))
+            if k not in self.kept and plateau.is_reached(float(loss))
+        ]
+        if places:
+            weights, states = self.step.weights(), self.step.state_dicts()
+            self.kept |= {k: (epoch.number + 1, weights[k], states[k]) for k in places}
+        return len(self.kept) == len(self.plateaus)
+
+    def restore(self) -> None:
+        """Give each network what was kept of it, or warn that there is nothing."""
+        for k, (i, classifier) in enumerate(self.group.items()):
+            if k not in self.kept:
+                warn_of_no_convergence(classifier, f" at index {i}")
+                continue
+            n_epochs, weights, state = self.kept[k]
+            parameters = classifier.module_.parameters()
+            with torch.no_grad():
+                for parameter, kept in zip(parameters, weights, strict=True):
+                    parameter.copy_(kept)
+            classifier.n_iter_, classifier._optimizer_state = n_epochs, state
+            del classifier.loss_curve_[n_epochs:]
 
 
 def _finish(

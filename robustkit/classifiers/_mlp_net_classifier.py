@@ -32,11 +32,20 @@ class MLPNetClassifier(BaseNetClassifier):
         sqrt(2);
         "uniform" is U(-0.1, 0.1), "normal" is N(0, 0.1). Biases are N(0, 0.1).
 
-    max_epochs : int, default=30
-        Passes over the training data.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training data. A number is how many there are, whether or not
+        the loss still falls. "auto" goes on until the training loss has converged,
+        which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
+        which it warns. An adversary or regularizer that changes from epoch to epoch
+        (it has the method ``on_epoch_begin``) gets all 90.
 
-    batch_size : int, default=128
-        Samples per step.
+    batch_size : int or "auto", default="auto"
+        Samples per step. "auto" is a twentieth of the training samples, but at least 36
+        and at most 128.
+
+    tol : float, default=0.0001
+        By how much the training loss must fall below its least value so far to count as
+        an improvement, if `max_epochs` is "auto" and `early_stopping` is false.
 
     lr : float, default=0.001
         Learning rate of Adam.
@@ -66,7 +75,9 @@ class MLPNetClassifier(BaseNetClassifier):
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without an improvement after which to stop, if `early_stopping` is true.
+        Epochs without an improvement after which to stop: of the accuracy on the
+        samples held out, if `early_stopping` is true, or of the training loss, if
+        `max_epochs` is "auto".
 
     warm_start : bool, default=False
         Whether another call of `fit` continues from the weights of the last one instead
@@ -142,8 +153,9 @@ class MLPNetClassifier(BaseNetClassifier):
         hidden_layer_sizes: Sequence[int] = (100,),
         *,
         init: str = "he_uniform",
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        tol: float = 1e-4,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
@@ -161,6 +173,7 @@ class MLPNetClassifier(BaseNetClassifier):
         self.init = init
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.tol = tol
         self.lr = lr
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing

@@ -13,7 +13,7 @@ from robustkit._randomness import draw_seeds
 from robustkit._sklearn_private import HasMethods, StrOptions
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior, LayeredGraph, draw_structure
+from robustkit.graphs import LayeredGraph, default_prior, draw_structure
 from robustkit.networks import FANS, INITS, FusedStep, SparseNetwork, initialize
 
 __all__ = ["SparseNetClassifier"]
@@ -31,10 +31,10 @@ class SparseNetClassifier(BaseNetClassifier):
     ----------
     prior : GraphPrior, LayeredGraph, networkx graph or array-like, default=None
         The structure: a prior, from which one graph is drawn in `fit`, or a graph, or
-        its adjacency matrix. None is ``GraphPrior()``, and becomes one as soon as a
-        parameter of it is set, as in ``set_params(prior__n_nodes=200)``. A prior with
-        a ``random_state`` of its own draws the same graph whatever that of the
-        classifier.
+        its adjacency matrix. None is ``GraphPrior(n_nodes=200)``, and becomes one as
+        soon as a parameter of it is set, as in ``set_params(prior__n_nodes=300)``. A
+        prior with a ``random_state`` of its own draws the same graph whatever that of
+        the classifier.
 
     init : {"he_uniform", "he_normal", "glorot_uniform", "glorot_normal", "uniform", \
             "normal"}, default="he_uniform"
@@ -46,11 +46,20 @@ class SparseNetClassifier(BaseNetClassifier):
         What the schemes of He and Glorot count as inputs and outputs of a vertex: its
         own edges, or the width of the layers before and after it.
 
-    max_epochs : int, default=30
-        Passes over the training data.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training data. A number is how many there are, whether or not
+        the loss still falls. "auto" goes on until the training loss has converged,
+        which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
+        which it warns. An adversary or regularizer that changes from epoch to epoch
+        (it has the method ``on_epoch_begin``) gets all 90.
 
-    batch_size : int, default=128
-        Samples per step.
+    batch_size : int or "auto", default="auto"
+        Samples per step. "auto" is a twentieth of the training samples, but at least 36
+        and at most 128.
+
+    tol : float, default=0.0001
+        By how much the training loss must fall below its least value so far to count as
+        an improvement, if `max_epochs` is "auto" and `early_stopping` is false.
 
     lr : float, default=0.001
         Learning rate of Adam.
@@ -80,7 +89,9 @@ class SparseNetClassifier(BaseNetClassifier):
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without an improvement after which to stop, if `early_stopping` is true.
+        Epochs without an improvement after which to stop: of the accuracy on the
+        samples held out, if `early_stopping` is true, or of the training loss, if
+        `max_epochs` is "auto".
 
     warm_start : bool, default=False
         Whether another call of `fit` continues from the weights of the last one instead
@@ -188,8 +199,9 @@ class SparseNetClassifier(BaseNetClassifier):
         *,
         init: str = "he_uniform",
         fan: str = "degree",
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        tol: float = 1e-4,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
@@ -208,6 +220,7 @@ class SparseNetClassifier(BaseNetClassifier):
         self.fan = fan
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.tol = tol
         self.lr = lr
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
@@ -237,7 +250,7 @@ class SparseNetClassifier(BaseNetClassifier):
         nested = any(name.startswith("prior__") for name in params)
         if nested and params.get("prior", self.prior) is None:
             # So that a grid over `prior__n_nodes` works with the default, too.
-            params["prior"] = GraphPrior()
+            params["prior"] = default_prior()
         return super().set_params(**params)
 
     @property

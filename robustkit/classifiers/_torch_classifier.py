@@ -1,6 +1,5 @@
 """A classifier around any torch module."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from robustkit._sklearn_private import StrOptions
 from robustkit._tensors import dtype_of, evaluating
 from robustkit._validation import check_image_shape
 from robustkit.classifiers._base import BaseNetClassifier, check_classes, check_logits
-from robustkit.networks import ARCHITECTURES, AutogradStep, ToImages, mlp
+from robustkit.networks import ARCHITECTURES, flat_input, mlp
 
 __all__ = ["TorchClassifier"]
 
@@ -42,11 +41,20 @@ class TorchClassifier(BaseNetClassifier):
         "sgd" has a Nesterov momentum of 0.9. A callable, such as
         ``torch.optim.AdamW``, is called with the parameters, `lr` and `weight_decay`.
 
-    max_epochs : int, default=30
-        Passes over the training data.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training data. A number is how many there are, whether or not
+        the loss still falls. "auto" goes on until the training loss has converged,
+        which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
+        which it warns. An adversary or regularizer that changes from epoch to epoch
+        (it has the method ``on_epoch_begin``) gets all 90.
 
-    batch_size : int, default=128
-        Samples per step.
+    batch_size : int or "auto", default="auto"
+        Samples per step. "auto" is a twentieth of the training samples, but at least 36
+        and at most 128.
+
+    tol : float, default=0.0001
+        By how much the training loss must fall below its least value so far to count as
+        an improvement, if `max_epochs` is "auto" and `early_stopping` is false.
 
     lr : float, default=0.001
         Learning rate.
@@ -76,7 +84,9 @@ class TorchClassifier(BaseNetClassifier):
         `early_stopping` is true.
 
     n_iter_no_change : int, default=5
-        Epochs without an improvement after which to stop, if `early_stopping` is true.
+        Epochs without an improvement after which to stop: of the accuracy on the
+        samples held out, if `early_stopping` is true, or of the training loss, if
+        `max_epochs` is "auto".
 
     warm_start : bool, default=False
         Whether another call of `fit` continues from the weights of the last one instead
@@ -170,8 +180,9 @@ class TorchClassifier(BaseNetClassifier):
         module_params: dict[str, Any] | None = None,
         image_shape: Sequence[int] | None = None,
         optimizer: str | Callable[..., torch.optim.Optimizer] = "adam",
-        max_epochs: int = 30,
-        batch_size: int = 128,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        tol: float = 1e-4,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
@@ -191,6 +202,7 @@ class TorchClassifier(BaseNetClassifier):
         self.optimizer = optimizer
         self.max_epochs = max_epochs
         self.batch_size = batch_size
+        self.tol = tol
         self.lr = lr
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
@@ -308,7 +320,7 @@ class TorchClassifier(BaseNetClassifier):
         return super().partial_fit(X, y, classes=classes)
 
     def _network(self) -> nn.Module:
-        return _take_flat(self.module_, self._image_shape)
+        return flat_input(self.module_, self._image_shape)
 
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
@@ -336,32 +348,15 @@ class TorchClassifier(BaseNetClassifier):
                     "The 'module' parameter of TorchClassifier must build a "
                     f"torch.nn.Module. It built {module!r} instead."
                 )
-            _try_out(_take_flat(module, self._image_shape), n_features, n_classes)
+            _try_out(flat_input(module, self._image_shape), n_features, n_classes)
         return module
 
-    def _make_stepper(self, network: nn.Module, regularizer: Any) -> Any:
-        return AutogradStep(
-            network,
-            optimizer=self.optimizer,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            regularizer=regularizer,
-        )
+    def _optimizer_settings(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer}
 
     def _draws_from_torch(self) -> bool:
         # Dropout, and anything else that a module may do.
         return True
-
-
-def _take_flat(module: nn.Module, image_shape: Sequence[int] | None) -> nn.Module:
-    if image_shape is None:
-        return module
-    images = ToImages(image_shape)
-    network = nn.Sequential(OrderedDict(images=images, module=module))
-    # The wrapper gets the mode of the module, whose parts keep their own.
-    network.training = images.training = module.training
-    return network
 
 
 def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:

@@ -14,13 +14,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
 
+from robustkit._samples import flat_samples
 from robustkit._sklearn_private import (
     HasMethods,
     Interval,
     _fit_context,
 )
-from robustkit.bridge import ActivationExtractor, as_module
+from robustkit.bridge import (
+    ActivationExtractor,
+    TakesModel,
+    as_module,
+    warn_if_fitted,
+)
 from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
 
 # Parameters that say how long one more call of a warm-started `fit` trains.
@@ -36,7 +43,7 @@ def _model_has(method):
     return has
 
 
-class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     """Train a classifier further on the samples of its weak regions.
 
     The classifier is fitted. A mapper graph of its activations shows which groups of
@@ -137,7 +144,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), nn.Module, None],
         "mapper": [MapperGraph, None],
         "budget": BUDGET_CONSTRAINT,
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -178,8 +185,9 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Training samples. Images are an array or tensor of shape (n_samples,
+            channels, height, width); those of uint8 are divided by 255.
 
         y : array-like of shape (n_samples,)
             Class labels.
@@ -189,8 +197,10 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self : object
             The fitted classifier.
         """
+        X, _ = flat_samples(X)
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
+        warn_if_fitted(self._model(), self)
         self.base_estimator_ = _train_first(self._model(), X, y)
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
@@ -234,13 +244,19 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         replayed = rng.choice(others, n_replayed, replace=False)
         return _with_every_class(np.concatenate([self.refined_indices_, replayed]), y)
 
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "model": type(self.estimator_).__name__,
+            "weak samples trained on": len(self.refined_indices_),
+        }
+
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict the class of each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -255,8 +271,8 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -271,8 +287,8 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -283,6 +299,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _delegate(self, method, X):
         check_is_fitted(self)
+        X, _ = flat_samples(X)
         # A copy: some models write to what they are given.
         X = validate_data(self, X, reset=False, copy=True)
         return getattr(self.estimator_, method)(X)
@@ -290,6 +307,11 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
 def _train_first(estimator, X, y):
     """Fit a clone, or copy a frozen model, so that it can be trained further."""
+    if isinstance(estimator, nn.Module):
+        raise TypeError(
+            f"A bare {type(estimator).__name__} cannot be trained further: nothing "
+            "says how. Pass a fitted TorchClassifier, as FrozenEstimator(model)."
+        )
     if isinstance(estimator, FrozenEstimator):
         model = copy.deepcopy(estimator.estimator)
     else:

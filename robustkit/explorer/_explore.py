@@ -7,18 +7,16 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from html import escape
-from math import prod
 from os import PathLike
 from types import ModuleType
 
-import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from robustkit.explorer._graphs import Graphs
-from robustkit.explorer._run import Run, View, make_run
-from robustkit.explorer._run_folder import load_run
+from robustkit.explorer._page import open_run
+from robustkit.explorer._run import Run
 from robustkit.topology import MapperGraph
 
 __all__ = ["Explorer", "explore"]
@@ -120,6 +118,7 @@ def explore(
     y_pred: ArrayLike | None = None,
     images: ArrayLike | None = None,
     *,
+    class_names: Sequence[str] | None = None,
     mapper: MapperGraph | None = None,
     port: int = 0,
     open_browser: bool = True,
@@ -134,7 +133,7 @@ def explore(
 
     X : array-like of shape (n_samples, n_features), default=None
         The points of a mapper, for example activations. None takes those that it was
-        fitted to.
+        fitted to. Where there are at most 32 features, nodes can be coloured by each.
 
     y : array-like of shape (n_samples,), default=None
         True labels of the points of a mapper.
@@ -145,6 +144,9 @@ def explore(
     images : array-like of shape (n_samples, height, width) or (n_samples, channels, \
             height, width), default=None
         What the points of a mapper look like: bytes, or numbers from 0 to 1.
+
+    class_names : list of str, default=None
+        Names of the classes of `y`, as in :func:`save_run`.
 
     mapper : MapperGraph, default=None
         Its parameters are those that a run is shown with first. None is
@@ -181,15 +183,7 @@ def explore(
     http://127.0.0.1:.../.../
     >>> explorer.close()
     """
-    if isinstance(run, MapperGraph):
-        mapper, run = run, _run_of_mapper(run, X, y, y_pred, images)
-    elif any(given is not None for given in (X, y, y_pred, images)):
-        raise ValueError(
-            "The parameters 'X', 'y', 'y_pred' and 'images' go with a MapperGraph; a "
-            "run holds its own."
-        )
-    elif not isinstance(run, Run):
-        run = load_run(run)
+    run, mapper = open_run(run, mapper, X, y, y_pred, images, class_names)
     in_notebook = _in_notebook()
     explorer = Explorer(run, Graphs(run, mapper), port, in_notebook)
     # On a line of its own, so that other programs can read it.
@@ -202,32 +196,6 @@ def explore(
     else:
         explorer.start()
     return explorer
-
-
-def _run_of_mapper(mapper, X, y, y_pred, images):
-    if X is None:
-        check_is_fitted(mapper)
-        X = mapper._fit_X
-    if y is None:
-        if y_pred is not None:
-            raise ValueError("The 'y_pred' parameter needs 'y' to compare with.")
-        y = np.zeros(len(X), dtype=int)
-    pixels = image_shape = None
-    if images is not None:
-        images = np.asarray(images)
-        if images.ndim not in (3, 4):
-            raise ValueError(
-                "The 'images' parameter must have the shape (n_samples, height, width) "
-                f"or (n_samples, channels, height, width). Got {images.shape}."
-            )
-        pixels, image_shape = (
-            images.reshape(len(images), prod(images.shape[1:])),
-            images.shape[1:],
-        )
-    view = View("model", 0.0, X, y if y_pred is None else y_pred)
-    return make_run(
-        y=y, views=[view], X=pixels, image_shape=image_shape, title="MapperGraph"
-    )
 
 
 def _ipython_shell():

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
@@ -119,11 +118,6 @@ class Graph:
         is_held = np.zeros(self.n_samples, dtype=bool)
         is_held[self.members] = True
         return int(is_held.sum())
-
-    def samples_of(self, nodes: Iterable[int]) -> np.ndarray:
-        """Return the samples of some nodes, each once, ascending."""
-        parts = [self.members[self.indptr[j] : self.indptr[j + 1]] for j in nodes]
-        return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 
 class _QuietMapper(MapperGraph):

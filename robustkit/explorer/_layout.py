@@ -1,13 +1,14 @@
 """The layout of a graph, and how nodes persist from one graph to the next.
 
-The horizontal position of a node shows its interval of the filter, so that it has the
-same meaning in every graph. Vertically, neighbours are near each other: in every
-interval the nodes are sorted by the mean position of their neighbours, and moved
-towards it as far as the other nodes of the interval allow. Components are then packed.
-The layout is deterministic.
+Within a component, the horizontal position of a node shows its interval of the filter.
+Vertically, neighbours are near each other: in every interval the nodes are sorted by
+the mean position of their neighbours, and moved towards it as far as the other nodes of
+the interval allow. The components are then packed, the largest first, each as high up
+as there is room, so that isolated nodes fill what is left. The layout is deterministic.
 
-Nodes that persist from one graph of a pane to the next keep their number and position.
-Two nodes are considered the same if they share most of their samples.
+Nodes that persist from one graph of a pane to the next keep their number, and their
+position while the layout around them stays clear. Two nodes are considered the same if
+they share most of their samples.
 """
 
 from dataclasses import dataclass
@@ -33,12 +34,16 @@ __all__ = [
 _SMALLEST_RADIUS, _LARGEST_RADIUS = 0.18, 0.45
 _GAP = 0.08
 
+# Room at both sides of a component, so that it does not seem to continue in the next.
+_ASIDE = 0.25
+
 # Space per node including its edges, and width over height of the whole layout.
 _ROOM = 1.7
 _ASPECT = 1.2
 
-# In narrower columns the edges of a chain would not be visible.
-_NARROWEST_COLUMN = 0.7
+# In narrower columns the edges of a chain would not be visible; wider ones pull apart
+# what belongs together.
+_NARROWEST_COLUMN, _WIDEST_COLUMN = 0.7, 3.0
 
 _N_SWEEPS = 12
 
@@ -47,6 +52,13 @@ _N_TRIES = 4
 
 # Of the skyline under which components are pushed together.
 _BINS_PER_UNIT = 4
+
+# Packed components take about this much more than their area.
+_WASTE = 1.15
+
+# A layout around nodes that stay may be this much higher than one computed anew, and
+# its edges this much longer: components that join or split tear it apart.
+_MOST_GROWTH = 1.6
 
 # Positions are not kept if nodes would have to shrink below this share of their size.
 _SMALLEST_SCALE = 0.5
@@ -60,11 +72,15 @@ _SMALLEST_SHARE_KEPT = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Non-overlapping discs; the first interval is at x = 0, the last at x = 1."""
+    """Non-overlapping discs, with x from 0 to 1.
+
+    `unit` is the space that the largest node takes.
+    """
 
     x: np.ndarray
     y: np.ndarray
     radius: np.ndarray
+    unit: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +108,19 @@ def next_picture(
     """
     layout = lay_out(graph)
     n_ids = 0 if before is None else before.n_ids
+    ids = np.full(graph.n_nodes, -1)
     if places is not None and all(len(part) == graph.n_nodes for part in places):
         x, y = (np.array(part, dtype=float) for part in places)
         layout = lay_out_at(layout, x, y)
     elif before is not None and _is_comparable(graph, before.graph):
         old, new = matching_nodes(before.graph, graph)
         if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:
+            ids[new] = before.ids[old]
             x, y = before.layout.x[old], before.layout.y[old]
-            around = lay_out_around(graph, layout, new, x, y)
-            if around is not None:
-                ids = np.full(graph.n_nodes, -1)
-                ids[new] = before.ids[old]
-                n_new = int((ids < 0).sum())
-                ids[ids < 0] = np.arange(n_ids, n_ids + n_new)
-                return Picture(graph, around, ids, n_ids + n_new)
-    ids = np.arange(n_ids, n_ids + graph.n_nodes)
-    return Picture(graph, layout, ids, n_ids + graph.n_nodes)
+            layout = lay_out_around(graph, layout, new, x, y) or layout
+    n_new = int((ids < 0).sum())
+    ids[ids < 0] = np.arange(n_ids, n_ids + n_new)
+    return Picture(graph, layout, ids, n_ids + n_new)
 
 
 def _is_comparable(graph, other):
@@ -147,37 +160,47 @@ def _membership(graph):
 def lay_out(graph: Graph) -> Layout:
     """Compute the layout of a graph."""
     radius = _radii(graph.size)
-    spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / graph.n_intervals
+    components = _components(graph)
+    span = max(
+        (np.ptp(graph.interval[nodes]) + 1 for nodes, _ in components), default=1
+    )
+    spacing = np.sqrt(_ASPECT * _ROOM * graph.n_nodes) / span
     for _ in range(_N_TRIES):
-        spacing = max(_NARROWEST_COLUMN, spacing)
-        x, y = _pack(graph, radius, spacing)
-        width = max(1.0, (graph.n_intervals - 1) * spacing)
+        spacing = min(max(_NARROWEST_COLUMN, spacing), _WIDEST_COLUMN)
+        x, y, width = _pack(graph, components, radius, spacing)
         too_high = _ASPECT * _extent(y) / _extent(x)
-        if too_high < 1.2:
+        if too_high < 1.2 or spacing == _WIDEST_COLUMN:
             break
         spacing *= min(2.0, np.sqrt(too_high))
-    return Layout(x / width, y / width, radius / width)
+    return Layout(x / width, y / width, radius / width, 1 / width)
 
 
 def _extent(places):
     return 1 + (np.ptp(places) if len(places) else 0)
 
 
-def _pack(graph, radius, spacing):
-    """Place the nodes in columns with a given spacing."""
+def _pack(graph, components, radius, spacing):
+    """Arrange the nodes of each component in columns, and pack the components."""
     column = np.asarray(graph.interval, dtype=np.int64)
-    # Half a column, and a node, of room on both sides.
-    x, y = (column + 0.5) * spacing + 1, np.zeros(graph.n_nodes)
+    x, y = column * spacing, np.zeros(graph.n_nodes)
     neighbors = _neighbors(graph.edges, graph.n_nodes)
-    _, component = connected_components(neighbors, directed=False)
-    skyline = np.zeros(int((graph.n_intervals * spacing + 3) * _BINS_PER_UNIT))
-    for nodes, edges in _by_size(component, graph.edges):
+    outlines, area = [], 0.0
+    for nodes, edges in components:
         if len(nodes) > 1:
             _arrange(nodes, column, neighbors.indptr, neighbors.indices, y)
             _separate(nodes, np.zeros(len(nodes), dtype=np.bool_), x, y, radius)
-        # Within its column a node may lie to the left or to the right.
-        _push_up(nodes, edges, max(1, int(spacing)), x, y, radius, skyline)
-    return x - 0.5 * spacing - 1, y
+        x[nodes] -= (x[nodes] - radius[nodes]).min() - _ASIDE
+        top, bottom = _outline(nodes, edges, x, y, radius)
+        outlines.append((top, bottom))
+        area += (bottom - top + 3 * _GAP).sum() / _BINS_PER_UNIT
+    widest = max((len(top) for top, _ in outlines), default=1)
+    n_bins = max(widest, int(np.sqrt(_WASTE * _ASPECT * area) * _BINS_PER_UNIT) + 1)
+    skyline = np.zeros(n_bins)
+    for (nodes, _), (top, bottom) in zip(components, outlines, strict=True):
+        shift, offset = _push_up(top, bottom, skyline)
+        x[nodes] += shift
+        y[nodes] += offset
+    return x, y, n_bins / _BINS_PER_UNIT
 
 
 def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
@@ -186,7 +209,8 @@ def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:
     At the positions that `lay_out_around` computed, they have the size that it
     computed.
     """
-    return Layout(x, y, layout.radius * _largest_scale(x, y, layout.radius))
+    scale = _largest_scale(x, y, layout.radius)
+    return Layout(x, y, layout.radius * scale, layout.unit)
 
 
 def lay_out_around(
@@ -195,24 +219,61 @@ def lay_out_around(
     """Compute the layout of a graph in which some nodes have fixed positions.
 
     `layout` is the layout without fixed nodes. The nodes `kept`, at least one, are at
-    `x` and `y`. None if there is not enough space between these positions.
+    `x` and `y`. None if there is not enough space between these positions, or if the
+    layout became much higher than `layout`, or its edges much longer.
     """
     scale = _largest_scale(x, y, layout.radius[kept])
     if scale < _SMALLEST_SCALE:
         return None
     radius = layout.radius * scale
     new_x, new_y = layout.x.copy(), layout.y.copy()
-    moved = y - layout.y[kept]
     new_x[kept], new_y[kept] = x, y
     is_kept = np.zeros(graph.n_nodes, dtype=np.bool_)
     is_kept[kept] = True
+    is_placed, new = np.zeros(graph.n_nodes, dtype=np.bool_), []
+    for nodes, edges in _components(graph):
+        stay = nodes[is_kept[nodes]]
+        if len(stay) == 0:
+            new.append((nodes, edges))
+            continue
+        # What is new in a component moves as those of it did that stay.
+        come = nodes[~is_kept[nodes]]
+        new_x[come] += np.median(new_x[stay] - layout.x[stay])
+        new_y[come] += np.median(new_y[stay] - layout.y[stay])
+        is_placed[nodes] = True
     neighbors = _neighbors(graph.edges, graph.n_nodes)
-    # A node without a fixed neighbour moves with the others.
-    new_y[~is_kept] += np.median(moved)
     _follow(neighbors.indptr, neighbors.indices, is_kept, new_y)
-    order = np.lexsort((new_y, new_x, ~is_kept))
+    old = np.flatnonzero(is_placed)
+    order = old[np.lexsort((new_y[old], new_x[old], ~is_kept[old]))]
     _separate(order, is_kept[order], new_x, new_y, radius)
-    return Layout(new_x, new_y, radius)
+    _add_below(new, old, new_x, new_y, radius, layout.unit)
+    around = Layout(new_x, new_y, radius, layout.unit)
+    is_high = np.ptp(new_y) > _MOST_GROWTH * max(np.ptp(layout.y), layout.unit)
+    is_torn = _edge_lengths(graph, around) > _MOST_GROWTH * _edge_lengths(graph, layout)
+    return None if is_high or is_torn else around
+
+
+def _edge_lengths(graph, layout):
+    """Sum of the lengths of all edges."""
+    i, j = graph.edges.T
+    return np.hypot(layout.x[i] - layout.x[j], layout.y[i] - layout.y[j]).sum()
+
+
+def _add_below(components, placed, x, y, radius, unit):
+    """Pack components below the nodes that are placed already."""
+    width, left = max(1.0, np.ptp(x[placed]) + unit) / unit, x[placed].min() - unit / 2
+    skyline = np.zeros(int(np.ceil(width * _BINS_PER_UNIT)) + 1)
+    skyline[:] = (y[placed] + radius[placed]).max() / unit + 3 * _GAP
+    for nodes, edges in components:
+        own_x, own_y, own_radius = x / unit, y / unit, radius / unit
+        own_x -= (own_x[nodes] - own_radius[nodes]).min() - _ASIDE
+        top, bottom = _outline(nodes, edges, own_x, own_y, own_radius)
+        if len(top) > len(skyline):
+            wider = np.full(len(top) - len(skyline), skyline.max())
+            skyline = np.concatenate([skyline, wider])
+        shift, offset = _push_up(top, bottom, skyline)
+        x[nodes] = (own_x[nodes] + shift) * unit + left
+        y[nodes] = (own_y[nodes] + offset) * unit
 
 
 def _radii(sizes):
@@ -229,16 +290,18 @@ def _neighbors(edges, n_nodes):
     return neighbors
 
 
-def _by_size(component, edges):
-    """Yield the nodes and edges of each component, the largest first."""
+def _components(graph):
+    """Return the nodes and edges of each component, the largest first."""
+    neighbors = _neighbors(graph.edges, graph.n_nodes)
+    _, component = connected_components(neighbors, directed=False)
     sizes = np.bincount(component)
     nodes = np.split(np.argsort(component, kind="stable"), np.cumsum(sizes)[:-1])
-    owner = component[edges[:, 0]]
+    owner = component[graph.edges[:, 0]]
     n_edges = np.bincount(owner, minlength=len(sizes))
-    edges = edges[np.argsort(owner, kind="stable")]
+    edges = graph.edges[np.argsort(owner, kind="stable")]
     edges = np.split(edges, np.cumsum(n_edges)[:-1])
-    for i in np.argsort(-sizes, kind="stable") if len(component) else ():
-        yield nodes[i], edges[i]
+    order = np.argsort(-sizes, kind="stable") if len(component) else ()
+    return [(nodes[i], edges[i]) for i in order]
 
 
 @njit(cache=True, nogil=True)
@@ -331,41 +394,40 @@ def _separate(order, is_fixed, x, y, radius):
 
 
 @njit(cache=True, nogil=True)
-def _push_up(nodes, edges, n_shifts, x, y, radius, skyline):
-    """Move a component up until it touches those already placed."""
-    best_shift, best_offset = 0.0, np.inf
-    for step in range(n_shifts):
-        shift = (step + 1) // 2 * (1.0 if step % 2 else -1.0)
-        top, _ = _outline(nodes, edges, shift, x, y, radius, len(skyline))
+def _push_up(top, bottom, skyline):
+    """Find where a component lies highest under those already placed, and add it.
+
+    Returns how far it moves to the right and down.
+    """
+    best, best_offset = 0, np.inf
+    for start in range(len(skyline) - len(top) + 1):
         offset = -np.inf
-        for b in range(len(skyline)):
-            if top[b] < np.inf:
-                offset = max(offset, skyline[b] - top[b])
+        for b in range(len(top)):
+            offset = max(offset, skyline[start + b] - top[b])
         if offset < best_offset - 1e-9:
-            best_shift, best_offset = shift, offset
-    _, bottom = _outline(nodes, edges, best_shift, x, y, radius, len(skyline))
+            best, best_offset = start, offset
     # Components are farther apart than the nodes of one.
-    best_offset += 3 * _GAP
-    for b in range(len(skyline)):
-        if bottom[b] > -np.inf:
-            skyline[b] = bottom[b] + best_offset
-    for node in nodes:
-        x[node] += best_shift
-        y[node] += best_offset
+    for b in range(len(top)):
+        skyline[best + b] = bottom[b] + best_offset + 3 * _GAP
+    return best / _BINS_PER_UNIT, best_offset
 
 
 @njit(cache=True, nogil=True)
-def _outline(nodes, edges, shift, x, y, radius, n_bins):
+def _outline(nodes, edges, x, y, radius):
     """Return the highest and lowest point of a component in every bin."""
+    n_bins = 1
+    for node in nodes:
+        n_bins = max(n_bins, _bin(x[node] + radius[node] + _ASIDE) + 1)
     top, bottom = np.full(n_bins, np.inf), np.full(n_bins, -np.inf)
     for node in nodes:
-        here, reach = x[node] + shift, radius[node] + _GAP
-        for b in range(_bin(here - reach), _bin(here + reach) + 1):
+        reach = radius[node] + _ASIDE
+        # It begins at 0, but for rounding.
+        for b in range(max(0, _bin(x[node] - reach)), _bin(x[node] + reach) + 1):
             top[b] = min(top[b], y[node] - radius[node])
             bottom[b] = max(bottom[b], y[node] + radius[node])
     for e in range(len(edges)):
         i, j = edges[e, 0], edges[e, 1]
-        start, length = x[i] + shift, max(x[j] - x[i], 1e-9)
+        start, length = x[i], max(x[j] - x[i], 1e-9)
         for b in range(_bin(start), _bin(start + length) + 1):
             share = ((b + 0.5) / _BINS_PER_UNIT - start) / length
             place = y[i] + min(max(share, 0.0), 1.0) * (y[j] - y[i])

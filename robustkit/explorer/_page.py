@@ -6,6 +6,7 @@ The server sends these on request; an exported file contains all of them.
 
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -13,10 +14,15 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from robustkit.explorer._graphs import Graph, GraphParameters, Graphs
 from robustkit.explorer._layout import Picture, next_picture
-from robustkit.explorer._run import Run
+from robustkit.explorer._run import Run, View, features_of, make_run
+from robustkit.explorer._run_folder import as_run
+from robustkit.plotting import class_colors
 from robustkit.topology import MapperGraph
 
 __all__ = [
@@ -27,6 +33,7 @@ __all__ = [
     "describe_run",
     "export_html",
     "members_as_bytes",
+    "open_run",
     "page_as_html",
     "static_files",
 ]
@@ -39,7 +46,7 @@ LIMITS = {
 }
 
 # Columns with one number per sample, in the types that questions.js expects. Region ids
-# may exceed 32 bits. All but `y` belong to a view.
+# may exceed 32 bits. All but `y` belong to a view. The user's are "column 0" and so on.
 COLUMNS = {"y": "<i4", "prediction": "<i4", "confidence": "<f4", "regions": "<f8"}
 
 # Maximum number of bytes of images in a file; if there are more, an evenly spaced
@@ -59,6 +66,8 @@ _POLICY = (
 
 def describe_run(run: Run, graphs: Graphs) -> dict:
     """Describe a run for JSON: its samples, models, views and parameters."""
+    categories = [column.categories or [] for column in run.columns]
+    n_colors = max(map(len, [run.class_names, *categories]))
     return {
         "title": run.title,
         "n_samples": run.n_samples,
@@ -71,11 +80,22 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
                 "id": i,
                 "model": view.model,
                 "level": view.level,
+                "layer": view.layer,
                 "accuracy": run.accuracy(i),
+                "has_confidence": bool(np.isfinite(view.confidence).any()),
                 "has_regions": view.regions is not None,
             }
             for i, view in enumerate(run.views)
         ],
+        "columns": [
+            {"name": column.name, "categories": column.categories}
+            for column in run.columns
+        ],
+        "opening": list(run.opening),
+        "class_colors": {
+            "light": class_colors(n_colors),
+            "dark": class_colors(n_colors, dark=True),
+        },
         "defaults": graphs.defaults,
         "limits": LIMITS,
         "filters": graphs.filters,
@@ -117,9 +137,13 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
 
 
 def column_as_bytes(run: Run, name: str, view: int | None = None) -> bytes:
-    """Return one of `COLUMNS`; all but `y` need a view."""
-    column = run.y if view is None else getattr(run.views[view], name)
-    return np.ascontiguousarray(column, dtype=COLUMNS[name]).tobytes()
+    """Return one of `COLUMNS`, which all but `y` need a view, or one of the user's."""
+    if name.startswith("column "):
+        column, dtype = run.columns[int(name.removeprefix("column "))].values, "<f8"
+    else:
+        column = run.y if view is None else getattr(run.views[view], name)
+        dtype = COLUMNS[name]
+    return np.ascontiguousarray(column, dtype=dtype).tobytes()
 
 
 def members_as_bytes(graph: Graph) -> bytes:
@@ -138,18 +162,89 @@ def static_files() -> dict[str, Traversable]:
     }
 
 
+def open_run(
+    run: Run | str | PathLike | MapperGraph,
+    mapper: MapperGraph | None = None,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    y_pred: ArrayLike | None = None,
+    images: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+) -> tuple[Run, MapperGraph | None]:
+    """Return a run, and the mapper whose parameters it is shown with first.
+
+    A mapper in place of a run is both: its points are the run. The parameters are those
+    of :func:`explore`.
+    """
+    if isinstance(run, MapperGraph):
+        return _run_of_mapper(run, X, y, y_pred, images, class_names), run
+    if any(given is not None for given in (X, y, y_pred, images, class_names)):
+        raise ValueError(
+            "The parameters 'X', 'y', 'y_pred', 'images' and 'class_names' go with a "
+            "MapperGraph; a run holds its own."
+        )
+    return as_run(run), mapper
+
+
+def _run_of_mapper(mapper, X, y, y_pred, images, class_names):
+    if X is None:
+        check_is_fitted(mapper)
+        X = mapper._fit_X
+        if hasattr(mapper, "feature_names_in_"):
+            X = pd.DataFrame(X, columns=mapper.feature_names_in_, copy=False)
+    if y is None:
+        if y_pred is not None:
+            raise ValueError("The 'y_pred' parameter needs 'y' to compare with.")
+        y = np.zeros(len(X), dtype=int)
+    if images is not None and np.ndim(images) not in (3, 4):
+        raise ValueError(
+            "The 'images' parameter must have the shape (n_samples, height, width) "
+            f"or (n_samples, channels, height, width). Got {np.shape(images)}."
+        )
+    view = View("model", 0.0, X, y if y_pred is None else y_pred)
+    columns = features_of(X)
+    return make_run(
+        y=y, views=[view], X=images, class_names=class_names, columns=columns,
+        title="MapperGraph",
+    )  # fmt: skip
+
+
 def export_html(
-    run: Run, path: str | PathLike, *, mapper: MapperGraph | None = None
+    run: Run | str | PathLike | MapperGraph,
+    path: str | PathLike,
+    *,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    y_pred: ArrayLike | None = None,
+    images: ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+    mapper: MapperGraph | None = None,
 ) -> Path:
     """Write a run as one page that needs neither a server nor the network.
 
     Parameters
     ----------
-    run : Run
-        The samples and views, from :func:`load_run`.
+    run : Run, path-like, str or MapperGraph
+        A run, the folder of one, or a mapper.
 
     path : str or path-like
         The file; one that exists is replaced.
+
+    X : array-like of shape (n_samples, n_features), default=None
+        The points of a mapper, as in :func:`explore`.
+
+    y : array-like of shape (n_samples,), default=None
+        True labels of the points of a mapper.
+
+    y_pred : array-like of shape (n_samples,), default=None
+        Labels that a model predicts for them. None takes `y`.
+
+    images : array-like of shape (n_samples, height, width) or (n_samples, channels, \
+            height, width), default=None
+        What the points of a mapper look like: bytes, or numbers from 0 to 1.
+
+    class_names : list of str, default=None
+        Names of the classes of `y`, as in :func:`save_run`.
 
     mapper : MapperGraph, default=None
         Its parameters are those of the graphs, one for each view. None is
@@ -169,14 +264,15 @@ def export_html(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from robustkit.explorer import View, export_html, load_run, save_run
+    >>> from robustkit.explorer import View, export_html, save_run
     >>> view = View("M", 0.0, [[0.2, 1.3], [2.1, 0.4]] * 9, [1, 0] * 9)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     saved = save_run(Path(folder) / "run", y=[1, 0] * 9, views=[view])
-    ...     page = export_html(load_run(saved), Path(folder) / "page.html")
+    ...     page = export_html(saved, Path(folder) / "page.html")
     ...     page.read_text("utf-8")[:15]
     '<!doctype html>'
     """
+    run, mapper = open_run(run, mapper, X, y, y_pred, images, class_names)
     graphs, path = Graphs(run, mapper), Path(path)
     parameters = GraphParameters(view=0, **graphs.defaults)
     path.write_text(page_as_html(run, graphs, parameters), "utf-8")
@@ -233,7 +329,8 @@ def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
     shared = asdict(parameters)
     del shared["view"]
     pictures = _pictures(run, graphs, parameters)
-    columns = {"y": _base64(column_as_bytes(run, "y"))}
+    shared_columns = ["y", *(f"column {k}" for k in range(len(run.columns)))]
+    columns = {name: _base64(column_as_bytes(run, name)) for name in shared_columns}
     for i, view in enumerate(run.views):
         for name in ("prediction", "confidence", "regions"):
             if getattr(view, name) is not None:
@@ -257,9 +354,9 @@ def _pictures(run, graphs, parameters):
     """Return the graph of every view; nodes persist from level to level of a model."""
     pictures, last = {}, {}
     for i in sorted(range(len(run.views)), key=lambda i: run.views[i].level):
-        model = run.views[i].model
+        shown = run.views[i].model, run.views[i].layer
         graph = graphs.compute(replace(parameters, view=i))
-        pictures[i] = last[model] = next_picture(graph, last.get(model))
+        pictures[i] = last[shown] = next_picture(graph, last.get(shown))
     return pictures
 
 

@@ -315,8 +315,9 @@ class Api:
     async def column(self, values: object) -> bytes:
         """Return a column: an array with one number per sample."""
         fields = Fields(values, ["name", "view"])
-        name = fields.choice("name", COLUMNS)
-        if name == "y":
+        own = [f"column {k}" for k in range(len(self.run.columns))]
+        name = fields.choice("name", [*COLUMNS, *own])
+        if name == "y" or name in own:
             return column_as_bytes(self.run, name)
         view = fields.integer("view", 0, len(self.run.views) - 1)
         if name == "regions" and self.run.views[view].regions is None:

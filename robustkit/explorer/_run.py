@@ -7,26 +7,36 @@ and views, and converts them to the form that is stored and shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import prod
 from numbers import Real
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
 
+from robustkit._samples import flat_samples
 from robustkit._tensors import as_array
 from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
 from robustkit.regions import PopulatedRegionScorer
 
-__all__ = ["Run", "RunView", "View", "demo_run", "make_run", "make_views"]
+__all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
 
 # float32 probabilities may exceed 1 by this much.
 LARGEST_ERROR = 1e-5
+
+_MOST_CATEGORIES = 100
+
+# The attack that the demo shows first.
+_OPENING_LEVEL = 0.1
+
+# Features are offered as colours, but not those of wide tables.
+MOST_COLUMNS = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +68,9 @@ class View:
         Id of the populated region of each sample, as
         :meth:`robustkit.regions.PopulatedRegionScorer.transform` gives it.
 
+    layer : str, default=""
+        Name of the layer. A run may hold several layers of a model, one view each.
+
     See Also
     --------
     make_views : Views of fitted models under an attack.
@@ -78,6 +91,7 @@ class View:
     confidence: ArrayLike | None = None
     X: ArrayLike | None = None
     regions: ArrayLike | None = None
+    layer: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +105,19 @@ class RunView:
     confidence: NDArray[np.float32]
     images: NDArray[np.uint8] | None = None
     regions: NDArray[np.int64] | None = None
+    layer: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """What is known of each sample besides its class: a number, or a category.
+
+    With `categories`, `values` are indices of them. NaN is what is not known.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    categories: list[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +125,8 @@ class Run:
     """Samples and views of them.
 
     `y` contains the index of the class of each sample. If the samples are images, each
-    row of `images` contains the bytes of one.
+    row of `images` contains the bytes of one. `opening` are the views that the page
+    begins with: one, or two side by side.
     """
 
     title: str
@@ -107,6 +135,8 @@ class Run:
     image_shape: tuple[int, int, int] | None
     images: NDArray[np.uint8] | None
     views: list[RunView]
+    columns: list[Column] = field(default_factory=list)
+    opening: tuple[int, ...] = (0,)
 
     @property
     def n_samples(self) -> int:
@@ -130,7 +160,7 @@ def make_views(
     attack: BaseEstimator | None = None,
     levels: Sequence[float] = (0.0,),
     *,
-    layer: str | int = "logits",
+    layer: str | int | Sequence[str | int] = "logits",
 ) -> list[View]:
     """Compute the outputs of fitted models for samples at several attack levels.
 
@@ -139,7 +169,8 @@ def make_views(
     models : dict of str to estimator
         Fitted classifiers by their names.
 
-    X : array-like of shape (n_samples, n_features)
+    X : array-like or tensor of shape (n_samples, n_features) or (n_samples, channels, \
+            height, width)
         The samples.
 
     y : array-like of shape (n_samples,)
@@ -152,14 +183,14 @@ def make_views(
     levels : sequence of float, default=(0.0,)
         Sizes of the perturbation.
 
-    layer : str or int, default="logits"
+    layer : str, int or sequence of these, default="logits"
         The layer whose activations are stored, as in
-        :class:`~robustkit.bridge.ActivationExtractor`.
+        :class:`~robustkit.bridge.ActivationExtractor`, or several.
 
     Returns
     -------
     views : list of View
-        One for each model and level. Region ids are those of
+        One for each model, level and layer. Region ids are those of
         :class:`~robustkit.regions.PopulatedRegionScorer`, fitted to `X`; a model
         without ReLU units has none.
 
@@ -186,11 +217,18 @@ def make_views(
         raise ValueError(
             f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
         )
+    layers = [layer] if isinstance(layer, str | int | np.integer) else list(layer)
+    if not layers:
+        raise ValueError("The 'layer' parameter must name at least one layer. Got [].")
+    X, _ = flat_samples(X)
     return [
-        _look_through(name, FrozenEstimator(model), X, y, attack, level, layer, regions)
+        view
         for name, model in models.items()
         for regions in [_fit_regions(model, X, y)]
         for level in levels
+        for view in _look_through(
+            name, FrozenEstimator(model), X, y, attack, level, layers, regions
+        )
     ]
 
 
@@ -200,23 +238,22 @@ def _fit_regions(model, X, y):
     return PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
 
 
-def _look_through(name, frozen, X, y, attack, level, layer, regions):
+def _look_through(name, frozen, X, y, attack, level, layers, regions):
     perturbed = None
     if level > 0:
         attack = clone(attack).set_params(estimator=frozen, eps=level)
         perturbed = attack.fit(X, y).perturb(X, y).X_adv
     seen = X if perturbed is None else perturbed
-    extractor = ActivationExtractor(frozen, layer=layer, random_state=0)
-    return View(
-        model=name,
-        level=level,
-        activations=extractor.fit(X, y).transform(seen),
-        # Copies: some models write to what they are given.
-        prediction=frozen.predict(_copied(seen)),
-        confidence=_confidence(frozen, seen),
-        X=perturbed,
-        regions=None if regions is None else regions.transform(seen)[:, 0],
-    )
+    # Copies: some models write to what they are given.
+    prediction, confidence = frozen.predict(_copied(seen)), _confidence(frozen, seen)
+    found = None if regions is None else regions.transform(seen)[:, 0]
+    for layer in layers:
+        extractor = ActivationExtractor(frozen, layer=layer, random_state=0)
+        activations = extractor.fit(X, y).transform(seen)
+        yield View(
+            name, level, activations, prediction, confidence, perturbed, found,
+            str(layer),
+        )  # fmt: skip
 
 
 def _confidence(model, X):
@@ -234,36 +271,46 @@ def _copied(X):
 
 def make_run(
     *,
-    y: ArrayLike,
     views: Sequence[View],
+    y: ArrayLike | None = None,
     X: ArrayLike | None = None,
     image_shape: tuple[int, ...] | None = None,
     class_names: Sequence[str] | None = None,
+    columns: Mapping[str, ArrayLike] | pd.DataFrame | None = None,
+    data: Bunch | None = None,
     title: str | None = None,
 ) -> Run:
     """Validate samples and views, and convert them to the form that is stored.
 
     The parameters are those of :func:`save_run`.
     """
+    X, y, image_shape, class_names = _with_data(data, X, y, image_shape, class_names)
     y = _labels(y, "The 'y' parameter")
     if len(y) == 0:
         raise ValueError("The 'y' parameter must hold at least one label. Got [].")
     if len(views) == 0:
         raise ValueError("The 'views' parameter must hold at least one view. Got [].")
-    known = [(str(view.model), check_level(view.level)) for view in views]
+    known = [
+        (str(view.model), check_level(view.level), str(view.layer)) for view in views
+    ]
     if len(set(known)) < len(known):
         raise ValueError(
-            f"The 'views' parameter must hold each model and level once. Got {known}."
+            "The 'views' parameter must hold each model, level and layer once. Got "
+            f"{known}."
         )
     predictions = [
         _labels(
-            _one_each(view.prediction, "prediction", view, y),
+            _one_each(view.prediction, f"'prediction' of view {view.model!r}", y),
             f"The 'prediction' of view {view.model!r}",
         )
         for view in views
     ]
-    labels = np.unique(np.concatenate([y, *predictions]))
+    labels, class_names = _name_classes(class_names, y, *predictions)
     images = None
+    if X is not None and image_shape is None and np.ndim(X) > 2:
+        image_shape = np.shape(X)[1:]
+    if columns is None and X is not None and image_shape is None:
+        columns = features_of(X)
     if X is not None and image_shape is not None:
         image_shape = _channels_first(image_shape)
         images = _as_bytes(X, image_shape, len(y), "X")
@@ -272,21 +319,70 @@ def make_run(
     return Run(
         title="robustkit" if title is None else str(title),
         y=_encode(y, labels),
-        class_names=_name_classes(class_names, labels),
+        class_names=class_names,
         image_shape=image_shape,
         images=images,
         views=[
             _make_view(view, _encode(predicted, labels), image_shape)
             for view, predicted in zip(views, predictions, strict=True)
         ],
+        columns=_make_columns(columns, y),
     )
+
+
+def _with_data(data, X, y, image_shape, class_names):
+    """Take from a data set what is not given."""
+    if data is not None:
+        if not (hasattr(data, "data") and hasattr(data, "target")):
+            raise TypeError(
+                "The 'data' parameter must be a data set with 'data' and 'target', as "
+                f"the functions of robustkit.datasets return it. Got {type(data)!r}."
+            )
+        X, y = data.data if X is None else X, data.target if y is None else y
+        if image_shape is None:
+            image_shape = getattr(data, "image_shape", None)
+        if class_names is None:
+            class_names = getattr(data, "target_names", None)
+    if y is None:
+        raise ValueError(
+            "The 'y' parameter is missing: the true labels of the samples."
+        )
+    return X, y, image_shape, class_names
+
+
+def features_of(X: ArrayLike) -> pd.DataFrame | None:
+    """Return the features of a table as columns, unless it is wide."""
+    if np.ndim(X) != 2 or np.shape(X)[1] > MOST_COLUMNS:
+        return None
+    return X if isinstance(X, pd.DataFrame) else pd.DataFrame(X).add_prefix("x")
+
+
+def _make_columns(columns, y):
+    return [
+        _make_column(str(name), _one_each(columns[name], f"column {name!r}", y))
+        for name in ([] if columns is None else list(columns))
+    ]
+
+
+def _make_column(name, values):
+    if values.dtype.kind in "biuf":
+        values = values.astype(np.float64)
+        _refuse(np.isinf(values), values, f"The column {name!r} must hold numbers")
+        return Column(name, values)
+    codes, categories = pd.factorize(values, sort=True)
+    if len(categories) > _MOST_CATEGORIES:
+        raise ValueError(
+            f"The column {name!r} must hold numbers, or at most {_MOST_CATEGORIES} "
+            f"categories. Got {len(categories)} categories."
+        )
+    values = np.where(codes < 0, np.nan, codes)
+    return Column(name, values, [str(category) for category in categories])
 
 
 def _make_view(view, prediction, image_shape):
     n_samples = len(prediction)
-    activations = view.activations
-    if torch.is_tensor(activations):
-        activations = as_array(activations)
+    # Those of a layer that keeps the shape of images become rows, too.
+    activations, _ = flat_samples(view.activations)
     with np.errstate(over="ignore"):
         # Values that overflow are rejected as infinity.
         activations = check_array(
@@ -297,13 +393,15 @@ def _make_view(view, prediction, image_shape):
     if confidence is None:
         confidence = np.full(n_samples, np.nan)
     else:
-        confidence = _one_each(confidence, "confidence", view, prediction)
+        confidence = _one_each(
+            confidence, f"'confidence' of view {view.model!r}", prediction
+        )
         _refuse(
             (confidence < 0) | (confidence > 1 + LARGEST_ERROR), confidence,
             f"The 'confidence' of view {view.model!r} must hold numbers from 0 to 1",
         )  # fmt: skip
     if regions is not None:
-        regions = _one_each(regions, "regions", view, prediction)
+        regions = _one_each(regions, f"'regions' of view {view.model!r}", prediction)
         _refuse(
             ~(np.equal(np.mod(regions, 1), 0)), regions,
             f"The 'regions' of view {view.model!r} must hold integers",
@@ -313,7 +411,7 @@ def _make_view(view, prediction, image_shape):
         images = _as_bytes(view.X, image_shape, n_samples, "X of a view")
     return RunView(
         str(view.model), float(view.level), activations, prediction,
-        confidence.astype(np.float32), images, regions,
+        confidence.astype(np.float32), images, regions, str(view.layer),
     )  # fmt: skip
 
 
@@ -338,12 +436,12 @@ def _refuse(is_wrong, values, what):
         raise ValueError(f"{what}. Got {values[is_wrong.argmax()]!r}.")
 
 
-def _one_each(values, name, view, y):
+def _one_each(values, what, y):
     values = column_or_1d(values)
     if len(values) != len(y):
         raise ValueError(
-            f"The '{name}' of view {view.model!r} at level {view.level!r} must have "
-            f"one entry for each of {len(y)} samples. Got {len(values)}."
+            f"The {what} must have one entry for each of {len(y)} samples. Got "
+            f"{len(values)}."
         )
     return values
 
@@ -352,16 +450,28 @@ def _encode(values, labels):
     return np.searchsorted(labels, values).astype(np.int32)
 
 
-def _name_classes(names, labels):
+def _name_classes(names, *labels):
+    """Return all labels, ascending, and the name of each."""
+    labels = np.unique(np.concatenate(labels))
     if names is None:
-        return [str(label) for label in labels]
+        return labels, [str(label) for label in labels]
     names = [str(name) for name in names]
     if len(names) < len(labels):
         raise ValueError(
             f"The 'class_names' parameter must name {len(labels)} classes. Got "
             f"{len(names)} names."
         )
-    return names
+    is_number = labels.dtype.kind in "iu"
+    if len(names) > len(labels):
+        # Of a class that no sample has, too: then labels are places in the list.
+        if not is_number or labels[0] < 0 or labels[-1] >= len(names):
+            raise ValueError(
+                "The 'class_names' parameter must hold one name for each label, or the "
+                f"labels be integers from 0 to {len(names) - 1}. Got {len(names)} "
+                f"names and the labels {labels.tolist()}."
+            )
+        labels = np.arange(len(names))
+    return labels, names
 
 
 def _channels_first(image_shape):
@@ -377,7 +487,7 @@ def _channels_first(image_shape):
 
 
 def _as_bytes(X, image_shape, n_samples, name):
-    X = np.asarray(X)
+    X = as_array(X) if torch.is_tensor(X) else np.asarray(X)
     X = X.reshape(len(X), prod(X.shape[1:]))
     if X.shape != (n_samples, prod(image_shape)):
         raise ValueError(
@@ -409,15 +519,21 @@ def demo_run(
     adversary = PGDAttack(eps=0.1, max_iter=7)
     nets = {
         name: MLPNetClassifier(
-            (64, 64), adversary=against, random_state=random_state
+            (64, 64),
+            max_epochs=30,
+            batch_size=128,
+            adversary=against,
+            random_state=random_state,
         ).fit(train.data, train.target)
         for name, against in (("M_clean", None), ("M_adv", adversary))
     }
     attack = PGDAttack(max_iter=20, random_state=random_state)
-    return make_run(
-        y=digits.target,
-        views=make_views(nets, digits.data, digits.target, attack, levels),
-        X=digits.data,
-        image_shape=digits.image_shape,
+    views = make_views(nets, digits.data, digits.target, attack, levels)
+    run = make_run(
+        data=digits,
+        views=views,
         title="Digits: a clean and an adversarially trained net",
     )
+    # The clean net without and with an attack that fools it more often than not.
+    attacked = [i for i, view in enumerate(views) if view.level == _OPENING_LEVEL]
+    return replace(run, opening=(0, *attacked[:1]))

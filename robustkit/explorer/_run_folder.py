@@ -10,21 +10,31 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
 
 from robustkit.datasets import read_arrays
 from robustkit.exceptions import CorruptFileError
-from robustkit.explorer._run import LARGEST_ERROR, Run, RunView, View, make_run
+from robustkit.explorer._run import (
+    LARGEST_ERROR,
+    Column,
+    Run,
+    RunView,
+    View,
+    make_run,
+)
 
-__all__ = ["load_run", "save_run"]
+__all__ = ["as_run", "load_run", "save_run"]
 
 FORMAT = "robustkit-run"
-VERSION = 1
+VERSION = 2
 _MANIFEST = "manifest.json"
 _SAMPLES = "samples.npz"
 _LARGEST_MANIFEST = 2**24
@@ -32,12 +42,15 @@ _LARGEST_MANIFEST = 2**24
 
 def save_run(
     path: str | os.PathLike,
+    run: Run | str | os.PathLike | None = None,
     *,
-    y: ArrayLike,
-    views: Sequence[View],
+    views: Sequence[View] | None = None,
+    y: ArrayLike | None = None,
     X: ArrayLike | None = None,
     image_shape: tuple[int, ...] | None = None,
     class_names: Sequence[str] | None = None,
+    columns: Mapping[str, ArrayLike] | pd.DataFrame | None = None,
+    data: Bunch | None = None,
     title: str | None = None,
 ) -> Path:
     """Store samples, and the outputs of models for them, for the explorer.
@@ -47,20 +60,36 @@ def save_run(
     path : str or path-like
         The folder. If it exists, it must be a run, which is replaced.
 
-    y : array-like of shape (n_samples,)
-        True labels.
+    run : Run, path-like or str, default=None
+        A run to store as it is, or the folder of one. None makes one of what follows.
 
-    views : list of View
+    views : list of View, default=None
         The outputs of the models, at least one view.
 
-    X : array-like of shape (n_samples, n_features), default=None
-        The samples, with values from 0 to 1. They are shown as images.
+    y : array-like of shape (n_samples,), default=None
+        True labels. None takes those of `data`.
+
+    X : array-like or tensor of shape (n_samples, n_features) or (n_samples, channels, \
+            height, width), default=None
+        The samples, with values from 0 to 1, or bytes. Images are shown; of a table
+        with at most 32 features, each feature is a column to colour by. None takes
+        those of `data`.
 
     image_shape : tuple of int, default=None
-        (height, width) or (channels, height, width). None shows no images.
+        (height, width) or (channels, height, width) of flat images. None takes that of
+        `X` or `data`; where there is none, no images are shown.
 
     class_names : list of str, default=None
-        Names of the classes in ascending order of their labels. None takes the labels.
+        Names of the classes in ascending order of their labels; with more names than
+        labels, labels are places in the list. None takes those of `data`, or else the
+        labels.
+
+    columns : DataFrame or dict of str to array-like, default=None
+        What else is known of each sample, to colour by: numbers or categories.
+
+    data : Bunch, default=None
+        A data set, as the functions of :mod:`robustkit.datasets` return it without
+        ``return_X_y=True``: `y`, `X`, `image_shape` and `class_names` in one.
 
     title : str, default=None
         What the page is called. None is the name of the folder.
@@ -88,10 +117,22 @@ def save_run(
     (2, ['M_clean'])
     """
     path = Path(path)
-    run = make_run(
-        y=y, views=views, X=X, image_shape=image_shape, class_names=class_names,
-        title=path.name if title is None else title,
-    )  # fmt: skip
+    given = {
+        "views": views, "y": y, "X": X, "image_shape": image_shape,
+        "class_names": class_names, "columns": columns, "data": data,
+    }  # fmt: skip
+    if run is not None:
+        names = [name for name, value in given.items() if value is not None]
+        if names:
+            raise ValueError(
+                f"The parameters {names} go without 'run', which holds its own."
+            )
+        run = as_run(run)
+        run = run if title is None else replace(run, title=str(title))
+    elif views is None:
+        raise ValueError("The 'views' parameter must hold at least one view. Got None.")
+    else:
+        run = make_run(**given, title=path.name if title is None else title)
     if path.exists() and _why_no_run(path) is not None:
         raise FileExistsError(
             f"{path} exists and is no run: it would be lost. Choose another folder."
@@ -107,6 +148,18 @@ def save_run(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return path
+
+
+def as_run(run: Run | str | os.PathLike) -> Run:
+    """Return a run, which may be given by its folder."""
+    if isinstance(run, Run):
+        return run
+    if isinstance(run, str | os.PathLike):
+        return load_run(run)
+    raise TypeError(
+        "The 'run' parameter must be a run, the folder of one, or a MapperGraph. Got "
+        f"{type(run).__name__}."
+    )
 
 
 def _umask():
@@ -127,7 +180,8 @@ def _replace(new, path):
 
 
 def _write(folder, run):
-    np.savez(folder / _SAMPLES, **_present(y=run.y, images=run.images))
+    columns = {f"column_{k}": column.values for k, column in enumerate(run.columns)}
+    np.savez(folder / _SAMPLES, **_present(y=run.y, images=run.images), **columns)
     for i, view in enumerate(run.views):
         np.savez(
             folder / _view_file(i),
@@ -147,8 +201,19 @@ def _write(folder, run):
         "n_classes": len(run.class_names),
         "class_names": run.class_names,
         "image_shape": None if run.image_shape is None else list(run.image_shape),
+        "columns": [
+            {"name": column.name, "categories": column.categories}
+            for column in run.columns
+        ],
+        "opening": list(run.opening),
         "views": [
-            {"id": i, "model": view.model, "level": view.level, "file": _view_file(i)}
+            {
+                "id": i,
+                "model": view.model,
+                "level": view.level,
+                "layer": view.layer,
+                "file": _view_file(i),
+            }
             for i, view in enumerate(run.views)
         ],
     }
@@ -202,6 +267,11 @@ def load_run(path: str | os.PathLike) -> Run:
         image_shape=arrays.image_shape,
         images=arrays.images(_SAMPLES),
         views=[_read_view(arrays, view) for view in manifest["views"]],
+        columns=[
+            Column(column["name"], arrays.column(k, column), column["categories"])
+            for k, column in enumerate(manifest.get("columns", ()))
+        ],
+        opening=tuple(manifest.get("opening", (0,))),
     )
 
 
@@ -215,6 +285,7 @@ def _read_view(arrays, view):
         confidence=arrays.confidence(file),
         images=arrays.images(file),
         regions=arrays.regions(file),
+        layer=view.get("layer", ""),
     )
 
 
@@ -246,7 +317,7 @@ def _read_manifest(path):
     if _is_int(version) and version > VERSION:
         raise ValueError(
             f"{path} has version {version} and was written by a newer robustkit; this "
-            f"one reads version {VERSION}."
+            f"one reads versions up to {VERSION}."
         )
     wrong = _wrong_entry(manifest)
     if wrong is not None:
@@ -256,8 +327,8 @@ def _read_manifest(path):
 
 def _wrong_entry(manifest):
     """Return what is wrong in a manifest; None if nothing is."""
-    if manifest.get("version") != VERSION:
-        return f"'version' must be {VERSION}"
+    if manifest.get("version") not in range(1, VERSION + 1):
+        return f"'version' must be from 1 to {VERSION}"
     if not isinstance(manifest.get("title"), str):
         return "'title' must be a string"
     for name in ("n_samples", "n_classes"):
@@ -277,9 +348,28 @@ def _wrong_entry(manifest):
     for i, view in enumerate(views):
         if not _is_view(view, i):
             return f"view {i} must have its 'id', 'model', 'level' and 'file'"
-    if len({(view["model"], view["level"]) for view in views}) < len(views):
-        return "'views' must hold each model and level once"
+    shown = {(view["model"], view["level"], view.get("layer", "")) for view in views}
+    if len(shown) < len(views):
+        return "'views' must hold each model, level and layer once"
+    columns = manifest.get("columns", [])
+    if not isinstance(columns, list) or not all(map(_is_column, columns)):
+        return "'columns' must be a list of entries with 'name' and 'categories'"
+    opening = manifest.get("opening", [0])
+    if not isinstance(opening, list) or len(opening) not in (1, 2):
+        return "'opening' must hold one or two views"
+    if not all(_is_int(i) and 0 <= i < len(views) for i in opening):
+        return "'opening' must hold one or two views"
     return None
+
+
+def _is_column(column):
+    if not isinstance(column, dict) or not isinstance(column.get("name"), str):
+        return False
+    categories = column.get("categories")
+    return categories is None or (
+        isinstance(categories, list)
+        and all(isinstance(category, str) for category in categories)
+    )
 
 
 def _is_int(value):
@@ -304,6 +394,7 @@ def _is_view(view, i):
         # A name of our own: what the manifest says opens no other file.
         and view.get("file") == _view_file(i)
         and isinstance(view.get("model"), str)
+        and isinstance(view.get("layer", ""), str)
         and isinstance(level, int | float)
         and not isinstance(level, bool)
         and 0 <= level < float("inf")
@@ -372,6 +463,17 @@ class _Arrays:
         """Read ids, if there are any."""
         values = self._get(file, "regions", "iu", optional=True)
         return None if values is None else values.astype(np.int64, copy=False)
+
+    def column(self, k, entry):
+        """Read numbers, or indices of categories; NaN where unknown."""
+        name, categories = f"column_{k}", entry["categories"]
+        values = self._get(_SAMPLES, name, "f").astype(np.float64, copy=False)
+        if np.isinf(values).any():
+            self._refuse(_SAMPLES, name, "infinity")
+        known = values[~np.isnan(values)]
+        if categories is not None and not np.isin(known, range(len(categories))).all():
+            self._refuse(_SAMPLES, name, "categories that are not listed")
+        return values
 
     def images(self, file):
         """Read bytes, one row per image, if there are any."""

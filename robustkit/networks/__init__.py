@@ -2,8 +2,8 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
-from robustkit.networks._architectures import ARCHITECTURES, ToImages, mlp
-from robustkit.networks._fused_step import FusedStep, UnionStep
+from robustkit.networks._architectures import ARCHITECTURES, ToImages, flat_input, mlp
+from robustkit.networks._fused_step import FusedStep, PerceptronStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
 from robustkit.networks._parts import (
     MaskedLinear,
@@ -15,6 +15,12 @@ from robustkit.networks._parts import (
     what_is_odd,
 )
 from robustkit.networks._sparse_network import SparseNetwork
-from robustkit.networks._training import AutogradStep, Epoch, Schedule, train
+from robustkit.networks._training import (
+    AutogradStep,
+    Epoch,
+    Plateau,
+    Schedule,
+    train,
+)
 
 __all__ = ["SparseNetwork", "initialize"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "ToImages", "cnn6", "mlp", "resnet18"]
+__all__ = ["ARCHITECTURES", "ToImages", "cnn6", "flat_input", "mlp", "resnet18"]
 
 
 class ToImages(nn.Module):
@@ -26,6 +26,20 @@ class ToImages(nn.Module):
     def extra_repr(self) -> str:
         """Show the shape in the module's repr."""
         return f"image_shape={self.image_shape}"
+
+
+def flat_input(module: nn.Module, image_shape: Sequence[int] | None) -> nn.Module:
+    """Let a module that takes images take rows; None leaves it as it is.
+
+    It becomes the part "module" of a wrapper, which shares its weights and its mode.
+    """
+    if image_shape is None:
+        return module
+    images = ToImages(image_shape)
+    network = nn.Sequential(OrderedDict(images=images, module=module))
+    # The parts of the module keep modes of their own.
+    network.training = images.training = module.training
+    return network
 
 
 def mlp(

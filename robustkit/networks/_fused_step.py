@@ -1,4 +1,4 @@
-"""Training steps of sparse networks without autograd: of one, or of many at once.
+"""Training steps without autograd: of a perceptron, of one sparse network, or of many.
 
 `AutogradStep` in `_training.py` does the same for any module, and more slowly.
 """
@@ -8,12 +8,132 @@ from itertools import compress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
+from robustkit.networks._parts import is_plain, leaves
 from robustkit.networks._sparse_network import SparseNetwork
+from robustkit.networks._training import AutogradStep
 from robustkit.networks.engines import Union, make_engine
 
-__all__ = ["FusedStep", "UnionStep"]
+__all__ = ["FusedStep", "PerceptronStep", "UnionStep"]
+
+_relu_backward = torch.ops.aten.threshold_backward.default
+
+
+class PerceptronStep(AutogradStep):
+    """One step of Adam for a perceptron on the CPU, without the overhead of autograd.
+
+    It calls the functions that autograd would call, in the same order, and so gives the
+    same weights, to the bit. With few samples and units it takes a third of the time.
+
+    The settings are those of `AutogradStep`. `suits` says whether it can be used.
+    """
+
+    def __init__(self, module: nn.Module, **settings: Any) -> None:
+        super().__init__(module, **settings)
+        self._parameters = list(module.parameters())
+        # Of Adam: means, squares, and the number of steps for each parameter.
+        self._moments: tuple[list[Tensor], ...] = ()
+
+    @staticmethod
+    def suits(
+        module: nn.Module,
+        *,
+        optimizer: Any = "adam",
+        label_smoothing: float = 0.0,
+        regularizer: Any = None,
+        **_: Any,
+    ) -> bool:
+        """Whether it can train this module with these settings of `AutogradStep`."""
+        if optimizer != "adam" or label_smoothing or regularizer is not None:
+            return False
+        parts = list(leaves(module))
+        if parts and is_plain(parts[0], nn.Flatten) and parts[0].start_dim == 1:
+            parts = parts[1:]
+        linear, between = parts[::2], parts[1::2]
+        return (
+            len(linear) == len(between) + 1
+            # A layer that is used twice has two gradients.
+            and len(set(linear)) == len(linear)
+            and all(is_plain(part, nn.Linear) for part in linear)
+            and all(is_plain(part, nn.ReLU) for part in between)
+            and all(part.bias is not None for part in linear)
+            and all(weight.device.type == "cpu" for weight in module.parameters())
+        )
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights once; return the mean loss of the batch before that."""
+        trains_all = all(weight.requires_grad for weight in self._parameters)
+        if not trains_all or inputs.ndim != 2 or not self.optimizer.state:
+            # The first step makes the moments of Adam, too.
+            self._share_count()
+            return super().step(inputs, targets)
+        with torch.no_grad():
+            loss, gradients = self._gradients(inputs, targets)
+            self._descend(gradients)
+        return loss
+
+    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, list]:
+        """Compute the loss, and its gradients in the order of the parameters."""
+        weights, biases = self._parameters[::2], self._parameters[1::2]
+        activations = [inputs]
+        for weight, bias in zip(weights[:-1], biases, strict=False):
+            rows = functional.linear(activations[-1], weight, bias)
+            activations.append(torch.relu(rows))
+        logits = functional.linear(activations[-1], weights[-1], biases[-1])
+        logs = torch.log_softmax(logits, 1)
+        loss = functional.nll_loss(logs, targets)
+        gradient = torch.zeros_like(logs)
+        gradient.scatter_(1, targets[:, None], -1 / len(targets))
+        gradient = torch._log_softmax_backward_data(gradient, logs, 1, logs.dtype)
+        gradients: list[Tensor] = []
+        for i in range(len(weights) - 1, -1, -1):
+            gradients[:0] = gradient.t().mm(activations[i]), gradient.sum(0)
+            if i:
+                gradient = _relu_backward(gradient.mm(weights[i]), activations[i], 0)
+        return loss, gradients
+
+    def _descend(self, gradients: list[Tensor]) -> None:
+        if not self._moments:
+            states = [self.optimizer.state[weight] for weight in self._parameters]
+            self._moments = tuple(
+                [state[name] for state in states]
+                for name in ("exp_avg", "exp_avg_sq", "step")
+            )
+        means, squares, counts = self._moments
+        counts[0] += 1
+        group = self.optimizer.param_groups[0]
+        torch._fused_adam_(
+            self._parameters,
+            gradients,
+            means,
+            squares,
+            [],
+            # All parameters are changed in every step: one count is enough.
+            counts[:1] * len(counts),
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _share_count(self) -> None:
+        for count in self._moments[2] if self._moments else ():
+            count.copy_(self._moments[2][0])
+
+    def state_dict(self) -> dict:
+        """Return the state of the optimizer, from which a later step can continue."""
+        self._share_count()
+        return super().state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from the state of an earlier step, with the settings of this one."""
+        super().load_state_dict(state)
+        self._moments = ()
 
 
 class UnionStep:
@@ -105,6 +225,13 @@ class UnionStep:
         ):
             for parameter, tensor in zip(module.parameters(), tensors, strict=True):
                 parameter.copy_(tensor)
+
+    def weights(self) -> list[list[Tensor]]:
+        """Return copies of the parameters of each network, in their order."""
+        return [
+            [tensor.clone() for tensor in of_one]
+            for of_one in self._union.split(self._weight)
+        ]
 
     def state_dicts(self) -> list[dict[int, dict[str, Tensor]]]:
         """Return the state of Adam for each network, as `AutogradStep` does.

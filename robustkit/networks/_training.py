@@ -11,13 +11,22 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import evaluating, threads_for
 
-__all__ = ["AutogradStep", "Epoch", "Progress", "Schedule", "epoch_batches", "train"]
+__all__ = [
+    "AutogradStep",
+    "Epoch",
+    "Plateau",
+    "Progress",
+    "Schedule",
+    "epoch_batches",
+    "train",
+]
 
 
 class AutogradStep:
@@ -134,6 +143,30 @@ class Epoch:
     """Accuracy on the validation samples; None without them."""
 
 
+class Plateau:
+    """Whether a number that should fall has stopped falling.
+
+    Parameters
+    ----------
+    patience : int
+        Numbers in a row without an improvement after which it has.
+
+    tol : float
+        How far below the least number so far one must be to be an improvement. Not a
+        number is none.
+    """
+
+    def __init__(self, patience: int, tol: float) -> None:
+        self.patience, self.tol = patience, tol
+        self.least, self.n_stale = float("inf"), 0
+
+    def is_reached(self, value: float) -> bool:
+        """Take the next number into account."""
+        self.n_stale = 0 if value < self.least - self.tol else self.n_stale + 1
+        self.least = min(self.least, value)
+        return self.n_stale >= self.patience
+
+
 class Progress(Protocol):
     """What follows a training: the classifier's record and its callbacks."""
 
@@ -205,7 +238,8 @@ def train(
         for number in range(schedule.max_epochs):
             if progress is not None:
                 progress.epoch_begins()
-            module.eval()
+            if hooks or not number:
+                module.eval()
             for hook in hooks:
                 # Copies: samples may share memory with what a user passed to `fit`.
                 hook.on_epoch_begin(
@@ -258,14 +292,18 @@ def _run_epoch(
     adversary: Any,
 ) -> Any:
     module.train()
-    # Summed on the device: asking for the number would wait for every step.
+    # Summed on the device: asking a GPU for the number would wait for every step.
+    on_host = X.device.type == "cpu"
     total: Any = 0
     for batch in batches:
-        inputs, targets = X[batch], y[batch]
+        inputs, targets = X.index_select(0, batch), y.index_select(0, batch)
         if adversary is not None:
             with evaluating(module):
                 inputs = adversary.perturb_module(module, inputs, targets).detach()
-        total = total + stepper.step(inputs, targets).double() * len(batch)
+        loss = stepper.step(inputs, targets)
+        # For a number or two, numpy is several times faster than torch.
+        mean = loss.numpy().astype(np.float64) if on_host else loss.double()
+        total = total + mean * len(batch)
     module.eval()
     return (total / len(X)).tolist()
 

@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = ["MapperGraphDisplay"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, then grey, wine,
-# indigo and teal.
-_LABEL_COLORS = (
+# Colours of classes, here and in the explorer: seven of Okabe and Ito's eight (black is
+# lost on a dark ground), and three that stay apart from them. Any two are at least 15
+# apart (CIE 1976 colour difference) also as readers with protanopia, deuteranopia or
+# tritanopia see them.
+_OKABE_ITO = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442",
-    "#222222", "#999999", "#882255", "#332288", "#44AA99",
 )  # fmt: skip
+_ON_LIGHT = (*_OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10")
+_ON_DARK = (*_OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8")
 
 # One ramp of lightness, so that it reads in grey as well.
 _COLORMAP = "cividis"
@@ -224,7 +227,7 @@ class MapperGraphDisplay:
         )
 
     def _draw_labels(self, color):
-        colors = label_colors(len(self.labels))
+        colors = class_colors(len(self.labels))
         counts = self._counts()
         if color == "majority":
             counts = np.eye(len(self.labels))[counts.argmax(axis=1)]
@@ -291,13 +294,25 @@ class MapperGraphDisplay:
         )
 
 
-def label_colors(n_labels):
-    """Colours for labels; a colour map where there are more than twelve."""
-    if n_labels <= len(_LABEL_COLORS):
-        return list(_LABEL_COLORS[:n_labels])
-    import matplotlib as mpl
+def class_colors(n_classes: int, *, dark: bool = False) -> list[str]:
+    """Return the colour of each class, for a light or a dark ground.
 
-    return list(mpl.colormaps["turbo"](np.linspace(0.02, 0.98, n_labels)))
+    Class k has the same colour however many classes there are. Beyond ten, the colours
+    come again, nearer to the ground.
+    """
+    base, ground = (_ON_DARK, "#000000") if dark else (_ON_LIGHT, "#FFFFFF")
+    return [
+        _mix(base[k % len(base)], ground, min(0.7, 0.35 * (k // len(base))))
+        for k in range(n_classes)
+    ]
+
+
+def _mix(color, other, share):
+    channels = [
+        [int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in (color, other)
+    ]
+    mixed = [round(a + (b - a) * share) for a, b in zip(*channels, strict=True)]
+    return "#" + "".join(f"{value:02X}" for value in mixed)
 
 
 def _pie(center, radius, counts):

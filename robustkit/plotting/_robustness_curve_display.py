@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from robustkit._sklearn_private import check_matplotlib_support
-from robustkit.attacks import GrowingEpsilonAttack
+from robustkit.attacks import GrowingEpsilonAttack, warn_of_rise
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -40,6 +40,9 @@ class RobustnessCurveDisplay:
 
     name : str, default=None
         What the curve is called in the legend.
+
+    in_steps : bool, default=False
+        Whether `eps` holds every size at which the curve falls: it is constant between.
 
     Attributes
     ----------
@@ -83,11 +86,13 @@ class RobustnessCurveDisplay:
         *,
         n_samples: int | None = None,
         name: str | None = None,
+        in_steps: bool = False,
     ) -> None:
         self.eps = eps
         self.robust_accuracy = robust_accuracy
         self.n_samples = n_samples
         self.name = name
+        self.in_steps = in_steps
 
     @classmethod
     def from_estimator(
@@ -104,7 +109,9 @@ class RobustnessCurveDisplay:
 
         A sample that a smaller perturbation fools counts as fooled by a larger one: it
         is allowed there too. So the curve never rises, and only those left are attacked
-        again.
+        again. In the end the largest size is tried on the others too: if it alone
+        leaves a higher robust accuracy than a smaller one did, the attack fails there,
+        and a :class:`~robustkit.exceptions.GradientMaskingWarning` names both.
 
         Parameters
         ----------
@@ -147,6 +154,64 @@ class RobustnessCurveDisplay:
             )
         return cls(sizes, accuracy, n_samples=np.size(y), name=name).plot(ax)
 
+    @classmethod
+    def from_distances(
+        cls,
+        distances: ArrayLike,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Draw the robust accuracy at every size of perturbation at once.
+
+        A sample is fooled by a perturbation that is as large as its distance, so that
+        the curve is the share of larger distances.
+
+        Parameters
+        ----------
+        distances : array-like of shape (n_samples,)
+            Distances to the nearest error: the `distance` of a result of
+            :class:`~robustkit.attacks.MinimalDistanceAttack`. 0 is a sample that is
+            wrong from the start, infinity one of which no error is known; NaN is left
+            out.
+
+        name : str, default=None
+            What the curve is called in the legend.
+
+        ax : matplotlib axes, default=None
+            Where to draw. By default a new figure. Several models may be drawn on one
+            axes.
+
+        Returns
+        -------
+        display : RobustnessCurveDisplay
+            Plotted.
+
+        Examples
+        --------
+        >>> import matplotlib.pyplot as plt
+        >>> from robustkit.plotting import RobustnessCurveDisplay
+        >>> display = RobustnessCurveDisplay.from_distances([0, 0.1, 0.1, 0.3])
+        >>> display.eps, display.robust_accuracy
+        (array([0. , 0.1, 0.3]), array([0.75, 0.25, 0.  ]))
+        >>> plt.show()
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_distances")
+        distances = column_or_1d(distances, dtype=float)
+        distances = np.sort(distances[~np.isnan(distances)])
+        if len(distances) == 0 or distances[0] < 0:
+            raise ValueError(
+                "'distances' must hold at least one number, none of them negative. Got "
+                f"{distances.tolist()[:3]}."
+            )
+        sizes = np.union1d([0.0], distances[np.isfinite(distances)])
+        smaller = np.searchsorted(distances, sizes, side="right")
+        accuracy = 1 - smaller / len(distances)
+        display = cls(
+            sizes, accuracy, n_samples=len(distances), name=name, in_steps=True
+        )
+        return display.plot(ax)
+
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw.
 
@@ -167,11 +232,14 @@ class RobustnessCurveDisplay:
             _, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         eps, accuracy = np.asarray(self.eps), np.asarray(self.robust_accuracy)
-        (self.line_,) = ax.plot(eps, accuracy, marker="o", ms=4, label=self.name)
+        style = {"drawstyle": "steps-post"} if self.in_steps else {"marker": "o"}
+        (self.line_,) = ax.plot(eps, accuracy, ms=4, label=self.name, **style)
         if self.n_samples is not None:
             low, high = _wilson(accuracy, self.n_samples)
             color = self.line_.get_color()
-            ax.fill_between(eps, low, high, color=color, alpha=0.15, linewidth=0)
+            between = {"step": "post"} if self.in_steps else {}
+            band = {"color": color, "alpha": 0.15, "linewidth": 0}
+            ax.fill_between(eps, low, high, **band, **between)
         ax.set(xlabel="size of perturbation, eps", ylabel="robust accuracy")
         ax.set_ylim(0, 1.02)
         ax.set_xlim(left=0)
@@ -183,19 +251,32 @@ class RobustnessCurveDisplay:
 
 
 def _one_by_one(attack, X, y, eps):
+    if eps is None and np.ndim(attack.eps):
+        raise ValueError(
+            f"'eps' must be given, since {type(attack).__name__} has one per feature. "
+            "Use eps_unit='std' for one number in standard deviations."
+        )
     sizes = np.linspace(0, 2 * attack.eps, 10) if eps is None else _ascending(eps)
     # Before any attack: size zero.
     sizes = np.union1d([0.0], sizes)
     X, y = np.asarray(X), column_or_1d(y)
     twin = copy.copy(attack)
-    left = np.arange(len(y))
+    left, fallen = np.arange(len(y)), np.empty(0, dtype=int)
     accuracy = []
     for size in sizes:
         if len(left):
             twin.eps = float(size)
             result = twin.perturb(X[left], y[left])
-            left = left[(result.prediction == result.y) & _was_right(result)]
+            withstood = (result.prediction == result.y) & _was_right(result)
+            fallen = np.append(fallen, left[_was_right(result) & ~withstood])
+            left = left[withstood]
         accuracy.append(len(left) / len(y))
+    if len(fallen):
+        # Alone, the largest size must fool whom a smaller one fools.
+        twin.eps = float(sizes[-1])
+        result = twin.perturb(X[fallen], y[fallen])
+        alone = accuracy[-1] + np.sum(result.prediction == result.y) / len(y)
+        warn_of_rise(sizes, [*accuracy[:-1], alone], stacklevel=4)
     return sizes, np.array(accuracy)
 
 

@@ -98,32 +98,39 @@ def _device_of(module, X):
     return next(chain(module.parameters(), module.buffers(), [X])).device
 
 
-def layer_table(
-    module: torch.nn.Module, X: torch.Tensor, names: Sequence[str], *, batch_size: int
-) -> pd.DataFrame:
-    """Measure each layer of a module in eval mode by itself, one row per layer.
+class LayerCounter:
+    """Measures each layer of a module in eval mode by itself, piece by piece."""
 
-    `n_units`; `alive_units`, those greater than zero for at least one sample;
-    `active_units`, how many are greater than zero for one sample on average;
-    `n_regions` and `prs_ratio`.
-    """
-    counters = {name: _LayerCounter() for name in names}
+    def __init__(self, names: Sequence[str]) -> None:
+        self.counters = {name: _CountsOfLayer() for name in names}
+        self.n_samples = 0
 
-    device = _device_of(module, X)
+    def add(self, module: torch.nn.Module, X: torch.Tensor, *, batch_size: int) -> None:
+        """Run samples through a module, and count."""
+        device = _device_of(module, X)
 
-    def count(batch):
-        for name, values in steady_layer_values(
-            module, batch.to(device), names
-        ).items():
-            counters[name].add(as_array(values.pre_activation.flatten(1)))
-        return torch.empty(len(batch), 0)
+        def count(batch):
+            values = steady_layer_values(module, batch.to(device), list(self.counters))
+            for name, value in values.items():
+                self.counters[name].add(as_array(value.pre_activation.flatten(1)))
+            return torch.empty(len(batch), 0)
 
-    map_batches(count, X, batch_size=batch_size)
-    rows = [counter.measures(len(X)) for counter in counters.values()]
-    return pd.DataFrame(rows, index=pd.Index(names, name="layer"))
+        map_batches(count, X, batch_size=batch_size)
+        self.n_samples += len(X)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per layer.
+
+        `n_units`; `alive_units`, those greater than zero for at least one sample;
+        `active_units`, how many are greater than zero for one sample on average;
+        `n_regions` and `prs_ratio`.
+        """
+        counters = self.counters.values()
+        rows = [counter.measures(self.n_samples) for counter in counters]
+        return pd.DataFrame(rows, index=pd.Index(list(self.counters), name="layer"))
 
 
-class _LayerCounter:
+class _CountsOfLayer:
     """Regions of one layer, and how often each of its units is active."""
 
     def __init__(self):

@@ -14,31 +14,44 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     MetaEstimatorMixin,
     TransformerMixin,
-    clone,
 )
-from sklearn.frozen import FrozenEstimator
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from robustkit._samples import flat_samples, is_stream, stream_batches
 from robustkit._sklearn_private import HasMethods, Interval, _fit_context
+from robustkit._summary import Report
 from robustkit._tensors import as_tensor, resolve_device
-from robustkit.bridge import has_relu_units, module_on, resolve_layers
-from robustkit.classifiers import encode
+from robustkit.bridge import (
+    TakesModel,
+    has_relu_units,
+    is_frozen,
+    module_on,
+    resolve_layers,
+    thawed,
+)
+from robustkit.classifiers import (
+    as_classifier,
+    encode,
+    fit_classifier,
+    fit_on_stream,
+    unfitted_classifier,
+)
 from robustkit.exceptions import NoReLUWarning
 from robustkit.regions._counting import RegionCounts, RegionTable
 from robustkit.regions._measures import (
+    LayerCounter,
     complete_vectors,
     count_samples,
-    layer_table,
     prs_curve,
     region_words,
 )
 
 
 class PopulatedRegionScorer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, MetaEstimatorMixin, TakesModel
 ):
     """Count the regions of a network that its training samples use.
 
@@ -56,16 +69,17 @@ class PopulatedRegionScorer(
 
     Parameters
     ----------
-    estimator : estimator, default=None
+    estimator : estimator or torch.nn.Module, default=None
         A classifier that :func:`~robustkit.bridge.as_module` understands; None is
         scikit-learn's MLPClassifier. It is cloned and fitted; a model already trained
-        is passed as ``FrozenEstimator(model)``.
+        is passed as ``FrozenEstimator(model)``, or as the bare module, which is used as
+        it is. The classes of a bare module are 0, 1, 2, ...
 
     layer : str, int or list of (str or int), default="penultimate"
         The layers whose units make the pattern: "penultimate", "logits", a name as in
-        `named_modules()` of the network, an index into its hidden layers, several of
-        these, or "all" hidden layers. The layers of a sparse network are those of its
-        graph, so "all" is the pattern of every vertex.
+        `named_modules()` of the network or of your own module in it, an index into its
+        hidden layers, several of these, or "all" hidden layers. The layers of a sparse
+        network are those of its graph, so "all" is the pattern of every vertex.
 
     batch_size : int, default=4096
         Number of samples per forward pass. It changes no result.
@@ -153,7 +167,7 @@ class PopulatedRegionScorer(
     feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["fit", "predict"]), None],
+        "estimator": [HasMethods(["fit", "predict"]), torch.nn.Module, None],
         "layer": [str, Integral, list],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "device": [str, torch.device],
@@ -174,41 +188,45 @@ class PopulatedRegionScorer(
 
     # The classifier validates its own parameters.
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Fit a clone of the classifier and count the regions of its samples.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Training samples. Images are an array or tensor of shape (n_samples,
+            channels, height, width); those of uint8 are divided by 255. A stream is a
+            torch Dataset or DataLoader of pairs (X, y), which is read batch by batch.
 
-        y : array-like of shape (n_samples,)
-            Their classes.
+        y : array-like of shape (n_samples,), default=None
+            Their classes. None only where X is a stream.
 
         Returns
         -------
         self : object
             The fitted scorer.
         """
-        given = X
-        X, y = self._check(X, y, reset=True)
-        self._start(given, X, y)
-        indices = encode(self.estimator_, y)
-        empty = np.setdiff1d(self.classes_, y)
+        if is_stream(X):
+            self._count_stream(X, y, reset=True)
+        else:
+            samples, ids = self._count(*self._start_or_go_on(X, y, reset=True))
+        empty = self.classes_[self._counts.major_regions() < 0]
         if len(empty):
             raise ValueError(
                 f"y has no sample of the classes {empty.tolist()}, so they have no "
                 "major region. Pass samples of all classes, or use partial_fit, which "
                 "waits for them."
             )
-        samples, ids = self._count(X, indices)
-        self.major_region_vectors_ = complete_vectors(
-            self._counts, *samples, ids, self.layers_, batch_size=self.batch_size
-        )
+        if is_stream(X):
+            self.major_region_vectors_ = self._complete_from_stream(X)
+        else:
+            self.major_region_vectors_ = complete_vectors(
+                self._counts, *samples, ids, self.layers_, batch_size=self.batch_size
+            )
         return self
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def partial_fit(self, X: Any, y: ArrayLike | None = None) -> Self:
         """Count the regions of more samples.
 
         The classifier is not trained further. The first call fits it if it is not
@@ -216,11 +234,11 @@ class PopulatedRegionScorer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Samples; see :meth:`fit`.
 
-        y : array-like of shape (n_samples,)
-            Their classes.
+        y : array-like of shape (n_samples,), default=None
+            Their classes. None only where X is a stream.
 
         Returns
         -------
@@ -228,28 +246,77 @@ class PopulatedRegionScorer(
             The fitted scorer.
         """
         first = not hasattr(self, "_counts")
-        given = X
-        X, y = self._check(X, y, reset=first)
-        if first:
-            self._start(given, X, y)
-        self._count(X, encode(self.estimator_, y))
+        if is_stream(X):
+            self._count_stream(X, y, reset=first)
+        else:
+            self._count(*self._start_or_go_on(X, y, reset=first))
         self.major_region_vectors_ = self._counts.major_vectors()
         return self
+
+    def _count_stream(self, stream, y, *, reset):
+        for X, labels in stream_batches(stream, y, batch_size=self.batch_size):
+            self._count(*self._start_or_go_on(X, labels, reset=reset, stream=stream))
+            reset = False
+
+    def _start_or_go_on(self, X, y, *, reset=False, stream=None):
+        """Check samples; with the first ones, fit the model and begin to count.
+
+        Returns the samples, and the indices of their classes.
+        """
+        given, image_shape = flat_samples(X)
+        X, y = self._check(given, y, reset=reset)
+        if reset:
+            self._start(given, X, y, image_shape, stream)
+        return X, encode(self.estimator_, y)
+
+    def _complete_from_stream(self, stream):
+        """Read a stream again for major regions whose samples were not kept track of.
+
+        That is what `complete_vectors` does with samples in memory.
+        """
+        vectors, majors = self._counts.major_vectors(), self.major_regions_
+        missing = np.flatnonzero(np.isnan(vectors).any(axis=1))
+        if len(missing) == 0:
+            return vectors
+        of_region = {label: RegionCounts(1) for label in missing}
+        for X, labels in stream_batches(stream, batch_size=self.batch_size):
+            X, indices = self._start_or_go_on(X, labels)
+            ids = self._counts.look_up(self._words(self.estimator_, X, self.layers_))
+            for label, counts in of_region.items():
+                there = X[(indices == label) & (ids == majors[label])]
+                if len(there):
+                    count_samples(
+                        counts,
+                        self._module(self.estimator_, there),
+                        as_tensor(there),
+                        torch.zeros(len(there), dtype=torch.int64),
+                        self.layers_,
+                        batch_size=self.batch_size,
+                    )
+        for label, counts in of_region.items():
+            vectors[label] = counts.major_vectors()[0]
+        return vectors
 
     def _check(self, X, y, *, reset):
         X, y = validate_data(self, X, y, dtype=np.float32, reset=reset)
         check_classification_targets(y)
         return X, column_or_1d(y)
 
-    def _start(self, given, X, y):
+    def _start(self, given, X, y, image_shape, stream):
         """Fit the classifier and begin with nothing counted."""
-        estimator = MLPClassifier() if self.estimator is None else self.estimator
+        model = MLPClassifier() if self.estimator is None else self.estimator
         # It gets the data as given, with the names of their columns, and may write to
         # them, as StandardScaler(copy=False) does.
-        if not isinstance(estimator, FrozenEstimator) and hasattr(given, "copy"):
+        if not is_frozen(model) and hasattr(given, "copy"):
             given = given.copy()
-        self.estimator_ = clone(estimator).fit(given, y)
-        self.classes_ = self.estimator_.classes_
+        model = unfitted_classifier(
+            model, given, y, owner=self, image_shape=image_shape
+        )
+        if stream is None:
+            model = fit_classifier(model, given, y, image_shape=image_shape)
+        else:
+            model = fit_on_stream(model, stream, given, y, image_shape=image_shape)
+        self.estimator_, self.classes_ = model, model.classes_
         module = self._module(self.estimator_, X)
         self.layers_ = resolve_layers(module, self.layer)
         _warn_without_relu(module, self.estimator_)
@@ -296,8 +363,8 @@ class PopulatedRegionScorer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -308,32 +375,47 @@ class PopulatedRegionScorer(
         return self._look_up(X)[:, np.newaxis]
 
     def _look_up(self, X):
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
+        X = self._rows(X)
         return self._counts.look_up(self._words(self.estimator_, X, self.layers_))
+
+    def _rows(self, X):
+        check_is_fitted(self)
+        X, _ = flat_samples(X)
+        return validate_data(self, X, dtype=np.float32, reset=False)
+
+    def _pieces(self, X):
+        """Yield the samples as they are, or batch by batch where X is a stream."""
+        check_is_fitted(self)
+        if is_stream(X):
+            batches = stream_batches(X, batch_size=self.batch_size)
+            yield from (self._rows(samples) for samples, _ in batches)
+        else:
+            yield self._rows(X)
 
     def inclusion_ratio(self, X: ArrayLike) -> float:
         """Compute the share of samples that lie in regions of training samples.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, such as a test set.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Samples, such as a test set; see :meth:`fit`.
 
         Returns
         -------
         ratio : float
             Between 0 and 1.
         """
-        return float(np.mean(self._look_up(X) >= 0))
+        known = [self._look_up(rows) >= 0 for rows in self._pieces(X)]
+        return float(np.mean(np.concatenate(known)))
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Compute 1 - PRS ratio of some samples under the fitted model.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples. A ratio depends on how many there are: compare equal numbers.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Samples; see :meth:`fit`. A ratio depends on how many there are: compare
+            equal numbers.
 
         y : array-like of shape (n_samples,), default=None
             Ignored.
@@ -344,21 +426,20 @@ class PopulatedRegionScorer(
             At least 0 and below 1; higher means fewer regions.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._one_minus_ratio(self.estimator_, X, self.layers_)
+        return self._one_minus_ratio(self.estimator_, self._pieces(X), self.layers_)
 
-    def __call__(self, estimator: BaseEstimator, X: ArrayLike, y: Any = None) -> float:
+    def __call__(self, estimator: Any, X: ArrayLike, y: Any = None) -> float:
         """Compute 1 - PRS ratio of some samples under another model.
 
         So the scorer, fitted or not, can be passed as `scoring=`.
 
         Parameters
         ----------
-        estimator : estimator
-            A fitted classifier.
+        estimator : estimator or torch.nn.Module
+            A fitted classifier, or a trained module.
 
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         y : array-like of shape (n_samples,), default=None
             Ignored.
@@ -368,24 +449,29 @@ class PopulatedRegionScorer(
         score : float
             At least 0 and below 1; higher means fewer regions.
         """
+        X, image_shape = flat_samples(X)
         X = check_array(X, dtype=np.float32)
+        estimator = as_classifier(estimator, X, image_shape=image_shape)
         module = self._module(estimator, X)
         _warn_without_relu(module, estimator)
-        return self._one_minus_ratio(estimator, X, resolve_layers(module, self.layer))
+        return self._one_minus_ratio(estimator, [X], resolve_layers(module, self.layer))
 
-    def _one_minus_ratio(self, estimator, X, names):
-        words = self._words(estimator, X, names)
-        table = RegionTable(words.shape[1])
-        table.add(words)
-        return 1.0 - table.n_regions / len(X)
+    def _one_minus_ratio(self, estimator, pieces, names):
+        table, n_samples = None, 0
+        for X in pieces:
+            words = self._words(estimator, X, names)
+            table = RegionTable(words.shape[1]) if table is None else table
+            table.add(words)
+            n_samples += len(X)
+        return 1.0 - table.n_regions / n_samples
 
     def layer_report(self, X: ArrayLike) -> pd.DataFrame:
         """Measure each hidden layer by itself.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples.
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
 
         Returns
         -------
@@ -394,27 +480,26 @@ class PopulatedRegionScorer(
             than zero for some sample; `active_units`, how many are greater than zero
             for one sample, on average; `n_regions` and `prs_ratio`.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        return self._layer_table(X)
-
-    def _layer_table(self, X):
-        module = self._module(self.estimator_, X)
-        names = resolve_layers(module, "all")
-        return layer_table(module, as_tensor(X), names, batch_size=self.batch_size)
+        counter = None
+        for rows in self._pieces(X):
+            module = self._module(self.estimator_, rows)
+            if counter is None:
+                counter = LayerCounter(resolve_layers(module, "all"))
+            counter.add(module, as_tensor(rows), batch_size=self.batch_size)
+        return counter.table()
 
     def report(
-        self, X: ArrayLike, y: ArrayLike, *, diagnostics: Any = None
+        self, X: Any, y: ArrayLike | None = None, *, diagnostics: Any = None
     ) -> pd.Series:
         """Report how many regions some samples use, and what qualifies that number.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, the training samples or others.
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Samples, the training samples or others; see :meth:`fit`.
 
-        y : array-like of shape (n_samples,)
-            Their classes.
+        y : array-like of shape (n_samples,), default=None
+            Their classes. None only where X is a stream.
 
         diagnostics : object or mapping, default=None
             A fitted attack on the same model, whose ``report(X, y)`` is added, with
@@ -431,29 +516,49 @@ class PopulatedRegionScorer(
             `alive_units[layer]` and `active_units[layer]`, as in :meth:`layer_report`.
         """
         check_is_fitted(self)
-        given = X
-        X, y = self._check(X, y, reset=False)
-        words = self._words(self.estimator_, X, self.layers_)
-        table = RegionTable(words.shape[1])
-        counts = np.bincount(table.add(words))
-        known = self._counts.look_up(words)
+        batches = ((X, y),)
+        if is_stream(X):
+            batches = stream_batches(X, y, batch_size=self.batch_size)
+        table = layers = None
+        ids, known, homes = [], [], []
+        for samples, labels in batches:
+            rows, indices = self._start_or_go_on(samples, labels)
+            module = self._module(self.estimator_, rows)
+            words = self._words(self.estimator_, rows, self.layers_)
+            if table is None:
+                table = RegionTable(words.shape[1])
+                layers = LayerCounter(resolve_layers(module, "all"))
+            ids.append(table.add(words))
+            known.append(self._counts.look_up(words))
+            homes.append(self.major_regions_[indices])
+            layers.add(module, as_tensor(rows), batch_size=self.batch_size)
+        counts, known = np.bincount(np.concatenate(ids)), np.concatenate(known)
         entries = {
-            "n_samples": len(X),
+            "n_samples": len(known),
             "n_regions": table.n_regions,
-            "prs_ratio": table.n_regions / len(X),
-            "inclusion_ratio": np.mean(known >= 0),
-            "major_share": np.mean(
-                known == self.major_regions_[encode(self.estimator_, y)]
-            ),
+            "prs_ratio": table.n_regions / len(known),
+            "inclusion_ratio": float(np.mean(known >= 0)),
+            "major_share": float(np.mean(known == np.concatenate(homes))),
         }
         for size, ratio in prs_curve(counts).items():
             entries[f"prs_ratio[n={size}]"] = ratio
-        for layer, row in self._layer_table(X).iterrows():
+        for layer, row in layers.table().astype(object).iterrows():
             for measure in ("prs_ratio", "n_units", "alive_units", "active_units"):
                 entries[f"{measure}[{layer}]"] = row[measure]
-        return pd.Series(
-            {**entries, **_diagnose(diagnostics, given, y)}, name="regions"
-        )
+        found = _diagnose(diagnostics, X, y)
+        return Report({**entries, **found}, name="regions", dtype=object)
+
+    def _facts(self) -> dict[str, Any]:
+        regions = self.regions_
+        return {
+            "model": type(thawed(self.estimator_)).__name__,
+            "layers": ", ".join(self.layers_),
+            "samples": self.n_samples_seen_,
+            "regions": self.n_regions_,
+            "PRS ratio": self.prs_ratio_,
+            "largest region": int(regions["count"].max()),
+            "median purity": float(regions["purity"].median()),
+        }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -60,7 +60,13 @@ _WEAK = 0.9
 SCALED = "scaled"
 
 # Of a report: how it came about, or what another column says already.
-_BOOKKEEPING = ("n_correct", "n_success", "n_undecided", "clean_accuracy")
+_BOOKKEEPING = (
+    "n_correct",
+    "n_success",
+    "n_undecided",
+    "clean_accuracy",
+    "robust_accuracy_worst",
+)
 
 
 @dataclass(frozen=True)
@@ -360,6 +366,8 @@ def attacked(
         report = attack.report(X_test, y_test, **how)
     # The mean distance says something only if the attack chooses how far it goes.
     dull = {*_BOOKKEEPING, *(["average_eps"] if hasattr(attack, "eps") else [])}
+    # What was asked for is the same for all models.
+    dull |= {"norm", "loss", *attack.get_params(deep=False)}
     return {f"{name}_{key}": value for key, value in report.items() if key not in dull}
 
 

@@ -26,7 +26,7 @@ from robustkit.classifiers import (
     SparseNetClassifier,
 )
 from robustkit.exceptions import NarrowInputWarning
-from robustkit.graphs import GraphPrior, draw_structure
+from robustkit.graphs import default_prior, draw_structure
 from robustkit.networks import INITS
 from robustkit.study._measure import (
     check_analyses,
@@ -175,7 +175,7 @@ class GraphPopulation:
                 f"and 'init', as SparseNetClassifier has. Got {estimator!r} instead."
             )
         if estimator.prior is None:
-            estimator.set_params(prior=GraphPrior())
+            estimator.set_params(prior=default_prior())
         self.estimator = estimator
 
     def why_not_together(self, param_space: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from robustkit._tensors import resolve_device
 from robustkit.classifiers import (
     REFUSED,
     SparseNetClassifier,
+    batch_size_for,
     describe_step,
     fit_many,
     removable_layers,
@@ -195,7 +196,7 @@ def why_not_together(estimator: Any, param_space: Mapping[str, Any]) -> str:
 
 
 def networks_that_fit(
-    tasks: Sequence[Task], batch_size: int, device: str | torch.device
+    tasks: Sequence[Task], batch_size: int | str, device: str | torch.device
 ) -> int:
     """How many networks the free memory holds, at least 1.
 
@@ -203,7 +204,9 @@ def networks_that_fit(
     """
     largest = max(
         needed_bytes(
-            task.n_parameters, task.n_nodes, task.params.get("batch_size", batch_size)
+            task.n_parameters,
+            task.n_nodes,
+            batch_size_for(task.params.get("batch_size", batch_size)),
         )
         for task in tasks
     )

@@ -24,6 +24,7 @@ from robustkit._sklearn_private import (
     _clone_parametrized,
     _fit_context,
 )
+from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit.topology._cover import COVER_CONSTRAINTS, BalancedCover, UniformCover
 from robustkit.topology._mapper import build_mapper, place_samples
 from robustkit.topology._purity import (
@@ -35,8 +36,13 @@ from robustkit.topology._purity import (
 )
 from robustkit.topology.neighbors import METRIC_NAMES, NeighborCache, typical_distance
 
+# A graph of more nodes has no small picture.
+_LARGEST_PICTURE = 400
 
-class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+
+class MapperGraph(
+    HTMLSummaryMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """The shape of a point cloud as a graph of overlapping clusters.
 
     A filter gives each sample one number. Overlapping intervals cover the values. The
@@ -411,3 +417,75 @@ class MapperGraph(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """
         check_is_fitted(self)
         return weak_samples(self.membership_, y, y_pred, budget)
+
+    def _html_summary(self):
+        n_samples, n_nodes = self.membership_.shape
+        share = self.n_noise_ / n_samples
+        facts = {
+            "nodes": n_nodes,
+            "edges": len(self.edges_),
+            "components": nx.number_connected_components(self.graph_),
+            "samples in no node": f"{self.n_noise_:,} of {n_samples:,} ({share:.1%})",
+            "eps_": float(self.eps_),
+        }
+        if not 0 < n_nodes <= _LARGEST_PICTURE:
+            return facts_as_html(facts)
+        intervals, sizes = self._mapper.node_intervals, self._mapper.node_sizes
+        return facts_as_html(facts) + graph_as_svg(intervals, sizes, self.edges_)
+
+
+def graph_as_svg(intervals: NDArray, sizes: NDArray, edges: NDArray) -> str:
+    """Draw a mapper graph, small: intervals from left to right, components stacked."""
+    x, y = intervals - intervals.min(), _rows(intervals, edges)
+    width, height = int(x.max()) + 1, int(np.ceil(y.max())) + 1
+    places = list(zip((x + 0.5).tolist(), (y + 0.5).round(2).tolist(), strict=True))
+    lines = (
+        f'<line x1="{places[i][0]}" y1="{places[i][1]}" x2="{places[j][0]}" '
+        f'y2="{places[j][1]}"/>'
+        for i, j in edges.tolist()
+    )
+    radii = 0.18 + 0.27 * np.sqrt(sizes / sizes.max())
+    discs = (
+        f'<circle cx="{a}" cy="{b}" r="{r:.2f}"><title>node {i}: {n} samples</title>'
+        "</circle>"
+        for i, ((a, b), r, n) in enumerate(zip(places, radii, sizes, strict=True))
+    )
+    # As wide as a column of text, and no more than a few lines high.
+    scale = min(20.0, 480 / width, 240 / height)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{scale * width:.0f}" height="{scale * height:.0f}" role="img" '
+        f'aria-label="Mapper graph of {len(sizes)} nodes">'
+        f'<g stroke="#8a949e" stroke-width="0.07">{"".join(lines)}</g>'
+        f'<g fill="#0072B2" stroke="#14202a" stroke-width="0.03">{"".join(discs)}</g>'
+        "</svg>"
+    )
+
+
+def _rows(intervals, edges):
+    """Rows of the nodes: each component lies below those larger than it.
+
+    In an interval, the nodes of a component are in the order of their neighbours.
+    """
+    graph = nx.Graph(edges.tolist())
+    graph.add_nodes_from(range(len(intervals)))
+    components = sorted(nx.connected_components(graph), key=lambda c: (-len(c), min(c)))
+    y = np.zeros(len(intervals))
+    free = np.zeros(intervals.max() + 1)
+    for component in map(sorted, components):
+        columns = [
+            [node for node in component if intervals[node] == column]
+            for column in np.unique(intervals[component])
+        ]
+        for sweep in range(4):
+            for column in columns if sweep % 2 == 0 else columns[::-1]:
+                around = [[y[j] for j in graph[node]] or [y[node]] for node in column]
+                order = np.argsort([np.mean(rows) for rows in around], kind="stable")
+                tallest = max(map(len, columns))
+                for row, k in enumerate(order):
+                    y[column[k]] = row + (tallest - len(column)) / 2
+        span = slice(intervals[component].min(), intervals[component].max() + 1)
+        top = free[span].max()
+        y[component] += top
+        free[span] = top + tallest
+    return y

@@ -56,9 +56,9 @@ def test_every_sample_meets_the_strongest_attack(data, model):
     first = success.argmax(axis=0)
     assert len(set(first[result.success])) == 3
     np.testing.assert_array_equal(
-        result.attack[result.success], names[first[result.success]]
+        result.found_by[result.success], names[first[result.success]]
     )
-    assert all(name is None for name in result.attack[~result.success])
+    assert all(name is None for name in result.found_by[~result.success])
     for i in np.flatnonzero(result.success):
         np.testing.assert_array_equal(result.X_adv[i], alone[first[i]].X_adv[i])
     np.testing.assert_array_equal(model.predict(result.X_adv), result.prediction)
@@ -82,7 +82,7 @@ def test_of_attacks_that_search_for_a_distance_the_nearest_counts(data, model):
     of_all = np.min([np.where(p.success, p.eps, np.inf) for p in alone], axis=0)
     np.testing.assert_array_equal(result.eps[result.success], of_all[result.success])
     names = {"growingepsilonattack-1", "growingepsilonattack-2", None}
-    assert set(result.attack) == names
+    assert set(result.found_by) == names
 
 
 def test_report_says_which_attack_found_how_many(data, model):
@@ -120,7 +120,7 @@ def test_targets_reach_every_attack(data, model):
     attack = best_of(parts, estimator=model).fit(X, y)
     target = (y + 1) % 10
     result = attack.perturb(X, y, target)
-    assert set(result.attack) == {"pgdattack-1", "pgdattack-2", None}
+    assert set(result.found_by) == {"pgdattack-1", "pgdattack-2", None}
     np.testing.assert_array_equal(
         model.predict(result.X_adv[result.success]), target[result.success]
     )

@@ -10,7 +10,7 @@ from torch import nn
 from robustkit.attacks import functional
 from robustkit.attacks._attacked_model import FirstLook
 from robustkit.attacks._geometry import make_ball
-from robustkit.attacks.functional import (
+from robustkit.attacks._losses import (
     LOSSES,
     Goal,
     dlr_loss,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import robustkit
 from robustkit import attacks
-from robustkit.attacks import PGDAttack
-from robustkit.attacks._base import BaseAttack, ModuleAttack
+from robustkit.attacks import ModuleAttack, PGDAttack
+from robustkit.attacks._base import BaseAttack
 from robustkit.classifiers import MLPNetClassifier
 from tests.attacks.victims import aim, digits
 
@@ -55,7 +55,9 @@ def test_pgd_reaches_the_loss_in_few_frames_and_files():
     assert frames[-3:] == ["pgd", "input_gradient", "cross_entropy_loss"]
     assert not [name for name in frames if "<locals>" in name]
     assert len(frames) <= 7, frames
-    assert len(files) <= 9, sorted(files)
+    # Four are passed through on the way in and out: what X may be, what the model may
+    # be, what eps may mean, and the losses.
+    assert len(files) <= 13, sorted(files)
 
 
 def overridden(classes):

@@ -103,7 +103,7 @@ def test_report_without_diagnostics(attack):
     attack = aim(attack, torch_net(), X, y)
     short = attack.report(X, y, diagnostics=False)
     long = attack.report(X, y)
-    assert list(long.index) == [*short.index, *DIAGNOSTICS]
+    assert list(long.index) == [*short.index, *DIAGNOSTICS, "robust_accuracy_worst"]
     assert long[short.index].equals(short)
 
 
@@ -136,7 +136,9 @@ def test_report_warns_of_zero_gradient_everywhere(attack):
     with pytest.warns(GradientMaskingWarning, match="exactly zero for 100% of the"):
         report = attack.report(X, y)
     assert report["zero_gradient_share"] == 1
-    assert list(report.index[-5:]) == [*DIAGNOSTICS, "robust_accuracy_gradient_free"]
+    last = ["robust_accuracy_gradient_free", "robust_accuracy_worst"]
+    assert list(report.index[-6:]) == [*DIAGNOSTICS, *last]
+    assert report["robust_accuracy_worst"] == report.filter(like="robust_acc").min()
     blind = report["robust_accuracy_gradient_free"]
     assert blind < report["robust_accuracy"] - 0.3
     # What the network without rounding lets through at the same radius is a guide.

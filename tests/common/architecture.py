@@ -12,6 +12,8 @@ FOUNDATIONS = (
     "_validation",
     "_randomness",
     "_tensors",
+    "_samples",
+    "_summary",
 )
 
 # In the order in which a reader meets them. An import points only up this list.

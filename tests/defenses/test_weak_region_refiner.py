@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.datasets import load_digits, make_moons
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
@@ -219,7 +219,7 @@ def test_a_net_that_writes_to_its_input(moons, layer, frozen):
     X, y = moons[0].astype(np.float32), moons[1]
     net = TorchClassifier(WritingNet, max_epochs=1, device="cpu", random_state=0)
     net.fit(X.copy(), y)
-    model, given = FrozenEstimator(net) if frozen else net, X.copy()
+    model, given = FrozenEstimator(net) if frozen else clone(net), X.copy()
     refiner = WeakRegionRefiner(model, small_mapper(), layer=layer, random_state=0)
     with expect_unchanged(given, y, module=net.module_):
         refiner.fit(given, y)

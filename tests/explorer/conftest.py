@@ -105,6 +105,12 @@ def served(run, graphs=None, **params):
         explorer.close()
 
 
+def samples_of(graph, nodes):
+    """The samples of some nodes, each once, ascending."""
+    parts = [graph.members[graph.indptr[j] : graph.indptr[j + 1]] for j in nodes]
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
 def ask_graph(client, **params):
     """Ask for a graph, the way the page does."""
     body = {"tab": "t", "pane": "left", "seq": 0, "view": 0, **PARAMETERS, **params}

@@ -20,6 +20,7 @@ from robustkit.topology import (
     weighted_average_purity,
 )
 from robustkit.topology.neighbors import _dbscan as dbscan_module
+from tests.explorer.conftest import samples_of
 
 BASE = GraphParameters(0, "l2norm", "uniform", 8, 0.3, 2.0, 3)
 COVERS = {
@@ -50,7 +51,7 @@ def test_a_graph_is_that_of_a_mapper_fitted_anew(run, graphs, changes):
     membership = mapper.membership_
     for j in range(graph.n_nodes):
         expected = np.flatnonzero(membership[:, [j]].toarray())
-        np.testing.assert_array_equal(graph.samples_of([j]), expected)
+        np.testing.assert_array_equal(samples_of(graph, [j]), expected)
     np.testing.assert_array_equal(graph.edges, mapper.edges_)
     shared = (membership.T @ membership).toarray()
     np.testing.assert_array_equal(graph.n_shared, shared[tuple(graph.edges.T)])

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import isotonic_regression
 
@@ -17,6 +18,7 @@ from robustkit.explorer._layout import (
     matching_nodes,
     next_picture,
 )
+from tests.explorer.conftest import samples_of
 from tests.explorer.test_graphs import BASE
 
 
@@ -58,13 +60,44 @@ def test_discs_do_not_overlap(graph):
     assert layout.y.min(initial=0) >= 0
 
 
+def components_of(graph):
+    plain = nx.Graph()
+    plain.add_nodes_from(range(graph.n_nodes))
+    plain.add_edges_from(map(tuple, graph.edges))
+    return [sorted(nodes) for nodes in nx.connected_components(plain)]
+
+
 @given(graphs)
-@example(random_graph(0, 1, 13, 0))
-def test_horizontal_position_shows_the_interval(graph):
-    x = lay_out(graph).x
-    room = 1 / max(1, graph.n_intervals - 1)
-    if graph.n_intervals > 1:
-        assert (np.abs(x - graph.interval * room) <= room / 2).all()
+def test_horizontal_position_within_a_component_shows_the_interval(graph):
+    x, spacings = lay_out(graph).x, []
+    for nodes in components_of(graph):
+        along = graph.interval[nodes] - graph.interval[nodes[0]]
+        apart = x[nodes] - x[nodes[0]]
+        np.testing.assert_allclose(apart[along == 0], 0, atol=1e-12)
+        spacings += (apart[along != 0] / along[along != 0]).tolist()
+    # One interval is as wide in all components.
+    assert np.ptp(spacings or [0]) < 1e-9
+
+
+@given(st.integers(1, 20), st.integers(2, 300), st.integers(0, 2**32 - 1))
+def test_isolated_nodes_fill_the_canvas(n_intervals, n_nodes, seed):
+    """They lie in rows, wherever on the filter they are."""
+    layout = lay_out(random_graph(seed, n_nodes, n_intervals, 0))
+    side = np.sqrt(n_nodes) * layout.unit
+    assert np.ptp(layout.x) < 1.3 * side + layout.unit
+    assert np.ptp(layout.y) < 1.3 * side + layout.unit
+
+
+def test_isolated_nodes_lie_beside_what_is_large():
+    """One chain that is high, and room to the right of it."""
+    edges = [(i, j) for i in range(0, 40, 8) for j in range(40, 80)]
+    graph = SimpleNamespace(
+        interval=np.repeat([0, 1, 7], [40, 40, 20]), n_intervals=8, n_nodes=100,
+        size=np.full(100, 5), edges=np.array(edges),
+    )  # fmt: skip
+    layout, (large, *_) = lay_out(graph), components_of(graph)
+    alone = np.setdiff1d(np.arange(100), large)
+    assert layout.y[alone].max() <= layout.y[large].max() + layout.unit
 
 
 @given(graphs)
@@ -84,7 +117,7 @@ def test_kept_nodes_keep_their_positions(graph, seed, stretch):
     x, y = fresh.x[kept], fresh.y[kept] * stretch + 0.3
     layout = lay_out_around(graph, fresh, kept, x, y)
     if layout is None:
-        assert stretch < 1
+        assert stretch < 1 or stretch > 1.3 or len(graph.edges) > 0
         return
     np.testing.assert_array_equal(layout.x[kept], x)
     np.testing.assert_array_equal(layout.y[kept], y)
@@ -153,7 +186,7 @@ def test_layout_of_tiny_graphs(n_nodes):
 
 
 def members(graph):
-    return [set(graph.samples_of([j]).tolist()) for j in range(graph.n_nodes)]
+    return [set(samples_of(graph, [j]).tolist()) for j in range(graph.n_nodes)]
 
 
 def jaccard(a, b):
@@ -195,19 +228,41 @@ def test_a_graph_is_matched_with_itself(graphs):
 
 
 @given(st.lists(parameters, min_size=2, max_size=5))
-def test_node_numbers_keep_their_positions(graphs, path):
+def test_nodes_keep_their_numbers_and_positions(graphs, path):
+    """All positions stay, or a layout that they would tear apart is computed anew."""
     picture, places = None, {}
     for p in path:
         before, picture = picture, next_picture(graphs.compute(p), picture)
-        layout = picture.layout
+        layout, fresh = picture.layout, lay_out(picture.graph)
         assert len(set(picture.ids)) == picture.graph.n_nodes
+        is_fresh = np.array_equal(layout.x, fresh.x)
         for i, *place in zip(picture.ids, layout.x, layout.y, strict=True):
             if before is not None and i in before.ids:
-                assert tuple(place) == places[i]
+                assert is_fresh or tuple(place) == places[i]
             else:
                 # A number is never given to another node.
                 assert i not in places
             places[i] = tuple(place)
+
+
+def test_edges_that_would_become_long_are_laid_out_anew():
+    """Two chains, joined by two edges; in their places, and in mixed ones."""
+    chains = np.column_stack([np.arange(0, 22, 2), np.arange(2, 24, 2)])
+    edges = np.concatenate([chains, chains + 1])
+    apart, joined = (
+        SimpleNamespace(
+            interval=np.repeat(np.arange(12), 2), n_intervals=12, n_nodes=24,
+            size=np.full(24, 5), edges=np.concatenate([edges, *further]),
+        )
+        for further in ([], [[[0, 23]], [[1, 22]]])
+    )  # fmt: skip
+    before, fresh = lay_out(apart), lay_out(joined)
+    kept = np.arange(24)
+    stay = lay_out_around(joined, fresh, kept, before.x, before.y)
+    assert stay is not None
+    mixed = np.random.RandomState(0).permutation(24)
+    places = before.x[mixed], before.y[mixed]
+    assert lay_out_around(joined, fresh, kept, *places) is None
 
 
 @given(st.lists(parameters, min_size=1, max_size=4))

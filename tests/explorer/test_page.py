@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robustkit.explorer import _page as module
-from robustkit.explorer import export_html
+from robustkit.explorer import export_html, save_run
 from robustkit.explorer._graphs import GraphParameters, Graphs
 from robustkit.explorer._page import page_as_html, page_data, static_files
 from robustkit.topology import MapperGraph
@@ -96,6 +96,27 @@ def test_exported_page_escapes_markup(run, graphs):
     data = re.search('id="robustkit-data">(.*?)</script>', page, re.DOTALL)[1]
     assert "<" not in data
     assert json.loads(data)["run"]["title"] == TITLE
+
+
+def test_a_page_is_written_from_a_folder_and_from_a_mapper(run, tmp_path):
+    mapper = MapperGraph(n_intervals=5, eps=2.0)
+    pages = []
+    for given in (run, save_run(tmp_path / "run", run)):
+        path = export_html(given, tmp_path / "page.html", mapper=mapper)
+        pages.append(path.read_text("utf-8"))
+    assert pages[0] == pages[1]
+    mapper.fit(run.views[0].activations)
+    names = [f"class {k}" for k in range(10)]
+    path = export_html(mapper, tmp_path / "page.html", y=run.y, class_names=names)
+    data = re.search(r'id="robustkit-data">(.*?)</script>', path.read_text("utf-8"))
+    page = json.loads(data[1])
+    assert page["run"]["class_names"] == names
+    assert page["run"]["defaults"]["n_intervals"] == 5
+    assert [column["name"] for column in page["run"]["columns"]] == [
+        f"x{k}" for k in range(6)
+    ]
+    with pytest.raises(ValueError, match="'class_names' go with a MapperGraph"):
+        export_html(run, tmp_path / "page.html", y=run.y)
 
 
 def test_a_page_is_written_with_the_parameters_of_a_mapper(run, tmp_path):

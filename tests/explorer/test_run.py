@@ -154,6 +154,43 @@ def test_make_views_of_another_layer(models):
     assert view.activations.shape == (120, 9)
 
 
+def test_make_views_of_several_layers(models):
+    layers = ["logits", "penultimate"]
+    net = {"net": models["net"]}
+    views = make_views(net, SAMPLES, CLASSES, FGSMAttack(), [0.0, 0.2], layer=layers)
+    assert [(view.level, view.layer) for view in views] == [
+        (level, layer) for level in (0.0, 0.2) for layer in layers
+    ]
+    for layer in layers:
+        alone = make_views(net, SAMPLES, CLASSES, FGSMAttack(), [0.2], layer=layer)
+        (view,) = (v for v in views if (v.level, v.layer) == (0.2, layer))
+        np.testing.assert_array_equal(view.activations, alone[0].activations)
+        np.testing.assert_array_equal(view.X, alone[0].X)
+    with pytest.raises(ValueError, match="'layer' parameter must name at least one"):
+        make_views(net, SAMPLES, CLASSES, layer=[])
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_images_and_activations_of_any_shape_go_in(tmp_path, tensor):
+    """The run is the same as that of the flat samples, and the image shape is known."""
+    images = rng.rand(120, 3, 2, 2).astype(np.float32)
+    flat = images.reshape(120, 12)
+    model = {"m": LogisticRegression().fit(flat, CLASSES)}
+    given = torch.from_numpy(images) if tensor else images
+    views, expected = (
+        make_views(model, X, CLASSES, FGSMAttack(), [0.0, 0.1]) for X in (given, flat)
+    )
+    folder = save_run(tmp_path / "run", X=given, y=CLASSES, views=views)
+    run = load_run(folder)
+    assert run.image_shape == (3, 2, 2)
+    np.testing.assert_array_equal(run.images, np.rint(flat * 255))
+    for view, other in zip(run.views, expected, strict=True):
+        np.testing.assert_allclose(view.activations, other.activations, rtol=1e-6)
+    spatial = View("m", 0.0, given, CLASSES)
+    run = load_run(save_run(folder, X=given, y=CLASSES, views=[spatial]))
+    np.testing.assert_array_equal(run.views[0].activations, flat)
+
+
 def test_make_views_does_not_modify_inputs():
     net = TorchClassifier(WritingNet, max_epochs=2, device="cpu", random_state=0)
     net.fit(SAMPLES.copy(), CLASSES)

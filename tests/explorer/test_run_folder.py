@@ -5,7 +5,9 @@ import pickle
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.utils import Bunch
 
 from robustkit.exceptions import CorruptFileError
 from robustkit.explorer import View, load_run, save_run
@@ -45,6 +47,94 @@ def test_save_and_load_round_trip(folder):
     assert run.accuracy(1) == 4 / 6
 
 
+def test_layers_and_columns_are_kept(tmp_path):
+    columns = {"site": ["b", "a", None], "age": [3.5, np.nan, 1.0], "old": [1, 0, 1]}
+    columns["old"] = np.array(columns["old"], dtype=bool)
+    views = [
+        View("M", 0.0, np.ones((3, width)), [0, 1, 1], layer=layer)
+        for layer, width in (("features.6", 4), ("logits", 2))
+    ]
+    run = load_run(
+        save_run(tmp_path / "run", y=[0, 1, 1], views=views, columns=columns)
+    )
+    assert [(view.layer, view.activations.shape[1]) for view in run.views] == [
+        ("features.6", 4), ("logits", 2)
+    ]  # fmt: skip
+    site, age, old = run.columns
+    assert (site.name, site.categories) == ("site", ["a", "b"])
+    np.testing.assert_array_equal(site.values, [1, 0, np.nan])
+    np.testing.assert_array_equal(age.values, columns["age"])
+    np.testing.assert_array_equal(old.values, columns["old"])
+    assert (age.name, age.categories, old.categories) == ("age", None, None)
+
+
+def test_features_of_a_table_are_columns_and_pixels_are_not(tmp_path):
+    view = View("M", 0.0, np.ones((6, 1)), Y)
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    wide, image = np.ones((6, 33)), {"image_shape": (2, 2)}
+    names = [
+        [c.name for c in load_run(save_run(tmp_path / "run", **given)).columns]
+        for given in (
+            {"y": Y, "views": [view], "X": table, **shape}
+            for table, shape in ((X, {}), (frame, {}), (wide, {}), (X, image))
+        )
+    ]
+    assert names == [["x0", "x1", "x2", "x3"], ["a", "b", "c", "d"], [], []]
+
+
+def test_a_run_is_stored_from_a_run_and_from_its_folder(folder, tmp_path):
+    run = load_run(folder)
+    for given in (run, folder, str(folder)):
+        copy = load_run(save_run(tmp_path / "copy", given, title="copy"))
+        assert copy.title == "copy"
+        np.testing.assert_array_equal(copy.images, run.images)
+        np.testing.assert_array_equal(copy.views[1].regions, run.views[1].regions)
+    with pytest.raises(ValueError, match=r"parameters \['y'\] go without 'run'"):
+        save_run(tmp_path / "copy", run, y=Y)
+    with pytest.raises(TypeError, match=r"'run' parameter must be .* Got int"):
+        save_run(tmp_path / "copy", 3)
+    with pytest.raises(ValueError, match=r"'views' parameter .* Got None"):
+        save_run(tmp_path / "copy", y=Y)
+
+
+def test_runs_of_the_first_version_are_read(folder):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"version": 1}
+    del manifest["columns"], manifest["opening"]
+    for view in manifest["views"]:
+        del view["layer"]
+    path.write_text(json.dumps(manifest))
+    run = load_run(folder)
+    assert (run.columns, run.opening) == ([], (0,))
+    assert [view.layer for view in run.views] == ["", ""]
+
+
+def test_class_names_and_images_come_from_the_data_set(tmp_path):
+    names = np.array(["T-shirt", "Trouser", "Pullover", "Dress"])
+    data = Bunch(data=X, target=np.array(Y), image_shape=(2, 2), target_names=names)
+    run = load_run(save_run(tmp_path / "run", data=data, views=VIEWS))
+    assert run.class_names == names.tolist()
+    np.testing.assert_array_equal(run.y, Y)
+    assert run.image_shape == (1, 2, 2)
+    with pytest.raises(TypeError, match="'data' parameter must be a data set with"):
+        save_run(tmp_path / "run", data=X, views=VIEWS)
+
+
+def test_names_of_classes_that_no_sample_has_do_not_shift_the_others(tmp_path):
+    view = View("M", 0.0, np.ones((2, 1)), [3, 1])
+    names = ["zero", "one", "two", "three"]
+    run = load_run(
+        save_run(tmp_path / "run", y=[1, 1], views=[view], class_names=names)
+    )
+    assert [run.class_names[k] for k in run.views[0].prediction] == ["three", "one"]
+    assert [run.class_names[k] for k in run.y] == ["one", "one"]
+    # Names that are not of the integers from 0: one for each label.
+    view, names = View("M", 0.0, np.ones((2, 1)), [7, 5]), ["five", "seven"]
+    path = save_run(tmp_path / "run", y=[7, 7], views=[view], class_names=names)
+    run = load_run(path)
+    assert [run.class_names[k] for k in run.y] == ["seven", "seven"]
+
+
 def test_labels_may_be_words_and_need_no_images(tmp_path):
     view = View("M", 0, np.ones((3, 1)), ["b", "a", "c"])
     folder = save_run(tmp_path / "run", y=["b", "b", "b"], views=[view], title="T")
@@ -81,10 +171,17 @@ def test_failed_write_leaves_no_files(tmp_path, monkeypatch):
         ({"views": [View("M", 0, X, Y[:2])]}, "'prediction' of view 'M' .* Got 2"),
         ({"views": [View("M", 0, X[:2], Y)]}, "inconsistent numbers of samples"),
         ({"views": [View("M", 0, X * np.nan, Y)]}, "activations contains NaN"),
-        ({"views": VIEWS[:1] * 2}, "must hold each model and level once"),
+        ({"views": VIEWS[:1] * 2}, "must hold each model, level and layer once"),
         ({"class_names": ["a"]}, "must name 3 classes. Got 1 names"),
         ({"image_shape": (3, 3)}, r"\(6, 9\) to show images .* Got \(6, 4\)"),
         ({"image_shape": (2, 1, 2)}, "with 1 or 3 channels"),
+        ({"y": None}, "'y' parameter is missing"),
+        (
+            {"class_names": list("abcde"), "y": [0, 1, 2, 0, 1, 9]},
+            "integers from 0 to 4",
+        ),
+        ({"columns": {"a": [1, 2]}}, "column 'a' must have one entry .* 6 .* Got 2"),
+        ({"columns": {"a": [np.inf] * 6}}, "column 'a' must hold numbers. Got .*inf"),
     ],
 )
 def test_invalid_runs_are_not_stored(tmp_path, changes, message):
@@ -120,6 +217,11 @@ def plant_pickle(folder, file):
     np.savez(folder / file, y=np.array([{}] * 6, dtype=object), allow_pickle=True)
 
 
+def plant_column(folder, values, categories):
+    rewrite(folder, "samples.npz", column_0=values)
+    change(folder, columns=[{"name": "a", "categories": categories}])
+
+
 MISTAKES = {
     "no folder": (shutil.rmtree, "there is no such folder"),
     "half-written": (
@@ -137,9 +239,9 @@ MISTAKES = {
     ),
     "a list": (lambda f: (f / "manifest.json").write_text("[]"), "does not describe"),
     "foreign": (lambda f: change(f, format="other"), "does not describe a run"),
-    "newer": (lambda f: change(f, version=2), "version 2 and was written by a newer"),
-    "older": (lambda f: change(f, version=0), "'version' must be 1"),
-    "odd version": (lambda f: change(f, version="x"), "'version' must be 1"),
+    "newer": (lambda f: change(f, version=3), "version 3 and was written by a newer"),
+    "older": (lambda f: change(f, version=0), "'version' must be from 1 to 2"),
+    "odd version": (lambda f: change(f, version="x"), "'version' must be from 1 to 2"),
     "title": (lambda f: change(f, title=3), "'title' must be a string"),
     "n_samples": (lambda f: change(f, n_samples=-6), "'n_samples' must be an integer"),
     "true": (lambda f: change(f, n_classes=True), "'n_classes' must be an integer"),
@@ -162,8 +264,26 @@ MISTAKES = {
                 for i in (0, 1)
             ],
         ),
-        "'views' must hold each model and level once",
+        "'views' must hold each model, level and layer once",
     ),
+    "odd columns": (lambda f: change(f, columns=[{"categories": []}]), "'columns' mus"),
+    "odd categories": (
+        lambda f: change(f, columns=[{"name": "a", "categories": [1]}]),
+        "'columns' must be a list",
+    ),
+    "a column that is not there": (
+        lambda f: change(f, columns=[{"name": "a", "categories": None}]),
+        "hold the array 'column_0'",
+    ),
+    "an infinite column": (
+        lambda f: plant_column(f, np.full(6, np.inf), None), "'column_0' holds infinity"
+    ),
+    "an unknown category": (
+        lambda f: plant_column(f, np.full(6, 2.0), ["a", "b"]),
+        "'column_0' holds categories that are not listed",
+    ),
+    "no opening": (lambda f: change(f, opening=[]), "'opening' must hold one or two"),
+    "opening beyond": (lambda f: change(f, opening=[0, 2]), "'opening' must hold one"),
     "infinite level": (
         lambda f: change(
             f, views=[{"id": 0, "model": "M", "level": 1e999, "file": "view_0.npz"}]

@@ -11,7 +11,7 @@ from torch import nn
 
 from robustkit._randomness import seeded_torch
 from robustkit.regions import count_regions
-from robustkit.regions._measures import layer_table, prs_curve
+from robustkit.regions._measures import LayerCounter, prs_curve
 
 
 @given(ids=st.lists(st.integers(0, 4), min_size=1, max_size=8))
@@ -52,7 +52,10 @@ def test_each_layer_is_measured_by_itself():
         first = module[0](X).numpy() > 0
         second = module[:3](X).numpy() > 0
     for size in (1, 7, 50):
-        table = layer_table(module, X, ["1", "3"], batch_size=size)
+        counter = LayerCounter(["1", "3"])
+        for piece in X.split(20):
+            counter.add(module, piece, batch_size=size)
+        table = counter.table()
         for name, pattern in (("1", first), ("3", second)):
             row = table.loc[name]
             assert row["n_units"] == pattern.shape[1]

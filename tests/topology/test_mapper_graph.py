@@ -2,7 +2,9 @@
 
 import warnings
 from contextlib import contextmanager
+from xml.etree import ElementTree
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -380,3 +382,49 @@ def test_float32_gives_the_graph_of_the_same_numbers_in_float64():
     params = {"cover": BalancedCover(5, 0.4), "eps": 0.55}
     one, other = (MapperGraph(**params).fit(data) for data in (X, X.astype(float)))
     assert (one.membership_ != other.membership_).nnz == 0
+
+
+def test_a_notebook_shows_the_graph():
+    X, _ = load_iris(return_X_y=True)
+    mapper = MapperGraph(n_intervals=8, eps=0.6)
+    assert "<svg" not in mapper._repr_html_()
+    html = mapper.fit(X)._repr_html_()
+    picture = ElementTree.fromstring(
+        html[html.index("<svg") : html.index("</svg>") + 6]
+    )
+    space = "{http://www.w3.org/2000/svg}"
+    discs = list(picture.iter(f"{space}circle"))
+    lines = list(picture.iter(f"{space}line"))
+    assert (len(discs), len(lines)) == (mapper.membership_.shape[1], len(mapper.edges_))
+    titles = [disc.find(f"{space}title").text for disc in discs]
+    sizes = mapper.describe()["size"]
+    assert titles == [f"node {i}: {n} samples" for i, n in enumerate(sizes)]
+    # Discs lie within the picture and not on one another; lines join their middles.
+    places = np.array([[float(d.get(k)) for k in ("cx", "cy", "r")] for d in discs])
+    _, _, width, height = map(float, picture.get("viewBox").split())
+    x, y, r = places.T
+    assert (x - r >= 0).all()
+    assert (x + r <= width).all()
+    assert (y - r >= 0).all()
+    assert (y + r <= height).all()
+    apart = np.hypot(x[:, None] - x, y[:, None] - y) - (r[:, None] + r)
+    np.fill_diagonal(apart, 1)
+    assert (apart >= 0).all()
+    for (i, j), line in zip(mapper.edges_, lines, strict=True):
+        ends = [float(line.get(k)) for k in ("x1", "y1", "x2", "y2")]
+        assert ends == [x[i], y[i], x[j], y[j]]
+    share = f"{mapper.n_noise_} of 150 ({mapper.n_noise_ / 150:.1%})"
+    n_components = nx.number_connected_components(mapper.graph_)
+    for fact in (len(discs), len(lines), n_components, share, "0.6"):
+        assert f">{fact}</td>" in html
+
+
+def test_a_notebook_shows_no_picture_of_a_graph_that_is_large_or_empty():
+    X = np.arange(500.0)[:, None]
+    mapper = MapperGraph(0, n_intervals=450, eps=3.0, min_samples=1).fit(X)
+    assert mapper.membership_.shape[1] > 400
+    assert "<svg" not in mapper._html_summary()
+    with pytest.warns(UserWarning, match="every sample is noise"):
+        mapper.set_params(eps=0.1, min_samples=3).fit(X)
+    assert "500 of 500 (100.0%)" in mapper._html_summary()
+    assert "<svg" not in mapper._html_summary()

@@ -2,13 +2,14 @@
 
 import { Curve } from "./curve.js";
 import { openData } from "./data_from_server.js";
-import { byId, count, el, Tabs, whole } from "./elements.js";
+import { byId, count, el, percent, Tabs, whole } from "./elements.js";
 import { SearchPanel, WeakPanel } from "./find_panels.js";
 import { readLink, writeLink } from "./link.js";
+import { useClassColours } from "./paint.js";
 import { buildPane } from "./pane_view.js";
 import { Shortcuts, Theme } from "./preferences.js";
 import { Questions } from "./questions.js";
-import { COLOURINGS } from "./scene.js";
+import { colouringsOf } from "./scene.js";
 import { SelectionPanel } from "./selection_panel.js";
 import { Follow, Session } from "./session.js";
 import { buildDownloads, buildHelp, buildTopBar } from "./top_bar.js";
@@ -29,6 +30,7 @@ start().catch((error) => {
 async function start() {
   const source = openData();
   const run = await source.run();
+  useClassColours(run.class_colors);
   const questions = new Questions(source, run);
   const session = new Session({ run, source, questions, theme });
   const tab = readLink(session, location.hash.slice(1));
@@ -95,8 +97,37 @@ function buildSide(session, say) {
     ["weak", "Weak regions", weak.element],
     ["search", "Search", search.element],
   ]);
+  for (const pane of Object.values(session.panes)) {
+    pane.on("noise", async (again) => {
+      if (!again) {
+        session.focus(pane.side);
+        tabs.show("selection");
+      }
+      try {
+        const samples = await pane.ask((graph) => session.questions.noise(graph));
+        pane.select([]);
+        selection.showSamples(samples, "In no node", noiseNote(pane));
+        follow.samples(samples, `in no node ${pane.side}`);
+      } catch (error) {
+        if (!error.superseded) say(error.message);
+      }
+    });
+  }
   byId("side").replaceChildren(new Curve(session, say).element, tabs.element);
   return tabs;
+}
+
+/** Why samples lie in no node, and what to do. @param {import("./pane.js").Pane} pane */
+function noiseNote({ graph, parameters }) {
+  if (graph === null) return "";
+  const { n_noise: noise, n_in_nodes: kept, eps } = graph;
+  const share = percent(noise / Math.max(1, noise + kept));
+  const radius = eps === null ? "" : ` (${Number(eps.toPrecision(3))})`;
+  return (
+    `${share} of the samples lie in no node: in their interval, DBSCAN finds fewer ` +
+    `than ${count(parameters.min_samples, "sample")} within the radius${radius} of ` +
+    "them, or of a neighbour. A larger radius or fewer min. samples takes more of them in."
+  );
 }
 
 /**
@@ -148,9 +179,9 @@ function shortcutTable(session, tabs) {
     if (at >= 0 && at < pane.levels.length) pane.showView(pane.levels[at].id);
   };
   const colour = () => {
-    const names = COLOURINGS.map(([name]) => name);
     const { pane } = session;
-    pane.colourBy(names[(names.indexOf(pane.scene.colouring) + 1) % names.length]);
+    const names = colouringsOf(session.run).map(([name]) => name);
+    pane.colourBy(names[(names.indexOf(pane.colouring) + 1) % names.length]);
   };
   /** @param {string} name */
   const open = (name) => {

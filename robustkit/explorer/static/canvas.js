@@ -147,7 +147,7 @@ class CoarsePicture {
   #nodes = new Stamps({
     paint: paintNode,
     margin: 2,
-    shows: ({ colouring }) => [colouring],
+    shows: ({ pies, scale }) => [pies, scale],
   });
   #rings = new Stamps({
     paint: (ctx, scene, item) => paintChosen(ctx, scene, [item]),

@@ -1,7 +1,7 @@
 /** The settings of one pane: native controls with labels, synchronised with it. */
 
 import { button, el, level, select } from "./elements.js";
-import { COLOURINGS } from "./scene.js";
+import { colouringsOf } from "./scene.js";
 
 /** @import { Pane } from "./pane.js" */
 
@@ -43,10 +43,11 @@ function viewRow(pane) {
     run.models.map((m) => [m, m]),
     (value) => pane.showModel(value),
   );
+  const layer = select("Layer", `layer-${side}`, [], (value) => pane.showLayer(value));
   const slider = range(`level-${side}`, (value) =>
     pane.showView(pane.levels[value].id),
   );
-  const colour = select("Colour by", `colour-${side}`, COLOURINGS, (value) =>
+  const colour = select("Colour by", `colour-${side}`, colouringsOf(run), (value) =>
     pane.colourBy(value),
   );
   const levelField = slider.field("Attack level");
@@ -55,13 +56,19 @@ function viewRow(pane) {
       "div",
       { class: "row row-view" },
       model.element,
+      layer.element,
       levelField,
       colour.element,
     ),
     sync() {
-      const { levels, viewInfo } = pane;
+      const { layers, levels, viewInfo } = pane;
       model.choice.value = viewInfo.model;
-      colour.choice.value = pane.scene.colouring;
+      layer.element.hidden = layers.length < 2;
+      layer.choice.replaceChildren(
+        ...layers.map((name) => el("option", { value: name }, name)),
+      );
+      layer.choice.value = viewInfo.layer;
+      colour.choice.value = pane.colouring;
       const position = levels.findIndex((view) => view.id === pane.view);
       slider.show(position, `eps ${level(viewInfo.level)}`, {
         min: 0,

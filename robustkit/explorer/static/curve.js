@@ -63,14 +63,14 @@ export class Curve {
 
   async refresh() {
     const { pane, questions } = this.session;
-    const { model } = pane.viewInfo;
+    const { model, layer } = pane.viewInfo;
     this.#asked += 1;
     const mine = this.#asked;
-    const asked = JSON.stringify([model, pane.parameters]);
+    const asked = JSON.stringify([model, layer, pane.parameters]);
     if (this.#data?.asked !== asked) {
       this.element.setAttribute("aria-busy", "true");
       try {
-        const answer = await questions.curve(model, pane.parameters);
+        const answer = await questions.curve(model, pane.parameters, layer);
         if (mine !== this.#asked) return;
         this.#data = { ...answer, asked };
       } catch (error) {

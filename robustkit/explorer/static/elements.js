@@ -125,10 +125,19 @@ export const fraction = (value) =>
   value !== null && Number.isFinite(value) ? value.toFixed(3) : "none";
 
 /**
- * An attack level, without the zeros that a binary fraction leaves behind.
+ * An attack level: 0.1, without the zeros that a binary fraction leaves behind, and
+ * 8/255 where it is so many steps of a byte and no short decimal.
  * @param {number} value
  */
-export const level = (value) => String(Number(value.toPrecision(6)));
+export function level(value) {
+  const decimal = String(Number(value.toPrecision(6)));
+  const steps = Math.round(255 * value);
+  const isStep = steps > 0 && Math.abs(255 * value - steps) < 1e-4 * Math.min(steps, 9);
+  return isStep && decimal.length > 5 ? `${steps}/255` : decimal;
+}
+
+/** A number of whatever size, to three digits. @param {number} value */
+export const short = (value) => String(Number(value.toPrecision(3)));
 
 /** 1 node, 2 nodes. @param {number} value @param {string} noun */
 export const count = (value, noun) =>

@@ -5,6 +5,7 @@
 
 import { button, count, el, fraction, percent, select, whole } from "./elements.js";
 import { scaleColour } from "./paint.js";
+import { accuracyAtMost } from "./questions.js";
 
 /**
  * @import { Pane } from "./pane.js"
@@ -210,6 +211,10 @@ const submit = (text, testid) =>
  * @type {Record<string, {text: string, key: (nodes: Nodes, i: number) => number}>}
  */
 const ORDERS = {
+  weakest: {
+    text: "Weakest first, beyond chance",
+    key: (nodes, i) => accuracyAtMost(nodes.accuracy[i], nodes.size[i]),
+  },
   accuracy: { text: "Accuracy, lowest first", key: (nodes, i) => nodes.accuracy[i] },
   wrong: {
     text: "Misclassified, most first",
@@ -220,9 +225,9 @@ const ORDERS = {
 };
 const STEP = 100;
 
-/** The nodes in order of accuracy: weak regions first, each one click away. */
+/** The nodes in order: weak regions first, each one click away. */
 export class WeakPanel {
-  #order = "accuracy";
+  #order = "weakest";
   #shown = STEP;
 
   /** @param {Session} session */
@@ -274,8 +279,8 @@ export class WeakPanel {
       ...order.slice(0, this.#shown).map((i) => this.#row(pane, i)),
     );
     this.more.hidden = order.length <= this.#shown;
-    const weak = order.filter((i) => nodes.accuracy[i] < accuracy).length;
-    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} lie below the view's accuracy, ${percent(accuracy)}.`;
+    const weak = order.filter((i) => ORDERS.weakest.key(nodes, i) < accuracy).length;
+    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} are weaker than the view (accuracy ${percent(accuracy)}) by more than chance: the 95 % interval of their accuracy ends below it.`;
     this.#syncSelection();
   }
 
@@ -310,7 +315,7 @@ export class WeakPanel {
         el(
           "span",
           { class: "quiet" },
-          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}`,
+          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}, 95 %: at most ${percent(accuracyAtMost(accuracy, size))}`,
         ),
       ),
     );

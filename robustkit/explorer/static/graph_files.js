@@ -30,12 +30,13 @@ const edgesOf = ({ edges }) =>
  */
 export function graphAsJson(run, graph, members) {
   const { view, filter, cover, n_intervals, overlap, min_samples } = graph.parameters;
-  const { model, level } = run.views.find(({ id }) => id === view) ?? {};
+  const { model, layer, level } = run.views.find(({ id }) => id === view) ?? {};
   const content = {
     format: "robustkit-mapper-graph",
     version: 1,
     title: run.title,
     model,
+    layer,
     level,
     filter,
     cover,

@@ -4,7 +4,7 @@
  */
 
 import { PARAMETERS } from "./pane.js";
-import { COLOURINGS } from "./scene.js";
+import { colouringsOf } from "./scene.js";
 
 /**
  * @import { Pane } from "./pane.js"
@@ -22,7 +22,8 @@ const digits = (value) => String(Number(value.toPrecision(5)));
  */
 export function writeLink(session, tab) {
   const out = new URLSearchParams();
-  if (session.two) out.set("panes", "2");
+  if (session.two || session.run.opening.length > 1)
+    out.set("panes", session.two ? "2" : "1");
   if (!session.linked) out.set("linked", "0");
   if (session.side === "right") out.set("focus", "right");
   if (tab !== "selection") out.set("tab", tab);
@@ -37,7 +38,7 @@ function writePane(out, pane) {
   const set = (name, value) => out.set(`${side}.${name}`, String(value));
   set("view", pane.view);
   for (const name of PARAMETERS) set(name, pane.parameters[name]);
-  if (scene.colouring !== "labels") set("colour", scene.colouring);
+  if (pane.colouring !== "labels") set("colour", pane.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
   if (!pane.fitted) set("camera", cameraNumbers(scene.camera).map(digits).join(","));
@@ -72,7 +73,7 @@ const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
 export function readLink(session, fragment) {
   const values = new URLSearchParams(fragment);
   session.linked = values.get("linked") !== "0";
-  session.two = values.get("panes") === "2";
+  if (values.has("panes")) session.two = values.get("panes") === "2";
   if (session.two && values.get("focus") === "right") session.side = "right";
   for (const pane of Object.values(session.panes)) readPane(values, pane);
   return values.get("tab") ?? "selection";
@@ -87,7 +88,8 @@ function readPane(values, pane) {
   if (view !== undefined) pane.view = view.id;
   Object.assign(pane.parameters, readParameters(run, get));
   const colouring = get("colour") ?? "";
-  if (COLOURINGS.some(([name]) => name === colouring)) scene.colouring = colouring;
+  if (colouringsOf(run).some(([name]) => name === colouring))
+    pane.colouring = colouring;
   const emphasis = get("class") === null ? NaN : Number(get("class"));
   if (emphasis in run.class_names) scene.emphasis = emphasis;
   const camera = numbers(get("camera"));

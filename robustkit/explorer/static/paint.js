@@ -22,26 +22,21 @@
  *     the screen, and its radius there
  */
 
-/*
- * Colours that are distinguishable for readers with any of the usual kinds of colour
- * vision: seven of Okabe and Ito's eight (black is lost on a dark ground), and three
- * that stay apart from them. Classes are told by their names too (legend, lists,
- * pies when large), never by colour alone.
- */
+// Classes are told by their names too (legend, lists, pies when large), never by colour
+// alone.
+/** @type {Record<"light" | "dark", string[]>} */
+let classColours = { light: [], dark: [] };
 
-const OKABE_ITO = [
-  "#0072B2",
-  "#E69F00",
-  "#009E73",
-  "#CC79A7",
-  "#56B4E9",
-  "#D55E00",
-  "#F0E442",
-];
-// Any two stay at least 15 apart (CIE 1976 colour difference) also as readers with
-// protanopia, deuteranopia or tritanopia see them.
-const LIGHT = [...OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10"];
-const DARK = [...OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8"];
+/**
+ * The colours come with the run: those of the displays in Python.
+ * @param {Record<"light" | "dark", string[]>} colours
+ */
+export function useClassColours(colours) {
+  classColours = colours;
+}
+
+// Of a node for which nothing is known.
+const UNKNOWN = "#9a9a9a";
 
 /** Stops of the scales, low to high. @type {Record<string, string[]>} */
 const SCALES = {
@@ -55,20 +50,15 @@ const SCALES = {
     "#08519C",
   ],
   purity: ["#3B1C59", "#443983", "#31688E", "#21918C", "#35B779", "#90D743", "#FDE725"],
-  size: ["#123A5E", "#3D5578", "#66707A", "#8C8B73", "#B8A861", "#E3CB4B", "#FCE83A"],
+  value: ["#123A5E", "#3D5578", "#66707A", "#8C8B73", "#B8A861", "#E3CB4B", "#FCE83A"],
 };
 
 /**
- * The colour of class `index`; beyond ten, lighter variants are used.
+ * The colour of class `index`; -1 is none.
  * @param {number} index @param {boolean} dark
  */
-export function classColour(index, dark) {
-  const base = (dark ? DARK : LIGHT)[index % LIGHT.length];
-  const round = Math.floor(index / LIGHT.length);
-  return round === 0
-    ? base
-    : mix(base, dark ? "#000000" : "#FFFFFF", Math.min(0.7, 0.35 * round));
-}
+export const classColour = (index, dark) =>
+  classColours[dark ? "dark" : "light"][index] ?? UNKNOWN;
 
 /**
  * The colour at `share` (0 to 1) of a scale, one of 64 so that drawing can be batched.
@@ -77,7 +67,7 @@ export function classColour(index, dark) {
 export function scaleColour(name, share) {
   const ramp = rampOf(name);
   const index = Math.round(Math.min(1, Math.max(0, share)) * (ramp.length - 1));
-  return ramp[Number.isFinite(index) ? index : 0];
+  return Number.isFinite(index) ? ramp[index] : UNKNOWN;
 }
 
 /** @type {Map<string, string[]>} */
@@ -249,7 +239,7 @@ function paintDiscs(ctx, scene, items) {
 /** @param {Canvas} ctx @param {Scene} scene @param {Item[]} items */
 function paintPies(ctx, scene, items) {
   for (const { i, x, y, r } of items) {
-    if (scene.colouring === "labels") paintPie(ctx, scene, i, x, y, r);
+    if (scene.pies !== null) paintPie(ctx, scene, i, x, y, r);
     else fillDisc(ctx, scene.colour(i), x, y, r);
     paintOutline(ctx, scene, x, y, r);
     if (r >= SMALLEST_LABEL) paintLabel(ctx, scene, i, x, y, r);
@@ -262,8 +252,8 @@ function paintPies(ctx, scene, items) {
  */
 function paintPie(ctx, scene, i, x, y, r) {
   const parts = scene.slices[i];
-  if (parts.length === 1) {
-    fillDisc(ctx, classColour(parts[0][0], scene.ink.dark), x, y, r);
+  if (parts.length < 2) {
+    fillDisc(ctx, scene.colour(i), x, y, r);
     return;
   }
   for (const [k, begin, end] of parts) {
@@ -305,7 +295,7 @@ function paintOutline(ctx, scene, x, y, r) {
  * @param {number} y @param {number} r
  */
 function paintLabel(ctx, scene, i, x, y, r) {
-  const name = scene.classNames[scene.majority(i)];
+  const name = scene.labelOf(i);
   const text = name.length > 4 ? `${name.slice(0, 3)}…` : name;
   // Bold letters are about 0.68 of their height wide; the name is to stay within the pie.
   const size = Math.min(15, r * 0.95, (1.75 * r) / (0.68 * text.length));

@@ -3,7 +3,8 @@
  * that came of it, and what is selected. It knows nothing of the page's elements.
  */
 
-import { levelsOf, viewOf } from "./questions.js";
+import { layersOf, levelsOf, viewOf } from "./questions.js";
+import { level } from "./elements.js";
 import { Motion, Scene } from "./scene.js";
 
 /**
@@ -57,28 +58,31 @@ export const PARAMETERS = [
  */
 
 /**
- * Emits "setting", "computing", "graph", "failure", "selection", "active", "marks" and
- * "look".
+ * Emits "setting", "computing", "graph", "failure", "selection", "active", "marks",
+ * "noise" (what lies in no node is asked for) and "look".
  */
 export class Pane extends Emitter {
   #source;
   #motion = new Motion();
   #timer = 0;
   #newest = 0;
+  #colouring = "labels";
 
   /**
    * @param {Object} options
    * @param {"left" | "right"} options.side
    * @param {import("./questions.js").Run} options.run
    * @param {import("./questions.js").Source} options.source
+   * @param {import("./questions.js").Questions} options.questions
    * @param {import("./preferences.js").Ink} options.ink
    */
-  constructor({ side, run, source, ink }) {
+  constructor({ side, run, source, questions, ink }) {
     super();
     this.side = side;
     this.run = run;
     this.#source = source;
-    this.scene = new Scene(ink, run.class_names);
+    this.questions = questions;
+    this.scene = new Scene(ink, run);
     this.view = run.views[0].id;
     this.parameters = { ...run.defaults };
     this.computing = false;
@@ -104,9 +108,22 @@ export class Pane extends Emitter {
     return viewOf(this.run, this.view);
   }
 
-  /** The views of this pane's model, by level. */
+  /** What it shows, in words. */
+  get title() {
+    const { model, layer, level: eps } = this.viewInfo;
+    const parts = this.layers.length > 1 ? [model, layer] : [model];
+    return [...parts, `eps ${level(eps)}`].join(" · ");
+  }
+
+  /** The views of this pane's layer, by level. */
   get levels() {
-    return levelsOf(this.run, this.viewInfo.model);
+    const { model, layer } = this.viewInfo;
+    return levelsOf(this.run, model, layer);
+  }
+
+  /** The layers of this pane's model. */
+  get layers() {
+    return layersOf(this.run, this.viewInfo.model);
   }
 
   /** @param {number} id */
@@ -117,11 +134,21 @@ export class Pane extends Emitter {
     this.recompute();
   }
 
-  /** The other model at the level nearest to the present one. @param {string} model */
+  /** The other model, of this layer if it has it. @param {string} model */
   showModel(model) {
-    const level = this.viewInfo.level;
-    const views = this.run.views.filter((view) => view.model === model);
-    views.sort((a, b) => Math.abs(a.level - level) - Math.abs(b.level - level));
+    const { layer } = this.viewInfo;
+    const layers = layersOf(this.run, model);
+    this.showLayer(layers.includes(layer) ? layer : layers[0], model);
+  }
+
+  /**
+   * Another layer, at the level nearest to the present one.
+   * @param {string} layer
+   */
+  showLayer(layer, model = this.viewInfo.model) {
+    const eps = this.viewInfo.level;
+    const views = levelsOf(this.run, model, layer);
+    views.sort((a, b) => Math.abs(a.level - eps) - Math.abs(b.level - eps));
     if (views.length > 0) this.showView(views[0].id);
   }
 
@@ -154,9 +181,11 @@ export class Pane extends Emitter {
     try {
       const graph = await this.#source.graph(this.side, asked);
       if (mine !== this.#newest) return;
+      const own = await this.questions.ofNodes(graph, this.colouring);
+      if (mine !== this.#newest) return;
       this.computing = false;
       this.failure = null;
-      this.#accept(graph);
+      this.#accept(graph, own);
     } catch (error) {
       if (mine !== this.#newest || error.superseded) return;
       this.computing = false;
@@ -165,8 +194,8 @@ export class Pane extends Emitter {
     }
   }
 
-  /** @param {Graph} graph */
-  #accept(graph) {
+  /** @param {Graph} graph @param {import("./questions.js").OfNodes | null} own */
+  #accept(graph, own) {
     const { scene } = this;
     const before = new Map();
     scene.graph?.nodes.id.forEach((id, i) =>
@@ -174,7 +203,8 @@ export class Pane extends Emitter {
     );
     const first = scene.graph === null;
     this.inherited = !first || Boolean(this.wanted?.places);
-    scene.accept(graph);
+    scene.colouring = this.#colouring;
+    scene.accept(graph, own);
     if (first) this.#restore();
     if (this.fitted) scene.fit();
     this.#motion.glide(scene, before, (how) => this.emit("look", how));
@@ -261,11 +291,28 @@ export class Pane extends Emitter {
     this.emit("look");
   }
 
+  /** What the nodes are coloured by. */
+  get colouring() {
+    return this.#colouring;
+  }
+
+  set colouring(name) {
+    this.#colouring = name;
+    this.scene.colouring = name;
+  }
+
   /** @param {string} colouring */
-  colourBy(colouring) {
-    this.scene.colouring = colouring;
-    // Only the legend of the classes can undo the highlighting.
-    this.scene.emphasis = null;
+  async colourBy(colouring) {
+    this.#colouring = colouring;
+    const { graph, scene } = this;
+    if (graph !== null) {
+      const own = await this.ask((now) => this.questions.ofNodes(now, colouring));
+      // Meanwhile there may be another graph, which came with its colours.
+      if (this.#colouring !== colouring || this.graph !== graph) return;
+      scene.colourBy(colouring, own);
+    }
+    // Only the legend of the categories can undo the highlighting.
+    scene.emphasis = null;
     this.emit("setting");
     this.emit("look");
   }

@@ -49,6 +49,11 @@ export function buildPane(pane) {
     hintAtKeyboard();
   });
   list.addEventListener("blur", () => (hint.hidden = true));
+  pane.on("graph", () => {
+    // It told of a node of the graph before.
+    hint.hidden = true;
+    hintAtKeyboard();
+  });
   listenToPointer(canvas.surface, pointerActions(pane, canvas, tool, hint));
   return el(
     "section",
@@ -159,6 +164,7 @@ function buildStatus(pane) {
   const { side } = pane;
   const status = el("span", { role: "status", "data-testid": `status-${side}` });
   const measures = el("span", { class: "measures", "data-testid": `measures-${side}` });
+  const noise = buildNoise(pane);
   const note = el("p", { class: "note", hidden: true, "data-testid": `note-${side}` });
   const marks = el("span", {
     class: "marks",
@@ -180,6 +186,7 @@ function buildStatus(pane) {
         pane.graph === null ? "No graph yet" : statusText(pane.graph);
     if (pane.graph === null) return;
     measures.replaceChildren(...measureItems(pane.graph));
+    noise.sync();
     note.textContent = pane.graph.note ?? "";
     note.hidden = note.textContent === "";
   };
@@ -191,7 +198,7 @@ function buildStatus(pane) {
     { class: "pane-status" },
     failure,
     note,
-    el("div", { class: "line" }, status, marks, measures),
+    el("div", { class: "line" }, status, marks, measures, noise.element),
   );
 }
 
@@ -207,15 +214,49 @@ const statusText = ({ nodes, edges, seconds }) =>
   `${count(nodes.size.length, "node")}, ${count(edges.source.length, "edge")}, ${seconds.toFixed(2)} s`;
 
 /** @param {Graph} graph */
-function measureItems({ accuracy, purity, n_noise: noise, n_in_nodes: kept }) {
+function measureItems({ accuracy, purity, n_in_nodes: kept }) {
   const pairs = [
     ["Accuracy", percent(accuracy)],
     ["Purity", fraction(kept > 0 ? purity : NaN)],
-    ["Noise", percent(noise / Math.max(1, noise + kept))],
   ];
   return pairs.map(([name, value]) =>
     el("span", { class: "measure" }, `${name} `, el("b", {}, value)),
   );
+}
+
+/**
+ * The share of samples that the graph does not show; a click shows them.
+ * @param {Pane} pane
+ */
+function buildNoise(pane) {
+  const bar = el("span", { class: "bar" });
+  const text = el("span");
+  const element = el(
+    "button",
+    {
+      type: "button",
+      class: "noise",
+      title: "Samples that are near to too few others. Click to see them.",
+      "data-testid": `noise-${pane.side}`,
+      on: { click: () => pane.emit("noise") },
+    },
+    el("span", { class: "track", "aria-hidden": "true" }, bar),
+    text,
+  );
+  return {
+    element,
+    sync() {
+      if (pane.graph === null) return;
+      const { n_noise: noise, n_in_nodes: kept } = pane.graph;
+      const share = noise / Math.max(1, noise + kept);
+      bar.style.width = `${(100 * share).toFixed(1)}%`;
+      text.replaceChildren(
+        el("b", {}, percent(share)),
+        ` (${count(noise, "sample")}) in no node`,
+      );
+      element.disabled = noise === 0;
+    },
+  };
 }
 
 /** What the colours of a pane mean; a class in it can be pointed out. @param {Pane} pane */
@@ -228,17 +269,15 @@ export function buildLegend(pane) {
   });
   let shown = "";
   const sync = () => {
-    const { colouring, emphasis, ink, smallest, largest } = pane.scene;
+    const { emphasis, ink, pies, scale } = pane.scene;
     // Rebuilding an unchanged legend would lose the keyboard focus.
-    const now = JSON.stringify([
-      colouring,
-      ink.dark,
-      colouring === "size" ? [smallest, largest] : 0,
-    ]);
+    const now = JSON.stringify([pies?.names, scale?.title, scale?.ends, ink.dark]);
     if (now !== shown) {
       shown = now;
       element.replaceChildren(
-        ...(colouring === "labels" ? classes(pane) : scale(pane)),
+        ...(scale === null
+          ? swatches(pane, pies?.names ?? pane.run.class_names)
+          : scaleParts(scale)),
       );
     }
     element.querySelectorAll("button").forEach((face, k) => {
@@ -251,9 +290,9 @@ export function buildLegend(pane) {
   return element;
 }
 
-/** @param {Pane} pane */
-function classes(pane) {
-  return pane.run.class_names.map((name, k) => {
+/** @param {Pane} pane @param {string[]} names */
+function swatches(pane, names) {
+  return names.map((name, k) => {
     const swatch = el("span", { class: "swatch", "aria-hidden": "true" });
     swatch.style.backgroundColor = classColour(k, pane.scene.ink.dark);
     return el(
@@ -261,7 +300,7 @@ function classes(pane) {
       {
         type: "button",
         "aria-pressed": "false",
-        title: `Point out the nodes that hold class ${name}`,
+        title: `Point out the nodes that hold ${name}`,
         on: { click: () => pane.emphasise(k) },
       },
       swatch,
@@ -270,21 +309,13 @@ function classes(pane) {
   });
 }
 
-/** @param {Pane} pane */
-function scale(pane) {
-  const { colouring, smallest, largest } = pane.scene;
-  const stops = Array.from({ length: 9 }, (_, k) => scaleColour(colouring, k / 8));
+/** @param {import("./scene.js").Scale} scale */
+function scaleParts({ title, ramp, ends: [low, high] }) {
+  const stops = Array.from({ length: 9 }, (_, k) => scaleColour(ramp, k / 8));
   const bar = el("span", { class: "scale", "aria-hidden": "true" });
   bar.style.background = `linear-gradient(90deg, ${stops.join(", ")})`;
-  /** @type {Record<string, string[]>} */
-  const texts = {
-    accuracy: ["0 %", "100 %", "Accuracy"],
-    purity: ["0", "1", "Purity"],
-    size: [count(smallest, "sample"), count(largest, "sample"), "Size (logarithmic)"],
-  };
-  const [low, high, name] = texts[colouring];
   return [
-    el("span", { class: "scale-name" }, name),
+    el("span", { class: "scale-name" }, title),
     el("span", { class: "scale-row" }, el("span", {}, low), bar, el("span", {}, high)),
   ];
 }

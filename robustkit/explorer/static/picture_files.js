@@ -1,6 +1,6 @@
 /** The view as a picture: what the panes show, with a title and a legend. */
 
-import { contextOf, el, fraction, level, percent, svg } from "./elements.js";
+import { contextOf, el, fraction, percent, svg } from "./elements.js";
 import { classColour, paintScene, scaleColour } from "./paint.js";
 
 /**
@@ -43,7 +43,7 @@ export function pngOf(session) {
 /** @param {Session} session */
 export function svgOf(session) {
   const { width, height } = sizeOf(session);
-  const ctx = new SvgContext(width, height, titleOf(session.pane));
+  const ctx = new SvgContext(width, height, session.pane.title);
   paint(ctx, session, (left, top, pane, draw) => {
     ctx.nested(left, top, pane.scene.camera.width, pane.scene.camera.height, draw);
   });
@@ -80,14 +80,10 @@ function paint(ctx, session, within) {
   }
 }
 
-/** @param {Pane} pane */
-const titleOf = ({ viewInfo }) =>
-  `${viewInfo.model}, attack level ${level(viewInfo.level)}`;
-
 /** @param {Canvas} ctx @param {Pane} pane @param {number} left */
 function paintHead(ctx, pane, left) {
   const { ink } = pane.scene;
-  write(ctx, titleOf(pane), left + 16, 18, { colour: ink.text, size: 14, weight: 600 });
+  write(ctx, pane.title, left + 16, 18, { colour: ink.text, size: 14, weight: 600 });
   if (pane.graph === null) return;
   const { accuracy, purity } = pane.graph;
   const measures = `accuracy ${percent(accuracy)}, weighted purity ${fraction(purity)}`;
@@ -97,31 +93,32 @@ function paintHead(ctx, pane, left) {
 /** @param {Canvas} ctx @param {Pane} pane @param {number} left @param {number} y */
 function paintFoot(ctx, pane, left, y) {
   const { scene } = pane;
-  if (scene.colouring === "labels") {
+  if (scene.pies !== null) {
     const room = scene.camera.width - 32;
-    const names = pane.run.class_names;
+    const { names } = scene.pies;
     const step = Math.min(64, room / names.length);
     names.forEach((name, k) => {
       const x = left + 16 + k * step;
       ctx.fillStyle = classColour(k, scene.ink.dark);
       ctx.fillRect(x, y - 6, 11, 11);
       const fitting = Math.max(1, Math.floor((step - 18) / 6.5));
-      const short = name.length > fitting ? `${name.slice(0, fitting)}…` : name;
-      write(ctx, short, x + 15, y, { colour: scene.ink.text, size: 11 });
+      const text = name.length > fitting ? `${name.slice(0, fitting)}…` : name;
+      write(ctx, text, x + 15, y, { colour: scene.ink.text, size: 11 });
     });
     return;
   }
-  const [low, high] =
-    scene.colouring === "size" ? [scene.smallest, scene.largest] : ["0", "1"];
-  write(ctx, `${scene.colouring}: ${low}`, left + 16, y, {
-    colour: scene.ink.text,
-    size: 11,
-  });
+  if (scene.scale === null) return;
+  const { title, ramp, ends } = scene.scale;
+  const look = { colour: scene.ink.text, size: 11 };
+  const words = `${title}: ${ends[0]}`;
+  write(ctx, words, left + 16, y, look);
+  // Letters are about 6 wide; the pictures have no way to measure them.
+  const start = left + 28 + 6 * words.length;
   for (let k = 0; k < 40; k += 1) {
-    ctx.fillStyle = scaleColour(scene.colouring, k / 39);
-    ctx.fillRect(left + 90 + 4 * k, y - 6, 4.2, 11);
+    ctx.fillStyle = scaleColour(ramp, k / 39);
+    ctx.fillRect(start + 4 * k, y - 6, 4.2, 11);
   }
-  write(ctx, String(high), left + 258, y, { colour: scene.ink.text, size: 11 });
+  write(ctx, ends[1], start + 168, y, look);
 }
 
 /**

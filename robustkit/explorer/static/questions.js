@@ -7,8 +7,9 @@
 import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
 
 /**
- * @typedef {{id: number, model: string, level: number, accuracy: number,
- *     has_regions: boolean}} View what a model makes of the samples at an attack level
+ * @typedef {{id: number, model: string, level: number, layer: string, accuracy: number,
+ *     has_confidence: boolean, has_regions: boolean}} View what a layer of a model makes
+ *     of the samples at an attack level
  *
  * @typedef {{filter: string, cover: string, n_intervals: number, overlap: number,
  *     eps: number | "auto", min_samples: number}} Parameters of a mapper graph
@@ -21,6 +22,10 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {boolean} has_images
  * @property {string[]} models
  * @property {View[]} views
+ * @property {{name: string, categories: string[] | null}[]} columns what else is known
+ *     of each sample
+ * @property {number[]} opening the views that the page begins with, one or two
+ * @property {Record<"light" | "dark", string[]>} class_colors
  * @property {Parameters} defaults
  * @property {Record<"n_intervals" | "overlap" | "min_samples", [number, number]>} limits
  * @property {string[]} filters
@@ -54,6 +59,9 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @typedef {{i: number, y: number, p: number, c: number | null, r: number | null}} Sample
  *     index, true and predicted class, confidence and region
  *
+ * @typedef {{counts?: number[][], names?: string[], means?: number[]}} OfNodes of each
+ *     node, how many samples are of each category, or the mean of a number
+ *
  * @typedef {"index" | "wrong" | "confidence"} Order of samples
  *
  * @typedef {Object} Found where some samples lie
@@ -62,7 +70,7 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} held how many each of these holds
  * @property {number} noise how many lie in no node
  *
- * @typedef {keyof typeof COLUMNS} Column
+ * @typedef {string} Column a key of COLUMNS, or "column 0" and so on
  *
  * @typedef {Object} Source
  * @property {() => Promise<Run>} run
@@ -77,7 +85,11 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {(parameters: Parameters) => Promise<Blob>} page all of it as one file
  */
 
-/** Columns of the samples; all but the first have a view. */
+/**
+ * Columns of the samples; all but the first have a view. Those of `run.columns` are
+ * numbers of 64 bits.
+ * @type {Record<string, any>}
+ */
 const COLUMNS = {
   y: Int32Array,
   prediction: Int32Array,
@@ -116,17 +128,24 @@ export class Questions {
    * @param {Graph} graph @param {number[]} nodes
    * @param {{offset?: number, limit?: number, sort?: Order}} page
    */
-  async members(graph, nodes, { offset = 0, limit = 60, sort = "index" } = {}) {
-    const [samples, columns] = await Promise.all([
-      this.samplesOf(graph, nodes),
-      this.#columnsOf(graph),
-    ]);
+  async members(graph, nodes, page = {}) {
+    return this.page(graph, await this.samplesOf(graph, nodes), page);
+  }
+
+  /**
+   * Some samples, a page at a time, and what all of them are and are taken for.
+   * @param {Graph} graph @param {number[]} samples
+   * @param {{offset?: number, limit?: number, sort?: Order}} page
+   */
+  async page(graph, samples, { offset = 0, limit = 60, sort = "index" } = {}) {
+    const columns = await this.#columnsOf(graph);
     const { y, prediction } = columns;
     const classes = this.#run.class_names.length;
     const wrong = samples.reduce((sum, i) => sum + Number(prediction[i] !== y[i]), 0);
     const counts = tally(samples, y, classes);
     const total = samples.length;
-    sortSamples(samples, sort, columns);
+    const sorted = [...samples];
+    sortSamples(sorted, sort, columns);
     return {
       total,
       wrong,
@@ -134,8 +153,39 @@ export class Questions {
       purity: purity(counts),
       counts,
       predicted_counts: tally(samples, prediction, classes),
-      samples: samples.slice(offset, offset + limit).map((i) => describe(columns, i)),
+      samples: sorted.slice(offset, offset + limit).map((i) => describe(columns, i)),
     };
+  }
+
+  /**
+   * What a colouring needs that the graph itself does not tell; null if nothing.
+   * @param {Graph} graph @param {string} colouring
+   * @returns {Promise<OfNodes | null>}
+   */
+  async ofNodes(graph, colouring) {
+    const own = this.#run.columns.find((_, k) => colouring === `column ${k}`);
+    const ofView = colouring === "prediction" || colouring === "confidence";
+    if (own === undefined && !ofView) return null;
+    const [membership, values] = await Promise.all([
+      this.#membership(graph),
+      this.#column(colouring, ofView ? graph.parameters.view : undefined),
+    ]);
+    const names = colouring === "prediction" ? this.#run.class_names : own?.categories;
+    const nodes = graph.nodes.size.map((_, node) => membership.of(node));
+    return names
+      ? { names, counts: nodes.map((held) => tally(held, values, names.length)) }
+      : { means: nodes.map((held) => mean(held, values)) };
+  }
+
+  /** The samples that lie in no node, ascending. @param {Graph} graph */
+  async noise(graph) {
+    const { members } = await this.#membership(graph);
+    const held = new Uint8Array(this.#run.n_samples);
+    for (const i of members) held[i] = 1;
+    /** @type {number[]} */
+    const samples = [];
+    held.forEach((is, i) => is === 0 && samples.push(i));
+    return samples;
   }
 
   /**
@@ -215,11 +265,12 @@ export class Questions {
   }
 
   /**
-   * Purity and accuracy of one model over its attack levels.
+   * Purity and accuracy of one layer of a model over its attack levels.
    * @param {string} model @param {Parameters} parameters
+   * @param {string} [layer] by default the model's first
    */
-  async curve(model, parameters) {
-    const views = levelsOf(this.#run, model);
+  async curve(model, parameters, layer = layersOf(this.#run, model)[0]) {
+    const views = levelsOf(this.#run, model, layer);
     const ids = views.map(({ id }) => id);
     return {
       levels: views.map(({ level }) => level),
@@ -269,7 +320,8 @@ export class Questions {
    */
   #column(name, view) {
     return remembered(this.#columns, `${name} ${view}`, async () => {
-      return new COLUMNS[name](await this.#source.column(name, view));
+      const Values = COLUMNS[name] ?? Float64Array;
+      return new Values(await this.#source.column(name, view));
     });
   }
 
@@ -322,10 +374,33 @@ export function viewOf(run, id) {
   return view;
 }
 
-/** The views of a model, by attack level. @param {Run} run @param {string} model */
-export function levelsOf(run, model) {
-  const views = run.views.filter((view) => view.model === model);
+/**
+ * The views of a layer of a model, by attack level.
+ * @param {Run} run @param {string} model @param {string} layer
+ */
+export function levelsOf(run, model, layer) {
+  const views = run.views.filter(
+    (view) => view.model === model && view.layer === layer,
+  );
   return views.sort((a, b) => a.level - b.level);
+}
+
+/** The layers of a model, each once. @param {Run} run @param {string} model */
+export const layersOf = (run, model) => [
+  ...new Set(
+    run.views.filter((view) => view.model === model).map(({ layer }) => layer),
+  ),
+];
+
+/**
+ * The upper end of Wilson's interval of 95 % for an accuracy: a node of few samples is
+ * weak by chance, and this says how weak it is at least.
+ * @param {number} accuracy @param {number} size
+ */
+export function accuracyAtMost(accuracy, size) {
+  const z2 = 1.96 ** 2;
+  const half = Math.sqrt(accuracy * (1 - accuracy) * size * z2 + z2 ** 2 / 4);
+  return (accuracy * size + z2 / 2 + half) / (size + z2);
 }
 
 /**
@@ -360,14 +435,29 @@ function sortSamples(samples, order, { y, prediction, confidence }) {
 }
 
 /**
- * How many of some samples are of each class.
- * @param {number[]} samples @param {ArrayLike<number>} classOf @param {number} classes
+ * How many of some samples are of each class; those of none (NaN) do not count.
+ * @param {Iterable<number>} samples @param {ArrayLike<number>} classOf
+ * @param {number} classes
  * @returns {number[]}
  */
 function tally(samples, classOf, classes) {
   const counts = new Array(classes).fill(0);
-  for (const i of samples) counts[classOf[i]] += 1;
+  for (const i of samples) if (classOf[i] >= 0) counts[classOf[i]] += 1;
   return counts;
+}
+
+/**
+ * The mean over some samples, without those that are NaN; NaN without any.
+ * @param {Iterable<number>} samples @param {ArrayLike<number>} values
+ */
+function mean(samples, values) {
+  let [sum, n] = [0, 0];
+  for (const i of samples) {
+    if (Number.isNaN(values[i])) continue;
+    sum += values[i];
+    n += 1;
+  }
+  return sum / n;
 }
 
 /**

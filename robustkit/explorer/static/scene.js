@@ -4,6 +4,7 @@
  * exporting all read this, so that they cannot disagree.
  */
 
+import { count, short } from "./elements.js";
 import { classColour, scaleColour } from "./paint.js";
 
 /** The visible part of the plane: its centre and scale. */
@@ -151,12 +152,34 @@ export class Grid {
   }
 }
 
-export const COLOURINGS = [
-  ["labels", "True labels"],
-  ["accuracy", "Accuracy"],
-  ["purity", "Purity"],
-  ["size", "Size"],
-];
+/**
+ * What nodes can be coloured by: a name and a text for each.
+ * @param {import("./questions.js").Run} run
+ */
+export function colouringsOf(run) {
+  const knowsConfidence = run.views.some((view) => view.has_confidence);
+  return [
+    ["labels", "True labels"],
+    ["prediction", "Predictions"],
+    ["accuracy", "Accuracy"],
+    ...(knowsConfidence ? [["confidence", "Confidence"]] : []),
+    ["purity", "Purity"],
+    ["size", "Size"],
+    ["filter", "Filter value"],
+    ...run.columns.map(({ name }, k) => [`column ${k}`, name]),
+  ];
+}
+
+/**
+ * A number of each node, and the ends of the scale that shows it.
+ *
+ * @typedef {{title: string, ramp: string, values: number[], low: number, high: number,
+ *     ends: [string, string]}} Scale
+ *
+ * Shares of categories in each node.
+ *
+ * @typedef {{names: string[], counts: number[][]}} Pies
+ */
 
 /** @type {import("./questions.js").Nodes} */
 const NO_NODES = {
@@ -187,6 +210,10 @@ export class Scene {
   mostShared = 1;
   /** The radius of the node in the middle, as a share of the largest. */
   typical = 1;
+  /** What the nodes show, if it is shares. @type {Pies | null} */
+  pies = null;
+  /** What the nodes show, if it is a number. @type {Scale | null} */
+  scale = null;
   /** @type {Slice[][]} */
   slices = [];
   /** Where the nodes are drawn now; while they move, not where they will rest. */
@@ -212,10 +239,13 @@ export class Scene {
   /** @type {Map<number, number[]>} */
   #moved = new Map();
 
-  /** @param {import("./preferences.js").Ink} ink @param {string[]} classNames */
-  constructor(ink, classNames) {
+  /**
+   * @param {import("./preferences.js").Ink} ink
+   * @param {import("./questions.js").Run} run
+   */
+  constructor(ink, run) {
     this.ink = ink;
-    this.classNames = classNames;
+    this.run = run;
   }
 
   /** The graph's nodes; before the first graph there are none. */
@@ -230,8 +260,9 @@ export class Scene {
   /**
    * Take a new graph; what was selected and dragged stays by the nodes' ids.
    * @param {import("./questions.js").Graph} graph
+   * @param {import("./questions.js").OfNodes | null} own what the colouring needs
    */
-  accept(graph) {
+  accept(graph, own) {
     const nodes = graph.nodes;
     const index = new Map(nodes.id.map((id, i) => [id, i]));
     const before = this.nodes.id;
@@ -245,13 +276,76 @@ export class Scene {
     this.largest = nodes.size.reduce((a, b) => Math.max(a, b), 1);
     this.smallest = nodes.size.reduce((a, b) => Math.min(a, b), this.largest);
     this.mostShared = graph.edges.shared.reduce((a, b) => Math.max(a, b), 1);
-    this.slices = nodes.counts.map(slices);
     this.order = nodes.size
       .map((_, i) => i)
       .sort((a, b) => nodes.size[b] - nodes.size[a]);
     const middle = this.order[this.order.length >> 1];
     this.typical = Math.sqrt((nodes.size[middle] ?? this.largest) / this.largest);
     this.#grid = null;
+    this.colourBy(this.colouring, own);
+  }
+
+  /**
+   * @param {string} colouring
+   * @param {import("./questions.js").OfNodes | null} own of each node, what the graph
+   *     itself does not tell
+   */
+  colourBy(colouring, own) {
+    this.colouring = colouring;
+    const counts = colouring === "labels" ? this.nodes.counts : (own?.counts ?? null);
+    const names = own?.names ?? this.run.class_names;
+    this.pies = counts === null ? null : { names, counts };
+    this.slices = (counts ?? []).map(slices);
+    this.scale = counts === null ? this.#scaleOf(colouring, own?.means ?? []) : null;
+  }
+
+  /** @param {string} colouring @param {number[]} means @returns {Scale} */
+  #scaleOf(colouring, means) {
+    const { accuracy, purity, size, filter_mean: filter } = this.nodes;
+    /** @type {[string, string]} */
+    const percents = ["0 %", "100 %"];
+    const unit = { low: 0, high: 1 };
+    switch (colouring) {
+      case "accuracy":
+        return {
+          title: "Accuracy",
+          ramp: "accuracy",
+          values: accuracy,
+          ...unit,
+          ends: percents,
+        };
+      case "purity":
+        return {
+          title: "Purity",
+          ramp: "purity",
+          values: purity,
+          ...unit,
+          ends: ["0", "1"],
+        };
+      case "confidence":
+        return {
+          title: "Confidence (mean)",
+          ramp: "purity",
+          values: means,
+          ...unit,
+          ends: percents,
+        };
+      case "size":
+        // Sizes span decades.
+        return {
+          title: "Size (logarithmic)",
+          ramp: "value",
+          values: size.map(Math.log),
+          low: Math.log(this.smallest),
+          high: Math.log(this.largest),
+          ends: [count(this.smallest, "sample"), count(this.largest, "sample")],
+        };
+      default:
+        return scaleOver(
+          colouring === "filter" ? filter : means,
+          `${textOf(this.run, colouring)} (mean)`,
+        );
+    }
   }
 
   /** The places where the nodes come to rest: the layout's, or where they were dragged. */
@@ -331,15 +425,16 @@ export class Scene {
   }
 
   /**
-   * A node's radius on the screen. Area follows size; the largest radius is about
-   * the distance between neighbours, or less where most nodes are large; zooming in
-   * enlarges nodes less than distances, so that what is crowded comes apart.
+   * A node's radius on the screen. Area follows size; the largest radius is somewhat
+   * less than the distance between neighbours, or less still where most nodes are
+   * large; zooming in enlarges nodes less than distances, so that what is crowded
+   * comes apart.
    * @param {number} i
    */
   radius(i) {
     const { camera } = this;
     const room = this.#room * Math.min(1, 0.55 / this.typical);
-    const largest = Math.min(26, Math.max(4, room * camera.fitScale));
+    const largest = Math.min(26, Math.max(4, 0.65 * room * camera.fitScale));
     const share = Math.sqrt(this.nodes.size[i] / this.largest);
     return Math.max(2, largest * Math.max(0.3, share)) * camera.zoom ** 0.6;
   }
@@ -369,41 +464,55 @@ export class Scene {
   }
 
   /**
-   * Whether the node is shown at full opacity, or faded by the highlighted class.
+   * Whether the node is shown at full opacity, or faded by the highlighted category.
    * @param {number} i
    */
   inFront(i) {
-    if (this.emphasis === null) return true;
-    return this.nodes.counts[i][this.emphasis] > 0;
+    if (this.emphasis === null || this.pies === null) return true;
+    return this.pies.counts[i][this.emphasis] > 0;
   }
 
-  /** @param {number} i */
+  /** The class that most samples of a node bear. @param {number} i */
   majority(i) {
-    const counts = this.nodes.counts[i];
-    return counts.indexOf(Math.max(...counts));
+    return largestOf(this.nodes.counts[i]);
+  }
+
+  /** What is written into a node. @param {number} i */
+  labelOf(i) {
+    const { names, counts } = this.pies ?? {
+      names: this.run.class_names,
+      counts: this.nodes.counts,
+    };
+    return names[largestOf(counts[i])] ?? "";
   }
 
   /** @param {number} i */
   colour(i) {
-    const { nodes } = this;
-    switch (this.colouring) {
-      case "accuracy":
-        return scaleColour("accuracy", nodes.accuracy[i]);
-      case "purity":
-        return scaleColour("purity", nodes.purity[i]);
-      case "size":
-        return scaleColour("size", this.sizeShare(nodes.size[i]));
-      default:
-        return classColour(this.majority(i), this.ink.dark);
-    }
+    if (this.pies !== null)
+      return classColour(largestOf(this.pies.counts[i]), this.ink.dark);
+    if (this.scale === null) return classColour(-1, this.ink.dark);
+    const { ramp, values, low, high } = this.scale;
+    return scaleColour(ramp, high > low ? (values[i] - low) / (high - low) : 1);
   }
+}
 
-  /** Sizes span decades, so their scale is logarithmic. @param {number} size */
-  sizeShare(size) {
-    const low = Math.log(this.smallest);
-    const high = Math.log(this.largest);
-    return high > low ? (Math.log(size) - low) / (high - low) : 1;
-  }
+/** Where the largest of some counts is; -1 if all are 0. @param {number[]} counts */
+function largestOf(counts) {
+  const most = Math.max(...counts);
+  return most > 0 ? counts.indexOf(most) : -1;
+}
+
+/** @param {import("./questions.js").Run} run @param {string} colouring */
+const textOf = (run, colouring) =>
+  colouringsOf(run).find(([name]) => name === colouring)?.[1] ?? colouring;
+
+/** @param {number[]} values @param {string} title @returns {Scale} */
+function scaleOver(values, title) {
+  const known = values.filter(Number.isFinite);
+  const low = known.reduce((a, b) => Math.min(a, b), Infinity);
+  const high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+  const ends = known.length > 0 ? [short(low), short(high)] : ["none", "none"];
+  return { title, ramp: "value", values, low, high, ends: [ends[0], ends[1]] };
 }
 
 /**

@@ -6,16 +6,16 @@ import {
   count,
   el,
   fraction,
-  level,
   percent,
   select,
   whole,
 } from "./elements.js";
 import { classColour } from "./paint.js";
+import { accuracyAtMost } from "./questions.js";
 
 /**
  * @import { Pane } from "./pane.js"
- * @import { Order, Questions, Sample } from "./questions.js"
+ * @import { Graph, Order, Questions, Sample } from "./questions.js"
  * @import { Session } from "./session.js"
  */
 
@@ -31,7 +31,7 @@ export class SelectionPanel {
   #sort = "index";
   /**
    * Samples shown by a search instead of the selected nodes.
-   * @type {{samples: number[], label: string} | null}
+   * @type {{samples: number[], label: string, note: string} | null}
    */
   #samples = null;
 
@@ -46,7 +46,7 @@ export class SelectionPanel {
     this.gallery = new Gallery(session, onSample, report);
     const sort = select("Sort by", "images-sort", SORTS, (value) => {
       this.#sort = /** @type {Order} */ (value);
-      this.#showNodes();
+      this.#again();
     });
     this.sort = sort.element;
     this.weakest = button(
@@ -87,8 +87,9 @@ export class SelectionPanel {
       });
       pane.on("graph", () => {
         if (pane !== session.pane) return;
-        if (this.#samples === null) this.#showNodes();
-        else this.showSamples(this.#samples.samples, this.#samples.label);
+        // What lay in no node of the graph before may lie in one of this.
+        if (this.#samples?.note) pane.emit("noise", true);
+        else this.#again();
       });
     }
     session.on("focus", () => this.refresh());
@@ -97,21 +98,47 @@ export class SelectionPanel {
   }
 
   /**
-   * Show the samples of a search instead of those of the selected nodes.
+   * Show the samples of a search, or those in no node, instead of those of the
+   * selected nodes.
    * @param {number[]} samples @param {string} label
+   * @param {string} note what there is to know of them
    */
-  showSamples(samples, label) {
-    this.#samples = { samples, label };
+  showSamples(samples, label, note = "") {
+    this.#samples = { samples, label, note };
     this.#render();
     const { pane, questions } = this.session;
+    return this.#show(
+      note,
+      (graph, page) => questions.page(graph, samples, page),
+      pane,
+    );
+  }
+
+  #again() {
+    const shown = this.#samples;
+    if (shown === null) this.#showNodes();
+    else this.showSamples(shown.samples, shown.label, shown.note);
+  }
+
+  /**
+   * @param {string} note
+   * @param {(graph: Graph, page: {offset: number, limit: number, sort: Order}) =>
+   *     ReturnType<Questions["page"]>} question
+   * @param {Pane} pane
+   */
+  #show(note, question, pane) {
+    this.#asked += 1;
+    const mine = this.#asked;
+    const sort = this.#sort;
     return this.gallery.show({
       pane,
-      page: async (offset, limit) => ({
-        total: samples.length,
-        samples: await pane.ask((graph) =>
-          questions.describe(graph, samples.slice(offset, offset + limit)),
-        ),
-      }),
+      page: async (offset, limit) => {
+        const answer = await pane.ask((graph) =>
+          question(graph, { offset, limit, sort }),
+        );
+        if (mine === this.#asked) this.#summarise(answer, note);
+        return answer;
+      },
     });
   }
 
@@ -124,24 +151,19 @@ export class SelectionPanel {
     this.#render();
     const { pane, questions } = this.session;
     const nodes = pane.selected;
-    this.#asked += 1;
     if (nodes.length === 0) {
+      this.#asked += 1;
       this.summary.replaceChildren();
       this.gallery.clear();
       return null;
     }
-    const mine = this.#asked;
-    const sort = this.#sort;
-    return this.gallery.show({
+    const ids = nodes.map((i) => pane.scene.nodes.id[i]);
+    const shown = ids.slice(0, 12).join(", ") + (ids.length > 12 ? " …" : "");
+    return this.#show(
+      `${ids.length === 1 ? "Node" : "Nodes"} ${shown}`,
+      (graph, page) => questions.members(graph, nodes, page),
       pane,
-      page: async (offset, limit) => {
-        const answer = await pane.ask((graph) =>
-          questions.members(graph, nodes, { offset, limit, sort }),
-        );
-        if (mine === this.#asked) this.#summarise(answer, nodes);
-        return answer;
-      },
-    });
+    );
   }
 
   #render() {
@@ -149,22 +171,20 @@ export class SelectionPanel {
     const nodes = pane.selected;
     const searched = this.#samples !== null;
     const place = two ? `${pane.side === "left" ? "Left" : "Right"} · ` : "";
-    const of = `${place}${pane.viewInfo.model} · eps ${level(pane.viewInfo.level)}`;
+    const of = `${place}${pane.title}`;
     const what = this.#samples?.label ?? count(nodes.length, "node");
     this.title.textContent = nodes.length === 0 && !searched ? of : `${what} · ${of}`;
     this.weakest.disabled = pane.scene.length === 0;
     this.empty.hidden = nodes.length > 0 || searched;
     this.actions.hidden = !this.empty.hidden;
-    this.sort.hidden = searched;
+    // What was told of others is not told of these until their summary is there.
     if (searched) this.summary.replaceChildren();
   }
 
-  /**
-   * @param {Awaited<ReturnType<Questions["members"]>>} members @param {number[]} nodes
-   */
+  /** @param {Awaited<ReturnType<Questions["page"]>>} page @param {string} note */
   #summarise(
     { total, wrong, purity, accuracy, counts, predicted_counts: predicted },
-    nodes,
+    note,
   ) {
     const facts = [
       ["Samples", whole(total)],
@@ -172,8 +192,6 @@ export class SelectionPanel {
       ["Accuracy", percent(accuracy)],
       ["Purity", fraction(purity)],
     ];
-    const ids = nodes.map((i) => this.session.pane.scene.nodes.id[i]);
-    const shown = ids.slice(0, 12).join(", ") + (ids.length > 12 ? " …" : "");
     this.summary.replaceChildren(
       el(
         "dl",
@@ -182,7 +200,7 @@ export class SelectionPanel {
           el("div", {}, el("dt", {}, name), el("dd", {}, value)),
         ),
       ),
-      el("p", { class: "quiet" }, `${ids.length === 1 ? "Node" : "Nodes"} ${shown}`),
+      ...(note === "" ? [] : [el("p", { class: "quiet" }, note)]),
       this.#classTable(counts, predicted),
     );
   }
@@ -262,8 +280,9 @@ export class SelectionPanel {
 
   #selectWeakest() {
     const { pane } = this.session;
-    const { accuracy } = pane.scene.nodes;
-    const weakest = accuracy.indexOf(Math.min(...accuracy));
+    const { accuracy, size } = pane.scene.nodes;
+    const bounds = accuracy.map((value, i) => accuracyAtMost(value, size[i]));
+    const weakest = bounds.indexOf(Math.min(...bounds));
     pane.select([weakest]);
     pane.reveal(weakest);
   }
@@ -281,7 +300,13 @@ const PAGE = 24;
  */
 
 /**
- * Samples, a page at a time: the perturbed image beside the clean one, what it is
+ * Images of some samples by kind, "attacked" and "clean"; null for what is not there.
+ *
+ * @typedef {{kind: string, bytes: (Uint8Array | null)[]}[]} Images
+ */
+
+/**
+ * Samples, a page at a time: the attacked image beside the clean one, what it is
  * and what the model takes it for.
  */
 class Gallery {
@@ -300,6 +325,10 @@ class Gallery {
   /** @type {Pages | null} */
   #pages = null;
   total = 0;
+  /** What the page shows. @type {{samples: Sample[], images: Images}} */
+  #shown = { samples: [], images: [] };
+  /** Which of these is enlarged. */
+  #large = 0;
 
   /**
    * @param {Session} session
@@ -313,6 +342,7 @@ class Gallery {
     this.first = button("First page", "images-first", () => this.#go(0), {
       glyph: "«",
     });
+    this.enlargement = new Enlargement(session, (by) => this.#enlarge(by));
     this.previous = button(
       "Previous page",
       "images-previous",
@@ -337,7 +367,13 @@ class Gallery {
       this.next,
       this.last,
     );
-    this.element = el("div", { class: "gallery-box" }, pager, this.#list);
+    this.element = el(
+      "div",
+      { class: "gallery-box" },
+      pager,
+      this.#list,
+      this.enlargement.dialog,
+    );
   }
 
   /** @param {Pages} pages */
@@ -371,6 +407,7 @@ class Gallery {
       if (mine !== this.#asked) return;
       this.total = total;
       this.#offset = offset;
+      this.#shown = { samples, images };
       this.#list.replaceChildren(
         ...samples.map((sample, k) => this.#card(sample, images, k)),
       );
@@ -397,6 +434,7 @@ class Gallery {
   /**
    * The bytes of a page's images: as the view saw them, and clean where they differ.
    * @param {Pane} pane @param {Sample[]} samples
+   * @returns {Promise<Images>}
    */
   async #images({ view, viewInfo }, samples) {
     const { run, source } = this.session;
@@ -406,7 +444,7 @@ class Gallery {
     const kinds =
       viewInfo.level > 0
         ? [
-            [view, "perturbed"],
+            [view, "attacked"],
             ["clean", "clean"],
           ]
         : [[view, "clean"]];
@@ -416,9 +454,17 @@ class Gallery {
   }
 
   /**
-   * @param {Sample} sample
-   * @param {{kind: string, bytes: (Uint8Array | null)[]}[]} images @param {number} k
+   * Show one image of the page large, and mark the nodes that hold its sample.
+   * @param {number} by steps from the one enlarged last
    */
+  #enlarge(by) {
+    const { samples, images } = this.#shown;
+    this.#large = (this.#large + by + samples.length) % samples.length;
+    this.onSample(samples[this.#large]);
+    this.enlargement.show(samples[this.#large], images, this.#large);
+  }
+
+  /** @param {Sample} sample @param {Images} images @param {number} k */
   #card(sample, images, k) {
     const { class_names: names, image_shape: shape } = this.session.run;
     const right = sample.y === sample.p;
@@ -438,8 +484,8 @@ class Gallery {
           type: "button",
           class: right ? "card" : "card wrong",
           "data-testid": "image-card",
-          title: "Mark the nodes that hold this sample",
-          on: { click: () => this.onSample(sample) },
+          title: "Enlarge, and mark the nodes that hold this sample",
+          on: { click: () => this.#enlarge(k - this.#large) },
         },
         el("span", { class: "pictures" }, ...pictures),
         el(
@@ -463,6 +509,107 @@ class Gallery {
       ),
     );
   }
+}
+
+/**
+ * One sample large: the image as the view saw it, the clean one, and their difference.
+ */
+class Enlargement {
+  #title = el("h2", { id: "enlarged-title" });
+  #figures = el("div", { class: "figures", "data-testid": "enlarged-figures" });
+
+  /** @param {Session} session @param {(by: number) => void} step to another sample */
+  constructor(session, step) {
+    this.session = session;
+    this.dialog = el(
+      "dialog",
+      {
+        class: "enlarged",
+        "aria-labelledby": "enlarged-title",
+        "data-testid": "enlarged",
+        on: {
+          keydown: (/** @type {KeyboardEvent} */ { key }) => {
+            if (key === "ArrowLeft") step(-1);
+            if (key === "ArrowRight") step(1);
+          },
+          // A click beside it closes it.
+          click: (/** @type {MouseEvent} */ { target }) => {
+            if (target === this.dialog) this.dialog.close();
+          },
+        },
+      },
+      el(
+        "div",
+        { class: "dialog-head" },
+        this.#title,
+        el(
+          "div",
+          { class: "dialog-actions" },
+          button("Previous sample", "enlarged-previous", () => step(-1), {
+            glyph: "‹",
+          }),
+          button("Next sample", "enlarged-next", () => step(1), { glyph: "›" }),
+          button("Close", "enlarged-close", () => this.dialog.close(), { glyph: "×" }),
+        ),
+      ),
+      this.#figures,
+      el("p", { class: "quiet" }, "The nodes that hold it are marked in the graph."),
+    );
+  }
+
+  /** @param {Sample} sample @param {Images} images @param {number} k */
+  show(sample, images, k) {
+    const { class_names: names, image_shape: shape } = this.session.run;
+    const known = images.flatMap(({ kind, bytes }) => {
+      const image = bytes[k];
+      return image === null ? [] : [{ kind, image }];
+    });
+    if (known.length === 0 || shape === null) return;
+    const verdict =
+      sample.y === sample.p
+        ? `${names[sample.y]}, predicted rightly`
+        : `${names[sample.y]}, predicted as ${names[sample.p]}`;
+    const sure = sample.c === null ? "" : ` (${percent(sample.c)})`;
+    this.#title.textContent = `#${sample.i}: ${verdict}${sure}`;
+    // Clean first: left to right is before and after.
+    const figures = known
+      .reverse()
+      .map(({ kind, image }) =>
+        figure(picture(image, shape, `${kind} image, enlarged`), kind),
+      );
+    if (known.length > 1) {
+      const { bytes, most } = differenceOf(known[0].image, known[1].image);
+      figures.push(
+        figure(
+          picture(bytes, shape, "difference, enlarged"),
+          most === 0
+            ? "no difference"
+            : `difference, at most ${most}/255; grey is none`,
+        ),
+      );
+    }
+    this.#figures.replaceChildren(...figures);
+    if (!this.dialog.open) this.dialog.showModal();
+  }
+}
+
+/** @param {HTMLElement} image @param {string} caption */
+const figure = (image, caption) =>
+  el("figure", {}, image, el("figcaption", {}, caption));
+
+/**
+ * The difference of two images as an image: grey where there is none, and as strong as
+ * can be where it is largest.
+ * @param {Uint8Array} before @param {Uint8Array} after
+ */
+function differenceOf(before, after) {
+  const moves = Array.from(before, (value, k) => after[k] - value);
+  const most = moves.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+  const bytes = Uint8Array.from(
+    moves,
+    (move) => 128 + (127 * move) / Math.max(1, most),
+  );
+  return { bytes, most };
 }
 
 /** @param {number} value */

@@ -22,14 +22,16 @@ export class Session extends Emitter {
     this.questions = questions;
     this.theme = theme;
     /** @param {"left" | "right"} side */
-    const make = (side) => new Pane({ side, run, source, ink: theme.ink });
+    const make = (side) => new Pane({ side, run, source, questions, ink: theme.ink });
     this.panes = { left: make("left"), right: make("right") };
-    this.two = false;
+    const [first, second] = run.opening;
+    this.panes.left.view = first;
+    this.two = second !== undefined;
     /** Whether a parameter changed in one pane changes in the other. */
     this.linked = true;
     /** @type {"left" | "right"} */
     this.side = "left";
-    this.panes.right.view = opposite(run, this.panes.left);
+    this.panes.right.view = second ?? opposite(run, this.panes.left);
     for (const pane of Object.values(this.panes)) {
       pane.on("setting", () => this.#link(pane));
     }
@@ -94,8 +96,11 @@ export class Session extends Emitter {
  * @param {import("./questions.js").Run} run @param {Pane} pane
  */
 function opposite(run, pane) {
-  const { model, level } = pane.viewInfo;
-  const other = run.views.find((view) => view.model !== model && view.level === level);
+  const { model, layer, level } = pane.viewInfo;
+  const others = run.views.filter(
+    (view) => view.model !== model && view.level === level,
+  );
+  const other = others.find((view) => view.layer === layer) ?? others[0];
   return (other ?? run.views[run.views.length - 1]).id;
 }
 

@@ -95,7 +95,7 @@ export function buildDownloads(session, { link, say }) {
   ];
   if (!run.embedded) {
     items.push([
-      "Page for itself (HTML)",
+      "Whole page (HTML)",
       "export-html",
       async () => {
         say("The graphs of all models and levels are computed, then the file comes.");
@@ -107,7 +107,7 @@ export function buildDownloads(session, { link, say }) {
   const menu = el(
     "details",
     { class: "menu", "data-testid": "export-menu" },
-    el("summary", { class: "button" }, "Take away"),
+    el("summary", { class: "button" }, "Export"),
     el(
       "div",
       { class: "menu-items" },

@@ -12,6 +12,7 @@ from benchmarks.explorer_frames import crowded_run, gesture
 from robustkit.explorer._explore import Explorer
 from robustkit.explorer._graphs import GraphParameters
 from robustkit.topology import MapperGraph
+from tests.explorer.conftest import samples_of
 from tests.explorer.test_load import EPS, Watched
 from tests.processes import PATIENCE
 
@@ -120,7 +121,7 @@ def test_all_nodes_are_selected_paged_through_and_taken_away(open_page, graphs):
     seen.select_all()
     seen.expect(seen("selection-title")).to_contain_text("2,000 nodes")
     graph = graphs.compute(GraphParameters(0, **graphs.defaults))
-    held = graph.samples_of(range(2000))
+    held = samples_of(graph, range(2000))
     last = (len(held) - 1) // 24 * 24
     seen("images-last").click()
     seen.expect(seen("images-position")).to_have_text(

@@ -185,7 +185,7 @@ def test_json_holds_all_there_is(ask, run, graph):
     assert described["class_names"] == run.class_names
     for j, node in enumerate(described["nodes"]):
         assert node["id"] == j
-        assert node["samples"] == graph.samples_of([j]).tolist()
+        assert node["samples"] == samples_of(graph, [j])
         assert node["counts"] == graph.counts[j].tolist()
         assert node["purity"] == pytest.approx(graph.purity[j], abs=1e-6)
         assert node["accuracy"] == pytest.approx(graph.accuracy[j], abs=1e-6)
@@ -209,7 +209,7 @@ def test_networkx_reads_the_graphml(ask, graph):
 def test_csv_holds_the_samples_of_the_nodes(ask, run, graph):
     text = ask("samplesFile", [0, 1, 2])
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [int(row["sample"]) for row in rows] == graph.samples_of([0, 1, 2]).tolist()
+    assert [int(row["sample"]) for row in rows] == samples_of(graph, [0, 1, 2])
     view = run.views[0]
     for row in rows:
         i = int(row["sample"])

@@ -1,0 +1,135 @@
+"""What samples may be besides a table: images, tensors, and streams of batches.
+
+Nothing here needs torch unless a tensor or a stream is passed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["flat_samples", "is_stream", "shaped_like", "stream_batches"]
+
+
+def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    """Turn images and tensors into rows, one per sample, as scikit-learn takes them.
+
+    Arrays and tensors of three or more dimensions, such as (n, channels, height,
+    width) or (n, height, width), are images: each becomes a row. Images of uint8 are
+    pixels from 0 to 255, which become float32 from 0 to 1; all other numbers are left
+    as they are, also those of a flat table of uint8. A tensor becomes an array that
+    shares its memory where possible.
+
+    Parameters
+    ----------
+    X : object
+        An array or tensor of any number of dimensions. Anything else, such as a
+        DataFrame or a list, is returned as it is.
+
+    Returns
+    -------
+    rows : object
+        An array of shape (n_samples, n_features), or X itself.
+
+    image_shape : tuple of int or None
+        Shape of one image; None where X was flat already.
+    """
+    if _is_tensor(X):
+        from robustkit._tensors import as_array
+
+        X = as_array(X)
+    if not isinstance(X, np.ndarray) or X.ndim < 3:
+        return X, None
+    image_shape = X.shape[1:]
+    X = X.reshape(len(X), int(np.prod(image_shape)))
+    if X.dtype == np.uint8:
+        X = np.divide(X, 255, dtype=np.float32)
+    return X, image_shape
+
+
+def shaped_like(rows: NDArray, X: Any) -> Any:
+    """Give back rows in the form of X: shape of the samples, array or tensor, device.
+
+    The number of samples and their dtype are those of the rows.
+    """
+    if getattr(X, "ndim", 0) >= 3:
+        rows = rows.reshape(len(rows), *X.shape[1:])
+    if not _is_tensor(X):
+        return rows
+    from robustkit._tensors import as_tensor
+
+    return as_tensor(rows, device=X.device, dtype=None)
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X is a Dataset or DataLoader of torch, which gives samples by batches."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(X, data.Dataset | data.DataLoader)
+
+
+def stream_batches(
+    stream: Any, y: Any = None, *, batch_size: int
+) -> Iterator[tuple[Any, NDArray]]:
+    """Yield the batches (X, y) of a Dataset or DataLoader, one at a time.
+
+    A DataLoader keeps its own batch size and order; a Dataset is read in its order, in
+    batches of `batch_size`. X is what the stream gives, mostly a tensor of any shape;
+    y becomes an array. A stream brings its own labels: a `y` besides is refused.
+    """
+    if y is not None:
+        raise ValueError(
+            f"y must be None where X is a {type(stream).__name__}, which gives the "
+            f"labels with the samples. Got {type(y).__name__}."
+        )
+    is_empty = True
+    for batch in _loader(stream, batch_size):
+        samples, labels = _pair(batch, stream)
+        if len(labels):
+            is_empty = False
+            yield samples, labels
+    if is_empty:
+        raise ValueError(f"The {type(stream).__name__} passed as X gave no sample.")
+
+
+def _loader(stream, batch_size):
+    import torch
+    from torch.utils.data import DataLoader
+
+    if isinstance(stream, DataLoader):
+        return stream
+    # A loader draws a seed for its workers, by default from the global stream.
+    return DataLoader(stream, batch_size=batch_size, generator=torch.Generator())
+
+
+def _pair(batch, stream):
+    is_pair = not isinstance(batch, str | Mapping) and hasattr(batch, "__len__")
+    if not is_pair or _is_tensor(batch) or len(batch) != 2:
+        got = (
+            f"{type(batch).__name__} of length {len(batch)}"
+            if hasattr(batch, "__len__")
+            else type(batch).__name__
+        )
+        raise ValueError(
+            f"A {type(stream).__name__} must give pairs (X, y) of samples and labels. "
+            f"Got a {got}."
+        )
+    samples, labels = batch
+    if _is_tensor(labels):
+        labels = labels.detach().cpu().numpy()
+    labels = np.asarray(labels)
+    if labels.ndim == 0 or len(labels) != len(samples):
+        raise ValueError(
+            f"A {type(stream).__name__} must give one label for each sample of a "
+            f"batch. Got {labels.size} labels for {len(samples)} samples; a DataLoader "
+            "needs its 'batch_size'."
+        )
+    return samples, labels
+
+
+def _is_tensor(X):
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(X, torch.Tensor)

@@ -1,0 +1,332 @@
+"""The nearest point at which a model errs, and how far away it is."""
+
+from numbers import Integral
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from robustkit._randomness import draw_seed
+from robustkit._sklearn_private import Interval, StrOptions
+from robustkit._tensors import as_tensor
+from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._result import median_distance
+from robustkit.attacks.minimal import minimal_distance, push_out
+
+__all__ = ["MinimalDistanceAttack"]
+
+# Training samples of each predicted class that are kept.
+_N_KEPT = 4
+
+
+class MinimalDistanceAttack(BaseAttack):
+    """Find, for every sample, the nearest point at which the model errs.
+
+    Robust accuracy at one size of perturbation saturates; a distance per sample does
+    not, and gives the robust accuracy at every size at once. The distance is that of an
+    actual adversarial example: an upper bound of the distance to the nearest error.
+
+    Read more in the :ref:`User Guide <guide_minimal_distances>`.
+
+    Parameters
+    ----------
+    estimator : object, default=None
+        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
+        Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is;
+        otherwise `fit` fits a clone. None is
+        :class:`~sklearn.linear_model.LogisticRegression`.
+
+    norm : {"linf", "l2"}, default="linf"
+        Which length of the perturbation is minimized: the largest change of a feature,
+        or the Euclidean length.
+
+    max_iter : int, default=100
+        About so many gradients are taken of a sample that is hard.
+
+    targeted : bool, default=False
+        Whether the model shall predict the `target` that `perturb` is given, instead of
+        any wrong class.
+
+    clip : "auto", tuple of two floats or None, default="auto"
+        Range of every feature. "auto" is (0, 1) if the training data lie in it, else
+        no range.
+
+    batch_size : int, default=1024
+        Number of samples attacked at once.
+
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is one, else the CPU.
+
+    verbose : int, default=0
+        Whether to print a line after each batch.
+
+    random_state : int, RandomState instance or None, default=None
+        Of the points that are tried where no gradient leads to an error. None tries the
+        same points in every run, so that the attack is deterministic.
+
+    Attributes
+    ----------
+    estimator_ : object
+        The fitted model.
+
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The range that perturbed samples keep to.
+
+    known_samples_ : ndarray of shape (n_known, n_features)
+        Training samples, a few of each class that the model predicts: where no gradient
+        leads to an error, the way towards them does.
+
+    n_iter_ : int
+        The `max_iter` of the attack.
+
+    n_features_in_ : int
+        Number of features seen during fit.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit. Defined only when `X` has feature names
+        that are all strings.
+
+    See Also
+    --------
+    PGDAttack : Errors within a given distance.
+    robustkit.attacks.functional.minimal_distance : The same for tensors.
+    robustkit.plotting.RobustnessCurveDisplay.from_distances : Robust accuracy at every
+        size of perturbation, from one run of this attack.
+
+    Notes
+    -----
+    For each sample, every wrong class that looks nearly as close as the closest is
+    followed. An affine model of the margin (logit of the wrong class minus that of the
+    true one) says which point of the clip range is the closest with a margin of zero;
+    there the next model is found, and the models are averaged, as most minima lie on
+    kinks of the network. The closest classes start again from beyond the boundary.
+    Where no gradient leads to an error, known samples, corners of the range and random
+    points are tried, and the way back from those is followed.
+
+    What a sample becomes does not depend on the other samples: it gets the same
+    arithmetic in every batch. Only a module whose own result depends on the batch, by
+    rounding, can change it.
+
+    Of a sample that the model gets wrong from the start the distance is 0; where no
+    error was found, as for a model that predicts one class only, it is infinity. The
+    smallest number of changed features ("l0") and the sum of the changes ("l1") are not
+    among the norms.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from robustkit.attacks import MinimalDistanceAttack
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X, y = X[:300] / 16, y[:300]
+    >>> attack = MinimalDistanceAttack().fit(X, y)
+    >>> result = attack.perturb(X, y)
+    >>> bool((attack.predict(result.X_adv)[result.success] != y[result.success]).all())
+    True
+    >>> bool(attack.score(X, y) == attack.report(X, y)["median_distance"])
+    True
+    """
+
+    n_iter_: int
+    known_samples_: np.ndarray
+
+    _parameter_constraints: dict = {
+        **BaseAttack._parameter_constraints,
+        "norm": [StrOptions({"linf", "l2"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "targeted": ["boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator: BaseEstimator | None = None,
+        *,
+        norm: str = "linf",
+        max_iter: int = 100,
+        targeted: bool = False,
+        clip: str | tuple[float, float] | None = "auto",
+        batch_size: int = 1024,
+        device: str | torch.device = "auto",
+        verbose: int = 0,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.estimator = estimator
+        self.norm = norm
+        self.max_iter = max_iter
+        self.targeted = targeted
+        self.clip = clip
+        self.batch_size = batch_size
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def perturb_module(
+        self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
+    ) -> NoReturn:
+        """Refuse to be an adversary in training.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Ignored.
+
+        X : torch.Tensor
+            Ignored.
+
+        y : torch.Tensor
+            Ignored.
+
+        Raises
+        ------
+        TypeError
+            Always: points just across the boundary, nearer for some samples than for
+            others, are no perturbation of a given size.
+        """
+        raise TypeError(
+            "MinimalDistanceAttack cannot be the 'adversary' of a training: it brings "
+            "every sample just across the boundary, however near, and there is no size "
+            "that the model would learn to withstand. Use PGDAttack(eps=...)."
+        )
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Median distance to the nearest error found.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples; see :meth:`fit`.
+
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            0 for a sample that the model gets wrong from the start, and infinity where
+            no error was found, take part in the median.
+        """
+        return median_distance(self._without_points(X, y).distance, sample_weight)
+
+    def report(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+    ) -> pd.Series:
+        """Attack, and summarize the distances.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples; see :meth:`fit`.
+
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
+
+        target : array-like of shape (n_samples,) or a single label, default=None
+            The labels that a targeted attack wants the model to predict.
+
+        Returns
+        -------
+        report : pandas.Series
+            First what was asked: the parameters of the attack that decide on its
+            result. Then `median_distance`, `mean_distance` and the quantiles `distance_q10`,
+            `distance_q25`, `distance_q75` and `distance_q90` of the distances of all
+            samples, 0 for those that are wrong from the start and infinity where no
+            error was found; `not_found`, the share of those. Besides `n_samples`,
+            `n_correct` (right before the attack), `n_success`, `n_queries`,
+            `clean_accuracy`, `robust_accuracy` (right before and after), `error_rate`
+            (share of those right before that are wrong after), and over those the means
+            `average_confidence` and `average_eps`. An attack with targets adds
+            `target_rate`, and leaves samples whose label is their target out of the
+            distances.
+        """
+        return super().report(X, y, target)
+
+    def _check_model(self, X):
+        super()._check_model(X)
+        answer = np.asarray(self.estimator_.predict(X))
+        kept = [np.flatnonzero(answer == label)[:_N_KEPT] for label in self.classes_]
+        self.known_samples_ = X[np.concatenate(kept)]
+
+    def _plan(self) -> Plan:
+        # Without a random state every run tries the same points.
+        seed = 0 if self.random_state is None else draw_seed(self.random_state)
+        return Plan(norm=self.norm, seed=seed)
+
+    def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        known = as_tensor(
+            self.known_samples_, device=batch.X.device, dtype=batch.X.dtype
+        )
+        points = minimal_distance(
+            module,
+            batch.X,
+            batch.y,
+            norm=self.norm,
+            clip=batch.clip,
+            target=batch.target,
+            max_iter=self.max_iter,
+            known=known,
+            seed=batch.seed,
+            trace=batch.trace,
+        )
+        # The template measures how far away the points are that are returned.
+        batch.trace.eps = None
+        return points
+
+    def _attack_batch(self, model, plan, X, y, target, loss, out):
+        found = super()._attack_batch(model, plan, X, y, target, loss, out)
+        right = found["clean_prediction"] == found["y"]
+        attacked = right & (found["target"] != found["y"]) if self.targeted else right
+        # In another batch the model may predict something else so near to the boundary.
+        moved = (out != X).any(axis=1)
+        doubtful = np.flatnonzero(attacked & moved & ~found["success"])
+        if len(doubtful):
+            self._push(model, X, out, found, doubtful)
+        failed = attacked & ~found["success"]
+        found["eps"][failed] = np.inf
+        back = np.flatnonzero(failed & moved)
+        out[back] = X[back]
+        if len(back):
+            found["prediction"][back], found["confidence"][back], _ = model.classify(
+                X[back]
+            )
+        found["distance"] = found["eps"].copy()
+        if self.targeted:
+            found["distance"][right & ~attacked] = np.nan
+        return found
+
+    def _push(self, model, X, out, found, rows):
+        wanted = found["target"] if self.targeted else None
+
+        def errs(points, some):
+            answer = model.classify(points)[0]
+            if wanted is None:
+                return answer != found["y"][rows[some]]
+            return answer == wanted[rows[some]]
+
+        points, done = push_out(
+            errs, X[rows], out[rows], self.clip_ or (-np.inf, np.inf)
+        )
+        rows, points = rows[done], points[done]
+        out[rows], found["success"][rows] = points, True
+        if len(rows):
+            answer = model.classify(points)
+            found["prediction"][rows], found["confidence"][rows] = answer[:2]
+            order = 2 if self.norm == "l2" else np.inf
+            moves = (points - X[rows]).astype(float)
+            found["eps"][rows] = np.linalg.norm(moves, ord=order, axis=1)

@@ -1,0 +1,12 @@
+"""The nearest point at which a model errs.
+
+`_paths` holds the compiled passes over the features of each sample, `_search` follows
+gradients with them, and `_distance` tries other ways where none leads to an error and
+lets the model have the last word.
+"""
+# ruff: noqa: F401
+
+from robustkit.attacks.minimal._distance import minimal_distance, push_out
+
+# What is not in `__all__` is for the estimator, not for users.
+__all__ = ["minimal_distance"]

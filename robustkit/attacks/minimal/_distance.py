@@ -1,0 +1,371 @@
+"""The distance to the nearest error: the search, what it tries where no gradient leads,
+and the last word of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from robustkit._tensors import as_array, as_tensor
+from robustkit.attacks._attacked_model import undisturbed
+from robustkit.attacks.minimal._paths import Box, place_between
+from robustkit.attacks.minimal._search import (
+    Bracket,
+    Found,
+    Margins,
+    Schedule,
+    search_along_gradients,
+    search_from,
+    sizes_of,
+)
+
+if TYPE_CHECKING:
+    from robustkit.attacks.functional import Trace
+
+__all__ = ["minimal_distance", "push_out"]
+
+# Samples that are searched around at once.
+_CHUNK = 256
+# Points of the box that are tried where no gradient leads to an error, how many of
+# those that err are followed inwards, and known samples tried for each sample.
+_N_CORNERS, _N_FOLLOWED, _N_KNOWN = 48, 8, 32
+# Where there is no box: how far out, as multiples of a sample's largest feature.
+_RADII = (1.0, 3.0, 10.0, 100.0)
+# By how much a point is pushed out, as a share of its distance, until the model itself
+# errs there: it may round in another way than the module.
+_PUSHES = 1e-6 * 4.0 ** np.arange(10)
+
+
+def minimal_distance(
+    module: torch.nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    norm: str = "linf",
+    clip: tuple[float, float] | None = None,
+    target: int | torch.Tensor | None = None,
+    max_iter: int = 100,
+    known: torch.Tensor | None = None,
+    seed: int = 0,
+    trace: Trace | None = None,
+) -> torch.Tensor:
+    """Search, for every sample, the nearest point at which the module errs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model. Takes a batch, returns logits.
+
+    X : torch.Tensor of shape (n_samples, ...)
+        Clean samples, on the device of the module.
+
+    y : torch.Tensor of shape (n_samples,)
+        Index of the true class of each sample.
+
+    norm : {"linf", "l2"}, default="linf"
+        Which length of the perturbation is minimized: the largest change of a feature,
+        or the Euclidean length.
+
+    clip : tuple of two floats, default=None
+        Range of every feature. None is no range.
+
+    target : int or torch.Tensor of shape (n_samples,), default=None
+        The class that the module shall predict. None is any wrong class.
+
+    max_iter : int, default=100
+        About so many gradients are taken of a sample that is hard.
+
+    known : torch.Tensor of shape (n_known, ...), default=None
+        Other samples, such as some of the training data: where no gradient leads to an
+        error, the way to those that the module predicts as another class does.
+
+    seed : int, default=0
+        Of the points that are tried where neither does.
+
+    trace : Trace, default=None
+        To learn more about the search than its points. Its `eps` becomes the distance
+        of every sample: 0 where the module errs from the start, or predicts the target
+        already, and infinity where no error was found.
+
+    Returns
+    -------
+    X_adv : torch.Tensor of the shape of `X`
+        The nearest points found; the samples themselves where the module errs from the
+        start, and where nothing was found.
+
+    See Also
+    --------
+    robustkit.attacks.MinimalDistanceAttack : The same for estimators, with a report.
+    pgd : Errors within a given distance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.attacks import functional
+    >>> module, trace = torch.nn.Identity(), functional.Trace()
+    >>> X, y = torch.tensor([[0.2, 0.1], [0.9, 0.1]]), torch.tensor([0, 0])
+    >>> X_adv = functional.minimal_distance(module, X, y, clip=(0, 1), trace=trace)
+    >>> trace.eps.round(decimals=4)
+    tensor([0.0500, 0.4000], dtype=torch.float64)
+    """
+    _check_parameters(norm, clip, max_iter, X)
+    with undisturbed(module, X) as X:
+        y = _indices(y, X, "y")
+        goals = None if target is None else _indices(target, X, "target")
+        margins = Margins(module, X, towards=goals is not None)
+        flat = as_array(X.flatten(1).to(margins.work_dtype))
+        low, high = (-np.inf, np.inf) if clip is None else map(float, clip)
+        ask = _Judge(margins, trace.ask if trace is not None else None, X.device)
+        points, sizes = flat.copy(), np.zeros(len(X))
+        n_queries = np.ones(len(X), dtype=np.int64)
+        known = None if known is None else as_array(known.flatten(1)).astype(flat.dtype)
+        attacked = np.flatnonzero(_are_right(ask, flat, y, goals))
+        for start in range(0, len(attacked), _CHUNK):
+            rows = attacked[start : start + _CHUNK]
+            box = Box(flat[rows], low, high, norm == "l2")
+            goal = None if goals is None else goals[rows]
+            task = _Task(margins, box, y[rows], goal, ask.of(rows))
+            found = task.solve(Schedule.of(norm, max_iter), known, seed)
+            points[rows], sizes[rows] = found.points, found.sizes
+            n_queries[rows] += found.n_queries
+        if trace is not None:
+            trace.eps = torch.from_numpy(sizes).to(X.device)
+            trace.n_queries = torch.from_numpy(n_queries).to(X.device)
+        X_adv = as_tensor(points, device=X.device, dtype=X.dtype).view(X.shape)
+        return torch.where(_per_sample(X, sizes > 0), X_adv, X)
+
+
+def _per_sample(X, values):
+    values = torch.from_numpy(values).to(X.device)
+    return values.view(-1, *[1] * (X.ndim - 1))
+
+
+def _check_parameters(norm, clip, max_iter, X):
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"'norm' must be 'linf' or 'l2'. Got {norm!r}.")
+    if max_iter < 1:
+        raise ValueError(f"'max_iter' must be at least 1. Got {max_iter!r}.")
+    if clip is None or len(X) == 0:
+        return
+    low, high = clip
+    if not low < high:
+        raise ValueError(
+            f"'clip' must be a pair (low, high) with low < high. Got {clip!r}."
+        )
+    least, most = float(X.min()), float(X.max())
+    if least < low or most > high:
+        raise ValueError(
+            f"X must lie in the clip range [{low}, {high}]. Got values from {least} to "
+            f"{most}."
+        )
+
+
+def _indices(classes, X, name):
+    classes = as_array(torch.as_tensor(classes)).astype(np.int64)
+    if classes.ndim == 0:
+        classes = np.full(len(X), classes)
+    if classes.shape != tuple(X.shape[:1]):
+        raise ValueError(
+            f"'{name}' must have one class per sample. Got shape {classes.shape} for X "
+            f"of shape {tuple(X.shape)}."
+        )
+    return classes
+
+
+def _are_right(ask, flat, y, goals):
+    if len(flat) == 0:
+        return np.zeros(0, dtype=bool)
+    answer = ask(flat, np.arange(len(flat)))
+    right = answer == y
+    return right if goals is None else right & (goals != y)
+
+
+class _Judge:
+    """Who has the last word on what a point is predicted as."""
+
+    def __init__(self, margins, ask, device, rows=None):
+        self.margins, self.ask, self.device, self.rows = margins, ask, device, rows
+
+    def of(self, rows):
+        """The same for some samples only."""
+        return _Judge(self.margins, self.ask, self.device, rows)
+
+    def __call__(self, points, which):
+        """Classes predicted at points of the samples `which`."""
+        if self.ask is None:
+            return self.margins.classes(points)
+        rows = which if self.rows is None else self.rows[which]
+        images = torch.from_numpy(points).to(self.device, self.margins.dtype)
+        images = images.view(len(points), *self.margins.shape)
+        return as_array(self.ask(images, torch.from_numpy(rows).to(self.device)))
+
+
+class _Task:
+    """One batch of samples, all predicted correctly."""
+
+    def __init__(self, margins, box, true, target, ask):
+        self.margins, self.box, self.true, self.target = margins, box, true, target
+        self.ask = ask
+
+    def solve(self, plan, known, seed):
+        """Search along gradients, then wherever else an error may be."""
+        box, n = self.box, len(self.box.X)
+        found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
+        search_along_gradients(self.margins, box, self.true, self.target, plan, found)
+        self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
+        missing = np.flatnonzero(np.isinf(found.sizes))
+        if len(missing):
+            self._try_elsewhere(found, missing, known, seed)
+            missing = missing[np.isfinite(found.sizes[missing])]
+            search_from(self.margins, box, self.true, self.target, plan, found, missing)
+            self._settle(found, missing)
+        return found
+
+    def _errs(self, points, which):
+        answer = self.ask(points, which)
+        if self.target is None:
+            return answer != self.true[which]
+        return answer == self.target[which]
+
+    def _values(self, points, which):
+        wrong = None if self.target is None else self.target[which]
+        return self.margins.values(points, self.true[which], wrong)
+
+    def _settle(self, found, which):
+        """Draw points as near as the module still errs, and let the model judge."""
+        if len(which) == 0:
+            return
+        self._draw_near(found, which)
+        failed = which[~self._errs(found.points[which], which)]
+        if len(failed):
+            nearer, errs = push_out(
+                lambda points, some: self._errs(points, failed[some]),
+                self.box.X[failed],
+                found.points[failed],
+                (self.box.low, self.box.high),
+            )
+            found.points[failed] = nearer
+            sizes = sizes_of(self.box, failed, nearer)
+            found.sizes[failed] = np.where(errs, sizes, np.inf)
+
+    def _draw_near(self, found, which):
+        """Find the last point on the way inwards at which the module errs."""
+        box, points = self.box, found.points[which]
+        # Levels of `place_between`: a share, or the largest move.
+        whole = np.ones(len(which)) if box.euclidean else found.sizes[which]
+        finest = max(32 * self.margins.spacing, 1e-10)
+        bracket = Bracket(len(which), finest)
+        e, left = whole.copy(), np.arange(len(which))
+        lead = np.full(len(which), 1e-3)
+        for j in range(16):
+            between = np.empty((len(left), box.X.shape[1]), dtype=box.X.dtype)
+            place_between(box, which[left], points[left], e[left], between)
+            np.add.at(found.n_queries, which[left], 1)
+            m = self._values(between, which[left])
+            guess = bracket.next_levels(left, e[left], m, np.ones(len(left)), j)
+            # As long as all err, ever longer steps inwards.
+            inwards = bracket.high[left] * (1 - lead[left])
+            e[left] = np.where(np.isinf(bracket.m_low[left]), inwards, guess)
+            lead[left] = np.minimum(4 * lead[left], 0.5)
+            left = left[np.isfinite(bracket.high[left]) & ~bracket.is_narrow(left)]
+            if len(left) == 0:
+                break
+        nearer = np.isfinite(bracket.high) & (bracket.high < whole)
+        which, points = which[nearer], points[nearer]
+        place_between(box, which, points, bracket.high[nearer], points)
+        sizes = sizes_of(box, which, points)
+        found.keep(which, points, np.where(sizes > 0, sizes, np.inf))
+
+    def _try_elsewhere(self, found, missing, known, seed):
+        """Where no gradient leads: known samples, corners of the box, then inwards."""
+        distances, far = [], []
+        for points in self._far_points(missing, known, seed):
+            found.n_queries[missing] += 1
+            errs = self._values(points, missing) > 0
+            size = sizes_of(self.box, missing, points)
+            distances.append(np.where(errs, size, np.inf))
+            far.append(points)
+        distances = np.stack(distances)
+        order = distances.argsort(axis=0, kind="stable")[:_N_FOLLOWED]
+        for places in order:
+            here = np.arange(len(missing))
+            hit = np.flatnonzero(np.isfinite(distances[places, here]))
+            if len(hit):
+                points = np.stack([far[places[i]][i] for i in hit])
+                self._bisect(found, missing[hit], points)
+
+    def _bisect(self, found, which, far):
+        """Go inwards until the class changes."""
+        box = self.box
+        whole = np.ones(len(which)) if box.euclidean else sizes_of(box, which, far)
+        low, high, points = np.zeros(len(which)), whole.copy(), np.empty_like(far)
+        for _ in range(20):
+            middle = (low + high) / 2
+            place_between(box, which, far, middle, points)
+            found.n_queries[which] += 1
+            errs = self._values(points, which) > 0
+            low, high = np.where(errs, low, middle), np.where(errs, middle, high)
+        points = far.copy()
+        inside = np.flatnonzero(high < whole)
+        nearer = np.empty_like(points[inside])
+        place_between(box, which[inside], far[inside], high[inside], nearer)
+        points[inside] = nearer
+        found.keep(which, points, sizes_of(box, which, points))
+
+    def _far_points(self, missing, known, seed):
+        """Yield points all over the box, one for each sample."""
+        X, low, high = self.box.X[missing], self.box.low, self.box.high
+        kind, random = X.dtype.type, np.random.default_rng(seed)
+        if known is not None and len(known):
+            known = np.clip(known, kind(low), kind(high))
+            order = _nearest(X, known, _N_KNOWN)
+            for k in range(order.shape[1]):
+                yield known[order[:, k]]
+        corners = random.integers(2, size=(_N_CORNERS, X.shape[1])).astype(X.dtype)
+        if np.isfinite(low):
+            for share in (0.0, 1.0, 0.5):
+                yield np.full_like(X, low + share * (high - low))
+            yield kind(low + high) - X
+            for corner in corners:
+                yield np.repeat(kind(low) + kind(high - low) * corner[None], len(X), 0)
+            return
+        size = np.abs(X).max(axis=1, keepdims=True)
+        size[size == 0] = 1
+        signs = np.concatenate([[np.ones(X.shape[1])], 2 * corners[::4] - 1])
+        for radius in _RADII:
+            for sign in signs.astype(X.dtype):
+                yield X + kind(radius) * size * sign
+                yield X - kind(radius) * size * sign
+
+
+def _nearest(X, known, n):
+    """The places of the known samples nearest to each sample, by the largest change."""
+    sizes = np.stack([np.abs(known - x).max(axis=1) for x in X])
+    return sizes.argsort(axis=1, kind="stable")[:, :n]
+
+
+def push_out(
+    errs: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    X: np.ndarray,
+    points: np.ndarray,
+    clip: tuple[float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move points away from their samples, ever further, until the model errs there.
+
+    ``errs(points, rows)`` says where it does. Returns the points, and which of them do.
+    """
+    kind = X.dtype.type
+    pushed, done = points.copy(), np.zeros(len(X), dtype=bool)
+    for push in _PUSHES:
+        left = np.flatnonzero(~done)
+        if len(left) == 0:
+            break
+        moved = points[left] + kind(push) * (points[left] - X[left])
+        moved = np.clip(moved, kind(clip[0]), kind(clip[1]))
+        pushed[left] = moved
+        done[left] = errs(moved, left)
+    return pushed, done

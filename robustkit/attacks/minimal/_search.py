@@ -1,0 +1,462 @@
+"""Search the closest point at which a model errs, for a batch of samples at once.
+
+Rows race: every wrong class of a sample that looks nearly as close as its closest is one
+(see `_paths`). A row jumps to where its affine model of the margin is zero, and averages
+that model with the one it finds there: most minima lie on kinks of the network, where
+the newest gradient alone jumps to and fro. Rows that fall behind leave; the others start
+again from beyond the boundary, which finds other minima; signed steps that become
+shorter and shorter find the last percent in the maximum norm.
+
+No decision looks at another sample, and a row's arithmetic is the same in every batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from robustkit._tensors import as_array, pad_rows
+from robustkit.attacks._attacked_model import first_look, logits_at
+from robustkit.attacks.minimal._paths import (
+    Rows,
+    advance,
+    begin,
+    place,
+    restart,
+    slide,
+    take_up,
+)
+
+__all__ = [
+    "Bracket",
+    "Found",
+    "Margins",
+    "Schedule",
+    "search_along_gradients",
+    "search_from",
+    "sizes_of",
+]
+
+# A margin counts as positive if rounding in another batch cannot make it negative: by so
+# many spacings of the numbers that a logit is computed in.
+_SAFE = 32
+# Wrong classes of a sample that may race.
+_MOST_CLASSES = 9
+# A row rounds the same in every batch if their number is a multiple of this.
+_MULTIPLE = 16
+# Rows that go through the module at once.
+_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps go where, and which rows stay."""
+
+    # Rows up to `within` times as far as the sample's closest race at all. After
+    # `prune_after` steps those more than `prune` times as far leave.
+    within: float = 2.2
+    prune_after: int = 6
+    prune: float = 1.2
+    # Steps of the first search; whole jumps before averages begin.
+    steps: int = 12
+    warm: int = 3
+    # Weight of the j-th model in the average: j to this power.
+    power: float = -0.5
+    # Pairs: how far beyond the boundary a restart linearizes, and its steps.
+    restarts: tuple[tuple[float, int], ...] = ()
+    # Rows up to so many times as far as the best restart, and are finished.
+    keep: float = 1.12
+    last: float = 1.03
+    # Signed steps at the end: how many, the first and the last size, momentum.
+    slides: int = 0
+    sizes: tuple[float, float] = (0.1, 0.003)
+    momentum: float = 0.8
+    # Relative change of a level that does not matter.
+    tolerance: float = 2e-4
+
+    @classmethod
+    def of(cls, norm: str, max_iter: int) -> "Schedule":
+        """Share out the gradient steps of a row."""
+        scale = max_iter / 100
+        if norm == "linf":
+            far = (1.3, 2.0, 3.0, 1.5, 4.0)
+            return cls(
+                steps=_part(12, scale),
+                restarts=tuple((f, _part(9, scale)) for f in far),
+                slides=_part(30, scale),
+            )
+        far = (1.3, 2.0, 3.0, 1.5)
+        return cls(
+            steps=_part(14, scale), restarts=tuple((f, _part(14, scale)) for f in far)
+        )
+
+
+def _part(steps, scale):
+    return max(round(steps * scale), 2)
+
+
+class Margins:
+    """The module, asked for margins, and for their gradients, at rows of points.
+
+    A margin is the logit of a wrong class minus that of the true one: positive where
+    the module errs. With `towards` it is the logit of the wanted class minus the best
+    other one.
+    """
+
+    def __init__(self, module, X, towards=False):
+        self.module, self.towards = module, towards
+        self.shape, self.device, self.dtype = X.shape[1:], X.device, X.dtype
+        # Numbers of less precision have no compiled arithmetic.
+        exact = self.dtype in (torch.float32, torch.float64)
+        self.work_dtype = self.dtype if exact else torch.float32
+        self.spacing = torch.finfo(self.dtype).eps
+        self._kept = None
+
+    def buffer(self, n_rows, n_features):
+        """Memory for points, kept from call to call: new memory costs more than sums."""
+        if self._kept is None or len(self._kept) < n_rows:
+            size = (n_rows + -n_rows % _MULTIPLE, n_features)
+            self._kept = torch.empty(size, dtype=self.work_dtype)
+        return self._kept[:n_rows].numpy()
+
+    def at(self, points, true, wrong):
+        """Margins and their gradients."""
+        margins, gradients = np.empty(len(points)), np.empty_like(points)
+        for rows, images in self._blocks(points):
+            look = first_look(self.module, images)
+            pair = self._pair(look.logits, true[rows], wrong[rows])
+            margins[rows] = self._margin(look.logits, *pair)
+            self._gradient(look, *pair, out=gradients[rows])
+        return margins, gradients
+
+    def values(self, points, true, wrong=None):
+        """Margins alone; of the best wrong class if none is given."""
+        margins = np.empty(len(points))
+        for rows, images in self._blocks(points):
+            logits = logits_at(self.module, images)
+            classes = None if wrong is None else wrong[rows]
+            pair = self._pair(logits, true[rows], classes)
+            margins[rows] = self._margin(logits, *pair)
+        return margins
+
+    def around(self, points, true):
+        """Margins and gradients of the likely classes: one pass forward, many back."""
+        found = [
+            self._around(images, true[rows]) for rows, images in self._blocks(points)
+        ]
+        return (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+
+    def classes(self, points):
+        """The classes that the module predicts."""
+        found = np.empty(len(points), dtype=np.int64)
+        for rows, images in self._blocks(points):
+            found[rows] = as_array(logits_at(self.module, images).argmax(dim=1))[
+                : len(found[rows])
+            ]
+        return found
+
+    def _blocks(self, points):
+        """Yield points as the module wants them, padded: no row must feel the others."""
+        n_rows = len(points)
+        if self._kept is not None and points.ctypes.data == self._kept.data_ptr():
+            n_padded = n_rows + -n_rows % _MULTIPLE
+            self._kept[n_rows:n_padded] = self._kept[n_rows - 1]
+            padded = self._kept[:n_padded]
+        else:
+            padded = pad_rows(torch.from_numpy(points), _MULTIPLE)
+        for start in range(0, n_rows, _AT_ONCE):
+            images = padded[start : start + _AT_ONCE].to(self.device, self.dtype)
+            rows = slice(start, min(start + _AT_ONCE, n_rows))
+            yield rows, images.view(len(images), *self.shape)
+
+    def _around(self, images, true):
+        look, n = first_look(self.module, images), len(true)
+        logits = look.logits.detach()[:n]
+        true = torch.from_numpy(true).to(self.device)
+        others = logits.scatter(1, true[:, None], -torch.inf)
+        n_classes = min(logits.shape[1] - 1, _MOST_CLASSES)
+        order = others.argsort(dim=1, descending=True, stable=True)[:, :n_classes]
+        values = np.empty((n_classes, n))
+        gradients = np.empty((n_classes, n, images[0].numel()), self._kind)
+        for k, wrong in enumerate(order.T):
+            values[k] = self._margin(look.logits, wrong, true)
+            self._gradient(look, wrong, true, gradients[k], again=k < n_classes - 1)
+        return as_array(order.T.contiguous()), values, gradients
+
+    @property
+    def _kind(self):
+        return np.float64 if self.work_dtype == torch.float64 else np.float32
+
+    def _pair(self, logits, true, wrong):
+        """The class that is to lead, and the one that is to lag behind."""
+        logits = logits.detach()[: len(true)]
+        true = torch.from_numpy(true).to(self.device)
+        if wrong is not None:
+            wrong = torch.from_numpy(wrong).to(self.device)
+        if self.towards:
+            return wrong, logits.scatter(1, wrong[:, None], -torch.inf).argmax(dim=1)
+        if wrong is None:
+            wrong = logits.scatter(1, true[:, None], -torch.inf).argmax(dim=1)
+        return wrong, true
+
+    def _margin(self, logits, leading, lagging):
+        """A little less than it is: what rounding may take in another batch."""
+        logits = logits.detach()[: len(leading)]
+        margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
+        unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
+        return as_array((margin - unsure).double())
+
+    def _gradient(self, look, leading, lagging, out, again=False):
+        logits, gradient = look.logits, None
+        if logits.requires_grad:
+            weights = torch.zeros_like(logits)
+            here = torch.arange(len(leading), device=self.device)
+            weights[here, leading], weights[here, lagging] = 1, -1
+            (gradient,) = torch.autograd.grad(
+                logits, look.points, weights, retain_graph=again, allow_unused=True
+            )
+        # Without a gradient the search goes on from points that are tried.
+        if gradient is None:
+            out[:] = 0
+        else:
+            torch.from_numpy(out).copy_(gradient[: len(out)].flatten(1))
+
+
+def _logit_of(logits, classes):
+    return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+@dataclass
+class Found:
+    """Of every sample: the nearest point that errs, its distance, and the cost."""
+
+    points: np.ndarray
+    sizes: np.ndarray
+    n_queries: np.ndarray
+
+    def keep(self, sample, points, sizes):
+        """Write down points that are nearer than those known."""
+        best = self.sizes.copy()
+        np.minimum.at(best, sample, sizes)
+        nearest = np.flatnonzero((sizes == best[sample]) & (sizes < self.sizes[sample]))
+        # The first of several that are equally near.
+        nearest = nearest[np.unique(sample[nearest], return_index=True)[1]]
+        self.points[sample[nearest]] = points[nearest]
+        self.sizes[sample[nearest]] = sizes[nearest]
+
+
+def search_along_gradients(margins, box, true, target, plan, found):
+    """Search around samples that the model predicts correctly; write to `found`."""
+    rows = _first_rows(margins, box, true, target, plan)
+    found.n_queries += 1
+    search = _Search(margins, box, rows, plan, found)
+    which = np.arange(len(rows.sample))
+    search.run(which, plan.steps, plan.warm, race=True)
+    for far, steps in plan.restarts:
+        which = search.leaders(which, plan.keep)
+        search.again(which, far, steps)
+    search.finish(search.leaders(which, plan.last))
+
+
+def search_from(margins, box, true, target, plan, found, known):
+    """Search on from points that err, of the samples `known`."""
+    points, sample = found.points[known], known
+    wrong = target[known] if margins.towards else margins.classes(points)
+    values, slope = margins.at(points, true[known], wrong)
+    offset = values - ((points - box.X[known]) * slope).sum(axis=1, dtype=float)
+    rows = _make_rows(sample, true[known], wrong, slope, offset, np.zeros(len(known)))
+    search = _Search(margins, box, rows, plan, found)
+    which = np.arange(len(known))
+    restart(box, rows, which, 1.0, slope, offset, np.empty_like(points))
+    search.run(which, 3 * plan.steps, plan.warm, race=False)
+    search.finish(which)
+
+
+def _first_rows(margins, box, true, target, plan):
+    """Linearize the margins of the likely classes at the samples; keep those near."""
+    if margins.towards:
+        classes = target[None]
+        values, gradients = (v[None] for v in margins.at(box.X, true, target))
+    else:
+        classes, values, gradients = margins.around(box.X, true)
+    levels, sizes = np.empty(values.shape), np.empty(values.shape)
+    begin(box, gradients, values, levels, sizes)
+    near = np.isfinite(sizes) & (sizes <= plan.within * sizes.min(axis=0))
+    sample, k = near.T.nonzero()
+    return _make_rows(
+        sample,
+        true[sample],
+        classes[k, sample],
+        gradients[k, sample],
+        values[k, sample],
+        levels[k, sample],
+    )
+
+
+def _make_rows(sample, true, wrong, slope, offset, level):
+    n_rows = len(sample)
+    return Rows(
+        sample,
+        true,
+        wrong,
+        slope,
+        offset,
+        level,
+        moving=np.ones(n_rows, dtype=bool),
+        best_slope=slope.copy(),
+        best_level=level.copy(),
+        best_size=np.full(n_rows, np.inf),
+        best_growth=np.ones(n_rows),
+    )
+
+
+class _Search:
+    """The rows of one batch on their way."""
+
+    def __init__(self, margins, box, rows, plan, found):
+        self.margins, self.box, self.rows, self.plan = margins, box, rows, plan
+        self.found = found
+
+    def _buffer(self, which):
+        return self.margins.buffer(len(which), self.box.X.shape[1])
+
+    def _look(self, which, points):
+        """Margins of the rows' own classes, and gradients."""
+        rows = self.rows
+        np.add.at(self.found.n_queries, rows.sample[which], 1)
+        return self.margins.at(points, rows.true[which], rows.wrong[which])
+
+    def _check(self, which, points):
+        """Margins of whatever class is wrong, or wanted."""
+        rows = self.rows
+        np.add.at(self.found.n_queries, rows.sample[which], 1)
+        wrong = rows.wrong[which] if self.margins.towards else None
+        return self.margins.values(points, rows.true[which], wrong)
+
+    def _best_of_samples(self, which):
+        sample, sizes = self.rows.sample[which], self.rows.best_size[which]
+        best = np.full(len(self.box.X), np.inf)
+        np.minimum.at(best, sample, sizes)
+        return best[sample]
+
+    def leaders(self, which, factor):
+        """Rows that are at most `factor` times as far as their sample's best."""
+        sizes = self.rows.best_size[which]
+        return which[sizes <= factor * self._best_of_samples(which)]
+
+    def run(self, which, steps, warm, race):
+        """Average and jump, from where the rows' models are zero."""
+        take_up(self.box, self.rows, which, self._buffer(which))
+        self._walk(which, steps, warm, race)
+
+    def again(self, which, far, steps):
+        """Start from beyond the boundary."""
+        points = self._buffer(which)
+        place(self.box, self.rows, which, far * self.rows.best_level[which], points)
+        m, new = self._look(which, points)
+        restart(self.box, self.rows, which, far, new, m, points)
+        self._walk(which, steps, 0, race=False)
+
+    def _walk(self, which, steps, warm, race):
+        plan, rows = self.plan, self.rows
+        tolerance = plan.tolerance if race else 0.0
+        for j in range(steps):
+            if len(which) == 0:
+                return
+            points = self._buffer(which)
+            m, new = self._look(which, points)
+            share = 1.0 if j < warm else (j - warm + 2) ** plan.power
+            advance(self.box, rows, which, new, m, share, tolerance, points)
+            stay = rows.moving[which]
+            if race and j >= plan.prune_after:
+                best = self._best_of_samples(which)
+                stay &= rows.best_size[which] <= plan.prune * best
+            if stay.mean() < 0.9:
+                which = which[stay]
+                take_up(self.box, rows, which, self._buffer(which))
+
+    def finish(self, which):
+        """Find where the rows' best paths cross, and draw these points nearer."""
+        points, levels = self._cross(which)
+        if self.plan.slides and not self.box.euclidean and len(which):
+            self._slide(which, points, levels)
+        sample = self.rows.sample[which]
+        sizes = sizes_of(self.box, sample, points)
+        self.found.keep(sample, points, np.where(np.isfinite(levels), sizes, np.inf))
+
+    def _cross(self, which):
+        """Along each row's best path, the first level found where the class changes.
+
+        Secants in a bracket; while there is none, the level grows.
+        """
+        box, rows, n = self.box, self.rows, len(which)
+        e, growth = rows.best_level[which].copy(), rows.best_growth[which]
+        bracket = Bracket(n, self.plan.tolerance)
+        left = np.arange(n)
+        for j in range(20):
+            if len(left) == 0:
+                break
+            points = self._buffer(left)
+            place(box, rows, which[left], e[left], points)
+            m = self._check(which[left], points)
+            e[left] = bracket.next_levels(left, e[left], m, growth[left], j)
+            left = left[~bracket.is_narrow(left)]
+        levels = np.where(np.isfinite(bracket.high), bracket.high, 0.0)
+        points = np.empty((n, box.X.shape[1]), dtype=box.X.dtype)
+        place(box, rows, which, levels, points)
+        return points, bracket.high
+
+    def _slide(self, which, best, best_levels):
+        """Signed steps inside a ball that shrinks; `best` is improved in place."""
+        plan, rows = self.plan, self.rows
+        points = self._buffer(which)
+        first = np.where(np.isfinite(best_levels), best_levels, rows.best_level[which])
+        levels = first.copy()
+        place(self.box, rows, which, levels, points)
+        averages = np.zeros_like(points)
+        ratio = plan.sizes[1] / plan.sizes[0]
+        for j in range(plan.slides + 1):
+            m, new = self._look(which, points)
+            rho = plan.sizes[0] * ratio ** (j / max(plan.slides - 1, 1))
+            state = (points, averages, levels, best, best_levels, first)
+            momentum = plan.momentum if j else 0.0
+            slide(self.box, rows, which, state, new, m, rho, momentum)
+
+
+class Bracket:
+    """The levels between which margins become positive, and where to look next."""
+
+    def __init__(self, n, tolerance):
+        self.low, self.high = np.zeros(n), np.full(n, np.inf)
+        self.m_low, self.m_high = np.full(n, -np.inf), np.ones(n)
+        self.tolerance = tolerance
+
+    def next_levels(self, left, here, margin, growth, j):
+        """Write down margins at some levels; say where to look at the next time."""
+        up, tolerance = margin > 0, self.tolerance
+        self.high[left[up]], self.m_high[left[up]] = here[up], margin[up]
+        self.low[left[~up]], self.m_low[left[~up]] = here[~up], margin[~up]
+        low, high = self.low[left], self.high[left]
+        m_low, m_high = self.m_low[left], self.m_high[left]
+        with np.errstate(all="ignore"):
+            target = (here - margin / growth) * (1 + tolerance / 2)
+            secant = low - m_low * (high - low) / (m_high - m_low)
+            secant = secant + 0.3 * tolerance * high
+            inside = (low + high) / 2 if j % 3 == 2 else secant
+            least = here * (1 + tolerance if j < 4 else 1.4)
+            grown = np.maximum(np.minimum(target, here * 1.5), least)
+            fallen = np.clip(target, high * 0.9, high * (1 - tolerance))
+        return np.where(
+            np.isinf(high), grown, np.where(np.isinf(m_low), fallen, inside)
+        )
+
+    def is_narrow(self, left):
+        """Whether the level is known well enough."""
+        low, high = self.low[left], self.high[left]
+        return np.isfinite(high) & (high - low <= self.tolerance * high)
+
+
+def sizes_of(box, sample, points):
+    """How far away from their samples points are."""
+    moves = (points - box.X[sample]).astype(float)
+    return np.linalg.norm(moves, ord=2 if box.euclidean else np.inf, axis=1)
