@@ -38,6 +38,9 @@ def plain(value):
     if isinstance(value, pd.DataFrame):
         columns = {str(name): plain(value[name]) for name in value}
         return {"columns": np.asarray([str(name) for name in value]), **columns}
+    if isinstance(value, pd.Series) and value.dtype == object:
+        # Numbers and words, each of its own type.
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, pd.Series):
         array = value.to_numpy()
         index = np.asarray([str(label) for label in value.index])

@@ -483,7 +483,9 @@ class BaseAttack(
 
     def _settings(self, plan: Plan) -> dict[str, Any]:
         """Say what was asked for: the parameters that decide on the result."""
-        settings = {} if np.all(np.isinf(plan.radius)) else {"norm": plan.norm}
+        settings: dict[str, Any] = {}
+        if not np.all(np.isinf(plan.radius)):
+            settings["norm"] = plan.norm
         settings |= self._fixed_settings | {
             name: value
             for name, value in self.get_params(deep=False).items()

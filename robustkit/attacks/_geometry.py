@@ -194,7 +194,7 @@ def keep_inside(
     points are now, in the `unit` of each feature.
     """
     low, high = map(center.dtype.type, clip or (-np.inf, np.inf))
-    if norm == "linf" and not isinstance(radius, Real):
+    if norm == "linf" and isinstance(radius, np.ndarray):
         return _keep_inside_boxes(points, center, (radius, unit), (low, high), out)
     if norm == "linf":
         of_type = center.dtype.type(radius)
@@ -205,7 +205,8 @@ def keep_inside(
     move = torch.from_numpy(np.subtract(out, center, out=points))
     length = torch.linalg.vector_norm(move, dim=1).numpy().astype(np.float64)
     # One per sample is a column.
-    radius = radius if isinstance(radius, Real) else radius[:, 0]
+    if isinstance(radius, np.ndarray):
+        radius = radius[:, 0]
     far = np.flatnonzero(length > radius)
     if len(far):
         of_far = np.broadcast_to(radius, len(length))[far]

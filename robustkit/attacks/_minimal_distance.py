@@ -219,7 +219,8 @@ class MinimalDistanceAttack(BaseAttack):
             0 for a sample that the model gets wrong from the start, and infinity where
             no error was found, take part in the median.
         """
-        return median_distance(self._without_points(X, y).distance, sample_weight)
+        distance: Any = self._without_points(X, y).distance
+        return median_distance(distance, sample_weight)
 
     def report(
         self,

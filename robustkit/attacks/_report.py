@@ -296,12 +296,12 @@ def warn_of_rise(eps: ArrayLike, accuracy: ArrayLike, *, stacklevel: int) -> Non
 
     `eps` ascends; each has the accuracy that this very eps leaves, alone.
     """
-    lowest = np.minimum.accumulate(accuracy)
-    rise = np.asarray(accuracy) - lowest
+    eps, accuracy = np.asarray(eps), np.asarray(accuracy)
+    rise = accuracy - np.minimum.accumulate(accuracy)
     high = int(np.argmax(rise))
     if not rise[high] > _RISE:
         return
-    low = int(np.argmin(np.asarray(accuracy)[:high]))
+    low = int(np.argmin(accuracy[:high]))
     warnings.warn(
         f"Robust accuracy rises from {accuracy[low]:.3f} at eps={eps[low]:.4g} to "
         f"{accuracy[high]:.3f} at eps={eps[high]:.4g}, though whatever fools within "

@@ -199,7 +199,7 @@ def joined(results: list[AttackResult]) -> AttackResult:
     """Put the results of one batch after the other together."""
     if len(results) == 1:
         return results[0]
-    parts = {}
+    parts: dict[str, Any] = {}
     for name in (field.name for field in fields(AttackResult)):
         values = [getattr(result, name) for result in results]
         is_array = isinstance(values[0], np.ndarray)

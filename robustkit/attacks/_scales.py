@@ -123,7 +123,7 @@ def _as_numbers(eps: Any) -> NDArray:
 
 def check_ball(radius: float | NDArray, norm: str, shape: tuple[int, int]) -> None:
     """Check that the radii fit samples of this shape."""
-    if isinstance(radius, Real):
+    if not isinstance(radius, np.ndarray):
         return
     if norm == "l2" and radius.shape[1] != 1:
         raise ValueError(
@@ -160,7 +160,7 @@ def warn_of_rounding(
     coarser = max(
         np.finfo(X.dtype), torch.finfo(dtype), key=lambda numbers: numbers.eps
     )
-    if isinstance(radius, Real):
+    if not isinstance(radius, np.ndarray):
         if not 0 < radius < math.inf:
             return
         # A known range saves a pass over X.

@@ -77,7 +77,7 @@ def input_shape(
     """
     if image_shape is None:
         return None
-    shapes = [] if wants_images else [None]
+    shapes: list[Any] = [] if wants_images else [None]
     shapes.append(tuple(image_shape))
     if len(image_shape) == 2:
         shapes.append((1, *image_shape))

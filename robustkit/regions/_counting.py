@@ -365,7 +365,8 @@ class RegionCounts:
         more others than are kept track of.
         """
         vectors = [one.major_vector() for one in self._of_class]
-        n_features = max(len(vector) for vector in vectors)
+        # Also if the vectors of all classes are unknown.
+        n_features = max(one.n_features for one in self._of_class)
         unknown = np.full(n_features, np.nan)
         return np.stack([vector if len(vector) else unknown for vector in vectors])
 
@@ -410,6 +411,10 @@ class _CountsOfClass:
     @property
     def regions(self):
         return self.table.patterns[:, 0].astype(np.int64)
+
+    @property
+    def n_features(self):
+        return 0 if self._sums is None else self._sums.shape[1]
 
     @property
     def counts(self):

@@ -480,7 +480,7 @@ class PopulatedRegionScorer(
             than zero for some sample; `active_units`, how many are greater than zero
             for one sample, on average; `n_regions` and `prs_ratio`.
         """
-        counter = None
+        counter: Any = None
         for rows in self._pieces(X):
             module = self._module(self.estimator_, rows)
             if counter is None:
@@ -519,7 +519,8 @@ class PopulatedRegionScorer(
         batches = ((X, y),)
         if is_stream(X):
             batches = stream_batches(X, y, batch_size=self.batch_size)
-        table = layers = None
+        table: Any = None
+        layers: Any = None
         ids, known, homes = [], [], []
         for samples, labels in batches:
             rows, indices = self._start_or_go_on(samples, labels)
