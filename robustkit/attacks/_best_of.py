@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
@@ -119,8 +118,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     }
     # Every attack has its own.
     clip = None
-    verbose = 0
     batch_size = 1024
+    verbose = 0
 
     def __init__(
         self, estimator: Any = None, *, attacks: list[tuple[str, Any]] | tuple = ()
@@ -165,7 +164,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features), images, or a stream
-            Training samples, as for :meth:`PGDAttack.fit`.
+            Training samples, as other attacks take them.
 
         y : array-like of shape (n_samples,), default=None
             Class labels. None only where X is a stream.
@@ -182,8 +181,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         frozen = FrozenEstimator(self.estimator_)
         if not is_stream(X):
             # The model knows the names of the columns; the attacks need not.
-            given, X = X, self._validate_samples(flat_samples(X)[0])
-            X = np.reshape(X, np.shape(given))
+            rows = self._validate_samples(flat_samples(X)[0])
+            X = rows.reshape(len(rows), *(self._image_shape or (-1,)))
         self.attacks_ = [
             (name, clone(attack).set_params(estimator=frozen).fit(X, y))
             for name, attack in self.attacks
@@ -216,60 +215,33 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     def _check_model(self, X):
         """Leave it to the attacks."""
 
-    def perturb(
-        self,
-        X: ArrayLike,
-        y: ArrayLike | None = None,
-        target: ArrayLike | None = None,
-    ) -> AttackResult:
-        """Attack every sample with all attacks, or until one has fooled the model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or images
-            Clean samples.
-
-        y : array-like of shape (n_samples,), default=None
-            True labels. None attacks what the model itself predicts.
-
-        target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that targeted attacks want the model to predict.
-
-        Returns
-        -------
-        result : AttackResult
-            The strongest points, and in `attack` the name of the attack that found
-            each.
-        """
+    def _perturb(self, X, y, target, loss=None):
+        """Attack every sample with all attacks, or until one has fooled the model."""
         check_is_fitted(self)
-        if is_stream(X):
-            raise TypeError(
-                f"perturb takes no {type(X).__name__}. Use report or score, or call "
-                "perturb with its batches."
-            )
-        samples: np.ndarray = self._validate_samples(flat_samples(X)[0])
+        rows = self._validate_samples(flat_samples(X)[0])
         (name, first), *others = self.attacks_
-        best = first.perturb(samples, y, target)
-        found = {f.name: getattr(best, f.name) for f in fields(best)}
-        # What one attack certifies another may fool.
-        for name_of in ("certified", "name", "settings"):
-            del found[name_of]
-        found = {key: np.array(v) for key, v in found.items() if v is not None}
-        found["attack"] = np.full(len(samples), None, dtype=object)
+        best = first.perturb(rows, y, target)
+        found = {
+            field: np.array(values)
+            for field, values in vars(best).items()
+            # What one attack certifies another may fool.
+            if isinstance(values, np.ndarray) and field != "certified"
+        }
+        found["attack"] = np.full(len(rows), None, dtype=object)
         found["attack"][found["success"]] = name
         nearest = _searches_distance(first)
         for name, attack in others:
-            rows = np.flatnonzero(nearest | ~found["success"])
-            if not len(rows):
+            tried = np.flatnonzero(nearest | ~found["success"])
+            if not len(tried):
                 break
-            wanted = found["target"][rows] if "target" in found else None
-            part = attack.perturb(samples[rows], found["y"][rows], wanted)
-            _take_better(found, rows, part, name)
+            wanted = found["target"][tried] if "target" in found else None
+            part = attack.perturb(rows[tried], found["y"][tried], wanted)
+            _take_better(found, tried, part, name)
         found["X_adv"] = shaped_like(found["X_adv"], X)
-        return AttackResult(**found, name="best_of", settings=self._settings(None))
-
-    def _settings(self, plan):
-        return {name: repr(attack) for name, attack in self.attacks}
+        names = ", ".join(name for name, _ in self.attacks_)
+        return AttackResult(
+            **found, name=type(self).__name__, settings={"attacks": names}
+        )
 
     def report(
         self,
@@ -293,8 +265,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         Returns
         -------
         report : pandas.Series
-            The attacks by their names, what an attack reports, and `n_success_NAME`
-            for each: the samples for which its point was taken.
+            As of the attacks, and `n_success_NAME` for each: the samples for which its
+            point was taken.
         """
         result = self._without_points(X, y, target)
         report = measures(result)
@@ -314,9 +286,9 @@ def _take_better(found, rows, part, name):
     """Replace what a later attack has fooled, or has fooled from nearer."""
     found["n_queries"][rows] += part.n_queries
     won = part.success & ~(found["success"][rows] & (found["eps"][rows] <= part.eps))
-    to = rows[won]
-    for key in ("X_adv", "prediction", "success", "confidence", "eps"):
-        found[key][to] = getattr(part, key)[won]
-    if "distance" in found:
-        found["distance"][to] = part.eps[won]
-    found["attack"][to] = name
+    if part.distance is None:
+        found.pop("distance", None)
+    keys = ("X_adv", "prediction", "success", "confidence", "eps", "distance")
+    for key in found.keys() & set(keys):
+        found[key][rows[won]] = getattr(part, key)[won]
+    found["attack"][rows[won]] = name

@@ -32,9 +32,10 @@ from robustkit.attacks._result import (
     measures,
     robust_accuracy,
     without_points,
+    withstood,
 )
 from robustkit.attacks._scales import check_ball
-from robustkit.attacks.functional import BestSeen, Trace
+from robustkit.attacks.functional import BestSeen, Trace, pgd
 from robustkit.bridge import frozen
 from robustkit.exceptions import GradientMaskingWarning
 
@@ -51,6 +52,11 @@ SUSPICIOUS_GAP = 0.1
 
 # Rise of a robust accuracy with eps that random starts do not explain.
 _RISE = 0.01
+
+# Robust accuracy that another attack takes away before it is worth a word, and the
+# steps of that other attack.
+_TOO_WEAK = 0.02
+_N_STEPS = 20
 
 # Pairs of opposite random moves from which the slope over the whole ball is estimated.
 _N_PAIRS = 50
@@ -165,7 +171,12 @@ class GradientAttackMixin:
             `robust_accuracy_ce` and `robust_accuracy_margin`: this attack with the
             cross-entropy, and with the margin loss. If `zero_gradient_share` is above
             0.1 there is `robust_accuracy_gradient_free` too: that of a search which
-            only compares margins. `robust_accuracy_worst` is the least of all of them.
+            only compares margins. `robust_accuracy_rotate` is what 20 steps in the same
+            ball leave of the samples that no loss has fooled yet, climbing one loss
+            after the other, as ``PGDAttack(loss="rotate")`` does; that attack itself
+            has no such entry. `robust_accuracy_worst` is the least of all of them, and
+            `stronger` names which it was if it is at least 2 points below
+            `robust_accuracy`; else it is empty.
         """
         parts = [
             _examine(self, *piece, target, diagnostics) for piece in self._pieces(X, y)
@@ -186,8 +197,46 @@ def _examine(attack, X, y, target, diagnostics):
             is_own = loss == getattr(attack, "loss", "ce")
             other = result if is_own else attack._perturb(X, y, target, loss)
             part[loss] = without_points(other)
+        if _can_rotate(attack):
+            part["rotate"] = _robust_to_rotation(attack, X, part)
         part["zero"], part["margins"] = _gradients_and_margins(attack, X, result.y)
     return part
+
+
+def _can_rotate(attack):
+    """Whether there is a ball in which other losses can be climbed than were."""
+    ball = not np.all(np.isinf(attack._plan().radius))
+    return ball and getattr(attack, "loss", None) != "rotate"
+
+
+def _robust_to_rotation(attack, X, part):
+    """Whether each sample is robust, to the attacks made so far and to one more.
+
+    Climbs other losses, with many steps, from those that nothing has fooled yet.
+    """
+    robust = np.ones(len(part["own"].y), dtype=bool)
+    for name in ("own", "ce", "margin"):
+        robust &= withstood(part[name])
+    plan, rows = attack._plan(), np.flatnonzero(robust)
+    if not len(rows):
+        return robust
+    wanted = part["own"].target
+    rotating = _RotatingAttack(
+        frozen(attack.estimator_),
+        eps=plan.take(rows).radius,
+        norm=plan.norm,
+        targeted=wanted is not None,
+        clip=attack.clip_,
+        batch_size=attack.batch_size,
+        device=attack.device,
+        seed=plan.seed,
+    )
+    samples, y = np.asarray(flat_samples(X)[0])[rows], part["own"].y[rows]
+    result = rotating.fit(samples, y).perturb(
+        samples, y, None if wanted is None else wanted[rows]
+    )
+    robust[rows] = withstood(result)
+    return robust
 
 
 def _diagnose(attack, report, parts, given):
@@ -205,8 +254,19 @@ def _diagnose(attack, report, parts, given):
         found["gradient_free"], hidden_share = _without_gradient(attack, given, targets)
     for name, other in found.items():
         report[f"robust_accuracy_{name}"] = robust_accuracy(other)
-    worst = [report["robust_accuracy"], *map(robust_accuracy, found.values())]
-    report["robust_accuracy_worst"] = min(worst)
+    if "rotate" in parts[0]:
+        rotate = np.concatenate([part["rotate"] for part in parts])
+        report["robust_accuracy_rotate"] = float(rotate.mean())
+    left = {
+        name.removeprefix("robust_accuracy_"): value
+        for name, value in report.items()
+        if name.startswith("robust_accuracy_")
+    }
+    strongest = min(left, key=left.get)
+    worst = min(left[strongest], report["robust_accuracy"])
+    report["robust_accuracy_worst"] = worst
+    is_weak = report["robust_accuracy"] - worst >= _TOO_WEAK
+    report["stronger"] = strongest if is_weak else ""
     return hidden_share
 
 
@@ -364,6 +424,25 @@ class GradientFreeAttack(ModuleAttack):
             batch.y,
             eps=batch.radius,
             norm=self.norm,
+            clip=batch.clip,
+            target=batch.target,
+            seed=batch.seed,
+            trace=batch.trace,
+        )
+
+
+class _RotatingAttack(GradientFreeAttack):
+    """Climb one loss after the other."""
+
+    def _search(self, module, batch):
+        return pgd(
+            module,
+            batch.X,
+            batch.y,
+            eps=batch.radius,
+            norm=self.norm,
+            max_iter=_N_STEPS,
+            loss="rotate",
             clip=batch.clip,
             target=batch.target,
             seed=batch.seed,

@@ -22,6 +22,7 @@ __all__ = [
     "robust_accuracy",
     "robust_scorer",
     "undecided",
+    "withstood",
     "without_points",
 ]
 
@@ -158,7 +159,7 @@ def robust_accuracy(
 ) -> float:
     """Share of samples that the model predicts correctly, before and after."""
     weights = None if sample_weight is None else np.asarray(sample_weight)
-    return float(np.average(_withstood(result), weights=weights))
+    return float(np.average(withstood(result), weights=weights))
 
 
 def measures(result: AttackResult) -> pd.Series:
@@ -212,11 +213,12 @@ def undecided(result: AttackResult) -> np.ndarray:
 
     False for samples that the model gets wrong anyway.
     """
-    withstood = _withstood(result)
+    withstood = withstood(result)
     return withstood if result.certified is None else withstood & ~result.certified
 
 
-def _withstood(result):
+def withstood(result: AttackResult) -> np.ndarray:
+    """Find the samples that are predicted correctly before and after."""
     return (result.clean_prediction == result.y) & (result.prediction == result.y)
 
 

@@ -66,6 +66,7 @@ _BOOKKEEPING = (
     "n_undecided",
     "clean_accuracy",
     "robust_accuracy_worst",
+    "stronger",
 )
 
 

@@ -15,6 +15,7 @@ from robustkit.attacks import (
     PGDAttack,
 )
 from robustkit.attacks._report import GradientFreeAttack
+from robustkit.attacks.functional import pgd
 from robustkit.classifiers import TorchClassifier
 from robustkit.exceptions import GradientMaskingWarning
 from tests.attacks.victims import (
@@ -103,8 +104,37 @@ def test_report_without_diagnostics(attack):
     attack = aim(attack, torch_net(), X, y)
     short = attack.report(X, y, diagnostics=False)
     long = attack.report(X, y)
-    assert list(long.index) == [*short.index, *DIAGNOSTICS, "robust_accuracy_worst"]
+    last = ["robust_accuracy_rotate", "robust_accuracy_worst", "stronger"]
+    assert list(long.index) == [*short.index, *DIAGNOSTICS, *last]
     assert long[short.index].equals(short)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_report_tries_other_losses_on_what_is_left(norm, targeted):
+    X, y = digits(60)
+    eps = 0.06 if norm == "linf" else 0.4
+    attack = PGDAttack(
+        norm=norm, eps=eps, max_iter=1, random_start=False, targeted=targeted
+    )
+    attack = aim(attack.set_params(random_state=0), torch_net(), X, y)
+    target = (y + 1) % 10 if targeted else None
+    report = attack.report(X, y, target)
+    # By hand: a sample is robust if none of all attacks fools it.
+    x, labels = torch.from_numpy(X).float(), torch.from_numpy(y)
+    rotating = pgd(
+        digits_module(), x, labels, eps=eps, norm=norm, max_iter=20, loss="rotate",
+        clip=(0, 1), target=None if target is None else torch.from_numpy(target),
+        seed=attack._plan().seed,
+    )  # fmt: skip
+    robust = digits_module()(rotating).argmax(dim=1).numpy() == y
+    for loss in ("ce", "margin"):
+        result = attack._perturb(X, y, target, loss)
+        robust &= (result.clean_prediction == y) & (result.prediction == y)
+    assert abs(report["robust_accuracy_rotate"] - robust.mean()) <= 1 / 60
+    assert report["robust_accuracy_worst"] < report["robust_accuracy"] - 0.02
+    strongest = f"robust_accuracy_{report['stronger']}"
+    assert report[strongest] == report["robust_accuracy_worst"]
 
 
 class Rounded(nn.Module):
@@ -136,8 +166,12 @@ def test_report_warns_of_zero_gradient_everywhere(attack):
     with pytest.warns(GradientMaskingWarning, match="exactly zero for 100% of the"):
         report = attack.report(X, y)
     assert report["zero_gradient_share"] == 1
-    last = ["robust_accuracy_gradient_free", "robust_accuracy_worst"]
-    assert list(report.index[-6:]) == [*DIAGNOSTICS, *last]
+    last = ["robust_accuracy_gradient_free"]
+    if getattr(attack, "loss", None) != "rotate":
+        last.append("robust_accuracy_rotate")
+    last += ["robust_accuracy_worst", "stronger"]
+    assert list(report.index)[-4 - len(last) :] == [*DIAGNOSTICS, *last]
+    assert report["stronger"] == "gradient_free"
     assert report["robust_accuracy_worst"] == report.filter(like="robust_acc").min()
     blind = report["robust_accuracy_gradient_free"]
     assert blind < report["robust_accuracy"] - 0.3
