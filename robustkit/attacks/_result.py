@@ -213,8 +213,8 @@ def undecided(result: AttackResult) -> np.ndarray:
 
     False for samples that the model gets wrong anyway.
     """
-    withstood = withstood(result)
-    return withstood if result.certified is None else withstood & ~result.certified
+    robust = withstood(result)
+    return robust if result.certified is None else robust & ~result.certified
 
 
 def withstood(result: AttackResult) -> np.ndarray:
