@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor, resolve_device
+from robustkit._tensors import as_array, as_tensor, resolve_device
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._base import BaseAttack, Batch, Plan
+from robustkit.attacks._decision_tree import nearest_in_other_leaf
 from robustkit.attacks._result import median_distance
 from robustkit.attacks.minimal import minimal_distance, push_out
+from robustkit.bridge import thawed
 
 __all__ = ["MinimalDistanceAttack"]
 
@@ -34,7 +37,8 @@ class MinimalDistanceAttack(BaseAttack):
     Parameters
     ----------
     estimator : object, default=None
-        The model: a classifier that :func:`~robustkit.bridge.as_module` can see.
+        The model: a classifier that :func:`~robustkit.bridge.as_module` can see, or a
+        single decision tree, for which the distances are exact.
         Wrapped in :class:`~sklearn.frozen.FrozenEstimator`, it is attacked as it is, as
         is a bare torch.nn.Module of the classes 0, 1, 2, ...; otherwise `fit` fits a
         clone. None is :class:`~sklearn.linear_model.LogisticRegression`.
@@ -259,6 +263,10 @@ class MinimalDistanceAttack(BaseAttack):
         return super().report(X, y, target)
 
     def _check_model(self, X):
+        if _is_tree(self.estimator_):
+            # Its leaves are all looked at.
+            self.known_samples_ = X[:0]
+            return
         super()._check_model(X)
         model = AttackedModel.of(self.estimator_, resolve_device(self.device))
         answer, n_classes = model.predict(X), len(model.classes)
@@ -271,6 +279,8 @@ class MinimalDistanceAttack(BaseAttack):
         return Plan(norm=self.norm, seed=seed)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        if _is_tree(self.estimator_):
+            return self._search_leaves(batch)
         known = as_tensor(
             self.known_samples_, device=batch.X.device, dtype=batch.X.dtype
         )
@@ -289,6 +299,19 @@ class MinimalDistanceAttack(BaseAttack):
         # The template measures how far away the points are that are returned.
         batch.trace.eps = None
         return points
+
+    def _search_leaves(self, batch):
+        assert batch.rows is not None, "not used in training"
+        points, _ = nearest_in_other_leaf(
+            thawed(self.estimator_),
+            batch.rows,
+            as_array(batch.y),
+            norm=self.norm,
+            clip=batch.clip,
+            target=None if batch.target is None else as_array(batch.target),
+        )
+        batch.trace.n_queries = torch.zeros_like(batch.y)
+        return torch.from_numpy(points)
 
     def _attack_batch(self, model, plan, X, y, target, loss, out):
         found = super()._attack_batch(model, plan, X, y, target, loss, out)
@@ -332,3 +355,8 @@ class MinimalDistanceAttack(BaseAttack):
             order = 2 if self.norm == "l2" else np.inf
             moves = (points - X[rows]).astype(float)
             found["eps"][rows] = np.linalg.norm(moves, ord=order, axis=1)
+
+
+def _is_tree(estimator):
+    """Whether a model is one tree, and nothing around it."""
+    return type(thawed(estimator)) in (DecisionTreeClassifier, ExtraTreeClassifier)

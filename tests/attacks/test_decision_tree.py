@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.datasets import load_iris
+from sklearn.frozen import FrozenEstimator
+from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
+from robustkit.attacks import MinimalDistanceAttack
 from robustkit.attacks._decision_tree import nearest_in_other_leaf
 
 
@@ -95,3 +98,28 @@ def test_a_tree_of_one_leaf_has_no_other_class():
     near, distance = nearest_in_other_leaf(tree, X, np.zeros(3, int))
     assert np.isinf(distance).all()
     np.testing.assert_array_equal(near, X)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("make", [DecisionTreeClassifier, ExtraTreeClassifier])
+def test_minimal_distance_of_a_tree_is_exact(norm, targeted, make):
+    X, y = load_iris(return_X_y=True)
+    X = ((X - X.min(axis=0)) / np.ptp(X, axis=0))[:, :3]
+    names = np.array(["a", "b", "c"])[y]
+    tree = make(max_leaf_nodes=6, random_state=0).fit(X[::2], names[::2])
+    attack = MinimalDistanceAttack(FrozenEstimator(tree), norm=norm, targeted=targeted)
+    attack.fit(X, names)
+    target = np.roll(names, 40) if targeted else None
+    result = attack.perturb(X, names, target)
+    np.testing.assert_array_equal(tree.predict(result.X_adv), result.prediction)
+    for i in range(0, len(X), 3):
+        label = np.searchsorted(tree.classes_, names[i])
+        wanted = None if target is None else np.searchsorted(tree.classes_, target[i])
+        if result.clean_prediction[i] != names[i]:
+            assert result.distance[i] == 0
+        elif wanted != label:
+            least = nearest_by_trying_all(tree, X[i], label, norm, (0, 1), wanted)
+            np.testing.assert_allclose(result.distance[i], least, rtol=1e-6)
+    if not targeted:
+        assert 0 < attack.score(X, names) < 0.5
