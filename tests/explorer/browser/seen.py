@@ -117,7 +117,8 @@ class Seen:
         ends = around["x"] + 6, around["x"] + around["width"]
         if box["x"] - around["x"] > 9:
             ends = box["x"] - 14, ends[1]
-        across = np.arange(*ends, 6)
+        # The smallest node is 14 wide for the pointer.
+        across = np.arange(*ends, 12)
         for y in heights:
             for x in across:
                 if self.points_at(node, x, y, side):

@@ -159,3 +159,38 @@ def test_a_number_that_is_no_radius_is_not_asked_for(seen, watch):
     seen("eps-left").press("Tab")
     seen.expect(seen("status-left")).to_have_text(re.compile(rf"^{shape[0]} nodes"))
     assert len(watch.asked("graph")) == before
+
+
+# Move a slider, and wait for the graph: so often as is asked.
+RECOMPUTE = """async (n) => {
+    const find = (name) => document.querySelector(`[data-testid="${name}-left"]`);
+    for (let k = 0; k < n; k += 1) {
+        find("intervals").value = String(20 + (k % 10));
+        find("intervals").dispatchEvent(new Event("input", { bubbles: true }));
+        do await new Promise((resolve) => setTimeout(resolve, 10));
+        while (!find("computing").hidden);
+    }
+}"""
+
+
+def held(session):
+    """What the page's process keeps: elements, listeners and bytes."""
+    session.send("HeapProfiler.collectGarbage")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    values = {metric["name"]: metric["value"] for metric in metrics}
+    return [values[k] for k in ("Nodes", "JSEventListeners", "JSHeapUsedSize")]
+
+
+def test_the_page_keeps_nothing_of_graphs_that_are_gone(open_page):
+    """Twenty graphs of some 60 nodes: lists of nodes that stay would be seen."""
+    seen = open_page()
+    seen.go("Home", "Enter")
+    session = seen.page.context.new_cdp_session(seen.page)
+    session.send("Performance.enable")
+    seen.page.evaluate(RECOMPUTE, 10)
+    elements, listeners, size = held(session)
+    seen.page.evaluate(RECOMPUTE, 20)
+    more_elements, more_listeners, more_size = held(session)
+    assert more_elements - elements < 200
+    assert more_listeners - listeners < 200
+    assert more_size - size < 5e5
