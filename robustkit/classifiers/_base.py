@@ -301,6 +301,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             )
         if continues:
             self._check_same_classes(classes)
+            if y is not None:
+                next(stream_batches(stream, y, batch_size=size))
             return
         with _global_stream_untouched():
             batches = stream_batches(stream, y, batch_size=size)

@@ -10,6 +10,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
+from robustkit._samples import flat_samples, is_stream
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._base import (
     batch_size_for,
@@ -132,11 +133,17 @@ def _start(
 ) -> tuple[NDArray, NDArray]:
     """Check the data once, and build every network."""
     first, *others = classifiers
+    if is_stream(X):
+        raise TypeError(
+            f"fit_many takes arrays. Got a {type(X).__name__}: fit each classifier to "
+            "it by itself."
+        )
     samples, labels = first._validate(X, y, reset=True)
+    rows, _ = flat_samples(X)
     classes = check_classes(first, np.unique(labels))
     for classifier in others:
         # The values were checked: this sets the number and the names of the features.
-        validate_data(classifier, X, skip_check_array=True)
+        validate_data(classifier, rows, skip_check_array=True)
     for classifier in classifiers:
         classifier._start(samples, classes)
     return samples, labels

@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from robustkit._randomness import seeded_torch
 from robustkit.bridge import as_module
-from robustkit.classifiers import TorchClassifier, _base
+from robustkit.classifiers import TorchClassifier, _base, fit_many
 from tests.classifiers.conftest import (
     QUICK,
     anything,
     every_kind,
     every_trained_kind,
+    sparse,
     weights,
 )
 from tests.processes import PATIENCE, started
@@ -321,6 +322,10 @@ def test_warm_start_continues_on_a_stream(make):
             r"classes=\[1, 2\] are not those of the first call",
         ),
         (
+            lambda c, d: c.set_params(warm_start=True).fit(d).fit(d, [0] * 300),
+            "y must be None where X is a Generated",
+        ),
+        (
             lambda c, d: c.fit(TensorDataset(torch.zeros(3, 2))),
             r"must give pairs \(X, y\)",
         ),
@@ -329,6 +334,19 @@ def test_warm_start_continues_on_a_stream(make):
 def test_wrong_calls_with_streams_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call(anything(), Generated())
+
+
+def test_fit_many_takes_images_and_refuses_streams(digits):
+    X, y = digits
+    ours, theirs = (
+        fit_many([sparse(), sparse(random_state=1)], samples, y)
+        for samples in (X.reshape(-1, 8, 8), X)
+    )
+    for own, other in zip(ours, theirs, strict=True):
+        expect_same(own, other)
+        assert own.n_features_in_ == 64
+    with pytest.raises(TypeError, match=r"fit_many takes arrays\. Got a Generated"):
+        fit_many([sparse()], Generated(), None)
 
 
 def test_regularizer_that_needs_all_samples_refuses_a_stream():
