@@ -273,6 +273,9 @@ class SparseNetClassifier(BaseNetClassifier):
         module = SparseNetwork(self.structure_, n_features, n_classes)
         return initialize(module, self.init, fan=self.fan, random_state=weights_seed)
 
+    def _rebuild_module(self) -> nn.Module:
+        return SparseNetwork(self.structure_, self.n_features_in_, len(self.classes_))
+
     def _make_stepper(self, network: Any, regularizer: Any) -> Any:
         # A regularizer needs autograd, and the compiled engine runs on the CPU.
         on_cpu = next(network.parameters()).device.type == "cpu"

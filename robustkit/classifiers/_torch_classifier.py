@@ -414,6 +414,15 @@ class TorchClassifier(BaseNetClassifier):
                 _try_out(flat_input(module, self._image_shape), n_features, n_classes)
         return module
 
+    def _rebuild_module(self) -> nn.Module:
+        if self._is_frozen:
+            raise ValueError(
+                f"A {type(self).__name__} made by from_module cannot be stored without "
+                "the code of its module. Store it with pickle or joblib, or the "
+                "weights of the module with torch.save."
+            )
+        return super()._rebuild_module()
+
     def _optimizer_settings(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer}
 

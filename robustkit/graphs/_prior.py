@@ -164,7 +164,6 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     }
 
     structure_: LayeredGraph
-    properties_: pd.Series
     input_weights_: NDArray
     edge_weights_: NDArray
     biases_: NDArray
@@ -233,7 +232,6 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         validate_data(self, X, dtype=[np.float64, np.float32])
         rng = check_random_state(self.random_state)
         self.structure_ = self._draw(rng)
-        self.properties_ = self.structure_.properties()
         self._draw_weights(rng)
         return self
 
@@ -284,6 +282,11 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
             6 / n_inputs[graph.edges[1]]
         )
         self.biases_ = rng.normal(scale=0.1, size=graph.n_nodes)
+
+    @property
+    def properties_(self) -> pd.Series:
+        """Properties of the graph, as a Series; see `graph_properties`."""
+        return self.structure_.properties()
 
     @property
     def _n_features_out(self):

@@ -38,7 +38,7 @@ def test_pickle_of_a_gpu_network_is_on_the_cpu(make, digits, monkeypatch):
     # Only what they say of themselves; where there is a GPU, the next test uses it.
     elsewhere = [torch.empty(1, device="meta")]
     monkeypatch.setattr(type(classifier), "_weights", lambda self: elsewhere)
-    state = classifier.__getstate__()
+    state = classifier.__reduce_ex__(2)[2]
     assert state["module_"] is not classifier.module_
     loaded = pickle.loads(pickle.dumps(classifier))
     assert np.array_equal(loaded.predict_proba(X), expected.predict_proba(X))

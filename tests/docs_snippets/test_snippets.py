@@ -34,6 +34,7 @@ NEEDS = {
     "guide/study": "distributed",
     "guide/datasets": "real data",
     "how_to/large_data": "real data",
+    "how_to/save_and_load": "skops",
 }
 # Pages that train many networks, or start many programs.
 SLOW = {
