@@ -1,5 +1,6 @@
 """Attacks: the same model, images, budget and success, ours and the peers'."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -23,12 +24,13 @@ from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     FGSMAttack,
     GrowingEpsilonAttack,
+    MinimalDistanceAttack,
     OnePixelAttack,
     PGDAttack,
     SquareAttack,
 )
 
-PEERS = ("torchattacks", "foolbox", "art", "autoattack")
+PEERS = ("torchattacks", "foolbox", "art", "autoattack", "adv_lib")
 GRID = 0.001 + 0.01 * np.arange(26)
 
 
@@ -50,6 +52,9 @@ def cases(device="cpu"):
         yield from _square_art()
     if "autoattack" in there:
         yield _rotate(here)
+    for peer in DISTANCES:
+        if peer in there:
+            yield from _distances(here, peer)
     for growth in GROWTHS:
         yield from growth(here, there)
 
@@ -294,6 +299,71 @@ def _same_eps(ours, theirs):
     return np.array_equal(ours.eps[correct], theirs[correct], equal_nan=True)
 
 
+def _distances(here, peer):
+    X, y = many(smooth_digits, 1000)
+    for norm, trained in itertools.product(("linf", "l2"), (0.0, 0.1)):
+        module = here.module(smooth_digits, trained)
+        attack = here.aim(MinimalDistanceAttack(norm=norm), module, X, y)
+        words, theirs = DISTANCES[peer][norm]
+        yield Case(
+            name=f"nearest error, {norm}, 1,000 images, "
+            f"{'adversarially' if trained else 'plainly'} trained",
+            peer=f"{peers.title(peer)}, {words}",
+            ours=partial(attack.perturb, X, y),
+            theirs=theirs(here, module, X, y),
+            limit=here.promise(0.95 if peer == "adv_lib" else None),
+            same=partial(_as_near, here, module, X, y, norm),
+            repeats=5,
+            clock=here.clock,
+            note=f"median {attack.score(X, y):.4f}; same result: theirs not nearer",
+        )
+
+
+def _as_near(here, module, X, y, norm, ours, theirs):
+    """No sample is missed, and the median distance is at most theirs."""
+    distance = ours.distance
+    x, moved = here.images(X), theirs.detach()
+    with torch.no_grad():
+        fooled = (Image(module)(moved).argmax(1) != here.tensor(y)).cpu().numpy()
+    order = np.inf if norm == "linf" else 2
+    away = torch.linalg.vector_norm((moved - x).flatten(1), ord=order, dim=1)
+    away = np.where(fooled, away.cpu().numpy(), np.inf)
+    right = ours.clean_prediction == y
+    nearest = np.median(distance[right]) <= np.median(away[right])
+    return bool(nearest and np.isfinite(distance).all())
+
+
+def _their_distances_adv_lib(here, module, X, y, norm):
+    # Of a metric, and of a monitor.
+    peers.stand_in("torchvision", "torchvision.models", "visdom")
+    from adv_lib import attacks
+
+    x, labels, model = here.images(X), here.tensor(y), Image(module)
+    if norm == "linf":
+        return lambda: attacks.fmn(model, x, labels, norm=np.inf, steps=200)
+    return lambda: attacks.ddn(model, x, labels, steps=200, levels=None)
+
+
+def _their_distances_foolbox(here, module, X, y, norm):
+    attacks = peers.load("foolbox").attacks
+    kind = attacks.LInfFMNAttack if norm == "linf" else attacks.L2FMNAttack
+    attack, model = kind(steps=200), _foolbox_model(here, module)
+    x, labels = here.images(X), here.tensor(y)
+    return _seeded(lambda: attack(model, x, labels, epsilons=None)[1])
+
+
+DISTANCES = {
+    "adv_lib": {
+        "linf": ("FMN, 200 steps", partial(_their_distances_adv_lib, norm="linf")),
+        "l2": ("DDN, 200 steps", partial(_their_distances_adv_lib, norm="l2")),
+    },
+    "foolbox": {
+        "linf": ("FMN, 200 steps", partial(_their_distances_foolbox, norm="linf")),
+        "l2": ("FMN, 200 steps", partial(_their_distances_foolbox, norm="l2")),
+    },
+}
+
+
 def _recognized(here, n_samples):
     """A module, and images that it recognizes: those that one pixel may change."""
     module = here.module(small_digits_on_a_canvas)
@@ -500,6 +570,22 @@ def _grow_rotate(here, there):
         )
 
 
+def _grow_distances(here, there):
+    for norm in ("linf", "l2"):
+        for peer in DISTANCES:
+            if peer in there:
+                words, theirs = DISTANCES[peer][norm]
+                yield _more_images(
+                    here,
+                    f"nearest error, {norm}",
+                    f"{peers.title(peer)}, {words}",
+                    (125, 500, 2000),
+                    MinimalDistanceAttack(norm=norm),
+                    theirs,
+                    repeats=1,
+                )
+
+
 def _grow_pixel(here, there):
     if "torchattacks" not in there:
         return
@@ -522,4 +608,11 @@ def _grow_pixel(here, there):
     )
 
 
-GROWTHS = (_grow_fgsm, _grow_pgd, _grow_ladder, _grow_rotate, _grow_pixel)
+GROWTHS = (
+    _grow_fgsm,
+    _grow_pgd,
+    _grow_ladder,
+    _grow_rotate,
+    _grow_distances,
+    _grow_pixel,
+)

@@ -10,6 +10,7 @@ import importlib
 import re
 import subprocess
 import sys
+import types
 import warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,7 @@ _IGRAPH = ("igraph==1.0.0", "texttable")
 
 # By the name of the module that is imported.
 PEERS = {
+    "adv_lib": Peer("adv-lib", "adv-lib", ("adv-lib==0.2.8", "tqdm")),
     "art": Peer(
         "ART",
         "adversarial-robustness-toolbox",
@@ -84,6 +86,16 @@ def load(module):
             return importlib.import_module(module)
     except ImportError:
         return None
+
+
+def stand_in(*modules):
+    """Put empty modules where a peer imports what it does not use in what we run."""
+    for module in modules:
+        if load(module) is None:
+            parent, _, name = module.rpartition(".")
+            sys.modules[module] = types.ModuleType(module)
+            if parent:
+                setattr(sys.modules[parent], name, sys.modules[module])
 
 
 def title(module):

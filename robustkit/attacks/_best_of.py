@@ -317,4 +317,6 @@ def _take_better(found, rows, part, name):
     to = rows[won]
     for key in ("X_adv", "prediction", "success", "confidence", "eps"):
         found[key][to] = getattr(part, key)[won]
+    if "distance" in found:
+        found["distance"][to] = part.eps[won]
     found["attack"][to] = name

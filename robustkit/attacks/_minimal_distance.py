@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
-from robustkit._tensors import as_tensor
+from robustkit._tensors import as_tensor, resolve_device
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._result import median_distance
@@ -260,10 +260,9 @@ class MinimalDistanceAttack(BaseAttack):
 
     def _check_model(self, X):
         super()._check_model(X)
-        # It gives the samples the names that the model may have been fitted with.
-        answer = AttackedModel.of(self.estimator_, torch.device("cpu")).predict(X)
-        classes = range(len(self.classes_))
-        kept = [np.flatnonzero(answer == label)[:_N_KEPT] for label in classes]
+        model = AttackedModel.of(self.estimator_, resolve_device(self.device))
+        answer, n_classes = model.predict(X), len(model.classes)
+        kept = [np.flatnonzero(answer == k)[:_N_KEPT] for k in range(n_classes)]
         self.known_samples_ = X[np.concatenate(kept)]
 
     def _plan(self) -> Plan:

@@ -6,12 +6,18 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 
-from robustkit.attacks import MinimalDistanceAttack, PGDAttack, robust_scorer
+from robustkit.attacks import (
+    MinimalDistanceAttack,
+    PGDAttack,
+    best_of,
+    robust_scorer,
+)
 from robustkit.attacks._result import median_distance
 from robustkit.bridge import as_module
 from robustkit.classifiers import MLPNetClassifier
@@ -72,7 +78,7 @@ def test_what_is_found_fools_predict_at_its_distance(name, norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_nothing_nearer_fools(norm):
     """PGD within 99 % of the distance succeeds hardly ever."""
-    model, X, y = victim("torch", 60)
+    model, X, y = victim("torch", 25)
     found = attack_on(model, X, y, norm=norm, max_iter=100).perturb(X, y)
     fooled = []
     for i in np.flatnonzero(found.success):
@@ -226,10 +232,20 @@ def test_models_can_be_chosen_by_their_distance():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert same.best_params_["C"] == search.best_params_["estimator__C"]
     attack = MinimalDistanceAttack(max_iter=5)
-    quarter = robust_scorer(attack, "distance_q25")(search.best_estimator_, X, y)
-    assert quarter <= robust_scorer(attack, "distance_q75")(
-        search.best_estimator_, X, y
-    )
+    quarter = robust_scorer(attack, "distance_q25")(same.best_estimator_, X, y)
+    assert quarter <= robust_scorer(attack, "distance_q75")(same.best_estimator_, X, y)
+
+
+def test_best_of_takes_the_nearest():
+    model, X, y = victim("torch")
+    kinds = [MinimalDistanceAttack(max_iter=n) for n in (1, 40)]
+    both = aim_best_of(kinds, model, X, y).perturb(X, y)
+    alone = [aim(attack, model, X, y).perturb(X, y).distance for attack in kinds]
+    np.testing.assert_array_equal(both.distance, np.minimum(*alone))
+
+
+def aim_best_of(kinds, model, X, y):
+    return best_of(kinds, estimator=FrozenEstimator(model)).fit(X, y)
 
 
 def test_no_adversary():
