@@ -182,8 +182,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         frozen = FrozenEstimator(self.estimator_)
         if not is_stream(X):
             # The model knows the names of the columns; the attacks need not.
-            given, X = X, self._validate_samples(flat_samples(X)[0])
-            X = np.reshape(X, np.shape(given))
+            X = self._validate_samples(flat_samples(X)[0])
+            X = np.reshape(X, (len(X), *(self._image_shape or X.shape[1:])))
         self.attacks_ = [
             (name, clone(attack).set_params(estimator=frozen).fit(X, y))
             for name, attack in self.attacks
