@@ -101,8 +101,9 @@ class PerceptronStep(AutogradStep):
         means, squares, counts = self._moments
         for count in counts[: 1 if counts[-1] is counts[0] else None]:
             count += 1
-        group = self.optimizer.param_groups[0]
-        torch._fused_adam_(
+        group: dict[str, Any] = self.optimizer.param_groups[0]
+        descend: Any = torch._fused_adam_
+        descend(
             self._parameters,
             gradients,
             means,
