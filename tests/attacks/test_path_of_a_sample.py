@@ -62,7 +62,7 @@ def overridden(classes):
     """Methods of the bases that a subclass writes anew, those for users aside."""
     bases = (BaseAttack, ModuleAttack)
     own = {n for base in bases for n, v in vars(base).items() if inspect.isfunction(v)}
-    inner = {name for name in own if not name.startswith("__")} - {"report"}
+    inner = {name for name in own if not name.startswith("__")} - {"report", "score"}
     written = {name for cls in classes if cls not in bases for name in vars(cls)}
     return (inner & written) | {"perturb_module"}
 
