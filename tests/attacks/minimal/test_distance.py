@@ -176,7 +176,7 @@ def test_targets_of_linear_models(seed, n_classes, n_features, clip, norm):
 def test_targets_are_found_and_are_near():
     """Over many linear models: all that exist, most of them within a percent."""
     ratios = []
-    for seed in range(25):
+    for seed in range(12):
         for norm in NORMS:
             module, weight, bias, X, y = linear_setting(
                 seed, 4, 5, (0.0, 1.0), torch.float64
@@ -304,12 +304,14 @@ def test_no_sample_feels_the_others(seed, norm, dtype):
     module = network(seed, (20, 30, 20, 5)).to(dtype)
     X = uniform(seed, 23, 20, dtype=dtype)
     y = own_labels(module, X)
-    _, whole = search(module, X, y, norm, (0.0, 1.0))
+    _, whole = search(module, X, y, norm, (0.0, 1.0), max_iter=20)
     order = np.random.default_rng(seed).permutation(len(X))
-    _, turned = search(module, X[order], y[order], norm, (0.0, 1.0))
+    _, turned = search(module, X[order], y[order], norm, (0.0, 1.0), max_iter=20)
     np.testing.assert_allclose(turned, whole[order], rtol=1e-5)
     parts = [slice(0, 1), slice(1, 8), slice(8, 23)]
-    split = [search(module, X[p], y[p], norm, (0.0, 1.0))[1] for p in parts]
+    split = [
+        search(module, X[p], y[p], norm, (0.0, 1.0), max_iter=20)[1] for p in parts
+    ]
     np.testing.assert_allclose(np.concatenate(split), whole, rtol=1e-5)
 
 
