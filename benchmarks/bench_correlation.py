@@ -1,4 +1,4 @@
-"""Coefficients of all pairs at once, against a call a pair."""
+"""Coefficients of all pairs at once, against one call per pair."""
 
 from functools import partial
 
@@ -49,14 +49,14 @@ def _peers():
     note = "scipy's time includes a p-value"
     yield (
         "Spearman's rho",
-        "scipy.stats.spearmanr, a call a pair",
+        "scipy.stats.spearmanr, one call per pair",
         _coefficients.spearman,
         _spearman,
         note,
     )
     yield (
         "Kendall's tau",
-        "scipy.stats.kendalltau, a call a pair",
+        "scipy.stats.kendalltau, one call per pair",
         _coefficients.kendall,
         _kendall,
         note,
@@ -64,9 +64,9 @@ def _peers():
     dcor = peers.load("dcor")
     yield (
         "distance correlation",
-        "doubly centred matrices, numpy, a call a pair"
+        "doubly centred matrices, numpy, one call per pair"
         if dcor is None
-        else f"{peers.title('dcor')}, a call a pair",
+        else f"{peers.title('dcor')}, one call per pair",
         _coefficients.distance,
         _distance if dcor is None else dcor.distance_correlation,
         "",

@@ -26,15 +26,15 @@ GROWTH_HEADINGS = (
     "note",
 )
 GROWTHS_SAY = (
-    "What grows, by equal factors. An exponent b says that time grows as size to the "
+    "Sizes grow by equal factors. An exponent b means that time grows as size to the "
     "power of b: fitted to all sizes, in brackets the least and the greatest between "
     "two neighbouring sizes. A peer that would take longer than its note says was not "
-    "asked for larger sizes."
+    "run at larger sizes."
 )
 INTRODUCTION = (
-    "Times are CPU seconds a call on one thread; on a GPU, seconds until it is done. "
-    "The two sides of a row ran in turn in one process; the ratio is the median over "
-    "pairs, in brackets the middle half. Below 1 means that robustkit is faster."
+    "Times are CPU seconds per call on one thread; on a GPU, seconds until it is done. "
+    "The two sides of a row ran alternately in one process; the ratio is the median "
+    "over pairs, in brackets the middle half. Below 1 means that robustkit is faster."
 )
 MUTANT_HEADINGS = (
     "room",
@@ -104,7 +104,7 @@ def gpu(store):
     """Says plainly that there was no GPU, if there was none."""
     if any(room.endswith("on a GPU") for room in store):
         return ""
-    return "No GPU was at hand: everything here was measured on a CPU."
+    return "There was no GPU: everything here was measured on a CPU."
 
 
 def markdown(store, mutants=None, equivalents=None):

@@ -6,19 +6,23 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXAMPLES = HERE.parent / "examples"
 sys.path.insert(0, str(HERE))
 # Behind all that is installed: only `benchmarks` is looked for there.
 sys.path.append(str(HERE.parent))
 # Small networks: several threads would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import edit_links
 import write_api
 import write_benchmarks
+import write_changelog
+from docutils import nodes
 
 import robustkit
 
 write_api.write(HERE / "api")
+write_changelog.write(HERE.parent / "CHANGELOG.md", HERE / "_changelog.rst")
+(HERE / "_exported").mkdir(exist_ok=True)
 write_benchmarks.write(
     HERE.parent / "benchmarks" / "results.json",
     HERE / "_benchmark_tables.rst",
@@ -38,11 +42,17 @@ extensions = [
     # Formulas are drawn without asking anybody on the network.
     "sphinx-mathjax-offline",
     "numpydoc",
+    "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "_benchmark_tables.rst"]
+exclude_patterns = [
+    "_build",
+    "**/GALLERY_HEADER.rst",
+    "_benchmark_tables.rst",
+    "_changelog.rst",
+]
 default_role = "literal"
 # Beside a page about a class, its methods need no surname.
 toc_object_entries_show_parents = "hide"
@@ -55,6 +65,12 @@ nitpick_ignore_regex = [
     ("py:.*", r"(joblib|numpy|pandas|scipy|sklearn|torch)\..*|pickle"),
 ]
 
+# What is copied are the lines that a reader types, without their prompts.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# The gallery's blocks show code without prompts; what they print is not copied.
+copybutton_selector = "div.highlight:not(.sphx-glr-script-out *) > pre"
+
 extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
 
 autosummary_generate = True
@@ -63,13 +79,17 @@ numpydoc_validation_checks = set()
 
 html_theme = "pydata_sphinx_theme"
 html_title = "robustkit"
+html_favicon = "_static/favicon.svg"
+# Light or dark, as the reader's system is.
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["robustkit.css"]
-html_show_sourcelink = False
+# Pages that examples of the gallery export.
+html_extra_path = ["_exported"]
 html_theme_options = {
-    "show_prev_next": False,
-    "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "navbar_end": ["version", "theme-switcher"],
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
+    "footer_end": [],
 }
 html_sidebars = {
     page: []
@@ -81,34 +101,53 @@ html_sidebars = {
         "benchmarks",
         "changelog",
         "what_robust_accuracy_does_not_tell",
+        # Their tables need the room.
+        "results/*",
     )
 }
 # The formulas are set by the reader's browser; nothing is fetched while building.
 suppress_warnings = ["config.cache"]
 
 
-def rooms_with_examples():
-    """Rooms in the order of the story."""
-    return [room for room in robustkit._ROOMS if (EXAMPLES / room).is_dir()]
-
-
 sphinx_gallery_conf = {
-    "examples_dirs": [str(EXAMPLES)],
+    "examples_dirs": ["../examples"],
     "gallery_dirs": ["auto_examples"],
     "filename_pattern": r"plot_",
     "abort_on_example_error": True,
     "only_warn_on_example_error": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
+    # A page that no reader needs, with a table that asks the network.
+    "write_computation_times": False,
     "download_all_examples": False,
     "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
-    "subsection_order": [f"../examples/{room}" for room in rooms_with_examples()],
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": [
+        f"../examples/{section}"
+        for section in ("structure", "attacks", "inside", "studies")
+    ],
+    "within_subsection_order": "gallery_setup.place",
+    "image_scrapers": ("gallery_setup.scrape",),
     "reset_modules": ("matplotlib", "gallery_setup.reset"),
     "doc_module": ("robustkit",),
     "backreferences_dir": None,
     "min_reported_time": 1,
 }
+
+
+# A table of more columns gets smaller letters; with still more, "0.5 ± 0.1" is broken.
+MANY_COLUMNS, TOO_MANY_COLUMNS = 8, 10
+
+
+def narrow(app, doctree):
+    """Let tables of many columns fit into a page."""
+    for table in doctree.findall(nodes.table):
+        (group,) = table.findall(nodes.tgroup)
+        if group["cols"] > MANY_COLUMNS:
+            table["classes"].append("many-columns")
+        if group["cols"] > TOO_MANY_COLUMNS:
+            for text in list(table.findall(nodes.Text)):
+                text.parent.replace(text, nodes.Text(text.replace("\u00a0", " ")))
 
 
 def skip_member(app, what, name, thing, skip, options):
@@ -127,3 +166,5 @@ def setup(app):
     """Tell sphinx."""
     app.connect("autodoc-skip-member", skip_member)
     app.connect("include-read", find_results)
+    app.connect("doctree-read", narrow)
+    app.connect("html-page-context", edit_links.add)

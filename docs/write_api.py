@@ -17,6 +17,12 @@ def titled(text, line):
     return f"{text}\n{line * len(text)}\n"
 
 
+def table_of(names, *options):
+    """A line for each name: the name, which links to its page, and its summary."""
+    head = [".. autosummary::", *options, "   :nosignatures:", ""]
+    return [*head, *(f"   {name}" for name in names), ""]
+
+
 def page_of(room, names):
     """One room: what it is, and a line for each public name."""
     module = importlib.import_module(f"robustkit.{room}")
@@ -27,34 +33,40 @@ def page_of(room, names):
             "",
             first_line(module),
             "",
-            ".. autosummary::",
-            "   :toctree: generated",
-            "",
-            *(f"   {name}" for name in names),
-            "",
+            *table_of(names, "   :toctree: generated"),
         ]
     )
 
 
-def entry_of(page):
-    """One room on the first page: its name, and what it is."""
-    module = importlib.import_module(f"robustkit.{page}")
-    return [f":doc:`{page} <{page}>`", f"   {first_line(module)}", ""]
+def section_of(room, names):
+    """One room on the first page: what it is, and all of its names."""
+    module = importlib.import_module(f"robustkit.{room}")
+    return [
+        titled(f":doc:`{room} <{room}>`", "-"),
+        first_line(module),
+        "",
+        f".. currentmodule:: robustkit.{room}",
+        "",
+        *table_of(names),
+    ]
 
 
-def index_of(pages):
-    """The first page: all rooms."""
+def index_of(rooms):
+    """The first page: all names of all rooms."""
     return "\n".join(
         [
             titled("API reference", "="),
-            "Every public name, room by room, in the order of the story. Each is also",
-            "reachable as `robustkit.<name>`, but for those in a module of a room.",
+            "Every public name, with a summary. The modules are listed in the order in",
+            "which they build on each other. Names can be imported from `robustkit`",
+            "itself: `from robustkit import PGDAttack`. Only names in",
+            ":mod:`robustkit.attacks.functional` and :mod:`robustkit.exceptions` must",
+            "be imported from their modules.",
             "",
-            *(line for page in pages for line in entry_of(page)),
+            *(line for room in rooms for line in section_of(room, rooms[room])),
             ".. toctree::",
             "   :hidden:",
             "",
-            *(f"   {page}" for page in pages),
+            *(f"   {room}" for room in rooms),
             "",
         ]
     )
@@ -64,16 +76,21 @@ def _room_of(module):
     return module.partition(".")[0]
 
 
-def write(folder):
-    """Write the index and a page a room; leave a page alone if nothing changed."""
+def rooms_with_names():
+    """Room, or public module inside one -> its public names."""
     rooms = {}
     for room, names in robustkit._ROOMS.items():
         rooms |= {room: names} if names else {}
         rooms |= {m: f for m, f in robustkit._SUBMODULES.items() if _room_of(m) == room}
     exceptions = importlib.import_module("robustkit.exceptions")
-    rooms["exceptions"] = exceptions.__all__
+    return rooms | {"exceptions": exceptions.__all__}
+
+
+def write(folder):
+    """Write the index and one page per room; leave a page alone if nothing changed."""
+    rooms = rooms_with_names()
     pages = {room: page_of(room, names) for room, names in rooms.items()}
-    pages["index"] = index_of(list(rooms))
+    pages["index"] = index_of(rooms)
     Path(folder).mkdir(exist_ok=True)
     for name, text in pages.items():
         path = Path(folder) / f"{name}.rst"

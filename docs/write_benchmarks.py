@@ -110,7 +110,7 @@ def draw(growths):
         ax.minorticks_off()
         ax.set_title(textwrap.fill(name, 46), fontsize=9.5)
         ax.set_xlabel(ours.along)
-        ax.set_ylabel("seconds a call")
+        ax.set_ylabel("seconds per call")
         below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}
         ax.legend(**below, title="exponent", fontsize=8, frameon=False)
         ax.grid(alpha=0.3)
@@ -120,7 +120,7 @@ def draw(growths):
 
 
 def write(source, target, pictures):
-    """One section a room, and the pictures beside the page."""
+    """One section per room, and the pictures beside the page."""
     store = json.loads(Path(source).read_text("utf-8"))
     parts = [f"{report.INTRODUCTION} {report.GROWTHS_SAY} {report.gpu(store)}\n"]
     pictures.mkdir(exist_ok=True)

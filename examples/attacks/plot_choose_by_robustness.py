@@ -3,9 +3,9 @@
 Choosing a model by robust accuracy
 ====================================
 
-Whoever chooses parameters by accuracy gets an accurate model. Whoever wants a robust
-one says so: robust accuracy is a score like any other, for cross-validation and for a
-grid search. Nothing else has to change.
+Parameters chosen by accuracy give an accurate model, not a robust one. But robust
+accuracy is a score like any other, for cross-validation and for a grid search. Nothing
+else has to change.
 """
 
 # %%

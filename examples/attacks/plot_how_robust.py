@@ -3,7 +3,7 @@
 How robust is a scikit-learn model?
 ====================================
 
-A model that is right about nine images in ten may be wrong about nearly all of them
+A model that classifies nine of ten images correctly may misclassify nearly all of them
 after every pixel has been changed a little, by someone who knows the model. How little
 is enough? Here three models that are about equally accurate are attacked: a logistic
 regression behind a scaler, scikit-learn's own network, and a network whose structure is
@@ -68,7 +68,7 @@ print(pd.DataFrame(reports).loc[rows].round(3))
 # -------
 #
 # One number says what happens at one size. The curve says how the models differ. An
-# image that falls to a small perturbation counts as fallen to every larger one. The
+# image that a small perturbation fools counts as fooled at every larger size. The
 # bands are what 400 images leave uncertain.
 
 import matplotlib.pyplot as plt
@@ -87,7 +87,7 @@ plt.show()
 # Look at it
 # ----------
 #
-# The images are still read without effort, and the answers are wrong. In the middle is
+# The images are still easy to read, and the predictions are wrong. In the middle is
 # what was added: red is brighter, blue is darker.
 
 from robustkit.plotting import AdversarialExamplesDisplay

@@ -8,6 +8,7 @@ writes results/*.csv, tables and figures anew.
 
 import argparse
 
+from papers import verdicts
 from papers.random_graphs import figures, tables
 from papers.random_graphs.published import TABLES
 
@@ -45,6 +46,7 @@ def main():
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
     tables.keep_amounts(amounts)
+    verdicts.write("random_graphs")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 import argparse
 
+from papers import verdicts
 from papers._results import (
     ResultTable,
     around,
@@ -114,6 +115,7 @@ def main():
         if (~is_plain).any():
             pairs = experiment.matched(results[is_plain], results[~is_plain])
             write_table(matched_rows(pairs), TABLES / f"{name}_matched.csv")
+    verdicts.write("regions")
 
 
 if __name__ == "__main__":

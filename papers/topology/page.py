@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from papers import verdicts
 from papers._results import (
     ResultTable,
     read_published,
@@ -182,6 +183,7 @@ def main():
             panels[f"{name}, {norm}"] = purity_curves(results, "full", norm)
     figures.purity_against_eps(panels, FIGURES / "purity.png")
     draw_graphs()
+    verdicts.write("topology")
 
 
 def write_accuracies(results, dataset, norm, name):

@@ -1,4 +1,4 @@
-"""Images in, labels out."""
+"""Images with labels: digits, MNIST and CIFAR-10."""
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.

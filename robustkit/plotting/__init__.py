@@ -1,4 +1,4 @@
-"""Displays."""
+"""Displays: pictures of graphs, networks, attacks, regions and correlations."""
 
 from robustkit.plotting._adversarial_examples_display import (
     AdversarialExamplesDisplay,

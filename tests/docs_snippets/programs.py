@@ -30,7 +30,8 @@ def programs(pages):
     """The snippets of each page that are run with it.
 
     A command that several pages name is run once: by the first page that has it in a
-    block, or else in a sentence. A page of nothing but doctests is left to pytest.
+    block, or else in a sentence. Doctests are left to pytest, and run again only where
+    a block of Python goes on with what they have made.
     """
     first = {}
     for kind in ("console", "inline"):
@@ -47,8 +48,8 @@ def programs(pages):
             if piece.kind != "toml"
             if not piece.is_command() or first.get(as_run(piece.source)) is piece
         ]
-        if not any(piece.kind in ("python", "console") for piece in own):
-            # A command in a sentence needs nothing of the examples around it.
+        if not any(piece.kind == "python" for piece in own):
+            # A command needs nothing of the examples around it.
             own = [piece for piece in own if piece.is_command()]
         if own:
             found[page] = own

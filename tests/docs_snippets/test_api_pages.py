@@ -1,6 +1,8 @@
 """Every public name has a page in the API reference."""
 
+import importlib
 import importlib.util
+import inspect
 import re
 
 import pytest
@@ -35,6 +37,32 @@ def pages(write_api, tmp_path):
 @pytest.mark.parametrize("room", ROOMS)
 def test_the_page_of_a_room_lists_its_public_names(room, pages):
     assert names_of(pages[room]) == list(ROOMS[room])
+
+
+def tables_of(index):
+    """Room -> the names that its table on the first page lists."""
+    table = (
+        r"currentmodule:: robustkit\.(\S+)\n\n.*\n   :nosignatures:\n\n((?:   \w+\n)+)"
+    )
+    return {room: names.split() for room, names in re.findall(table, index)}
+
+
+def test_the_first_page_lists_every_public_name_of_every_room(pages):
+    assert tables_of(pages["index"]) == {r: list(names) for r, names in ROOMS.items()}
+
+
+def test_a_name_that_the_first_page_lacks_is_seen(pages):
+    index = pages["index"].replace("   PGDAttack\n", "")
+    assert tables_of(index)["attacks"] != list(ROOMS["attacks"])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_public_name_has_a_summary_of_one_sentence(room):
+    module = importlib.import_module(f"robustkit.{room}")
+    for name in ROOMS[room]:
+        line = inspect.getdoc(getattr(module, name)).splitlines()[0]
+        assert line.endswith(".")
+        assert 10 < len(line) < 100
 
 
 def test_the_first_page_leads_to_every_room(pages):

@@ -8,6 +8,8 @@ network is connected to which: its structure, before any weight is known. Here w
 at such draws, and at how the parameters of the prior change them.
 """
 
+# sphinx_gallery_thumbnail_number = 3
+
 # %%
 # From a ring to a network
 # ------------------------
@@ -52,7 +54,7 @@ print(f"{graph.n_parameters(n_features=784, n_outputs=10)} parameters")
 import matplotlib.pyplot as plt
 
 rewirings = [0.0, 0.1, 0.4, 1.0]
-figure, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(8, 6), layout="constrained")
 for rewiring, ax in zip(rewirings, axes.flat, strict=True):
     prior = GraphPrior(n_nodes=100, rewiring=rewiring, random_state=0)
     display = LayeredGraphDisplay.from_prior(prior, views="layers", ax=ax)
@@ -89,8 +91,8 @@ for (name, prior), ax in zip(priors.items(), axes.flat, strict=False):
 axes.flat[-1].set_axis_off()
 
 # %%
-# The properties of the draws differ, and that is the point: which of them go with the
-# robustness of the network?
+# The properties of the draws differ, and that is the point: which of them correlate
+# with the robustness of the network?
 
 properties = pd.DataFrame({name: p.sample().properties() for name, p in priors.items()})
 names = [

@@ -3,10 +3,10 @@
 Follow a gradient, and look inside a network
 ============================================
 
-Two questions about a trained model. Which pixels would have to change for the answer to
-change? And what does the network make of an image on its way to the answer? For the
-first one needs the gradient of a scikit-learn model, for the second the layers of a
-network. The bridge gives both.
+Two questions about a trained model. Which pixels would have to change for the
+prediction to change? And how does the network represent an image on its way to the
+prediction? For the first one needs the gradient of a scikit-learn model, for the second
+the layers of a network. The bridge gives both.
 """
 
 # %%
@@ -15,7 +15,7 @@ network. The bridge gives both.
 #
 # A pipeline has no gradient of its own. :func:`~robustkit.bridge.as_module` makes a
 # torch module of it, scaler and all, that takes raw pixels. Torch then says by how much
-# the *margin* changes with each pixel: by how far the true class leads the next one.
+# the *margin* changes with each pixel: the lead of the true class over the next one.
 
 import matplotlib.pyplot as plt
 import torch
@@ -115,4 +115,4 @@ for name, layer in layers.items():
     print(f"{name}: {moved / apart:.0%}")
 
 # %%
-# The network carries the change on, and makes it larger rather than smaller.
+# The change grows from layer to layer.

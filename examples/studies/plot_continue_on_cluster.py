@@ -5,7 +5,7 @@ Continue a study on a cluster
 
 A study of hundreds of models takes hours, and something always comes between: a reboot,
 a full queue, Ctrl-C. With a `store`, a file in which every finished model is safe at
-once, it does not matter. Here a study is begun on one core, stopped, and finished by a
+once, nothing is lost. Here a study is begun on one core, stopped, and finished by a
 cluster of worker processes.
 """
 
@@ -46,9 +46,9 @@ def make_study(store):
 # Stop
 # ----
 #
-# Somebody presses Ctrl-C after a second. It ends cleanly, says how far it came and how
-# to go on, and `results_` holds what there is. A process that is killed outright says
-# nothing, but loses no more.
+# Somebody presses Ctrl-C after a second. The study ends cleanly, says how far it came
+# and how to continue, and `results_` has what is finished. A process that is killed
+# says nothing, but loses no more than that.
 
 import threading
 from _thread import interrupt_main
@@ -107,7 +107,7 @@ if __name__ == "__main__":
         print(number, f"{row['clean_accuracy']:.4f}", f"{again:.4f}")
 
 # %%
-# And here is what it was for.
+# Finally, a result of the study.
 
 import matplotlib.pyplot as plt
 

@@ -3,10 +3,10 @@
 The shape of a clean and of an adversarially trained model
 ==========================================================
 
-What a network computes for many images is a cloud of points, too high for the eye. A
-mapper graph shows its shape: a node is a group of similar points, and two nodes are
-joined if they share some. We draw the graphs of two networks that recognise digits: one
-trained as usual, one trained against an attack.
+The outputs of a network for many images are a cloud of points in too many dimensions to
+be seen. A mapper graph shows its shape: a node is a group of similar points, and two
+nodes are joined if they share some. We draw the graphs of two networks that recognise
+digits: one trained as usual, one trained against an attack.
 """
 
 # %%
@@ -67,7 +67,7 @@ def shape_of(model, images):
 X_adv = attack_on(robust, 0.1).perturb(X, y).X_adv
 shapes = {"clean": shape_of(clean, X), "adversarial": shape_of(robust, X_adv)}
 
-_, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+_, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 places = {}
 for ax, (name, (mapper, logits)) in zip(axes, shapes.items(), strict=True):
     display = MapperGraphDisplay.from_mapper(mapper, y, ax=ax)
@@ -88,7 +88,7 @@ axes[0].get_legend().remove()
 # The same graphs in the same places, coloured by the share of right predictions. One
 # scale for both: the darkest node of the clean model is nearly as bright as the others.
 
-_, axes = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
+_, axes = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
 predictions = {"clean": clean.predict(X), "adversarial": robust.predict(X_adv)}
 for ax, (name, (mapper, _)) in zip(axes, shapes.items(), strict=True):
     MapperGraphDisplay.from_mapper(

@@ -3,8 +3,8 @@
 A correlation study from scratch
 ================================
 
-Which property of a network goes with its robustness? One network cannot tell. A study
-draws many graphs, trains a network on each, attacks them all, looks inside, and
+Which property of a network correlates with its robustness? One network cannot say. A
+study draws many graphs, trains a network on each, attacks them all, looks inside, and
 correlates what it finds. Here in small: 30 graphs on digits, in some seconds.
 """
 
@@ -12,9 +12,9 @@ correlates what it finds. Here in small: 30 graphs on digits, in some seconds.
 # What to study
 # -------------
 #
-# A study needs a network, and what shall vary from graph to graph. Lists make a grid,
-# which is gone through with fresh seeds until there are `n_graphs` graphs; here only
-# those count whose network has 1,500 to 4,500 parameters. Each graph is trained once
+# A study needs a network, and what varies from graph to graph. Lists make a grid, whose
+# points are used with new seeds until there are `n_graphs` graphs; here only graphs
+# count whose network has 1,500 to 4,500 parameters. Each graph is trained once
 # from each of two initialisations.
 
 from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack
@@ -49,8 +49,8 @@ study = RobustnessStudy(
 # The table
 # ---------
 #
-# One row per model: where it comes from, what it is like, how it fares, how long it
-# took, and with which versions.
+# One row per model: its origin, its properties, its robustness, how long it took, and
+# with which versions.
 
 print(study.results_.shape)
 columns = ["graph", "init", "prior__n_nodes", "n_parameters", "average_path_length"]
@@ -100,12 +100,19 @@ score = model.score(X_test, y_test)
 print(f"accuracy {score:.4f}; in the table {row['clean_accuracy']:.4f}")
 
 # %%
-# And everything on one page, to keep or to send: a single HTML file with the tables,
-# the figures and how they were made.
+# A report
+# --------
+#
+# The report puts everything on one page, to keep or to send: a single HTML file with
+# the figures, the tables and how they were made.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-with TemporaryDirectory() as folder:
-    page = study.report(Path(folder) / "report.html")
-    print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB")
+folder = TemporaryDirectory()
+page = study.report(Path(folder.name) / "report.html")
+print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB")
+
+# %%
+
+folder.cleanup()

@@ -1,14 +1,15 @@
 """
-============================
-Images that are always there
-============================
+=============================
+How far apart are the digits?
+=============================
 
 Everything in robustkit can be tried on scikit-learn's digits: they need no download and
-are small enough for a slow computer. This example looks at them.
+are small enough for a slow computer. This example looks at them, and at the size of
+perturbation that could turn one digit into another.
 """
 
 # %%
-# A loader gives a table, one flat image a row, with values from 0 (background) to 1
+# A loader gives a table, one flat image per row, with values from 0 (background) to 1
 # (ink). The split into training and test images never changes.
 from robustkit.datasets import load_digits_images
 
@@ -49,5 +50,5 @@ ax.set_ylabel("test images")
 print(f"{nearest.min():.2f}")
 
 # %%
-# An image that was changed by 0.1 is still far nearer to what it was than to any image
-# of another class. A network that changes its answer then has no such excuse.
+# An image that was changed by 0.1 is still far nearer to the original than to any image
+# of another class. A network that predicts another class then is wrong by any measure.

@@ -8,11 +8,13 @@ prior, and the parameters of the prior are parameters of the classifier. So the 
 of the title is a grid search. We ask it of the handwritten digits.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # One network
 # -----------
 #
-# A graph is drawn, a network built from it and trained. What was learned stands in the
+# A graph is drawn, a network built from it and trained. What was learned is in the
 # attributes that end with an underscore.
 
 from robustkit.classifiers import SparseNetClassifier
@@ -87,7 +89,7 @@ results.pivot_table("accuracy", "rewiring", "n_neighbors").round(3)
 
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.6), layout="constrained", sharey=True)
 for n_neighbors, rows in results.groupby("n_neighbors"):
     scores = rows.groupby("rewiring")["accuracy"].agg(["min", "mean", "max"])
     (line,) = axes[0].plot(scores["mean"], "o-", label=f"n_neighbors={n_neighbors}")
@@ -103,5 +105,5 @@ for ax in axes:
 
 # %%
 # So much of what looks like an effect of rewiring is an effect of width. That is worth
-# remembering whenever a property of a graph goes with a property of its network: which
-# of the other properties went along?
+# remembering whenever a property of a graph correlates with one of its network: which
+# other properties are correlated with it?

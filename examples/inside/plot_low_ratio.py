@@ -1,10 +1,10 @@
 """
-=====================================
-Does a low PRS ratio mean robust?
-=====================================
+=========================================
+Is a network with a low PRS ratio robust?
+=========================================
 
 Networks whose training samples share few regions, that is with a low PRS ratio, have
-been reported to withstand attacks better, and a regularizer that lowers the ratio to
+been reported to be more robust to attacks, and a regularizer that lowers the ratio to
 make them so [1]_. Here the question is asked again, on small digits, with the controls
 that such a claim needs. The same experiment at full size, on MNIST too, is the command
 ``python -m papers.regions``.
@@ -73,8 +73,8 @@ print(table.groupby("batch_size").mean().drop(columns="seed").round(3))
 # Over all networks together, and within one batch size
 # -----------------------------------------------------
 #
-# The line through all points answers one question: do networks with a lower ratio
-# withstand more? But networks of different batch sizes also differ in how far their
+# The line through all points answers one question: are networks with a lower ratio
+# more robust? But networks of different batch sizes also differ in how far their
 # training got. The short lines compare only networks of one batch size, which differ by
 # their seed alone. The two need not agree, and here they do not.
 
@@ -82,7 +82,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 names = {"pgd_ce": "PGD, cross-entropy", "pgd_margin": "PGD, margin loss"}
-fig, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.8), sharey=True, layout="constrained")
 for ax, (measure_name, title) in zip(axes, names.items(), strict=True):
     for batch_size, part in table.groupby("batch_size"):
         (dots,) = ax.plot(part["ratio"], part[measure_name], "o", label=batch_size)
@@ -121,9 +121,9 @@ for measure_name in ("pgd_ce", "pgd_margin"):
 # The regularizer
 # ---------------
 #
-# If a low ratio makes robust, then lowering it should help. The regularizer draws the
-# samples of each class into one region. It is compared with the plain network of the
-# same seed.
+# If a low ratio makes a network robust, then lowering it should help. The regularizer
+# draws the samples of each class into one region. It is compared with the plain network
+# of the same seed.
 
 rows = []
 for strength in (None, 0.05, 0.8):

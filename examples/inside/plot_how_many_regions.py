@@ -3,11 +3,13 @@
 How many regions do training samples use?
 =========================================
 
-A network of ReLUs is made of linear pieces. Which piece a sample is on is said by its
-units: those that are greater than zero before their ReLU let it pass, the others block
-it. The pattern of a layer's units is the *region* of the sample. A layer of 32 units
-has four thousand million patterns. How many of them do the samples use?
+A network of ReLUs is made of linear pieces. Which piece a sample is on depends on the
+units: a unit is active if its input is greater than zero, and otherwise its ReLU gives
+zero. Which units of a layer are active is the *region* of the sample. A layer of 32
+units has four thousand million patterns. How many of them do the samples use?
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # Count them
@@ -45,7 +47,7 @@ import matplotlib.pyplot as plt
 
 from robustkit.plotting import PopulatedRegionsDisplay
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for ax, kind in zip(axes, ("sizes", "classes", "layers"), strict=True):
     PopulatedRegionsDisplay.from_scorer(scorer, X, kind=kind, ax=ax)
 plt.show()

@@ -1,13 +1,15 @@
 """
-==========================
-What goes with robustness?
-==========================
+================================
+What correlates with robustness?
+================================
 
-Forty networks, forty random graphs, one question: which property of a graph goes with
-how easily its network is fooled? A table of coefficients is quickly made. That a
+Forty networks, forty random graphs, one question: which property of a graph correlates
+with how easily its network is fooled? A table of coefficients is quickly made. That a
 coefficient is no accident, and means what it seems to, takes more: corrected p-values,
 intervals, and a look at what the properties have to do with each other.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # A population
@@ -45,8 +47,8 @@ models = fit_many(models, X_train, y_train)
 # Properties and measures
 # -----------------------
 #
-# One row a model. On the one side what its graph is like, on the other how it fares
-# under FGSM: the share of its right answers that become wrong, and how sure it is of
+# One row per model. The properties describe its graph, the measures its robustness to
+# FGSM: the share of its right answers that become wrong, and how confident it is in
 # the wrong ones.
 
 import pandas as pd
@@ -83,7 +85,7 @@ from robustkit.plotting import CorrelationDisplay
 correlator = RobustnessCorrelator(
     methods=["spearman", "partial"], n_bootstrap=300, random_state=0
 ).fit(properties, measures)
-fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 CorrelationDisplay.from_correlator(correlator, ax=left)
 CorrelationDisplay.from_correlator(correlator, method="partial", ax=right)
 plt.show()
@@ -119,7 +121,7 @@ plt.show()
 # Select
 # ------
 #
-# The correlator is a transformer, too: it keeps the properties that go with some
+# The correlator is a transformer, too: it keeps the properties that correlate with some
 # measure.
 
 print(correlator.get_feature_names_out())

@@ -9,6 +9,8 @@ apart: its *purity* is high. As :class:`~robustkit.topology.MapperGraph` is an e
 with a score, scikit-learn's grid search can choose.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # A pipeline from images to a graph
 # ---------------------------------
@@ -89,7 +91,7 @@ for measure in ("purity", "coverage"):
 
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained", sharey=True)
 styles = {"uniform": ("#0072B2", "o-"), "balanced": ("#D55E00", "s--")}
 for ax, measure in zip(axes, ("coverage", "nodes"), strict=True):
     for (cover, overlap), part in results.groupby(["cover", "overlap"]):
