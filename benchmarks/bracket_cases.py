@@ -83,7 +83,7 @@ def draw(number):
 def _sparse(rng, number, n_features, n_classes):
     prior = GraphPrior(
         generator=str(rng.choice(GENERATORS)),
-        n_nodes=int(rng.integers(8, 40)),
+        n_nodes=int(rng.integers(10, 40)),
         n_neighbors=4,
         edge_probability=0.2,
         n_attachments=2,

@@ -61,7 +61,7 @@ def slack_factor(n_terms: int | NDArray, dtype: Float) -> float | NDArray:
     That is more than the rounding of weights to float32, of the sum where the model
     computes it, in float32, and of the sum computed here, in `dtype`.
     """
-    here = np.finfo(dtype).eps / 2
+    here = float(np.finfo(dtype).eps / 2)
     # Beside the terms: a bias, and the rounding of weights. Three times, as center,
     # slopes and radius are sums of that length.
     return gamma(n_terms + 4, _SINGLE) + 3 * gamma(n_terms + 4, here)

@@ -92,9 +92,9 @@ class Anchors:
             size = (size + np.abs(center)) * np.abs(scale) + np.abs(offset)
             self.scale = scale * (1.0 if self.scale is None else self.scale)
         with np.errstate(over="ignore", invalid="ignore"):
-            exact = first.inputs.forward(torch.from_numpy(value)).numpy()
+            exact = network.first.forward(torch.from_numpy(value)).numpy()
             self.units = exact + first.bias
-            size = first.inputs.magnitude(torch.from_numpy(size)).numpy()
+            size = network.first.magnitude(torch.from_numpy(size)).numpy()
             self.size = size + np.abs(first.bias)
         # One rounding of the input, and three of every scaling.
         self.n_terms = first.fan_in + 3 + 6 * len(network.scalings)
@@ -154,7 +154,7 @@ class Region:
         The sizes bound the absolute values that are summed: all of them, and those that
         come from moving.
         """
-        anchors, chart = self.anchors, self.anchors.network.layers[0].inputs
+        anchors, chart = self.anchors, self.anchors.network.first
         low, high, reach = self.low, self.high, self.reach
         if anchors.scale is not None:
             ends = low * anchors.scale, high * anchors.scale

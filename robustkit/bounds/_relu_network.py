@@ -137,7 +137,7 @@ class _Convolution(_Map):
         """Sum the squares of weights of a sign, over some features of every sample."""
         X = np.broadcast_to(1.0 if scale is None else scale, features.shape)
         # Where the scale is negative, weights change their sign.
-        total = 0
+        total = np.zeros((len(features), self.shape[0]))
         for side in (1, -1):
             chosen = torch.from_numpy(features * np.where(side * X > 0, X**2, 0))
             weight = (sign * side * self.weight).clamp(min=0)
@@ -210,6 +210,13 @@ class ReluNetwork:
             if layer.inputs is not None:
                 self.fan_out = int(np.max(layer.inputs.fan_out, initial=0))
         self.fan_out = max(self.fan_out, int(out.max(initial=0)))
+
+    @property
+    def first(self) -> Map:
+        """The map that the input goes through."""
+        inputs = self.layers[0].inputs
+        assert inputs is not None, "the first layer reads the input"
+        return inputs
 
     def _width(self):
         if not self.layers:

@@ -177,7 +177,14 @@ class RobustnessBracketDisplay:
             share, ends[0], drawstyle="steps-pre", lw=1.2, ls=(0, (3, 1.5)), c=color
         )
         self.band_ = ax.fill_between(
-            share, *ends, step="pre", color=color, alpha=0.2, lw=0, label=self.name
+            share,
+            ends[0],
+            ends[1],
+            step="pre",
+            color=color,
+            alpha=0.2,
+            lw=0,
+            label=self.name,
         )
         norm = "" if self.norm is None else f" ({self.norm})"
         ax.set(xlabel="share of the samples", ylabel=f"distance of nearest error{norm}")
