@@ -14,6 +14,7 @@ ORDER = (
     "plot_how_robust.py",
     "plot_choose_by_robustness.py",
     "plot_one_pixel.py",
+    "plot_nearest_error.py",
     "plot_trees_and_neighbors.py",
     "plot_digits.py",
     "plot_inside_a_network.py",
