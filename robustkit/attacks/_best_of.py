@@ -238,10 +238,12 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             part = attack.perturb(rows[tried], found["y"][tried], wanted)
             _take_better(found, tried, part, name)
         found["X_adv"] = shaped_like(found["X_adv"], X)
-        names = ", ".join(name for name, _ in self.attacks_)
         return AttackResult(
-            **found, name=type(self).__name__, settings={"attacks": names}
+            **found, name=type(self).__name__, settings=self._settings(None)
         )
+
+    def _settings(self, plan):
+        return {"best_of": ", ".join(name for name, _ in self.attacks)}
 
     def report(
         self,

@@ -363,7 +363,7 @@ def test_attacks_joined_by_best_of_take_modules_images_and_streams():
         attack.report(X, y).drop("average_confidence")
     )
     assert attack.score(stream) == attack.score(X, y)
-    assert "best_of" in repr(result)
+    assert "BestOfAttack" in repr(result)
     assert "Images" in attack._repr_html_()
 
 

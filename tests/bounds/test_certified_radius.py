@@ -244,7 +244,7 @@ def test_cnn6_is_proved():
 
 def test_models_of_whom_nothing_can_be_proved_are_refused():
     X, y = digits(60)
-    with pytest.raises(TypeError, match="as_module does not know RandomForest"):
+    with pytest.raises(TypeError, match="RandomForestClassifier has no gradient"):
         CertifiedRadius(RandomForestClassifier(3, random_state=0)).fit(X, y)
     two = y < 2
     shifted = FixedThresholdClassifier(LogisticRegression(), threshold=0.9)

@@ -19,6 +19,7 @@ FAMILIES = {
     "BaseSearchCV": "a finished\n       search (grid, randomized, halving)",
     "SelectorMixin": "all selectors of scikit-learn",
     "BaseAttack": "attacks: the model that they attack",
+    "Module": "a bare :class:`torch.nn.Module`",
 }
 
 
@@ -60,6 +61,7 @@ def test_every_class_that_is_known_is_tried(registered):
     # In test_as_module, test_odd_estimators, test_skorch_nets and the rooms' own tests.
     elsewhere = {
         "LogisticRegressionCV",
+        "Module",
         "NeuralNetBinaryClassifier",
         "NeuralNetClassifier",
         "PrunedNetClassifier",

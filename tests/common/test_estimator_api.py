@@ -73,7 +73,8 @@ def test_transformer_keeps_the_further_conventions(estimator, check):
 
 def test_no_estimator_is_forgotten():
     checked = {type(estimator) for estimator in ESTIMATORS}
-    assert checked == set(estimator_classes())
+    # And what functions such as best_of return.
+    assert checked >= set(estimator_classes())
 
 
 def test_no_entry_outlives_its_estimator():

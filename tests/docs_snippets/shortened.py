@@ -42,6 +42,9 @@ COMMANDS = {
         "python -m papers.random_graphs "
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
+    "python -m benchmarks.bracket_cases 1000000 FILE": (
+        "python -m benchmarks.bracket_cases 500 cases.json"
+    ),
     "robustkit study mine.toml": "... --n-jobs 1",
     "robustkit study --store study-mine/study.sqlite": "... --n-jobs 1",
     # What the page stored before it comes to this.

@@ -115,7 +115,7 @@ def test_unknown_kind_method_and_pair_are_named(pyplot, correlator):
         draw(correlator, kind="scatter", pair=("density", "depth"))
     with pytest.raises(NotFittedError, match="not fitted yet"):
         draw(RobustnessCorrelator(n_bootstrap=0))
-    constant = RobustnessCorrelator(n_bootstrap=0).fit(np.ones((5, 1)), np.arange(5.0))
+    constant = RobustnessCorrelator(n_bootstrap=0).fit(np.ones((6, 1)), np.arange(6.0))
     with pytest.raises(ValueError, match="No pair has a coefficient"):
         draw(constant, kind="scatter")
 

@@ -231,6 +231,7 @@ def test_an_image_is_enlarged_beside_the_attacked_one_and_their_difference(
     seen.expect(seen("level-left-value")).to_have_text("eps 0.3")
     seen.settled()
     seen("select-weakest").click()
+    seen.expect(seen("image-card").nth(1)).to_be_visible()
     cards = numbers(seen.cards())
     seen("image-card").first.click()
     images = seen("enlarged-figures").get_by_role("img")
