@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.frozen import FrozenEstimator
 
+from robustkit._samples import flat_samples
 from robustkit.attacks._minimal_distance import MinimalDistanceAttack
 from robustkit.bounds import CertifiedRadius, radii_from
+from robustkit.bridge import frozen
 from robustkit.exceptions import ViolatedBracketError
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ def robustness_bracket(
     >>> bool((bracket["lower"] <= bracket["upper"]).all())
     True
     """
-    frozen = FrozenEstimator(model)
+    model = frozen(model)
     proof = CertifiedRadius(
-        frozen,
+        model,
         norm=norm,
         method=method,
         max_subproblems=max_subproblems,
@@ -120,7 +121,7 @@ def robustness_bracket(
         clip=clip,
     ).fit(X, y)
     attack = MinimalDistanceAttack(
-        frozen, norm=norm, max_iter=max_iter, clip=clip, device=device
+        model, norm=norm, max_iter=max_iter, clip=clip, device=device
     ).fit(X, y)
     upper = _distances(attack.perturb(X, y), X, norm)
     lower = radii_from(proof, X, y, _USUAL_SHARE * upper)
@@ -139,13 +140,14 @@ def robustness_bracket(
     status = np.where(found, "bracketed", "not found").astype(object)
     status[exact] = "exact"
     columns = {"lower": lower, "upper": upper, "status": status}
-    return pd.DataFrame(columns, index=getattr(X, "index", None))
+    index = X.index if isinstance(X, pd.DataFrame) else None
+    return pd.DataFrame(columns, index=index)
 
 
 def _distances(result, X, norm):
     """How far the errors are, rounded up."""
-    X = np.asarray(X)
-    move = result.X_adv.astype(np.float64) - X.astype(result.X_adv.dtype)
+    X, X_adv = (np.asarray(flat_samples(part)[0]) for part in (X, result.X_adv))
+    move = X_adv.astype(np.float64) - X.astype(X_adv.dtype)
     length = np.linalg.norm(move, np.inf if norm == "linf" else 2, axis=1)
     length *= 1 + (X.shape[1] + 8) * 2.0**-52
     right = result.clean_prediction == result.y

@@ -24,6 +24,7 @@ from robustkit._sklearn_private import (
     StrOptions,
     _fit_context,
 )
+from robustkit._summary import Report
 from robustkit._tensors import on_device, resolve_device
 from robustkit._validation import check_range, learn_clip
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE
@@ -421,16 +422,15 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
             "n_correct": int(right.sum()),
             "n_proved": int((radii > 0).sum()),
             "n_settled": int(settled.sum()),
-            "clean_accuracy": right.mean(),
-            "median_radius": np.median(radii),
-            "mean_radius": radii.mean(),
+            "clean_accuracy": float(right.mean()),
+            "median_radius": float(np.median(radii)),
+            "mean_radius": float(radii.mean()),
         }
         for share in _QUANTILES:
             # Of infinite radii nothing can be interpolated.
-            report[f"radius_q{share}"] = np.quantile(
-                radii, share / 100, method="inverted_cdf"
-            )
-        return pd.Series(report, name="report", dtype=float)
+            quantile = np.quantile(radii, share / 100, method="inverted_cdf")
+            report[f"radius_q{share}"] = float(quantile)
+        return Report(report, name="report", dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

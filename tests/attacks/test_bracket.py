@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
+from robustkit._randomness import seeded_torch
 from robustkit.attacks import MinimalDistanceAttack, _bracket, robustness_bracket
 from robustkit.bounds import CertifiedRadius
 from robustkit.classifiers import TorchClassifier
@@ -117,3 +120,22 @@ def test_bad_input_is_refused():
     model = TorchClassifier.from_module(tanh, classes=[0, 1, 2])
     with pytest.raises(TypeError, match="This one has a Odd"):
         robustness_bracket(model, X[:, :6], y % 3)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_bracket_of_a_bare_module_and_images_is_that_of_rows(norm):
+    X = digits(12)[0]
+    with seeded_torch(0):
+        module = nn.Sequential(
+            nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 10)
+        ).eval()
+    images = X.astype(np.float32).reshape(-1, 1, 8, 8)
+    with torch.no_grad():
+        labels = module(torch.from_numpy(images)).argmax(dim=1).numpy()
+    known = TorchClassifier.from_module(module, range(10), image_shape=(1, 8, 8))
+    of_rows = robustness_bracket(known, X.astype(np.float32), labels, norm=norm)
+    of_images = robustness_bracket(module, images, labels, norm=norm)
+    pd.testing.assert_frame_equal(of_images, of_rows)
+    assert (of_rows["lower"] > 0).all()
+    of_tensor = robustness_bracket(module, torch.from_numpy(images), labels, norm=norm)
+    pd.testing.assert_frame_equal(of_tensor, of_rows)
