@@ -27,8 +27,6 @@ mpl.use("Agg")
 os.environ.update(COLUMNS="80", LINES="24", TERM="xterm")
 for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)
-# What this run was asked for does not reach the runs that tests start.
-os.environ.pop("PYTEST_ADDOPTS", None)
 
 # Networks in tests are tiny, and several threads wait for each other on a busy machine.
 torch.set_num_threads(1)
@@ -60,6 +58,12 @@ def pytest_xdist_make_scheduler(config, log):
 def global_random_seed():
     """A test that uses it must pass for every seed from 0 to 99."""
     return int(os.environ.get("ROBUSTKIT_TEST_SEED", "42"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def runs_that_tests_start_get_no_options_of_this_one():
+    """Not any earlier: the workers of this run read them, too."""
+    os.environ.pop("PYTEST_ADDOPTS", None)
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ COMMANDS = {
         "python -m papers.random_graphs "
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
+    "python -m benchmarks.defaults": "... --seeds 1 --folds 2",
     "python -m benchmarks.bracket_cases 1000000 FILE": (
         "python -m benchmarks.bracket_cases 500 cases.json"
     ),
