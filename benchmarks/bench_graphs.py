@@ -10,7 +10,7 @@ from benchmarks.harness import Case, Growth
 from robustkit.graphs import GraphPrior, graph_properties
 from tests.graphs.networkx_reference import networkx_properties
 
-PEERS = ("igraph",)
+PEERS = ("igraph", "GraphRicciCurvature")
 # (n_nodes, n_neighbors, rewiring) of the graphs that networks are built from.
 SIZES = [(300, 4, 0.5), (500, 2, 0.7), (400, 10, 0.9)]
 
@@ -21,6 +21,7 @@ def cases():
         graph = _graph(*size)
         for directed in (False, True):
             yield from _cases(graph, size, directed)
+        yield from _curvatures(graph, size)
     for directed in (False, True):
         yield from _growths(directed)
 
@@ -74,6 +75,37 @@ def _growths(directed):
             sides=sides,
             note=note,
         )
+
+
+def _curvatures(graph, size):
+    """Both curvatures there against all fourteen extra properties here."""
+    if peers.load("GraphRicciCurvature") is None:
+        return
+    ollivier = peers.load("GraphRicciCurvature.OllivierRicci").OllivierRicci
+    forman = peers.load("GraphRicciCurvature.FormanRicci").FormanRicci
+    undirected = graph.to_networkx().to_undirected()
+
+    def theirs():
+        one = ollivier(undirected, alpha=0.5, method="OTD", proc=1, verbose="ERROR")
+        one.compute_ricci_curvature()
+        other = forman(undirected, verbose="ERROR")
+        other.compute_ricci_curvature()
+        ricci = one.G.edges(data="ricciCurvature")
+        faces = other.G.edges(data="formanCurvature")
+        return {
+            "average_ollivier_curvature": np.mean([c for *_, c in ricci]),
+            "average_forman_curvature": np.mean([c for *_, c in faces]),
+        }
+
+    yield Case(
+        name=f"curvature, and 12 more {size}",
+        peer=peers.title("GraphRicciCurvature"),
+        ours=partial(graph_properties, graph, extra=True),
+        theirs=theirs,
+        same=_same,
+        limit=0.5,
+        note="theirs are the two curvatures alone, one process on both sides",
+    )
 
 
 def _kind(directed):

@@ -66,6 +66,11 @@ PEERS = {
         "foolbox",
         ("foolbox==3.3.4", "eagerpy", "GitPython", "gitdb", "smmap", *_REQUESTS),
     ),
+    "GraphRicciCurvature": Peer(
+        "GraphRicciCurvature",
+        "GraphRicciCurvature",
+        ("GraphRicciCurvature==0.6.1", "POT", "networkit", "python-louvain"),
+    ),
     "gtda": Peer(
         "giotto-tda",
         "giotto-tda",

@@ -321,7 +321,13 @@ class LayeredGraph:
         )
         return weights + self.n_nodes + n_outputs
 
-    def properties(self, *, directed: bool = False) -> pd.Series:
+    def properties(
+        self,
+        *,
+        directed: bool = False,
+        extra: bool = False,
+        random_state: int | RandomState | None = 0,
+    ) -> pd.Series:
         """Measure the graph.
 
         Parameters
@@ -329,12 +335,24 @@ class LayeredGraph:
         directed : bool, default=False
             Whether the directions of the edges count.
 
+        extra : bool, default=False
+            Whether to measure what takes longer as well.
+
+        random_state : int, RandomState instance or None, default=0
+            Draws the graphs that `extra` compares with.
+
         Returns
         -------
         properties : Series
             What :func:`graph_properties` returns.
         """
-        return measure(self.edges, self.n_nodes, directed=directed)
+        return measure(
+            self.edges,
+            self.n_nodes,
+            directed=directed,
+            extra=extra,
+            random_state=random_state,
+        )
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"A LayeredGraph never changes: cannot set {name!r}.")

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numba import njit
+from numpy.random import RandomState
 from numpy.typing import NDArray
 
 from robustkit.graphs._edges import (
@@ -25,14 +26,26 @@ from robustkit.graphs._edges import (
 if TYPE_CHECKING:
     from robustkit.graphs._layered_graph import LayeredGraph
 
-__all__ = ["distance_sums", "graph_properties", "measure"]
+__all__ = [
+    "average_clustering",
+    "by_source",
+    "distance_counts",
+    "distance_sums",
+    "graph_properties",
+    "measure",
+    "triangle_weights",
+]
 
 # Sources that are searched from at once: limits the memory to 384 bytes per vertex.
 _SOURCES_AT_ONCE = 1024
 
 
 def graph_properties(
-    graph: "nx.Graph | LayeredGraph", *, directed: bool = False
+    graph: "nx.Graph | LayeredGraph",
+    *,
+    directed: bool = False,
+    extra: bool = False,
+    random_state: int | RandomState | None = 0,
 ) -> pd.Series:
     """Measure a graph.
 
@@ -48,6 +61,14 @@ def graph_properties(
     directed : bool, default=False
         Whether the directions of the edges count. An undirected graph is directed from
         the lower to the higher index, the place of a vertex in ``graph.nodes``.
+
+    extra : bool, default=False
+        Whether to measure what takes longer as well: small worlds, efficiency,
+        curvature, spectra, entropy and paths. Graphs have at most 4,000 vertices then.
+
+    random_state : int, RandomState instance or None, default=0
+        Draws the graphs that `extra` compares with, and the order in which vertices
+        join communities. Pass another int for other draws.
 
     Returns
     -------
@@ -69,8 +90,27 @@ def graph_properties(
         - `n_layers`, `n_sources`, `n_sinks` of the directed graph, whatever `directed`
           says.
 
-        All are finite, with two exceptions: `assortativity` is NaN where the degrees do
-        not vary, and `n_layers` is NaN if there is a cycle. A mean over nothing is 0.
+        With `extra`, whatever `directed` says:
+
+        - `small_world_sigma` and `small_world_omega`: clustering and path length beside
+          those of ten random graphs with the same degrees, and ten near a ring;
+        - `global_efficiency`, `local_efficiency`: mean of 1 / distance over all pairs
+          of vertices, and over the pairs of neighbours of a vertex without it;
+        - `average_forman_curvature` (with triangles as faces) and
+          `average_ollivier_curvature` (half of the mass stays) of the edges;
+        - `spectral_gap` (second eigenvalue of the normalised Laplacian) and
+          `algebraic_connectivity` (of the Laplacian), 0 for a disconnected graph;
+          `average_effective_resistance` over the pairs that are joined by a path;
+        - `degree_entropy` and `path_length_entropy`: of the distribution of the
+          degrees, and of the distances between vertices, in nats;
+        - `modularity` of the communities that the Louvain method finds;
+        - `log_n_paths`: natural logarithm of the number of paths from sources to sinks
+          of the directed graph; `effective_depth`: their mean number of edges.
+
+        All are finite, with these exceptions: `assortativity` is NaN where the degrees
+        do not vary; `n_layers`, `log_n_paths` and `effective_depth` are NaN if there is
+        a cycle, and sigma and omega if there is no triangle to compare with. A mean
+        over nothing is 0.
 
     See Also
     --------
@@ -102,20 +142,37 @@ def graph_properties(
     dtype: float64
     """
     if hasattr(graph, "layer_offsets"):
-        # A LayeredGraph, whose method `properties` is built on this module.
-        return measure(graph.edges, graph.n_nodes, directed=directed)
+        # A LayeredGraph, whose module imports this one.
+        return graph.properties(
+            directed=directed, extra=extra, random_state=random_state
+        )
     edges, labels = edges_of_networkx(graph)
     if not nx.is_directed(graph):
         edges = orient(edges, len(labels))
-    return measure(edges, len(labels), directed=directed)
+    return measure(
+        edges, len(labels), directed=directed, extra=extra, random_state=random_state
+    )
 
 
-def measure(edges: NDArray, n_nodes: int, *, directed: bool) -> pd.Series:
+def measure(
+    edges: NDArray,
+    n_nodes: int,
+    *,
+    directed: bool,
+    extra: bool = False,
+    random_state: int | RandomState | None = 0,
+) -> pd.Series:
     """Measure a graph given by distinct directed edges without self-loops.
 
     `directed` says whether directions count; layers, sources and sinks always follow
     them.
     """
+    more = {}
+    if extra:
+        # It imports this module.
+        from robustkit.graphs._extra_properties import extra_properties
+
+        more = extra_properties(edges, n_nodes, random_state)
     n_components, _ = sp.csgraph.connected_components(_adjacency(edges, n_nodes))
     n_successors, n_predecessors = (np.bincount(e, minlength=n_nodes) for e in edges)
     layers = longest_path_layers(edges, n_nodes)
@@ -131,7 +188,7 @@ def measure(edges: NDArray, n_nodes: int, *, directed: bool) -> pd.Series:
             "density": _ratio(n_edges, n_pairs),
             "n_components": n_components,
             **_distance_measures(edges, n_nodes, directed),
-            "average_clustering": _average_clustering(edges, n_nodes, directed),
+            "average_clustering": average_clustering(edges, n_nodes, directed),
             "degree_mean": degree.mean(),
             "degree_std": degree.std(),
             "degree_min": degree.min(),
@@ -140,6 +197,7 @@ def measure(edges: NDArray, n_nodes: int, *, directed: bool) -> pd.Series:
             "n_layers": np.nan if layers.min() < 0 else layers.max() + 1,
             "n_sources": (n_predecessors == 0).sum(),
             "n_sinks": (n_successors == 0).sum(),
+            **more,
         },
         dtype=float,
     )
@@ -185,23 +243,35 @@ def distance_sums(edges: NDArray, n_nodes: int) -> tuple[NDArray, NDArray, NDArr
     `totals[v]` sums the distances from the `reached[v]` other vertices that reach v,
     and `farthest[v]` is the largest of them, 0 if there is none.
     """
-    start, order = _by_source(edges, n_nodes)
-    successors = edges[1, order]
-    totals, reached, farthest = np.zeros((3, n_nodes), dtype=np.int64)
-    for first in range(0, n_nodes, _SOURCES_AT_ONCE):
-        n_sources = min(_SOURCES_AT_ONCE, n_nodes - first)
-        _follow_sources(start, successors, first, n_sources, totals, reached, farthest)
+    totals, reached, farthest, _ = _search(edges, n_nodes)
     return totals, reached, farthest
 
 
-def _by_source(edges, n_nodes):
+def distance_counts(edges: NDArray, n_nodes: int) -> NDArray:
+    """Count the ordered pairs of vertices at every distance from 1 on; 0 has none."""
+    return _search(edges, n_nodes)[3]
+
+
+def _search(edges, n_nodes):
+    """Follow the edges from every vertex, and add up what is met."""
+    start, order = by_source(edges, n_nodes)
+    successors = edges[1, order]
+    totals, reached, farthest, n_pairs = np.zeros((4, n_nodes), dtype=np.int64)
+    found = totals, reached, farthest, n_pairs
+    for first in range(0, n_nodes, _SOURCES_AT_ONCE):
+        n_sources = min(_SOURCES_AT_ONCE, n_nodes - first)
+        _follow_sources(start, successors, first, n_sources, found)
+    return found
+
+
+def by_source(edges, n_nodes):
     """Where the edges of each source begin, and the order that puts them there."""
     n_successors = np.bincount(edges[0], minlength=n_nodes)
     start = np.concatenate([[0], np.cumsum(n_successors)])
     return start, np.argsort(edges[0], kind="stable")
 
 
-def _average_clustering(edges, n_nodes, directed):
+def average_clustering(edges, n_nodes, directed):
     """Compare the closed walks of length three with those that the degrees allow.
 
     For directions this is Fagiolo's coefficient, which is networkx's. Two vertices may
@@ -209,7 +279,7 @@ def _average_clustering(edges, n_nodes, directed):
     """
     pairs, n_ways = undirected_pairs(edges, n_nodes)
     # Every triangle can be walked in two directions.
-    walks = 2 * _triangle_weights(pairs, n_ways, n_nodes)
+    walks = 2 * triangle_weights(pairs, n_ways, n_nodes)
     degree = np.bincount(edges.ravel(), minlength=n_nodes)
     possible = degree * (degree - 1)
     if directed:
@@ -220,14 +290,14 @@ def _average_clustering(edges, n_nodes, directed):
     ).mean()
 
 
-def _triangle_weights(pairs, weights, n_nodes):
+def triangle_weights(pairs, weights, n_nodes):
     """Sum the weights of the triangles at every vertex, in the time of a sparse graph.
 
     A pair stands at the end of lower degree: no vertex then has many pairs, a hub least
     of all.
     """
     upward = orient(pairs, n_nodes, "degree")
-    start, order = _by_source(upward, n_nodes)
+    start, order = by_source(upward, n_nodes)
     return _sum_triangles(start, upward[1, order], weights[order])
 
 
@@ -271,16 +341,17 @@ def _count_bits(word):
 
 
 @njit(cache=True)
-def _follow_sources(start, successors, first, n_sources, totals, reached, farthest):
+def _follow_sources(start, successors, first, n_sources, found):
     """Search breadth first from some vertices at once, and add up the distances.
 
     Each vertex keeps one bit for each source that has reached it, so that one
     instruction moves 64 searches. Only vertices that were just reached are looked at,
     so that a long path does not make every step of it a pass over the graph.
 
-    The `n_sources` sources are consecutive, from `first` on. `totals`, `reached` and
-    `farthest` are what `distance_sums` returns, and are added to.
+    The `n_sources` sources are consecutive, from `first` on. What is found is what
+    `distance_sums` and `distance_counts` return, and is added to.
     """
+    totals, reached, farthest, n_pairs = found
     n_nodes, n_words = len(totals), (n_sources + 63) // 64
     frontier = np.zeros((n_nodes, n_words), dtype=np.uint64)
     arrived = np.zeros((n_nodes, n_words), dtype=np.uint64)
@@ -321,6 +392,7 @@ def _follow_sources(start, successors, first, n_sources, totals, reached, farthe
             if n_new > 0:
                 totals[vertex] += distance * n_new
                 reached[vertex] += n_new
+                n_pairs[distance] += n_new
                 farthest[vertex] = max(farthest[vertex], distance)
                 active[n_active] = vertex
                 n_active += 1

@@ -83,6 +83,9 @@ class Recipe:
     engine: str
     """How to train: "single" or "batched"."""
 
+    extra: bool = False
+    """Whether to measure the extra properties of the graphs."""
+
 
 def default_attacks() -> dict[str, Any]:
     """Make the attacks of a study that names none."""
@@ -168,6 +171,7 @@ def make_recipe(
         },
         device=device,
         engine=engine,
+        extra=design.extra,
     )
 
 
@@ -189,7 +193,9 @@ def send_to(device: str | torch.device, part: Any) -> Any:
 def measure(task: Task, trained: Trained, recipe: Recipe, data: Data) -> dict[str, Any]:
     """Turn a trained model into a row, in groups of columns."""
     seconds, measures = {"train": trained.seconds}, {}
-    properties = _structural_properties(trained.structure, trained.n_parameters)
+    properties = _structural_properties(
+        trained.structure, trained.n_parameters, recipe.extra
+    )
     if trained.density is not None:
         properties["density"] = trained.density
     if trained.model is not None:
@@ -230,11 +236,13 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - start
 
 
-def _structural_properties(graph: LayeredGraph, n_parameters: float) -> dict[str, Any]:
+def _structural_properties(
+    graph: LayeredGraph, n_parameters: float, extra: bool
+) -> dict[str, Any]:
     directed = graph.properties(directed=True)
     return {
         "n_parameters": n_parameters,
-        **graph.properties(),
+        **graph.properties(extra=extra),
         # What igraph calls the average path length of a directed graph.
         "directed_path_length": directed["average_path_length"],
         "directed_betweenness": directed["average_betweenness"],

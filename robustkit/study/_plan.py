@@ -316,6 +316,7 @@ class Design:
     n_graphs: int
     inits: list[str]
     n_parameters: tuple[int, int] | None
+    extra: bool
     attacks: dict[str, tuple[Any, int | None]]
     analyses: Mapping[str, Any]
 
@@ -337,6 +338,7 @@ def check_design(study: RobustnessStudy) -> Design:
         n_graphs=study.n_graphs,
         inits=inits,
         n_parameters=_check_size(study.n_parameters),
+        extra=study.extra,
         attacks=attacks,
         analyses=analyses,
     )

@@ -96,6 +96,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         Keep only graphs whose network has at least so many and at most so many
         parameters. None keeps all.
 
+    extra : bool, default=False
+        Whether to measure the extra properties of every graph as well: small worlds,
+        curvature, spectra and others of
+        :func:`~robustkit.graphs.graph_properties`.
+
     attacks : dict, default=None
         Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; the study sets its
         `estimator`. ``(attack, 100)`` attacks the first 100 test samples that a model
@@ -209,6 +214,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "n_graphs": [Interval(Integral, 1, None, closed="left")],
         "inits": ["array-like"],
         "n_parameters": ["array-like", None],
+        "extra": ["boolean"],
         "attacks": [dict, None],
         "analyses": [dict, None],
         "correlator": [HasMethods(["fit"]), None],
@@ -236,6 +242,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             "uniform",
         ),
         n_parameters: tuple[int, int] | None = None,
+        extra: bool = False,
         attacks: Mapping[str, Any] | None = None,
         analyses: Mapping[str, Any] | None = None,
         correlator: RobustnessCorrelator | None = None,
@@ -252,6 +259,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.n_graphs = n_graphs
         self.inits = inits
         self.n_parameters = n_parameters
+        self.extra = extra
         self.attacks = attacks
         self.analyses = analyses
         self.correlator = correlator
@@ -369,6 +377,9 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             ),
             "data": dict(zip(names, given, strict=True)),
         }
+        if design.extra:
+            # Only then: stores of studies without are older than the parameter.
+            identity["extra"] = True
         identity = canonical(identity)
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}

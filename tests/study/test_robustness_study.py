@@ -105,6 +105,18 @@ def test_properties_are_those_of_the_graph(study):
     pd.testing.assert_series_equal(found, expected, check_names=False)
 
 
+def test_extra_properties_are_measured_by_one_switch(study):
+    plain = study.results_
+    table = small_study(n_graphs=3, inits=["normal"], extra=True).fit(*DATA).results_
+    row = table.iloc[1]
+    prior = GraphPrior(n_nodes=row["prior__n_nodes"])
+    expected = graph_properties(prior.sample(row["graph_seed"]), extra=True)
+    found = row[expected.index].astype(float)
+    pd.testing.assert_series_equal(found, expected, check_names=False)
+    assert "effective_depth" not in plain
+    assert "effective_depth" in table
+
+
 # Half of the units of so small a network may be dead, and half of its gradients zero.
 @pytest.mark.filterwarnings("ignore::robustkit.exceptions.GradientMaskingWarning")
 @pytest.mark.parametrize("number", [0, 3, 6])
@@ -211,6 +223,7 @@ def test_without_a_seed_the_store_remembers_it(tmp_path):
         ({"n_graphs": 5}, "n_graphs is 4 there and 5 here"),
         ({"attacks": {"fgsm": FGSMAttack(eps=0.2)}}, r"FGSMAttack\.eps is 0.1 there"),
         ({"param_space": {"prior__n_nodes": [40, 50]}}, "prior__n_nodes"),
+        ({"extra": True}, "extra"),
     ],
 )
 def test_a_store_of_another_study_is_refused(tmp_path, change, named):
