@@ -24,7 +24,7 @@ from robustkit.graphs._properties import (
     triangle_weights,
 )
 
-__all__ = ["extra_properties"]
+__all__ = ["average_curvatures", "extra_properties"]
 
 # Their spectra are those of dense matrices: 128 MiB each at this size.
 _MOST_NODES = 4000
@@ -56,15 +56,24 @@ def extra_properties(
         **_small_world(pairs, n_nodes, counts, rng),
         "global_efficiency": _global_efficiency(counts, n_nodes),
         "local_efficiency": _local_efficiency(start, neighbors).mean(),
-        "average_forman_curvature": _mean(_forman_curvatures(pairs, degree)),
-        "average_ollivier_curvature": _mean(
-            _ollivier_curvatures(pairs, start, neighbors)
-        ),
+        **average_curvatures(pairs, n_nodes),
         **_spectral_measures(pairs, n_nodes, degree),
         "degree_entropy": _entropy(np.bincount(degree)),
         "path_length_entropy": _entropy(counts),
         "modularity": _modularity(pairs, n_nodes, rng),
         **_path_measures(edges, n_nodes),
+    }
+
+
+def average_curvatures(pairs: NDArray, n_nodes: int) -> dict[str, float]:
+    """Compute Forman's and Ollivier's curvature of an undirected graph."""
+    degree = np.bincount(pairs.ravel(), minlength=n_nodes)
+    start, neighbors = _neighbors(pairs, n_nodes)
+    forman = _forman_curvatures(pairs, start, neighbors, degree)
+    ollivier = _ollivier_curvatures(pairs, start, neighbors)
+    return {
+        "average_forman_curvature": _mean(forman),
+        "average_ollivier_curvature": _mean(ollivier),
     }
 
 
@@ -167,13 +176,8 @@ def _transitivity(pairs, n_nodes):
     return _ratio(2 * triangles, (degree * (degree - 1)).sum())
 
 
-def _forman_curvatures(pairs, degree):
-    """Take triangles for faces: networks without weights have 4 - d - d' + 3 t."""
-    n_nodes = len(degree)
-    ones = np.ones(pairs.shape[1], dtype=np.int64)
-    adjacency = sp.csr_array((ones, tuple(pairs)), shape=(n_nodes, n_nodes))
-    adjacency = (adjacency + adjacency.T).tocsr()
-    start, neighbors = adjacency.indptr, adjacency.indices
+def _forman_curvatures(pairs, start, neighbors, degree):
+    """Take triangles for faces: 4 - d - d' + 3 t of an edge without a weight."""
     common = _common_neighbors(pairs, start, neighbors)
     return 4 - degree[pairs].sum(axis=0) + 3 * common
 
@@ -185,7 +189,7 @@ def _ollivier_curvatures(pairs, start, neighbors):
     Masses are integers, so that the cheapest transport is exact.
     """
     near = _near(start, neighbors)
-    return np.array([1 - c for c in _transport_costs(pairs, start, neighbors, near)])
+    return 1 - _transport_costs(pairs, start, neighbors, near)
 
 
 def _spectral_measures(pairs, n_nodes, degree):
