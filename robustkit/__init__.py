@@ -48,7 +48,13 @@ _ROOMS = {
         "robustness_bracket",
     ),
     # Where the samples of a model live.
-    "regions": ("PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"),
+    "regions": (
+        "PopulatedRegionScorer",
+        "PopulatedRegionRegularizer",
+        "count_regions",
+        "regions_along",
+        "regions_in_plane",
+    ),
     # What shape activations have.
     "topology": (
         "MapperGraph",

@@ -9,5 +9,6 @@ from robustkit.bounds._interval_bounds import (
     lost_digits,
     slack_factor,
 )
+from robustkit.bounds._relu_network import Layer, ReluNetwork
 
 __all__ = ["CertifiedRadius"]

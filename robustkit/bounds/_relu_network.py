@@ -163,6 +163,10 @@ class Layer:
 
     rectified: bool = False
 
+    windows: NDArray | None = None
+    """Of a max-pooling, which this and the next two layers compute: earlier units, one
+    row for each of its results. None elsewhere."""
+
     def maps(self) -> list[Map]:
         """Return all maps that lead here."""
         own = [] if self.inputs is None else [self.inputs]
@@ -187,10 +191,17 @@ class ReluNetwork:
 
     n_features : int
         Length of a sample.
+
+    known : str, default="Bounds are known"
+        How the error of a part that is not known begins.
     """
 
-    def __init__(self, module: nn.Module, n_features: int):
+    def __init__(
+        self, module: nn.Module, n_features: int, known: str = "Bounds are known"
+    ):
         self.n_features = n_features
+        self._known = known
+        self._names = {id(part): name for name, part in module.named_modules()}
         self.layers: list[Layer] = []
         self.scalings: list[tuple[NDArray, NDArray, NDArray]] = []
         self._images: tuple[int, ...] | None = None
@@ -246,10 +257,14 @@ class ReluNetwork:
                 ]
                 return
         raise TypeError(
-            "Bounds are known for networks of linear layers, convolutions and ReLU, "
+            f"{self._known} for networks of linear layers, convolutions and ReLU, "
             f"and for sparse networks. This one has a {described(part)}"
-            f"{self._where(part)}"
+            f"{self._called(part)}{self._where(part)}"
         )
+
+    def _called(self, part):
+        name = self._names.get(id(part))
+        return f" (layer {name!r})" if name else ""
 
     def _where(self, part):
         if isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.Linear):
@@ -382,6 +397,7 @@ class ReluNetwork:
         halves = chart([[[1, -1], [0, 0]], [[0, 0], [1, -1]]], self._images)
         first = self._append(halves, np.zeros(halves.shape[0]))
         first.rectified = True
+        first.windows = _windows(self._images) + before.start
         pairs = halves.out_images
         difference = self._append(
             chart([[[0, 1], [0, -1]]], self._images), np.zeros(halves.shape[0] // 2)
@@ -405,6 +421,14 @@ class ReluNetwork:
 
 def _pair(number):
     return tuple(number) if isinstance(number, tuple) else (number, number)
+
+
+def _windows(images):
+    """List the four pixels of every window of two by two, in order."""
+    pixels = np.arange(np.prod(images)).reshape(images)
+    height, width = (side // 2 * 2 for side in images[1:])
+    corners = [pixels[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    return np.stack([corner.ravel() for corner in corners], axis=1)
 
 
 def _grouped(factors, images):

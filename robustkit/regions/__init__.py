@@ -1,7 +1,14 @@
 """In how many pieces a network cuts its input space, and where the samples lie."""
 
 from robustkit.regions._counting import count_regions
+from robustkit.regions._linear_pieces import regions_along, regions_in_plane
 from robustkit.regions._regularizer import PopulatedRegionRegularizer
 from robustkit.regions._scorer import PopulatedRegionScorer
 
-__all__ = ["PopulatedRegionScorer", "PopulatedRegionRegularizer", "count_regions"]
+__all__ = [
+    "PopulatedRegionScorer",
+    "PopulatedRegionRegularizer",
+    "count_regions",
+    "regions_along",
+    "regions_in_plane",
+]

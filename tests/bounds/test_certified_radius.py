@@ -195,7 +195,7 @@ def test_odd_parts_are_refused_by_name(name):
 
 def test_refused_layer_is_named_with_what_is_odd():
     X, y = np.zeros((4, WIDTH), np.float32), np.arange(4) % N_CLASSES
-    with pytest.raises(TypeError, match=r"This one has a Tanh$"):
+    with pytest.raises(TypeError, match=r"This one has a Tanh \(layer '\d+'\)$"):
         certified(wrapped(odd_network(["tanh"])), X, y)
     with pytest.raises(TypeError, match="has a ReLU with a forward hook"):
         certified(wrapped(odd_network(["hook of a relu"])), X, y)

@@ -1,0 +1,766 @@
+"""Where the regions of a network lie, exactly: along segments, and in planes.
+
+On a segment or a plane every unit is an affine function of one or two coordinates as
+long as no earlier unit changes its sign. So the layers are gone through one after the
+other: each cuts the pieces that the earlier ones have left, at the zeros of its units,
+and sets to zero what is not active in the piece. All is computed in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Bunch, check_array
+
+from robustkit._samples import flat_samples
+from robustkit.bounds import ReluNetwork
+from robustkit.bridge import check_is_trained, input_shape, module_on, takes_images
+
+__all__ = ["regions_along", "regions_in_plane"]
+
+# Narrower pieces are not told from rounding errors: of the length of a segment, and of
+# the longer side of the part of a plane.
+_NARROWEST = 1e-12
+_NARROWEST_IN_PLANE = 1e-9
+
+# So is a value that is smaller than this share of the largest one of its layer.
+_NOISE = 1e-13
+
+# Numbers held of one layer at a time: 64 MiB.
+_AT_ONCE = 2**23
+
+
+def regions_along(
+    model: Any, a: ArrayLike, b: ArrayLike, *, max_regions: int = 1_000_000
+) -> Bunch:
+    """Find every region that the segments from `a` to `b` cross, exactly.
+
+    A region is a set of inputs with the same active units, of all layers, and the same
+    largest pixel in every window of a max-pooling. On a segment it is an interval, and
+    the logits are affine there.
+
+    Read more in the :ref:`User Guide <guide_regions_exact>`.
+
+    Parameters
+    ----------
+    model : estimator or torch.nn.Module
+        A fitted classifier, also in a pipeline after scalers, a trained module or a
+        skorch net: linear layers, convolutions, ReLU and max-pooling of two by two, or
+        a sparse network.
+
+    a : array-like of shape (n_features,) or (n_segments, n_features), or images
+        Where the segments begin. Images have the shape (n_segments, ...).
+
+    b : array-like of the same shape
+        Where they end.
+
+    max_regions : int, default=1_000_000
+        More are refused, since all of them are held in memory.
+
+    Returns
+    -------
+    regions : Bunch
+        One entry per region in each of these arrays, in the order of the segments and
+        from `a` to `b`:
+
+        - `segment`: number of the segment;
+        - `start` and `stop`: the region is ``a + t (b - a)`` for ``start <= t <=
+          stop``, from 0 to 1;
+        - `intercept` and `slope` of shape (n_regions, n_classes): the logits there are
+          ``intercept + t * slope``.
+
+    See Also
+    --------
+    regions_in_plane : The same for a part of a plane.
+    PopulatedRegionScorer : Counts the regions of samples.
+
+    Notes
+    -----
+    Regions narrower than 1e-12 of the segment may be missing, for they cannot be told
+    from rounding errors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.regions import regions_along
+    >>> module = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU())
+    >>> with torch.no_grad():
+    ...     _ = module[0].weight.copy_(torch.tensor([[4.0], [-2.0]]))
+    ...     _ = module[0].bias.copy_(torch.tensor([-1.0, 1.0]))
+    >>> regions = regions_along(module, [0.0], [1.0])
+    >>> regions.start.tolist(), regions.stop.tolist()
+    ([0.0, 0.25, 0.5], [0.25, 0.5, 1.0])
+    >>> regions.slope.tolist()
+    [[0.0, -2.0], [4.0, -2.0], [4.0, 0.0]]
+    """
+    _check_max_regions(max_regions)
+    starts, image_shape = _rows(a, "a")
+    ends, other_shape = _rows(b, "b")
+    if starts.shape != ends.shape or image_shape != other_shape:
+        raise ValueError(
+            "'a' and 'b' must have one shape. Got "
+            f"{np.shape(a)} and {np.shape(b)} instead."
+        )
+    directions = ends - starts
+    is_point = ~directions.any(axis=1)
+    if is_point.any():
+        raise ValueError(
+            f"A segment must have a length. 'a' and 'b' are equal in row "
+            f"{int(is_point.argmax())}."
+        )
+    network = _network(model, starts, image_shape)
+    n = len(starts)
+    cells = _Intervals(np.arange(n), np.zeros(n), np.ones(n))
+    found = list(
+        _pieces(network, cells, np.stack([starts, directions], 1), max_regions)
+    )
+    logits = np.concatenate([values for _, values in found])
+    names = ("segment", "start", "stop")
+    return Bunch(
+        **{n: np.concatenate([getattr(cells, n) for cells, _ in found]) for n in names},
+        intercept=np.ascontiguousarray(logits[:, 0]),
+        slope=np.ascontiguousarray(logits[:, 1]),
+    )
+
+
+def regions_in_plane(
+    model: Any,
+    origin: ArrayLike,
+    u: ArrayLike,
+    v: ArrayLike,
+    *,
+    extent: tuple[float, float, float, float] = (-1, 1, -1, 1),
+    max_regions: int = 1_000_000,
+) -> Bunch:
+    """Find every region in a rectangle of a plane, exactly, as polygons.
+
+    The plane is ``origin + s u + t v``. A region, as of :func:`regions_along`, is a
+    convex polygon there; where the model predicts more than one class in it, it is cut
+    into one polygon for each.
+
+    Read more in the :ref:`User Guide <guide_regions_exact>`.
+
+    Parameters
+    ----------
+    model : estimator or torch.nn.Module
+        As in :func:`regions_along`.
+
+    origin : array-like of shape (n_features,), or an image
+        A point of the plane.
+
+    u : array-like of the same shape
+        First direction.
+
+    v : array-like of the same shape
+        Second direction, not parallel to `u`. They need not be orthogonal.
+
+    extent : tuple of four floats, default=(-1, 1, -1, 1)
+        Least and largest `s`, least and largest `t`.
+
+    max_regions : int, default=1_000_000
+        More polygons are refused, since all of them are held in memory.
+
+    Returns
+    -------
+    regions : Bunch
+        - `vertices` of shape (n_vertices, 2): the corners (s, t) of all polygons, one
+          after the other, counterclockwise;
+        - `offsets` of shape (n_polygons + 1,): polygon ``i`` has the corners
+          ``vertices[offsets[i] : offsets[i + 1]]``;
+        - `region` of shape (n_polygons,): number of the region that it belongs to;
+        - `prediction` of shape (n_polygons,): the class that is predicted there;
+        - `intercept` of shape (n_polygons, n_classes) and `slope` of shape (n_polygons,
+          2, n_classes): the logits are ``intercept + s * slope[:, 0] + t * slope[:,
+          1]``.
+
+    See Also
+    --------
+    robustkit.plotting.RegionPlaneDisplay : Draws them.
+    regions_along : The same for segments.
+
+    Notes
+    -----
+    Regions narrower than 1e-9 of the rectangle may be missing, for they cannot be told
+    from rounding errors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.regions import regions_in_plane
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    >>> with torch.no_grad():
+    ...     _ = module[0].weight.copy_(torch.eye(2))
+    ...     _ = module[0].bias.zero_()
+    >>> regions = regions_in_plane(module, [0.0, 0.0], [1.0, 0.0], [0.0, 1.0])
+    >>> len(set(regions.region)), len(regions.prediction)
+    (4, 5)
+    """
+    _check_max_regions(max_regions)
+    points = [np.asarray(x) for x in (origin, u, v)]
+    if len({x.shape for x in points}) > 1:
+        shapes = ", ".join(str(x.shape) for x in points)
+        raise ValueError(
+            f"'origin', 'u' and 'v' must have one shape. Got {shapes} instead."
+        )
+    names = ("origin", "u", "v")
+    rows = [_rows(x[np.newaxis], n) for x, n in zip(points, names, strict=True)]
+    plane = np.concatenate([row for row, _ in rows])
+    _check_plane(plane[1], plane[2])
+    left, right, bottom, top = _check_extent(extent)
+    network = _network(model, plane[:1], rows[0][1])
+    corners = [[left, bottom], [right, bottom], [right, top], [left, top]]
+    cells = _Polygons(np.array(corners, dtype=float), np.array([0, 4]))
+    cells.narrowest = _NARROWEST_IN_PLANE * max(right - left, top - bottom)
+    found, region, n_regions = [], [], 0
+    for cells_, logits in _pieces(network, cells, plane[np.newaxis], max_regions):
+        cut, parent = cells_.cut_by_winner(logits[:, :, np.newaxis])
+        found.append((cut, logits[parent]))
+        region.append(n_regions + parent)
+        n_regions += len(cells_)
+        _check_number(sum(len(part) for part, _ in found), max_regions)
+    every = np.concatenate([values for _, values in found])
+    at = np.concatenate([_at(cut.inside(), values) for cut, values in found])
+    classes = getattr(model, "classes_", np.arange(every.shape[2]))
+    sizes = np.concatenate([np.diff(cut.offsets) for cut, _ in found])
+    return Bunch(
+        vertices=np.concatenate([cut.vertices for cut, _ in found]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]),
+        region=np.concatenate(region),
+        prediction=np.asarray(classes)[at.argmax(axis=1)],
+        intercept=np.ascontiguousarray(every[:, 0]),
+        slope=np.ascontiguousarray(every[:, 1:]),
+    )
+
+
+def _check_max_regions(max_regions):
+    if not (isinstance(max_regions, int | np.integer) and max_regions >= 1):
+        raise ValueError(
+            "The 'max_regions' parameter must be an int of at least 1. Got "
+            f"{max_regions!r} instead."
+        )
+
+
+def _check_number(n_found, max_regions):
+    if n_found > max_regions:
+        raise ValueError(
+            f"There are more than max_regions={max_regions:,} regions. Raise it, or "
+            "look at a smaller part."
+        )
+
+
+def _check_plane(u, v):
+    lengths = np.linalg.norm(u), np.linalg.norm(v)
+    for name, length in zip("uv", lengths, strict=True):
+        if length == 0:
+            raise ValueError(f"{name!r} must not be zero: it is a direction.")
+    u, v = u / lengths[0], v / lengths[1]
+    if np.linalg.norm(v - (u @ v) * u) < 1e-9:
+        raise ValueError(
+            "'u' and 'v' must span a plane. Got parallel directions instead."
+        )
+
+
+def _check_extent(extent):
+    try:
+        left, right, bottom, top = map(float, extent)
+    except (TypeError, ValueError):
+        left = right = bottom = top = 0.0
+    if not (np.isfinite([left, right, bottom, top]).all()):
+        left = right
+    if not (left < right and bottom < top):
+        raise ValueError(
+            "The 'extent' parameter must be (left, right, bottom, top) with left < "
+            f"right and bottom < top. Got {extent!r} instead."
+        )
+    return left, right, bottom, top
+
+
+def _rows(X, name):
+    """Turn one sample, rows or images into rows of double precision."""
+    if np.ndim(X) == 1:
+        X = np.asarray(X)[np.newaxis]
+    rows, image_shape = flat_samples(X)
+    rows = check_array(rows, dtype=np.float64, input_name=name)
+    return rows, image_shape
+
+
+def _network(model, rows, image_shape):
+    check_is_trained(model)
+    cpu = torch.device("cpu")
+    module = module_on(model, rows, cpu)
+    shape = input_shape(module, rows, image_shape, wants_images=takes_images(model))
+    if shape is not None:
+        module = module_on(model, rows, cpu, shape)
+    return ReluNetwork(module, rows.shape[1], "Exact regions are known")
+
+
+def _pieces(
+    network: ReluNetwork, cells: _Cells, inputs: NDArray, max_regions: int
+) -> Iterator[tuple[_Cells, NDArray]]:
+    """Cut cells at every layer; yield the pieces, with their logits.
+
+    The inputs are affine functions on the cells, and so are the logits: of shape
+    (n_cells, 1 + n_coordinates, n_outputs), first the values at the coordinate 0, then
+    a slope along each. A layer is carried on for some pieces at a time, so that what is
+    held does not grow with the number of pieces.
+    """
+    for center, scale, offset, *_ in network.scalings:
+        inputs = inputs.copy()
+        inputs[:, 0] -= center
+        inputs *= scale
+        inputs[:, 0] += offset
+    readers = _last_readers(network)
+    n_layers = len(network.layers)
+    # The next layer, the pieces, and what earlier layers computed there.
+    waiting = [(0, cells, {-1: inputs})]
+    n_done = 0
+    while waiting:
+        index, cells, held = waiting.pop()
+        layer = network.layers[index]
+        parent = None
+        if layer.windows is not None:
+            values = _units(network, held, layer.windows.min(), layer.windows.max() + 1)
+            values = values[:, :, layer.windows - layer.windows.min()]
+            cells, parent = cells.cut_by_winner(values)
+            index += 2
+        else:
+            values = _affine(network, layer, held)
+            if layer.rectified:
+                cells, parent = cells.cut(values)
+        if index == n_layers - 1:
+            n_done += len(cells)
+            _check_number(n_done, max_regions)
+            yield cells, values
+            continue
+        _check_number(
+            n_done + len(cells) + sum(len(w[1]) for w in waiting), max_regions
+        )
+        kept = {i: v for i, v in held.items() if readers[i] > index}
+        width = values.shape[2] + sum(v.shape[2] for v in kept.values())
+        width = max(width, network.layers[index + 1].bias.size) * values.shape[1]
+        parts = []
+        for part in _slices(len(cells), max(1, _AT_ONCE // width)):
+            own = cells[part]
+            rows = slice(None) if parent is None else parent[part]
+            outputs = values[rows] if parent is not None else values[part]
+            held_there = {
+                i: v[part if parent is None else rows] for i, v in kept.items()
+            }
+            held_there[index] = _activated(layer, outputs, own)
+            parts.append((index + 1, own, held_there))
+        waiting += parts[::-1]
+
+
+def _slices(n, step):
+    return [slice(start, min(n, start + step)) for start in range(0, n, step)]
+
+
+def _last_readers(network):
+    """For every layer, and -1 for the input, the last layer that reads it."""
+    last = {-1: 0, **{i: i + 1 for i in range(len(network.layers))}}
+    for reader, layer in enumerate(network.layers):
+        for low, high, _ in layer.sources:
+            for i, read in enumerate(network.layers):
+                if low < read.stop and read.start < high:
+                    last[i] = max(last[i], reader)
+    return last
+
+
+def _affine(network, layer, held):
+    """Pass affine functions through a layer, up to its rectifier."""
+    total = 0.0
+    inputs = [] if layer.inputs is None else [(held[-1], layer.inputs)]
+    sources = ((_units(network, held, p, q), chart) for p, q, chart in layer.sources)
+    for values, chart in (*inputs, *sources):
+        flat = torch.from_numpy(np.ascontiguousarray(values)).flatten(0, 1)
+        total = total + chart.forward(flat).numpy().reshape(*values.shape[:2], -1)
+    total[:, 0] += layer.bias
+    return total
+
+
+def _units(network, held, low, high):
+    """Gather a range of units from the layers that hold them."""
+    parts = []
+    for i, layer in enumerate(network.layers):
+        if i in held and low < layer.stop and layer.start < high:
+            first = layer.start
+            parts.append(held[i][:, :, max(low - first, 0) : high - first])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _activated(layer, values, cells):
+    """What a layer passes on: the winners, or what is active, or everything."""
+    if layer.windows is not None:
+        best = _at(cells.inside(), values).argmax(axis=2)
+        return np.take_along_axis(values, best[:, np.newaxis, :, np.newaxis], 3)[..., 0]
+    if layer.rectified:
+        return values * (_at(cells.inside(), values) > 0)[:, np.newaxis]
+    return values
+
+
+def _at(points, values):
+    """Evaluate the affine functions of every cell at a point of it."""
+    found = values[:, 0].copy()
+    for axis in range(points.shape[1]):
+        factor = points[:, axis].reshape(-1, *[1] * (values.ndim - 2))
+        found += factor * values[:, 1 + axis]
+    return found
+
+
+@dataclass
+class _Intervals:
+    """Parts of segments, in order."""
+
+    segment: NDArray
+    start: NDArray
+    stop: NDArray
+
+    def __len__(self):
+        return len(self.segment)
+
+    def __getitem__(self, part):
+        return _Intervals(self.segment[part], self.start[part], self.stop[part])
+
+    def inside(self):
+        return ((self.start + self.stop) / 2)[:, np.newaxis]
+
+    def cut(self, values):
+        """Cut every interval where one of its functions changes its sign."""
+        return self._cut_at(*_zeros(values, self.start, self.stop))
+
+    def cut_by_winner(self, values):
+        """Cut it where another function of one of its groups becomes the largest."""
+        return self._cut_at(*_changes(values, self.start, self.stop))
+
+    def _cut_at(self, n_cuts, cuts):
+        parent = np.repeat(np.arange(len(self)), n_cuts + 1)
+        first = np.cumsum(n_cuts + 1) - n_cuts - 1
+        inner = np.ones(len(parent), dtype=bool)
+        inner[first] = False
+        start, stop = self.start[parent], self.stop[parent]
+        start[inner] = cuts
+        stop[:-1][inner[1:]] = cuts
+        return _Intervals(self.segment[parent], start, stop), parent
+
+
+@dataclass
+class _Polygons:
+    """Convex polygons, counterclockwise."""
+
+    vertices: NDArray
+    offsets: NDArray
+    narrowest: float = field(default=_NARROWEST_IN_PLANE)
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    def __getitem__(self, part):
+        offsets = self.offsets[part.start : part.stop + 1]
+        vertices = self.vertices[offsets[0] : offsets[-1]]
+        return _Polygons(vertices, offsets - offsets[0], self.narrowest)
+
+    def inside(self):
+        sizes = np.diff(self.offsets)
+        sums = np.add.reduceat(self.vertices, self.offsets[:-1], axis=0)
+        return sums / sizes[:, np.newaxis]
+
+    def cut(self, values):
+        """Cut every polygon where one of its functions changes its sign."""
+        return self._made(
+            _cut_polygons(self.vertices, self.offsets, values, self.narrowest)
+        )
+
+    def cut_by_winner(self, values):
+        """Cut it where another function of one of its groups becomes the largest."""
+        return self._made(
+            _divide_polygons(self.vertices, self.offsets, values, self.narrowest)
+        )
+
+    def _made(self, result):
+        vertices, offsets, parent = result
+        return _Polygons(vertices, offsets, self.narrowest), parent
+
+
+_Cells = _Intervals | _Polygons
+
+
+@njit(cache=True)
+def _zeros(values, start, stop):
+    """Find the zeros of the functions of every interval, in order, without ends."""
+    n, _, n_units = values.shape
+    n_cuts = np.zeros(n, dtype=np.int64)
+    cuts = np.empty(1024)
+    n_found = 0
+    own = np.empty(n_units)
+    for i in range(n):
+        low, high = start[i], stop[i]
+        largest = 0.0
+        for j in range(n_units):
+            largest = max(largest, abs(values[i, 0, j]) + abs(values[i, 1, j]))
+        noise, n_own = _NOISE * largest, 0
+        for j in range(n_units):
+            at_low = values[i, 0, j] + values[i, 1, j] * low
+            at_high = values[i, 0, j] + values[i, 1, j] * high
+            if min(at_low, at_high) < -noise and max(at_low, at_high) > noise:
+                own[n_own] = low + (high - low) * (at_low / (at_low - at_high))
+                n_own += 1
+        if n_found + n_own > len(cuts):
+            cuts = _longer(cuts, n_found + n_own)
+        last = low
+        for t in np.sort(own[:n_own]):
+            if t - last > _NARROWEST and high - t > _NARROWEST:
+                cuts[n_found] = last = t
+                n_found += 1
+                n_cuts[i] += 1
+    return n_cuts, cuts[:n_found]
+
+
+@njit(cache=True)
+def _longer(array, length):
+    grown = np.empty(max(length, 2 * len(array)), dtype=array.dtype)
+    grown[: len(array)] = array
+    return grown
+
+
+@njit(cache=True)
+def _changes(values, start, stop):
+    """Find where the largest function of some group changes, interval by interval."""
+    n, _, n_groups, size = values.shape
+    n_cuts = np.zeros(n, dtype=np.int64)
+    cuts = np.empty(1024)
+    n_found = 0
+    own = np.empty(n_groups * size)
+    for i in range(n):
+        low, high = start[i], stop[i]
+        largest = np.abs(values[i]).max()
+        noise, n_own = _NOISE * largest, 0
+        for g in range(n_groups):
+            # Along the upper envelope: from the largest at the one end to the next.
+            f, t = values[i, :, g], low
+            best = 0
+            for k in range(1, size):
+                ahead = f[0, k] - f[0, best] + (f[1, k] - f[1, best]) * low
+                if ahead > noise or (ahead >= -noise and f[1, k] > f[1, best]):
+                    best = k
+            while True:
+                nearest, following = high, -1
+                for k in range(size):
+                    faster = f[1, k] - f[1, best]
+                    behind = f[0, best] - f[0, k]
+                    # Nobody is ahead yet; who is ahead at the end overtakes.
+                    if faster > 0 and faster * high - behind > noise:
+                        crossing = max(behind / faster, t)
+                        if following < 0 or (
+                            crossing < nearest
+                            or (crossing == nearest and f[1, k] > f[1, following])
+                        ):
+                            nearest, following = crossing, k
+                if following < 0:
+                    break
+                own[n_own] = t = nearest
+                n_own += 1
+                best = following
+        if n_found + n_own > len(cuts):
+            cuts = _longer(cuts, n_found + n_own)
+        last = low
+        for t in np.sort(own[:n_own]):
+            if t - last > _NARROWEST and high - t > _NARROWEST:
+                cuts[n_found] = last = t
+                n_found += 1
+                n_cuts[i] += 1
+    return n_cuts, cuts[:n_found]
+
+
+@njit(cache=True)
+def _cut_polygons(vertices, offsets, values, narrowest):
+    """Cut every polygon along the zeros of its functions, one after the other."""
+    found = _empty(len(vertices), len(offsets))
+    for i in range(len(offsets) - 1):
+        whole = vertices[offsets[i] : offsets[i + 1]]
+        own, bounds = whole, np.array([0, len(whole)])
+        noise = _NOISE * _largest(whole, values[i])
+        for j in range(values.shape[2]):
+            c, a, b = values[i, 0, j], values[i, 1, j], values[i, 2, j]
+            near = max(noise, narrowest * np.sqrt(a * a + b * b))
+            low, high = _range(whole, c, a, b)
+            if low < -near and high > near:
+                own, bounds = _cut_all(own, bounds, c, a, b, near)
+        found = _append(found, own, bounds, i)
+    return _finished(found)
+
+
+@njit(cache=True)
+def _divide_polygons(vertices, offsets, values, narrowest):
+    """Cut every polygon where the largest function changes, group after group."""
+    found = _empty(len(vertices), len(offsets))
+    for i in range(len(offsets) - 1):
+        whole = vertices[offsets[i] : offsets[i + 1]]
+        own, bounds = whole, np.array([0, len(whole)])
+        for g in range(values.shape[2]):
+            group = values[i, :, g]
+            noise = _NOISE * _largest(whole, group)
+            if not _has_winner(whole, group, noise, narrowest):
+                own, bounds = _divide_all(own, bounds, group, noise, narrowest)
+        found = _append(found, own, bounds, i)
+    return _finished(found)
+
+
+@njit(cache=True)
+def _empty(n_vertices, n_polygons):
+    """Make room for polygons: corners, ends and parents, and how many there are."""
+    out = np.empty((2 * n_vertices + 16, 2))
+    ends = np.empty(2 * n_polygons + 16, dtype=np.int64)
+    parents = np.empty(2 * n_polygons + 16, dtype=np.int64)
+    return out, ends, parents, 0, 0
+
+
+@njit(cache=True)
+def _append(found, own, bounds, parent):
+    """Add polygons that came of one, in more room if they need it."""
+    out, ends, parents, n_out, n_ends = found
+    n_more, n_own = n_out + len(own), n_ends + len(bounds) - 1
+    if n_more > len(out):
+        grown = np.empty((2 * n_more, 2))
+        grown[:n_out] = out[:n_out]
+        out = grown
+    if n_own > len(ends):
+        more_ends = np.empty(2 * n_own, dtype=np.int64)
+        more_parents = np.empty(2 * n_own, dtype=np.int64)
+        more_ends[:n_ends] = ends[:n_ends]
+        more_parents[:n_ends] = parents[:n_ends]
+        ends, parents = more_ends, more_parents
+    out[n_out:n_more] = own
+    ends[n_ends:n_own] = bounds[1:] + n_out
+    parents[n_ends:n_own] = parent
+    return out, ends, parents, n_more, n_own
+
+
+@njit(cache=True)
+def _finished(found):
+    """Return the corners, the offsets and the parents that were added."""
+    out, ends, parents, n_out, n_ends = found
+    offsets = np.zeros(n_ends + 1, dtype=np.int64)
+    offsets[1:] = ends[:n_ends]
+    return out[:n_out].copy(), offsets, parents[:n_ends].copy()
+
+
+@njit(cache=True)
+def _range(polygon, c, a, b):
+    low, high = np.inf, -np.inf
+    for k in range(len(polygon)):
+        value = c + a * polygon[k, 0] + b * polygon[k, 1]
+        low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@njit(cache=True)
+def _largest(polygon, functions):
+    """Find the largest absolute value of some functions on a polygon."""
+    largest = 0.0
+    for j in range(functions.shape[1]):
+        low, high = _range(polygon, functions[0, j], functions[1, j], functions[2, j])
+        largest = max(largest, -low, high)
+    return largest
+
+
+@njit(cache=True)
+def _cut_all(own, bounds, c, a, b, near):
+    """Cut all polygons along one line; both sides are kept."""
+    n = len(bounds) - 1
+    # Two polygons of one have two corners each that it had not.
+    out = np.empty((len(own) + 4 * n, 2))
+    ends = np.zeros(2 * n + 1, dtype=np.int64)
+    n_out = n_ends = 0
+    for i in range(n):
+        polygon = own[bounds[i] : bounds[i + 1]]
+        low, high = _range(polygon, c, a, b)
+        n_sides = 2 if low < -near and high > near else 1
+        for side in range(n_sides):
+            if n_sides == 1:
+                out[n_out : n_out + len(polygon)] = polygon
+                n_out += len(polygon)
+            else:
+                sign = 1 - 2 * side
+                n_out = _side(polygon, sign * c, sign * a, sign * b, near, out, n_out)
+            n_ends += 1
+            ends[n_ends] = n_out
+    return out[:n_out], ends[: n_ends + 1]
+
+
+@njit(cache=True)
+def _side(polygon, c, a, b, near, out, n_out):
+    """Write the side of a line on which a function is positive; return the new end.
+
+    Corners that lie on the line, up to rounding, belong to both sides.
+    """
+    n = len(polygon)
+    for k in range(n):
+        here, there = polygon[k], polygon[(k + 1) % n]
+        value = c + a * here[0] + b * here[1]
+        following = c + a * there[0] + b * there[1]
+        if value >= -near:
+            out[n_out] = here
+            n_out += 1
+        if min(value, following) < -near and max(value, following) > near:
+            out[n_out] = here + (there - here) * (value / (value - following))
+            n_out += 1
+    return n_out
+
+
+@njit(cache=True)
+def _lead(functions, k, j, noise, narrowest):
+    """How far one function is above another, and what counts as nothing."""
+    c = functions[0, k] - functions[0, j]
+    a = functions[1, k] - functions[1, j]
+    b = functions[2, k] - functions[2, j]
+    return c, a, b, max(noise, narrowest * np.sqrt(a * a + b * b))
+
+
+@njit(cache=True)
+def _has_winner(polygon, functions, noise, narrowest):
+    """Whether one function is the largest at every corner, and so everywhere."""
+    n = functions.shape[1]
+    for k in range(n):
+        wins = True
+        for j in range(n):
+            c, a, b, near = _lead(functions, k, j, noise, narrowest)
+            if _range(polygon, c, a, b)[0] < -near:
+                wins = False
+                break
+        if wins:
+            return True
+    return False
+
+
+@njit(cache=True)
+def _divide_all(own, bounds, functions, noise, narrowest):
+    """Cut all polygons by which function is the largest; of equals, the first."""
+    n, size = len(bounds) - 1, functions.shape[1]
+    found = _empty(len(own), n)
+    for i in range(n):
+        polygon = own[bounds[i] : bounds[i + 1]]
+        before = found[4]
+        if not _has_winner(polygon, functions, noise, narrowest):
+            for k in range(size):
+                part = polygon
+                for j in range(size):
+                    c, a, b, near = _lead(functions, k, j, noise, narrowest)
+                    low, high = _range(part, c, a, b)
+                    if high <= near and (low < -near or j < k):
+                        part = part[:0]
+                        break
+                    if low < -near:
+                        room = np.empty((len(part) + 2, 2))
+                        part = room[: _side(part, c, a, b, near, room, 0)]
+                if len(part):
+                    found = _append(found, part, np.array([0, len(part)]), i)
+        if found[4] == before:
+            found = _append(found, polygon, np.array([0, len(polygon)]), i)
+    out, offsets, _ = _finished(found)
+    return out, offsets
