@@ -316,49 +316,41 @@ def _pieces(
         inputs *= scale
         inputs[:, 0] += offset
     readers = _last_readers(network)
-    n_layers = len(network.layers)
-    # The next layer, the pieces, and what earlier layers computed there.
+    # The next layer, the pieces, and what layers computed there.
     waiting = [(0, cells, {-1: inputs})]
     n_done = 0
     while waiting:
         index, cells, held = waiting.pop()
         layer = network.layers[index]
-        parent = None
         if layer.windows is not None:
-            values = _units(network, held, layer.windows.min(), layer.windows.max() + 1)
-            values = values[:, :, layer.windows - layer.windows.min()]
+            values = _in_windows(network, held, layer.windows)
             cells, parent = cells.cut_by_winner(values)
-            index += 2
+            # Two layers on is the result, which may have a rectifier of its own.
+            index = done = index + 2
         else:
-            values = _affine(network, layer, held)
+            values = held.pop(index) if index in held else _affine(network, layer, held)
+            parent = np.arange(len(cells))
             if layer.rectified:
                 cells, parent = cells.cut(values)
-        if index == n_layers - 1:
+            done = index + 1
+        n_waiting = sum(len(other[1]) for other in waiting)
+        _check_number(n_done + n_waiting + len(cells), max_regions)
+        if done == len(network.layers):
             n_done += len(cells)
-            _check_number(n_done, max_regions)
             yield cells, values
             continue
-        _check_number(
-            n_done + len(cells) + sum(len(w[1]) for w in waiting), max_regions
-        )
-        kept = {i: v for i, v in held.items() if readers[i] > index}
-        width = values.shape[2] + sum(v.shape[2] for v in kept.values())
-        width = max(width, network.layers[index + 1].bias.size) * values.shape[1]
+        held = {i: v for i, v in held.items() if readers[i] > index}
+        width = network.layers[index].bias.size + network.layers[done].bias.size
+        width += sum(v.shape[2] for v in held.values())
+        step = max(1, _AT_ONCE // (width * values.shape[1]))
         parts = []
-        for part in _slices(len(cells), max(1, _AT_ONCE // width)):
-            own = cells[part]
-            rows = slice(None) if parent is None else parent[part]
-            outputs = values[rows] if parent is not None else values[part]
-            held_there = {
-                i: v[part if parent is None else rows] for i, v in kept.items()
-            }
-            held_there[index] = _activated(layer, outputs, own)
-            parts.append((index + 1, own, held_there))
+        for start in range(0, len(cells), step):
+            part = slice(start, min(len(cells), start + step))
+            rows, own = parent[part], cells[part]
+            there = {i: v[rows] for i, v in held.items()}
+            there[index] = _passed_on(layer, values, rows, own.inside())
+            parts.append((done, own, there))
         waiting += parts[::-1]
-
-
-def _slices(n, step):
-    return [slice(start, min(n, start + step)) for start in range(0, n, step)]
 
 
 def _last_readers(network):
@@ -394,14 +386,24 @@ def _units(network, held, low, high):
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _activated(layer, values, cells):
-    """What a layer passes on: the winners, or what is active, or everything."""
+def _in_windows(network, held, windows):
+    """Gather the units of every window of a max-pooling."""
+    first = windows.min()
+    return _units(network, held, first, windows.max() + 1)[:, :, windows - first]
+
+
+def _passed_on(layer, values, rows, points):
+    """Take the winners, or what is active, or everything, of the rows of the pieces.
+
+    Signs do not change in a piece: they are read at a point inside it.
+    """
     if layer.windows is not None:
-        best = _at(cells.inside(), values).argmax(axis=2)
+        values = values[rows]
+        best = _at(points, values).argmax(axis=2)
         return np.take_along_axis(values, best[:, np.newaxis, :, np.newaxis], 3)[..., 0]
     if layer.rectified:
-        return values * (_at(cells.inside(), values) > 0)[:, np.newaxis]
-    return values
+        return _rectified(values, rows, points)
+    return values[rows]
 
 
 def _at(points, values):
@@ -488,6 +490,23 @@ class _Polygons:
 
 
 _Cells = _Intervals | _Polygons
+
+
+@njit(cache=True)
+def _rectified(values, rows, points):
+    """Set to zero the functions that are not positive at the point of a piece."""
+    n_parts, n_units = values.shape[1:]
+    out = np.zeros((len(rows), n_parts, n_units))
+    for i in range(len(rows)):
+        own = values[rows[i]]
+        for j in range(n_units):
+            value = own[0, j]
+            for axis in range(n_parts - 1):
+                value += points[i, axis] * own[1 + axis, j]
+            if value > 0:
+                for part in range(n_parts):
+                    out[i, part, j] = own[part, j]
+    return out
 
 
 @njit(cache=True)
