@@ -77,6 +77,7 @@ _ROOMS = {
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "PopulatedRegionsDisplay",
+        "RegionPlaneDisplay",
         "CorrelationDisplay",
     ),
     # Many models, one table.

@@ -440,11 +440,19 @@ class _Intervals:
         """Cut it where another function of one of its groups becomes the largest."""
         return self._cut_at(*_changes(values, self.start, self.stop))
 
-    def _cut_at(self, n_cuts, cuts):
-        parent = np.repeat(np.arange(len(self)), n_cuts + 1)
-        first = np.cumsum(n_cuts + 1) - n_cuts - 1
+    def _cut_at(self, cuts, parent):
+        order = np.lexsort((cuts, parent))
+        cuts, parent = cuts[order], parent[order]
+        # From the one before, or the beginning, and from the end.
+        gaps = np.diff(cuts, prepend=0.0)
+        is_first = np.diff(parent, prepend=-1) > 0
+        gaps[is_first] = (cuts - self.start[parent])[is_first]
+        gaps = np.minimum(gaps, self.stop[parent] - cuts)
+        cuts, parent = cuts[gaps > _NARROWEST], parent[gaps > _NARROWEST]
+        n_parts = 1 + np.bincount(parent, minlength=len(self))
+        parent = np.repeat(np.arange(len(self)), n_parts)
         inner = np.ones(len(parent), dtype=bool)
-        inner[first] = False
+        inner[np.cumsum(n_parts) - n_parts] = False
         start, stop = self.start[parent], self.stop[parent]
         start[inner] = cuts
         stop[:-1][inner[1:]] = cuts
@@ -511,89 +519,97 @@ def _rectified(values, rows, points):
 
 @njit(cache=True)
 def _zeros(values, start, stop):
-    """Find the zeros of the functions of every interval, in order, without ends."""
+    """Find the zeros of the functions of every interval; return where, and of which."""
     n, _, n_units = values.shape
-    n_cuts = np.zeros(n, dtype=np.int64)
-    cuts = np.empty(1024)
+    cuts, parents = np.empty(1024), np.empty(1024, dtype=np.int64)
     n_found = 0
-    own = np.empty(n_units)
     for i in range(n):
         low, high = start[i], stop[i]
-        largest = 0.0
-        for j in range(n_units):
-            largest = max(largest, abs(values[i, 0, j]) + abs(values[i, 1, j]))
-        noise, n_own = _NOISE * largest, 0
+        noise = _NOISE * _largest_coefficients(values[i])
+        if n_found + n_units > len(cuts):
+            cuts, parents = _longer(cuts, parents, n_found, n_units)
         for j in range(n_units):
             at_low = values[i, 0, j] + values[i, 1, j] * low
             at_high = values[i, 0, j] + values[i, 1, j] * high
             if min(at_low, at_high) < -noise and max(at_low, at_high) > noise:
-                own[n_own] = low + (high - low) * (at_low / (at_low - at_high))
-                n_own += 1
-        if n_found + n_own > len(cuts):
-            cuts = _longer(cuts, n_found + n_own)
-        last = low
-        for t in np.sort(own[:n_own]):
-            if t - last > _NARROWEST and high - t > _NARROWEST:
-                cuts[n_found] = last = t
+                cuts[n_found] = low + (high - low) * (at_low / (at_low - at_high))
+                parents[n_found] = i
                 n_found += 1
-                n_cuts[i] += 1
-    return n_cuts, cuts[:n_found]
+    return cuts[:n_found], parents[:n_found]
 
 
 @njit(cache=True)
-def _longer(array, length):
-    grown = np.empty(max(length, 2 * len(array)), dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
+def _largest_coefficients(functions):
+    """Bound the absolute values of some functions on the whole segment."""
+    largest = 0.0
+    for j in range(functions.shape[1]):
+        largest = max(largest, abs(functions[0, j]) + abs(functions[1, j]))
+    return largest
+
+
+@njit(cache=True)
+def _longer(cuts, parents, n_found, n_more):
+    """Copy what was found into arrays with room for more."""
+    more_cuts = np.empty(2 * n_found + n_more)
+    more_parents = np.empty(2 * n_found + n_more, dtype=np.int64)
+    for i in range(n_found):
+        more_cuts[i], more_parents[i] = cuts[i], parents[i]
+    return more_cuts, more_parents
 
 
 @njit(cache=True)
 def _changes(values, start, stop):
-    """Find where the largest function of some group changes, interval by interval."""
+    """Find where the largest function of a group changes; where, and of which.
+
+    Along the upper envelope of a group: from the one that is the largest at the
+    beginning to the first that overtakes it, and so on.
+    """
     n, _, n_groups, size = values.shape
-    n_cuts = np.zeros(n, dtype=np.int64)
-    cuts = np.empty(1024)
+    cuts, parents = np.empty(1024), np.empty(1024, dtype=np.int64)
     n_found = 0
-    own = np.empty(n_groups * size)
     for i in range(n):
-        low, high = start[i], stop[i]
-        largest = np.abs(values[i]).max()
-        noise, n_own = _NOISE * largest, 0
+        if n_found + n_groups * size > len(cuts):
+            cuts, parents = _longer(cuts, parents, n_found, n_groups * size)
         for g in range(n_groups):
-            # Along the upper envelope: from the largest at the one end to the next.
-            f, t = values[i, :, g], low
-            best = 0
-            for k in range(1, size):
-                ahead = f[0, k] - f[0, best] + (f[1, k] - f[1, best]) * low
-                if ahead > noise or (ahead >= -noise and f[1, k] > f[1, best]):
-                    best = k
+            f = values[i, :, g]
+            noise = _NOISE * _largest_coefficients(f)
+            best, t = _first_winner(f, start[i], noise), start[i]
             while True:
-                nearest, following = high, -1
-                for k in range(size):
-                    faster = f[1, k] - f[1, best]
-                    behind = f[0, best] - f[0, k]
-                    # Nobody is ahead yet; who is ahead at the end overtakes.
-                    if faster > 0 and faster * high - behind > noise:
-                        crossing = max(behind / faster, t)
-                        if following < 0 or (
-                            crossing < nearest
-                            or (crossing == nearest and f[1, k] > f[1, following])
-                        ):
-                            nearest, following = crossing, k
-                if following < 0:
+                best, t = _overtaken(f, best, t, stop[i], noise)
+                if best < 0:
                     break
-                own[n_own] = t = nearest
-                n_own += 1
-                best = following
-        if n_found + n_own > len(cuts):
-            cuts = _longer(cuts, n_found + n_own)
-        last = low
-        for t in np.sort(own[:n_own]):
-            if t - last > _NARROWEST and high - t > _NARROWEST:
-                cuts[n_found] = last = t
+                cuts[n_found], parents[n_found] = t, i
                 n_found += 1
-                n_cuts[i] += 1
-    return n_cuts, cuts[:n_found]
+    return cuts[:n_found], parents[:n_found]
+
+
+@njit(cache=True)
+def _first_winner(f, low, noise):
+    """Find the largest function at the beginning; of equals, the steepest."""
+    best = 0
+    for k in range(1, f.shape[1]):
+        ahead = f[0, k] - f[0, best] + (f[1, k] - f[1, best]) * low
+        if ahead > noise or (ahead >= -noise and f[1, k] > f[1, best]):
+            best = k
+    return best
+
+
+@njit(cache=True)
+def _overtaken(f, best, t, high, noise):
+    """Find who is the first to overtake the largest function, and where; -1 if none.
+
+    Only who is ahead at the end does.
+    """
+    nearest, following = high, -1
+    for k in range(f.shape[1]):
+        faster, behind = f[1, k] - f[1, best], f[0, best] - f[0, k]
+        if faster > 0 and faster * high - behind > noise:
+            crossing = max(behind / faster, t)
+            if crossing < nearest or (
+                crossing == nearest and following >= 0 and f[1, k] > f[1, following]
+            ):
+                nearest, following = crossing, k
+    return following, nearest
 
 
 @njit(cache=True)
@@ -646,17 +662,17 @@ def _append(found, own, bounds, parent):
     n_more, n_own = n_out + len(own), n_ends + len(bounds) - 1
     if n_more > len(out):
         grown = np.empty((2 * n_more, 2))
-        grown[:n_out] = out[:n_out]
+        _copy(out[:n_out], grown, 0)
         out = grown
     if n_own > len(ends):
         more_ends = np.empty(2 * n_own, dtype=np.int64)
         more_parents = np.empty(2 * n_own, dtype=np.int64)
-        more_ends[:n_ends] = ends[:n_ends]
-        more_parents[:n_ends] = parents[:n_ends]
+        for i in range(n_ends):
+            more_ends[i], more_parents[i] = ends[i], parents[i]
         ends, parents = more_ends, more_parents
-    out[n_out:n_more] = own
-    ends[n_ends:n_own] = bounds[1:] + n_out
-    parents[n_ends:n_own] = parent
+    _copy(own, out, n_out)
+    for i in range(n_ends, n_own):
+        ends[i], parents[i] = bounds[i - n_ends + 1] + n_out, parent
     return out, ends, parents, n_more, n_own
 
 
@@ -665,8 +681,17 @@ def _finished(found):
     """Return the corners, the offsets and the parents that were added."""
     out, ends, parents, n_out, n_ends = found
     offsets = np.zeros(n_ends + 1, dtype=np.int64)
-    offsets[1:] = ends[:n_ends]
-    return out[:n_out].copy(), offsets, parents[:n_ends].copy()
+    for i in range(n_ends):
+        offsets[i + 1] = ends[i]
+    return out[:n_out], offsets, parents[:n_ends]
+
+
+@njit(cache=True)
+def _copy(polygon, out, n_out):
+    """Write the corners of a polygon; return the new end."""
+    for k in range(len(polygon)):
+        out[n_out + k, 0], out[n_out + k, 1] = polygon[k, 0], polygon[k, 1]
+    return n_out + len(polygon)
 
 
 @njit(cache=True)
@@ -702,8 +727,7 @@ def _cut_all(own, bounds, c, a, b, near):
         n_sides = 2 if low < -near and high > near else 1
         for side in range(n_sides):
             if n_sides == 1:
-                out[n_out : n_out + len(polygon)] = polygon
-                n_out += len(polygon)
+                n_out = _copy(polygon, out, n_out)
             else:
                 sign = 1 - 2 * side
                 n_out = _side(polygon, sign * c, sign * a, sign * b, near, out, n_out)
@@ -724,10 +748,12 @@ def _side(polygon, c, a, b, near, out, n_out):
         value = c + a * here[0] + b * here[1]
         following = c + a * there[0] + b * there[1]
         if value >= -near:
-            out[n_out] = here
+            out[n_out, 0], out[n_out, 1] = here[0], here[1]
             n_out += 1
         if min(value, following) < -near and max(value, following) > near:
-            out[n_out] = here + (there - here) * (value / (value - following))
+            share = value / (value - following)
+            out[n_out, 0] = here[0] + (there[0] - here[0]) * share
+            out[n_out, 1] = here[1] + (there[1] - here[1]) * share
             n_out += 1
     return n_out
 

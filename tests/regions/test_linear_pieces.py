@@ -386,3 +386,20 @@ def test_models_that_are_not_fitted_are_refused():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="b contains NaN"):
         regions_along(perceptron(0), np.zeros(5), np.full(5, np.nan))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_number_of_regions_equals_that_of_relucent(seed):
+    """Of the whole plane, of which a large part holds every region."""
+    relucent = pytest.importorskip("relucent", reason="compares with relucent")
+    module = drawn(
+        lambda: nn.Sequential(
+            *(nn.Linear(2, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+        ),
+        seed,
+    )
+    everywhere = relucent.Complex(module)
+    everywhere.bfs(verbose=0)
+    extent = (-1000, 1000, -1000, 1000)
+    regions = regions_in_plane(module, [0, 0], [1, 0], [0, 1], extent=extent)
+    assert len(set(regions.region)) == len(everywhere)
