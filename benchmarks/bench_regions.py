@@ -1,12 +1,21 @@
-"""Counting regions: against sorting them, and against reading the activations."""
+"""Counting regions, and finding where they lie.
+
+Counts are compared with sorting and with reading the activations, exact regions with
+dense samples and with relucent, which finds them by linear programs.
+"""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
+import torch
 
+from benchmarks import peers
 from benchmarks.harness import Case, Growth
-from robustkit.regions import count_regions
+from robustkit._randomness import seeded_torch
+from robustkit.regions import count_regions, regions_along, regions_in_plane
 
+PEERS = ("relucent",)
 SIZES = ((60_000, 512), (1_000_000, 128))
 SORTED = "numpy.unique(axis=0) of the signs"
 PACKED = "numpy.unique(axis=0) of the packed signs"
@@ -56,6 +65,84 @@ def cases():
                 sizes=sizes,
                 sides=partial(_sides, theirs, n_samples=shape),
             )
+
+    yield from _exact_cases()
+
+
+def _exact_cases():
+    wide = _network(784, 128, 64, 10)
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 1000, 784))
+    yield Case(
+        name="regions along 1,000 segments, 784-128-64-10",
+        peer="logits at 100 points of each",
+        ours=partial(regions_along, wide, a, b),
+        theirs=partial(_sample, wide, a, b),
+        note="in double precision on both sides",
+    )
+    deep = _network(784, 256, 256, 10)
+    plane = a[0] - 0.5, 20 * (b[0] - 0.5), 20 * (b[1] - 0.5)
+    yield Case(
+        name="regions in a plane, 784-256-256-10",
+        peer="logits at 300 x 300 points",
+        ours=partial(regions_in_plane, deep, *plane),
+        theirs=partial(_sample_plane, deep, *plane),
+        note="in double precision on both sides",
+    )
+    if peers.load("relucent") is not None:
+        small = _network(2, 10, 8, 2)
+        yield Case(
+            name="all regions of a plane, 2-10-8-2",
+            peer=peers.title("relucent"),
+            ours=partial(_in_large_square, small),
+            theirs=partial(_of_relucent, small),
+            same=lambda ours, theirs: ours == theirs,
+            limit=0.1,
+        )
+
+
+def _network(*sizes):
+    with seeded_torch(0):
+        parts = []
+        for n_inputs, n_outputs in pairwise(sizes):
+            parts += [torch.nn.Linear(n_inputs, n_outputs), torch.nn.ReLU()]
+        network = torch.nn.Sequential(*parts[:-1])
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.normal_(
+                    std=(2 / (weight[0].numel() if weight.ndim > 1 else 2)) ** 0.5
+                )
+    return network.eval()
+
+
+def _sample(network, a, b):
+    t = np.linspace(0, 1, 100)[:, np.newaxis]
+    with torch.no_grad():
+        network.double()
+        for start, stop in zip(a, b, strict=True):
+            network(torch.from_numpy(start + t * (stop - start)))
+        network.float()
+
+
+def _sample_plane(network, origin, u, v):
+    steps = np.linspace(-1, 1, 300)[:, np.newaxis]
+    with torch.no_grad():
+        network.double()
+        for s in steps:
+            network(torch.from_numpy(origin + s * u + steps * v))
+        network.float()
+
+
+def _in_large_square(network):
+    extent = (-1000, 1000, -1000, 1000)
+    regions = regions_in_plane(network, [0, 0], [1, 0], [0, 1], extent=extent)
+    return len(set(regions.region))
+
+
+def _of_relucent(network):
+    everywhere = peers.load("relucent").Complex(network)
+    everywhere.bfs(verbose=0)
+    return len(everywhere)
 
 
 def _sides(theirs, size, n_samples=None):

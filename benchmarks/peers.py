@@ -82,6 +82,9 @@ PEERS = {
     ),
     "igraph": Peer("igraph", "igraph", _IGRAPH),
     "kmapper": Peer("KeplerMapper", "kmapper", ("kmapper==2.1.0",)),
+    "relucent": Peer(
+        "relucent", "relucent", ("relucent==1.0.0", "gurobipy", "plotly", "narwhals")
+    ),
     "skorch": Peer("skorch", "skorch", ("skorch==1.4.0", "tabulate", "tqdm")),
     "tdamapper": Peer("tda-mapper", "tda-mapper", ("tda-mapper==0.12.0",)),
     "torchattacks": Peer(
