@@ -129,7 +129,7 @@ class RegionPlaneDisplay:
         y : array-like of shape (n_samples,), default=None
             Their classes.
 
-        max_regions : int, default=1_000_000
+        max_regions : int, default=1000000
             More polygons are refused.
 
         ax : matplotlib axes, default=None
@@ -187,7 +187,7 @@ class RegionPlaneDisplay:
             )
         )
         ax.add_collection(
-            LineCollection(_boundary(regions), colors="black", linewidths=1.6)
+            LineCollection(list(_boundary(regions)), colors="black", linewidths=1.6)
         )
         self._draw_points(ax, classes, colors)
         low, high = regions.vertices.min(axis=0), regions.vertices.max(axis=0)

@@ -9,7 +9,7 @@ and sets to zero what is not active in the piece. All is computed in double prec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,16 +21,12 @@ from sklearn.utils import Bunch, check_array
 from robustkit._samples import flat_samples
 from robustkit.bounds import ReluNetwork
 from robustkit.bridge import check_is_trained, input_shape, module_on, takes_images
+from robustkit.regions._convex_polygons import NARROWEST, NOISE, Polygons
 
 __all__ = ["regions_along", "regions_in_plane"]
 
-# Narrower pieces are not told from rounding errors: of the length of a segment, and of
-# the longer side of the part of a plane.
+# Narrower intervals are not told from rounding errors: of the length of a segment.
 _NARROWEST = 1e-12
-_NARROWEST_IN_PLANE = 1e-9
-
-# So is a value that is smaller than this share of the largest one of its layer.
-_NOISE = 1e-13
 
 # Numbers held of one layer at a time: 64 MiB.
 _AT_ONCE = 2**23
@@ -60,7 +56,7 @@ def regions_along(
     b : array-like of the same shape
         Where they end.
 
-    max_regions : int, default=1_000_000
+    max_regions : int, default=1000000
         More are refused, since all of them are held in memory.
 
     Returns
@@ -163,7 +159,7 @@ def regions_in_plane(
     extent : tuple of four floats, default=(-1, 1, -1, 1)
         Least and largest `s`, least and largest `t`.
 
-    max_regions : int, default=1_000_000
+    max_regions : int, default=1000000
         More polygons are refused, since all of them are held in memory.
 
     Returns
@@ -215,8 +211,8 @@ def regions_in_plane(
     left, right, bottom, top = _check_extent(extent)
     network = _network(model, plane[:1], rows[0][1])
     corners = [[left, bottom], [right, bottom], [right, top], [left, top]]
-    cells = _Polygons(np.array(corners, dtype=float), np.array([0, 4]))
-    cells.narrowest = _NARROWEST_IN_PLANE * max(right - left, top - bottom)
+    cells = Polygons(np.array(corners, dtype=float), np.array([0, 4]))
+    cells.narrowest = NARROWEST * max(right - left, top - bottom)
     found, region, n_regions = [], [], 0
     for cells_, logits in _pieces(network, cells, plane[np.newaxis], max_regions):
         cut, parent = cells_.cut_by_winner(logits[:, :, np.newaxis])
@@ -459,45 +455,7 @@ class _Intervals:
         return _Intervals(self.segment[parent], start, stop), parent
 
 
-@dataclass
-class _Polygons:
-    """Convex polygons, counterclockwise."""
-
-    vertices: NDArray
-    offsets: NDArray
-    narrowest: float = field(default=_NARROWEST_IN_PLANE)
-
-    def __len__(self):
-        return len(self.offsets) - 1
-
-    def __getitem__(self, part):
-        offsets = self.offsets[part.start : part.stop + 1]
-        vertices = self.vertices[offsets[0] : offsets[-1]]
-        return _Polygons(vertices, offsets - offsets[0], self.narrowest)
-
-    def inside(self):
-        sizes = np.diff(self.offsets)
-        sums = np.add.reduceat(self.vertices, self.offsets[:-1], axis=0)
-        return sums / sizes[:, np.newaxis]
-
-    def cut(self, values):
-        """Cut every polygon where one of its functions changes its sign."""
-        return self._made(
-            _cut_polygons(self.vertices, self.offsets, values, self.narrowest)
-        )
-
-    def cut_by_winner(self, values):
-        """Cut it where another function of one of its groups becomes the largest."""
-        return self._made(
-            _divide_polygons(self.vertices, self.offsets, values, self.narrowest)
-        )
-
-    def _made(self, result):
-        vertices, offsets, parent = result
-        return _Polygons(vertices, offsets, self.narrowest), parent
-
-
-_Cells = _Intervals | _Polygons
+_Cells = _Intervals | Polygons
 
 
 @njit(cache=True)
@@ -525,7 +483,7 @@ def _zeros(values, start, stop):
     n_found = 0
     for i in range(n):
         low, high = start[i], stop[i]
-        noise = _NOISE * _largest_coefficients(values[i])
+        noise = NOISE * _largest_coefficients(values[i])
         if n_found + n_units > len(cuts):
             cuts, parents = _longer(cuts, parents, n_found, n_units)
         for j in range(n_units):
@@ -572,7 +530,7 @@ def _changes(values, start, stop):
             cuts, parents = _longer(cuts, parents, n_found, n_groups * size)
         for g in range(n_groups):
             f = values[i, :, g]
-            noise = _NOISE * _largest_coefficients(f)
+            noise = NOISE * _largest_coefficients(f)
             best, t = _first_winner(f, start[i], noise), start[i]
             while True:
                 best, t = _overtaken(f, best, t, stop[i], noise)
@@ -610,202 +568,3 @@ def _overtaken(f, best, t, high, noise):
             ):
                 nearest, following = crossing, k
     return following, nearest
-
-
-@njit(cache=True)
-def _cut_polygons(vertices, offsets, values, narrowest):
-    """Cut every polygon along the zeros of its functions, one after the other."""
-    found = _empty(len(vertices), len(offsets))
-    for i in range(len(offsets) - 1):
-        whole = vertices[offsets[i] : offsets[i + 1]]
-        own, bounds = whole, np.array([0, len(whole)])
-        noise = _NOISE * _largest(whole, values[i])
-        for j in range(values.shape[2]):
-            c, a, b = values[i, 0, j], values[i, 1, j], values[i, 2, j]
-            near = max(noise, narrowest * np.sqrt(a * a + b * b))
-            low, high = _range(whole, c, a, b)
-            if low < -near and high > near:
-                own, bounds = _cut_all(own, bounds, c, a, b, near)
-        found = _append(found, own, bounds, i)
-    return _finished(found)
-
-
-@njit(cache=True)
-def _divide_polygons(vertices, offsets, values, narrowest):
-    """Cut every polygon where the largest function changes, group after group."""
-    found = _empty(len(vertices), len(offsets))
-    for i in range(len(offsets) - 1):
-        whole = vertices[offsets[i] : offsets[i + 1]]
-        own, bounds = whole, np.array([0, len(whole)])
-        for g in range(values.shape[2]):
-            group = values[i, :, g]
-            noise = _NOISE * _largest(whole, group)
-            if not _has_winner(whole, group, noise, narrowest):
-                own, bounds = _divide_all(own, bounds, group, noise, narrowest)
-        found = _append(found, own, bounds, i)
-    return _finished(found)
-
-
-@njit(cache=True)
-def _empty(n_vertices, n_polygons):
-    """Make room for polygons: corners, ends and parents, and how many there are."""
-    out = np.empty((2 * n_vertices + 16, 2))
-    ends = np.empty(2 * n_polygons + 16, dtype=np.int64)
-    parents = np.empty(2 * n_polygons + 16, dtype=np.int64)
-    return out, ends, parents, 0, 0
-
-
-@njit(cache=True)
-def _append(found, own, bounds, parent):
-    """Add polygons that came of one, in more room if they need it."""
-    out, ends, parents, n_out, n_ends = found
-    n_more, n_own = n_out + len(own), n_ends + len(bounds) - 1
-    if n_more > len(out):
-        grown = np.empty((2 * n_more, 2))
-        _copy(out[:n_out], grown, 0)
-        out = grown
-    if n_own > len(ends):
-        more_ends = np.empty(2 * n_own, dtype=np.int64)
-        more_parents = np.empty(2 * n_own, dtype=np.int64)
-        for i in range(n_ends):
-            more_ends[i], more_parents[i] = ends[i], parents[i]
-        ends, parents = more_ends, more_parents
-    _copy(own, out, n_out)
-    for i in range(n_ends, n_own):
-        ends[i], parents[i] = bounds[i - n_ends + 1] + n_out, parent
-    return out, ends, parents, n_more, n_own
-
-
-@njit(cache=True)
-def _finished(found):
-    """Return the corners, the offsets and the parents that were added."""
-    out, ends, parents, n_out, n_ends = found
-    offsets = np.zeros(n_ends + 1, dtype=np.int64)
-    for i in range(n_ends):
-        offsets[i + 1] = ends[i]
-    return out[:n_out], offsets, parents[:n_ends]
-
-
-@njit(cache=True)
-def _copy(polygon, out, n_out):
-    """Write the corners of a polygon; return the new end."""
-    for k in range(len(polygon)):
-        out[n_out + k, 0], out[n_out + k, 1] = polygon[k, 0], polygon[k, 1]
-    return n_out + len(polygon)
-
-
-@njit(cache=True)
-def _range(polygon, c, a, b):
-    low, high = np.inf, -np.inf
-    for k in range(len(polygon)):
-        value = c + a * polygon[k, 0] + b * polygon[k, 1]
-        low, high = min(low, value), max(high, value)
-    return low, high
-
-
-@njit(cache=True)
-def _largest(polygon, functions):
-    """Find the largest absolute value of some functions on a polygon."""
-    largest = 0.0
-    for j in range(functions.shape[1]):
-        low, high = _range(polygon, functions[0, j], functions[1, j], functions[2, j])
-        largest = max(largest, -low, high)
-    return largest
-
-
-@njit(cache=True)
-def _cut_all(own, bounds, c, a, b, near):
-    """Cut all polygons along one line; both sides are kept."""
-    n = len(bounds) - 1
-    # Two polygons of one have two corners each that it had not.
-    out = np.empty((len(own) + 4 * n, 2))
-    ends = np.zeros(2 * n + 1, dtype=np.int64)
-    n_out = n_ends = 0
-    for i in range(n):
-        polygon = own[bounds[i] : bounds[i + 1]]
-        low, high = _range(polygon, c, a, b)
-        n_sides = 2 if low < -near and high > near else 1
-        for side in range(n_sides):
-            if n_sides == 1:
-                n_out = _copy(polygon, out, n_out)
-            else:
-                sign = 1 - 2 * side
-                n_out = _side(polygon, sign * c, sign * a, sign * b, near, out, n_out)
-            n_ends += 1
-            ends[n_ends] = n_out
-    return out[:n_out], ends[: n_ends + 1]
-
-
-@njit(cache=True)
-def _side(polygon, c, a, b, near, out, n_out):
-    """Write the side of a line on which a function is positive; return the new end.
-
-    Corners that lie on the line, up to rounding, belong to both sides.
-    """
-    n = len(polygon)
-    for k in range(n):
-        here, there = polygon[k], polygon[(k + 1) % n]
-        value = c + a * here[0] + b * here[1]
-        following = c + a * there[0] + b * there[1]
-        if value >= -near:
-            out[n_out, 0], out[n_out, 1] = here[0], here[1]
-            n_out += 1
-        if min(value, following) < -near and max(value, following) > near:
-            share = value / (value - following)
-            out[n_out, 0] = here[0] + (there[0] - here[0]) * share
-            out[n_out, 1] = here[1] + (there[1] - here[1]) * share
-            n_out += 1
-    return n_out
-
-
-@njit(cache=True)
-def _lead(functions, k, j, noise, narrowest):
-    """How far one function is above another, and what counts as nothing."""
-    c = functions[0, k] - functions[0, j]
-    a = functions[1, k] - functions[1, j]
-    b = functions[2, k] - functions[2, j]
-    return c, a, b, max(noise, narrowest * np.sqrt(a * a + b * b))
-
-
-@njit(cache=True)
-def _has_winner(polygon, functions, noise, narrowest):
-    """Whether one function is the largest at every corner, and so everywhere."""
-    n = functions.shape[1]
-    for k in range(n):
-        wins = True
-        for j in range(n):
-            c, a, b, near = _lead(functions, k, j, noise, narrowest)
-            if _range(polygon, c, a, b)[0] < -near:
-                wins = False
-                break
-        if wins:
-            return True
-    return False
-
-
-@njit(cache=True)
-def _divide_all(own, bounds, functions, noise, narrowest):
-    """Cut all polygons by which function is the largest; of equals, the first."""
-    n, size = len(bounds) - 1, functions.shape[1]
-    found = _empty(len(own), n)
-    for i in range(n):
-        polygon = own[bounds[i] : bounds[i + 1]]
-        before = found[4]
-        if not _has_winner(polygon, functions, noise, narrowest):
-            for k in range(size):
-                part = polygon
-                for j in range(size):
-                    c, a, b, near = _lead(functions, k, j, noise, narrowest)
-                    low, high = _range(part, c, a, b)
-                    if high <= near and (low < -near or j < k):
-                        part = part[:0]
-                        break
-                    if low < -near:
-                        room = np.empty((len(part) + 2, 2))
-                        part = room[: _side(part, c, a, b, near, room, 0)]
-                if len(part):
-                    found = _append(found, part, np.array([0, len(part)]), i)
-        if found[4] == before:
-            found = _append(found, polygon, np.array([0, len(polygon)]), i)
-    out, offsets, _ = _finished(found)
-    return out, offsets

@@ -379,7 +379,7 @@ def test_modules_that_cannot_be_taken_apart_are_refused_by_layer():
 
 
 def test_models_that_are_not_fitted_are_refused():
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
         regions_along(LogisticRegression(), np.zeros(5), np.ones(5))
 
 
