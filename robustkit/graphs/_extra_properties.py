@@ -24,7 +24,7 @@ from robustkit.graphs._properties import (
     triangle_weights,
 )
 
-__all__ = ["average_curvatures", "extra_properties"]
+__all__ = ["average_curvatures", "extra_properties", "swap_ends"]
 
 # Their spectra are those of dense matrices: 128 MiB each at this size.
 _MOST_NODES = 4000
@@ -136,10 +136,10 @@ def _small_world(pairs, n_nodes, counts, rng):
     clustering = average_clustering(pairs, n_nodes, False)
     lengths, transitivities, best = [], [], clustering
     for _ in range(_N_REFERENCES):
-        random = _reference(pairs, n_nodes, rng, near_ring=False)
+        random = swap_ends(pairs, n_nodes, rng)
         lengths.append(_mean_distance(_distance_counts(random, n_nodes)))
         transitivities.append(_transitivity(random, n_nodes))
-        ring = _reference(pairs, n_nodes, rng, near_ring=True)
+        ring = swap_ends(pairs, n_nodes, rng, near_ring=True)
         best = max(best, average_clustering(ring, n_nodes, False))
     random_length, random_transitivity = np.mean(lengths), np.mean(transitivities)
     sigma = omega = np.nan
@@ -151,7 +151,9 @@ def _small_world(pairs, n_nodes, counts, rng):
     return {"small_world_sigma": float(sigma), "small_world_omega": float(omega)}
 
 
-def _reference(pairs, n_nodes, rng, *, near_ring):
+def swap_ends(
+    pairs: NDArray, n_nodes: int, rng: RandomState, *, near_ring: bool = False
+) -> NDArray:
     """Swap the ends of pairs of edges, which changes no degree.
 
     With `near_ring` only swaps are made after which the two edges together are no

@@ -6,7 +6,7 @@ of shape (2, n_edges) without self-loops, for `LayeredGraph.from_edges`, which k
 of parallel edges.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import pi
 
 import networkx as nx
@@ -15,6 +15,9 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
+
+from robustkit.graphs._edges import undirected_pairs
+from robustkit.graphs._extra_properties import swap_ends
 
 __all__ = ["GENERATORS"]
 
@@ -47,6 +50,142 @@ def watts_strogatz_networkx(
     _check_ring(n_nodes, n_neighbors)
     drawn = nx.watts_strogatz_graph(n_nodes, 2 * n_neighbors, rewiring, seed=rng)
     return _edges_of(drawn)
+
+
+def newman_watts(
+    n_nodes: int, rng: RandomState, *, n_neighbors: int, rewiring: float
+) -> NDArray:
+    """Draw a small world by adding to a ring instead of rewiring it.
+
+    For every edge of the ring a random one is added with probability `rewiring`: the
+    graph is always connected.
+    """
+    _check_ring(n_nodes, n_neighbors)
+    drawn = nx.newman_watts_strogatz_graph(n_nodes, 2 * n_neighbors, rewiring, seed=rng)
+    return _edges_of(drawn)
+
+
+def lattice(n_nodes: int, rng: RandomState, *, n_neighbors: int) -> NDArray:
+    """Put vertices row by row on a square grid; nothing is random.
+
+    A vertex is joined to the `n_neighbors` nearest in each of the four directions. The
+    last row may be shorter.
+    """
+    side = int(np.ceil(np.sqrt(n_nodes)))
+    start = np.arange(n_nodes)
+    edges = []
+    for step in range(1, n_neighbors + 1):
+        in_row = start[start % side + step < side]
+        edges += [
+            np.stack([in_row, in_row + step]),
+            np.stack([start, start + step * side]),
+        ]
+    edges = np.concatenate(edges, axis=1)
+    return edges[:, edges[1] < n_nodes]
+
+
+def relational(
+    n_nodes: int,
+    rng: RandomState,
+    *,
+    edge_probability: float,
+    n_blocks: int,
+    rewiring: float,
+) -> NDArray:
+    """Draw a small world, and let its vertices talk to their neighbours in rounds.
+
+    The vertices of the small world stand in each of `n_blocks` rounds. One is joined to
+    itself and to its neighbours in the next round. The small world is You's "WS-flex",
+    a ring of any number of edges, `edge_probability` of all pairs, whose far ends are
+    rewired. If `n_nodes` is no multiple of `n_blocks`, one vertex is missing in the
+    last rounds.
+    """
+    if n_blocks > n_nodes:
+        raise ValueError(
+            f"n_blocks={n_blocks} must be at most n_nodes={n_nodes}: a round holds at "
+            "least one vertex."
+        )
+    width = -(-n_nodes // n_blocks)
+    joined = _flexible_small_world(width, rng, edge_probability, rewiring)
+    np.fill_diagonal(joined, True)
+    rounds = np.array_split(np.arange(n_nodes), n_blocks)
+    edges = []
+    for i in range(n_blocks - 1):
+        here, there = rounds[i], rounds[i + 1]
+        source, target = joined[: len(here), : len(there)].nonzero()
+        edges.append(np.stack([here[source], there[target]]))
+    return np.concatenate([np.empty((2, 0), dtype=np.intp), *edges], axis=1)
+
+
+def _flexible_small_world(
+    width: int, rng: RandomState, edge_probability: float, rewiring: float
+) -> NDArray:
+    """Return the adjacency matrix of a small world with a share of all edges."""
+    n_edges = round(edge_probability * width * (width - 1) / 2)
+    start = np.arange(width)
+    ring, n_left = [], n_edges
+    for step in range(1, width // 2 + 1):
+        # Half way round, every edge would come twice.
+        longest = start[: width // 2] if 2 * step == width else start
+        if n_left < len(longest):
+            longest = np.sort(rng.permutation(longest)[:n_left])
+        ring.append(np.stack([longest, (longest + step) % width]))
+        n_left -= len(longest)
+    joined = np.zeros((width, width), dtype=bool)
+    ring = np.concatenate([np.empty((2, 0), dtype=np.intp), *ring], axis=1)
+    joined[ring[0], ring[1]] = joined[ring[1], ring[0]] = True
+    for u, v in ring[:, rng.uniform(size=ring.shape[1]) < rewiring].T:
+        free = np.flatnonzero(~joined[u])
+        free = free[free != u]
+        if len(free):
+            other = rng.choice(free)
+            joined[u, v] = joined[v, u] = False
+            joined[u, other] = joined[other, u] = True
+    return joined
+
+
+def degree_sequence(
+    n_nodes: int,
+    rng: RandomState,
+    *,
+    degrees: Sequence[int] | NDArray | None,
+    n_neighbors: int,
+) -> NDArray:
+    """Draw a graph in which every vertex has the degree that was given.
+
+    By default that is ``2 * n_neighbors`` for all. Any graph with these degrees is
+    taken at first, and the ends of its edges are then swapped at random.
+    """
+    if degrees is None:
+        _check_ring(n_nodes, n_neighbors)
+        degrees = np.full(n_nodes, 2 * n_neighbors)
+    degrees = _check_degrees(degrees, n_nodes)
+    # networkx numbers only those that have an edge.
+    joined = np.flatnonzero(degrees)
+    made = joined[_edges_of(nx.havel_hakimi_graph(degrees[joined].tolist()))]
+    pairs, _ = undirected_pairs(made, n_nodes)
+    return swap_ends(pairs, n_nodes, rng)
+
+
+def _check_degrees(degrees: Sequence[int] | NDArray, n_nodes: int) -> NDArray:
+    degrees = np.asarray(degrees)
+    if degrees.shape != (n_nodes,) or degrees.dtype.kind not in "iu":
+        raise ValueError(
+            f"'degrees' must hold one integer for each of the n_nodes={n_nodes} "
+            f"vertices. Got an array of shape {degrees.shape} and dtype "
+            f"{degrees.dtype}."
+        )
+    reason = None
+    if degrees.min() < 0 or degrees.max() >= n_nodes:
+        worst = degrees.min() if degrees.min() < 0 else degrees.max()
+        reason = f"a degree of {worst} is not between 0 and n_nodes - 1 = {n_nodes - 1}"
+    elif degrees.sum() % 2:
+        reason = f"their sum is {degrees.sum()}, and must be even"
+    elif not nx.is_graphical(degrees.tolist()):
+        reason = "the vertices of high degree need more others than there are"
+    if reason is not None:
+        raise ValueError(f"No graph has these 'degrees': {reason}.")
+    return degrees
 
 
 def erdos_renyi(n_nodes: int, rng: RandomState, *, edge_probability: float) -> NDArray:
@@ -112,6 +251,10 @@ def geometric(n_nodes: int, rng: RandomState, *, edge_probability: float) -> NDA
 GENERATORS: dict[str, tuple[Callable[..., NDArray], tuple[str, ...]]] = {
     "watts_strogatz": (watts_strogatz, ("n_neighbors", "rewiring")),
     "watts_strogatz_networkx": (watts_strogatz_networkx, ("n_neighbors", "rewiring")),
+    "newman_watts": (newman_watts, ("n_neighbors", "rewiring")),
+    "lattice": (lattice, ("n_neighbors",)),
+    "relational": (relational, ("edge_probability", "n_blocks", "rewiring")),
+    "degree_sequence": (degree_sequence, ("degrees", "n_neighbors")),
     "erdos_renyi": (erdos_renyi, ("edge_probability",)),
     "barabasi_albert": (barabasi_albert, ("n_attachments",)),
     "random_regular": (random_regular, ("n_neighbors",)),

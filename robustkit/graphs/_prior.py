@@ -47,6 +47,14 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
           Self-loops and parallel edges are dropped.
         - "watts_strogatz_networkx": the same, but only the far end is rewired, as in
           networkx. No edge is lost.
+        - "newman_watts": a ring, to which a random edge is added for each of its own,
+          with probability `rewiring`.
+        - "lattice": a square grid, each vertex joined to the `n_neighbors` nearest in
+          each of the four directions. Nothing is random.
+        - "relational": a small world whose vertices stand in each of `n_blocks` rounds,
+          and are joined to themselves and their neighbours in the next round. It has
+          `edge_probability` of all edges, rewired with probability `rewiring` [3]_.
+        - "degree_sequence": vertex i has ``degrees[i]`` edges, at random.
         - "erdos_renyi": any two vertices are joined with `edge_probability`.
         - "barabasi_albert": vertices are added one by one, each joined to
           `n_attachments` earlier ones, preferably to those of high degree.
@@ -75,7 +83,10 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Number of edges that a new vertex adds.
 
     n_blocks : int, default=4
-        Number of blocks.
+        Number of blocks, or of rounds.
+
+    degrees : array-like of shape (n_nodes,), default=None
+        Number of edges of each vertex. None is ``2 * n_neighbors`` for all.
 
     orientation : {"index", "random", "degree"}, default="index"
         The order that every edge follows: the index of the vertices (the lower triangle
@@ -131,6 +142,9 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     .. [2] Watts, D. J., & Strogatz, S. H. (1998). Collective dynamics of "small-world"
        networks. Nature, 393, 440-442. :doi:`10.1038/30918`
 
+    .. [3] You, J., Leskovec, J., He, K., & Xie, S. (2020). Graph Structure of Neural
+       Networks. ICML. :doi:`10.48550/arXiv.2007.06559`
+
     Examples
     --------
     >>> from robustkit.graphs import GraphPrior
@@ -159,6 +173,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         "edge_probability": [Interval(Real, 0, 1, closed="both")],
         "n_attachments": [Interval(Integral, 1, None, closed="left")],
         "n_blocks": [Interval(Integral, 1, None, closed="left")],
+        "degrees": ["array-like", None],
         "orientation": [StrOptions(set(ORIENTATIONS))],
         "random_state": ["random_state"],
     }
@@ -180,6 +195,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         edge_probability: float = 0.05,
         n_attachments: int = 2,
         n_blocks: int = 4,
+        degrees: ArrayLike | None = None,
         orientation: str = "index",
         random_state: int | RandomState | None = None,
     ) -> None:
@@ -190,6 +206,7 @@ class GraphPrior(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.edge_probability = edge_probability
         self.n_attachments = n_attachments
         self.n_blocks = n_blocks
+        self.degrees = degrees
         self.orientation = orientation
         self.random_state = random_state
 

@@ -121,7 +121,7 @@ def test_references_keep_every_degree(graph, seed):
     pairs, n_nodes = pairs_of(graph), len(graph)
     for near_ring in (False, True):
         rng = np.random.RandomState(seed)
-        drawn = extra._reference(pairs, n_nodes, rng, near_ring=near_ring)
+        drawn = extra.swap_ends(pairs, n_nodes, rng, near_ring=near_ring)
         again = graph_of(drawn, n_nodes)
         assert again.number_of_edges() == graph.number_of_edges()
         assert dict(again.degree) == dict(graph.degree)
@@ -137,8 +137,8 @@ def test_references_near_a_ring_have_shorter_edges():
 
     pairs = pairs_of(graph)
     rng = np.random.RandomState(0)
-    ring = extra._reference(pairs, 60, rng, near_ring=True)
-    random = extra._reference(pairs, 60, rng, near_ring=False)
+    ring = extra.swap_ends(pairs, 60, rng, near_ring=True)
+    random = extra.swap_ends(pairs, 60, rng, near_ring=False)
     assert length(ring) < 0.6 * length(pairs)
     assert length(random) > 0.8 * length(pairs)
 
@@ -147,7 +147,7 @@ def test_random_references_are_uniform():
     """Of the 70 ways to give six vertices two neighbours each, 10 are two triangles."""
     rng = np.random.RandomState(0)
     pairs = pairs_of(nx.cycle_graph(6))
-    draws = [extra._reference(pairs, 6, rng, near_ring=False) for _ in range(3000)]
+    draws = [extra.swap_ends(pairs, 6, rng, near_ring=False) for _ in range(3000)]
     triangles = [not nx.is_connected(graph_of(drawn, 6)) for drawn in draws]
     # Four standard deviations.
     assert np.mean(triangles) == pytest.approx(1 / 7, abs=4 * (6 / 49 / 3000) ** 0.5)
@@ -163,7 +163,7 @@ def test_sigma_and_omega_are_those_of_networkx_for_the_same_references(graph, se
     lengths, transitivities, best = [], [], nx.average_clustering(graph)
     for _ in range(10):
         random, ring = (
-            graph_of(extra._reference(pairs, n_nodes, rng, near_ring=near), n_nodes)
+            graph_of(extra.swap_ends(pairs, n_nodes, rng, near_ring=near), n_nodes)
             for near in (False, True)
         )
         reached = [

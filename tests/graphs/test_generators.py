@@ -1,6 +1,7 @@
 """Random graphs: every generator by its name."""
 
 import random
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -18,6 +19,7 @@ PARAMETERS = {
     "edge_probability": 0.2,
     "n_attachments": 3,
     "n_blocks": 3,
+    "degrees": None,
 }
 
 
@@ -69,7 +71,7 @@ def test_prior_layers_the_graph_that_networkx_would_see(name, orientation):
     assert found.labels == expected.labels
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", [name for name in GENERATORS if name != "lattice"])
 def test_generator_depends_on_seed_only(name):
     graphs = [list(draw(name, seed=seed).edges) for seed in (0, 0, 1)]
     assert graphs[0] == graphs[1] != graphs[2]
@@ -198,9 +200,147 @@ def test_random_regular_is_regular(seed, n_neighbors):
     assert {d for _, d in graph.degree} == {2 * n_neighbors}
 
 
+@given(seeds, st.floats(0, 1))
+def test_newman_watts_keeps_the_ring_and_adds_to_it(seed, rewiring):
+    graph = draw("newman_watts", seed=seed, rewiring=rewiring)
+    ring = set(map(frozenset, nx.circulant_graph(40, [1, 2, 3]).edges))
+    found = set(map(frozenset, graph.edges))
+    assert ring <= found
+    assert len(found) <= 2 * len(ring)
+    assert rewiring > 0 or found == ring
+
+
+def test_newman_watts_adds_rewiring_edges_for_each_of_the_ring():
+    found = mean_number_of_edges("newman_watts", rewiring=0.4)
+    assert found == pytest.approx(40 * 3 * 1.4, rel=0.02)
+
+
+@given(st.integers(1, 60), st.integers(1, 4))
+def test_lattice_joins_what_is_near_in_a_row_or_a_column(n_nodes, n_neighbors):
+    graph = draw("lattice", n_nodes, n_neighbors=n_neighbors)
+    side = int(np.ceil(np.sqrt(n_nodes)))
+    expected = set()
+    for i in range(n_nodes):
+        for j in range(i):
+            rows, columns = abs(i // side - j // side), abs(i % side - j % side)
+            if min(rows, columns) == 0 and max(rows, columns) <= n_neighbors:
+                expected.add(frozenset((i, j)))
+    assert set(map(frozenset, graph.edges)) == expected
+
+
+@pytest.mark.parametrize("n_nodes", [1, 9, 16, 49])
+def test_lattice_of_nearest_neighbors_is_that_of_networkx(n_nodes):
+    side = int(np.sqrt(n_nodes))
+    expected = nx.convert_node_labels_to_integers(nx.grid_2d_graph(side, side))
+    found = draw("lattice", n_nodes, n_neighbors=1)
+    assert nx.utils.graphs_equal(found, nx.Graph(expected))
+
+
+def rounds_of(n_nodes, n_blocks, **parameters):
+    """The joined pairs of every two rounds, one matrix for each."""
+    graph = draw("relational", n_nodes, n_blocks=n_blocks, **parameters)
+    adjacency = nx.to_numpy_array(graph, nodelist=range(n_nodes))
+    rounds = np.array_split(np.arange(n_nodes), n_blocks)
+    steps = [adjacency[np.ix_(one, other)] for one, other in pairwise(rounds)]
+    assert graph.number_of_edges() == sum(step.sum() for step in steps)
+    return steps
+
+
+@given(
+    seed=seeds,
+    n_blocks=st.integers(1, 6),
+    width=st.integers(1, 9),
+    probability=st.floats(0, 1),
+    rewiring=st.floats(0, 1),
+)
+def test_relational_rounds_repeat_one_graph(
+    seed, n_blocks, width, probability, rewiring
+):
+    steps = rounds_of(
+        n_blocks * width,
+        n_blocks,
+        seed=seed,
+        edge_probability=probability,
+        rewiring=rewiring,
+    )
+    for step in steps:
+        np.testing.assert_array_equal(step, steps[0])
+        np.testing.assert_array_equal(step, step.T)
+        assert (np.diag(step) == 1).all()
+        n_edges = (step.sum() - width) / 2
+        assert n_edges == round(probability * width * (width - 1) / 2)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+def test_relational_graph_without_rewiring_is_a_ring(n_steps):
+    share = 2 * n_steps / 9
+    steps = rounds_of(30, 3, edge_probability=share, rewiring=0.0)
+    ring = nx.circulant_graph(10, range(1, n_steps + 1))
+    expected = nx.to_numpy_array(ring) + np.eye(10)
+    np.testing.assert_array_equal(steps[0], expected)
+
+
+def test_relational_graph_forgets_the_ring_as_it_is_rewired():
+    place = np.arange(20)
+    away = np.abs(place - place[:, np.newaxis])
+    near = np.isin(np.minimum(away, 20 - away), [1, 2])
+    shares = []
+    for rewiring in (0.0, 0.5, 1.0):
+        steps = [
+            rounds_of(40, 2, seed=s, edge_probability=4 / 19, rewiring=rewiring)[0]
+            for s in range(100)
+        ]
+        shares.append(np.mean(steps, axis=0)[near].mean())
+    assert shares[0] == 1
+    assert 0.5 < shares[1] < 0.65
+    # An edge is moved to where there is none.
+    assert shares[2] < 4 / 19
+
+
+def test_relational_rounds_lack_a_vertex_where_there_are_too_few():
+    graph = draw("relational", 11, n_blocks=3, edge_probability=1.0)
+    assert graph.number_of_edges() == 4 * 4 + 4 * 3
+    assert GraphPrior("relational", n_nodes=11, n_blocks=3).sample(0).n_layers == 3
+
+
+@given(seeds, st.integers(2, 25), st.floats(0, 1))
+def test_degree_sequence_is_kept(seed, n_nodes, probability):
+    degrees = [
+        d for _, d in nx.gnp_random_graph(n_nodes, probability, seed=seed).degree
+    ]
+    graph = draw("degree_sequence", n_nodes, seed=seed, degrees=degrees)
+    assert [graph.degree[v] for v in range(n_nodes)] == degrees
+
+
+def test_graphs_of_a_degree_sequence_are_equally_likely():
+    """Of the 70 ways to give six vertices two neighbours each, 10 are two triangles."""
+    draws = [draw("degree_sequence", 6, seed=s, n_neighbors=1) for s in range(2000)]
+    share = np.mean([not nx.is_connected(graph) for graph in draws])
+    assert share == pytest.approx(1 / 7, abs=4 * (6 / 49 / 2000) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "message"),
+    [
+        ([2, 2], r"one integer for each of the n_nodes=4 .* shape \(2,\)"),
+        ([1.0, 1.0, 1.0, 1.0], "and dtype float64"),
+        ([4, 1, 1, 2], "a degree of 4 is not between 0 and n_nodes - 1 = 3"),
+        ([-1, 1, 1, 1], "a degree of -1 is not"),
+        ([1, 1, 1, 2], "their sum is 5, and must be even"),
+        ([3, 3, 1, 1], "need more others than there are"),
+    ],
+)
+def test_degrees_of_no_graph_are_refused(degrees, message):
+    with pytest.raises(ValueError, match=message):
+        GraphPrior("degree_sequence", n_nodes=4, degrees=degrees).sample(0)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [
+        ("newman_watts", {"n_neighbors": 20}, "n_neighbors=20 must be below"),
+        ("degree_sequence", {"n_neighbors": 20}, "n_neighbors=20 must be below"),
+        ("relational", {"n_blocks": 41}, "n_blocks=41 .* at most n_nodes=40: a round"),
         ("watts_strogatz", {"n_neighbors": 20}, r"n_neighbors=20 .* n_nodes / 2 = 20"),
         (
             "watts_strogatz_networkx",
