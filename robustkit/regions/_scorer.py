@@ -46,6 +46,7 @@ from robustkit.regions._measures import (
     count_samples,
     prs_curve,
     region_words,
+    sample_size_curve,
 )
 
 
@@ -137,6 +138,10 @@ class PopulatedRegionScorer(
        On the relationship between populated regions and adversarial robustness in deep
        neural networks. IEEE International Conference on Data Mining.
        https://doi.org/10.48550/arXiv.2207.03400
+
+    .. [2] Chao, A. (1987). Estimating the population size for capture-recapture data
+       with unequal catchability. Biometrics, 43(4), 783-791.
+       https://doi.org/10.2307/2531532
 
     Examples
     --------
@@ -464,20 +469,28 @@ class PopulatedRegionScorer(
             n_samples += len(X)
         return 1.0 - table.n_regions / n_samples
 
-    def layer_report(self, X: ArrayLike) -> pd.DataFrame:
-        """Measure each hidden layer by itself.
+    def layer_report(
+        self, X: ArrayLike, X_test: ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Measure each hidden layer by itself, all of them in one pass.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features) or images
+        X : array-like of shape (n_samples, n_features), images, or a stream
             Samples; see :meth:`fit`.
+
+        X_test : array-like of shape (n_test_samples, n_features), images, or a \
+                stream, default=None
+            Other samples, which are looked up among the regions of X.
 
         Returns
         -------
         table : DataFrame
             One row per hidden layer: `n_units`; `alive_units`, those that are greater
             than zero for some sample; `active_units`, how many are greater than zero
-            for one sample, on average; `n_regions` and `prs_ratio`.
+            for one sample, on average; `n_regions` and `prs_ratio`; `entropy` of the
+            samples over the regions, in nats, at most ``log(n_samples)``; and with
+            `X_test` its `inclusion_ratio`, the share in regions of X.
         """
         counter: Any = None
         for rows in self._pieces(X):
@@ -485,7 +498,48 @@ class PopulatedRegionScorer(
             if counter is None:
                 counter = LayerCounter(resolve_layers(module, "all"))
             counter.add(module, as_tensor(rows), batch_size=self.batch_size)
+        for rows in () if X_test is None else self._pieces(X_test):
+            module = self._module(self.estimator_, rows)
+            counter.look_up(module, as_tensor(rows), batch_size=self.batch_size)
         return counter.table()
+
+    def sample_size_curve(self, sizes: ArrayLike | None = None) -> pd.DataFrame:
+        """Estimate how the ratio depends on the number of samples, and what is unseen.
+
+        Parameters
+        ----------
+        sizes : array-like of int, default=None
+            Numbers of samples, from 1 to `n_samples_seen_`. By default the powers of
+            two, and all.
+
+        Returns
+        -------
+        curve : DataFrame
+            One row per number of samples, all of them averages over the subsets of so
+            many: `n_regions` and `prs_ratio`; `coverage`, the estimated probability
+            that the next sample lies in a region that was met (Good and Turing);
+            `chao1`, the estimated number of regions, met or not, and its 95 % interval
+            from `chao1_low` to `chao1_high`, all NaN for a single sample.
+
+        Notes
+        -----
+        Chao1 is a lower bound, and an estimate only where all regions are met equally
+        often [2]_. While it still grows with the number of samples, most regions have
+        not been met.
+        """
+        check_is_fitted(self)
+        if sizes is not None:
+            sizes = check_array(
+                sizes, ensure_2d=False, dtype="numeric", input_name="sizes"
+            )
+            n_seen = self.n_samples_seen_
+            is_good = sizes.dtype.kind in "iu" and sizes.ndim == 1
+            if not (is_good and sizes.min() >= 1 and sizes.max() <= n_seen):
+                raise ValueError(
+                    f"'sizes' must hold integers from 1 to n_samples_seen_={n_seen}. "
+                    f"Got {sizes.tolist()} instead."
+                )
+        return sample_size_curve(self._counts.by_region()[0], sizes)
 
     def report(
         self, X: Any, y: ArrayLike | None = None, *, diagnostics: Any = None

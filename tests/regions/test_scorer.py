@@ -321,6 +321,36 @@ def test_report_says_what_the_parts_say(frozen, mlp, iris):
     assert table.loc["3", "prs_ratio"] == report["prs_ratio"]
 
 
+def test_layer_report_looks_test_samples_up_in_every_layer(frozen, mlp, iris):
+    X, y = iris
+    scorer = PopulatedRegionScorer(frozen).fit(X[::2], y[::2])
+    table = scorer.layer_report(X[::2], X[1::2])
+    assert table.loc["3", "inclusion_ratio"] == scorer.inclusion_ratio(X[1::2])
+    known, others = (pre_activations(mlp, part)[0] > 0 for part in (X[::2], X[1::2]))
+    known = {tuple(row) for row in known.tolist()}
+    expected = np.mean([tuple(row) in known for row in others.tolist()])
+    assert table.loc["1", "inclusion_ratio"] == expected
+    assert scorer.layer_report(X[::2]).equals(table.drop(columns="inclusion_ratio"))
+
+
+def test_sample_size_curve_is_that_of_the_counted_samples(frozen, iris):
+    X, y = iris
+    scorer = PopulatedRegionScorer(frozen).fit(X, y)
+    curve = scorer.sample_size_curve()
+    assert curve.loc[150, "n_regions"] == pytest.approx(scorer.n_regions_)
+    assert curve.loc[150, "prs_ratio"] == pytest.approx(scorer.prs_ratio_)
+    once = (scorer.regions_["count"] == 1).sum()
+    assert curve.loc[150, "coverage"] == pytest.approx(1 - once / 150)
+    assert list(scorer.sample_size_curve([150, 10]).index) == [150, 10]
+
+
+@pytest.mark.parametrize("sizes", [[0], [151], [1.5], [[3]]])
+def test_sample_sizes_that_were_not_seen_are_refused(frozen, iris, sizes):
+    scorer = PopulatedRegionScorer(frozen).fit(*iris)
+    with pytest.raises(ValueError, match=r"from 1 to n_samples_seen_=150\. Got \["):
+        scorer.sample_size_curve(sizes)
+
+
 def test_report_adds_the_diagnostics_of_an_attack(frozen, iris):
     class Attack:
         def report(self, X, y):
