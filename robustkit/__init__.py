@@ -54,6 +54,7 @@ _ROOMS = {
         "count_regions",
         "regions_along",
         "regions_in_plane",
+        "wall_distances",
     ),
     # What shape activations have.
     "topology": (

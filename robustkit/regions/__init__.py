@@ -1,7 +1,11 @@
 """In how many pieces a network cuts its input space, and where the samples lie."""
 
 from robustkit.regions._counting import count_regions
-from robustkit.regions._linear_pieces import regions_along, regions_in_plane
+from robustkit.regions._linear_pieces import (
+    regions_along,
+    regions_in_plane,
+    wall_distances,
+)
 from robustkit.regions._regularizer import PopulatedRegionRegularizer
 from robustkit.regions._scorer import PopulatedRegionScorer
 
@@ -11,4 +15,5 @@ __all__ = [
     "count_regions",
     "regions_along",
     "regions_in_plane",
+    "wall_distances",
 ]

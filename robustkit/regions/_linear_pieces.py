@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +24,7 @@ from robustkit.bounds import ReluNetwork
 from robustkit.bridge import check_is_trained, input_shape, module_on, takes_images
 from robustkit.regions._convex_polygons import NARROWEST, NOISE, Polygons
 
-__all__ = ["regions_along", "regions_in_plane"]
+__all__ = ["regions_along", "regions_in_plane", "regions_to", "wall_distances"]
 
 # Narrower intervals are not told from rounding errors: of the length of a segment.
 _NARROWEST = 1e-12
@@ -234,6 +235,95 @@ def regions_in_plane(
     )
 
 
+def wall_distances(
+    model: Any, X: ArrayLike, X_adv: ArrayLike | None = None
+) -> pd.DataFrame:
+    r"""Measure how far every sample is from the nearest wall of its region.
+
+    No smaller perturbation changes a unit's sign, or the largest pixel of a window:
+    within that distance the model is one affine map.
+
+    Read more in the :ref:`User Guide <guide_regions_exact>`.
+
+    Parameters
+    ----------
+    model : estimator or torch.nn.Module
+        As in :func:`regions_along`.
+
+    X : array-like of shape (n_samples, n_features) or images
+        Samples.
+
+    X_adv : array-like of the same shape, default=None
+        A point of interest for every sample, such as the nearest adversarial example.
+
+    Returns
+    -------
+    table : DataFrame
+        One row per sample: `linf` and `l2`, the distance of the nearest wall in either
+        norm, infinite if there is none. With `X_adv`, also `n_regions`, how many
+        regions the segment to that point crosses; 1 if the point lies in the region of
+        the sample, or is the sample itself.
+
+    See Also
+    --------
+    regions_along : The regions between two points.
+    robustkit.attacks.MinimalDistanceAttack : Finds the nearest adversarial examples.
+
+    Notes
+    -----
+    The nearest of all hyperplanes on which a unit would change its sign is a wall: the
+    ball that reaches it crosses no other. So the distance is the least of :math:`|z| /
+    \|\nabla z\|_*` over all units, with the dual norm of the gradient.
+
+    The gradients of all units take as many passes through the network as there are
+    features, which is slow for convolutional networks.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from robustkit.regions import wall_distances
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.ReLU())
+    >>> with torch.no_grad():
+    ...     _ = module[0].weight.copy_(torch.tensor([[3.0, 4.0]]))
+    ...     _ = module[0].bias.fill_(-5.0)
+    >>> wall_distances(module, [[1.0, 4.0]]).round(3)
+       linf   l2
+    0   2.0  2.8
+    """
+    rows, image_shape = _rows(X, "X")
+    network = _network(model, rows, image_shape)
+    n, n_features = rows.shape
+    cells = _Points(rows, *np.full((2, n), np.inf))
+    # The same for all samples: 0, and a slope of 1 along each feature.
+    inputs = np.concatenate([np.zeros((1, n_features)), np.eye(n_features)])
+    for _ in _pieces(network, cells, inputs[np.newaxis], n):
+        pass
+    table = pd.DataFrame(
+        {"linf": cells.linf, "l2": cells.l2}, index=getattr(X, "index", None)
+    )
+    if X_adv is None:
+        return table
+    others, other_shape = _rows(X_adv, "X_adv")
+    if others.shape != rows.shape or other_shape != image_shape:
+        raise ValueError(
+            "'X_adv' must have the shape of 'X'. Got "
+            f"{np.shape(X_adv)} and {np.shape(X)} instead."
+        )
+    shape = (-1, *(image_shape or rows.shape[1:]))
+    table["n_regions"] = regions_to(model, rows.reshape(shape), others.reshape(shape))
+    return table
+
+
+def regions_to(model: Any, X: NDArray, X_adv: NDArray) -> NDArray:
+    """Count the regions on the way from every sample to another; 1 for itself."""
+    n_regions = np.ones(len(X), dtype=np.int64)
+    moved = np.flatnonzero((X_adv != X).reshape(len(X), -1).any(axis=1))
+    if len(moved):
+        found = regions_along(model, X[moved], X_adv[moved])
+        n_regions[moved] = np.bincount(found.segment, minlength=len(moved))
+    return n_regions
+
+
 def _check_max_regions(max_regions):
     if not (isinstance(max_regions, int | np.integer) and max_regions >= 1):
         raise ValueError(
@@ -325,7 +415,7 @@ def _pieces(
             index = done = index + 2
         else:
             values = held.pop(index) if index in held else _affine(network, layer, held)
-            parent = np.arange(len(cells))
+            parent = _own_rows(cells, values)
             if layer.rectified:
                 cells, parent = cells.cut(values)
             done = index + 1
@@ -347,6 +437,12 @@ def _pieces(
             there[index] = _passed_on(layer, values, rows, own.inside())
             parts.append((done, own, there))
         waiting += parts[::-1]
+
+
+def _own_rows(cells, values):
+    """Which functions are those of a cell: its own, or the only ones there are."""
+    n = len(cells)
+    return np.arange(n) if len(values) == n else np.zeros(n, dtype=np.int64)
 
 
 def _last_readers(network):
@@ -455,7 +551,55 @@ class _Intervals:
         return _Intervals(self.segment[parent], start, stop), parent
 
 
-_Cells = _Intervals | Polygons
+@dataclass
+class _Points:
+    """Single points, which nothing cuts; what would have is the nearest wall so far."""
+
+    x: NDArray
+    linf: NDArray
+    l2: NDArray
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, part):
+        # Views: what is found out of a part is found out of the whole.
+        return _Points(self.x[part], self.linf[part], self.l2[part])
+
+    def inside(self):
+        return self.x
+
+    def cut(self, values):
+        """See how far the zeros of the functions are."""
+        self._see(self._at(values), values[:, 1:])
+        return self, _own_rows(self, values)
+
+    def cut_by_winner(self, values):
+        """See how far from here another function of a group becomes the largest."""
+        n, n_parts, n_groups, size = values.shape
+        at = self._at(values.reshape(n, n_parts, -1)).reshape(-1, n_groups, size)
+        best = at.argmax(axis=2)[..., np.newaxis]
+        rows = _own_rows(self, values)
+        own = values[rows]
+        lead = np.take_along_axis(own, best[:, np.newaxis], 3) - own
+        flat = lead.reshape(len(self), n_parts, -1)
+        self._see(self._at(flat), flat[:, 1:])
+        return self, rows
+
+    def _at(self, values):
+        return values[:, 0] + (self.x[:, np.newaxis] @ values[:, 1:])[:, 0]
+
+    def _see(self, at, slopes):
+        for nearest, size in (
+            (self.linf, np.abs(slopes).sum(axis=1)),
+            (self.l2, np.sqrt(np.square(slopes).sum(axis=1))),
+        ):
+            distance = np.full(at.shape, np.inf)
+            np.divide(np.abs(at), size, out=distance, where=size > 0)
+            np.minimum(nearest, distance.min(axis=1, initial=np.inf), out=nearest)
+
+
+_Cells = _Intervals | Polygons | _Points
 
 
 @njit(cache=True)

@@ -40,6 +40,7 @@ from robustkit.classifiers import (
 )
 from robustkit.exceptions import NoReLUWarning
 from robustkit.regions._counting import RegionCounts, RegionTable
+from robustkit.regions._linear_pieces import regions_to, wall_distances
 from robustkit.regions._measures import (
     LayerCounter,
     complete_vectors,
@@ -542,7 +543,12 @@ class PopulatedRegionScorer(
         return sample_size_curve(self._counts.by_region()[0], sizes)
 
     def report(
-        self, X: Any, y: ArrayLike | None = None, *, diagnostics: Any = None
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        diagnostics: Any = None,
+        walls: Any = False,
     ) -> pd.Series:
         """Report how many regions some samples use, and what qualifies that number.
 
@@ -558,6 +564,13 @@ class PopulatedRegionScorer(
             A fitted attack on the same model, whose ``report(X, y)`` is added, with
             its signs of gradient masking; or a mapping from names to such figures.
 
+        walls : bool or object, default=False
+            Whether to measure how far the samples are from the walls of their regions,
+            those of all hidden layers; see :func:`wall_distances`. A fitted attack on
+            the same model, such as :class:`~robustkit.attacks.MinimalDistanceAttack`,
+            also tells on which side of the wall the nearest error lies. Not for a
+            stream.
+
         Returns
         -------
         report : Series
@@ -567,6 +580,9 @@ class PopulatedRegionScorer(
             on average, since ratios of different numbers of samples cannot be
             compared; for each hidden layer `prs_ratio[layer]`, `n_units[layer]`,
             `alive_units[layer]` and `active_units[layer]`, as in :meth:`layer_report`.
+            With `walls`, the medians `wall_linf` and `wall_l2` over the samples; with
+            an attack, over those that it turned, the median `regions_to_error` that the
+            segment to the error crosses, and the share `error_in_own_region`.
         """
         check_is_fitted(self)
         batches = ((X, y),)
@@ -599,8 +615,37 @@ class PopulatedRegionScorer(
         for layer, row in layers.table().astype(object).iterrows():
             for measure in ("prs_ratio", "n_units", "alive_units", "active_units"):
                 entries[f"{measure}[{layer}]"] = row[measure]
+        if walls is not False:
+            entries |= self._walls(X, y, None if walls is True else walls)
         found = _diagnose(diagnostics, X, y)
         return Report({**entries, **found}, name="regions", dtype=object)
+
+    def _walls(self, X, y, attack):
+        if is_stream(X):
+            raise ValueError("'walls' needs the samples as an array. Got a stream.")
+        if attack is not None and not hasattr(attack, "perturb"):
+            raise TypeError(
+                "The 'walls' parameter must be a bool, or an attack with a method "
+                f"perturb. Got {attack!r} instead."
+            )
+        rows = self._rows(X)
+        table = wall_distances(self.estimator_, rows)
+        entries = {"wall_linf": table["linf"].median(), "wall_l2": table["l2"].median()}
+        if attack is None:
+            return entries
+        result = attack.perturb(X, y)
+        turned = np.flatnonzero(result.success)
+        errors = self._rows(result.X_adv)
+        crossed = np.array([np.nan])
+        if len(turned):
+            crossed = regions_to(self.estimator_, rows[turned], errors[turned])
+        return {
+            **entries,
+            "regions_to_error": float(np.median(crossed)),
+            "error_in_own_region": float(np.mean(crossed == 1))
+            if len(turned)
+            else np.nan,
+        }
 
     def _facts(self) -> dict[str, Any]:
         regions = self.regions_

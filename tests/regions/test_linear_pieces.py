@@ -6,12 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit.attacks import MinimalDistanceAttack
 from robustkit.bridge import as_module
 from robustkit.classifiers import MLPNetClassifier
 from robustkit.graphs import GraphPrior
@@ -22,7 +24,13 @@ from robustkit.networks import (
     initialize,
     leaves,
 )
-from robustkit.regions import _linear_pieces, regions_along, regions_in_plane
+from robustkit.regions import (
+    PopulatedRegionScorer,
+    _linear_pieces,
+    regions_along,
+    regions_in_plane,
+    wall_distances,
+)
 from tests.strategies import seeds
 
 # Narrower pieces may hold no other point than their ends.
@@ -403,3 +411,96 @@ def test_number_of_regions_equals_that_of_relucent(seed):
     extent = (-1000, 1000, -1000, 1000)
     regions = regions_in_plane(module, [0, 0], [1, 0], [0, 1], extent=extent)
     assert len(set(regions.region)) == len(everywhere)
+
+
+def pre_activations(module, X):
+    """Of every unit, before its rectifier; differentiable."""
+    values, found = X, []
+    for part in leaves(module):
+        if isinstance(part, SparseNetwork):
+            found.append(part.vertex_preactivations(values))
+        elif isinstance(part, nn.ReLU):
+            found.append(values)
+        values = part(values)
+    return torch.cat([part.flatten(1) for part in found], dim=1)
+
+
+@given(kind=st.sampled_from(["perceptron", "sparse"]), seed=seeds)
+def test_wall_distances_are_those_by_the_gradients_of_all_units(kind, seed):
+    make, n_features = NETWORKS[kind]
+    module = make(seed % 1000)
+    X = np.random.default_rng(seed).normal(size=(4, n_features))
+    found = wall_distances(module, X)
+    module.double()
+    for number, x in enumerate(torch.from_numpy(X)):
+        one = x[None].requires_grad_()
+        units = pre_activations(module, one)[0]
+        linf = l2 = np.inf
+        for unit in units:
+            (gradient,) = torch.autograd.grad(unit, one, retain_graph=True)
+            if gradient.abs().sum() > 0:
+                linf = min(linf, float(unit.detach().abs() / gradient.abs().sum()))
+                l2 = min(l2, float(unit.detach().abs() / gradient.norm()))
+        assert found.loc[number, "linf"] == pytest.approx(linf, rel=1e-9)
+        assert found.loc[number, "l2"] == pytest.approx(l2, rel=1e-9)
+
+
+@given(kind=kinds, seed=seeds)
+def test_no_wall_is_nearer_than_the_distance(kind, seed):
+    make, n_features = NETWORKS[kind]
+    module = make(seed % 1000)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1, n_features))
+    found = wall_distances(module, x)
+    own = in_double(module, x)[1]
+    signs = rng.choice([-1.0, 1.0], size=(300, n_features))
+    inside = x + 0.999 * found["linf"].item() * signs
+    assert (in_double(module, inside)[1] == own).all()
+    directions = rng.normal(size=(300, n_features))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    inside = x + 0.999 * found["l2"].item() * directions
+    assert (in_double(module, inside)[1] == own).all()
+    # On the shortest way to the wall it is crossed, and on any other it may be.
+    beyond = x + 1e9 * directions
+    crossed = regions_along(module, np.repeat(x, 300, 0), beyond)
+    first = crossed.stop[crossed.start == 0].min() * 1e9
+    assert first >= found["l2"].item() * (1 - 1e-6)
+
+
+def test_regions_to_other_points_are_those_that_are_crossed():
+    module = convolutional(3)
+    X, others = np.random.default_rng(0).random((2, 6, 25))
+    others[2] = X[2]
+    others[4] = X[4] + 0.5 * wall_distances(module, X)["linf"][4]
+    table = wall_distances(module, X, others)
+    assert table["n_regions"][2] == table["n_regions"][4] == 1
+    for number in (0, 1, 3, 5):
+        crossed = regions_along(module, X[number], others[number])
+        assert table["n_regions"][number] == len(crossed.start) > 1
+    images = [part.reshape(-1, 1, 5, 5) for part in (X, others)]
+    assert wall_distances(module[1:], *images).equals(table)
+    with pytest.raises(ValueError, match="'X_adv' must have the shape of 'X'"):
+        wall_distances(module, X, others[:3])
+
+
+def test_report_says_on_which_side_of_the_wall_the_error_lies():
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 4)).astype(np.float32)
+    y = (X[:, 0] > X[:, 1]).astype(int)
+    model = MLPNetClassifier((6, 5), max_epochs=30, lr=0.02, random_state=0).fit(X, y)
+    scorer = PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
+    attack = MinimalDistanceAttack(FrozenEstimator(model)).fit(X, y)
+    report = scorer.report(X, y, walls=attack)
+    result = attack.perturb(X, y)
+    table = wall_distances(model, X, result.X_adv)
+    assert report["wall_linf"] == table["linf"].median()
+    assert report["wall_l2"] == table["l2"].median()
+    crossed = table["n_regions"][result.success]
+    assert report["regions_to_error"] == crossed.median()
+    assert report["error_in_own_region"] == (crossed == 1).mean()
+    plain = scorer.report(X, y, walls=True)
+    assert "regions_to_error" not in plain
+    assert plain["wall_l2"] == report["wall_l2"]
+    assert "wall_l2" not in scorer.report(X, y)
+    with pytest.raises(TypeError, match="'walls' parameter must be a bool, or an att"):
+        scorer.report(X, y, walls=3)
