@@ -205,8 +205,8 @@ def test_layers_that_do_not_fit_are_refused():
     X, y = np.zeros((4, 64), np.float32), np.arange(4) % 3
     with seeded_torch(0):
         modules = {
-            "Conv2d on flat": nn.Sequential(nn.Conv2d(1, 1, 3)),
-            "Linear on": nn.Sequential(nn.Linear(64, 64), nn.Linear(5, 3)),
+            r"Conv2d \(layer '0'\) on flat": nn.Sequential(nn.Conv2d(1, 1, 3)),
+            r"Linear \(layer '1'\) on": nn.Sequential(nn.Linear(64, 64), nn.Linear(5, 3)),
             "Flatten": nn.Sequential(nn.Flatten(2), nn.Linear(64, 3)),
         }
         for said, module in modules.items():
