@@ -206,7 +206,9 @@ def test_layers_that_do_not_fit_are_refused():
     with seeded_torch(0):
         modules = {
             r"Conv2d \(layer '0'\) on flat": nn.Sequential(nn.Conv2d(1, 1, 3)),
-            r"Linear \(layer '1'\) on": nn.Sequential(nn.Linear(64, 64), nn.Linear(5, 3)),
+            r"Linear \(layer '1'\) on": nn.Sequential(
+                nn.Linear(64, 64), nn.Linear(5, 3)
+            ),
             "Flatten": nn.Sequential(nn.Flatten(2), nn.Linear(64, 3)),
         }
         for said, module in modules.items():
