@@ -276,7 +276,8 @@ def wall_distances(
     \|\nabla z\|_*` over all units, with the dual norm of the gradient.
 
     The gradients of all units take as many passes through the network as there are
-    features, which is slow for convolutional networks.
+    features: some ten milliseconds a sample for a perceptron on images of 28 by 28
+    pixels, but about a minute, and 2.5 GB, for ``cnn6``.
 
     Examples
     --------
