@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._samples import flat_samples, is_stream, shaped_like
@@ -17,6 +16,7 @@ from robustkit._sklearn_private import _BaseComposition, _name_estimators
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
 from robustkit.attacks._result import AttackResult, measures
+from robustkit.bridge import frozen
 
 __all__ = ["best_of"]
 
@@ -62,8 +62,8 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
     >>> bool(report["robust_accuracy"] <= FGSMAttack(eps=0.1).fit(X, y).score(X, y))
     True
     """
-    attacks = list(attacks)
-    for attack in attacks:
+    given, attacks = list(attacks), []
+    for attack in given:
         if not isinstance(attack, BaseAttack):
             raise TypeError(
                 "best_of needs a list of attacks, such as PGDAttack(). Got "
@@ -76,6 +76,9 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
                     "as 'estimator', and leave it out of the attacks."
                 )
             estimator = attack.estimator
+        # Attacks that were joined before are as good as single ones.
+        is_joined = isinstance(attack, BestOfAttack)
+        attacks += [part for _, part in attack.attacks] if is_joined else [attack]
     bare = [clone(attack).set_params(estimator=None) for attack in attacks]
     return BestOfAttack(estimator, attacks=_name_estimators(bare))
 
@@ -178,13 +181,13 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._validate_names([name for name, _ in self.attacks])
         self._check_alike()
         super().fit(X, y)
-        frozen = FrozenEstimator(self.estimator_)
+        model = frozen(self.estimator_)
         if not is_stream(X):
             # The model knows the names of the columns; the attacks need not.
             rows = self._validate_samples(flat_samples(X)[0])
             X = rows.reshape(len(rows), *(self._image_shape or (-1,)))
         self.attacks_ = [
-            (name, clone(attack).set_params(estimator=frozen).fit(X, y))
+            (name, clone(attack).set_params(estimator=model).fit(X, y))
             for name, attack in self.attacks
         ]
         return self

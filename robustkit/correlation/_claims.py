@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from scipy.stats import f as f_distribution
 from scipy.stats import rankdata
 
 from robustkit._randomness import draw_seeds
+from robustkit._sklearn_private import Interval, validate_params
 from robustkit._validation import did_you_mean
 from robustkit.correlation._partial import (
     influence_given,
@@ -126,6 +127,15 @@ def _label(claim):
     return claim.name or f"{claim.property} ~ {direction}{claim.measure}"
 
 
+@validate_params(
+    {
+        "table": [pd.DataFrame],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "n_bootstrap": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def check_claims(
     table: pd.DataFrame,
     claims: Iterable[Claim],
@@ -244,8 +254,11 @@ def check_claims(
     adjusted = correct(verdicts["p_value"].to_numpy(float), "holm")
     verdicts["p_adjusted"] = adjusted
     decided = [_decide(row, alpha) for row in verdicts.to_dict("records")]
-    verdicts[["verdict", "reason", "n_needed"]] = pd.DataFrame(
-        decided, columns=["verdict", "reason", "n_needed"]
+    names = ["verdict", "reason", "needs_more"]
+    decided = pd.DataFrame(decided, columns=names, index=verdicts.index)
+    verdicts[["verdict", "reason"]] = decided[["verdict", "reason"]]
+    verdicts["n_needed"] = verdicts["n_needed"].where(
+        decided["needs_more"].astype(bool)
     )
     return verdicts
 
@@ -295,11 +308,14 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     """Everything about a claim but the verdict."""
     columns = [claim.property, claim.measure, *claim.given]
     values = table[columns].to_numpy(float)
-    complete = np.isfinite(values).all(axis=1) & (labels >= 0)
+    # Infinity is a rank like any other: a distance at which no error was found, say.
+    complete = ~np.isnan(values).any(axis=1) & (labels >= 0)
     values, labels = values[complete], labels[complete]
     means = pd.DataFrame(values).groupby(labels).mean().to_numpy()
     levels = table.loc[complete, list(factors)].groupby(labels).first()
-    n, n_given = len(means), len(claim.given)
+    # What is held fixed stands beside the property.
+    X, Y = np.delete(means, 1, axis=1), means[:, [1]]
+    n, n_given = len(means), n_directions(_varying(X[:, 1:]))
     found = {
         "claim": _label(claim),
         "property": claim.property,
@@ -314,10 +330,8 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     of_property, of_measure = (_reliability(values[:, k], labels) for k in (0, 1))
     found["reliability_property"], found["reliability"] = of_property, of_measure
     found["max_possible"] = math.sqrt(of_property * of_measure)
-    if n < _FEWEST or (np.ptp(means[:, :2], axis=0) == 0).any():
+    if n < _FEWEST or _varying(means[:, :2]).shape[1] < 2:
         return found
-    # What is held fixed stands beside the property.
-    X, Y = np.delete(means, 1, axis=1), means[:, [1]]
     observed, each = _coefficients(X, Y), np.arange(n)
     if np.isnan(observed):
         return found
@@ -326,9 +340,17 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     interval = bca_intervals(observed, draws, left_out, alpha=alpha)
     found["estimate"] = observed.item()
     found["ci_low"], found["ci_high"] = interval.ravel()
-    found["p_value"] = residual_t_test(X, Y, observed, n_directions(X[:, 1:])).item()
+    found["p_value"] = residual_t_test(X, Y, observed, n_given).item()
     found["leverage"], found["left_out"] = _leverage(X, Y, levels, observed.item())
+    found["n_needed"] = _groups_needed(found["estimate"], claim, n_given, alpha)
     return found
+
+
+def _varying(columns):
+    """Keep the columns that are not constant; infinity equals itself."""
+    if not len(columns):
+        return columns[:, :0]
+    return columns[:, columns.max(axis=0) > columns.min(axis=0)]
 
 
 def _coefficients(X, Y):
@@ -336,10 +358,8 @@ def _coefficients(X, Y):
 
     NaN where a column is constant or explained by what is given.
     """
-    given = X[:, 1:]
-    given = given[:, np.ptp(given, axis=0) > 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return partial_given(X[:, :1], Y, given)
+        return partial_given(X[:, :1], Y, _varying(X[:, 1:]))
 
 
 def _drawn(X, Y, n_bootstrap, seed):
@@ -376,7 +396,7 @@ def _without_the_strongest(X, Y, sign):
     to_go = math.ceil(_LEFT_OUT * len(X))
     for step in range(_STEPS, 0, -1):
         n_now = math.ceil(to_go / step)
-        carried = sign * influence_given(X[:, :1], Y, X[:, 1:])
+        carried = sign * influence_given(X[:, :1], Y, _varying(X[:, 1:]))
         kept = np.sort(np.argsort(carried, kind="stable")[: len(X) - n_now])
         X, Y = X[kept], Y[kept]
         to_go -= n_now
@@ -423,53 +443,42 @@ def _power(smallest, n, alpha):
 
 
 def _decide(row, alpha):
-    """Verdict, its reason, and how many groups an undecided claim needs."""
+    """Verdict, its reason, and whether more groups would probably change it."""
     n, smallest, estimate = row["n"], row["smallest"], row["estimate"]
     if n < _FEWEST:
-        return "undecided", f"fewer than {_FEWEST} groups", math.nan
+        return "undecided", f"fewer than {_FEWEST} groups", False
     if math.isnan(estimate):
-        return (
-            "undecided",
-            "a column is constant, or explained by what is given",
-            math.nan,
-        )
-    needed = _groups_needed(row, alpha)
+        return "undecided", "a column is constant, or explained by what is given", False
     for which in ("measure", "property"):
         key = "reliability" if which == "measure" else "reliability_property"
         if row[key] == 0:
             reason = f"the repeats of the {which} differ as much as its groups"
-            return "undecided", reason, math.nan
+            return "undecided", reason, False
     low, high = row["ci_low"], row["ci_high"]
     if -smallest < low and high < smallest:
         if row["max_possible"] < smallest:
             reason = f"the reliability allows at most {row['max_possible']:.2f}"
-            return "undecided", reason, math.nan
-        return (
-            "absent",
-            f"the whole interval is closer to zero than {smallest:g}",
-            math.nan,
-        )
+            return "undecided", reason, False
+        reason = f"the whole interval is closer to zero than {smallest:g}"
+        return "absent", reason, False
     is_found = row["p_adjusted"] <= alpha and (low > 0 or high < 0)
     if not is_found:
-        return "undecided", "the interval includes zero and effects that matter", needed
+        return "undecided", "the interval includes zero and effects that matter", True
     if abs(estimate) < smallest:
-        return "undecided", f"an effect, but is it at least {smallest:g}?", needed
-    left = row["leverage"] * math.copysign(1, estimate)
-    if not left >= smallest / 2:
+        return "undecided", f"an effect, but is it at least {smallest:g}?", True
+    if row["leverage"] * math.copysign(1, estimate) < smallest / 2:
         reason = f"{row['leverage']:+.2f} is left without {row['left_out']}"
-        return "undecided", reason, math.nan
-    if estimate * row["sign"] > 0:
-        return "holds", "", math.nan
-    return "reversed", "", math.nan
+        return "undecided", reason, False
+    return ("holds" if estimate * row["sign"] > 0 else "reversed"), "", False
 
 
-def _groups_needed(row, alpha, power=0.8):
+def _groups_needed(estimate, claim, n_given, alpha, power=0.8):
     """Estimate with how many groups a claim would probably be decided."""
     z = ndtri(1 - alpha / 2) + ndtri(power)
-    size, smallest = math.atanh(min(abs(row["estimate"]), 0.999)), row["smallest"]
+    size = math.atanh(min(abs(estimate), 0.999))
     # Either zero is excluded, or effects that matter are.
-    distance = size if abs(row["estimate"]) >= smallest else math.atanh(smallest) - size
+    is_large = abs(estimate) >= claim.smallest
+    distance = size if is_large else math.atanh(claim.smallest) - size
     if distance < 1e-3:
         return math.inf
-    n_given = len(row["given"].split(", ")) if row["given"] else 0
     return math.ceil(_OF_RANKS * (z / distance) ** 2 + 3 + n_given)

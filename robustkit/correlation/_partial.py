@@ -66,7 +66,7 @@ def influence_given(x: np.ndarray, y: np.ndarray, Z: np.ndarray) -> np.ndarray:
 
     The influence function of a correlation, of the residuals of the ranks.
     """
-    basis = _basis(_unit_ranks(Z[:, np.ptp(Z, axis=0) > 0]))
+    basis = _basis(_unit_ranks(Z))
     x, y = (_residual(_unit_ranks(column), basis)[:, 0] for column in (x, y))
     x, y = (column / np.linalg.norm(column) for column in (x, y))
     return x * y - (x @ y) / 2 * (x**2 + y**2)

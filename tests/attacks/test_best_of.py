@@ -126,6 +126,19 @@ def test_targets_reach_every_attack(data, model):
     )
 
 
+def test_joined_attacks_can_be_joined_again(data, model):
+    X, y = data
+    inner = best_of([FGSMAttack(eps=0.05), FGSMAttack(eps=0.1)])
+    attack = best_of([inner, PGDAttack(eps=0.15, random_state=0)], estimator=model)
+    result = attack.fit(X, y).perturb(X, y)
+    names = [name for name, _ in attack.attacks]
+    assert names == ["fgsmattack-1", "fgsmattack-2", "pgdattack"]
+    assert set(result.attack) == {*names, None}
+    targeted = best_of([PGDAttack(targeted=True)])
+    with pytest.raises(ValueError, match="all be targeted"):
+        best_of([targeted, FGSMAttack()], estimator=model).fit(X, y)
+
+
 def test_the_model_of_the_attacks_is_found(model):
     attack = best_of([FGSMAttack(model), SquareAttack(model), FGSMAttack()])
     assert attack.estimator is model

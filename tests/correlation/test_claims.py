@@ -224,6 +224,27 @@ def test_a_missing_repeat_costs_the_repeat_and_no_more():
     assert row.verdict == "holds"
 
 
+def test_infinity_is_a_rank_like_any_other():
+    """A distance is infinite where no error was found."""
+    table = models(40, rho=0.7, seed=2)
+    endless = table["y"].where(table["y"] < table["y"].max(), np.inf)
+    row, same = verdict_on(table.assign(y=endless)), verdict_on(table)
+    assert row.n == 40
+    columns = ["estimate", "ci_low", "ci_high", "p_value", "leverage", "verdict"]
+    assert row[columns].equals(same[columns])
+    # Where several are infinite, they are tied.
+    many = table["y"].where(table["y"] < table["y"].quantile(0.7), np.inf)
+    expected = spearmanr(table["x"], many)[0]
+    np.testing.assert_allclose(verdict_on(table.assign(y=many)).estimate, expected)
+
+
+def test_what_is_constant_holds_nothing_fixed():
+    table = models(40, rho=0.7, seed=2).assign(**{"a, b": 1.0})
+    given = Claim("x", "y", sign=1, smallest=0.3, given=["a, b"])
+    columns = ["estimate", "ci_low", "p_value", "power", "verdict"]
+    assert verdict_on(table, given)[columns].equals(verdict_on(table)[columns])
+
+
 def test_too_little_is_undecided_with_a_reason():
     few = verdict_on(models(7, rho=0.99))
     assert (few.verdict, few.reason) == ("undecided", "fewer than 8 groups")
@@ -266,6 +287,8 @@ def test_an_undecided_claim_says_how_many_groups_would_decide():
         (lambda: verdict_on(models(20), groups="graphs"), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), factors=["gaph"]), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), groups=[1, 2]), "one label per row"),
+        (lambda: verdict_on(models(20), n_bootstrap=0), "'n_bootstrap' parameter"),
+        (lambda: verdict_on(models(20), alpha=1), "'alpha' parameter"),
         (lambda: verdict_on(models(20).assign(x="a")), "must be numbers"),
     ],
 )
