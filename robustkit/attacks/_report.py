@@ -155,7 +155,8 @@ class GradientAttackMixin:
             The labels that a targeted attack wants the model to predict.
 
         diagnostics : bool, default=True
-            Whether to look for a hidden gradient, which takes one or two more attacks.
+            Whether to look for a hidden gradient and for a stronger attack, which takes
+            one to three more attacks.
 
         Returns
         -------
