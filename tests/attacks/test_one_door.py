@@ -347,6 +347,19 @@ def test_notebook_shows_what_is_attacked():
     assert "MLPClassifier" in frozen._repr_html_()
 
 
+def test_a_proof_about_images_is_that_about_rows():
+    X, y = digits(8)
+    with seeded_torch(0):
+        linear = nn.Linear(64, 10)
+    rows = OnePixelAttack(linear, method="certified", image_shape=(8, 8)).fit(X, y)
+    images = OnePixelAttack(nn.Sequential(nn.Flatten(), linear), method="certified")
+    images = images.fit(X.reshape(-1, 1, 8, 8), y)
+    of_rows = rows.perturb(X, y)
+    of_images = images.perturb(X.reshape(-1, 1, 8, 8), y)
+    np.testing.assert_array_equal(of_images.certified, of_rows.certified)
+    np.testing.assert_array_equal(of_images.X_adv.reshape(-1, 64), of_rows.X_adv)
+
+
 def test_attacks_joined_by_best_of_take_modules_images_and_streams():
     X, y = digit_images()
     fgsm, pgd = clone(ATTACKS["FGSM"]), clone(ATTACKS["PGD"])

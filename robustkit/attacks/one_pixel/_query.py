@@ -22,6 +22,7 @@ from robustkit.bridge import Clamp, ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
     SparseNetwork,
+    ToImages,
     is_plain,
     leaves,
     linear_weights,
@@ -395,7 +396,14 @@ def split_first_map(module: nn.Module) -> FirstMap | None:
 
 def significant_parts(module: nn.Module) -> list[nn.Module]:
     """List what a network does to flat samples, in order; not what does nothing."""
-    return [part for part in leaves(module) if not _does_nothing(part)]
+    parts = list(leaves(module))
+    pairs = zip(parts, [*parts[1:], nn.Identity()], strict=True)
+    return [
+        part
+        for part, after in pairs
+        # Rows that become images and rows again are what they were.
+        if not (_does_nothing(part) or (is_plain(part, ToImages) and _flattens(after)))
+    ]
 
 
 def _does_nothing(part):
@@ -404,8 +412,12 @@ def _does_nothing(part):
         # Where no two logits are equal, or `predict` is asked.
         is_plain(part, nn.Identity, SecondWinsTies)
         or (is_plain(part, nn.Dropout) and not part.training)
-        or (is_plain(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1)
+        or _flattens(part)
     )
+
+
+def _flattens(part):
+    return is_plain(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1
 
 
 def _is_precise(part):
