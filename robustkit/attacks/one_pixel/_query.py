@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -397,7 +398,7 @@ def split_first_map(module: nn.Module) -> FirstMap | None:
 def significant_parts(module: nn.Module) -> list[nn.Module]:
     """List what a network does to flat samples, in order; not what does nothing."""
     parts = list(leaves(module))
-    pairs = zip(parts, [*parts[1:], nn.Identity()], strict=True)
+    pairs = zip_longest(parts, parts[1:])
     return [
         part
         for part, after in pairs
