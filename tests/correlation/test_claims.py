@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f as f_distribution
 from scipy.stats import f_oneway, spearmanr
 
 from robustkit.correlation import Claim, check_claims
@@ -25,6 +26,12 @@ from robustkit.correlation._partial import (
 from robustkit.correlation._significance import bca_intervals, jackknife
 
 X_Y = Claim("x", "y", sign=1, smallest=0.3)
+
+
+def reliability_of(values, labels, given=(), **factors):
+    levels = pd.DataFrame(factors, index=np.arange(len(values)))
+    given = np.reshape(given, (-1, len(values))).T
+    return _reliability(values, labels, given, levels)
 
 
 def models(n, *, rho=0.0, repeats=1, noise=0.0, carried=0, seed=0):
@@ -86,6 +93,122 @@ def test_an_effect_of_one_level_of_the_design_does_not_hold():
     assert row.verdict == "undecided"
     assert row.left_out == "degree=4"
     assert "without degree=4" in row.reason
+
+
+def repeated(relation_in, *, n=80, effect=0.0, seed=0):
+    """Graphs with two initialisations, in some of which the measure follows x."""
+    rng = np.random.default_rng(seed)
+    x, other = rng.normal(size=(2, n))
+    parts = [
+        pd.DataFrame(
+            {
+                "graph": np.arange(n),
+                "init": init,
+                "x": x,
+                "y": (2 * x if init in relation_in else 0)
+                + other
+                + 0.1 * rng.normal(size=n)
+                + effect * (init == "b"),
+            }
+        )
+        for init in "ab"
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_a_factor_may_vary_within_groups():
+    of_both, of_one = repeated("ab"), repeated("a")
+    assert verdict_on(of_one).verdict == "holds"
+    assert verdict_on(of_both, factors="init").verdict == "holds"
+    row = verdict_on(of_one, factors="init")
+    assert (row.verdict, row.left_out) == ("undecided", "init=a")
+    # What is left are the means of the rows of the other level.
+    alone = of_one[of_one["init"] == "b"]
+    np.testing.assert_allclose(row.leverage, spearmanr(alone["x"], alone["y"])[0])
+
+
+@pytest.mark.parametrize("of", ["few", "property", "missing"])
+def test_a_claim_must_survive_without_every_level_that_there_is(of):
+    table = models(60, rho=0.9, seed=3)
+    if of == "few":
+        # Without "many", five groups are left.
+        table["factor"] = np.where(table["graph"] < 55, "many", "few")
+    elif of == "property":
+        # Without either size, the property is constant.
+        table["factor"] = table["x"] = (table["x"] > 0).astype(float)
+    else:
+        # The groups that carry the claim have no label.
+        carries = np.arange(60) < 30
+        others = np.random.default_rng(0).normal(size=60)
+        table["y"] = np.where(carries, table["x"], others)
+        table["factor"] = np.where(carries, None, "labelled")
+    assert verdict_on(table).verdict == "holds"
+    row = verdict_on(table, factors=["factor"])
+    assert row.verdict == "undecided"
+    if of == "missing":
+        assert row.left_out == "factor=nan"
+    else:
+        assert np.isnan(row.leverage)
+        assert "too little is left, or varies, without factor=" in row.reason
+
+
+def test_a_perfect_relation_holds():
+    table = pd.DataFrame({"x": np.arange(12.0), "y": -(np.arange(12.0) ** 3)})
+    row = verdict_on(table, Claim("x", "y", sign=-1, smallest=0.3), groups=None)
+    assert (row.estimate, row.ci_low, row.ci_high) == (-1, -1, -1)
+    assert row.p_value < 1e-12
+    assert row.verdict == "holds"
+
+
+def test_too_few_repeats_say_nothing_of_reliability():
+    """One network that happens to have been trained twice."""
+    table = models(60, rho=0.8, seed=4)
+    again = table.iloc[[30]].assign(y=table["y"].max())
+    row = verdict_on(pd.concat([table, again]))
+    assert np.isnan(row.reliability)
+    assert row.verdict == "holds"
+
+
+def test_what_a_factor_adds_is_no_unreliability():
+    """Two initialisations, one of which is always far better."""
+    table = repeated("ab", effect=50.0)
+    row = verdict_on(table, factors="init")
+    without = verdict_on(table)
+    assert without.reliability < 0.1 or np.isnan(without.reliability)
+    assert row.reliability > 0.9
+    assert row.verdict == "holds"
+
+
+def test_reliability_is_that_of_what_the_columns_given_leave():
+    """Accuracy repeats well, and the measure is accuracy and noise."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(100), 5)
+    accuracy = rng.normal(size=100)[labels]
+    measure = accuracy + 0.5 * rng.normal(size=500)
+    assert reliability_of(measure, labels) > 0.9
+    assert reliability_of(measure, labels, given=accuracy) == 0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reliability_with_factors_is_that_of_a_regression_on_all(seed):
+    """Unbalanced: the factor's effects come from one least squares with all groups."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(6), rng.integers(6, size=30)])
+    factor = rng.integers(3, size=36)
+    values = 9 * rng.normal(size=6)[labels] + 3 * factor + rng.normal(size=36)
+    ranks = pd.Series(values).rank().to_numpy()
+    groups = (labels[:, None] == np.arange(6)).astype(float)
+    levels = (factor[:, None] == np.unique(factor)[1:]).astype(float)
+    both = np.hstack([groups, levels])
+    weights = np.linalg.lstsq(both, ranks, rcond=None)[0]
+    adjusted = ranks - levels @ weights[6:]
+    noise = ((ranks - both @ weights) ** 2).sum()
+    noise /= 36 - np.linalg.matrix_rank(both)
+    means = pd.Series(adjusted).groupby(labels).transform("mean")
+    ratio = ((means - adjusted.mean()) ** 2).sum() / 5 / noise
+    np.testing.assert_allclose(
+        reliability_of(values, labels, factor=factor), 1 - 1 / ratio
+    )
 
 
 def test_a_measure_without_reliability_is_undecided():
@@ -189,8 +312,13 @@ def test_reliability_is_that_of_an_analysis_of_variance(seed):
     values = rng.normal(size=6)[labels] * 2 + rng.normal(size=26)
     ranks = pd.Series(values).rank()
     statistic, p_value = f_oneway(*(ranks[labels == g] for g in range(6)))
-    expected = max(0, 1 - 1 / statistic) if p_value <= 0.05 else 0
-    np.testing.assert_allclose(_reliability(values, labels), expected)
+    found = reliability_of(values, labels)
+    if p_value <= 0.05:
+        np.testing.assert_allclose(found, 1 - 1 / statistic)
+    else:
+        # The largest ratio of variances that 95 % of such tables allow.
+        largest = statistic / f_distribution.ppf(0.025, 5, 20)
+        assert found == 0 if largest < 2 else np.isnan(found)
 
 
 def test_the_strongest_groups_are_found():
@@ -287,7 +415,15 @@ def test_an_undecided_claim_says_how_many_groups_would_decide():
         (lambda: verdict_on(models(20), groups="graphs"), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), factors=["gaph"]), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), groups=[1, 2]), "one label per row"),
-        (lambda: verdict_on(models(20), n_bootstrap=0), "'n_bootstrap' parameter"),
+        (lambda: verdict_on(models(20), n_bootstrap=19), "'n_bootstrap' parameter"),
+        (
+            lambda: verdict_on(models(20)[["graph", "x", "y", "y"]]),
+            "'y', but 2 columns",
+        ),
+        (
+            lambda: verdict_on(models(20)[["graph", "x", "y", "graph"]]),
+            "'graph', but 2 columns",
+        ),
         (lambda: verdict_on(models(20), alpha=1), "'alpha' parameter"),
         (lambda: verdict_on(models(20).assign(x="a")), "must be numbers"),
     ],
