@@ -16,42 +16,33 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 
 from robustkit._randomness import draw_seeds
 from robustkit._sklearn_private import Interval, validate_params
 from robustkit._validation import did_you_mean
+from robustkit.correlation._association import mean_of_groups
 from robustkit.correlation._partial import (
-    influence_given,
     n_directions,
-    partial_given,
     partial_of_tables,
     residual_t_test,
 )
-from robustkit.correlation._significance import (
-    bca_intervals,
-    correct,
-    jackknife,
+from robustkit.correlation._significance import bca_intervals, correct, jackknife
+from robustkit.correlation._verdicts import (
+    FEWEST,
+    LEFT_OUT,
+    coefficient_given,
+    decide,
+    reliability,
+    varying,
+    without_the_strongest,
 )
 
 __all__ = ["Claim", "check_claims"]
 
-# Groups below which nothing is decided, and repeats below which nothing is said of
-# reliability: an interval of so few means nothing.
-_FEWEST = 8
-# Share of the groups that a claim must survive without, whichever they are.
-_LEFT_OUT = 0.1
-# The groups that carry an effect are taken away in so many steps.
-_STEPS = 5
 # Variance of Spearman's coefficient over Pearson's, on Fisher's scale.
 _OF_RANKS = 1.06
 # Numbers held at a time while groups are drawn again.
 _CHUNK = 2**21
-# A measure is reliable if the groups differ more than repeats would by chance.
-_UNRELIABLE = 0.05
-# If they do not, it is noise if its reliability is below this in all likelihood.
-_LITTLE = 0.5
 # What rounding leaves of zero.
 _NOTHING = 1e-9
 
@@ -254,7 +245,7 @@ def check_claims(
     verdicts = pd.DataFrame(found, columns=_COLUMNS)
     adjusted = correct(verdicts["p_value"].to_numpy(float), "holm")
     verdicts["p_adjusted"] = adjusted
-    decided = [_decide(row, alpha) for row in verdicts.to_dict("records")]
+    decided = [decide(row, alpha) for row in verdicts.to_dict("records")]
     names = ["verdict", "reason", "needs_more"]
     decided = pd.DataFrame(decided, columns=names, index=verdicts.index)
     verdicts[["verdict", "reason"]] = decided[["verdict", "reason"]]
@@ -323,7 +314,7 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     values, labels = values[complete], labels[complete]
     levels = table.loc[complete, list(factors)]
     X, Y = _group_means(values, labels)
-    n, n_given = len(X), n_directions(_varying(X[:, 1:]))
+    n, n_given = len(X), n_directions(varying(X[:, 1:]))
     found = {
         "claim": _label(claim),
         "property": claim.property,
@@ -337,17 +328,17 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     }
     given = values[:, 2:]
     of_property, of_measure = (
-        _reliability(values[:, k], labels, given, levels) for k in (0, 1)
+        reliability(values[:, k], labels, given, levels) for k in (0, 1)
     )
     found["reliability_property"], found["reliability"] = of_property, of_measure
     found["max_possible"] = math.sqrt(of_property * of_measure)
-    if n < _FEWEST or _varying(np.hstack([X[:, :1], Y])).shape[1] < 2:
+    if n < FEWEST or varying(np.hstack([X[:, :1], Y])).shape[1] < 2:
         return found
-    observed, each = _coefficients(X, Y), np.arange(n)
+    observed, each = coefficient_given(X, Y), np.arange(n)
     if np.isnan(observed):
         return found
     draws = _drawn(X, Y, n_bootstrap, seed)
-    left_out = jackknife(_coefficients, X, Y, each, seed)
+    left_out = jackknife(coefficient_given, X, Y, each, seed)
     interval = bca_intervals(observed, draws, left_out, alpha=alpha)
     if np.nanmax(draws) - np.nanmin(draws) < _NOTHING:
         # A perfect relation is perfect in every draw.
@@ -364,24 +355,9 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
 
 def _group_means(values, labels):
     """Average the rows of each group; what is given stands beside the property."""
-    means = pd.DataFrame(values).groupby(labels).mean().to_numpy()
+    _, groups = np.unique(labels, return_inverse=True)
+    means = mean_of_groups(values, groups)
     return np.delete(means, 1, axis=1), means[:, [1]]
-
-
-def _varying(columns):
-    """Keep the columns that are not constant; infinity equals itself."""
-    if not len(columns):
-        return columns[:, :0]
-    return columns[:, columns.max(axis=0) > columns.min(axis=0)]
-
-
-def _coefficients(X, Y):
-    """Spearman's coefficient of the first column of X and Y, given the other columns.
-
-    NaN where a column is constant or explained by what is given.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return partial_given(X[:, :1], Y, _varying(X[:, 1:]))
 
 
 def _drawn(X, Y, n_bootstrap, seed):
@@ -400,95 +376,21 @@ def _drawn(X, Y, n_bootstrap, seed):
 def _leverage(values, labels, levels, estimate):
     """Find the least that is left of a coefficient, and without what."""
     sign = math.copysign(1, estimate)
-    least = sign * _without_the_strongest(*_group_means(values, labels), sign)
-    without = f"{_LEFT_OUT:.0%} of the groups"
+    least = sign * without_the_strongest(*_group_means(values, labels), sign)
+    without = f"{LEFT_OUT:.0%} of the groups"
     for factor in levels:
         # A missing level is a level of its own.
         codes, names = pd.factorize(levels[factor], use_na_sentinel=False)
         for code, name in enumerate(names if len(names) > 1 else []):
             kept = codes != code
             X, Y = _group_means(values[kept], labels[kept])
-            enough = len(X) >= _FEWEST
-            left = sign * _coefficients(X, Y).item() if enough else math.nan
+            enough = len(X) >= FEWEST
+            left = sign * coefficient_given(X, Y).item() if enough else math.nan
             if math.isnan(left):
                 return math.nan, f"{factor}={name}"
             if left < least:
                 least, without = left, f"{factor}={name}"
     return sign * least, without
-
-
-def _without_the_strongest(X, Y, sign):
-    """Take away the groups that carry a coefficient most, some at a time."""
-    to_go = math.ceil(_LEFT_OUT * len(X))
-    for step in range(_STEPS, 0, -1):
-        n_now = math.ceil(to_go / step)
-        carried = sign * influence_given(X[:, :1], Y, _varying(X[:, 1:]))
-        kept = np.sort(np.argsort(carried, kind="stable")[: len(X) - n_now])
-        X, Y = X[kept], Y[kept]
-        to_go -= n_now
-    return _coefficients(X, Y).item()
-
-
-def _reliability(values, labels, given, levels):
-    """Intraclass correlation of the means of groups: what part of them is no noise.
-
-    One-way analysis of variance, of ranks, since what is correlated are ranks; of what
-    the columns given and the main effects of the factors leave of them. 0 where the
-    groups differ no more than their repeats do, and enough repeats say so; NaN where
-    there are too few to tell.
-    """
-    n_groups = len(np.unique(labels))
-    if n_groups < 2 or len(values) == n_groups:
-        return math.nan
-    # What a factor does is seen within groups, which differ in other things as well.
-    ranks, n_effects = _without(
-        rankdata(values), _indicators(levels), lambda rows: _within(rows, labels)
-    )
-    fixed = rankdata(_varying(given), axis=0)
-    ranks, n_given = _without(ranks, fixed, lambda rows: rows - rows.mean(axis=0))
-    freedom = n_groups - 1 - n_given, len(values) - n_groups - n_effects
-    if freedom[0] < 1 or freedom[1] < _FEWEST:
-        return math.nan
-    within = _within(ranks, labels)
-    between = ranks - ranks.mean() - within
-    spread, noise = between @ between / freedom[0], within @ within / freedom[1]
-    if spread <= _NOTHING:
-        return math.nan
-    if noise <= _NOTHING * spread:
-        return 1.0
-    ratio = spread / noise
-    if f_distribution.sf(ratio, *freedom) <= _UNRELIABLE:
-        return 1 - 1 / ratio
-    largest = ratio * f_distribution.isf(_UNRELIABLE / 2, *freedom[::-1])
-    return 0.0 if 1 - 1 / max(largest, 1) < _LITTLE else math.nan
-
-
-def _indicators(levels):
-    """One column per level of each factor; a missing level is a level of its own."""
-    columns = [
-        pd.factorize(levels[factor], use_na_sentinel=False)[0] for factor in levels
-    ]
-    return np.hstack(
-        [np.zeros((len(levels), 0))]
-        + [codes[:, None] == np.unique(codes) for codes in columns]
-    )
-
-
-def _within(rows, labels):
-    """Take the mean of its group from every row."""
-    rows = pd.DataFrame(rows)
-    deviations = (rows - rows.groupby(labels).transform("mean")).to_numpy()
-    return deviations if deviations.shape[1] != 1 else deviations[:, 0]
-
-
-def _without(column, others, center):
-    """Take out what other columns explain, once centred; say in how many directions."""
-    if not others.shape[1]:
-        return column, 0
-    explain, explained = center(others), center(column)
-    explain = explain.reshape(len(column), -1)
-    weights, _, rank, _ = np.linalg.lstsq(explain, explained, rcond=_NOTHING)
-    return column - others @ weights, int(rank)
 
 
 def _power(smallest, n, alpha):
@@ -498,39 +400,6 @@ def _power(smallest, n, alpha):
     reach = math.atanh(smallest) * math.sqrt((n - 3) / _OF_RANKS)
     z = ndtri(1 - alpha / 2)
     return float(ndtr(reach - z) + ndtr(-reach - z))
-
-
-def _decide(row, alpha):
-    """Verdict, its reason, and whether more groups would probably change it."""
-    n, smallest, estimate = row["n"], row["smallest"], row["estimate"]
-    if n < _FEWEST:
-        return "undecided", f"fewer than {_FEWEST} groups", False
-    if math.isnan(estimate):
-        return "undecided", "a column is constant, or explained by what is given", False
-    for which in ("measure", "property"):
-        key = "reliability" if which == "measure" else "reliability_property"
-        if row[key] == 0:
-            reason = f"the repeats of the {which} differ as much as its groups"
-            return "undecided", reason, False
-    low, high = row["ci_low"], row["ci_high"]
-    if -smallest < low and high < smallest:
-        if row["max_possible"] < smallest:
-            reason = f"the reliability allows at most {row['max_possible']:.2f}"
-            return "undecided", reason, False
-        reason = f"the whole interval is closer to zero than {smallest:g}"
-        return "absent", reason, False
-    is_found = row["p_adjusted"] <= alpha and (low > 0 or high < 0)
-    if not is_found:
-        return "undecided", "the interval includes zero and effects that matter", True
-    if abs(estimate) < smallest:
-        return "undecided", f"an effect, but is it at least {smallest:g}?", True
-    if math.isnan(row["leverage"]):
-        reason = f"too little is left, or varies, without {row['left_out']}"
-        return "undecided", reason, False
-    if row["leverage"] * math.copysign(1, estimate) < smallest / 2:
-        reason = f"{row['leverage']:+.2f} is left without {row['left_out']}"
-        return "undecided", reason, False
-    return ("holds" if estimate * row["sign"] > 0 else "reversed"), "", False
 
 
 def _groups_needed(estimate, claim, n_given, alpha, power=0.8):

@@ -1,6 +1,7 @@
 """Verdicts on claims: calibrated by simulation, with slow references for the parts."""
 
 from collections import Counter
+from fractions import Fraction
 from math import asin, pi
 
 import numpy as np
@@ -12,18 +13,18 @@ from scipy.stats import f as f_distribution
 from scipy.stats import f_oneway, spearmanr
 
 from robustkit.correlation import Claim, check_claims
-from robustkit.correlation._claims import (
-    _coefficients,
-    _drawn,
-    _reliability,
-    _without_the_strongest,
-)
+from robustkit.correlation._claims import _drawn
 from robustkit.correlation._partial import (
     correlate_given,
     n_directions,
     partial_of_tables,
 )
 from robustkit.correlation._significance import bca_intervals, jackknife
+from robustkit.correlation._verdicts import (
+    coefficient_given,
+    reliability,
+    without_the_strongest,
+)
 
 X_Y = Claim("x", "y", sign=1, smallest=0.3)
 
@@ -31,7 +32,7 @@ X_Y = Claim("x", "y", sign=1, smallest=0.3)
 def reliability_of(values, labels, given=(), **factors):
     levels = pd.DataFrame(factors, index=np.arange(len(values)))
     given = np.reshape(given, (-1, len(values))).T
-    return _reliability(values, labels, given, levels)
+    return reliability(values, labels, given, levels)
 
 
 def models(n, *, rho=0.0, repeats=1, noise=0.0, carried=0, seed=0):
@@ -237,9 +238,9 @@ def test_intervals_cover_and_repeats_do_not_narrow_them(rho, noise):
         means = table.groupby("graph")[["x", "y"]].mean().to_numpy()
         pair, each = (means[:, [0]], means[:, [1]]), np.arange(n)
         draws = _drawn(*pair, 200, seed)
-        left_out = jackknife(_coefficients, *pair, each, seed)
+        left_out = jackknife(coefficient_given, *pair, each, seed)
         low, high = bca_intervals(
-            _coefficients(*pair), draws, left_out, alpha=0.05
+            coefficient_given(*pair), draws, left_out, alpha=0.05
         ).ravel()
         covered += low <= true <= high
         widths.append(high - low)
@@ -278,7 +279,9 @@ def test_estimate_is_that_of_the_means_with_columns_held_fixed(seed, n_given):
     names = list("ab")[:n_given]
     claim = Claim("x", "y", sign=1, smallest=0.2, given=names)
     row = verdict_on(table, claim, n_bootstrap=20)
-    means = table.groupby("graph").mean()
+    # Exactly, so that equal means are tied.
+    fractions = table.map(Fraction).groupby("graph").agg(lambda c: sum(c) / len(c))
+    means = fractions.astype(float)
     expected = correlate_given(means, ["x"], ["y"], names).iloc[0]
     np.testing.assert_allclose(row.estimate, expected.coefficient)
     np.testing.assert_allclose(row.p_value, expected.p_value)
@@ -293,7 +296,7 @@ def test_a_stack_of_tables_has_the_coefficients_of_each(seed, n_given, n):
     # Few values, so that columns are constant, or equal, now and then.
     X = rng.integers(3, size=(10, n, 1 + n_given)).astype(float)
     Y = rng.integers(3, size=(10, n, 1)).astype(float)
-    one_by_one = [_coefficients(x, y).item() for x, y in zip(X, Y, strict=True)]
+    one_by_one = [coefficient_given(x, y).item() for x, y in zip(X, Y, strict=True)]
     freedom = np.array([n - 3 - n_directions_of(x[:, 1:]) for x in X])
     expected = np.where(freedom < 0, np.nan, one_by_one)
     stacked = np.where(freedom < 0, np.nan, partial_of_tables(X, Y))
@@ -325,11 +328,24 @@ def test_the_strongest_groups_are_found():
     rng = np.random.default_rng(0)
     means = rng.normal(size=(30, 2))
     means[:3] = [[3, 3], [4, 4], [-4, -4]]
-    left = _without_the_strongest(means[:, [0]], means[:, [1]], 1.0)
+    left = without_the_strongest(means[:, [0]], means[:, [1]], 1.0)
     # No three others weaken it as much, of many tried.
     for _ in range(300):
         kept = rng.permutation(30)[3:]
         assert left <= spearmanr(*means[kept].T)[0] + 1e-12
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_groups_of_equal_values_are_tied_whatever_their_size(seed):
+    """The mean of three times .1 is .1."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(20), rng.integers(1, 8, size=20))
+    x = np.array([0.1, 0.3, 0.7])[rng.integers(3, size=20)]
+    y = rng.normal(size=20)
+    table = pd.DataFrame({"graph": labels, "x": x[labels], "y": y[labels]})
+    expected = spearmanr(x, y)[0]
+    row = verdict_on(table, n_bootstrap=20)
+    np.testing.assert_allclose(row.estimate, expected, rtol=1e-12)
 
 
 def test_order_of_rows_and_unit_of_columns_do_not_matter():
