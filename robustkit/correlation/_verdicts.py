@@ -68,8 +68,8 @@ def without_the_strongest(
 def reliability(
     values: np.ndarray,
     labels: np.ndarray,
-    given: np.ndarray,
-    levels: pd.DataFrame,
+    given: np.ndarray | None = None,
+    levels: pd.DataFrame | None = None,
 ) -> float:
     """Intraclass correlation of the means of groups: what part of them is no noise.
 
@@ -78,15 +78,20 @@ def reliability(
     groups differ no more than their repeats do, and enough repeats say so; NaN where
     there are too few to tell.
     """
+    known = ~np.isnan(values)
+    values, labels = values[known], labels[known]
     n_groups = len(np.unique(labels))
     if n_groups < 2 or len(values) == n_groups:
         return math.nan
     # What a factor does is seen within groups, which differ in other things as well.
-    ranks, n_effects = _without(
-        rankdata(values), _indicators(levels), lambda rows: _within(rows, labels)
-    )
-    fixed = rankdata(varying(given), axis=0)
-    ranks, n_given = _without(ranks, fixed, lambda rows: rows - rows.mean(axis=0))
+    ranks, n_effects, n_given = rankdata(values), 0, 0
+    if levels is not None:
+        ranks, n_effects = _without(
+            ranks, _indicators(levels[known]), lambda rows: _within(rows, labels)
+        )
+    if given is not None:
+        fixed = rankdata(varying(given[known]), axis=0)
+        ranks, n_given = _without(ranks, fixed, lambda rows: rows - rows.mean(axis=0))
     freedom = n_groups - 1 - n_given, len(values) - n_groups - n_effects
     if freedom[0] < 1 or freedom[1] < FEWEST:
         return math.nan
@@ -132,6 +137,16 @@ def _without(column, others, center):
     return column - others @ weights, int(rank)
 
 
+def _is_significant(row, alpha):
+    excludes_zero = row["ci_low"] > 0 or row["ci_high"] < 0
+    return row["p_adjusted"] <= alpha and excludes_zero
+
+
+def is_found(row: dict, alpha: float) -> bool:
+    """Whether there is an effect that matters, whichever groups carry it."""
+    return _is_significant(row, alpha) and abs(row["estimate"]) >= row["smallest"]
+
+
 def decide(row: dict, alpha: float) -> tuple[str, str, bool]:
     """Verdict, its reason, and whether more groups would probably change it."""
     n, smallest, estimate = row["n"], row["smallest"], row["estimate"]
@@ -151,8 +166,7 @@ def decide(row: dict, alpha: float) -> tuple[str, str, bool]:
             return "undecided", reason, False
         reason = f"the whole interval is closer to zero than {smallest:g}"
         return "absent", reason, False
-    is_found = row["p_adjusted"] <= alpha and (low > 0 or high < 0)
-    if not is_found:
+    if not _is_significant(row, alpha):
         return "undecided", "the interval includes zero and effects that matter", True
     if abs(estimate) < smallest:
         return "undecided", f"an effect, but is it at least {smallest:g}?", True
