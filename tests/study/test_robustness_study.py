@@ -1,5 +1,6 @@
 """The study as its user sees it."""
 
+import re
 import warnings
 from copy import copy
 
@@ -378,7 +379,9 @@ def test_a_notebook_shows_how_far_it_is_and_what_was_found(study):
     assert f"{largest:.2f}" in told
     interrupted = copy(study)
     del interrupted.correlator_
-    interrupted.results_ = study.results_[:3]
+    interrupted.results_ = study.results_[:3].assign(error=["", "", "too large"])
     told = interrupted._html_summary()
     assert ">3 of 8</td>" in told
+    # models, graphs, not measured
+    assert re.findall(r"<td[^>]*>(.*?)</td>", told)[:3] == ["3 of 8", "2", "1"]
     assert "Nothing is correlated yet." in told

@@ -290,6 +290,14 @@ def test_headline_measures_are_one_per_attack():
     assert headline_measures(evidence_of(table, None)) == []
 
 
+def test_confidence_is_a_headline_only_where_there_is_room():
+    names = ["first_average_confidence", *(f"a{k}_average_eps" for k in range(4))]
+    evidence = Evidence(*(({"measure": name}, {}) for name in names))
+    assert headline_measures(evidence) == names[1:]
+    evidence = Evidence(*(({"measure": name}, {}) for name in names[:4]))
+    assert headline_measures(evidence) == names[:4]
+
+
 def test_headline_measures_have_a_coefficient():
     table = populations.graphs(15).assign(fgsm_error_rate=0.5)
     assert "fgsm_average_confidence" in headline_measures(evidence_of(table))
