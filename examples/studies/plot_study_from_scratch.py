@@ -71,7 +71,7 @@ import matplotlib.pyplot as plt
 from robustkit.plotting import CorrelationDisplay
 
 fig, ax = plt.subplots(figsize=(9, 8), layout="constrained")
-CorrelationDisplay.from_correlator(study.correlator_, ax=ax)
+CorrelationDisplay.from_estimator(study, ax=ax)
 plt.show()
 
 # %%
@@ -82,8 +82,8 @@ plt.show()
 #
 # Look at the points before you believe a coefficient.
 
-CorrelationDisplay.from_correlator(
-    study.correlator_, kind="scatter", pair=("n_parameters", "growing_average_eps")
+CorrelationDisplay.from_estimator(
+    study, kind="scatter", pair=("n_parameters", "growing_average_eps")
 )
 plt.show()
 
