@@ -92,7 +92,7 @@ CorrelationDisplay.from_estimator(correlator, method="partial", ax=right)
 plt.show()
 
 # %%
-# On the left, networks with more parameters and more sources are right more often, and
+# On the left, networks with more parameters and more sources are more accurate, and
 # fooled less often. On the right is what is left of each property when the other five
 # are held fixed: no star. In this population parameters, sources and density rise and
 # fall together, and forty models cannot tell which of them it is. Vary them
