@@ -142,8 +142,8 @@ print(pd.DataFrame(rows).groupby("strength").mean().round(3))
 
 # %%
 # The ratio falls as promised, to a sixth or less, at no cost in clean accuracy. But
-# robust accuracy falls too, under both losses. No gradient is exactly zero, so that this
-# is no case of gradient masking either.
+# robust accuracy falls too, under both losses. No gradient is exactly zero, so that
+# this is no case of gradient masking either.
 #
 # So: not on these digits, and not with this network. Over all networks a low ratio may
 # go with robustness; within one batch size it hardly does, and a ratio made low on
