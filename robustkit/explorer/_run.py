@@ -25,6 +25,7 @@ from robustkit._samples import flat_samples
 from robustkit._tensors import as_array
 from robustkit.bridge import ActivationExtractor, as_module, has_relu_units, thawed
 from robustkit.classifiers import as_classifier
+from robustkit.plotting import known_classes
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
@@ -73,6 +74,11 @@ class View:
     layer : str, default=""
         Name of the layer. A run may hold several layers of a model, one view each.
 
+    classes : array-like of shape (n_classes,), default=None
+        All classes that the model knows, also those that no sample has: class k of all
+        has the k-th colour, as in :class:`~robustkit.plotting.MapperGraphDisplay`. None
+        if unknown.
+
     See Also
     --------
     make_views : Views of fitted models under an attack.
@@ -94,6 +100,7 @@ class View:
     X: ArrayLike | None = None
     regions: ArrayLike | None = None
     layer: str = ""
+    classes: ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +279,7 @@ def _look_through(name, frozen, X, y, attack, level, layers, regions):
         activations = extractor.fit(X, y).transform(seen)
         yield View(
             name, level, activations, prediction, confidence, perturbed, found,
-            str(layer),
+            str(layer), getattr(frozen, "classes_", None),
         )  # fmt: skip
 
 
@@ -335,7 +342,7 @@ def make_run(
         )
         for view in views
     ]
-    labels, class_names = _name_classes(class_names, y, *predictions)
+    labels, class_names = _name_classes(class_names, views, y, *predictions)
     if X is not None and image_shape is None and np.ndim(X) > 2:
         image_shape = np.shape(X)[1:]
     if columns is not None:
@@ -506,12 +513,16 @@ def _encode(values, labels):
     return np.searchsorted(labels, values).astype(np.int32)
 
 
-def _name_classes(names, *labels):
+def _name_classes(names, views, *labels):
     """Return all labels, ascending, and the name of each."""
     labels = np.unique(np.concatenate(labels))
+    given = [column_or_1d(v.classes) for v in views if v.classes is not None]
+    known = known_classes(labels, np.concatenate(given)) if given else labels
     if names is None:
-        return labels, [str(label) for label in labels]
+        return known, [str(label) for label in known]
     names = [str(name) for name in names]
+    if len(names) == len(known):
+        return known, names
     if len(names) < len(labels):
         raise ValueError(
             f"The 'class_names' parameter must name {len(labels)} classes. Got "

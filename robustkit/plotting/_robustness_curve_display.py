@@ -179,7 +179,8 @@ class RobustnessCurveDisplay:
                 f"{type(attack).__name__} has no parameter 'eps' to draw a curve over. "
                 f"{use}"
             )
-        return cls(sizes, accuracy, n_samples=len(y), name=name).plot(ax)
+        n_samples = len(column_or_1d(y))
+        return cls(sizes, accuracy, n_samples=n_samples, name=name).plot(ax)
 
     @classmethod
     def from_distances(

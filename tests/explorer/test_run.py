@@ -24,7 +24,9 @@ from robustkit.attacks import (
 )
 from robustkit.classifiers import TorchClassifier
 from robustkit.explorer import View, explore, load_run, make_views, save_run
-from robustkit.explorer._page import open_run
+from robustkit.explorer._graphs import Graphs
+from robustkit.explorer._page import describe_run, open_run
+from robustkit.plotting import MapperGraphDisplay
 from robustkit.regions import PopulatedRegionScorer
 from robustkit.topology import MapperGraph
 from tests.common.callers_things import WritingNet, expect_unchanged
@@ -360,3 +362,47 @@ def test_a_mapper_is_shown_with_its_own_parameters():
     with pytest.raises(ValueError, match="'mapper' parameter goes with a run"):
         open_run(mapper, MapperGraph(n_intervals=30))
     assert open_run(mapper)[1] is mapper
+
+
+def test_a_class_has_the_color_of_the_displays(tmp_path, pyplot):
+    """Place among the classes of the model, not among those of the samples."""
+    labels = np.arange(10)[np.arange(120) % 10]
+    points = SAMPLES + labels[:, None]
+    model = LogisticRegression(max_iter=1000).fit(points, labels)
+    shown = np.isin(labels, [3, 7])
+    X, y = points[shown], labels[shown]
+    views = make_views({"linear": model}, X, y)
+    run = load_run(save_run(tmp_path / "run", y=y, X=X, views=views))
+    assert run.class_names == [str(label) for label in range(10)]
+    np.testing.assert_array_equal(run.y, y)
+    np.testing.assert_array_equal(run.views[0].prediction, model.predict(X))
+    palette = describe_run(run, Graphs(run))["class_colors"]["light"]
+    mapper = MapperGraph(n_intervals=2, eps=100.0)
+    legend = MapperGraphDisplay.from_estimator(
+        model, X, y, mapper=mapper, color="pie"
+    ).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["3", "7"]
+    for k, patch in zip((3, 7), legend.get_patches(), strict=True):
+        face = [round(255 * share) for share in patch.get_facecolor()[:3]]
+        assert palette[k] == "#" + "".join(f"{value:02X}" for value in face)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "expected"),
+    [
+        # Named, and known to the model alone.
+        (["a", "b", "c"], ["A", "B", "C"], ["A", "B", "C"]),
+        # The names are those of the labels of the samples.
+        (["a", "b", "c"], ["A", "C"], ["A", "C"]),
+        (["a", "b", "c"], None, ["a", "b", "c"]),
+        # Not that many: they would share colours.
+        ([f"k{i}" for i in range(40)], None, ["a", "c"]),
+        (None, None, ["a", "c"]),
+    ],
+)
+def test_classes_that_no_sample_has(tmp_path, classes, names, expected):
+    y = np.array(["a", "c"])[Y]
+    views = [View("m", 0.0, X, y, classes=classes)]
+    run = load_run(save_run(tmp_path / "run", y=y, views=views, class_names=names))
+    assert run.class_names == expected
+    np.testing.assert_array_equal(np.char.lower(np.array(run.class_names)[run.y]), y)
