@@ -262,7 +262,8 @@ def _fit_regions(name, model, X, y):
         ) from error
     if not has_relu_units(module):
         return None
-    return PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
+    # Unlike `fit`, it needs no sample of every class.
+    return PopulatedRegionScorer(FrozenEstimator(model)).partial_fit(X, y)
 
 
 def _look_through(name, frozen, X, y, attack, level, layers, regions):

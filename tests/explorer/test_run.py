@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -364,14 +365,21 @@ def test_a_mapper_is_shown_with_its_own_parameters():
     assert open_run(mapper)[1] is mapper
 
 
-def test_a_class_has_the_color_of_the_displays(tmp_path, pyplot):
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(max_iter=1000),
+        MLPClassifier((8,), solver="lbfgs", max_iter=2000, random_state=0),
+    ],
+)
+def test_a_class_has_the_color_of_the_displays(tmp_path, pyplot, model):
     """Place among the classes of the model, not among those of the samples."""
     labels = np.arange(10)[np.arange(120) % 10]
     points = SAMPLES + labels[:, None]
-    model = LogisticRegression(max_iter=1000).fit(points, labels)
+    model = clone(model).fit(points, labels)
     shown = np.isin(labels, [3, 7])
     X, y = points[shown], labels[shown]
-    views = make_views({"linear": model}, X, y)
+    views = make_views({"model": model}, X, y)
     run = load_run(save_run(tmp_path / "run", y=y, X=X, views=views))
     assert run.class_names == [str(label) for label in range(10)]
     np.testing.assert_array_equal(run.y, y)
