@@ -147,4 +147,6 @@ def test_colours_chosen_while_a_graph_comes_are_those_that_are_drawn(two, chosen
 def test_a_sample_without_an_image_cannot_be_enlarged(two):
     two.go("Home", "Enter")
     card = two("image-card").first
-    two.expect(card).to_have_attribute("title", "Mark the nodes that contain this sample")
+    two.expect(card).to_have_attribute(
+        "title", "Mark the nodes that contain this sample"
+    )
