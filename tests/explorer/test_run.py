@@ -348,6 +348,9 @@ def test_make_views_gives_the_names_of_the_columns_to_the_model():
 def test_an_attack_without_a_radius_has_no_levels(models, attack):
     with pytest.raises(ValueError, match=f"'attack' .* Got {type(attack).__name__}"):
         make_views(models, SAMPLES, CLASSES, attack, [0.0, 0.1])
+    # Nothing is attacked.
+    views = make_views(models, SAMPLES, CLASSES, attack, [0.0])
+    assert {view.level for view in views} == {0.0}
 
 
 def test_a_model_without_layers_is_refused_by_its_name():

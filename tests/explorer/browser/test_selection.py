@@ -262,7 +262,9 @@ def test_what_lies_in_no_node_is_shown_and_explained(seen, graph_of, run):
     assert numbers(seen.cards()) == noise[:24].tolist()
     summary = seen("selection-summary")
     seen.expect(summary).to_contain_text(f"{share} of the samples lie in no node")
-    seen.expect(summary).to_contain_text("fewer than 3 samples within the radius (1)")
+    seen.expect(summary).to_contain_text(
+        "have 3 samples of their interval within the radius (1)"
+    )
     n_wrong = (run.views[0].prediction[noise] != run.y[noise]).sum()
     seen.expect(summary).to_contain_text(f"Misclassified{n_wrong}")
     # Of another graph it is told anew.
