@@ -38,7 +38,7 @@ from robustkit.bridge._compositions import (
     part_of,
     with_cast,
 )
-from robustkit.bridge._kernels import kernel_decisions
+from robustkit.bridge._kernels import check_saw_all, kernel_decisions
 from robustkit.bridge._sklearn_classifiers import centroid_scores
 from robustkit.bridge._sklearn_transformers import (
     ElementwiseScale,
@@ -48,7 +48,15 @@ from robustkit.bridge._sklearn_transformers import (
     numpy_stream_kept,
     probe,
 )
-from robustkit.bridge._votes import WeightedVotes, added_up, let_win, replaced
+from robustkit.bridge._votes import (
+    NEVER,
+    VotesAndConfidence,
+    WeightedVotes,
+    added_up,
+    let_win,
+    replaced,
+    spread,
+)
 
 __all__ = ["decisions", "probabilities"]
 
@@ -220,6 +228,7 @@ def _svc_decisions(classifier: SVC | NuSVC) -> nn.Module:
     pairs = in_double(*features, linear(coef, intercept))
     n_classes = len(classifier.classes_)
     if n_classes > 2 and classifier.decision_function_shape == "ovr":
+        check_saw_all(classifier)
         pairs.append(VotesAndConfidence(n_classes))
     return pairs
 
@@ -235,34 +244,6 @@ def _centroid_decisions(classifier: NearestCentroid) -> nn.Module:
 @probabilities.register(NearestCentroid)
 def _centroid_probabilities(classifier: NearestCentroid) -> nn.Module:
     return nn.Sequential(centroid_scores(classifier), LogAndProbability())
-
-
-class VotesAndConfidence(nn.Module):
-    """The decisions of a support vector machine for each class, from those of pairs.
-
-    Votes are counted, so that the gradient is only that of the confidences, which break
-    their ties.
-    """
-
-    first: Tensor
-    second: Tensor
-
-    def __init__(self, n_classes: int) -> None:
-        super().__init__()
-        self.n_classes = n_classes
-        first, second = np.triu_indices(n_classes, k=1)
-        self.register_buffer("first", torch.from_numpy(first))
-        self.register_buffer("second", torch.from_numpy(second))
-
-    def forward(self, pairs: Tensor) -> Tensor:
-        """Count the votes of a batch."""
-        votes = pairs.new_zeros(pairs.shape[0], self.n_classes)
-        wins = (pairs >= 0).to(pairs.dtype)
-        confidence = votes.index_add(1, self.first, pairs)
-        confidence = confidence.index_add(1, self.second, -pairs)
-        votes = votes.index_add(1, self.first, wins)
-        votes = votes.index_add(1, self.second, 1 - wins)
-        return votes + confidence / (3 * (confidence.abs() + 1))
 
 
 class OneVsRest(nn.Module):
@@ -310,51 +291,6 @@ class MeanProbability(nn.Module):
         return let_win((logs + shares[:, None]).logsumexp(dim=1), total.argmax(dim=1))
 
 
-class SpreadClasses(nn.Module):
-    """Give columns to the classes that a member of an ensemble does not know.
-
-    Parameters
-    ----------
-    places : ndarray of int
-        Among all classes, those that it knows.
-
-    n_classes : int
-        The number of all classes.
-
-    fill : tuple of float
-        What the columns of the others hold; one number, or one of logarithms and one of
-        probabilities.
-    """
-
-    places: Tensor
-
-    def __init__(
-        self, places: NDArray, n_classes: int, fill: tuple[float, ...]
-    ) -> None:
-        super().__init__()
-        self.register_buffer("places", torch.from_numpy(np.array(places, dtype=int)))
-        self.n_classes, self.fill = n_classes, fill
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spread the last axis of a batch."""
-        fill = x.new_tensor(self.fill)
-        if len(self.fill) > 1:
-            fill = fill[:, None]
-        whole = (x.new_zeros(*x.shape[:-1], self.n_classes) + fill).contiguous()
-        return whole.index_copy(-1, self.places, x)
-
-
-# As a logarithm, of nothing; as a logit, so small that it never wins.
-_NEVER = -1e30
-
-
-def _spread(module, known, n_classes, *fill):
-    """Add `SpreadClasses` where not all classes are known."""
-    if np.array_equal(known, np.arange(n_classes)):
-        return module
-    return nn.Sequential(module, SpreadClasses(known, n_classes, fill))
-
-
 @as_module.register(VotingClassifier)
 def _voting(classifier: VotingClassifier) -> nn.Module:
     check_is_fitted(classifier)
@@ -390,8 +326,8 @@ def _bagging(classifier: BaggingClassifier) -> nn.Module:
         zip(classifier.estimators_, classifier.estimators_features_, strict=True)
     ):
         module = part_of(owner, place, member, probabilities if soft else as_module)
-        fill = (_NEVER, 0.0) if soft else (_NEVER,)
-        module = _spread(module, member.classes_, n_classes, *fill)
+        fill = (NEVER, 0.0) if soft else (NEVER,)
+        module = spread(module, member.classes_, n_classes, *fill)
         if not np.array_equal(features, columns):
             module = nn.Sequential(SelectColumns(features), with_cast(module))
         members.append(module)
@@ -496,7 +432,7 @@ def _one_calibrated(member: Any) -> nn.Module:
     if n_classes == 2:
         return module
     known = np.searchsorted(member.classes, estimator.classes_)
-    return _spread(module, known, n_classes, _NEVER, 0.0)
+    return spread(module, known, n_classes, NEVER, 0.0)
 
 
 class BothSigns(nn.Module):
@@ -654,7 +590,7 @@ class Constant(nn.Module):
     def __init__(self, value: float, is_decision: bool) -> None:
         super().__init__()
         p = torch.tensor([1 - value, value], dtype=torch.float64)
-        logs = torch.where(p > 0, 0.0, _NEVER)
+        logs = torch.where(p > 0, 0.0, NEVER)
         answer = p[1:] if is_decision else torch.stack([logs, p])
         self.register_buffer("answer", answer)
 

@@ -19,9 +19,9 @@ from robustkit.bridge._sklearn_transformers import (
     linear,
     two_logits,
 )
-from robustkit.bridge._votes import PairwiseVotes, SecondWinsTies
+from robustkit.bridge._votes import NEVER, PairwiseVotes, SecondWinsTies, spread
 
-__all__ = ["Kernel", "kernel_decisions"]
+__all__ = ["Kernel", "check_saw_all", "kernel_decisions"]
 
 _KERNELS = ("linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "cosine")
 
@@ -108,9 +108,33 @@ def _support_vector_classifier(classifier: SVC | NuSVC) -> nn.Module:
         return in_double(*features, last, SecondWinsTies())
     # With "ovo", predict refuses to break ties.
     break_ties = classifier.break_ties and classifier.decision_function_shape == "ovr"
-    norms = _norms(features, coef)
-    votes = PairwiseVotes(n_classes, norms, break_ties)
-    return in_double(*features, linear(coef, intercept), votes)
+    seen = np.arange(n_seen(classifier))
+    if break_ties:
+        check_saw_all(classifier)
+    votes = PairwiseVotes(len(seen), _norms(features, coef), break_ties)
+    module = in_double(*features, linear(coef, intercept), votes)
+    # Its `predict` numbers the classes that it was trained on from zero.
+    return spread(module, seen, n_classes, NEVER)
+
+
+def n_seen(classifier: SVC | NuSVC) -> int:
+    """Count the classes that a support vector machine was trained on.
+
+    They are fewer than `classes_` where all samples of a class have the weight zero.
+    """
+    return len(classifier.n_support_)
+
+
+def check_saw_all(classifier: SVC | NuSVC) -> None:
+    """Refuse the decisions for each class where scikit-learn cannot compute them."""
+    n_classes, n_trained = len(classifier.classes_), n_seen(classifier)
+    if n_trained < n_classes:
+        name = type(classifier).__name__
+        raise TypeError(
+            f"{name} has no decision for each of its {n_classes} classes, as only "
+            f"{n_trained} of them have samples with a weight. Use break_ties=False and "
+            "no decision_function, or leave out the other classes."
+        )
 
 
 def kernel_decisions(
@@ -138,10 +162,11 @@ def _of_pairs(classifier: SVC | NuSVC) -> NDArray:
     libsvm keeps, for a support vector, one for each of the other classes.
     """
     dual = _dense(classifier.dual_coef_)
-    if len(classifier.classes_) == 2:
+    n_classes = n_seen(classifier)
+    if n_classes == 2:
         return dual
-    first, second = np.triu_indices(len(classifier.classes_), k=1)
-    own = np.repeat(np.arange(len(classifier.classes_)), classifier.n_support_)
+    first, second = np.triu_indices(n_classes, k=1)
+    own = np.repeat(np.arange(n_classes), classifier.n_support_)
     of_first = (own == first[:, None]) * dual[second - 1]
     return of_first + (own == second[:, None]) * dual[first]
 

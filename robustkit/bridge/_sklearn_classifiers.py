@@ -43,12 +43,9 @@ from robustkit.bridge._sklearn_transformers import (
     linear,
     two_logits,
 )
+from robustkit.bridge._votes import NEVER
 
 __all__ = ["GaussianLogDensities", "QuadraticScores"]
-
-# A logit of a class that is never predicted, as its prior is zero: a margin to it can
-# still be computed.
-_NEVER = -1e300
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -71,7 +68,9 @@ def _linear_classifier(classifier: Any) -> nn.Module:
     coef = _dense(classifier.coef_)
     if len(coef) > len(classifier.classes_) or _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
-    intercept = np.broadcast_to(classifier.intercept_, len(coef))
+    # That of a class with a prior of zero is minus infinity.
+    intercept = np.clip(classifier.intercept_, NEVER, -NEVER)
+    intercept = np.broadcast_to(intercept, len(coef))
     if len(classifier.classes_) < 2:
         name = type(classifier).__name__
         raise TypeError(f"as_module needs a {name} that was fitted on two classes.")
@@ -80,7 +79,7 @@ def _linear_classifier(classifier: Any) -> nn.Module:
     if n_unseen:
         # A LinearSVC that saw two of its classes only never predicts the others.
         weight = np.pad(weight, ((0, n_unseen), (0, 0)))
-        bias = np.append(bias, np.full(n_unseen, _NEVER))
+        bias = np.append(bias, np.full(n_unseen, NEVER))
     return in_double(linear(weight, bias))
 
 
@@ -148,7 +147,7 @@ def centroid_scores(classifier: NearestCentroid) -> nn.Module:
 
 def _log(priors: NDArray) -> NDArray:
     with np.errstate(divide="ignore"):
-        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=_NEVER)
+        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=NEVER)
 
 
 def _one_column_for_two(classifier: Any) -> list[nn.Module]:
