@@ -199,10 +199,14 @@ def _selector(selector: SelectorMixin) -> nn.Module:
 
 @as_module.register(RFE)
 def _recursive_elimination(selector: RFE) -> nn.Module:
-    selection = _selector(selector)
     if not is_classifier(selector):
-        return selection
-    return nn.Sequential(selection, with_cast(as_module(selector.estimator_)))
+        return _selector(selector)
+    return of_selected(selector, as_module)
+
+
+def of_selected(selector: RFE, convert: Callable[[Any], nn.Module]) -> nn.Module:
+    """Put the estimator of a selector, converted somehow, on what it selects."""
+    return nn.Sequential(_selector(selector), with_cast(convert(selector.estimator_)))
 
 
 as_transform.register(RFE)(_selector)

@@ -26,6 +26,7 @@ from robustkit.bridge import (
     ActivationExtractor,
     TakesModel,
     as_module,
+    register_delegate,
     warn_if_fitted,
 )
 from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
@@ -362,7 +363,9 @@ def _with_every_class(chosen, y):
     return np.concatenate([chosen, first[missing]])
 
 
-@as_module.register(WeakRegionRefiner)
-def _refined(refiner: WeakRegionRefiner) -> nn.Module:
+def _refined(refiner):
     check_is_fitted(refiner)
-    return as_module(refiner.estimator_)
+    return refiner.estimator_
+
+
+register_delegate(WeakRegionRefiner, _refined)
