@@ -41,7 +41,7 @@ from robustkit.bridge._compositions import (
     with_cast,
 )
 from robustkit.bridge._kernels import check_saw_all, kernel_decisions
-from robustkit.bridge._sklearn_classifiers import centroid_scores
+from robustkit.bridge._sklearn_classifiers import centroid_scores, check_several_classes
 from robustkit.bridge._sklearn_transformers import (
     in_double,
     linear,
@@ -338,7 +338,7 @@ class LogAndMean(MeanProbability):
 @as_module.register(VotingClassifier)
 def _voting(classifier: VotingClassifier) -> nn.Module:
     check_is_fitted(classifier)
-    _check_several_classes(classifier)
+    check_several_classes(classifier)
     names = [name for name, member in classifier.estimators if member != "drop"]
     weights = np.ones(len(names))
     if classifier.weights is not None:
@@ -406,19 +406,10 @@ def _places_of(member: Any, n_classes: int, kinds: str = "iu") -> NDArray:
     return known
 
 
-def _check_several_classes(classifier: Any) -> None:
-    if len(classifier.classes_) < 2:
-        name = type(classifier).__name__
-        raise TypeError(
-            f"as_module needs a {name} that was fitted on at least two classes. Got "
-            f"{classifier.classes_.tolist()}."
-        )
-
-
 @as_module.register(BaggingClassifier)
 def _bagging(classifier: BaggingClassifier) -> nn.Module:
     check_is_fitted(classifier)
-    _check_several_classes(classifier)
+    check_several_classes(classifier)
     is_soft = _is_soft(classifier)
     n_classes = classifier.n_classes_
     convert = partial(_share_of if is_soft else _vote_of, n_classes=n_classes)
@@ -584,6 +575,7 @@ def _against_the_rest(classifier, method=None):
             "as_module needs a OneVsRestClassifier that gives every sample one label; "
             "this one was fitted for several labels per sample."
         )
+    check_several_classes(classifier)
     owner, members = "Member {} of OneVsRestClassifier", []
     by_decision = method is None and all(
         hasattr(member, "decision_function") for member in classifier.estimators_
@@ -699,16 +691,20 @@ class Threshold(nn.Module):
         super().__init__()
         self.limit, self.is_decision = float(limit), is_decision
         self.strictly, self.second = strictly, second
-        # Of a probability, the logit is compared: it is never rounded to zero or one.
-        smallest = torch.finfo(torch.float64).tiny
-        inside = min(max(self.limit, smallest), 1 - 2.0**-53)
-        self.shift = float(np.log(inside / (1 - inside)))
+        # A threshold may be infinite, a logit not.
+        self.shift = float(np.clip(self.limit, NEVER, -NEVER))
+        if not is_decision:
+            # Of a probability, the logit is compared: it is never rounded to zero or
+            # one.
+            smallest = torch.finfo(torch.float64).tiny
+            inside = min(max(self.limit, smallest), 1 - 2.0**-53)
+            self.shift = float(np.log(inside / (1 - inside)))
 
     def forward(self, scores: Tensor) -> Tensor:
         """Compare a batch."""
         if self.is_decision:
             score = scores[:, 0] if self.second else -scores[:, 0]
-            margin = score - self.limit
+            margin = score - self.shift
         else:
             own, other = (1, 0) if self.second else (0, 1)
             (logs, values) = scores.unbind(dim=1)

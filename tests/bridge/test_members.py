@@ -12,7 +12,6 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -237,7 +236,7 @@ def test_frozen_last_estimator_of_a_stack_knows_some_classes():
 
 def test_frozen_member_against_the_rest_decides_between_two():
     model = OneVsRestClassifier(frozen(LINE, Y)).fit(X, Y)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"broadcast"):
         model.predict(X)
     with pytest.raises(TypeError, match=r"Member 0 of OneVsRest.*3 classes.*needs 2"):
         as_module(model)
