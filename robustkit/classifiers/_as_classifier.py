@@ -40,11 +40,7 @@ def unfitted_classifier(
     if isinstance(thawed(model), nn.Module):
         return as_classifier(model, rows, y, image_shape=image_shape)
     warn_if_fitted(model, owner)
-    model = clone(model)
-    is_told = image_shape is None or not isinstance(model, TorchClassifier)
-    if not is_told and not model._is_frozen and model.image_shape is None:
-        model.set_params(image_shape=tuple(image_shape))
-    return model
+    return clone(model)
 
 
 def fit_classifier(
@@ -52,10 +48,11 @@ def fit_classifier(
 ) -> Any:
     """Fit what `unfitted_classifier` returned; the result takes rows.
 
-    Skorch nets are fitted to images, all other models to rows.
+    Skorch nets and a `TorchClassifier` are fitted to images, all other models to rows.
     """
     X = rows
-    if image_shape is not None and takes_images(classifier):
+    learns_shape = isinstance(classifier, TorchClassifier) and not classifier._is_frozen
+    if image_shape is not None and (learns_shape or takes_images(classifier)):
         X = np.reshape(rows, (len(rows), *image_shape))
     return as_classifier(classifier.fit(X, y), rows, y, image_shape=image_shape)
 
