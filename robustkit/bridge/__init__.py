@@ -21,6 +21,7 @@ from robustkit.bridge._given_model import (
     frozen,
     input_shape,
     is_frozen,
+    shaped_for,
     takes_images,
     thawed,
     try_out,

@@ -12,6 +12,7 @@ from robustkit.bridge import (
     as_module,
     input_shape,
     is_frozen,
+    shaped_for,
     takes_images,
     thawed,
     try_out,
@@ -50,11 +51,8 @@ def fit_classifier(
 
     Skorch nets and a `TorchClassifier` are fitted to images, all other models to rows.
     """
-    X = rows
-    learns_shape = isinstance(classifier, TorchClassifier) and not classifier._is_frozen
-    if image_shape is not None and (learns_shape or takes_images(classifier)):
-        X = np.reshape(rows, (len(rows), *image_shape))
-    return as_classifier(classifier.fit(X, y), rows, y, image_shape=image_shape)
+    classifier = classifier.fit(shaped_for(classifier, rows, image_shape), y)
+    return as_classifier(classifier, rows, y, image_shape=image_shape)
 
 
 def fit_on_stream(
