@@ -177,9 +177,9 @@ def check_several_classes(classifier: Any) -> None:
     """Refuse a classifier that was fitted on one class, or says so."""
     if len(classifier.classes_) < 2:
         name = type(classifier).__name__
-        raise TypeError(
-            f"as_module needs a {name} that was fitted on two classes or more. Got "
-            f"{np.asarray(classifier.classes_).tolist()}."
+        raise ValueError(
+            f"as_module needs a {name} that was fitted on two classes or more. Got one "
+            f"class: {np.asarray(classifier.classes_).tolist()}."
         )
 
 

@@ -279,7 +279,8 @@ def spread(
     """Add `SpreadClasses` where not all classes are known."""
     if np.array_equal(known, np.arange(n_classes)):
         return module
-    return nn.Sequential(module, SpreadClasses(known, n_classes, fill))
+    places = np.asarray(known)
+    return nn.Sequential(module, SpreadClasses(places, n_classes, fill))
 
 
 class SecondWinsTies(nn.Module):

@@ -117,7 +117,7 @@ def test_single_class_is_refused(model):
     X, _ = blobs(2)
     model = fitted(model, X, np.full(len(X), 7))
     name = type(model).__name__
-    with pytest.raises(TypeError, match=rf"{name} that was fitted on two.*Got \[7\]"):
+    with pytest.raises(ValueError, match=rf"{name} that was.*Got one class: \[7\]"):
         as_module(model)
 
 

@@ -64,7 +64,7 @@ def test_decision_for_each_class_needs_a_sample_of_each():
     weight = 1.0 * (Y != 0)
     machine = SVC(break_ties=True, random_state=0).fit(X, Y, sample_weight=weight)
     # In scikit-learn it is an error of numpy.
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match=r"out of bounds"):
         machine.predict(X)
     with pytest.raises(TypeError, match=r"each of its 4 classes, as only 3 of them"):
         as_module(machine)
