@@ -197,7 +197,8 @@ class BaseAttack(
         """Learn the range batch by batch, and train only what trains on streams."""
         extent, head = Extent(), None
         for X, labels in stream_batches(stream, y, batch_size=self.batch_size):
-            given, image_shape = flat_samples(X)
+            known = None if head is None else self._image_shape
+            given, image_shape = flat_samples(X, known)
             rows, labels = validate_data(
                 self, given, labels, dtype=[np.float32, np.float64], reset=head is None
             )
@@ -279,11 +280,7 @@ class BaseAttack(
             them.
         """
         if is_stream(X):
-            raise TypeError(
-                f"perturb returns every perturbed sample and takes no "
-                f"{type(X).__name__}, whose samples need not fit into memory. Use "
-                "report or score, or call perturb with its batches."
-            )
+            raise TypeError(_is_no_stream("perturb", X))
         return self._perturb(X, y, target)
 
     @with_callbacks
@@ -292,7 +289,7 @@ class BaseAttack(
         check_is_fitted(self)
         self._validate_params()
         given = X
-        X = self._validate_samples(flat_samples(X)[0])
+        X = self._validate_samples(self._rows(X))
         # No gradient could follow what a caller's inference mode touches.
         with torch.inference_mode(False):
             model = AttackedModel.of(self.estimator_, resolve_device(self.device))
@@ -338,6 +335,12 @@ class BaseAttack(
         if plan.certifies:
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
         return result
+
+    def _rows(self, X):
+        """Turn images into rows, if they are laid out as those that were fitted on."""
+        model = thawed(self.estimator_)
+        known = self._image_shape or getattr(model, "image_shape_", None)
+        return flat_samples(X, known)[0]
 
     def _validate_samples(self, given):
         X = validate_data(
@@ -596,7 +599,9 @@ class BaseAttack(
             What the model predicts.
         """
         check_is_fitted(self)
-        X, _ = flat_samples(X)
+        if is_stream(X):
+            raise TypeError(_is_no_stream("predict", X))
+        X = self._rows(X)
         validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         return self.estimator_.predict(X)
 
@@ -697,6 +702,15 @@ class BaseAttack(
 def _module_of(attack: BaseAttack) -> torch.nn.Module:
     check_is_fitted(attack)
     return as_module(attack.estimator_)
+
+
+def _is_no_stream(method, X):
+    returned = {"perturb": "every perturbed sample", "predict": "every label"}[method]
+    return (
+        f"{method} returns {returned} and takes no {type(X).__name__}, whose samples "
+        f"need not fit into memory. Use report or score, or call {method} with its "
+        "batches."
+    )
 
 
 def _halves(rows):

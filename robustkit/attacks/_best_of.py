@@ -221,7 +221,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
     def _perturb(self, X, y, target, loss=None):
         """Attack every sample with all attacks, or until one has fooled the model."""
         check_is_fitted(self)
-        rows = self._validate_samples(flat_samples(X)[0])
+        rows = self._validate_samples(self._rows(X))
         (name, first), *others = self.attacks_
         best = first.perturb(rows, y, target)
         found = {

@@ -125,6 +125,10 @@ def test_what_a_stream_cannot_do_says_what_to_do_instead():
     attack = FGSMAttack(flat_module()).fit(X, y)
     with pytest.raises(TypeError, match="Use report or score, or call perturb with"):
         attack.perturb(loader(X, y))
+    with pytest.raises(
+        TypeError, match="predict returns every label and takes no Data"
+    ):
+        attack.predict(loader(X, y))
     with pytest.raises(ValueError, match="y must be None where X is a DataLoader"):
         attack.report(loader(X, y), y)
     with pytest.raises(TypeError, match="LogisticRegression cannot be trained on a"):
