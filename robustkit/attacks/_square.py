@@ -230,11 +230,9 @@ def _search_at_random(moves, margin, max_queries):
         tried = moves.next(best[repeated], repeated, numbers)
         values, hit = margin.of(tried, repeated)
         values, hit = values.reshape(-1, n), hit.reshape(-1, n)
-        # One that seems to fool comes first, then the smallest margin.
-        chosen = np.arange(len(active)) * n
-        chosen += np.where(hit, -np.inf, values).argmin(axis=1)
+        chosen = np.arange(len(active)) * n + margin.choose(values, hit)
         value, hit = values.ravel()[chosen], hit.ravel()[chosen]
-        kept = np.flatnonzero(hit | (value <= margins[active]))
+        kept = np.flatnonzero(value <= margins[active])
         rows = active[kept]
         # A forest's prediction is as it was where its scores are.
         doubted = (hit | (value < margins[active]))[kept]
@@ -264,6 +262,17 @@ class _Margin:
         scores[index] = -np.inf
         margin = of_own - scores.max(axis=1)
         return (margin if self.target is None else -margin), hit
+
+    def choose(self, values, hit):
+        """Return the best of the moves tried for each sample: the smallest margin.
+
+        One that fools for certain comes first. Where `predict` may not be the largest
+        score, a hit decides between equal margins only.
+        """
+        if self.model.is_the_model:
+            return np.where(hit, -np.inf, values).argmin(axis=1)
+        smallest = values == values.min(axis=1, keepdims=True)
+        return (smallest * (1 + hit)).argmax(axis=1)
 
     def confirm(self, points, rows, hit, doubted):
         """See which points fool: `predict` decides, if it may not be the largest."""
