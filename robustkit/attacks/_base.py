@@ -38,7 +38,7 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit._validation import check_range, learn_clip
+from robustkit._validation import caller_depth, check_range, learn_clip
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
@@ -226,7 +226,7 @@ class BaseAttack(
         if in_std:
             self.feature_std_ = std
         else:
-            warn_of_scales(std, type(self).__name__)
+            warn_of_scales(self, std)
 
     def _finish_fit(self, X):
         self.classes_ = self.estimator_.classes_
@@ -330,7 +330,7 @@ class BaseAttack(
                 found[name] = model.classes[found[name]]
         found["X_adv"] = shaped_like(found["X_adv"], given)
         result = AttackResult(
-            **found, name=type(self).__name__, settings=self._settings(plan)
+            **found, name=type(self).__name__, settings=self._settings()
         )
         if plan.certifies:
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
@@ -471,10 +471,12 @@ class BaseAttack(
 
     @abstractmethod
     def _plan(self) -> Plan:
-        """Say what the search may not leave; called once per run."""
+        """Say what the search may not leave; called once per run, as it may draw."""
 
     def _ball(self) -> dict[str, Any]:
         """Return `radius` and `unit` of the plan, as `eps` and `eps_unit` ask for."""
+        if not hasattr(self, "eps"):
+            return {"radius": math.inf}
         unit = getattr(self, "eps_unit", "raw")
         return ball_of(self.eps, unit, getattr(self, "feature_std_", None))
 
@@ -489,11 +491,14 @@ class BaseAttack(
         std = torch.as_tensor(self.feature_std_, dtype=X.dtype, device=X.device)
         return self.step_size * std.view(1, *X.shape[1:])
 
-    def _settings(self, plan: Plan) -> dict[str, Any]:
+    def _has_ball(self) -> bool:
+        return not np.all(np.isinf(self._ball()["radius"]))
+
+    def _settings(self) -> dict[str, Any]:
         """Say what was asked for: the parameters that decide on the result."""
         settings: dict[str, Any] = {}
-        if not np.all(np.isinf(plan.radius)):
-            settings["norm"] = plan.norm
+        if self._has_ball():
+            settings["norm"] = getattr(self, "norm", Plan.norm)
         settings |= self._fixed_settings | {
             name: value
             for name, value in self.get_params(deep=False).items()
@@ -513,7 +518,7 @@ class BaseAttack(
             "classes": f"{len(self.classes_)}",
             "features": f"{self.n_features_in_}{shape}",
             "clip": self.clip_,
-            **self._settings(self._plan()),
+            **self._settings(),
         }
 
     @abstractmethod
@@ -533,7 +538,7 @@ class BaseAttack(
                 "was found that fools, nor a proof that there is none. Their margin "
                 "comes as near to zero as rounding is large, or they took too long.",
                 UndecidedSamplesWarning,
-                stacklevel=5,
+                stacklevel=caller_depth(),
             )
 
     def _encode_target(self, model, target, n_samples):
@@ -631,24 +636,31 @@ class BaseAttack(
         """
         return robust_accuracy(self._without_points(X, y), sample_weight)
 
-    def _pieces(self, X, y) -> Iterator[tuple[Any, Any]]:
-        """Yield (X, y) as they are, or batch by batch where X is a stream."""
+    def _pieces(self, X, y, target=None) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield (X, y, target) as they are, or by batches where X is a stream."""
         if is_stream(X):
-            yield from stream_batches(X, y, batch_size=self.batch_size)
+            if np.ndim(target):
+                raise ValueError(
+                    "'target' must be a single label where X is a "
+                    f"{type(X).__name__}, which may give the samples in any order. Got "
+                    f"{len(target)} labels; call perturb with its batches instead."
+                )
+            for batch in stream_batches(X, y, batch_size=self.batch_size):
+                yield *batch, target
             return
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} needs y, the true labels, to measure "
                 "robustness. Got y=None; perturb(X) attacks the model's predictions."
             )
-        yield X, y
+        yield X, y, target
 
     def _without_points(self, X, y, target=None) -> AttackResult:
         """Attack, and keep all of the result but the perturbed samples."""
         return joined(
             [
-                without_points(self.perturb(samples, labels, target))
-                for samples, labels in self._pieces(X, y)
+                without_points(self.perturb(*piece))
+                for piece in self._pieces(X, y, target)
             ]
         )
 
@@ -670,7 +682,8 @@ class BaseAttack(
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that a targeted attack wants the model to predict.
+            The labels that a targeted attack wants the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------

@@ -242,10 +242,10 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             _take_better(found, tried, part, name)
         found["X_adv"] = shaped_like(found["X_adv"], X)
         return AttackResult(
-            **found, name=type(self).__name__, settings=self._settings(None)
+            **found, name=type(self).__name__, settings=self._settings()
         )
 
-    def _settings(self, plan):
+    def _settings(self):
         return {"best_of": ", ".join(name for name, _ in self.attacks)}
 
     def report(
@@ -265,7 +265,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that targeted attacks want the model to predict.
+            The labels that targeted attacks want the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------

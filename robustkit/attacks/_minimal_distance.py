@@ -136,6 +136,8 @@ class MinimalDistanceAttack(BaseAttack):
     True
     """
 
+    _moves_alike = True
+
     n_iter_: int
     known_samples_: np.ndarray
 
@@ -243,7 +245,8 @@ class MinimalDistanceAttack(BaseAttack):
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that a targeted attack wants the model to predict.
+            The labels that a targeted attack wants the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------

@@ -148,6 +148,8 @@ class SquareAttack(BaseAttack):
         "random_state": ["random_state"],
     }
 
+    _moves_alike = True
+
     def __init__(
         self,
         estimator: Any = None,
@@ -189,7 +191,8 @@ class SquareAttack(BaseAttack):
             )
 
     def _plan(self) -> Plan:
-        return Plan(self.eps, self.norm, seed=draw_seed(self.random_state))
+        seed = draw_seed(self.random_state)
+        return Plan(**self._ball(), norm=self.norm, seed=seed)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         assert batch.rows is not None, "not for training"

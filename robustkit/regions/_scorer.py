@@ -23,6 +23,7 @@ from robustkit._samples import flat_samples, is_stream, stream_batches
 from robustkit._sklearn_private import HasMethods, Interval, _fit_context
 from robustkit._summary import Report
 from robustkit._tensors import as_tensor, resolve_device
+from robustkit._validation import caller_depth
 from robustkit.bridge import (
     TakesModel,
     has_relu_units,
@@ -604,7 +605,7 @@ def _warn_without_relu(module, estimator):
             "has no kink at zero, the sign of its input is a convention, and says "
             "nothing about the linear pieces of the network.",
             NoReLUWarning,
-            stacklevel=3,
+            stacklevel=caller_depth(),
         )
 
 
