@@ -206,14 +206,13 @@ class BaseAttack(
             extent.add(rows)
             if head is None:
                 self._image_shape, head = image_shape, (rows, labels)
-        # Some rows, and two more that give them the range of all.
-        some = np.stack([extent.low, extent.high, *head[0]])
-        self._learn_from(some, extent)
+        # Two rows that have the range of all.
+        self._learn_from(np.stack([extent.low, extent.high]), extent)
         with self._progress_of_fit(*head) as estimator:
             self.estimator_ = fit_on_stream(
                 estimator, stream, *head, image_shape=self._image_shape
             )
-        return self._finish_fit(some)
+        return self._finish_fit(head[0], extent)
 
     def _learn_from(self, X, extent=None):
         """Learn the range of the samples, and their spread where eps needs it."""
@@ -228,9 +227,9 @@ class BaseAttack(
         else:
             warn_of_scales(self, std)
 
-    def _finish_fit(self, X):
+    def _finish_fit(self, X, extent=None):
         self.classes_ = self.estimator_.classes_
-        self._check_model(X)
+        self._check_model(X, extent)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
         return self
@@ -462,10 +461,11 @@ class BaseAttack(
                 )
         whole.call_on_fit_task_end(estimator=self)
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         """Refuse, at the end of `fit`, a model that this attack cannot attack.
 
-        What else the attack must learn of the training samples is learned here.
+        What else the attack must learn of the training samples is learned here: they
+        are X, or of a stream some are, whose range is that of `extent`.
         """
         as_module(self.estimator_)
 

@@ -215,7 +215,7 @@ class BestOfAttack(BaseAttack, _BaseComposition):
                 "The attacks of best_of must all be targeted, or none. Got both."
             )
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         """Leave it to the attacks."""
 
     def _perturb(self, X, y, target, loss=None):

@@ -196,11 +196,14 @@ class OnePixelAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         if self._shape_of_images() is not None:
             check_image_shape(self._shape_of_images(), X.shape[1])
         if self.clip_ is None:
-            self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
+            seen = (X.min(axis=0), X.max(axis=0))
+            self.value_range_ = np.stack(
+                seen if extent is None else (extent.low, extent.high)
+            )
         else:
             low_high = np.array(self.clip_)[:, None]
             self.value_range_ = np.repeat(low_high, X.shape[1], axis=1)

@@ -179,7 +179,7 @@ class SquareAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         if self._shape_of_images() is not None:
             check_image_shape(self._shape_of_images(), X.shape[1])
         scores = ("decision_function", "predict_proba")
