@@ -38,11 +38,17 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit._validation import caller_depth, check_range, learn_clip
+from robustkit._validation import (
+    caller_depth,
+    check_image_shape,
+    check_range,
+    learn_clip,
+)
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
     AttackResult,
+    briefly,
     joined,
     measures,
     robust_accuracy,
@@ -484,6 +490,18 @@ class BaseAttack(
         """Return `image_shape`, or what X says of it; None for a table."""
         return self._image_shape if self.image_shape is None else self.image_shape
 
+    def _check_shape_of_images(self, n_features: int) -> None:
+        """Refuse images that are none, whether X says so or the parameter."""
+        if self.image_shape is not None:
+            check_image_shape(self.image_shape, n_features)
+        elif self._image_shape is not None and len(self._image_shape) > 3:
+            shape = ", ".join(map(str, self._image_shape))
+            raise ValueError(
+                f"{type(self).__name__} takes images of shape (n, height, width) or "
+                f"(n, channels, height, width). Got X of shape (n, {shape}). Pass X as "
+                "rows, or say with 'image_shape' what the images are."
+            )
+
     def _step_of(self, X: torch.Tensor) -> Any:
         """Return `step_size` in the units of `eps`, for samples of any shape."""
         if self.step_size is None or self.eps_unit == "raw":
@@ -518,7 +536,7 @@ class BaseAttack(
             "classes": f"{len(self.classes_)}",
             "features": f"{self.n_features_in_}{shape}",
             "clip": self.clip_,
-            **self._settings(),
+            **{name: _shown(value) for name, value in self._settings().items()},
         }
 
     @abstractmethod
@@ -715,6 +733,11 @@ class BaseAttack(
 def _module_of(attack: BaseAttack) -> torch.nn.Module:
     check_is_fitted(attack)
     return as_module(attack.estimator_)
+
+
+def _shown(value):
+    """Leave numbers to be rounded where they are shown."""
+    return value if isinstance(value, Real | str) else briefly(value)
 
 
 def _is_no_stream(method, X):

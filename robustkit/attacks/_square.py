@@ -13,7 +13,6 @@ import torch
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
-from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside, sample_keys, uniform_noise
 from robustkit.bridge import thawed
@@ -180,8 +179,7 @@ class SquareAttack(BaseAttack):
         self.random_state = random_state
 
     def _check_model(self, X, extent):
-        if self._shape_of_images() is not None:
-            check_image_shape(self._shape_of_images(), X.shape[1])
+        self._check_shape_of_images(X.shape[1])
         scores = ("decision_function", "predict_proba")
         if not any(hasattr(self.estimator_, name) for name in scores):
             raise TypeError(

@@ -33,6 +33,7 @@ from tests.attacks.victims import (
     digits,
     digits_mlp,
     digits_module,
+    digits_pipeline,
     torch_net,
 )
 from tests.common.callers_things import expect_unchanged
@@ -316,6 +317,26 @@ def test_module_that_does_not_fit_says_why(module, X, y, message):
         message = message.replace("Images", "Sequential")
     with pytest.raises(ValueError, match=message):
         FGSMAttack(module).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [SquareAttack(max_queries=5), OnePixelAttack(pop_size=4, max_iter=1)],
+    ids=["square", "pixel"],
+)
+def test_what_has_too_many_sides_is_no_image(attack):
+    X, y = digits(10)
+    volumes = X.reshape(10, 1, 2, 4, 8)
+    attack.set_params(estimator=FrozenEstimator(digits_pipeline()), random_state=0)
+    attack.set_params(image_shape=None)
+    message = r"Got X of shape \(n, 1, 2, 4, 8\)\. Pass X as rows, or say with 'image_s"
+    with pytest.raises(ValueError, match=message):
+        attack.fit(volumes, y)
+    attack.set_params(image_shape=(8, 8))
+    X_adv = attack.fit(volumes, y).perturb(volumes, y).X_adv
+    assert X_adv.shape == volumes.shape
+    rows = attack.fit(X, y).perturb(X, y).X_adv
+    np.testing.assert_array_equal(X_adv.reshape(10, -1), rows)
 
 
 def test_something_that_is_no_model_is_refused_on_one_line():
