@@ -96,7 +96,7 @@ class Plan:
     seed: int = 0
 
     def take(self, rows: Any) -> Self:
-        """Keep what is said of some samples only."""
+        """Return the plan for some of the samples."""
         said = {
             name: value[rows]
             for name, value in (("radius", self.radius), ("unit", self.unit))

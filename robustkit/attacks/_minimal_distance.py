@@ -48,8 +48,9 @@ class MinimalDistanceAttack(BaseAttack):
         or the Euclidean length.
 
     max_iter : int, default=100
-        How long the search is. About 140 gradients are taken of a sample at 100, and
-        in proportion; below 10 it becomes no shorter.
+        How long the search is. On a small network of ten classes 100 takes about 140
+        gradients per sample in the maximum norm, 300 about 350, and 10 or less 45: no
+        search is shorter. Hard samples take twice as many.
 
     targeted : bool, default=False
         Whether the model shall predict the `target` that `perturb` is given, instead of

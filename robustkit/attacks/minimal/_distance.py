@@ -81,8 +81,9 @@ def minimal_distance(
         The class that the module shall predict. None is any wrong class.
 
     max_iter : int, default=100
-        How long the search is. About 140 gradients are taken of a sample at 100, and
-        in proportion; below 10 it becomes no shorter.
+        How long the search is. On a small network of ten classes 100 takes about 140
+        gradients per sample in the maximum norm, 300 about 350, and 10 or less 45: no
+        search is shorter. Hard samples take twice as many.
 
     known : torch.Tensor of shape (n_known, ...), default=None
         Other samples, such as some of the training data: where no gradient leads to an
