@@ -482,7 +482,8 @@ class BaseAttack(
     def _ball(self) -> dict[str, Any]:
         """Return `radius` and `unit` of the plan, as `eps` and `eps_unit` ask for."""
         if not hasattr(self, "eps"):
-            return {"radius": math.inf}
+            # The eps that grows ends there; others have no ball.
+            return {"radius": getattr(self, "stop", math.inf)}
         unit = getattr(self, "eps_unit", "raw")
         return ball_of(self.eps, unit, getattr(self, "feature_std_", None))
 

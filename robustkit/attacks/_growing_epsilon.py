@@ -134,12 +134,9 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
             )
         return functional.epsilon_grid(self.start, self.step, self.stop)
 
-    def _ball(self) -> dict[str, Any]:
-        return {"radius": self._grid()[-1]}
-
     def _plan(self) -> Plan:
         smallest = min(size for size in (self.start, self.step) if size > 0)
-        return Plan(**self._ball(), smallest_move=smallest, from_clean=True)
+        return Plan(self._grid()[-1], smallest_move=smallest, from_clean=True)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return functional.grow_epsilon(
