@@ -658,11 +658,11 @@ class BaseAttack(
     def _pieces(self, X, y, target=None) -> Iterator[tuple[Any, Any, Any]]:
         """Yield (X, y, target) as they are, or by batches where X is a stream."""
         if is_stream(X):
-            if np.ndim(target):
+            if target is not None and np.ndim(target):
                 raise ValueError(
                     "'target' must be a single label where X is a "
                     f"{type(X).__name__}, which may give the samples in any order. Got "
-                    f"{len(target)} labels; call perturb with its batches instead."
+                    f"{np.asarray(target).size} labels; call perturb with its batches instead."
                 )
             for batch in stream_batches(X, y, batch_size=self.batch_size):
                 yield *batch, target

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-def class_indices(classes: Any, X: torch.Tensor, name: str) -> torch.Tensor | None:
+def class_indices(classes: Any, X: torch.Tensor, name: str) -> Any:
     """Return classes as a tensor: one per sample, also if there is one for all."""
     if classes is None:
         return None

@@ -293,7 +293,9 @@ class MinimalDistanceAttack(BaseAttack):
             self.known_samples_, device=batch.X.device, dtype=batch.X.dtype
         )
         # Rounded as the samples were that it was checked with.
-        clip = batch.clip and tuple(float(kind(bound)) for bound in batch.clip)
+        clip = batch.clip
+        if clip is not None:
+            clip = float(kind(clip[0])), float(kind(clip[1]))
         points = minimal_distance(
             module,
             batch.X,

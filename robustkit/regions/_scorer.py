@@ -227,7 +227,8 @@ class PopulatedRegionScorer(
                 )
         except BaseException:
             # Else partial_fit would count on from what was refused.
-            vars(self).pop("_counts", None)
+            if hasattr(self, "_counts"):
+                del self._counts
             raise
         return self
 

@@ -124,7 +124,7 @@ def minimal_distance(
         raise ValueError(f"'max_iter' must be at least 1. Got {max_iter!r}.")
     with undisturbed(module, X) as X:
         low, high = _range_of(clip, X)
-        y = as_array(class_indices(y, X, "y"))
+        true = as_array(class_indices(y, X, "y"))
         goals = None
         if target is not None:
             goals = as_array(class_indices(target, X, "target"))
@@ -136,12 +136,12 @@ def minimal_distance(
         others = flat[:0]
         if known is not None:
             others = as_array(known.flatten(1).to(margins.work_dtype))
-        attacked = np.flatnonzero(_are_right(ask, flat, y, goals))
+        attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
         for start in range(0, len(attacked), _CHUNK):
             rows = attacked[start : start + _CHUNK]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
-            task = _Task(margins, box, y[rows], goal, ask.of(rows))
+            task = _Task(margins, box, true[rows], goal, ask.of(rows))
             found = task.solve(Schedule.of(norm, max_iter), others, seed)
             points[rows], sizes[rows] = found.points, found.sizes
             n_queries[rows] += found.n_queries
