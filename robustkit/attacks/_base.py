@@ -661,8 +661,9 @@ class BaseAttack(
             if target is not None and np.ndim(target):
                 raise ValueError(
                     "'target' must be a single label where X is a "
-                    f"{type(X).__name__}, which may give the samples in any order. Got "
-                    f"{np.asarray(target).size} labels; call perturb with its batches instead."
+                    f"{type(X).__name__}, which may give the samples in any order. "
+                    f"Got {np.asarray(target).size} labels; call perturb with its "
+                    "batches instead."
                 )
             for batch in stream_batches(X, y, batch_size=self.batch_size):
                 yield *batch, target
