@@ -26,7 +26,12 @@ from robustkit.correlation._partial import (
     partial_of_tables,
     residual_t_test,
 )
-from robustkit.correlation._significance import bca_intervals, correct, jackknife
+from robustkit.correlation._significance import (
+    MOST_LEFT_OUT,
+    bca_intervals,
+    correct,
+    jackknife,
+)
 from robustkit.correlation._verdicts import (
     FEWEST,
     LEFT_OUT,
@@ -334,12 +339,11 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     found["max_possible"] = math.sqrt(of_property * of_measure)
     if n < FEWEST or varying(np.hstack([X[:, :1], Y])).shape[1] < 2:
         return found
-    observed, each = coefficient_given(X, Y), np.arange(n)
+    observed = coefficient_given(X, Y)
     if np.isnan(observed):
         return found
     draws = _drawn(X, Y, n_bootstrap, seed)
-    left_out = jackknife(coefficient_given, X, Y, each, seed)
-    interval = bca_intervals(observed, draws, left_out, alpha=alpha)
+    interval = bca_intervals(observed, draws, _without_each(X, Y, seed), alpha=alpha)
     if np.nanmax(draws) - np.nanmin(draws) < _NOTHING:
         # A perfect relation is perfect in every draw.
         interval = np.full(2, observed.item())
@@ -361,16 +365,33 @@ def _group_means(values, labels):
 
 
 def _drawn(X, Y, n_bootstrap, seed):
-    """Coefficients of groups drawn again, with replacement; many draws at a time."""
-    rng = np.random.RandomState(seed)
-    n, size = len(X), max(1, _CHUNK // X.size)
-    return np.concatenate(
-        [
-            partial_of_tables(X[rows], Y[rows])
-            for start in range(0, n_bootstrap, size)
-            for rows in [rng.randint(n, size=(min(size, n_bootstrap - start), n))]
-        ]
-    )[:, None, None]
+    """Coefficients of groups drawn again, with replacement."""
+    n, rng = len(X), np.random.RandomState(seed)
+    return _coefficients_of(
+        X, Y, n_bootstrap, lambda draws: rng.randint(n, size=(len(draws), n))
+    )
+
+
+def _without_each(X, Y, seed):
+    """Coefficients of all groups but one, for each, or for parts of very many."""
+    if len(X) > MOST_LEFT_OUT:
+        # The columns given have none.
+        return jackknife(coefficient_given, X, Y, np.arange(len(X)), seed)[:, :1]
+    others = np.arange(len(X) - 1)
+    return _coefficients_of(
+        X, Y, len(X), lambda groups: others + (others >= groups[:, None])
+    )
+
+
+def _coefficients_of(X, Y, n_tables, rows_of):
+    """Compute the coefficients of some rows, for many choices of them at a time."""
+    size = max(1, _CHUNK // X.size)
+    chunks = np.split(np.arange(n_tables), range(size, n_tables, size))
+    found = []
+    for chunk in chunks:
+        rows = rows_of(chunk)
+        found.append(partial_of_tables(X[rows], Y[rows]))
+    return np.concatenate(found)[:, None, None]
 
 
 def _leverage(values, labels, levels, estimate):

@@ -13,7 +13,7 @@ from scipy.stats import f as f_distribution
 from scipy.stats import f_oneway, spearmanr
 
 from robustkit.correlation import Claim, check_claims
-from robustkit.correlation._claims import _drawn
+from robustkit.correlation._claims import _drawn, _without_each
 from robustkit.correlation._partial import (
     correlate_given,
     n_directions,
@@ -301,6 +301,24 @@ def test_a_stack_of_tables_has_the_coefficients_of_each(seed, n_given, n):
     expected = np.where(freedom < 0, np.nan, one_by_one)
     stacked = np.where(freedom < 0, np.nan, partial_of_tables(X, Y))
     np.testing.assert_allclose(stacked, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_given", [0, 2])
+def test_each_group_is_left_out_once(n_given):
+    rng = np.random.default_rng(n_given)
+    X, Y = rng.normal(size=(30, 1 + n_given)), rng.normal(size=(30, 1))
+    one_by_one = jackknife(coefficient_given, X, Y, np.arange(30), seed=0)
+    found = _without_each(X, Y, seed=0)
+    one_by_one = one_by_one[:, :1]
+    np.testing.assert_allclose(np.sort(found, axis=0), np.sort(one_by_one, axis=0))
+
+
+def test_many_groups_with_a_column_given():
+    table = models(400, rho=0.6).assign(a=np.random.default_rng(9).normal(size=400))
+    row = verdict_on(table, Claim("x", "y", sign=1, smallest=0.3, given="a"))
+    assert row.ci_low < row.estimate < row.ci_high
+    assert row.ci_high - row.ci_low < 0.2
+    assert row.verdict == "holds"
 
 
 def n_directions_of(columns):
