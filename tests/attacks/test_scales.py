@@ -239,7 +239,7 @@ def test_warnings_name_the_line_of_the_user_also_for_streams():
         linear_net(np.eye(3, 13), np.zeros(3)), eps=1e-3, clip=None
     ).fit(far, y[:50])
     for ask in (attack.perturb, attack.score, attack.report, attack.transform):
-        with pytest.warns(InputRoundingWarning) as w:
+        with pytest.warns(InputRoundingWarning, match="less than 8 times") as w:
             ask(far, y[:50]) if ask != attack.transform else ask(far)
         assert {warning.filename for warning in w} == {__file__}
 

@@ -132,7 +132,7 @@ def test_a_refused_fit_leaves_nothing_that_partial_fit_would_count_again(
     scorer = PopulatedRegionScorer(module).fit(*images)
     with pytest.raises(ValueError, match="or use partial_fit"):
         scorer.fit(*given)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="PopulatedRegionScorer"):
         scorer.transform(X)
     scorer.partial_fit(*given)
     alone = PopulatedRegionScorer(module).partial_fit(*given)
