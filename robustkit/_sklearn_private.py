@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.multiclass import _ovr_decision_function
 from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "_fit_context",
     "_get_threadpool_controller",
     "_name_estimators",
+    "_ovr_decision_function",
     "_safe_indexing",
     "check_matplotlib_support",
     "validate_parameter_constraints",

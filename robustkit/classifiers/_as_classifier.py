@@ -8,6 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from robustkit._samples import check_layout
 from robustkit.bridge import (
     as_module,
     input_shape,
@@ -117,6 +118,7 @@ def as_classifier(
         return _wrap(inner, classes, image_shape)
     if image_shape is None:
         return model
+    check_layout(image_shape, getattr(inner, "image_shape_", None))
     if takes_images(inner):
         module = as_module(inner)
         image_shape = input_shape(module, rows, image_shape, wants_images=True)
