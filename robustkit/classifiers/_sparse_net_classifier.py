@@ -277,9 +277,7 @@ class SparseNetClassifier(BaseNetClassifier):
         return SparseNetwork(self.structure_, self.n_features_in_, len(self.classes_))
 
     def _make_stepper(self, network: Any, regularizer: Any) -> Any:
-        # A regularizer needs autograd, and the compiled engine runs on the CPU.
-        on_cpu = next(network.parameters()).device.type == "cpu"
-        if regularizer is not None or not on_cpu:
+        if not FusedStep.suits(network, regularizer=regularizer):
             return super()._make_stepper(network, regularizer)
         return FusedStep(
             network,
