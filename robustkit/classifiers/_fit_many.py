@@ -14,7 +14,6 @@ from robustkit._samples import flat_samples, is_stream
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._base import (
     batch_size_for,
-    check_classes,
     encode,
     most_epochs,
 )
@@ -140,12 +139,12 @@ def _start(
         )
     samples, labels = first._validate(X, y, reset=True)
     rows, _ = flat_samples(X)
-    classes = check_classes(first, np.unique(labels))
+    classes = np.unique(labels)
     for classifier in others:
         # The values were checked: this sets the number and the names of the features.
         validate_data(classifier, rows, skip_check_array=True)
     for classifier in classifiers:
-        classifier._start(samples, classes)
+        classifier._start(samples, classes, labels)
     return samples, labels
 
 
