@@ -46,18 +46,21 @@ from robustkit._tensors import (
     resolve_device,
 )
 from robustkit.bridge import as_module
+from robustkit.classifiers._stored import (
+    network_from_arrays,
+    state_of_arrays,
+    to_cpu,
+)
 from robustkit.classifiers._training_record import (
     TrainingRecord,
     warn_of_no_convergence,
 )
 from robustkit.networks import (
     AutogradStep,
-    MaskedLinear,
     PerceptronStep,
     Plateau,
     Schedule,
     epoch_batches,
-    mask_hidden_layers,
     normalises_batches,
     train,
     train_on_stream,
@@ -599,53 +602,23 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         if any(w.device.type != "cpu" for w in self._weights()):
             # So that a model trained on a GPU can be loaded where there is none.
             state["module_"] = copy.deepcopy(self.module_).cpu()
-            state["_optimizer_state"] = _to_cpu(self._optimizer_state)
+            state["_optimizer_state"] = to_cpu(self._optimizer_state)
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return a state of arrays alone, from which the network is built again."""
-        state: Any = copy.copy(super().__getstate__())
-        if "module_" in state:
-            module = state.pop("module_")
-            self._check_rebuilds(module)
-            weights = module.state_dict()
-            state["_weights_of_module"] = {n: as_array(w) for n, w in weights.items()}
-            state["_optimizer_state"] = _swap(state.get("_optimizer_state"), as_array)
-        return state
+        return state_of_arrays(self, copy.copy(cast("dict", super().__getstate__())))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         weights = state.pop("_weights_of_module", None)
         super().__setstate__(state)
-        if weights is None:
-            return
-        self._optimizer_state = _swap(self._optimizer_state, torch.from_numpy)
-        module = self._rebuild_module()
-        if any(name.endswith(".kept") for name in weights):
-            mask_hidden_layers(module)
-        tensors = {name: torch.as_tensor(w) for name, w in weights.items()}
-        # With `assign` the precision is that of what was stored.
-        module.load_state_dict(tensors, assign=True)
-        self.module_ = module.eval()
+        if weights is not None:
+            self.module_ = network_from_arrays(self, weights)
 
     def _rebuild_module(self) -> nn.Module:
         """Build the network again, to be given the weights that it had."""
         return self._make_module(self.n_features_in_, len(self.classes_), 0)
-
-    def _check_rebuilds(self, module: nn.Module) -> None:
-        twin = copy.copy(self)._rebuild_module()
-        if any(isinstance(part, MaskedLinear) for part in module.modules()):
-            mask_hidden_layers(twin)
-        shapes, others = (
-            {name: tensor.shape for name, tensor in net.state_dict().items()}
-            for net in (module, twin)
-        )
-        if shapes != others:
-            raise ValueError(
-                f"The network of this {type(self).__name__} is not the one that its "
-                "parameters build, and its weights alone cannot bring it back. Store "
-                "it with pickle or joblib, or its weights with torch.save."
-            )
 
     def _weights(self) -> Any:
         return self.module_.parameters() if hasattr(self, "module_") else ()
@@ -723,22 +696,6 @@ def seeded_clone(hook: Any, seed: int) -> Any:
     )
     seeds = draw_seeds(seed, len(unset))
     return twin.set_params(**dict(zip(unset, seeds, strict=True)))
-
-
-def _to_cpu(state: Any) -> Any:
-    """Bring the tensors of nested dictionaries to the CPU."""
-    if torch.is_tensor(state):
-        return state.cpu()
-    if isinstance(state, dict):
-        return {key: _to_cpu(value) for key, value in state.items()}
-    return state
-
-
-def _swap(state: Any, convert: Callable[[Any], Any]) -> Any:
-    """Convert the tensors, or the arrays, of nested dictionaries."""
-    if isinstance(state, dict):
-        return {key: _swap(value, convert) for key, value in state.items()}
-    return convert(state) if isinstance(state, torch.Tensor | np.ndarray) else state
 
 
 @as_module.register(BaseNetClassifier)
