@@ -406,7 +406,7 @@ def test_fit_of_a_loader_trains_on_its_batches(make):
     classifier = make(max_epochs=4).fit(DataLoader(data, batch_size=30, shuffle=True))
     assert classifier.n_iter_ == 4
     assert classifier.score(X, y) > 0.8
-    # In its own order, three passes are what three calls are.
+    # In its own order, one pass is one call.
     plain = DataLoader(data, batch_size=30)
     ours = make(max_epochs=1).fit(plain, classes=range(3))
     theirs = make().partial_fit(plain, classes=range(3))
