@@ -170,6 +170,14 @@ def test_auto_with_a_schedule_makes_all_epochs(make, digits, monkeypatch):
     assert classifier.n_iter_ == 8
 
 
+@every_trained_kind
+def test_early_stopping_ends_a_schedule(make, digits, monkeypatch):
+    monkeypatch.setattr(_base, "_MOST_EPOCHS", 8)
+    settings = {"early_stopping": True, "n_iter_no_change": 1, "lr": 1e-9}
+    classifier = make(regularizer=Scheduled(), **{**COARSE, **settings}).fit(*digits)
+    assert classifier.n_iter_ == 2 + int(np.argmax(classifier.validation_scores_)) < 8
+
+
 def test_retraining_of_a_pruned_net_has_its_own_length(digits):
     dense = MLPNetClassifier((12, 12), random_state=0, lr=0.01, **COARSE)
     pruned = PrunedNetClassifier(dense, n_steps=2, retrain_epochs=3, random_state=0)
