@@ -31,7 +31,7 @@ from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._summary import HTMLSummaryMixin, facts_as_html, table_as_html
 from robustkit._tensors import resolve_device
-from robustkit._validation import check_magnitude
+from robustkit._validation import caller_depth, check_magnitude
 from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write_config
@@ -600,5 +600,7 @@ def _stored_params(store: Store) -> dict[str, Any]:
         return {} if text is None else parse(text, str(store.path)).params()
     except ValueError as error:
         # Such as a class that is gone. Results can be read all the same.
-        warnings.warn(f"The study cannot be continued: {error}", stacklevel=3)
+        warnings.warn(
+            f"The study cannot be continued: {error}", stacklevel=caller_depth()
+        )
         return {}

@@ -99,6 +99,20 @@ def test_only_survivors_are_tried_again(monkeypatch):
         mutation.caught_before("sorting", drawn[:2])
 
 
+def test_an_interrupted_second_try_continues_from_its_log(tmp_path, monkeypatch):
+    last = entry("caught", "survived", "survived")["mutants"]
+    monkeypatch.setattr(store, "mutants_of", lambda room: last)
+    drawn = [
+        {"file": "a.py", "line": k, "code": str(k), "before": "x", "after": "y"}
+        for k in range(3)
+    ]
+    log = mutation.Log(tmp_path / "log")
+    log.note(drawn[1], "caught")
+    log = mutation.Log(tmp_path / "log")
+    known = [mutation.known_of("sorting", drawn, log, again) for again in (True, False)]
+    assert known == [["caught", "caught", None], [None, "caught", None]]
+
+
 def test_an_interrupted_run_continues_from_its_log(tmp_path):
     drawn = [
         {"file": "a.py", "line": 1, "code": code, "before": "x", "after": code}

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -26,6 +27,7 @@ from robustkit.classifiers import (
 )
 from tests.classifiers.conftest import (
     QUICK,
+    TRAINED,
     anything,
     every_kind,
     every_trained_kind,
@@ -330,7 +332,7 @@ def in_memory(data):
     return np.stack(X), np.array(y)
 
 
-@every_trained_kind
+@pytest.mark.parametrize("make", [*TRAINED, lambda **params: dropout(**params)])
 @pytest.mark.parametrize("batch_size", [50, "auto"])
 def test_fit_of_a_dataset_equals_fit_of_its_arrays(make, batch_size):
     data = Generated()
@@ -353,6 +355,50 @@ def test_single_last_sample_of_a_dataset_joins_another_batch():
     expect_same(ours, TorchClassifier(normalized, **QUICK).fit(*in_memory(data)))
 
 
+def dropout(**params):
+    def build(n_features, n_classes):
+        return nn.Sequential(
+            nn.Linear(n_features, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, n_classes)
+        )
+
+    return TorchClassifier(build, **QUICK | params)
+
+
+class Once(IterableDataset):
+    """Keeps an iterator, which each pass continues."""
+
+    def __init__(self, n_samples=300):
+        data = Generated(n_samples)
+        self.pairs = (data[i] for i in range(n_samples))
+
+    def __iter__(self):
+        return self.pairs
+
+
+def in_batches(source):
+    return DataLoader(source, batch_size=50)
+
+
+@every_trained_kind
+@pytest.mark.parametrize("wrap", [lambda stream: stream, in_batches])
+def test_stream_that_is_read_once_trains_on_all_of_it(make, wrap):
+    expected = make(max_epochs=1).fit(in_batches(Generated()), classes=range(3))
+    ours = make().partial_fit(wrap(Once()), classes=range(3))
+    expect_same(ours, expected)
+    expect_same(make(max_epochs=1).fit(wrap(Once()), classes=range(3)), expected)
+    # It trains on any later stream as on any other.
+    ours.partial_fit(wrap(Once()))
+    expect_same(ours, expected.partial_fit(in_batches(Generated())))
+
+
+@pytest.mark.parametrize("classes", [None, range(3)])
+def test_stream_that_is_read_once_lasts_no_second_pass(classes):
+    for stream, name in ((Once(), "Once"), (in_batches(Once()), "DataLoader")):
+        message = f"The {name} passed as X gave no sample.* give its samples each time"
+        with pytest.raises(ValueError, match=message):
+            anything().fit(stream, classes=classes)
+
+
 @every_trained_kind
 def test_fit_of_a_loader_trains_on_its_batches(make):
     data = Generated()
@@ -360,7 +406,7 @@ def test_fit_of_a_loader_trains_on_its_batches(make):
     classifier = make(max_epochs=4).fit(DataLoader(data, batch_size=30, shuffle=True))
     assert classifier.n_iter_ == 4
     assert classifier.score(X, y) > 0.8
-    # In its own order, three passes are what three calls are.
+    # In its own order, one pass is one call.
     plain = DataLoader(data, batch_size=30)
     ours = make(max_epochs=1).fit(plain, classes=range(3))
     theirs = make().partial_fit(plain, classes=range(3))
@@ -417,6 +463,93 @@ class Shrink:
 def test_adversary_and_regularizer_see_the_batches_of_a_stream(make):
     data, params = Generated(), {"adversary": Shift(), "regularizer": Shrink()}
     expect_same(make(**params).fit(data), make(**params).fit(*in_memory(data)))
+
+
+class Labelled(Generated):
+    """Gives other labels: as they are in a mapping."""
+
+    def __init__(self, names, n_samples=300):
+        super().__init__(n_samples)
+        self.names = names
+
+    def __getitem__(self, i):
+        X, label = super().__getitem__(i)
+        return X, self.names[label]
+
+
+def test_score_of_a_stream_is_that_of_its_arrays():
+    data = Generated()
+    X, y = in_memory(data)
+    classifier = anything(lr=1e-4).fit(X, y)
+    columns = TensorDataset(torch.from_numpy(X), torch.from_numpy(y)[:, None])
+    assert 0 < classifier.score(X, y) < 1
+    assert classifier.score(columns) == classifier.score(X, y)
+    expect_same(anything(lr=1e-4).fit(columns), classifier)
+    words = Labelled(["0", "1", "2"])
+    for call in (
+        lambda: classifier.score(X, y.astype(str)),
+        lambda: classifier.score(words),
+        lambda: anything().fit(words).score(data),
+    ):
+        with pytest.raises(ValueError, match="Mix of label input types"):
+            call()
+    words = ["zero", "one", "two"]
+    named = anything().fit(Labelled(words))
+    assert named.score(Labelled(words)) == named.score(X, np.array(words)[y])
+
+
+def test_many_classes_on_a_stream_warn_of_the_first_batch_at_most():
+    # Of few samples in a batch most are of a class of their own.
+    rng = np.random.default_rng(0)
+    X = torch.from_numpy(rng.normal(size=(200, 3)).astype(np.float32))
+    data = TensorDataset(X, torch.arange(200) % 50)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        anything(batch_size=10).fit(data, classes=range(50))
+    assert sum("number of unique classes" in str(w.message) for w in told) <= 1
+    with pytest.raises(ValueError, match="Unknown label type"):
+        anything().fit(TensorDataset(X, X[:, 0]), classes=range(50))
+
+
+@every_trained_kind
+def test_warm_start_on_some_classes_asks_for_all_of_them(make):
+    some = Labelled([0, 2, 2])
+    X, y = in_memory(some)
+    classifier = make(warm_start=True).fit(Generated())
+    message = r"first fit, \[0, 1, 2\]\. Got \[0, 2\] in y.* Pass them all as 'classes'"
+    for arguments in ((some,), (X, y)):
+        with pytest.raises(ValueError, match=message):
+            classifier.fit(*arguments)
+    other = copy.deepcopy(classifier)
+    expect_same(
+        classifier.fit(some, classes=range(3)), other.fit(X, y, classes=range(3))
+    )
+    assert classifier.n_iter_ == 2 * QUICK["max_epochs"]
+
+
+@every_trained_kind
+def test_fit_that_refuses_its_labels_leaves_what_was_learned(make):
+    data = Generated()
+    X, y = in_memory(data)
+    classifier = make().fit(X, y)
+    before = copy.deepcopy(classifier)
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        classifier.fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        classifier.fit(data, classes=[0, 1])
+    np.testing.assert_array_equal(classifier.classes_, before.classes_)
+    expect_same(classifier, before)
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        make().partial_fit(X, y, classes=[0, 1])
+
+
+def test_partial_fit_on_a_stream_ignores_early_stopping():
+    data = Generated()
+    ours, theirs = anything(early_stopping=True), anything()
+    for _ in range(2):
+        for classifier in (ours, theirs):
+            classifier.partial_fit(data, classes=range(3))
+        expect_same(ours, theirs)
 
 
 @every_trained_kind

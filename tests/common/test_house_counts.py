@@ -16,9 +16,9 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
 # A new attack, a claim, a display is a file of its own, and so are the rules of
-# verdicts, which claims and the correlator share, and the converters of calibrated
-# models; what grows is not split.
-MOST_FILES = 146
+# verdicts, which claims and the correlator share, the converters of calibrated models,
+# and how classifiers are stored without code; what grows is not split.
+MOST_FILES = 147
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
