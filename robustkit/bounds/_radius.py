@@ -20,6 +20,7 @@ from robustkit.bounds._linear_bounds import (
     Split,
     linear_distances,
     margin_rows,
+    row_lengths,
 )
 from robustkit.bounds._relu_network import ReluNetwork
 
@@ -245,7 +246,7 @@ def _farthest(x, search):
     room = np.maximum(x - low, high - x) * (1 + 2.0**-50)
     if search.norm == "linf":
         return room.max(axis=1)
-    return np.linalg.norm(room, axis=1) * (1 + 2.0**-40)
+    return row_lengths(room) * (1 + 2.0**-40)
 
 
 def proved_by_splitting(
