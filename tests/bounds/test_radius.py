@@ -215,7 +215,7 @@ def test_radii_are_in_the_units_of_the_features(
 
 
 def test_l2_radius_of_tiny_weights_is_distance_to_plane():
-    """The square of the weight is zero in single precision; the cost of a move is not."""
+    """The square of the weight is zero in float32, and the cost of a move is not."""
     for hidden in (False, True):
         with torch.no_grad(), seeded_torch(0):
             module = nn.Linear(2, 2)
