@@ -1,6 +1,5 @@
 """The model that an attack or an analysis is given: an estimator or a bare module."""
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
@@ -18,6 +17,7 @@ from torch import nn
 from robustkit._sklearn_private import _clone_parametrized
 from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit._tensors import as_tensor, dtype_of, evaluating
+from robustkit._validation import caller_depth
 from robustkit.networks import flat_input
 
 __all__ = [
@@ -134,7 +134,7 @@ def warn_if_fitted(model: Any, owner: Any) -> None:
         "(sklearn.frozen.FrozenEstimator), or sklearn.base.clone(model) to train a new "
         "one without this warning.",
         UserWarning,
-        stacklevel=_depth_outside(),
+        stacklevel=caller_depth(),
     )
 
 
@@ -146,16 +146,6 @@ def _is_trained(model: Any) -> bool:
     except NotFittedError:
         return False
     return True
-
-
-def _depth_outside() -> int:
-    """Count the frames up to the first one that is neither ours nor scikit-learn's."""
-    frame, depth = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        ("robustkit.", "sklearn.", "contextlib")
-    ):
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 class TakesModel(HTMLSummaryMixin, BaseEstimator):
