@@ -41,7 +41,7 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from robustkit.bounds._interval_bounds import gamma
+from robustkit.bounds._interval_bounds import LARGEST, gamma
 from robustkit.bounds._relu_network import ReluNetwork
 
 __all__ = [
@@ -64,8 +64,6 @@ _NUMBERS = 2**25
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 # More than what computing a bound of rounding in single precision is off.
 _ROUND_UP = 1 + 2.0**-9
-# What a sum in single precision may amount to without overflowing on the way.
-_LARGEST = 2.0**126
 _FASTMATH = {"reassoc", "contract", "nsz"}
 
 
@@ -130,7 +128,7 @@ class Anchors:
         largest = (size + np.abs(center)) * growth + np.abs(offset)
         before = 1.0 if self.scale is None else np.abs(self.scale)
         with np.errstate(divide="ignore"):
-            room = (_LARGEST - largest) / (before * growth)
+            room = (LARGEST - largest) / (before * growth)
         self.room = room if self.room is None else np.minimum(self.room, room)
 
 
@@ -374,7 +372,7 @@ class Bounds:
             slack += anchors.lost
             slack[self.region.overflows] = np.inf
         if anchors.roundoff == SINGLE:
-            slack[size > _LARGEST] = np.inf
+            slack[size > LARGEST] = np.inf
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
         return lower - wider, upper + wider, slack
 

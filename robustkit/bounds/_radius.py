@@ -135,7 +135,10 @@ class _Bracket:
         if guess is not None:
             first = np.where((guess > 0) & np.isfinite(guess), guess, first)
         first = np.minimum(first, 0.6 * self.limit)
-        anywhere = np.where(np.isfinite(self.limit), self.limit, 1.0)
+        # In the units of the features.
+        size = np.abs(anchors.x).max(axis=1, initial=0)
+        size = np.where(size > 0, size, 1.0)
+        anywhere = np.where(np.isfinite(self.limit), self.limit, size)
         self.first = np.where((first > 0) & np.isfinite(first), first, anywhere)
 
     def close_by_secants(self):

@@ -90,7 +90,8 @@ def steepest(module, X, labels, radii, norm, shares=(1 - 1e-9, 1 - 1e-6, 0.99, 0
     rows = torch.arange(len(X))
     for other in range(1, module(torch.from_numpy(X)).shape[1]):
         x = torch.from_numpy(X).requires_grad_()
-        logits = module(x)
+        # A copy, as a module may write to what it is given.
+        logits = module(x.clone())
         others = (torch.from_numpy(labels) + other) % logits.shape[1]
         margin = logits[rows, labels] - logits[rows, others]
         (gradient,) = torch.autograd.grad(margin.sum(), x)
