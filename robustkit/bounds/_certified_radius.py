@@ -129,9 +129,15 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     refused, and so is a convolution that is not on the CPU. `predict` must then be
     asked under the same settings.
 
+    A linear model or perceptron of scikit-learn counts as computing in double precision
+    if all of the model was fitted on float64 and samples are float64; everything else
+    counts as single precision. Samples of float16 are refused.
+
     A network with a part of another kind, or with one that is not what its type says (a
     subclass with another `forward`, a hook, a parametrization), is refused by name. So
-    is a model whose `predict` may answer otherwise than with the largest logit.
+    is a model whose `predict` may answer otherwise than with the largest logit: a
+    support vector machine of more than two classes, which counts votes, or one whose
+    products with support vectors all but cancel.
 
     References
     ----------
@@ -148,8 +154,8 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     >>> radii = certified.radii(X, y)
     >>> radii.shape
     (300,)
-    >>> certified.certified_accuracy(X, y, eps=[0.0, 0.05, 0.2]).round(1)
-    array([1. , 0.8, 0. ])
+    >>> certified.certified_accuracy(X, y, eps=[0.0, 0.1, 0.2]).round(1)
+    array([1. , 0.9, 0.1])
     """
 
     _parameter_constraints: dict = {

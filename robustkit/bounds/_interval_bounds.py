@@ -56,6 +56,7 @@ __all__ = [
     "described",
     "gamma",
     "lost_digits",
+    "refusal",
     "slack_factor",
 ]
 
@@ -306,9 +307,14 @@ def _steps(module, dtype):
     if is_plain(module, SparseNetwork):
         weight, bias = map(_doubles, (module.output_weight, module.output_bias))
         return [_Graph(module, dtype), _Affine(weight, bias, dtype)]
-    raise TypeError(
-        "Bounds are known for networks of linear layers and ReLU, and for sparse "
-        f"networks. This one has a {described(module)}"
+    raise refusal(module, "linear layers and ReLU")
+
+
+def refusal(module: nn.Module, known: str, where: str = "") -> TypeError:
+    """Say which part of a network no bounds are known for."""
+    return TypeError(
+        f"Bounds are known for networks of {known}, and for sparse networks. This one "
+        f"has a {described(module)}{where}"
     )
 
 

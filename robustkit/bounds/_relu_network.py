@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import as_array
-from robustkit.bounds._interval_bounds import described
+from robustkit.bounds._interval_bounds import refusal
 from robustkit.bridge import ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
@@ -263,11 +263,7 @@ class ReluNetwork:
                     if t.is_floating_point()
                 ]
                 return
-        raise TypeError(
-            "Bounds are known for networks of linear layers, convolutions and ReLU, "
-            f"and for sparse networks. This one has a {described(part)}"
-            f"{self._where(part)}"
-        )
+        raise refusal(part, "linear layers, convolutions and ReLU", self._where(part))
 
     def _where(self, part):
         if isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.Linear):

@@ -414,7 +414,7 @@ def test_convolutions_round_as_sums_do(n_rows, groups, size):
 def test_convolutions_elsewhere_than_on_the_cpu_are_refused():
     module = nn.Sequential(nn.Conv2d(1, 1, 3, device="meta"))
     for dtype in (torch.float32, torch.float64):
-        with pytest.raises(TypeError, match="convolutions on 'meta' .* on the CPU"):
+        with pytest.raises(TypeError, match=r"convolutions on 'meta' .* on the CPU"):
             refuse_imprecise(module.to(dtype), "CertifiedRadius")
 
 
@@ -424,7 +424,7 @@ def test_products_in_less_than_single_precision_are_refused(monkeypatch):
     linear = certified(LogisticRegression().fit(X, y), X, y)
     try:
         torch.set_float32_matmul_precision("medium")
-        with pytest.raises(TypeError, match="matmul.fp32_precision is 'bf16'"):
+        with pytest.raises(TypeError, match=r"matmul\.fp32_precision is 'bf16'"):
             model.radii(X, y)
         # Numpy computes it.
         assert (linear.radii(X, y) > 0).any()
@@ -449,7 +449,7 @@ def test_samples_in_half_precision_are_refused(as_given):
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     proof = certified(model, X, y, clip=None)
     half = as_given(X.astype(np.float16))
-    with pytest.raises(ValueError, match="'X' must be float32 or float64.* float16"):
+    with pytest.raises(ValueError, match=r"'X' must be float32 or float64.* float16"):
         proof.radii(half, y)
 
 

@@ -545,6 +545,7 @@ def test_weights_that_lose_their_digits_are_covered(kind):
 
 def linear_layer(weight, bias=None):
     weight = torch.tensor(weight)
+    bias = torch.zeros(len(weight)) if bias is None else torch.tensor(bias)
     layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(weight)

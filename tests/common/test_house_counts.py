@@ -15,8 +15,9 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-# A new attack, a claim, a display is a file of its own; what grows is not split.
-MOST_FILES = 144
+# A new attack, a claim, a display is a file of its own; what grows is not split. So is
+# what arithmetic proofs assume, which attacks and radii ask about.
+MOST_FILES = 145
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
