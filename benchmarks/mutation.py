@@ -128,13 +128,14 @@ def draw(room, n_mutants, seed):
         for path in sorted((ROOT / "robustkit" / room).rglob("*.py"))
     }
     for file, source in sources.items():
-        nodes = list(ast_nodes(get_ast(source)))
+        nodes, is_annotation = list(ast_nodes(get_ast(source))), annotated(source)
         for name, operator in operators.items():
             occurrence = 0
             family = name.split("/")[1].split("_")[0]
             for node in nodes:
                 for (line, column), _ in operator.mutation_positions(node):
-                    places[file, line, column, family].append((name, occurrence))
+                    if not is_annotation(line, column):
+                        places[file, line, column, family].append((name, occurrence))
                     occurrence += 1
     stream = random.Random(seed)
     # A place by its text, not its number: the draw is the same wherever it is made.
@@ -154,6 +155,21 @@ def draw(room, n_mutants, seed):
             }
         )
     return mutants, len(places)
+
+
+def annotated(source):
+    """Make a function that says whether a place is inside an annotation.
+
+    Type checkers read them; what the package computes does not depend on them.
+    """
+    ranges = []
+    for node in ast.walk(ast.parse(source)):
+        for name in ("annotation", "returns"):
+            part = getattr(node, name, None)
+            if part is not None:
+                start = part.lineno, part.col_offset
+                ranges.append((start, (part.end_lineno, part.end_col_offset)))
+    return lambda *place: any(start <= place < end for start, end in ranges)
 
 
 def caught_before(room, mutants):

@@ -106,8 +106,8 @@ class MinimalDistanceAttack(BaseAttack):
     Notes
     -----
     For each sample, every wrong class that looks nearly as close as the closest is
-    followed. An affine model of the margin (logit of the wrong class minus that of the
-    true one) says which point of the clip range is the closest with a margin of zero;
+    followed. An affine model of the margin (logit of the true class minus that of the
+    wrong one) says which point of the clip range is the closest with a margin of zero;
     there the next model is found, and the models are averaged, as most minima lie on
     kinks of the network. The closest classes start again from beyond the boundary.
     Where no gradient leads to an error, known samples, corners of the range and random

@@ -92,7 +92,7 @@ class MapperGraphDisplay:
     >>> from robustkit.topology import MapperGraph
     >>> X, y = load_iris(return_X_y=True)
     >>> mapper = MapperGraph(n_intervals=8, eps=0.6).fit(X)
-    >>> display = MapperGraphDisplay.from_mapper(mapper, y)
+    >>> display = MapperGraphDisplay.from_estimator(mapper, y=y)
     >>> plt.show()
     """
 

@@ -60,6 +60,19 @@ def test_only_the_changed_line_is_named():
     assert mutation.changed_line(old, "a = 1\nb = 3\nc = 3\n") == ("b = 2", "b = 3")
 
 
+def test_annotations_are_told_from_code():
+    source = "def f(x: int | str, y=1 | 2) -> int | None:\n    z: int | str = x | y\n"
+    is_annotation = mutation.annotated(source)
+    lines = source.splitlines()
+    bars = [
+        (row, column)
+        for row, line in enumerate(lines, start=1)
+        for column, sign in enumerate(line)
+        if sign == "|"
+    ]
+    assert [is_annotation(*bar) for bar in bars] == [True, False, True, True, False]
+
+
 def test_a_seed_draws_the_same_mutants_and_each_changes_its_file():
     pytest.importorskip("cosmic_ray", reason="cosmic-ray makes the mutants")
     first, n_places = mutation.draw("defenses", 12, seed=0)
