@@ -543,15 +543,12 @@ def test_weights_that_lose_their_digits_are_covered(kind):
         assert network.margins(*given, np.array([0]))[0] <= 0
 
 
-def linear_layer(weight, bias=None):
+def linear_layer(weight, bias=(0.0, 0.0)):
     weight = torch.tensor(weight)
-    bias = torch.zeros(len(weight)) if bias is None else torch.tensor(bias)
     layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(weight)
-        layer.bias.copy_(
-            torch.zeros(len(weight)) if bias is None else torch.tensor(bias)
-        )
+        layer.bias.copy_(torch.tensor(bias))
     return layer
 
 
