@@ -17,7 +17,7 @@ PUBLIC = {*robustkit.__all__, *functional.__all__}
 
 # A new attack, a claim, a display is a file of its own; what grows is not split. So is
 # what arithmetic proofs assume, which attacks and radii ask about.
-MOST_FILES = 145
+MOST_FILES = 146
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
