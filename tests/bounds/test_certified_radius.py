@@ -516,7 +516,7 @@ def test_time_limit_warns_and_keeps_what_was_proved():
         lambda: short.certified_accuracy(X, y, eps),
     ]
     for call in calls:
-        with pytest.warns(UndecidedSamplesWarning) as caught:
+        with pytest.warns(UndecidedSamplesWarning, match="Time was up") as caught:
             call()
         line = call.__code__.co_firstlineno
         assert [(w.filename, w.lineno) for w in caught] == [(__file__, line)]
