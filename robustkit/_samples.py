@@ -6,16 +6,19 @@ Nothing here needs torch unless a tensor or a stream is passed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["flat_samples", "is_stream", "shaped_like", "stream_batches"]
+__all__ = ["check_layout", "flat_samples", "is_stream", "shaped_like", "stream_batches"]
 
 
-def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+def flat_samples(
+    X: Any, known: Sequence[int] | None = None
+) -> tuple[Any, tuple[int, ...] | None]:
     """Turn images and tensors into rows, one per sample, as scikit-learn takes them.
 
     Arrays and tensors of three or more dimensions, such as (n, channels, height,
@@ -29,6 +32,11 @@ def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     X : object
         An array or tensor of any number of dimensions. Anything else, such as a
         DataFrame or a list, is returned as it is.
+
+    known : tuple of int, default=None
+        The shape of the images that the samples must be like, if there is one. Images
+        of another shape are refused, as their values would become rows in another
+        order; only a missing channel does not matter.
 
     Returns
     -------
@@ -45,10 +53,27 @@ def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     if not isinstance(X, np.ndarray) or X.ndim < 3:
         return X, None
     image_shape = X.shape[1:]
-    X = X.reshape(len(X), int(np.prod(image_shape)))
+    check_layout(image_shape, known)
+    X = X.reshape(len(X), prod(image_shape))
     if X.dtype == np.uint8:
         X = np.divide(X, 255, dtype=np.float32)
     return X, image_shape
+
+
+def check_layout(image_shape, known):
+    if known is None:
+        return
+    got, wanted = (
+        (1, *shape) if len(shape) == 2 else tuple(shape)
+        for shape in (image_shape, known)
+    )
+    # Another number of values is refused where features are counted.
+    if got != wanted and prod(got) == prod(wanted):
+        raise ValueError(
+            f"X must hold images of the shape {tuple(known)} that the model was fitted "
+            f"on. Got images of shape {tuple(image_shape)}, whose values are in "
+            "another order."
+        )
 
 
 def shaped_like(rows: NDArray, X: Any) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "caller_depth",
+    "check_clip",
     "check_image_shape",
     "check_magnitude",
     "check_range",
@@ -77,20 +78,21 @@ def learn_clip(clip: Any, X: np.ndarray) -> tuple[float, float] | None:
         return (0.0, 1.0) if X.min() >= 0 and X.max() <= 1 else None
     if clip is None:
         return None
-    low, high = _check_clip(clip)
+    low, high = check_clip(clip)
     check_range(X.min(), X.max(), low, high)
     return low, high
 
 
-def _check_clip(clip):
+def check_clip(clip: Any) -> tuple[float, float]:
+    """Return the two ends of a clip range as numbers, if they are in order."""
     try:
         low, high = (float(bound) for bound in clip)
     except (TypeError, ValueError):
         low, high = nan, nan
     if not low < high:
         raise ValueError(
-            "The 'clip' parameter must be 'auto', None or a pair (low, high) with low "
-            f"< high. Got {clip!r} instead."
+            "The 'clip' parameter must be a pair (low, high) with low < high, None or, "
+            f"of an estimator, 'auto'. Got {clip!r} instead."
         )
     return low, high
 
@@ -100,7 +102,8 @@ def check_range(smallest: float, largest: float, low: float, high: float) -> Non
     if smallest < low or largest > high:
         raise ValueError(
             f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
-            f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
+            f"to {largest}. Scale X, or change the parameter 'clip' (and fit an "
+            "attack again)."
         )
 
 

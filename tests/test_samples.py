@@ -153,3 +153,23 @@ def test_stream_that_gives_no_pairs_says_so(stream, y, message):
 
 def test_samples_load_no_torch():
     assert not loads_torch("import robustkit._samples")
+
+
+@pytest.mark.parametrize("known", [(2, 3, 4), (4, 3, 2), (6, 4)])
+def test_images_of_another_layout_are_refused(known):
+    X = np.zeros((2, 3, 2, 4))
+    message = rf"shape \({known[0]}, .* fitted on\. Got images of shape \(3, 2, 4\)"
+    with pytest.raises(ValueError, match=message):
+        flat_samples(X, known)
+    # What is counted elsewhere, what is alike, and what has no layout.
+    flat_samples(X, (3, 2, 5))
+    flat_samples(X, (3, 2, 4))
+    flat_samples(X.reshape(2, -1), known)
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (1, 4, 3)), ((1, 4, 3), (4, 3))])
+def test_a_missing_channel_is_no_other_layout(shapes):
+    given_shape, known = shapes
+    rows, image_shape = flat_samples(np.zeros((2, *given_shape)), known)
+    assert rows.shape == (2, 12)
+    assert image_shape == given_shape

@@ -26,6 +26,7 @@ __all__ = [
     "frozen",
     "is_frozen",
     "input_shape",
+    "shaped_for",
     "takes_images",
     "thawed",
     "try_out",
@@ -66,8 +67,26 @@ def takes_images(model: Any) -> bool:
     So do bare modules and skorch nets. All others, pipelines too, take rows.
     """
     model = thawed(model)
-    origins = {cls.__module__ for cls in type(model).__mro__}
-    return isinstance(model, nn.Module) or "skorch.classifier" in origins
+    return isinstance(model, nn.Module) or _comes_from(model, "skorch.classifier")
+
+
+def shaped_for(model: Any, rows: Any, image_shape: Sequence[int] | None) -> Any:
+    """Give rows the shape of the images that they were, if a model is to have these.
+
+    So are models that compute with images, and a TorchClassifier, which learns from
+    what it is fitted to in which shape its module takes samples.
+    """
+    learns = _comes_from(model, "robustkit.classifiers._torch_classifier")
+    if image_shape is None or not (
+        (learns and not is_frozen(model)) or takes_images(model)
+    ):
+        return rows
+    return np.reshape(rows, (len(rows), *image_shape))
+
+
+def _comes_from(model: Any, module: str) -> bool:
+    """Whether its class is defined in a module, which need not be imported here."""
+    return module in {cls.__module__ for cls in type(model).__mro__}
 
 
 def input_shape(

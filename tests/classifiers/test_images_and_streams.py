@@ -3,6 +3,8 @@
 import copy
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,7 +16,14 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from robustkit._randomness import seeded_torch
 from robustkit.bridge import as_module
-from robustkit.classifiers import TorchClassifier, _base, fit_many
+from robustkit.classifiers import (
+    TorchClassifier,
+    _base,
+    fit_classifier,
+    fit_many,
+    fit_on_stream,
+    unfitted_classifier,
+)
 from tests.classifiers.conftest import (
     QUICK,
     anything,
@@ -44,6 +53,13 @@ def rows_only(n_features, n_classes):
 def normalized(n_features, n_classes):
     return nn.Sequential(
         nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, n_classes)
+    )
+
+
+def lazy(n_features, n_classes):
+    """Takes (n, 1, 8, 8); two images without a channel look like one of two."""
+    return nn.Sequential(
+        nn.LazyConv2d(3, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(n_classes)
     )
 
 
@@ -117,6 +133,114 @@ def test_module_that_takes_rows_gets_rows_of_images(digits):
     X, y = digits
     ours = TorchClassifier(rows_only, **QUICK).fit(X.reshape(-1, 1, 8, 8), y)
     expect_same(ours, TorchClassifier(rows_only, **QUICK).fit(X, y))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (rows_only, (1, 8, 8)),
+        (rows_only, (8, 8)),
+        (convolutional, (1, 8, 8)),
+        (convolutional, (8, 8)),
+        (recurrent_like, (8, 8)),
+        ("cnn6", (8, 8)),
+    ],
+)
+def test_meta_estimators_fit_a_network_to_images_as_it_fits_itself(
+    module, shape, digits
+):
+    X, y = (array[:100] for array in digits)
+    images = X.reshape(-1, *shape)
+    classifier = TorchClassifier(module, **QUICK | {"max_epochs": 1})
+    ours = unfitted_classifier(classifier, X, y, owner=None, image_shape=shape)
+    assert ours is not classifier
+    ours = fit_classifier(ours, X, y, image_shape=shape)
+    theirs = clone(classifier).fit(images, y)
+    expect_same(ours, theirs)
+    np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(images))
+    data = TensorDataset(torch.from_numpy(images), torch.from_numpy(y))
+    streamed = fit_on_stream(clone(classifier), data, X, y, image_shape=shape)
+    expect_same(streamed, theirs)
+
+
+def test_meta_estimators_do_not_tell_a_wrapped_module_what_they_fit(digits):
+    X, y = digits
+    with seeded_torch(0):
+        wrapped = TorchClassifier.from_module(rows_only(64, 10), range(10))
+    assert fit_classifier(wrapped, X, y, image_shape=(1, 8, 8)) is wrapped
+    assert wrapped.image_shape_ is None
+
+
+@pytest.mark.parametrize("module", [recurrent_like, convolutional, lazy])
+def test_shape_of_two_sides_gets_a_channel_only_where_the_module_needs_it(
+    module, digits
+):
+    X, y = (array[:100] for array in digits)
+    params = QUICK | {"max_epochs": 1}
+    ours = TorchClassifier(module, image_shape=(8, 8), **params).fit(X, y)
+    theirs = TorchClassifier(module, **params).fit(X.reshape(-1, 8, 8), y)
+    expect_same(ours, theirs)
+    assert ours.image_shape_ == theirs.image_shape_ == (1, 8, 8)
+    trained = ours.module_
+    shape = (8, 8) if module is recurrent_like else (1, 8, 8)
+    inputs = torch.from_numpy(X.reshape(-1, *shape))
+    wrapped = TorchClassifier.from_module(trained, range(10), image_shape=(8, 8))
+    assert wrapped.image_shape_ == (1, 8, 8)
+    for classifier in (ours, theirs, wrapped):
+        np.testing.assert_allclose(
+            classifier.decision_function(X), trained(inputs).detach(), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("told", [(1, 4, 16), (4, 16), (64, 1)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8), (8, 8, 1)])
+def test_images_of_another_shape_than_image_shape_are_not_cut_up(told, shape, digits):
+    X, y = digits
+
+    def flat(n_features, n_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(n_features, n_classes))
+
+    classifier = TorchClassifier(flat, image_shape=told, **QUICK)
+    images = X.reshape(-1, *shape)
+    message = rf"shape \{shape}.*, but TorchClassifier was made for image_shape=\{told}"
+    message = message.replace(")", r"\)")
+    for fit in (
+        lambda: classifier.fit(images, y),
+        lambda: classifier.partial_fit(images, y, classes=range(10)),
+        lambda: classifier.fit(TensorDataset(*map(torch.from_numpy, (images, y)))),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit()
+        assert not hasattr(classifier, "module_")
+    classifier.fit(X, y)
+
+
+def test_first_images_may_be_passed_by_several_threads(digits):
+    X, _ = digits
+    images = X.reshape(-1, 1, 8, 8)
+    began, may_go_on = Event(), Event()
+
+    class Slow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = convolutional(64, 10)
+
+        def forward(self, images):
+            began.set()
+            assert may_go_on.wait(PATIENCE)
+            return self.inner(images)
+
+    with seeded_torch(0):
+        module = Slow().eval()
+    wrapped = TorchClassifier.from_module(module, classes=range(10))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(wrapped.decision_function, images)
+        has_begun = began.wait(PATIENCE)
+        second = pool.submit(wrapped.decision_function, images)
+        may_go_on.set()
+        assert has_begun
+        np.testing.assert_array_equal(first.result(), second.result())
+    assert wrapped.image_shape_ == (1, 8, 8)
 
 
 def test_fit_again_forgets_the_shape_of_the_images(digits):

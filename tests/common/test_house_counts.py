@@ -15,9 +15,10 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-# A new attack, a claim, a display is a file of its own; what grows is not split. So is
-# what arithmetic proofs assume, which attacks and radii ask about.
-MOST_FILES = 146
+# A new attack, a claim, a display is a file of its own, and so are the rules of
+# verdicts, which claims and the correlator share, the converters of calibrated models,
+# and what arithmetic proofs assume; what grows is not split.
+MOST_FILES = 147
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

@@ -7,6 +7,8 @@ lets the model have the last word.
 # ruff: noqa: F401
 
 from robustkit.attacks.minimal._distance import minimal_distance, push_out
+from robustkit.attacks.minimal._paths import Box
+from robustkit.attacks.minimal._search import sizes_of
 
 # What is not in `__all__` is for the estimator, not for users.
 __all__ = ["minimal_distance"]

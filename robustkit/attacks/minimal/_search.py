@@ -162,7 +162,7 @@ class Margins:
         return found
 
     def _blocks(self, points):
-        """Yield points for the module; padded, so that no row feels the others."""
+        """Yield points for the module; padded, to round a row alike in any batch."""
         n_rows = len(points)
         if self._kept is not None and points.ctypes.data == self._kept.data_ptr():
             n_padded = n_rows + -n_rows % _MULTIPLE

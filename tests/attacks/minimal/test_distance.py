@@ -439,7 +439,7 @@ def test_queries_are_counted():
             {"clip": (0.5, 1.0)},
             r"X must lie in the clip range \[0.5, 1.0\]. Got values",
         ),
-        ({"clip": (1.0, 0.0)}, r"'clip' must be a pair \(low, high\)"),
+        ({"clip": (1.0, 0.0)}, r"'clip' parameter must be a pair \(low, high\)"),
         ({"max_iter": 0}, "'max_iter' must be at least 1. Got 0"),
         ({"target": torch.zeros(3)}, r"'target' must have one class per sample"),
     ],
@@ -464,3 +464,24 @@ def test_half_precision():
     moved = (X_adv != X).any(dim=1)
     assert moved.float().mean() > 0.5
     assert (own_labels(module, X_adv)[moved] != y[moved]).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_samples_on_the_end_of_a_range_that_their_numbers_round(dtype, norm):
+    clip = (-0.1, 0.3)
+    module, X = nn.Identity(), torch.linspace(-0.2, 0.5, 32)
+    X = X.view(4, 8).T.to(dtype).clamp(*torch.tensor(clip, dtype=dtype))
+    with torch.no_grad():
+        y = module(X).argmax(dim=1)
+    if dtype == torch.float32:
+        assert X.max().item() > clip[1]
+    _, distances = search(module, X, y, norm, clip)
+    assert (distances > 0).all()
+    assert np.isfinite(distances).all()
+    few_digits = X.bfloat16().clamp(*torch.tensor(clip, dtype=torch.bfloat16))
+    minimal_distance(module, few_digits, y, norm=norm, clip=clip)
+    with pytest.raises(ValueError, match=r"must lie in the clip range \[-0\.1.*, 0\.2"):
+        search(module, X, y, norm, (-0.1, 0.2))
+    with pytest.raises(ValueError, match="'clip' parameter must be a pair"):
+        search(module, X, y, norm, (0.2, 0.2))
