@@ -362,7 +362,7 @@ def _standard_scaler(scaler: StandardScaler) -> nn.Module:
     check_is_fitted(scaler)
     return ElementwiseScale(
         center=scaler.mean_ if scaler.with_mean else 0.0,
-        scale=1.0 / scaler.scale_ if scaler.with_std else 1.0,
+        scale=1.0 / scaler.scale_.astype(np.float64) if scaler.with_std else 1.0,
     )
 
 
@@ -371,7 +371,7 @@ def _robust_scaler(scaler: RobustScaler) -> nn.Module:
     check_is_fitted(scaler)
     return ElementwiseScale(
         center=scaler.center_ if scaler.with_centering else 0.0,
-        scale=1.0 / scaler.scale_ if scaler.with_scaling else 1.0,
+        scale=1.0 / scaler.scale_.astype(np.float64) if scaler.with_scaling else 1.0,
     )
 
 
@@ -386,7 +386,7 @@ def _min_max_scaler(scaler: MinMaxScaler) -> nn.Module:
 @as_module.register(MaxAbsScaler)
 def _max_abs_scaler(scaler: MaxAbsScaler) -> nn.Module:
     check_is_fitted(scaler)
-    scale = ElementwiseScale(scale=1.0 / scaler.scale_)
+    scale = ElementwiseScale(scale=1.0 / scaler.scale_.astype(np.float64))
     return nn.Sequential(scale, Clamp(-1, 1)) if scaler.clip else scale
 
 
@@ -404,7 +404,7 @@ def _pca(pca: PCA) -> nn.Module:
     if pca.whiten:
         spread = np.sqrt(pca.explained_variance_)
         spread = np.maximum(spread, np.finfo(spread.dtype).eps)
-        project.append(ElementwiseScale(scale=1.0 / spread))
+        project.append(ElementwiseScale(scale=1.0 / spread.astype(np.float64)))
     return project
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
+from robustkit.bounds import LARGEST
 from robustkit.bridge import Clamp, ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
@@ -346,10 +347,23 @@ class FirstMap:
             values = _scale_one(module, values, features)
             if type(module) is ElementwiseScale:
                 center, scale, offset = _scale_parameters(module, features)
+                if center.dtype != torch.float64:
+                    # Where a difference may overflow, nothing is known.
+                    size = torch.where(size + center.abs() > LARGEST, torch.inf, size)
                 size = (size + center.abs()) * scale.abs() + offset.abs()
             # The end of a range can be larger than what is clipped to it.
             size = torch.maximum(size, values.abs())
         return size
+
+    def scaled_loss(self, features: torch.Tensor) -> torch.Tensor:
+        """Bound what scaled values lose as they are too small to be rounded well."""
+        tiny = torch.finfo(torch.float32).tiny
+        loss = torch.full(features.shape, tiny, dtype=torch.float64)
+        for module in self.scaling:
+            if type(module) is ElementwiseScale:
+                _, scale, _ = _scale_parameters(module, features)
+                loss = (loss + tiny) * scale.abs() + 2 * tiny
+        return loss
 
 
 def _scale_one(module, values, features):
