@@ -24,12 +24,12 @@ _CLOSE = 1e-7
 
 
 @njit(cache=True)
-def corners(box, samples, at, gradients, margins, rounding, out):
+def corners(box, samples, at, gradients, margins, ahead, out):
     """Write the nearest points at which the linearized margins are all positive.
 
     Class k of row i has ``margins[k, i]`` at the point ``at[i]``, and a gradient there.
-    They become positive by the share `rounding` of the largest one. Where the box has
-    no such point, the one written is of no use.
+    They become positive by the share `ahead` of the largest one. Where the box has no
+    such point, the one written is of no use.
     """
     m, n = gradients.shape[0], gradients.shape[2]
     models, offsets = np.empty((m, n)), np.empty(m)
@@ -41,7 +41,7 @@ def corners(box, samples, at, gradients, margins, rounding, out):
                 models[k, j] = gradients[k, i, j]
                 offset -= models[k, j] * (at[i, j] - x[j])
             offsets[k] = offset
-        offsets -= rounding * np.abs(offsets).max()
+        offsets -= ahead * np.abs(offsets).max()
         if box.euclidean:
             move = _corner_of_ball(x, models, offsets, box)
         else:

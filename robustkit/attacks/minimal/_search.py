@@ -296,11 +296,12 @@ def turn_corners(margins, box, true, target, found):
     exactly the one that is sought, where the module is linear.
     """
     which, at = np.arange(len(target)), found.points.copy()
+    ahead = max(margins.finest, _WORTH / 10)
     for _ in range(_CORNERS):
         _, values, slopes = margins.around(at, target[which])
         found.n_queries[which] += 1
         points = np.empty_like(at)
-        corners(box, which, at, slopes, values, margins.finest, points)
+        corners(box, which, at, slopes, values, ahead, points)
         before = found.sizes[which].copy()
         worth = sizes_of(box, which, points) < before * (1 - _WORTH)
         which, points, before = which[worth], points[worth], before[worth]
