@@ -16,7 +16,7 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
 # A new attack, a claim, a display is a file of its own; what grows is not split.
-MOST_FILES = 144
+MOST_FILES = 145
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8
