@@ -323,21 +323,24 @@ def test_a_constant_model_has_no_error(norm, clip):
     assert torch.equal(X_adv, X)
 
 
-@given(seed=seeds, norm=st.sampled_from(NORMS), dtype=DTYPES)
-def test_no_sample_feels_the_others(seed, norm, dtype):
+@given(seed=seeds, norm=st.sampled_from(NORMS), dtype=DTYPES, targeted=st.booleans())
+def test_no_sample_feels_the_others(seed, norm, dtype, targeted):
     """Nor its place, nor the size of the batch."""
     module = network(seed, (20, 30, 20, 5)).to(dtype)
     X = uniform(seed, 23, 20, dtype=dtype)
     y = own_labels(module, X)
-    _, whole = search(module, X, y, norm, (0.0, 1.0), max_iter=20)
+
+    def distances(rows):
+        target = (y[rows] + 1) % 5 if targeted else None
+        params = {"max_iter": 20, "target": target}
+        return search(module, X[rows], y[rows], norm, (0.0, 1.0), **params)[1]
+
+    whole = distances(np.arange(23))
     order = np.random.default_rng(seed).permutation(len(X))
-    _, turned = search(module, X[order], y[order], norm, (0.0, 1.0), max_iter=20)
-    np.testing.assert_allclose(turned, whole[order], rtol=1e-5)
-    parts = [slice(0, 1), slice(1, 8), slice(8, 23)]
-    split = [
-        search(module, X[p], y[p], norm, (0.0, 1.0), max_iter=20)[1] for p in parts
-    ]
-    np.testing.assert_allclose(np.concatenate(split), whole, rtol=1e-5)
+    np.testing.assert_array_equal(distances(order), whole[order])
+    parts = np.split(np.arange(23), [1, 8])
+    split = np.concatenate([distances(rows) for rows in parts])
+    np.testing.assert_array_equal(split, whole)
 
 
 def test_more_samples_than_are_searched_at_once():
