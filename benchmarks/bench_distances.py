@@ -17,29 +17,27 @@ from robustkit.attacks.functional import minimal_distance
 PEERS = ("adv_lib",)
 ORDERS = {"linf": float("inf"), "l2": 2}
 # Images whose distances are compared, and those that are timed.
-N_COMPARED = {"small ResNet": 500, "cnn6": 100}
-N_TIMED = {"small ResNet": 20, "cnn6": 5}
+SIZES = {("small ResNet", "linf"): (400, 8), ("cnn6", "linf"): (40, 2)}
 _AT_ONCE = 20
 
 
 def cases():
-    """Both networks in both norms."""
+    """Each network, recognized images only."""
     torch.set_num_threads(1)
     if peers.load("adv_lib") is None:
         return
-    for name in N_COMPARED:
-        for norm in ORDERS:
-            yield _distances(name, norm)
+    for (name, norm), sizes in SIZES.items():
+        yield _distances(name, norm, *sizes)
 
 
-def _distances(name, norm):
+def _distances(name, norm, n_compared, n_timed):
     module = network(name)
-    X, y = recognized(name, N_COMPARED[name])
+    X, y = recognized(name, n_compared)
     ours = lengths(X, minimal_distance(module, X, y, norm=norm, clip=(0, 1)), norm)
     theirs = lengths(X, their_points(name, norm, len(X)), norm)
-    few = slice(N_TIMED[name])
+    few = slice(n_timed)
     return Case(
-        name=f"nearest error, {norm}, {name} on CIFAR-10, {N_TIMED[name]} images",
+        name=f"nearest error, {norm}, {name} on CIFAR-10, {n_timed} images",
         peer=f"{peers.title('adv_lib')}, FMN, 1,000 steps",
         ours=partial(minimal_distance, module, X[few], y[few], norm=norm, clip=(0, 1)),
         theirs=partial(_their_attack, module, X[few], y[few], norm),
