@@ -370,7 +370,8 @@ def attacked(
     dull = {*_BOOKKEEPING, *(["average_eps"] if has_radius else [])}
     # What was asked for is the same for all models, and some of it is text: parameters,
     # or those of joined attacks, such as "pgdattack__eps".
-    dull |= attack.get_params(deep=False).keys() | {k for k in report if "__" in k}
+    dull |= attack.get_params(deep=False).keys()
+    dull |= {key for key in report.index if "__" in key}
     return {
         f"{name}_{key}": value
         for key, value in report.items()

@@ -336,9 +336,9 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             if not left_out.any():
                 raise
             raise ValueError(
-                f"{error} {left_out.sum()} more are under-trained: their clean accuracy "
-                f"is more than max_accuracy_gap={self.max_accuracy_gap:g} below the "
-                "median."
+                f"{error} {left_out.sum()} more are under-trained: their clean "
+                f"accuracy is more than max_accuracy_gap={self.max_accuracy_gap:g} "
+                "below the median."
             ) from error
 
     def _check_data(self, X, y, X_test, y_test):

@@ -280,7 +280,7 @@ def test_undertrained_models_are_not_correlated(tmp_path):
     # With two of four graphs too few are left, and it says why.
     four = table.drop_duplicates("graph")[:4]
     study.results_ = four.assign(clean_accuracy=[0.9, 0.1, 0.9, 0.1])
-    with pytest.raises(ValueError, match="2 more are under-trained: .*_gap=0.2 below"):
+    with pytest.raises(ValueError, match=r"2 more are under-trained: .*=0\.2 below"):
         study.set_params(max_accuracy_gap=0.2)._correlate()
 
 
