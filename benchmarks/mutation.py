@@ -35,8 +35,6 @@ from benchmarks import store
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-# Where the tests of a room are, if not in the folder of its name.
-TESTS = {"attacks": ["tests/attacks"]}
 # A decorator that is removed makes a function slower (njit) or is no code that runs
 # (abstractmethod): no test can notice. The other two want the name of a variable.
 LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
@@ -87,8 +85,7 @@ def measure(room, n_mutants, seed, n_jobs, again=False, log=None):
     """Draw mutants of a room, try all of them, and keep what became of each."""
     mutants, n_places = draw(room, n_mutants, seed)
     log = Log(log)
-    known = caught_before(room, mutants) if again else map(log.outcome_of, mutants)
-    known = list(known)
+    known = known_of(room, mutants, log, again)
     tried = [m for m, outcome in zip(mutants, known, strict=True) if outcome is None]
     with copies_of_the_package(n_jobs) as folders:
         tests = Tests(folders[0], room)
@@ -128,13 +125,14 @@ def draw(room, n_mutants, seed):
         for path in sorted((ROOT / "robustkit" / room).rglob("*.py"))
     }
     for file, source in sources.items():
-        nodes = list(ast_nodes(get_ast(source)))
+        nodes, is_annotation = list(ast_nodes(get_ast(source))), annotated(source)
         for name, operator in operators.items():
             occurrence = 0
             family = name.split("/")[1].split("_")[0]
             for node in nodes:
                 for (line, column), _ in operator.mutation_positions(node):
-                    places[file, line, column, family].append((name, occurrence))
+                    if not is_annotation(line, column):
+                        places[file, line, column, family].append((name, occurrence))
                     occurrence += 1
     stream = random.Random(seed)
     # A place by its text, not its number: the draw is the same wherever it is made.
@@ -154,6 +152,30 @@ def draw(room, n_mutants, seed):
             }
         )
     return mutants, len(places)
+
+
+def known_of(room, mutants, log, again):
+    """Return what became of each mutant, None if it is to be tried."""
+    logged = [log.outcome_of(mutant) for mutant in mutants]
+    if not again:
+        return logged
+    before = caught_before(room, mutants)
+    return [old or new for old, new in zip(before, logged, strict=True)]
+
+
+def annotated(source):
+    """Make a function that says whether a place is inside an annotation.
+
+    Type checkers read them; what the package computes does not depend on them.
+    """
+    ranges = []
+    for node in ast.walk(ast.parse(source)):
+        for name in ("annotation", "returns"):
+            part = getattr(node, name, None)
+            if part is not None:
+                start = part.lineno, part.col_offset
+                ranges.append((start, (part.end_lineno, part.end_col_offset)))
+    return lambda *place: any(start <= place < end for start, end in ranges)
 
 
 def caught_before(room, mutants):
@@ -228,13 +250,12 @@ class Tests:
     """The tests of a room: how long each takes, and which lines it runs."""
 
     def __init__(self, folder, room):
-        self.paths = TESTS.get(room, [f"tests/{room}"])
         report, data = folder / "report.xml", folder / ".coverage"
         command = [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
             f"--cov=robustkit/{room}", "--cov-context=test", "--cov-report=",
             "--cov-fail-under=0", "-o", "junit_family=xunit1",
-            f"--junitxml={report}", *self.paths,
+            f"--junitxml={report}", f"tests/{room}",
         ]  # fmt: skip
         said = subprocess.run(
             command, cwd=folder, env=environment(folder), capture_output=True, text=True

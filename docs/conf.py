@@ -107,6 +107,10 @@ html_sidebars = {
 }
 # The formulas are set by the reader's browser; nothing is fetched while building.
 suppress_warnings = ["config.cache"]
+# Without the gallery there are no pictures of its examples, which other pages show.
+HAS_GALLERY = os.environ.get("ROBUSTKIT_GALLERY", "1") == "1"
+if not HAS_GALLERY:
+    suppress_warnings += ["image.not_readable"]
 
 
 sphinx_gallery_conf = {
@@ -121,7 +125,7 @@ sphinx_gallery_conf = {
     # A page that no reader needs, with a table that asks the network.
     "write_computation_times": False,
     "download_all_examples": False,
-    "plot_gallery": os.environ.get("ROBUSTKIT_GALLERY", "1") == "1",
+    "plot_gallery": HAS_GALLERY,
     "subsection_order": [
         f"../examples/{section}"
         for section in ("structure", "attacks", "inside", "studies")

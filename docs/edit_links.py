@@ -12,7 +12,12 @@ from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-HOSTS = r"(?:https?://|ssh://|git@)(?:[^@/]*@)?([\w.-]+)[:/](.+?)(?:\.git)?/?"
+# How git names a host. The port of ssh is not that of the web pages.
+HOSTS = (
+    r"https?://(?:[^@/]*@)?([\w.-]+(?::\d+)?)/",
+    r"ssh://(?:[^@/]*@)?([\w.-]+)(?::\d+)?/",
+    r"[\w.-]+@([\w.-]+):/?",
+)
 
 
 @cache
@@ -34,8 +39,10 @@ def repository():
 
 def address(named):
     """Turn what git calls a repository into an address for a browser."""
-    found = re.fullmatch(HOSTS, named)
-    return f"https://{found[1]}/{found[2]}" if found else None
+    for host in HOSTS:
+        if found := re.fullmatch(host + r"(.+?)(?:\.git)?/?", named):
+            return f"https://{found[1]}/{found[2]}"
+    return None
 
 
 def source_of(page):

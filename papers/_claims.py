@@ -1,6 +1,7 @@
 """Numbers of the tables as the pages write them, so that prose can be checked."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,38 @@ HERE = Path(__file__).parent
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 NUMBERS += ("nine", "ten")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval, as a table writes it."""
+
+    text: str
+    middle: float
+    low: float | None = None
+    high: float | None = None
+    """None where there was no interval: of a single run nothing can be shown."""
+
+    @classmethod
+    def read(cls, cell):
+        """Read "0.24 ± 0.02", "0.24 [0.20, 0.28]" or a bare number; None if empty."""
+        cell = cell.replace("−", "-").replace("\u00a0", " ").partition(";")[0]
+        numbers = [float(n) for n in re.findall(r"[-+]?\d+(?:\.\d+)?", cell)]
+        if not numbers:
+            return None
+        text = cell.strip().replace("-", "−")
+        middle, *rest = numbers
+        if "±" in cell:
+            return cls(text, middle, middle - rest[0], middle + rest[0])
+        if "[" in cell:
+            return cls(text, middle, *rest[:2])
+        return cls(text, middle)
+
+    def side(self):
+        """1 or -1 if the interval lies above or below zero; 0 if it includes zero."""
+        if self.low is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
 
 class Table:
@@ -20,10 +53,8 @@ class Table:
 
     def of(self, column, number=0, **row):
         """All numbers of a column, in the rows whose other columns are as given."""
-        rows = self.rows
-        for name, value in row.items():
-            rows = rows[rows[name] == value]
-        found = [re.findall(r"[-+]?\d+(?:\.\d+)?", text) for text in rows[column]]
+        cells = self._cells(column, row)
+        found = [re.findall(r"[-+]?\d+(?:\.\d+)?", text) for text in cells]
         return [float(numbers[number]) for numbers in found if numbers]
 
     def one(self, column, number=0, **row):
@@ -32,10 +63,19 @@ class Table:
         return value
 
     def intervals(self, column, **row):
-        """(low, high) of every cell."""
-        middles, halves = self.of(column, **row), self.of(column, 1, **row)
-        pairs = zip(middles, halves, strict=True)
-        return [(middle - half, middle + half) for middle, half in pairs]
+        """(low, high) of every cell that is not empty."""
+        return [(found.low, found.high) for found in self.estimates(column, **row)]
+
+    def estimates(self, column, **row):
+        """All estimates of a column, in the rows whose other columns are as given."""
+        found = map(Estimate.read, self._cells(column, row))
+        return [estimate for estimate in found if estimate is not None]
+
+    def _cells(self, column, row):
+        rows = self.rows
+        for name, value in row.items():
+            rows = rows[rows[name] == value]
+        return rows[column]
 
 
 def short(value, digits=1):

@@ -1,15 +1,15 @@
 """Which claims of the papers hold, computed from the tables of their results.
 
-``python -m papers.verdicts`` writes results/tables/verdicts.csv of every paper. Two
+``python -m papers.verdicts`` writes results/tables/verdicts.csv of every paper. Three
 rules decide. A claim about a *sign* holds if the 95 % interval of our estimate lies
 entirely on the published side of zero. A claim about a *level* holds if our mean
-differs from the published one by at most two points. A claim about several estimates
-holds if all of them do, and otherwise the verdict says how many.
+differs from the published one by at most two points. A claim of *no influence* holds if
+the cause explains less than 5 % of the variance (papers/random_graphs/verdicts.py). A
+claim about several estimates holds if all of them do; otherwise the verdict says for
+how many it holds, and for how many the opposite does.
 """
 
 import argparse
-import re
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -28,38 +28,6 @@ class NotMeasuredError(LookupError):
     """A table has no estimate of what a claim is about, or not of all of it."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval, as a table writes it."""
-
-    text: str
-    middle: float
-    low: float | None = None
-    high: float | None = None
-    """None where there was no interval: of a single run nothing can be shown."""
-
-    @classmethod
-    def read(cls, cell):
-        """Read "0.24 ± 0.02", "0.24 [0.20, 0.28]" or a bare number; None if empty."""
-        cell = cell.replace("−", "-").replace("\u00a0", " ").partition(";")[0]
-        numbers = [float(n) for n in re.findall(r"[-+]?\d+(?:\.\d+)?", cell)]
-        if not numbers:
-            return None
-        text = cell.strip().replace("-", "−")
-        middle, *rest = numbers
-        if "±" in cell:
-            return cls(text, middle, middle - rest[0], middle + rest[0])
-        if "[" in cell:
-            return cls(text, middle, *rest[:2])
-        return cls(text, middle)
-
-    def side(self):
-        """1 or -1 if the interval lies above or below zero; 0 if it includes zero."""
-        if self.low is None:
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
-
-
 def holds_in_sign(published, estimates):
     """Verdict on a claim whose published sign is 1 or -1."""
     sides = [published * estimate.side() for estimate in estimates]
@@ -68,9 +36,11 @@ def holds_in_sign(published, estimates):
         return YES
     if n_opposite == n:
         return OPPOSITE
+    if not n_opposite:
+        return f"in {n_same} of {n}" if n_same else OPEN
     if n_same:
-        return f"in {n_same} of {n}"
-    return f"{OPEN}; the opposite in {n_opposite} of {n}" if n_opposite else OPEN
+        return f"in {n_same} of {n}; the opposite in {n_opposite}"
+    return f"{OPEN}; the opposite in {n_opposite} of {n}"
 
 
 def holds_in_level(published, estimates):
@@ -89,11 +59,8 @@ def holds_in_level(published, estimates):
 
 def cells(paper, name, column, **row):
     """Estimates of a column of a table, in the rows whose others are as given."""
-    rows = Table(paper, name).rows
-    for key, value in row.items():
-        rows = rows[rows[key.replace("_", " ")] == value]
-    found = [Estimate.read(cell) for cell in rows[column]]
-    found = [estimate for estimate in found if estimate is not None]
+    row = {key.replace("_", " "): value for key, value in row.items()}
+    found = Table(paper, name).estimates(column, **row)
     if not found:
         raise NotMeasuredError(f"nothing in {column!r} of {name!r}, where {row}")
     return found

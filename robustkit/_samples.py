@@ -6,16 +6,27 @@ Nothing here needs torch unless a tensor or a stream is passed.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import column_or_1d
 
-__all__ = ["flat_samples", "is_stream", "shaped_like", "stream_batches"]
+__all__ = [
+    "check_layout",
+    "flat_samples",
+    "is_read_once",
+    "is_stream",
+    "shaped_like",
+    "stream_batches",
+]
 
 
-def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
+def flat_samples(
+    X: Any, known: Sequence[int] | None = None
+) -> tuple[Any, tuple[int, ...] | None]:
     """Turn images and tensors into rows, one per sample, as scikit-learn takes them.
 
     Arrays and tensors of three or more dimensions, such as (n, channels, height,
@@ -29,6 +40,11 @@ def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     X : object
         An array or tensor of any number of dimensions. Anything else, such as a
         DataFrame or a list, is returned as it is.
+
+    known : tuple of int, default=None
+        The shape of the images that the samples must be like, if there is one. Images
+        of another shape are refused, as their values would become rows in another
+        order; only a missing channel does not matter.
 
     Returns
     -------
@@ -45,10 +61,27 @@ def flat_samples(X: Any) -> tuple[Any, tuple[int, ...] | None]:
     if not isinstance(X, np.ndarray) or X.ndim < 3:
         return X, None
     image_shape = X.shape[1:]
-    X = X.reshape(len(X), int(np.prod(image_shape)))
+    check_layout(image_shape, known)
+    X = X.reshape(len(X), prod(image_shape))
     if X.dtype == np.uint8:
         X = np.divide(X, 255, dtype=np.float32)
     return X, image_shape
+
+
+def check_layout(image_shape, known):
+    if known is None:
+        return
+    got, wanted = (
+        (1, *shape) if len(shape) == 2 else tuple(shape)
+        for shape in (image_shape, known)
+    )
+    # Another number of values is refused where features are counted.
+    if got != wanted and prod(got) == prod(wanted):
+        raise ValueError(
+            f"X must hold images of the shape {tuple(known)} that the model was fitted "
+            f"on. Got images of shape {tuple(image_shape)}, whose values are in "
+            "another order."
+        )
 
 
 def shaped_like(rows: NDArray, X: Any) -> Any:
@@ -71,28 +104,48 @@ def is_stream(X: Any) -> bool:
     return data is not None and isinstance(X, data.Dataset | data.DataLoader)
 
 
+def is_read_once(stream: Any) -> bool:
+    """Whether a stream goes on where it was left, each time that it is read.
+
+    So does one whose iterator is always the same object.
+    """
+    from torch.utils.data import DataLoader, IterableDataset
+
+    dataset = stream
+    if isinstance(stream, DataLoader):
+        dataset = stream.dataset
+        if any(isinstance(s, Iterator) for s in (stream.sampler, stream.batch_sampler)):
+            return True
+    return isinstance(dataset, IterableDataset) and iter(dataset) is iter(dataset)
+
+
 def stream_batches(
-    stream: Any, y: Any = None, *, batch_size: int
+    stream: Any, y: Any = None, *, batch_size: int, source: Any = None
 ) -> Iterator[tuple[Any, NDArray]]:
     """Yield the batches (X, y) of a Dataset or DataLoader, one at a time.
 
     A DataLoader keeps its own batch size and order; a Dataset is read in its order, in
     batches of `batch_size`. X is what the stream gives, mostly a tensor of any shape;
-    y becomes an array. A stream brings its own labels: a `y` besides is refused.
+    y becomes an array of one label per sample. A stream brings its own labels: a `y`
+    besides is refused. Errors name `source`, of which the stream was made.
     """
+    source = stream if source is None else source
     if y is not None:
         raise ValueError(
-            f"y must be None where X is a {type(stream).__name__}, which gives the "
+            f"y must be None where X is a {type(source).__name__}, which gives the "
             f"labels with the samples. Got {type(y).__name__}."
         )
     is_empty = True
     for batch in _loader(stream, batch_size):
-        samples, labels = _pair(batch, stream)
+        samples, labels = _pair(batch, source)
         if len(labels):
             is_empty = False
             yield samples, labels
     if is_empty:
-        raise ValueError(f"The {type(stream).__name__} passed as X gave no sample.")
+        raise ValueError(
+            f"The {type(source).__name__} passed as X gave no sample. If it is read "
+            "more than once, as in every epoch, it must give its samples each time."
+        )
 
 
 def _loader(stream, batch_size):
@@ -127,7 +180,7 @@ def _pair(batch, stream):
             f"batch. Got {labels.size} labels for {len(samples)} samples; a DataLoader "
             "needs its 'batch_size'."
         )
-    return samples, labels
+    return samples, column_or_1d(labels)
 
 
 def _is_tensor(X):

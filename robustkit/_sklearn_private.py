@@ -7,6 +7,7 @@ from sklearn.base import _clone_parametrized, _fit_context
 from sklearn.callback import CallbackSupportMixin, ProgressBar, with_callbacks
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import _name_estimators
+from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -18,6 +19,7 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils.metaestimators import _BaseComposition
+from sklearn.utils.multiclass import _ovr_decision_function
 from sklearn.utils.parallel import _get_threadpool_controller
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "_fit_context",
     "_get_threadpool_controller",
     "_name_estimators",
+    "_ovr_decision_function",
+    "_safe_indexing",
     "check_matplotlib_support",
     "validate_parameter_constraints",
     "validate_params",

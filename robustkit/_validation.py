@@ -1,7 +1,11 @@
-"""Checks that neither `_parameter_constraints` nor `validate_data` can say."""
+"""Checks that neither `_parameter_constraints` nor `validate_data` can say.
+
+Also what their messages need: the nearest known name, and the line to point at.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from math import nan, prod, sqrt
@@ -12,12 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "caller_depth",
+    "check_clip",
     "check_image_shape",
     "check_magnitude",
     "check_range",
     "did_you_mean",
     "learn_clip",
 ]
+
+# Calls of these lie between a method of ours and the line that called it.
+_BETWEEN = {"contextlib", "functools", "joblib", "robustkit", "sklearn", "torch"}
 
 # Of float32.
 _LARGEST = (2 - 2.0**-23) * 2.0**127
@@ -69,20 +78,21 @@ def learn_clip(clip: Any, X: np.ndarray) -> tuple[float, float] | None:
         return (0.0, 1.0) if X.min() >= 0 and X.max() <= 1 else None
     if clip is None:
         return None
-    low, high = _check_clip(clip)
+    low, high = check_clip(clip)
     check_range(X.min(), X.max(), low, high)
     return low, high
 
 
-def _check_clip(clip):
+def check_clip(clip: Any) -> tuple[float, float]:
+    """Return the two ends of a clip range as numbers, if they are in order."""
     try:
         low, high = (float(bound) for bound in clip)
     except (TypeError, ValueError):
         low, high = nan, nan
     if not low < high:
         raise ValueError(
-            "The 'clip' parameter must be 'auto', None or a pair (low, high) with low "
-            f"< high. Got {clip!r} instead."
+            "The 'clip' parameter must be a pair (low, high) with low < high, None or, "
+            f"of an estimator, 'auto'. Got {clip!r} instead."
         )
     return low, high
 
@@ -92,7 +102,8 @@ def check_range(smallest: float, largest: float, low: float, high: float) -> Non
     if smallest < low or largest > high:
         raise ValueError(
             f"X must lie in the clip range [{low}, {high}]. Got values from {smallest} "
-            f"to {largest}. Scale X, or set the parameter 'clip' and fit again."
+            f"to {largest}. Scale X, or change the parameter 'clip' (and fit an "
+            "attack again)."
         )
 
 
@@ -100,3 +111,18 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """End an error message with the nearest known name, or with a period."""
     near = get_close_matches(str(name), list(known), n=1)
     return f", did you mean {near[0]!r}?" if near else "."
+
+
+def caller_depth() -> int:
+    """Count the frames up to the user's line: the `stacklevel` of a warning.
+
+    Call it in the function that warns, as in ``warn(..., stacklevel=caller_depth())``.
+    """
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and _is_between(frame.f_globals):
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _is_between(names):
+    return names.get("__name__", "").partition(".")[0] in _BETWEEN

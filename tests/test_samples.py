@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from robustkit._samples import flat_samples, is_stream, shaped_like, stream_batches
+from robustkit._samples import (
+    flat_samples,
+    is_read_once,
+    is_stream,
+    shaped_like,
+    stream_batches,
+)
 from tests.common.test_import_direction import loads_torch
 
 images = st.lists(st.integers(1, 3), min_size=3, max_size=5).flatmap(
@@ -125,6 +131,53 @@ def test_labels_of_strings_become_an_array():
     assert second.tolist() == ["1", "0"]
 
 
+@pytest.mark.parametrize("labels", [torch.arange(7)[:, None], np.arange(7)[:, None]])
+def test_a_column_of_labels_becomes_one_label_per_sample(labels):
+    data = list(zip(torch.zeros(7, 2), labels, strict=True))
+    y = [y for _, y in stream_batches(loader(data, batch_size=3), batch_size=1)]
+    assert [labels.shape for labels in y] == [(3,), (3,), (1,)]
+    assert np.concatenate(y).tolist() == list(range(7))
+
+
+def test_several_numbers_per_sample_are_no_label():
+    data = TensorDataset(torch.zeros(3, 2), torch.eye(3))
+    with pytest.raises(ValueError, match=r"should be a 1d array, .* shape \(2, 3\)"):
+        next(stream_batches(data, batch_size=2))
+
+
+class Once(IterableDataset):
+    """Keeps an iterator, which each pass continues."""
+
+    def __init__(self, pairs=()):
+        self.pairs = iter(pairs)
+
+    def __iter__(self):
+        return self.pairs
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (Numbers(), False),
+        (Counting(), False),
+        (loader(Numbers(), shuffle=True), False),
+        (loader(Counting(), batch_size=2), False),
+        (loader([(0.0, 1)]), False),
+        (Once(), True),
+        (loader(Once()), True),
+        (loader(Numbers(), sampler=iter([1, 2])), True),
+        (loader(Numbers(), batch_sampler=iter([[1, 2]])), True),
+    ],
+)
+def test_is_read_once(stream, expected):
+    assert is_read_once(stream) == expected
+
+
+def test_errors_name_what_a_stream_was_made_of():
+    with pytest.raises(ValueError, match="The Numbers passed as X gave no sample"):
+        list(stream_batches(loader([]), batch_size=1, source=Numbers()))
+
+
 def test_datasets_and_loaders_are_streams():
     assert is_stream(Numbers())
     assert is_stream(Counting())
@@ -153,3 +206,23 @@ def test_stream_that_gives_no_pairs_says_so(stream, y, message):
 
 def test_samples_load_no_torch():
     assert not loads_torch("import robustkit._samples")
+
+
+@pytest.mark.parametrize("known", [(2, 3, 4), (4, 3, 2), (6, 4)])
+def test_images_of_another_layout_are_refused(known):
+    X = np.zeros((2, 3, 2, 4))
+    message = rf"shape \({known[0]}, .* fitted on\. Got images of shape \(3, 2, 4\)"
+    with pytest.raises(ValueError, match=message):
+        flat_samples(X, known)
+    # What is counted elsewhere, what is alike, and what has no layout.
+    flat_samples(X, (3, 2, 5))
+    flat_samples(X, (3, 2, 4))
+    flat_samples(X.reshape(2, -1), known)
+
+
+@pytest.mark.parametrize("shapes", [((4, 3), (1, 4, 3)), ((1, 4, 3), (4, 3))])
+def test_a_missing_channel_is_no_other_layout(shapes):
+    given_shape, known = shapes
+    rows, image_shape = flat_samples(np.zeros((2, *given_shape)), known)
+    assert rows.shape == (2, 12)
+    assert image_shape == given_shape

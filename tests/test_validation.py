@@ -1,9 +1,16 @@
 """Checks that scikit-learn's own validation cannot say."""
 
+import warnings
+
 import numpy as np
 import pytest
 
-from robustkit._validation import check_image_shape, check_magnitude, did_you_mean
+from robustkit._validation import (
+    caller_depth,
+    check_image_shape,
+    check_magnitude,
+    did_you_mean,
+)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), [4, 16]])
@@ -49,3 +56,35 @@ def test_a_sample_whose_squares_overflow_is_refused(sign, n_features):
     sign = "-" if sign < 0 else ""
     with pytest.raises(ValueError, match=rf"it holds {sign}\d\.\d+e\+1[89], .*Scale"):
         check_magnitude(X, "it")
+
+
+def warning_of(*modules):
+    """Make a function that warns, called through one of each module, inmost first."""
+    names = {"__name__": "robustkit.room", "depth": caller_depth, "warnings": warnings}
+    exec("def call(): warnings.warn('told', stacklevel=depth())", names)
+    for module in modules:
+        names = {"__name__": module, "inner": names["call"]}
+        exec("def call(): inner()", names)
+    return names["call"]
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        [],
+        ["robustkit"],
+        ["robustkit.room", "sklearn.base", "contextlib", "robustkit.room.deep"],
+        ["joblib.parallel", "torch.utils._contextlib", "functools"],
+    ],
+)
+def test_a_warning_names_the_line_of_the_first_caller_outside(modules):
+    with pytest.warns(UserWarning, match="told") as told:
+        warning_of(*modules)()
+    assert told[0].filename == __file__
+
+
+@pytest.mark.parametrize("module", ["robustkitten", "__main__", "user.robustkit"])
+def test_a_warning_names_a_caller_whose_name_only_looks_like_ours(module):
+    with pytest.warns(UserWarning, match="told") as told:
+        warning_of(module, "robustkit")()
+    assert told[0].filename == "<string>"

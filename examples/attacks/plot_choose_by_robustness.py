@@ -37,9 +37,9 @@ for name in ("clean", "robust"):
 # A grid search
 # -------------
 #
-# A strong penalty makes the weights of a logistic regression small, and small weights
-# are what an attacker suffers from. But a penalty can be too strong: the weights of all
-# classes become alike. Accuracy and robust accuracy do not agree on the best one.
+# A strong penalty makes the weights of a logistic regression small, and with small
+# weights a perturbation changes little. But a penalty can be too strong: the weights of
+# all classes become alike. Accuracy and robust accuracy do not agree on the best one.
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV
@@ -71,7 +71,7 @@ plt.show()
 # --------------------------
 #
 # A network is more accurate here, and less robust, until it is trained on attacked
-# images. It takes any attack as its `adversary`; each batch is perturbed before the
+# images. It takes an attack as its `adversary`; each batch is perturbed before the
 # network learns from it.
 
 from robustkit.classifiers import MLPNetClassifier

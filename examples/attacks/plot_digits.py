@@ -51,4 +51,4 @@ print(f"{nearest.min():.2f}")
 
 # %%
 # An image that was changed by 0.1 is still far nearer to the original than to any image
-# of another class. A network that predicts another class then is wrong by any measure.
+# of another class. A network that then predicts another class is clearly wrong.

@@ -98,13 +98,13 @@ AdversarialExamplesDisplay.from_estimator(
 plt.show()
 
 # %%
-# Can the figures be believed?
-# ----------------------------
+# Can the figures be trusted?
+# ---------------------------
 #
-# An attack that fails proves nothing by itself: the model may only hide its gradient.
-# So every report says what share of the gradients is exactly zero, and how the same
-# attack fares with the cross-entropy and with the margin of the logits. If the second
-# is much smaller, a warning says so. Here the figures are close together.
+# An attack that fails proves nothing by itself: the gradient may only be masked. So
+# every report says what share of the gradients is exactly zero, and what the robust
+# accuracy is under the same attack with the cross-entropy and with the margin loss. If
+# the second is much smaller, a warning says so. Here the figures are close together.
 
 rows = ["zero_gradient_share", "robust_accuracy_ce", "robust_accuracy_margin"]
 print(pd.DataFrame(reports).loc[rows].round(3))

@@ -3,11 +3,11 @@
 How far is the nearest error?
 ==============================
 
-An attack finds an error and says: it is at most so far away. A proof says: within this
-radius there is none. Between the two lies the distance of the nearest error, and the
-width of the gap says how much is known. Here three networks with about the same
-accuracy are compared: a perceptron, the same perceptron trained against attacks, and
-a network whose structure is a random graph.
+An attack that finds an error says: the nearest one is at most this far away. A proof
+says: within this radius there is none. Between the two lies the distance of the nearest
+error, and the width of the gap says how much is known. Here three networks with about
+the same accuracy are compared: a perceptron, the same perceptron trained against
+attacks, and a network whose structure is a random graph.
 """
 
 # %%
@@ -33,14 +33,15 @@ models = {
 }
 for name, model in models.items():
     model.fit(X_train, y_train)
-    print(f"{name}: {model.score(X_test, y_test):.3f} of the test images right")
+    print(f"{name}: {model.score(X_test, y_test):.3f} of the test images correct")
 
 # %%
 # Two numbers for every image
 # ---------------------------
 #
-# `lower` is proved, `upper` was found. A status of "exact" here means an image that the
-# network gets wrong as it is: the nearest error is at distance zero.
+# `lower` is proved, `upper` was found. The status is "exact" where the two agree within
+# 0.2 %, also for an image that the network misclassifies without an attack: its nearest
+# error is at distance zero.
 
 from robustkit.attacks import robustness_bracket
 
@@ -53,9 +54,9 @@ print(brackets["perceptron"].head().round(4))
 # One picture
 # -----------
 #
-# At every share of the images the band holds the distance that this share does not
-# reach. Where two bands do not overlap, the order of the two networks is proved: no
-# better attack can reverse it.
+# At a share s of the images, the band contains the s-quantile of the distances. Where
+# two bands do not overlap, the order of the two networks is proved: no better attack
+# can reverse it.
 
 import matplotlib.pyplot as plt
 
@@ -72,10 +73,10 @@ plt.show()
 # How wide is the gap?
 # --------------------
 #
-# The share of the distance that is proved, for the image in the middle. Interval
+# The share of the distance that is proved: its median over the images. Interval
 # arithmetic is cheap and proves little. Linear bounds prove most of it, and splitting
-# the signs of units a little more, at a price. Most is proved of the sparse network,
-# whose units sum few others.
+# the signs of units a little more, at a price. The share is largest for the sparse
+# network, whose units sum few others.
 
 import pandas as pd
 

@@ -3,11 +3,11 @@
 One pixel: search or proof?
 ============================
 
-Can a single pixel change what a model sees? Differential evolution looks for one by
-chance, and where it finds none, nothing is known: there may be one that it missed. An
-image has few pixels, though, and a network of ReLUs is a simple thing along one of
-them. So the question can be answered exactly, for every real value of every pixel, and
-faster than by chance.
+Can a single pixel change the prediction of a model? Differential evolution searches at
+random, and where it finds none, nothing is known: there may be one that it missed. An
+image has few pixels, though, and along one of them a network of ReLUs is a simple
+function. So the question can be answered exactly, for every real value of every pixel,
+and faster than by a random search.
 """
 
 # %%
@@ -46,10 +46,10 @@ print(f"accuracy {model.score(X_test, y_test):.3f}")
 # Search, trying everything, and proof
 # ------------------------------------
 #
-# The three methods answer about the same 100 images. The search has a budget of 50
+# The three methods attack the same 100 images. The search has a budget of 50
 # candidates and 20 generations. Trying everything asks about 256 levels of each of 256
-# pixels. The proof goes by branch and bound: it bounds what the network can say over a
-# whole interval of values, and looks closer only where that does not decide.
+# pixels. The proof goes by branch and bound: it bounds the outputs of the network over
+# a whole interval of values, and divides it only where that does not decide.
 
 import time
 

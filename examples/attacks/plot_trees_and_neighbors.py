@@ -3,9 +3,9 @@
 Forests, boosting and neighbors
 ==================================
 
-Trees and nearest neighbors have no gradient that an attack could follow. They are not
-more robust for that. A random search that only asks for scores finds images that they
-get wrong, close to images that they get right.
+Trees and nearest neighbors have no gradient that an attack could follow. That
+does not make them more robust. A random search that only uses scores finds images that
+they misclassify, close to images that they classify correctly.
 """
 
 # %%
@@ -43,10 +43,10 @@ for model in models.values():
 # More queries find more
 # ----------------------
 #
-# The budget is the number of points at which the model is asked about one image. A
+# The budget is the number of points at which the model is evaluated for one image. A
 # figure that still falls with the budget says how long was searched, not how robust the
-# model is: the random forest could be believed to be robust with twenty queries. Five
-# neighbors have few different scores, most moves change none, and the search is slow.
+# model is: with twenty queries the random forest would seem robust. Five neighbors have
+# few different scores, so most moves change none, and the search is slow.
 
 budgets = [5, 20, 50, 200, 500]
 rows = {}

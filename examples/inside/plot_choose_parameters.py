@@ -114,5 +114,5 @@ axes[1].legend(fontsize="small")
 from robustkit.plotting import MapperGraphDisplay
 
 chosen = pipeline.set_params(mapper__n_intervals=20, mapper__overlap=0.5).fit(X, y)
-display = MapperGraphDisplay.from_mapper(chosen[-1], y)
+display = MapperGraphDisplay.from_estimator(chosen[-1], y=y)
 display.ax_.set_title(f"purity {chosen.score(X, y):.2f}")

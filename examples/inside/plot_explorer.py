@@ -30,16 +30,17 @@ models = {
 }
 for name, model in models.items():
     model.fit(X, y)
-    print(f"{name}: {model.score(X_test, y_test):.3f} of the test images right")
+    print(f"{name}: {model.score(X_test, y_test):.3f} of the test images correct")
 
 # %%
 # A run
 # -----
 #
-# :func:`~robustkit.explorer.make_views` computes what each network makes of the images,
-# at each size of the attack. :func:`~robustkit.explorer.save_run` stores it in a
-# folder. ``robustkit explore FOLDER`` opens that folder in the browser, where the
-# parameters of the graphs can be changed.
+# :func:`~robustkit.explorer.make_views` computes the outputs and predictions of each
+# network for the images, at each size of the attack.
+# :func:`~robustkit.explorer.save_run` stores them in a folder. ``robustkit explore
+# FOLDER`` opens that folder in the browser, where the parameters of the graphs can be
+# changed.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -6,7 +6,7 @@ How many regions do training samples use?
 A network of ReLUs is made of linear pieces. Which piece a sample is on depends on the
 units: a unit is active if its input is greater than zero, and otherwise its ReLU gives
 zero. Which units of a layer are active is the *region* of the sample. A layer of 32
-units has four thousand million patterns. How many of them do the samples use?
+units has four billion patterns. How many of them do the samples use?
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -15,9 +15,9 @@ units has four thousand million patterns. How many of them do the samples use?
 # Count them
 # ----------
 #
-# :class:`~robustkit.regions.PopulatedRegionScorer` is told which model, fits it, and
-# looks where its training samples are. The *PRS ratio* is the number of regions used
-# over the number of samples.
+# :class:`~robustkit.regions.PopulatedRegionScorer` takes a model, fits it, and counts
+# the regions of its training samples. The *PRS ratio* is the number of these regions
+# divided by the number of samples.
 
 from robustkit.classifiers import MLPNetClassifier
 from robustkit.datasets import load_digits_images
@@ -51,7 +51,7 @@ from robustkit.plotting import PopulatedRegionsDisplay
 
 fig, axes = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for ax, kind in zip(axes, ("sizes", "classes", "layers"), strict=True):
-    PopulatedRegionsDisplay.from_scorer(scorer, X, kind=kind, ax=ax)
+    PopulatedRegionsDisplay.from_estimator(scorer, X, kind=kind, ax=ax)
 plt.show()
 
 # %%

@@ -14,7 +14,7 @@ that such a claim needs. The same experiment at full size, on MNIST too, is the 
 # Many batch sizes
 # ----------------
 #
-# The batch size is the handle: the same network, trained in larger batches for as many
+# What varies is the batch size: the same network, trained in larger batches for as many
 # epochs, takes fewer steps, and ends with another ratio. Every network is attacked by
 # PGD, with two losses. Cross-entropy is the usual one. The margin loss also works where
 # a network is so sure of itself that the cross-entropy has no gradient left.
@@ -141,9 +141,9 @@ for strength in (None, 0.05, 0.8):
 print(pd.DataFrame(rows).groupby("strength").mean().round(3))
 
 # %%
-# It does what it promises to the ratio, which falls to a sixth or less, at no cost in
-# clean accuracy. But robust accuracy falls too, under both losses. No gradient is
-# exactly zero, so that this is no case of gradient masking either.
+# The ratio falls as promised, to a sixth or less, at no cost in clean accuracy. But
+# robust accuracy falls too, under both losses. No gradient is exactly zero, so that
+# this is no case of gradient masking either.
 #
 # So: not on these digits, and not with this network. Over all networks a low ratio may
 # go with robustness; within one batch size it hardly does, and a ratio made low on

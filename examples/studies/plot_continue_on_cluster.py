@@ -114,8 +114,8 @@ import matplotlib.pyplot as plt
 from robustkit.plotting import CorrelationDisplay
 
 if __name__ == "__main__":
-    CorrelationDisplay.from_correlator(
-        study.correlator_, kind="scatter", pair=("n_parameters", "fgsm_error_rate")
+    CorrelationDisplay.from_estimator(
+        study, kind="scatter", pair=("n_parameters", "fgsm_error_rate")
     )
     plt.show()
     folder.cleanup()

@@ -87,12 +87,12 @@ correlator = RobustnessCorrelator(
     methods=["spearman", "partial"], n_bootstrap=300, random_state=0
 ).fit(properties, measures)
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-CorrelationDisplay.from_correlator(correlator, ax=left)
-CorrelationDisplay.from_correlator(correlator, method="partial", ax=right)
+CorrelationDisplay.from_estimator(correlator, ax=left)
+CorrelationDisplay.from_estimator(correlator, method="partial", ax=right)
 plt.show()
 
 # %%
-# On the left, networks with more parameters and more sources are right more often, and
+# On the left, networks with more parameters and more sources are more accurate, and
 # fooled less often. On the right is what is left of each property when the other five
 # are held fixed: no star. In this population parameters, sources and density rise and
 # fall together, and forty models cannot tell which of them it is. Vary them
@@ -113,7 +113,7 @@ print(table[[*columns, "strength"]].round(3).to_string(index=False))
 # %%
 # A coefficient is a summary. Always look at the points.
 
-CorrelationDisplay.from_correlator(
+CorrelationDisplay.from_estimator(
     correlator, kind="scatter", pair=("n_parameters", "error_rate")
 )
 plt.show()

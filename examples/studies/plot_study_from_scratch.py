@@ -71,19 +71,19 @@ import matplotlib.pyplot as plt
 from robustkit.plotting import CorrelationDisplay
 
 fig, ax = plt.subplots(figsize=(9, 8), layout="constrained")
-CorrelationDisplay.from_correlator(study.correlator_, ax=ax)
+CorrelationDisplay.from_estimator(study, ax=ax)
 plt.show()
 
 # %%
-# In this population, larger networks are right more often and need larger steps to be
+# In this population, larger networks are more accurate and need larger steps to be
 # fooled. But size, sources and density rise and fall together here, and thirty graphs
-# cannot part them; for that there is the method "partial" of
+# cannot separate them; for that there is the method "partial" of
 # :class:`~robustkit.correlation.RobustnessCorrelator`, and larger studies.
 #
 # Look at the points before you believe a coefficient.
 
-CorrelationDisplay.from_correlator(
-    study.correlator_, kind="scatter", pair=("n_parameters", "growing_average_eps")
+CorrelationDisplay.from_estimator(
+    study, kind="scatter", pair=("n_parameters", "growing_average_eps")
 )
 plt.show()
 

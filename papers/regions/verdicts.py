@@ -4,10 +4,11 @@ from functools import partial
 
 import numpy as np
 
+from papers._claims import Estimate
 from papers._results import ResultTable, read_published, signed, with_interval
 from papers.regions import experiment
 from papers.regions.experiment import RESULTS
-from papers.verdicts import Estimate, NotMeasuredError, cells, signed_claim
+from papers.verdicts import NotMeasuredError, cells, signed_claim
 
 NETWORKS = {
     "mnist_cnn6": "CNN-6 on MNIST",

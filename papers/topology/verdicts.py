@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 
+from papers._claims import Estimate
 from papers.topology.experiment import COVERS, SCALES
 from papers.topology.page import PUBLISHED, read_published
-from papers.verdicts import Estimate, cells, level_claim, signed_claim
+from papers.verdicts import cells, level_claim, signed_claim
 
 NORMS = {"linf": "maximum norm", "l2": "Euclidean norm"}
 KINDS = [f"{cover} {scale:g}" for cover in COVERS for scale in SCALES]
@@ -58,11 +59,11 @@ def refining(norm):
 
 
 def weak_regions(norm):
-    """Whether it raises it more than as many samples drawn at random do."""
+    """Whether it raises it more than as many random samples do; not in the paper."""
     cover = {"linf": "uniform", "l2": "balanced"}[norm]
     name = f"mnist_{norm}_full_gain"
     return signed_claim(
-        f"Refining raises it more than random samples do ({NORMS[norm]})",
+        f"Refining raises it more than random samples do ({NORMS[norm]}; our question)",
         "not measured",
         1,
         cells("topology", name, "refined - random", cover=cover, eps="mean"),

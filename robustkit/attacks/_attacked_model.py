@@ -8,7 +8,9 @@ from itertools import chain
 import numpy as np
 import torch
 from scipy.special import softmax
+from sklearn.ensemble import AdaBoostClassifier
 
+from robustkit._sklearn_private import _ovr_decision_function
 from robustkit._tensors import (
     as_array,
     as_tensor,
@@ -185,13 +187,22 @@ class AttackedModel:
             return as_array(logits_at(self.module, x)).astype(np.float64)
         if not hasattr(self.estimator, "decision_function"):
             return self.probabilities(X).astype(np.float64)
-        scores = np.array(self.estimator.decision_function(self._named(X)), np.float64)
-        if scores.ndim == 1:
-            scores = np.column_stack([np.zeros(len(scores)), scores])
+        scores = self._decisions(self._named(X))
         if scores.shape[1] != len(self.classes):
-            # One column per pair of classes, or none for a class.
+            # None for a class, say. Without probabilities either it is refused.
             return self.probabilities(X).astype(np.float64)
+        return scores.astype(np.float64)
+
+    def _decisions(self, X):
+        """Ask the decision function: one column per class, where it can be told."""
+        scores = np.array(self.estimator.decision_function(X))
         _check_finite(scores, "decision function", X)
+        if scores.ndim == 1:
+            return np.column_stack([np.zeros(len(scores)), scores])
+        n_classes = len(self.classes)
+        n_pairs = n_classes * (n_classes - 1) // 2
+        if scores.shape[1] == n_pairs and _answers_by_pairs(self.estimator):
+            return _ovr_decision_function(scores < 0, -scores, n_classes)
         return scores
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
@@ -208,12 +219,35 @@ class AttackedModel:
             _check_finite(probabilities, "probabilities", X)
             return probabilities
         if hasattr(self.estimator, "decision_function"):
-            scores = np.asarray(self.estimator.decision_function(X))
-            _check_finite(scores, "decision function", X)
-            if scores.ndim == 1:
-                scores = np.column_stack([np.zeros(len(scores)), scores])
+            scores = self._decisions(X)
+            if scores.shape[1] != len(self.classes):
+                name = type(thawed(self.estimator)).__name__
+                raise ValueError(
+                    f"The decision function of {name} must have one column for each of "
+                    f"the {len(self.classes)} classes. It has {scores.shape[1]} "
+                    "columns; wrap the model in CalibratedClassifierCV to give it "
+                    "probabilities."
+                )
             return softmax(scores, axis=1)
         return np.full((len(X), len(self.classes)), np.nan)
+
+
+def _answers_by_pairs(model):
+    """Whether the decision function has one column for every pair of classes.
+
+    Of three classes there are three pairs: the shape does not tell. Pipelines, searches
+    and the like hand on what the last step answers; boosting makes scores of its own.
+    """
+    inside = ("best_estimator_", "final_estimator_", "estimator_")
+    while not hasattr(model := thawed(model), "decision_function_shape"):
+        names = [name for name in inside if hasattr(model, name)]
+        if hasattr(model, "steps"):
+            model = model.steps[-1][1]
+        elif names and not isinstance(model, AdaBoostClassifier):
+            model = getattr(model, names[0])
+        else:
+            return False
+    return model.decision_function_shape == "ovo"
 
 
 def _check_finite(values, what, X, dtype=None):

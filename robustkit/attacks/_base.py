@@ -38,11 +38,17 @@ from robustkit._sklearn_private import (
     with_callbacks,
 )
 from robustkit._tensors import as_array, as_tensor, resolve_device
-from robustkit._validation import check_range, learn_clip
+from robustkit._validation import (
+    caller_depth,
+    check_image_shape,
+    check_range,
+    learn_clip,
+)
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._geometry import all_between, keep_inside
 from robustkit.attacks._result import (
     AttackResult,
+    briefly,
     joined,
     measures,
     robust_accuracy,
@@ -90,7 +96,7 @@ class Plan:
     seed: int = 0
 
     def take(self, rows: Any) -> Self:
-        """Keep what is said of some samples only."""
+        """Return the plan for some of the samples."""
         said = {
             name: value[rows]
             for name, value in (("radius", self.radius), ("unit", self.unit))
@@ -197,7 +203,8 @@ class BaseAttack(
         """Learn the range batch by batch, and train only what trains on streams."""
         extent, head = Extent(), None
         for X, labels in stream_batches(stream, y, batch_size=self.batch_size):
-            given, image_shape = flat_samples(X)
+            known = None if head is None else self._image_shape
+            given, image_shape = flat_samples(X, known)
             rows, labels = validate_data(
                 self, given, labels, dtype=[np.float32, np.float64], reset=head is None
             )
@@ -205,14 +212,13 @@ class BaseAttack(
             extent.add(rows)
             if head is None:
                 self._image_shape, head = image_shape, (rows, labels)
-        # Some rows, and two more that give them the range of all.
-        some = np.stack([extent.low, extent.high, *head[0]])
-        self._learn_from(some, extent)
+        # Two rows that have the range of all.
+        self._learn_from(np.stack([extent.low, extent.high]), extent)
         with self._progress_of_fit(*head) as estimator:
             self.estimator_ = fit_on_stream(
                 estimator, stream, *head, image_shape=self._image_shape
             )
-        return self._finish_fit(some)
+        return self._finish_fit(head[0], extent)
 
     def _learn_from(self, X, extent=None):
         """Learn the range of the samples, and their spread where eps needs it."""
@@ -225,11 +231,11 @@ class BaseAttack(
         if in_std:
             self.feature_std_ = std
         else:
-            warn_of_scales(std, type(self).__name__)
+            warn_of_scales(self, std)
 
-    def _finish_fit(self, X):
+    def _finish_fit(self, X, extent=None):
         self.classes_ = self.estimator_.classes_
-        self._check_model(X)
+        self._check_model(X, extent)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
         return self
@@ -279,11 +285,7 @@ class BaseAttack(
             them.
         """
         if is_stream(X):
-            raise TypeError(
-                f"perturb returns every perturbed sample and takes no "
-                f"{type(X).__name__}, whose samples need not fit into memory. Use "
-                "report or score, or call perturb with its batches."
-            )
+            raise TypeError(_is_no_stream("perturb", X))
         return self._perturb(X, y, target)
 
     @with_callbacks
@@ -292,7 +294,7 @@ class BaseAttack(
         check_is_fitted(self)
         self._validate_params()
         given = X
-        X = self._validate_samples(flat_samples(X)[0])
+        X = self._validate_samples(self._rows(X))
         # No gradient could follow what a caller's inference mode touches.
         with torch.inference_mode(False):
             model = AttackedModel.of(self.estimator_, resolve_device(self.device))
@@ -333,11 +335,17 @@ class BaseAttack(
                 found[name] = model.classes[found[name]]
         found["X_adv"] = shaped_like(found["X_adv"], given)
         result = AttackResult(
-            **found, name=type(self).__name__, settings=self._settings(plan)
+            **found, name=type(self).__name__, settings=self._settings()
         )
         if plan.certifies:
             self._warn_of_undecided(int(undecided(result).sum()), len(X))
         return result
+
+    def _rows(self, X):
+        """Turn images into rows, if they are laid out as those that were fitted on."""
+        model = thawed(self.estimator_)
+        known = self._image_shape or getattr(model, "image_shape_", None)
+        return flat_samples(X, known)[0]
 
     def _validate_samples(self, given):
         X = validate_data(
@@ -459,25 +467,41 @@ class BaseAttack(
                 )
         whole.call_on_fit_task_end(estimator=self)
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         """Refuse, at the end of `fit`, a model that this attack cannot attack.
 
-        What else the attack must learn of the training samples is learned here.
+        What else the attack must learn of the training samples is learned here: they
+        are X, or of a stream some are, whose range is that of `extent`.
         """
         as_module(self.estimator_)
 
     @abstractmethod
     def _plan(self) -> Plan:
-        """Say what the search may not leave; called once per run."""
+        """Say what the search may not leave; called once per run, as it may draw."""
 
     def _ball(self) -> dict[str, Any]:
         """Return `radius` and `unit` of the plan, as `eps` and `eps_unit` ask for."""
+        if not hasattr(self, "eps"):
+            # The eps that grows ends there; others have no ball.
+            return {"radius": getattr(self, "stop", math.inf)}
         unit = getattr(self, "eps_unit", "raw")
         return ball_of(self.eps, unit, getattr(self, "feature_std_", None))
 
     def _shape_of_images(self) -> Any:
         """Return `image_shape`, or what X says of it; None for a table."""
         return self._image_shape if self.image_shape is None else self.image_shape
+
+    def _check_shape_of_images(self, n_features: int) -> None:
+        """Refuse images that are none, whether X says so or the parameter."""
+        if self.image_shape is not None:
+            check_image_shape(self.image_shape, n_features)
+        elif self._image_shape is not None and len(self._image_shape) > 3:
+            shape = ", ".join(map(str, self._image_shape))
+            raise ValueError(
+                f"{type(self).__name__} takes images of shape (n, height, width) or "
+                f"(n, channels, height, width). Got X of shape (n, {shape}). Pass X as "
+                "rows, or say with 'image_shape' what the images are."
+            )
 
     def _step_of(self, X: torch.Tensor) -> Any:
         """Return `step_size` in the units of `eps`, for samples of any shape."""
@@ -486,11 +510,14 @@ class BaseAttack(
         std = torch.as_tensor(self.feature_std_, dtype=X.dtype, device=X.device)
         return self.step_size * std.view(1, *X.shape[1:])
 
-    def _settings(self, plan: Plan) -> dict[str, Any]:
+    def _has_ball(self) -> bool:
+        return not np.all(np.isinf(self._ball()["radius"]))
+
+    def _settings(self) -> dict[str, Any]:
         """Say what was asked for: the parameters that decide on the result."""
         settings: dict[str, Any] = {}
-        if not np.all(np.isinf(plan.radius)):
-            settings["norm"] = plan.norm
+        if self._has_ball():
+            settings["norm"] = getattr(self, "norm", Plan.norm)
         settings |= self._fixed_settings | {
             name: value
             for name, value in self.get_params(deep=False).items()
@@ -510,7 +537,7 @@ class BaseAttack(
             "classes": f"{len(self.classes_)}",
             "features": f"{self.n_features_in_}{shape}",
             "clip": self.clip_,
-            **self._settings(self._plan()),
+            **{name: _shown(value) for name, value in self._settings().items()},
         }
 
     @abstractmethod
@@ -530,7 +557,7 @@ class BaseAttack(
                 "was found that fools, nor a proof that there is none. Their margin "
                 "comes as near to zero as rounding is large, or they took too long.",
                 UndecidedSamplesWarning,
-                stacklevel=5,
+                stacklevel=caller_depth(),
             )
 
     def _encode_target(self, model, target, n_samples):
@@ -596,7 +623,9 @@ class BaseAttack(
             What the model predicts.
         """
         check_is_fitted(self)
-        X, _ = flat_samples(X)
+        if is_stream(X):
+            raise TypeError(_is_no_stream("predict", X))
+        X = self._rows(X)
         validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         return self.estimator_.predict(X)
 
@@ -626,24 +655,32 @@ class BaseAttack(
         """
         return robust_accuracy(self._without_points(X, y), sample_weight)
 
-    def _pieces(self, X, y) -> Iterator[tuple[Any, Any]]:
-        """Yield (X, y) as they are, or batch by batch where X is a stream."""
+    def _pieces(self, X, y, target=None) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield (X, y, target) as they are, or by batches where X is a stream."""
         if is_stream(X):
-            yield from stream_batches(X, y, batch_size=self.batch_size)
+            if target is not None and np.ndim(target):
+                raise ValueError(
+                    "'target' must be a single label where X is a "
+                    f"{type(X).__name__}, which may give the samples in any order. "
+                    f"Got {np.asarray(target).size} labels; call perturb with its "
+                    "batches instead."
+                )
+            for batch in stream_batches(X, y, batch_size=self.batch_size):
+                yield *batch, target
             return
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} needs y, the true labels, to measure "
                 "robustness. Got y=None; perturb(X) attacks the model's predictions."
             )
-        yield X, y
+        yield X, y, target
 
     def _without_points(self, X, y, target=None) -> AttackResult:
         """Attack, and keep all of the result but the perturbed samples."""
         return joined(
             [
-                without_points(self.perturb(samples, labels, target))
-                for samples, labels in self._pieces(X, y)
+                without_points(self.perturb(*piece))
+                for piece in self._pieces(X, y, target)
             ]
         )
 
@@ -665,7 +702,8 @@ class BaseAttack(
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that a targeted attack wants the model to predict.
+            The labels that a targeted attack wants the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------
@@ -697,6 +735,20 @@ class BaseAttack(
 def _module_of(attack: BaseAttack) -> torch.nn.Module:
     check_is_fitted(attack)
     return as_module(attack.estimator_)
+
+
+def _shown(value):
+    """Leave numbers to be rounded where they are shown."""
+    return value if isinstance(value, Real | str) else briefly(value)
+
+
+def _is_no_stream(method, X):
+    returned = {"perturb": "every perturbed sample", "predict": "every label"}[method]
+    return (
+        f"{method} returns {returned} and takes no {type(X).__name__}, whose samples "
+        f"need not fit into memory. Use report or score, or call {method} with its "
+        "batches."
+    )
 
 
 def _halves(rows):

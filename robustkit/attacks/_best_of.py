@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._samples import flat_samples, is_stream, shaped_like
 from robustkit._sklearn_private import _BaseComposition, _name_estimators
 from robustkit.attacks._base import BaseAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
-from robustkit.attacks._result import AttackResult, measures
+from robustkit.attacks._result import (
+    AttackResult,
+    measures,
+    median_distance,
+    robust_accuracy,
+)
+from robustkit.bridge import frozen, is_frozen, thawed
 
 __all__ = ["best_of"]
 
@@ -32,7 +38,9 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
     ----------
     attacks : list of attacks
         In the order in which they are tried, so begin with the cheap ones. Either all
-        have a radius `eps` or all search for the distance, with the same norm.
+        have a radius `eps`, or all search for the distance in the same norm. Of attacks
+        with a radius the norms may differ: then a sample is robust if it is in each of
+        the balls, and as their lengths cannot be compared, `eps` is NaN.
 
     estimator : object, default=None
         The model. None is the one that the attacks have, if any has one.
@@ -41,7 +49,9 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
     -------
     attack : BestOfAttack
         An attack like any other: it has `fit`, `perturb`, `score` and `report`, and can
-        be given to :func:`robust_scorer`. Its parameters are those of the attacks, as
+        be given to :func:`robust_scorer`; the `adversary` of a training it cannot be.
+        If one of the attacks is :class:`MinimalDistanceAttack`, its score is the median
+        distance, too. Its parameters are those of the attacks, as
         in `pgdattack__eps`. The `attack` of its result names which attack has fooled
         the model, None where none has; its report has `n_success_NAME` for each. Fitted
         attacks are in `attacks_`.
@@ -62,20 +72,23 @@ def best_of(attacks: Iterable[BaseEstimator], *, estimator: Any = None) -> BestO
     >>> bool(report["robust_accuracy"] <= FGSMAttack(eps=0.1).fit(X, y).score(X, y))
     True
     """
-    attacks = list(attacks)
-    for attack in attacks:
+    given, attacks = list(attacks), []
+    for attack in given:
         if not isinstance(attack, BaseAttack):
             raise TypeError(
                 "best_of needs a list of attacks, such as PGDAttack(). Got "
                 f"{type(attack).__name__}."
             )
         if attack.estimator is not None:
-            if estimator is not None and attack.estimator is not estimator:
+            if estimator is not None and not _is_same(attack.estimator, estimator):
                 raise ValueError(
                     "The attacks of best_of must attack the same model. Give it once, "
                     "as 'estimator', and leave it out of the attacks."
                 )
             estimator = attack.estimator
+        # Attacks that were joined before are as good as single ones.
+        is_joined = isinstance(attack, BestOfAttack)
+        attacks += [part for _, part in attack.attacks] if is_joined else [attack]
     bare = [clone(attack).set_params(estimator=None) for attack in attacks]
     return BestOfAttack(estimator, attacks=_name_estimators(bare))
 
@@ -101,6 +114,9 @@ class BestOfAttack(BaseAttack, _BaseComposition):
 
     classes_ : ndarray of shape (n_classes,)
         Class labels of the model.
+
+    clip_ : tuple of two floats or None
+        The narrowest range that the points of all attacks keep to.
 
     n_features_in_ : int
         Number of features seen during fit.
@@ -178,15 +194,19 @@ class BestOfAttack(BaseAttack, _BaseComposition):
         self._validate_names([name for name, _ in self.attacks])
         self._check_alike()
         super().fit(X, y)
-        frozen = FrozenEstimator(self.estimator_)
+        model = frozen(self.estimator_)
         if not is_stream(X):
             # The model knows the names of the columns; the attacks need not.
             rows = self._validate_samples(flat_samples(X)[0])
             X = rows.reshape(len(rows), *(self._image_shape or (-1,)))
         self.attacks_ = [
-            (name, clone(attack).set_params(estimator=frozen).fit(X, y))
+            (name, clone(attack).set_params(estimator=model).fit(X, y))
             for name, attack in self.attacks
         ]
+        clips = [attack.clip_ for _, attack in self.attacks_]
+        if None not in clips:
+            lows, highs = zip(*clips, strict=True)
+            self.clip_ = min(lows), max(highs)
         return self
 
     def _check_alike(self):
@@ -212,38 +232,81 @@ class BestOfAttack(BaseAttack, _BaseComposition):
                 "The attacks of best_of must all be targeted, or none. Got both."
             )
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         """Leave it to the attacks."""
 
     def _perturb(self, X, y, target, loss=None):
         """Attack every sample with all attacks, or until one has fooled the model."""
         check_is_fitted(self)
-        rows = self._validate_samples(flat_samples(X)[0])
+        rows = self._validate_samples(self._rows(X))
         (name, first), *others = self.attacks_
         best = first.perturb(rows, y, target)
+        # What one attack certifies another may fool, and a class that one attack has
+        # chosen by itself the others do not aim at.
+        own = {"certified"} if target is not None else {"certified", "target"}
         found = {
             field: np.array(values)
             for field, values in vars(best).items()
-            # What one attack certifies another may fool.
-            if isinstance(values, np.ndarray) and field != "certified"
+            if isinstance(values, np.ndarray) and field not in own
         }
         found["attack"] = np.full(len(rows), None, dtype=object)
         found["attack"][found["success"]] = name
         nearest = _searches_distance(first)
+        in_distance = best.distance is not None
         for name, attack in others:
             tried = np.flatnonzero(nearest | ~found["success"])
             if not len(tried):
                 break
             wanted = found["target"][tried] if "target" in found else None
-            part = attack.perturb(rows[tried], found["y"][tried], wanted)
+            part = _for_some(attack, tried, len(rows)).perturb(
+                rows[tried], found["y"][tried], wanted
+            )
             _take_better(found, tried, part, name)
+            in_distance |= part.distance is not None
+        if in_distance:
+            _note_distances(found)
+        if len({_length_of(attack) for _, attack in self.attacks_}) > 1:
+            found["eps"][:] = np.nan
         found["X_adv"] = shaped_like(found["X_adv"], X)
         return AttackResult(
-            **found, name=type(self).__name__, settings=self._settings(None)
+            **found, name=type(self).__name__, settings=self._settings()
         )
 
-    def _settings(self, plan):
-        return {"best_of": ", ".join(name for name, _ in self.attacks)}
+    def _settings(self):
+        settings = {"best_of": ", ".join(name for name, _ in self.attacks)}
+        for name, attack in self.attacks_:
+            own = attack._settings()
+            settings |= {f"{name}__{key}": value for key, value in own.items()}
+        return settings
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Robust accuracy, or the median distance if the attacks report distances.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), images, or a stream
+            Clean samples.
+
+        y : array-like of shape (n_samples,), default=None
+            True labels. None only where X is a stream.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, in the order of a stream.
+
+        Returns
+        -------
+        score : float
+            The same as of the attacks that are joined.
+        """
+        result = self._without_points(X, y)
+        if result.distance is None:
+            return robust_accuracy(result, sample_weight)
+        return median_distance(result.distance, sample_weight)
 
     def report(
         self,
@@ -262,7 +325,8 @@ class BestOfAttack(BaseAttack, _BaseComposition):
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that targeted attacks want the model to predict.
+            The labels that targeted attacks want the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------
@@ -284,13 +348,38 @@ def _searches_distance(attack):
     )
 
 
+def _is_same(model, other):
+    """Whether two models are one, and both or none of them stays as it is."""
+    same_state = is_frozen(model) == is_frozen(other)
+    return thawed(model) is thawed(other) and same_state
+
+
+def _length_of(attack):
+    """Return what differs if two attacks measure their perturbations differently."""
+    unit = attack._ball().get("unit")
+    return getattr(attack, "norm", "linf"), None if unit is None else unit.tobytes()
+
+
+def _for_some(attack, rows, n_samples):
+    """Let an attack with one eps per sample attack some samples only."""
+    eps = getattr(attack, "eps", None)
+    if np.ndim(eps) != 2 or len(eps) != n_samples or n_samples == 1:
+        return attack
+    return copy(attack).set_params(eps=np.asarray(eps)[rows])
+
+
+def _note_distances(found):
+    """Add the distances, as MinimalDistanceAttack does, whoever found them."""
+    right = found["clean_prediction"] == found["y"]
+    aimed_at_own = right & (found["y"] == found.get("target"))
+    found["eps"][right & ~found["success"] & ~aimed_at_own] = np.inf
+    found["distance"] = np.where(aimed_at_own, np.nan, found["eps"])
+
+
 def _take_better(found, rows, part, name):
     """Replace what a later attack has fooled, or has fooled from nearer."""
     found["n_queries"][rows] += part.n_queries
     won = part.success & ~(found["success"][rows] & (found["eps"][rows] <= part.eps))
-    if part.distance is None:
-        found.pop("distance", None)
-    keys = ("X_adv", "prediction", "success", "confidence", "eps", "distance")
-    for key in found.keys() & set(keys):
+    for key in ("X_adv", "prediction", "success", "confidence", "eps"):
         found[key][rows[won]] = getattr(part, key)[won]
     found["attack"][rows[won]] = name

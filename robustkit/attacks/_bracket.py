@@ -69,7 +69,7 @@ def robustness_bracket(
         until then. None: no limit.
 
     max_iter : int, default=100
-        About so many gradients the attack takes of a sample that is hard.
+        How long the attack searches; see :class:`MinimalDistanceAttack`.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature: errors outside do not count. "auto" is (0, 1) if X lies

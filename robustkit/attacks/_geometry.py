@@ -38,14 +38,20 @@ def radius_like(
 ) -> float | torch.Tensor:
     """Return `eps` as a number, or as a tensor that broadcasts over the samples.
 
-    One number per sample comes first: where there are as many samples as features, an
-    eps per feature needs the shape (1, n_features).
+    Where there are as many samples as features, one number each must have the shape
+    (n_samples, 1) or (1, n_features).
     """
     if isinstance(eps, Real):
         return _check_radius(eps)
     radius = torch.as_tensor(eps, dtype=X.dtype, device=X.device)
     if radius.ndim == 0:
         return _check_radius(float(radius))
+    if radius.shape == X.shape[:1] == X.shape[1:] and len(X) > 1:
+        raise ValueError(
+            f"'eps' of shape {tuple(radius.shape)} may be one number per sample or per "
+            f"feature of X, which has the shape {tuple(X.shape)}. Pass it in the shape "
+            f"({len(X)}, 1) or (1, {len(X)})."
+        )
     if radius.shape == X.shape[:1]:
         radius = radius.view(-1, *[1] * (X.ndim - 1))
     elif radius.shape == X.shape[1:]:

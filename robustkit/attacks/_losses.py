@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -11,11 +12,27 @@ from robustkit.attacks._attacked_model import first_look, logits_at
 __all__ = [
     "LOSSES",
     "Goal",
+    "class_indices",
     "goals_of",
     "input_gradient",
     "least_likely_class",
     "margin_loss",
 ]
+
+
+def class_indices(classes: Any, X: torch.Tensor, name: str) -> Any:
+    """Return classes as a tensor: one per sample, also if there is one for all."""
+    if classes is None:
+        return None
+    classes = torch.as_tensor(classes, device=X.device, dtype=torch.int64)
+    if classes.ndim == 0:
+        classes = classes.repeat(len(X))
+    if classes.shape != X.shape[:1]:
+        raise ValueError(
+            f"'{name}' must have one class per sample. Got shape "
+            f"{tuple(classes.shape)} for X of shape {tuple(X.shape)}."
+        )
+    return classes
 
 
 @dataclass

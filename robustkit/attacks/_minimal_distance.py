@@ -16,7 +16,7 @@ from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._decision_tree import nearest_in_other_leaf
 from robustkit.attacks._result import median_distance
-from robustkit.attacks.minimal import minimal_distance, push_out
+from robustkit.attacks.minimal import Box, minimal_distance, push_out, sizes_of
 from robustkit.bridge import thawed
 
 __all__ = ["MinimalDistanceAttack"]
@@ -48,7 +48,9 @@ class MinimalDistanceAttack(BaseAttack):
         or the Euclidean length.
 
     max_iter : int, default=100
-        About so many gradients are taken of a sample that is hard.
+        How long the search is. On a small network of ten classes 100 takes about 140
+        gradients per sample in the maximum norm, 300 about 350, and 10 or less 45: no
+        search is shorter. Hard samples take twice as many.
 
     targeted : bool, default=False
         Whether the model shall predict the `target` that `perturb` is given, instead of
@@ -68,8 +70,8 @@ class MinimalDistanceAttack(BaseAttack):
         Whether to print a line after each batch.
 
     random_state : int, RandomState instance or None, default=None
-        Of the points that are tried where no gradient leads to an error. None tries the
-        same points in every run, so that the attack is deterministic.
+        Draws the points that are tried where no gradient leads to an error. None tries
+        the same points in every run, so that the attack is deterministic.
 
     Attributes
     ----------
@@ -83,8 +85,9 @@ class MinimalDistanceAttack(BaseAttack):
         The range that perturbed samples keep to.
 
     known_samples_ : ndarray of shape (n_known, n_features)
-        Training samples, a few of each class that the model predicts: where no gradient
-        leads to an error, the way towards them does.
+        Training samples, a few of each class that the model predicts, of a stream those
+        of its first batch: where no gradient leads to an error, the way towards them
+        may.
 
     n_iter_ : int
         The `max_iter` of the attack.
@@ -106,8 +109,8 @@ class MinimalDistanceAttack(BaseAttack):
     Notes
     -----
     For each sample, every wrong class that looks nearly as close as the closest is
-    followed. An affine model of the margin (logit of the wrong class minus that of the
-    true one) says which point of the clip range is the closest with a margin of zero;
+    followed. An affine model of the margin (logit of the true class minus that of the
+    wrong one) says which point of the clip range is the closest with a margin of zero;
     there the next model is found, and the models are averaged, as most minima lie on
     kinks of the network. The closest classes start again from beyond the boundary.
     Where no gradient leads to an error, known samples, corners of the range and random
@@ -135,6 +138,8 @@ class MinimalDistanceAttack(BaseAttack):
     >>> bool(attack.score(X, y) == attack.report(X, y)["median_distance"])
     True
     """
+
+    _moves_alike = True
 
     n_iter_: int
     known_samples_: np.ndarray
@@ -243,7 +248,8 @@ class MinimalDistanceAttack(BaseAttack):
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that a targeted attack wants the model to predict.
+            The labels that a targeted attack wants the model to predict. A
+            single one where X is a stream.
 
         Returns
         -------
@@ -262,12 +268,12 @@ class MinimalDistanceAttack(BaseAttack):
         """
         return super().report(X, y, target)
 
-    def _check_model(self, X):
+    def _check_model(self, X, extent):
         if _is_tree(self.estimator_):
             # Its leaves are all looked at.
             self.known_samples_ = X[:0]
             return
-        super()._check_model(X)
+        super()._check_model(X, extent)
         model = AttackedModel.of(self.estimator_, resolve_device(self.device))
         answer, n_classes = model.predict(X), len(model.classes)
         kept = [np.flatnonzero(answer == k)[:_N_KEPT] for k in range(n_classes)]
@@ -281,15 +287,21 @@ class MinimalDistanceAttack(BaseAttack):
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         if _is_tree(self.estimator_):
             return self._search_leaves(batch)
+        assert batch.rows is not None, "not used in training"
+        kind = batch.rows.dtype.type
         known = as_tensor(
             self.known_samples_, device=batch.X.device, dtype=batch.X.dtype
         )
+        # Rounded as the samples were that it was checked with.
+        clip = batch.clip
+        if clip is not None:
+            clip = float(kind(clip[0])), float(kind(clip[1]))
         points = minimal_distance(
             module,
             batch.X,
             batch.y,
             norm=self.norm,
-            clip=batch.clip,
+            clip=clip,
             target=batch.target,
             max_iter=self.max_iter,
             known=known,
@@ -344,17 +356,15 @@ class MinimalDistanceAttack(BaseAttack):
                 return answer != found["y"][rows[some]]
             return answer == wanted[rows[some]]
 
-        points, done = push_out(
-            errs, X[rows], out[rows], self.clip_ or (-np.inf, np.inf)
-        )
+        low, high = self.clip_ or (-np.inf, np.inf)
+        points, done = push_out(errs, X[rows], out[rows], (low, high))
         rows, points = rows[done], points[done]
         out[rows], found["success"][rows] = points, True
         if len(rows):
             answer = model.classify(points)
             found["prediction"][rows], found["confidence"][rows] = answer[:2]
-            order = 2 if self.norm == "l2" else np.inf
-            moves = (points - X[rows]).astype(float)
-            found["eps"][rows] = np.linalg.norm(moves, ord=order, axis=1)
+            box = Box(X, low, high, self.norm == "l2")
+            found["eps"][rows] = sizes_of(box, rows, points)
 
 
 def _is_tree(estimator):

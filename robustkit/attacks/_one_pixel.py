@@ -11,7 +11,6 @@ import torch
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
-from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks.one_pixel import (
     PixelCertifier,
@@ -196,11 +195,13 @@ class OnePixelAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _check_model(self, X):
-        if self._shape_of_images() is not None:
-            check_image_shape(self._shape_of_images(), X.shape[1])
+    def _check_model(self, X, extent):
+        self._check_shape_of_images(X.shape[1])
         if self.clip_ is None:
-            self.value_range_ = np.stack([X.min(axis=0), X.max(axis=0)])
+            seen = (X.min(axis=0), X.max(axis=0))
+            self.value_range_ = np.stack(
+                seen if extent is None else (extent.low, extent.high)
+            )
         else:
             low_high = np.array(self.clip_)[:, None]
             self.value_range_ = np.repeat(low_high, X.shape[1], axis=1)

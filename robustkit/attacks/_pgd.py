@@ -70,10 +70,10 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     loss : {"ce", "margin", "dlr", "rotate"}, default="ce"
         What is climbed. "ce": the cross-entropy, which has no gradient where the model
         is very sure of itself. "margin": best other logit minus that of the label.
-        "dlr": the margin divided by the spread of the leading logits. "rotate": every
-        start is one climb of the cross-entropy and then, for samples not yet fooled,
-        one of the margin towards each of the three runner-up classes; the strongest,
-        and the one to report.
+        "dlr": this margin loss divided by the spread of the leading logits. "rotate":
+        every start is one climb of the cross-entropy and then, for samples not yet
+        fooled, one of the margin loss of each of the three runner-up classes; the
+        strongest, and the one to report.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache, partial
 from numbers import Real
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from robustkit._samples import flat_samples
 from robustkit._sklearn_private import Interval
 from robustkit._tensors import as_array, as_tensor, map_batches, resolve_device
+from robustkit._validation import caller_depth
 from robustkit.attacks._attacked_model import (
     AttackedModel,
     first_look,
@@ -42,7 +44,8 @@ from robustkit.exceptions import GradientMaskingWarning
 __all__ = [
     "SUSPICIOUS_GAP",
     "GradientAttackMixin",
-    "GradientFreeAttack",
+    "SecondAttack",
+    "climb_without_gradient",
     "warn_of_rise",
 ]
 
@@ -75,9 +78,10 @@ class GradientAttackMixin:
 
     # What the attack has that this is mixed into.
     _perturb: Callable[..., AttackResult]
-    _pieces: Callable[..., Iterator[tuple[Any, Any]]]
+    _pieces: Callable[..., Iterator[tuple[Any, Any, Any]]]
     _search: Callable[[torch.nn.Module, Batch], torch.Tensor]
     _plan: Callable[[], Plan]
+    _ball: Callable[[], dict[str, Any]]
 
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
@@ -112,7 +116,7 @@ class GradientAttackMixin:
             return self._search(module, batch)
 
     def _radius_in_training(self, X):
-        radius = self._ball()["radius"] if hasattr(self, "eps") else math.inf
+        radius = self._ball()["radius"]
         if isinstance(radius, Real):
             return radius
         check_ball(radius, "linf", (len(X), X[:1].numel()))
@@ -152,10 +156,12 @@ class GradientAttackMixin:
             True labels. None only where X is a stream.
 
         target : array-like of shape (n_samples,) or a single label, default=None
-            The labels that a targeted attack wants the model to predict.
+            The labels that a targeted attack wants the model to predict. A
+            single one where X is a stream.
 
         diagnostics : bool, default=True
-            Whether to look for a hidden gradient, which takes one or two more attacks.
+            Whether to look for a hidden gradient and for a stronger attack, which takes
+            one to three more attacks.
 
         Returns
         -------
@@ -178,38 +184,36 @@ class GradientAttackMixin:
             `stronger` names which it was if it is at least 2 points below
             `robust_accuracy`; else it is empty.
         """
+        # The diagnostics draw but once from a random state.
+        plan = cache(self._plan)
         parts = [
-            _examine(self, *piece, target, diagnostics) for piece in self._pieces(X, y)
+            _examine(self, *piece, plan if diagnostics else None)
+            for piece in self._pieces(X, y, target)
         ]
         report = measures(joined([part["own"] for part in parts]))
         if diagnostics:
-            hidden_share = _diagnose(self, report, parts, (X, y))
-            _warn_of_masking(report, hidden_share, stacklevel=3)
+            pieces = self._pieces(X, y, target)
+            _warn_of_masking(report, _diagnose(self, report, parts, pieces, plan))
         return report
 
 
-def _examine(attack, X, y, target, diagnostics):
-    """Attack samples, and with other losses too, and look at their gradients."""
+def _examine(attack, X, y, target, plan):
+    """Attack; with a plan also with other losses, and look at the gradients."""
     result = attack._perturb(X, y, target)
     part = {"own": without_points(result)}
-    if diagnostics:
+    if plan is not None:
         for loss in ("ce", "margin"):
             is_own = loss == getattr(attack, "loss", "ce")
             other = result if is_own else attack._perturb(X, y, target, loss)
             part[loss] = without_points(other)
-        if _can_rotate(attack):
-            part["rotate"] = _robust_to_rotation(attack, X, part)
+        # Where there is a ball in which other losses can be climbed than were.
+        if attack._has_ball() and getattr(attack, "loss", None) != "rotate":
+            part["rotate"] = _robust_to_rotation(attack, X, part, plan)
         part["zero"], part["margins"] = _gradients_and_margins(attack, X, result.y)
     return part
 
 
-def _can_rotate(attack):
-    """Whether there is a ball in which other losses can be climbed than were."""
-    ball = not np.all(np.isinf(attack._plan().radius))
-    return ball and getattr(attack, "loss", None) != "rotate"
-
-
-def _robust_to_rotation(attack, X, part):
+def _robust_to_rotation(attack, X, part, plan):
     """Whether each sample is robust, to the attacks made so far and to one more.
 
     Climbs other losses, with many steps, from those that nothing has fooled yet.
@@ -217,20 +221,12 @@ def _robust_to_rotation(attack, X, part):
     robust = np.ones(len(part["own"].y), dtype=bool)
     for name in ("own", "ce", "margin"):
         robust &= withstood(part[name])
-    plan, rows = attack._plan(), np.flatnonzero(robust)
+    rows = np.flatnonzero(robust)
     if not len(rows):
         return robust
-    wanted = part["own"].target
-    rotating = _RotatingAttack(
-        frozen(attack.estimator_),
-        eps=plan.take(rows).radius,
-        norm=plan.norm,
-        targeted=wanted is not None,
-        clip=attack.clip_,
-        batch_size=attack.batch_size,
-        device=attack.device,
-        seed=plan.seed,
-    )
+    wanted, plan = part["own"].target, plan()
+    rotate = partial(pgd, loss="rotate", max_iter=_N_STEPS)
+    rotating = SecondAttack.like(attack, rotate, plan.take(rows), wanted is not None)
     samples, y = np.asarray(flat_samples(X)[0])[rows], part["own"].y[rows]
     result = rotating.fit(samples, y).perturb(
         samples, y, None if wanted is None else wanted[rows]
@@ -239,8 +235,11 @@ def _robust_to_rotation(attack, X, part):
     return robust
 
 
-def _diagnose(attack, report, parts, given):
-    """Add the diagnostics to a report; return the share of hidden gradients."""
+def _diagnose(attack, report, parts, pieces, plan):
+    """Add the diagnostics to a report; return the share of hidden gradients.
+
+    `pieces` are read if the gradient is hidden: a second time, maybe in another order.
+    """
     own = joined([part["own"] for part in parts])
     found = {name: joined([part[name] for part in parts]) for name in ("ce", "margin")}
     zero = np.concatenate([part["zero"] for part in parts])
@@ -250,8 +249,7 @@ def _diagnose(attack, report, parts, given):
     report["zero_gradient_share"] = zero_share
     report["median_logit_margin"] = float(np.median(margin))
     if zero_share > SUSPICIOUS_GAP:
-        targets = None if own.target is None else [part["own"].target for part in parts]
-        found["gradient_free"], hidden_share = _without_gradient(attack, given, targets)
+        found["gradient_free"], hidden_share = _without_gradient(attack, pieces, plan)
     for name, other in found.items():
         report[f"robust_accuracy_{name}"] = robust_accuracy(other)
     if "rotate" in parts[0]:
@@ -270,26 +268,15 @@ def _diagnose(attack, report, parts, given):
     return hidden_share
 
 
-def _without_gradient(attack, given, targets):
-    """Attack without gradients; say also how many were zero and could be moved.
-
-    `targets` are those of each batch, if the attack had some.
-    """
-    plan, (X, y) = attack._plan(), given
+def _without_gradient(attack, pieces, plan):
+    """Attack without gradients; say also how many were zero and could be moved."""
     results, hidden = [], []
-    for k, (samples, labels) in enumerate(attack._pieces(X, y)):
-        without = GradientFreeAttack(
-            frozen(attack.estimator_),
-            eps=plan.radius,
-            norm=plan.norm,
-            targeted=targets is not None,
-            clip=attack.clip_,
-            batch_size=attack.batch_size,
-            device=attack.device,
-            verbose=attack.verbose,
-            seed=plan.seed,
+    for samples, labels, target in pieces:
+        without = SecondAttack.like(
+            attack, climb_without_gradient, plan(), attack.targeted, attack.verbose
         ).fit(samples, labels)
-        target = None if targets is None else targets[k]
+        # These very samples, not those that came first in the pass before.
+        without._choose_target = attack._choose_target
         result = without.perturb(samples, labels, target)
         # A model that is constant around a sample hides nothing.
         zero, before = _gradients_and_margins(attack, samples, result.y)
@@ -327,7 +314,7 @@ def _gradients_and_margins(attack, X, y):
     return tuple(map(as_array, found))
 
 
-def _warn_of_masking(report, hidden_share, stacklevel):
+def _warn_of_masking(report, hidden_share):
     """Warn if many gradients are hidden, or if the margin loss is much stronger."""
     ce, margin = report["robust_accuracy_ce"], report["robust_accuracy_margin"]
     # The other way round is no masking: a single step towards one class, the margin's,
@@ -346,7 +333,7 @@ def _warn_of_masking(report, hidden_share, stacklevel):
         "gradient: believe the smallest figure, and attack with "
         "PGDAttack(loss='rotate') or without a gradient.",
         GradientMaskingWarning,
-        stacklevel=stacklevel,
+        stacklevel=caller_depth(),
     )
 
 
@@ -371,14 +358,15 @@ def warn_of_rise(eps: ArrayLike, accuracy: ArrayLike, *, stacklevel: int) -> Non
     )
 
 
-class GradientFreeAttack(ModuleAttack):
-    """Climb the margin by comparing points: for models that hide their gradient."""
+class SecondAttack(ModuleAttack):
+    """Search the ball of another attack in another way, to see what that one missed."""
 
-    # Of features of different scale it has warned as well.
+    # That one has warned of features of different scale already.
     _moves_alike = False
 
     _parameter_constraints: dict = {
         **ModuleAttack._parameter_constraints,
+        "search": [callable],
         "eps": [Interval(Real, 0, None, closed="left"), np.ndarray],
         "targeted": ["boolean"],
         "seed": ["random_state"],
@@ -388,6 +376,7 @@ class GradientFreeAttack(ModuleAttack):
         self,
         estimator=None,
         *,
+        search,
         eps=0.1,
         norm="linf",
         targeted=False,
@@ -406,43 +395,41 @@ class GradientFreeAttack(ModuleAttack):
             device=device,
             verbose=verbose,
         )
+        self.search = search
         self.targeted = targeted
         self.seed = seed
+
+    @classmethod
+    def like(cls, attack, search, plan, targeted, verbose=0):
+        """Search where another attack has searched, as its plan says."""
+        return cls(
+            frozen(attack.estimator_),
+            search=search,
+            eps=plan.radius,
+            norm=plan.norm,
+            targeted=targeted,
+            clip=attack.clip_,
+            batch_size=attack.batch_size,
+            device=attack.device,
+            verbose=verbose,
+            seed=plan.seed,
+        )
 
     def perturb_module(self, module, X, y):
         """Perturb a batch against a bare module; see :class:`ModuleAttack`."""
         return self._search(module, Batch(X, y, radius=self.eps, seed=self.seed))
 
     def _plan(self):
-        # The attack that is doubted has warned of too coarse numbers already.
+        # That one has warned of too coarse numbers, too.
         return Plan(**self._ball(), norm=self.norm, smallest_move=0.0, seed=self.seed)
 
     def _search(self, module, batch):
-        return climb_without_gradient(
+        return self.search(
             module,
             batch.X,
             batch.y,
             eps=batch.radius,
             norm=self.norm,
-            clip=batch.clip,
-            target=batch.target,
-            seed=batch.seed,
-            trace=batch.trace,
-        )
-
-
-class _RotatingAttack(GradientFreeAttack):
-    """Climb one loss after the other."""
-
-    def _search(self, module, batch):
-        return pgd(
-            module,
-            batch.X,
-            batch.y,
-            eps=batch.radius,
-            norm=self.norm,
-            max_iter=_N_STEPS,
-            loss="rotate",
             clip=batch.clip,
             target=batch.target,
             seed=batch.seed,
@@ -453,7 +440,7 @@ class _RotatingAttack(GradientFreeAttack):
 def climb_without_gradient(
     module, X, y, *, eps, norm="linf", clip=None, target=None, seed=0, trace=None
 ):
-    """Search the ball by comparing margins.
+    """Search the ball by comparing margins: for models that hide their gradient.
 
     First an evolution strategy: the differences of the margin between opposite random
     corners of the ball say where it rises, as the gradient of a smoothed model would.

@@ -16,6 +16,7 @@ from robustkit.bridge import frozen
 
 __all__ = [
     "AttackResult",
+    "briefly",
     "joined",
     "measures",
     "median_distance",
@@ -39,6 +40,9 @@ LARGER_IS_BETTER = (
     "distance_q75",
     "distance_q90",
 )
+# Numbers of a parameter that are written one by one.
+_FEW = 4
+
 SMALLER_IS_BETTER = ("error_rate", "average_confidence")
 
 
@@ -73,9 +77,10 @@ class AttackResult:
     eps : ndarray of shape (n_samples,)
         Size of the perturbation: its length in the norm of the attack, or for
         :class:`~robustkit.attacks.GrowingEpsilonAttack` the smallest eps that fools,
-        NaN where none does. With ``eps_unit="std"`` it counts in standard deviations;
-        where the attack has one eps per feature, a move is divided by that of its
-        feature, so that 1 is as far as allowed.
+        NaN where none does, and for :class:`~robustkit.attacks.MinimalDistanceAttack`
+        infinity where no error was found. With ``eps_unit="std"`` it counts in standard
+        deviations; where the attack has one eps per feature, a move is divided by that
+        of its feature, so that 1 is as far as allowed.
 
     n_queries : ndarray of shape (n_samples,)
         Points at which the model was asked while searching.
@@ -88,7 +93,8 @@ class AttackResult:
         attack proves nothing.
 
     distance : ndarray of shape (n_samples,), default=None
-        Of :class:`~robustkit.attacks.MinimalDistanceAttack`: how far away the nearest
+        Of :class:`~robustkit.attacks.MinimalDistanceAttack`, also if it is one of
+        several in :func:`~robustkit.attacks.best_of`: how far away the nearest
         error found is. 0 for a sample that was misclassified from the start, infinity
         where none was found, NaN where the label is the target. None if the attack
         searches no distance.
@@ -144,7 +150,7 @@ class AttackResult:
         return title + facts_as_html(self._summary())
 
     def _title(self):
-        asked = [f"{k}={_short(v)}" for k, v in (self.settings or {}).items()]
+        asked = [f"{k}={briefly(v)}" for k, v in (self.settings or {}).items()]
         return f"{self.name or 'an attack'}({', '.join(asked)})"
 
     def _summary(self):
@@ -162,11 +168,17 @@ def robust_accuracy(
     return float(np.average(withstood(result), weights=weights))
 
 
-def measures(result: AttackResult) -> pd.Series:
+def measures(result: AttackResult, sample_weight: ArrayLike | None = None) -> pd.Series:
     """Summarize a result, after what was asked. A mean over no sample is NaN.
 
-    Counts are integers, so the values are Python objects, each of its own type.
+    Counts are integers, so the values are Python objects, each of its own type. The
+    weights have a part in all but the counts.
     """
+    weights = None if sample_weight is None else np.asarray(sample_weight)
+
+    def mean(values, rows=slice(None)):
+        return _mean(values[rows], None if weights is None else weights[rows])
+
     correct = result.clean_prediction == result.y
     fooled = correct & (result.prediction != result.y)
     report = {
@@ -175,19 +187,19 @@ def measures(result: AttackResult) -> pd.Series:
         "n_correct": int(correct.sum()),
         "n_success": int(result.success.sum()),
         "n_queries": int(result.n_queries.sum()),
-        "clean_accuracy": float(correct.mean()),
-        "robust_accuracy": robust_accuracy(result),
-        "error_rate": _mean(fooled[correct]),
-        "average_confidence": _mean(result.confidence[fooled]),
-        "average_eps": _mean(result.eps[fooled]),
+        "clean_accuracy": mean(correct),
+        "robust_accuracy": robust_accuracy(result, weights),
+        "error_rate": mean(fooled, correct),
+        "average_confidence": mean(result.confidence, fooled),
+        "average_eps": mean(result.eps, fooled),
     }
     if result.target is not None:
-        report["target_rate"] = _mean((result.prediction == result.target)[correct])
+        report["target_rate"] = mean(result.prediction == result.target, correct)
     if result.certified is not None:
-        report["certified_accuracy"] = float((correct & result.certified).mean())
+        report["certified_accuracy"] = mean(correct & result.certified)
         report["n_undecided"] = int(undecided(result).sum())
     if result.distance is not None:
-        report |= _distance_measures(result.distance)
+        report |= _distance_measures(result.distance, weights)
     return Report(report, name="report", dtype=object)
 
 
@@ -231,16 +243,18 @@ def median_distance(
     return _quantiles(distances[kept], np.asarray(weights, dtype=float)[kept], [0.5])[0]
 
 
-def _distance_measures(distances):
-    distances = distances[~np.isnan(distances)]
+def _distance_measures(distances, weights):
+    weights = np.ones(len(distances)) if weights is None else weights.astype(float)
+    kept = ~np.isnan(distances)
+    distances, weights = distances[kept], weights[kept]
     levels = {10: 0.1, 25: 0.25, 75: 0.75, 90: 0.9}
-    quantiles = _quantiles(distances, np.ones(len(distances)), levels.values())
+    quantiles = _quantiles(distances, weights, levels.values())
     names = [f"distance_q{percent}" for percent in levels]
     return {
-        "median_distance": median_distance(distances),
-        "mean_distance": _mean(distances),
+        "median_distance": median_distance(distances, weights),
+        "mean_distance": _mean(distances, weights),
         **dict(zip(names, quantiles, strict=True)),
-        "not_found": _mean(np.isinf(distances)),
+        "not_found": _mean(np.isinf(distances), weights),
     }
 
 
@@ -266,12 +280,22 @@ def _quantiles(values, weights, levels):
     return found
 
 
-def _mean(values):
-    return float(values.mean()) if len(values) else np.nan
+def _mean(values, weights=None):
+    if weights is None or (weights == 1).all():
+        return float(values.mean()) if len(values) else np.nan
+    # What has no weight may be infinite.
+    values, weights = values[weights > 0], weights[weights > 0]
+    return float(np.average(values, weights=weights)) if len(values) else np.nan
 
 
-def _short(value):
-    return as_text(value) if isinstance(value, np.ndarray) else repr(value)
+def briefly(value: Any) -> str:
+    """Write a parameter: of many numbers, in whatever form, the range."""
+    is_row = isinstance(value, list | tuple)
+    if (is_row and len(value) > _FEW) or hasattr(value, "__array__"):
+        numbers = np.asarray(value)
+        if numbers.size and numbers.dtype.kind in "biuf":
+            return as_text(numbers)
+    return repr(value)
 
 
 def robust_scorer(
@@ -294,8 +318,8 @@ def robust_scorer(
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y)``, for `scoring=` anywhere in scikit-learn. With
-        ``clip="auto"`` the range is learned from this X.
+        ``scorer(estimator, X, y, sample_weight=None)``, for `scoring=` anywhere in
+        scikit-learn. With ``clip="auto"`` the range is learned from this X.
 
     See Also
     --------
@@ -335,11 +359,7 @@ class _RobustScorer:
     def __call__(self, estimator, X, y, sample_weight=None):
         attack = clone(self.attack).set_params(estimator=frozen(estimator))
         result = attack.fit(X, y).perturb(X, y)
-        if self.metric == "robust_accuracy":
-            return robust_accuracy(result, sample_weight)
-        if self.metric == "median_distance" and result.distance is not None:
-            return median_distance(result.distance, sample_weight)
-        report = measures(result)
+        report = measures(result, sample_weight)
         name = self.metric.removeprefix("neg_")
         if name not in report:
             raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from robustkit._validation import caller_depth
 from robustkit.exceptions import InputRoundingWarning
 
 __all__ = ["Extent", "ball_of", "check_ball", "warn_of_rounding", "warn_of_scales"]
@@ -63,18 +64,24 @@ class Extent:
         return np.where(self.low == self.high, 0.0, std)
 
 
-def warn_of_scales(std: NDArray, name: str) -> None:
-    """Warn if one eps means something else for every feature."""
+def warn_of_scales(attack: Any, std: NDArray) -> None:
+    """Warn if a move of the same size means something else for every feature."""
     varying = std[std > 0]
     if len(varying) < 2 or varying.max() <= _WIDE * varying.min():
         return
+    advice = "Scale X first."
+    # In the Euclidean norm all features count in the same unit.
+    if hasattr(attack, "eps_unit") and getattr(attack, "norm", "linf") == "linf":
+        advice = (
+            "Use eps_unit='std', which counts in standard deviations, give eps as one "
+            "number per feature, or scale X first."
+        )
     warnings.warn(
-        f"{name} moves every feature by the same eps, but the standard deviations of "
-        f"the features go from {varying.min():.3g} to {varying.max():.3g}. Use "
-        "eps_unit='std', which counts in standard deviations, give eps as one number "
-        "per feature, or scale X first.",
+        f"{type(attack).__name__} counts a move alike for every feature, but the "
+        f"standard deviations of the features go from {varying.min():.3g} to "
+        f"{varying.max():.3g}. {advice}",
         UserWarning,
-        stacklevel=5,
+        stacklevel=caller_depth(),
     )
 
 
@@ -152,7 +159,7 @@ def warn_of_rounding(
 ) -> None:
     """Warn if X is too coarse for what a search may do to it.
 
-    `dtype` is that of the model. The caller's line is the one four calls up.
+    `dtype` is that of the model.
     """
     radius = plan.radius if plan.smallest_move is None else plan.smallest_move
     if plan.norm == "l2":
@@ -180,7 +187,7 @@ def warn_of_rounding(
             f"{largest:.3g}: the result is mostly rounding. Center X first, or "
             "give it as float64 to a model that computes in float64.",
             InputRoundingWarning,
-            stacklevel=5,
+            stacklevel=caller_depth(),
         )
 
 

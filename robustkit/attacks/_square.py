@@ -13,7 +13,6 @@ import torch
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
 from robustkit._tensors import as_array, as_tensor
-from robustkit._validation import check_image_shape
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import keep_inside, sample_keys, uniform_noise
 from robustkit.bridge import thawed
@@ -148,6 +147,8 @@ class SquareAttack(BaseAttack):
         "random_state": ["random_state"],
     }
 
+    _moves_alike = True
+
     def __init__(
         self,
         estimator: Any = None,
@@ -177,9 +178,8 @@ class SquareAttack(BaseAttack):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _check_model(self, X):
-        if self._shape_of_images() is not None:
-            check_image_shape(self._shape_of_images(), X.shape[1])
+    def _check_model(self, X, extent):
+        self._check_shape_of_images(X.shape[1])
         scores = ("decision_function", "predict_proba")
         if not any(hasattr(self.estimator_, name) for name in scores):
             raise TypeError(
@@ -189,7 +189,8 @@ class SquareAttack(BaseAttack):
             )
 
     def _plan(self) -> Plan:
-        return Plan(self.eps, self.norm, seed=draw_seed(self.random_state))
+        seed = draw_seed(self.random_state)
+        return Plan(**self._ball(), norm=self.norm, seed=seed)
 
     def _search(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         assert batch.rows is not None, "not for training"
@@ -230,11 +231,9 @@ def _search_at_random(moves, margin, max_queries):
         tried = moves.next(best[repeated], repeated, numbers)
         values, hit = margin.of(tried, repeated)
         values, hit = values.reshape(-1, n), hit.reshape(-1, n)
-        # One that seems to fool comes first, then the smallest margin.
-        chosen = np.arange(len(active)) * n
-        chosen += np.where(hit, -np.inf, values).argmin(axis=1)
+        chosen = np.arange(len(active)) * n + margin.choose(values, hit)
         value, hit = values.ravel()[chosen], hit.ravel()[chosen]
-        kept = np.flatnonzero(hit | (value <= margins[active]))
+        kept = np.flatnonzero(value <= margins[active])
         rows = active[kept]
         # A forest's prediction is as it was where its scores are.
         doubted = (hit | (value < margins[active]))[kept]
@@ -264,6 +263,17 @@ class _Margin:
         scores[index] = -np.inf
         margin = of_own - scores.max(axis=1)
         return (margin if self.target is None else -margin), hit
+
+    def choose(self, values, hit):
+        """Return the best of the moves tried for each sample: the smallest margin.
+
+        One that fools for certain comes first. Where `predict` may not be the largest
+        score, a hit decides between equal margins only.
+        """
+        if self.model.is_the_model:
+            return np.where(hit, -np.inf, values).argmin(axis=1)
+        smallest = values == values.min(axis=1, keepdims=True)
+        return (smallest * (1 + hit)).argmax(axis=1)
 
     def confirm(self, points, rows, hit, doubted):
         """See which points fool: `predict` decides, if it may not be the largest."""

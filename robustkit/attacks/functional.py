@@ -24,6 +24,7 @@ from robustkit.attacks._geometry import (
 )
 from robustkit.attacks._losses import (
     Goal,
+    class_indices,
     goals_of,
     input_gradient,
     least_likely_class,
@@ -58,7 +59,9 @@ class Trace:
         Written: the number of points at which the module was asked.
 
     eps : torch.Tensor of shape (n_samples,), default=None
-        Written by :func:`grow_epsilon`: the first eps that fools, NaN where none does.
+        Written by :func:`grow_epsilon`: the first eps that fools, NaN where none does;
+        and by :func:`minimal_distance`: how far away the error found is, infinity where
+        none was.
 
     certified : torch.Tensor of shape (n_samples,), default=None
         Written by a search that proves something: whether no allowed perturbation
@@ -142,7 +145,7 @@ def fgsm(
     """
     trace = Trace() if trace is None else trace
     with undisturbed(module, X) as X:
-        y, target = _classes(y, X, "y"), _classes(target, X, "target")
+        y, target = class_indices(y, X, "y"), class_indices(target, X, "target")
         goal = Goal(y, loss, target)
         _, gradient = input_gradient(module, X, goal, trace.look)
         points = sign_step(X, gradient, radius_like(eps, X))
@@ -302,7 +305,7 @@ def least_likely(
     """
     if target is None:
         with undisturbed(module, X) as points:
-            target = least_likely_class(module, points, _classes(y, points, "y"))
+            target = least_likely_class(module, points, class_indices(y, points, "y"))
     return bim(
         module,
         X,
@@ -411,8 +414,8 @@ def pgd(
     """
     trace = Trace() if trace is None else trace
     with undisturbed(module, X) as X:
-        eps, y = radius_like(eps, X), _classes(y, X, "y")
-        target, best = _classes(target, X, "target"), BestSeen(X)
+        eps, y = radius_like(eps, X), class_indices(y, X, "y")
+        target, best = class_indices(target, X, "target"), BestSeen(X)
         goals = goals_of(module, X, y, target, loss, n_restarts, trace.ask)
         for stream, goal in enumerate(goals):
             rows, clean, radius = best.start_climb(), X, eps
@@ -521,7 +524,7 @@ def grow_epsilon(
     trace = Trace() if trace is None else trace
     lengths = epsilon_grid(start, step, stop)
     with undisturbed(module, X) as X:
-        goal, left_X = Goal(_classes(y, X, "y"), loss, ask=trace.ask), X
+        goal, left_X = Goal(class_indices(y, X, "y"), loss, ask=trace.ask), X
         _, direction = input_gradient(module, X, goal, trace.look)
         direction.sign_()
         rows = torch.arange(len(X), device=X.device)
@@ -561,21 +564,6 @@ def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
         )
     # A grid that ends at `stop` up to rounding contains it.
     return start + step * np.arange(int((stop - start) / step + 1e-9) + 1)
-
-
-def _classes(classes, X, name):
-    """Return classes as a tensor: one per sample, also if there is one for all."""
-    if classes is None:
-        return None
-    classes = torch.as_tensor(classes, device=X.device, dtype=torch.int64)
-    if classes.ndim == 0:
-        classes = classes.repeat(len(X))
-    if classes.shape != X.shape[:1]:
-        raise ValueError(
-            f"'{name}' must have one class per sample. Got shape "
-            f"{tuple(classes.shape)} for X of shape {tuple(X.shape)}."
-        )
-    return classes
 
 
 class BestSeen:

@@ -2,8 +2,10 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
+from robustkit.bounds._arithmetic import refuse_imprecise
 from robustkit.bounds._certified_radius import CertifiedRadius, radii_from
 from robustkit.bounds._interval_bounds import (
+    LARGEST,
     BoundedNetwork,
     described,
     lost_digits,

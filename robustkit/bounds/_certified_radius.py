@@ -26,7 +26,8 @@ from robustkit._sklearn_private import (
 )
 from robustkit._summary import Report
 from robustkit._tensors import on_device, resolve_device
-from robustkit._validation import check_range, learn_clip
+from robustkit._validation import caller_depth, check_range, learn_clip
+from robustkit.bounds._arithmetic import refuse_imprecise
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE
 from robustkit.bounds._radius import Search, certified_radii
 from robustkit.bounds._relu_network import ReluNetwork
@@ -123,12 +124,20 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     the sum of their absolute values, with the unit roundoff u of single precision
     unless everything is in double precision. That holds for any order of the sums, with
     and without fused multiplications; it does not hold for arithmetic that is less
-    precise, such as half precision, TF32 and the transforms that a GPU may use for
-    convolutions.
+    precise, such as half precision, TF32 and the transforms by which cuDNN and NNPACK
+    compute convolutions. A network for which torch is set to such arithmetic is
+    refused, and so is a convolution that is not on the CPU. `predict` must then be
+    asked under the same settings.
+
+    A linear model or perceptron of scikit-learn counts as computing in double precision
+    if all of the model was fitted on float64 and samples are float64; everything else
+    counts as single precision. Samples of float16 are refused.
 
     A network with a part of another kind, or with one that is not what its type says (a
     subclass with another `forward`, a hook, a parametrization), is refused by name. So
-    is a model whose `predict` may answer otherwise than with the largest logit.
+    is a model whose `predict` may answer otherwise than with the largest logit: a
+    support vector machine of more than two classes, which counts votes, or one whose
+    products with support vectors all but cancel.
 
     References
     ----------
@@ -145,8 +154,8 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     >>> radii = certified.radii(X, y)
     >>> radii.shape
     (300,)
-    >>> bool(certified.certified_accuracy(X, y, eps=0.01) <= certified.predict(X).size)
-    True
+    >>> certified.certified_accuracy(X, y, eps=[0.0, 0.1, 0.2]).round(1)
+    array([1. , 0.9, 0.1])
     """
 
     _parameter_constraints: dict = {
@@ -246,9 +255,13 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         check_is_fitted(self)
         self._validate_params()
         given, _ = flat_samples(given)
-        X = validate_data(
-            self, given, dtype=[np.float32, np.float64], order="C", reset=False
-        )
+        dtypes = [np.float32, np.float64, np.float16]
+        X = validate_data(self, given, dtype=dtypes, order="C", reset=False)
+        if X.dtype == np.float16:
+            raise ValueError(
+                "'X' must be float32 or float64: of samples in half precision, steps "
+                "such as scalers compute in half precision. Got float16."
+            )
         if self.clip_ is not None:
             check_range(X.min(), X.max(), *self.clip_)
         predicted = self._encode(self.estimator_.predict(given), len(X))
@@ -279,7 +292,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
                 f"{int((~settled).sum())} of {len(X)} samples are what had been proved "
                 "until then.",
                 UndecidedSamplesWarning,
-                stacklevel=4,
+                stacklevel=caller_depth(),
             )
         return radii, right, settled
 
@@ -298,6 +311,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
                 f"the largest logit of its module. {type(thawed(model)).__name__} may "
                 "answer otherwise."
             )
+        refuse_imprecise(module, "CertifiedRadius")
         module = on_device(module, torch.device("cpu"))
         network = ReluNetwork(module, self.n_features_in_)
         if network.n_outputs != len(self.classes_):

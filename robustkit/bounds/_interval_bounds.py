@@ -17,7 +17,8 @@ u)` times the product of the absolute values, in whatever order it is summed [2]
 radius is widened by more than that, for the network and for the bounds: :math:`|W| (r +
 g (|c| + \sum_k |s_k| + r)) + g |b|` with :math:`g = \gamma_{n+4}(2^{-24}) + 3
 \gamma_{n+4}(u)`. Numbers so small that they lose digits are covered by n times the
-smallest normal one.
+smallest normal one, and weights so small by a larger :math:`|W|`. Where a sum might
+overflow in single precision, the radius is infinite.
 
 .. [1] G. Singh, T. Gehr, M. Mirman, M. Püschel and M. Vechev. Fast and effective
    robustness certification. NeurIPS 2018.
@@ -49,10 +50,23 @@ if TYPE_CHECKING:
 
     Float = type[np.float32] | type[np.float64]
 
-__all__ = ["BoundedNetwork", "described", "gamma", "lost_digits", "slack_factor"]
+__all__ = [
+    "LARGEST",
+    "BoundedNetwork",
+    "described",
+    "gamma",
+    "lost_digits",
+    "refusal",
+    "slack_factor",
+]
 
 # Unit roundoff of single precision, in which a model may compute.
 _SINGLE = 2.0**-24
+# What a sum in single precision may amount to without overflowing on the way.
+LARGEST = 2.0**126
+# Taken for smaller weights where rounding is bounded. Times the slack, it is more than
+# a weight can be that has lost its digits, or has become zero.
+_LEAST_WEIGHT = 2.0**-102
 
 
 def slack_factor(n_terms: int | NDArray, dtype: Float) -> float | NDArray:
@@ -146,7 +160,7 @@ class _Affine:
         self.weight, self.bias, self.dtype = weight, bias, dtype
         # Transposed copies, as products of many rows are fastest so.
         self.forward = np.ascontiguousarray(weight.T, dtype=dtype)
-        self.absolute = np.abs(self.forward)
+        self.absolute = np.maximum(np.abs(self.forward), dtype(_LEAST_WEIGHT))
         self.shift = np.asarray(bias, dtype=dtype)
         self.slack = dtype(slack_factor(weight.shape[1], dtype))
         self.lost = dtype(lost_digits(weight.shape[1]))
@@ -158,7 +172,7 @@ class _Affine:
         radius = wider @ self.absolute
         radius += self.slack * np.abs(self.shift)
         radius += self.lost
-        return center, slope @ self.forward, radius
+        return center, slope @ self.forward, _in_range(radius, self.slack)
 
 
 class _Difference(_Affine):
@@ -171,15 +185,25 @@ class _Difference(_Affine):
         weight, bias = affine.weight, affine.bias
         super().__init__(weight[label] - weight, bias[label] - bias, affine.dtype)
         size = np.abs(weight[label]) + np.abs(weight)
-        self.size = np.ascontiguousarray(size.T, dtype=affine.dtype)
+        size = np.maximum(size.T, _LEAST_WEIGHT)
+        self.size = np.ascontiguousarray(size, dtype=affine.dtype)
         self.bias_size = (np.abs(bias[label]) + np.abs(bias)).astype(affine.dtype)
 
     def __call__(self, center, slope, radius):
         largest = np.abs(center) + _reach(slope, radius)
         rounding = self.slack * (largest @ self.size + self.bias_size)
         center = center @ self.forward + self.shift
+        rounding = _in_range(rounding, self.slack)
         radius = radius @ self.absolute + rounding + 2 * self.lost
         return center, slope @ self.forward, radius
+
+
+def _in_range(radius, slack):
+    """Make the radius infinite where what it is a share of may overflow."""
+    limit = radius.dtype.type(slack * LARGEST)
+    if radius.max(initial=0) > limit:
+        radius[radius > limit] = np.inf
+    return radius
 
 
 def _reach(slope, radius):
@@ -230,8 +254,10 @@ class _Graph:
         shape = (structure.n_nodes, structure.n_nodes)
         weight = as_array(network.edge_weight).astype(dtype)
         matrix = sparse.csr_array((weight, (target, source)), shape=shape)
+        size = np.maximum(np.abs(weight), dtype(_LEAST_WEIGHT))
+        sizes = sparse.csr_array((size, (target, source)), shape=shape)
         self.layers = [
-            (start, stop, matrix[start:stop, :start], abs(matrix[start:stop, :start]))
+            (start, stop, matrix[start:stop, :start], sizes[start:stop, :start])
             for start, stop in pairwise(structure.layer_offsets[1:])
         ]
         # Sums have as many terms as a vertex has predecessors, and a bias.
@@ -268,7 +294,7 @@ class _Graph:
         bias = self.bias[rows, None]
         center = center + bias
         radius = radius + self.slack * (np.abs(bias) + np.abs(center))
-        return center, slope, radius
+        return center, slope, _in_range(radius, self.slack)
 
 
 def _steps(module, dtype):
@@ -281,9 +307,16 @@ def _steps(module, dtype):
     if is_plain(module, SparseNetwork):
         weight, bias = map(_doubles, (module.output_weight, module.output_bias))
         return [_Graph(module, dtype), _Affine(weight, bias, dtype)]
-    raise TypeError(
-        "Bounds are known for networks of linear layers and ReLU, and for sparse "
-        f"networks. This one has a {described(module)}"
+    raise refusal(module, "linear layers and ReLU")
+
+
+def refusal(
+    module: nn.Module, known: str, where: str = "", what: str = "Bounds are known"
+) -> TypeError:
+    """Say which part of a network no bounds, or whatever, are known for."""
+    return TypeError(
+        f"{what} for networks of {known}, and for sparse networks. This one has a "
+        f"{described(module)}{where}"
     )
 
 

@@ -21,6 +21,11 @@ At the input only the deviation from the sample is multiplied so, which allows s
 precision there, where most of the work is; what the first layer makes of the sample
 itself, and all of the other layers, are computed in double precision.
 
+What is too small for the range of a precision is off by more than a share of itself: by
+up to the smallest normal number, if such numbers become zero. That is so for a sample
+and whatever its scaling computes, which the first layer multiplies by its weights; for
+a weight, which a unit multiplies by its argument; and for every product.
+
 .. [1] H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel. Efficient neural
    network robustness certification with general activation functions. NeurIPS 2018.
 .. [2] N. J. Higham. Accuracy and Stability of Numerical Algorithms. SIAM 2002.
@@ -36,7 +41,7 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from robustkit.bounds._interval_bounds import gamma
+from robustkit.bounds._interval_bounds import LARGEST, gamma
 from robustkit.bounds._relu_network import ReluNetwork
 
 __all__ = [
@@ -49,6 +54,7 @@ __all__ = [
     "linear_distances",
     "margin_bounds",
     "margin_rows",
+    "row_lengths",
 ]
 
 # Rows of coefficients that are carried backward at once, and numbers in them at most:
@@ -58,8 +64,6 @@ _NUMBERS = 2**25
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 # More than what computing a bound of rounding in single precision is off.
 _ROUND_UP = 1 + 2.0**-9
-# What a sum in single precision may amount to without overflowing on the way.
-_LARGEST = 2.0**126
 _FASTMATH = {"reassoc", "contract", "nsz"}
 
 
@@ -85,19 +89,47 @@ class Anchors:
         self.roundoff = roundoff
         # In which deviations from the samples are multiplied: little is lost there.
         self.own = DOUBLE if roundoff < SINGLE else SINGLE
+        # Numbers that are smaller may become zero.
+        self.tiny = float(
+            np.finfo(np.float32 if self.own == SINGLE else np.float64).tiny
+        )
         first = network.layers[0]
-        value, size, self.scale = self.x, np.abs(self.x), None
-        for center, scale, offset in network.scalings:
-            value = (value - center) * scale + offset
-            size = (size + np.abs(center)) * np.abs(scale) + np.abs(offset)
-            self.scale = scale * (1.0 if self.scale is None else self.scale)
         with np.errstate(over="ignore", invalid="ignore"):
+            value, size, lost = self._scaled()
             exact = network.first.forward(torch.from_numpy(value)).numpy()
             self.units = exact + first.bias
-            size = network.first.magnitude(torch.from_numpy(size)).numpy()
-            self.size = size + np.abs(first.bias)
+            both = np.concatenate([size, lost])
+            both = network.first.magnitude(torch.from_numpy(both)).numpy()
+            self.size = both[:-1] + np.abs(first.bias)
+            # What the units lose as the samples are too small to be rounded well.
+            self.lost = both[-1]
+            self.sum_of_sizes = size.sum(axis=1)
         # One rounding of the input, and three of every scaling.
         self.n_terms = first.fan_in + 3 + 6 * len(network.scalings)
+
+    def _scaled(self):
+        """Scale samples; return also what is summed for it, and what may be lost."""
+        network = self.network
+        value, size, self.scale = self.x, np.abs(self.x), None
+        lost = np.full((1, network.n_features), self.tiny)
+        # How far features may move before a scaling in single precision overflows.
+        self.room = None
+        for center, scale, offset, is_single in network.scalings:
+            if is_single:
+                self._keep_in_range(size, center, scale, offset)
+            value = (value - center) * scale + offset
+            size = (size + np.abs(center)) * np.abs(scale) + np.abs(offset)
+            lost = (lost + self.tiny) * np.abs(scale) + 2 * self.tiny
+            self.scale = scale * (1.0 if self.scale is None else self.scale)
+        return value, size, lost
+
+    def _keep_in_range(self, size, center, scale, offset):
+        growth = np.maximum(np.abs(scale), 1)
+        largest = (size + np.abs(center)) * growth + np.abs(offset)
+        before = 1.0 if self.scale is None else np.abs(self.scale)
+        with np.errstate(divide="ignore"):
+            room = (LARGEST - largest) / (before * growth)
+        self.room = room if self.room is None else np.minimum(self.room, room)
 
 
 class Region:
@@ -128,25 +160,37 @@ class Region:
         shape = len(rows), anchors.x.shape[1]
         self.low, self.high = np.empty(shape), np.empty(shape)
         _moves(anchors.x, self.rows, self.eps, (low, high), self.low, self.high)
-        # The largest move of a feature.
-        self.reach = np.maximum(-self.low, self.high)
+        reach = np.maximum(-self.low, self.high)
+        self.overflows = np.zeros(len(rows), dtype=bool)
+        if anchors.room is not None:
+            self.overflows = ~(reach <= anchors.room[self.rows]).all(axis=1)
+        # How far what the first layer reads moves, and how far it moves at most.
+        self.least, self.most, self.reach = self.low, self.high, reach
+        if anchors.scale is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                ends = self.low * anchors.scale, self.high * anchors.scale
+                self.reach = reach * np.abs(anchors.scale)
+            self.least, self.most = np.minimum(*ends), np.maximum(*ends)
 
     def take(self, problems: NDArray) -> Region:
         """Keep some problems."""
         part = object.__new__(Region)
         part.anchors, part.norm = self.anchors, self.norm
-        for name in ("rows", "eps", "low", "high", "reach"):
+        for name in ("rows", "eps", "low", "high", "reach", "overflows"):
             setattr(part, name, getattr(self, name)[problems])
+        part.least, part.most = part.low, part.high
+        if part.anchors.scale is not None:
+            part.least, part.most = self.least[problems], self.most[problems]
         return part
 
     def concretize(self, D, problems, total):
         """Add the smallest value of rows of coefficients to their totals."""
-        if self.anchors.scale is not None:
-            D *= self.anchors.scale
         if self.norm == "linf":
-            _over_box(D, problems, self.low, self.high, total)
+            _over_box(D, problems, self.least, self.most, total)
         else:
-            _over_ball(D, problems, self.low, self.high, self.eps, total)
+            scale = self.anchors.scale
+            scale = np.ones(D.shape[1]) if scale is None else scale
+            _over_ball(D, scale, problems, self.low, self.high, self.eps, total)
 
     def first_interval(self):
         """Intervals of the units of the first layer, and two sizes.
@@ -155,24 +199,22 @@ class Region:
         come from moving.
         """
         anchors, chart = self.anchors, self.anchors.network.first
-        low, high, reach = self.low, self.high, self.reach
-        if anchors.scale is not None:
-            ends = low * anchors.scale, high * anchors.scale
-            low, high = np.minimum(*ends), np.maximum(*ends)
-            reach = reach * np.abs(anchors.scale)
+        low, high = self.least, self.most
         middle, half = (low + high) / 2, (high - low) / 2
         middle = chart.forward(torch.from_numpy(middle)).numpy()
         half = chart.magnitude(torch.from_numpy(half)).numpy()
-        moved = chart.magnitude(torch.from_numpy(reach)).numpy()
+        moved = chart.magnitude(torch.from_numpy(self.reach)).numpy()
         units = anchors.units[self.rows]
         lower, upper = units + (middle - half), units + (middle + half)
         if self.norm == "l2":
             # A feature at an end of the clip range moves to one side only.
             can_fall, can_rise = self.low < 0, self.high > 0
             for sign in (1, -1):
-                squares = chart.squares(sign, can_fall, anchors.scale)
-                squares += chart.squares(-sign, can_rise, anchors.scale)
-                length = self.eps[:, None] * np.sqrt(squares) * _ROUND_UP
+                squares, unit = chart.squares(sign, can_fall, anchors.scale)
+                squares += chart.squares(-sign, can_rise, anchors.scale)[0]
+                # Of the smallest numbers the square is zero.
+                length = np.sqrt(squares) + can_fall.shape[1] * 2.0**-511
+                length *= self.eps[:, None] * unit * _ROUND_UP
                 if sign > 0:
                     lower = np.maximum(lower, units - length)
                 else:
@@ -249,12 +291,10 @@ class Bounds:
         # No point of the region is in the part of a problem whose units contradict.
         self.is_empty = np.zeros(n, dtype=bool)
         self._buffers: dict = {}
-        scale = 1 if region.anchors.scale is None else 1 + np.abs(region.anchors.scale)
         self._single = region.anchors.own == SINGLE
-        # What is lost where products are so small that they lose digits.
-        self._tiny = np.finfo(np.float32 if self._single else np.float64).tiny
-        self._lost = (region.reach * scale).sum(axis=1) * self._tiny
         with np.errstate(over="ignore", invalid="ignore"):
+            # What is lost where products are so small that they lose digits.
+            self._lost = region.reach.sum(axis=1) * region.anchors.tiny
             for number, layer in enumerate(network.layers):
                 self._bound_layer(number, layer, split)
 
@@ -302,12 +342,17 @@ class Bounds:
         if layer.inputs is not None:
             lower, upper, size, moved = self.region.first_interval()
             n_terms, own = anchors.n_terms, anchors.own
-            self._lost += moved.sum(axis=1) * self._tiny
+            self._lost += moved.sum(axis=1) * anchors.tiny
+            terms = anchors.sum_of_sizes[self.region.rows] + self.region.reach.sum(
+                axis=1
+            )
         else:
             middle, half, size = layer.bias[None], 0.0, np.abs(layer.bias)[None]
+            terms = 0.0
             for p, q, chart in layer.sources:
                 low, high = self.low[:, p:q], self.high[:, p:q]
                 largest = np.maximum(np.abs(low), np.abs(high))
+                terms = terms + largest.sum(axis=1)
                 mid, rad = (low + high) / 2, (high - low) / 2
                 both = np.concatenate([rad, largest])
                 middle = middle + chart.forward(torch.from_numpy(mid)).numpy()
@@ -321,10 +366,13 @@ class Bounds:
         # These sums round too, and may lose digits; so may the module's.
         slack *= 1 + 2.0**-20
         slack += (n_terms + 4) * np.finfo(np.float32).tiny
+        # So may weights, which are multiplied by terms.
+        slack += terms[:, None] * anchors.tiny
         if layer.inputs is not None:
-            slack += self.region.reach.sum(axis=1, keepdims=True) * self._tiny
+            slack += anchors.lost
+            slack[self.region.overflows] = np.inf
         if anchors.roundoff == SINGLE:
-            slack[size > _LARGEST] = np.inf
+            slack[size > LARGEST] = np.inf
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
         return lower - wider, upper + wider, slack
 
@@ -475,9 +523,11 @@ def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
     lengths = []
 
     def measure(D, problems, total):
-        if anchors.scale is not None:
-            D *= anchors.scale
-        lengths.append(np.linalg.norm(D, 1 if norm == "linf" else 2, axis=1))
+        D = D if anchors.scale is None else D * anchors.scale
+        if norm == "linf":
+            lengths.append(np.abs(D).sum(axis=1, dtype=np.float64))
+        else:
+            lengths.append(row_lengths(D))
 
     region.concretize = measure
     C = margin_rows(labels, network.n_outputs)
@@ -490,6 +540,19 @@ def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
     return np.nan_to_num(distances, nan=0, posinf=np.inf).min(axis=1), margins.min(
         axis=1
     )
+
+
+def row_lengths(rows: NDArray) -> NDArray:
+    """Compute Euclidean lengths, also of rows whose squares are zero or infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64, casting="safe")
+        lengths = np.sqrt(squares)
+        odd = ~((squares > 1e-280) & (squares < 1e280))
+        if odd.any():
+            largest = np.abs(rows[odd]).max(axis=1, initial=0).astype(np.float64)
+            unit = np.where((largest > 0) & np.isfinite(largest), largest, 1)
+            lengths[odd] = np.linalg.norm(rows[odd] / unit[:, None], axis=1) * unit
+    return lengths
 
 
 @njit(cache=True)
@@ -539,54 +602,92 @@ def _over_box(D, ids, low, high, acc):
 
 
 @njit(cache=True, fastmath=_FASTMATH)
-def _over_ball(D, ids, low, high, eps, acc):
-    r"""Add a bound on the smallest value of linear functions over ball and box.
+def _over_ball(D, scale, ids, low, high, eps, acc):
+    """Add a bound on the smallest value of linear functions over ball and box.
 
-    For any :math:`\lambda > 0` it is at least the sum of the smallest :math:`d_i t +
-    \lambda t^2 / 2` of each feature's moves t, minus :math:`\lambda \epsilon^2 / 2`.
-    The best :math:`\lambda` is found in a few steps.
+    A coefficient is multiplied by the scale of its feature. Everything is computed in
+    double precision and measured in the radius of the ball: there squares of numbers
+    that matter are neither zero nor infinite.
     """
+    n = D.shape[1]
+    d, room = np.empty(n), np.empty(n)
     for r in range(D.shape[0]):
         s = ids[r]
-        radius = eps[s]
-        squares, box = 0.0, 0.0
-        for j in range(D.shape[1]):
-            d = D[r, j]
-            room = low[s, j] if d > 0 else high[s, j]
-            squares += d * d if room != 0 else 0.0
-            box += d * room
-        if squares == 0 or radius == 0:
-            continue
+        radius = eps[s] if 1e-290 < eps[s] < 1e290 else 1.0
+        share = 1 / radius
+        box, squares = 0.0, 0.0
+        for j in range(n):
+            # Not in the precision of D.
+            own = np.float64(D[r, j]) * scale[j]
+            move = (low[s, j] if own > 0 else high[s, j]) * share
+            box += own * move
+            squares += own * own if move != 0 else 0.0
+            d[j], room[j] = own, move
         # The ball may hold the whole box, whose bound is negative.
-        strength = np.sqrt(squares) / radius
-        best = box * (1 + (D.shape[1] + 8) * 2.0**-52)
-        for _ in range(4):
-            value, size, free, clipped = 0.0, 0.0, 0.0, 0.0
-            for j in range(D.shape[1]):
-                d = D[r, j]
-                room = low[s, j] if d > 0 else high[s, j]
-                move = -d / strength
-                is_free = abs(move) < abs(room)
-                move = move if is_free else room
-                square = move * move
-                half = 0.5 * strength * square
-                value += d * move + half
-                size += abs(d * move) + half
-                free += d * d if is_free else 0.0
-                clipped += 0.0 if is_free else square
-            half = 0.5 * strength * radius * radius
-            value -= half
-            # What rounding does to this sum.
-            value -= (D.shape[1] + 16) * 2.0**-52 * (size + half)
-            best = max(best, value)
-            left = radius * radius - clipped
-            if left <= 0 or free == 0:
-                break
-            new = np.sqrt(free / left)
-            if not abs(new - strength) > 1e-4 * strength:
-                break
-            strength = new
-        acc[r] += best
+        best = box * (1 + (n + 12) * 2.0**-52)
+        # Not where there is nothing to gain, nor with what is no number.
+        if box < 0 and radius == eps[s]:
+            unit = 1.0
+            if not 1e-200 < squares < 1e200:
+                unit, squares = _rescale(d, room)
+            best = max(best, _over_unit_ball(d, room, squares) * unit)
+        acc[r] += best * radius
+
+
+@njit(cache=True)
+def _rescale(d, room):
+    """Divide coefficients by the largest; return it and the sum of squares."""
+    largest, squares = 0.0, 0.0
+    for j in range(len(d)):
+        if room[j] != 0:
+            largest = max(largest, abs(d[j]))
+    if not 0 < largest < np.inf:
+        return 1.0, 0.0
+    for j in range(len(d)):
+        d[j] /= largest
+        squares += d[j] * d[j] if room[j] != 0 else 0.0
+    return largest, squares
+
+
+@njit(cache=True, fastmath=_FASTMATH)
+def _over_unit_ball(d, room, squares):
+    r"""Bound a linear function from below over the unit ball and a box.
+
+    For any :math:`\lambda > 0` it is at least the sum of the smallest :math:`d_i t +
+    \lambda t^2 / 2` of each feature's moves t, minus :math:`\lambda / 2`. The best
+    :math:`\lambda` is found in a few steps, from the root of the sum of squares.
+    """
+    n = len(d)
+    # Any strength gives a bound, unless it is so small that half of it loses digits.
+    strength, best = np.sqrt(squares), -np.inf
+    if not strength > 1e-150:
+        return best
+    for _ in range(4):
+        value, size, free, clipped = 0.0, 0.0, 0.0, 0.0
+        for j in range(n):
+            move = -d[j] / strength
+            is_free = abs(move) < abs(room[j])
+            move = move if is_free else room[j]
+            square = move * move
+            half = 0.5 * strength * square
+            value += d[j] * move + half
+            size += abs(d[j] * move) + half
+            free += d[j] * d[j] if is_free else 0.0
+            clipped += 0.0 if is_free else square
+        half = 0.5 * strength
+        value -= half
+        # What rounding does to this sum, and to what it is multiplied by.
+        value -= (n + 24) * 2.0**-52 * (size + half)
+        if value > best:
+            best = value
+        left = 1 - clipped
+        if left <= 0 or free == 0:
+            break
+        new = np.sqrt(free / left)
+        if not abs(new - strength) > 1e-4 * strength or not new > 1e-150:
+            break
+        strength = new
+    return best
 
 
 @njit(cache=True)

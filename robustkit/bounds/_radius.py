@@ -20,6 +20,7 @@ from robustkit.bounds._linear_bounds import (
     Split,
     linear_distances,
     margin_rows,
+    row_lengths,
 )
 from robustkit.bounds._relu_network import ReluNetwork
 
@@ -134,7 +135,10 @@ class _Bracket:
         if guess is not None:
             first = np.where((guess > 0) & np.isfinite(guess), guess, first)
         first = np.minimum(first, 0.6 * self.limit)
-        anywhere = np.where(np.isfinite(self.limit), self.limit, 1.0)
+        # In the units of the features.
+        size = np.abs(anchors.x).max(axis=1, initial=0)
+        size = np.where(size > 0, size, 1.0)
+        anywhere = np.where(np.isfinite(self.limit), self.limit, size)
         self.first = np.where((first > 0) & np.isfinite(first), first, anywhere)
 
     def close_by_secants(self):
@@ -245,7 +249,7 @@ def _farthest(x, search):
     room = np.maximum(x - low, high - x) * (1 + 2.0**-50)
     if search.norm == "linf":
         return room.max(axis=1)
-    return np.linalg.norm(room, axis=1) * (1 + 2.0**-40)
+    return row_lengths(room) * (1 + 2.0**-40)
 
 
 def proved_by_splitting(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import as_array
-from robustkit.bounds._interval_bounds import described
+from robustkit.bounds._interval_bounds import refusal
 from robustkit.bridge import ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
@@ -37,6 +37,16 @@ class _Map:
     """A linear map, in double precision and in single."""
 
     weight: Tensor
+    absolute: Tensor
+
+    def _in_range(self, scale: NDArray | None) -> tuple[Tensor, NDArray | None, float]:
+        """Return weights and scales whose products can be squared, and their unit."""
+        largest = float(self.absolute.max()) if self.absolute.numel() else 0.0
+        most = 1.0 if scale is None else float(np.abs(scale).max(initial=0))
+        unit = largest * most
+        if 2.0**-300 < unit < 2.0**300 or largest == 0 or most == 0:
+            return self.weight, scale, 1.0
+        return self.weight / largest, None if scale is None else scale / most, unit
 
     def in_type(self, dtype: torch.dtype) -> Tensor:
         """Return the weights in a type; those in single precision are kept."""
@@ -77,13 +87,18 @@ class _Dense(_Map):
         """Coefficients of some results."""
         return self.weight.index_select(0, units)
 
-    def squares(self, sign: int, features: NDArray, scale: NDArray | None) -> NDArray:
-        """Sum the squares of weights of a sign, over some features of every sample."""
-        weight = self.weight
+    def squares(
+        self, sign: int, features: NDArray, scale: NDArray | None
+    ) -> tuple[NDArray, float]:
+        """Sum the squares of weights of a sign, over some features of every sample.
+
+        Returns also the unit of the weights.
+        """
+        weight, scale, unit = self._in_range(scale)
         if scale is not None:
             weight = weight * torch.from_numpy(scale)
         squares = (sign * weight).clamp(min=0).square_()
-        return (torch.from_numpy(features).double() @ squares.t()).numpy()
+        return (torch.from_numpy(features).double() @ squares.t()).numpy(), unit
 
 
 class _Convolution(_Map):
@@ -133,16 +148,18 @@ class _Convolution(_Map):
         self.pull(one, out)
         return out
 
-    def squares(self, sign: int, features: NDArray, scale: NDArray | None) -> NDArray:
-        """Sum the squares of weights of a sign, over some features of every sample."""
+    def squares(
+        self, sign: int, features: NDArray, scale: NDArray | None
+    ) -> tuple[NDArray, float]:
+        weights, scale, unit = self._in_range(scale)
         X = np.broadcast_to(1.0 if scale is None else scale, features.shape)
         # Where the scale is negative, weights change their sign.
         total = np.zeros((len(features), self.shape[0]))
         for side in (1, -1):
             chosen = torch.from_numpy(features * np.where(side * X > 0, X**2, 0))
-            weight = (sign * side * self.weight).clamp(min=0)
+            weight = (sign * side * weights).clamp(min=0)
             total = total + self._apply(chosen, weight.square_()).numpy()
-        return total
+        return total, unit
 
 
 Map = _Dense | _Convolution
@@ -203,7 +220,8 @@ class ReluNetwork:
         self._known = known
         self._names = {id(part): name for name, part in module.named_modules()}
         self.layers: list[Layer] = []
-        self.scalings: list[tuple[NDArray, NDArray, NDArray]] = []
+        # Center, scale and offset, and whether they are in single precision.
+        self.scalings: list[tuple[NDArray, NDArray, NDArray, bool]] = []
         self._images: tuple[int, ...] | None = None
         self._dtypes: list[torch.dtype] = []
         for part in leaves(module):
@@ -256,10 +274,11 @@ class ReluNetwork:
                     if t.is_floating_point()
                 ]
                 return
-        raise TypeError(
-            f"{self._known} for networks of linear layers, convolutions and ReLU, "
-            f"and for sparse networks. This one has a {described(part)}"
-            f"{self._called(part)}{self._where(part)}"
+        raise refusal(
+            part,
+            "linear layers, convolutions and ReLU",
+            self._called(part) + self._where(part),
+            self._known,
         )
 
     def _called(self, part):
@@ -309,7 +328,8 @@ class ReluNetwork:
         if self._images is not None:
             return False
         if not self.layers:
-            self.scalings.append((center, scale, offset))
+            is_single = part.center.dtype != torch.float64
+            self.scalings.append((center, scale, offset, is_single))
             return True
         # As two maps, so that the rounding of the center is that of a bias.
         eye = torch.eye(self._width(), dtype=torch.float64)

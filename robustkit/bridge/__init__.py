@@ -3,6 +3,7 @@
 
 # Imported for what they register.
 from robustkit.bridge import (
+    _calibrations,
     _compositions,
     _ensembles,
     _kernels,
@@ -13,12 +14,14 @@ from robustkit.bridge import (
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.bridge._activation_extractor import ActivationExtractor
 from robustkit.bridge._as_module import as_module
+from robustkit.bridge._ensembles import register_delegate
 from robustkit.bridge._given_model import (
     TakesModel,
     check_is_trained,
     frozen,
     input_shape,
     is_frozen,
+    shaped_for,
     takes_images,
     thawed,
     try_out,

@@ -31,6 +31,7 @@ from robustkit.bridge._as_module import as_module
 from robustkit.bridge._given_model import (
     TakesModel,
     input_shape,
+    shaped_for,
     takes_images,
     warn_if_fitted,
 )
@@ -170,9 +171,8 @@ class ActivationExtractor(
         if isinstance(self.estimator, nn.Module):
             return self.estimator
         warn_if_fitted(self.estimator, self)
-        if image_shape is not None and takes_images(self.estimator):
-            given = np.reshape(given, (len(given), *image_shape))
         # The classifier gets the original data, with the names of their columns.
+        given = shaped_for(self.estimator, given, image_shape)
         return clone(self.estimator).fit(given, y)
 
     def transform(self, X: ArrayLike) -> NDArray:

@@ -64,8 +64,10 @@ def as_module(estimator: Any) -> nn.Module:
 
     The module takes raw inputs, as the estimator does, and returns one logit per class.
     The class of the largest logit is that of `predict`, unless a subclass or a
-    `predict_nonlinearity` of skorch changes it. A binary estimator, whose decision
-    function is one column f, becomes the two logits (0, f).
+    `predict_nonlinearity` of skorch changes it. Linear models, SVC, NuSVC,
+    MLPClassifier and discriminant analysis of two classes, whose decision function is
+    one column f, become the two logits (0, f). The two logits of others, such as
+    NearestCentroid and BaggingClassifier, do not have this form.
 
     The meaning of their softmax depends on the estimator:
 
@@ -81,6 +83,9 @@ def as_module(estimator: Any) -> nn.Module:
     - A skorch ``NeuralNetBinaryClassifier(threshold=t)`` has (0, f - logit(t)), whose
       softmax is `predict_proba` only for ``t=0.5``. So do scikit-learn's classifiers
       with a threshold of their own.
+
+    A class that a model knows of, but can never predict, such as one with a prior of
+    zero, has a logit near -1e30.
 
     The module computes as precisely as the estimator: in float64 for an estimator of
     scikit-learn, in the dtype of its weights for a network; in a pipeline, step by

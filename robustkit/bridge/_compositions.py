@@ -199,10 +199,14 @@ def _selector(selector: SelectorMixin) -> nn.Module:
 
 @as_module.register(RFE)
 def _recursive_elimination(selector: RFE) -> nn.Module:
-    selection = _selector(selector)
     if not is_classifier(selector):
-        return selection
-    return nn.Sequential(selection, with_cast(as_module(selector.estimator_)))
+        return _selector(selector)
+    return of_selected(selector, as_module)
+
+
+def of_selected(selector: RFE, convert: Callable[[Any], nn.Module]) -> nn.Module:
+    """Put the estimator of a selector, converted somehow, on what it selects."""
+    return nn.Sequential(_selector(selector), with_cast(convert(selector.estimator_)))
 
 
 as_transform.register(RFE)(_selector)
@@ -227,7 +231,7 @@ def _feature_union(union: FeatureUnion) -> nn.Module:
     check_is_fitted(union)
     weights = union.transformer_weights or {}
     owner = "Part {} of FeatureUnion"
-    return SideBySide(
+    return _side_by_side(
         [
             _weighted(_transform_or_passthrough(owner, name, part), weights.get(name))
             for name, part in union.transformer_list
@@ -248,7 +252,12 @@ def _column_transformer(transformer: ColumnTransformer) -> nn.Module:
         module = _transform_or_passthrough(owner, name, part)
         module = nn.Sequential(SelectColumns(columns), with_cast(module))
         parts.append(_weighted(module, weights.get(name)))
-    return SideBySide(parts)
+    return _side_by_side(parts)
+
+
+def _side_by_side(parts: list[nn.Module]) -> nn.Module:
+    """Join parts; if all were dropped, no feature is left."""
+    return SideBySide(parts) if parts else SelectColumns(np.array([]))
 
 
 def _as_indices(columns: Any, transformer: ColumnTransformer) -> NDArray:

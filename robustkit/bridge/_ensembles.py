@@ -5,9 +5,9 @@ not always the largest logit, so there is a registry of modules for each of the 
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, singledispatch
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.feature_selection import RFE
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
@@ -35,32 +36,42 @@ from robustkit.bridge._compositions import (
     SideBySide,
     best_of,
     chain_of,
+    of_selected,
     part_of,
     with_cast,
 )
-from robustkit.bridge._kernels import kernel_decisions
-from robustkit.bridge._sklearn_classifiers import centroid_scores
+from robustkit.bridge._kernels import check_saw_all, kernel_decisions
+from robustkit.bridge._sklearn_classifiers import centroid_scores, check_several_classes
 from robustkit.bridge._sklearn_transformers import (
-    ElementwiseScale,
-    Interpolate,
     in_double,
     linear,
     numpy_stream_kept,
     probe,
 )
-from robustkit.bridge._votes import WeightedVotes, added_up, let_win, replaced
+from robustkit.bridge._votes import (
+    NEVER,
+    VotesAndConfidence,
+    WeightedVotes,
+    added_up,
+    let_win,
+    replaced,
+    spread,
+)
 
-__all__ = ["decisions", "probabilities"]
+__all__ = [
+    "LogAndProbability",
+    "MeanProbability",
+    "TakeProbability",
+    "decisions",
+    "normalized",
+    "of_log_odds",
+    "probabilities",
+    "register_delegate",
+]
 
 # An estimator whose module cannot be known to give its probabilities or decisions is
 # compared with it. Networks in float32 differ by less than this.
 _TOLERANCE = 1e-3
-
-# Added before the logarithm of a probability, by temperature scaling.
-_TEMPERATURE_EPS = 1e-12
-
-# Below this, the gradient of the logarithm of an isotonic probability grows no more.
-_STEEPEST = 1e-6
 
 
 @singledispatch
@@ -105,11 +116,10 @@ def _check_agrees(module, estimator, method, of_output):
     if found.shape != expected.shape or not np.allclose(
         found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
     ):
-        logits = {"predict_proba": "the softmax of its logits"}.get(
-            method, "its module"
-        )
+        is_softmax = method == "predict_proba"
+        answer = "the softmax of its logits" if is_softmax else "its module"
         raise TypeError(
-            f"as_module knows {name}, but {logits} is not its {method}, which is asked "
+            f"as_module knows {name}, but {answer} is not its {method}, which is asked "
             "for here."
         )
 
@@ -158,24 +168,48 @@ class Difference(nn.Module):
         return x[:, 1:] - x[:, :1]
 
 
+def register_delegate(cls: type, model_of: Callable[[Any], Any]) -> None:
+    """Let estimators of a class be converted as the model that answers for them.
+
+    Parameters
+    ----------
+    cls : type
+        The class.
+
+    model_of : callable
+        Takes a fitted estimator of this class and returns the model.
+    """
+    _respond_as(cls, model_of)
+
+    @as_module.register(cls)
+    def _of_delegate(estimator: Any) -> nn.Module:
+        return as_module(model_of(estimator))
+
+
+def _respond_as(cls, model_of):
+    """Do the same for what it answers to an ensemble around it, and only that."""
+    for respond in (probabilities, decisions):
+
+        @respond.register(cls)
+        def _of_delegate(estimator, respond=respond):
+            return respond(model_of(estimator))
+
+
+_respond_as(FrozenEstimator, lambda frozen: frozen.estimator)
+_respond_as(BaseSearchCV, best_of)
+for _thresholds in (FixedThresholdClassifier, TunedThresholdClassifierCV):
+    _respond_as(_thresholds, lambda classifier: _thresholded(classifier))
+
+
 for _response in (probabilities, decisions):
-
-    @_response.register(FrozenEstimator)
-    def _of_frozen(frozen, respond=_response):
-        return respond(frozen.estimator)
-
-    @_response.register(BaseSearchCV)
-    def _of_search(search, respond=_response):
-        return respond(best_of(search))
 
     @_response.register(Pipeline)
     def _of_pipeline(pipeline, respond=_response):
         return chain_of(pipeline, respond)
 
-    @_response.register(FixedThresholdClassifier)
-    @_response.register(TunedThresholdClassifierCV)
-    def _of_thresholded(classifier, respond=_response):
-        return respond(_thresholded(classifier))
+    @_response.register(RFE)
+    def _of_selected(selector, respond=_response):
+        return of_selected(selector, respond)
 
     @_response.register(StackingClassifier)
     def _of_stacking(classifier, respond=_response):
@@ -220,6 +254,7 @@ def _svc_decisions(classifier: SVC | NuSVC) -> nn.Module:
     pairs = in_double(*features, linear(coef, intercept))
     n_classes = len(classifier.classes_)
     if n_classes > 2 and classifier.decision_function_shape == "ovr":
+        check_saw_all(classifier)
         pairs.append(VotesAndConfidence(n_classes))
     return pairs
 
@@ -237,34 +272,6 @@ def _centroid_probabilities(classifier: NearestCentroid) -> nn.Module:
     return nn.Sequential(centroid_scores(classifier), LogAndProbability())
 
 
-class VotesAndConfidence(nn.Module):
-    """The decisions of a support vector machine for each class, from those of pairs.
-
-    Votes are counted, so that the gradient is only that of the confidences, which break
-    their ties.
-    """
-
-    first: Tensor
-    second: Tensor
-
-    def __init__(self, n_classes: int) -> None:
-        super().__init__()
-        self.n_classes = n_classes
-        first, second = np.triu_indices(n_classes, k=1)
-        self.register_buffer("first", torch.from_numpy(first))
-        self.register_buffer("second", torch.from_numpy(second))
-
-    def forward(self, pairs: Tensor) -> Tensor:
-        """Count the votes of a batch."""
-        votes = pairs.new_zeros(pairs.shape[0], self.n_classes)
-        wins = (pairs >= 0).to(pairs.dtype)
-        confidence = votes.index_add(1, self.first, pairs)
-        confidence = confidence.index_add(1, self.second, -pairs)
-        votes = votes.index_add(1, self.first, wins)
-        votes = votes.index_add(1, self.second, 1 - wins)
-        return votes + confidence / (3 * (confidence.abs() + 1))
-
-
 class OneVsRest(nn.Module):
     """The probabilities of classes, from the log-odds of each against the rest."""
 
@@ -273,15 +280,19 @@ class OneVsRest(nn.Module):
         return normalized(logsigmoid(log_odds), log_odds.sigmoid())
 
 
-def normalized(logs: Tensor, values: Tensor) -> Tensor:
-    """Divide positive numbers by their sum; where all are zero, they become equal."""
-    logs = logs - logs.logsumexp(dim=1, keepdim=True)
+def normalized(logs: Tensor, values: Tensor, uniform: bool = True) -> Tensor:
+    """Divide positive numbers by their sum.
+
+    Where all of them are zero, they become equal if `uniform`; else they stay.
+    """
     total, n_classes = values.sum(dim=1, keepdim=True), values.shape[1]
-    nothing = total == 0
-    uniform = torch.full_like(values, 1 / n_classes)
-    values = torch.where(nothing, uniform, values / torch.where(nothing, 1.0, total))
-    logs = torch.where(nothing, replaced(logs, uniform.log()), logs)
-    return torch.stack([logs, values], dim=1)
+    nothing, shares = total == 0, logs - logs.logsumexp(dim=1, keepdim=True)
+    values = values / torch.where(nothing, 1.0, total)
+    if uniform:
+        equal = torch.full_like(values, 1 / n_classes)
+        values = torch.where(nothing, equal, values)
+        logs = replaced(shares, equal.log())
+    return torch.stack([torch.where(nothing, logs, shares), values], dim=1)
 
 
 class MeanProbability(nn.Module):
@@ -304,71 +315,46 @@ class MeanProbability(nn.Module):
 
     def forward(self, both: Tensor) -> Tensor:
         """Average what has the shape (n_samples, n_members, 2, n_classes)."""
+        logs, values = self.means(both)
+        return let_win(logs, values.argmax(dim=1))
+
+    def means(self, both: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logarithm of the mean, and the mean itself, as it is added up."""
         logs, values = both.unbind(dim=2)
-        total = added_up(self.weights, values)
-        shares = (self.weights / self.weights.sum()).log()
-        return let_win((logs + shares[:, None]).logsumexp(dim=1), total.argmax(dim=1))
+        total = self.weights.sum()
+        shares = (self.weights / total).log()
+        logs = (logs + shares[:, None]).logsumexp(dim=1)
+        return logs, added_up(self.weights, values) / total
 
 
-class SpreadClasses(nn.Module):
-    """Give columns to the classes that a member of an ensemble does not know.
+class LogAndMean(MeanProbability):
+    """The logarithm of the mean of several probabilities, and the mean itself."""
 
-    Parameters
-    ----------
-    places : ndarray of int
-        Among all classes, those that it knows.
-
-    n_classes : int
-        The number of all classes.
-
-    fill : tuple of float
-        What the columns of the others hold; one number, or one of logarithms and one of
-        probabilities.
-    """
-
-    places: Tensor
-
-    def __init__(
-        self, places: NDArray, n_classes: int, fill: tuple[float, ...]
-    ) -> None:
-        super().__init__()
-        self.register_buffer("places", torch.from_numpy(np.array(places, dtype=int)))
-        self.n_classes, self.fill = n_classes, fill
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spread the last axis of a batch."""
-        fill = x.new_tensor(self.fill)
-        if len(self.fill) > 1:
-            fill = fill[:, None]
-        whole = (x.new_zeros(*x.shape[:-1], self.n_classes) + fill).contiguous()
-        return whole.index_copy(-1, self.places, x)
-
-
-# As a logarithm, of nothing; as a logit, so small that it never wins.
-_NEVER = -1e30
-
-
-def _spread(module, known, n_classes, *fill):
-    """Add `SpreadClasses` where not all classes are known."""
-    if np.array_equal(known, np.arange(n_classes)):
-        return module
-    return nn.Sequential(module, SpreadClasses(known, n_classes, fill))
+    def forward(self, both: Tensor) -> Tensor:
+        """Average what has the shape (n_samples, n_members, 2, n_classes)."""
+        return torch.stack(self.means(both), dim=1)
 
 
 @as_module.register(VotingClassifier)
 def _voting(classifier: VotingClassifier) -> nn.Module:
     check_is_fitted(classifier)
+    check_several_classes(classifier)
     names = [name for name, member in classifier.estimators if member != "drop"]
     weights = np.ones(len(names))
     if classifier.weights is not None:
         pairs = zip(classifier.estimators, classifier.weights, strict=True)
         weights = np.array([w for (_, member), w in pairs if member != "drop"], float)
-    if (weights < 0).any():
+    if (weights < 0).any() or not (weights > 0).any():
         raise TypeError(
-            "as_module needs a VotingClassifier with weights that are not negative. "
-            f"Got {weights.tolist()}."
+            "as_module needs a VotingClassifier with weights that are not negative, "
+            f"and not all zero. Got {weights.tolist()}."
         )
-    convert = probabilities if classifier.voting == "soft" else as_module
+    is_soft = classifier.voting == "soft"
+    n_classes = len(classifier.classes_)
+    convert = partial(_columns_of, n_classes=n_classes)
+    if not is_soft:
+        # Votes are counted, and False counts as 0.
+        convert = partial(_vote_of, n_classes=n_classes, kinds="biu")
     members = [
         part_of("Member {} of VotingClassifier", name, member, convert)
         for name, member, weight in zip(
@@ -376,32 +362,132 @@ def _voting(classifier: VotingClassifier) -> nn.Module:
         )
         if weight > 0
     ]
-    vote = MeanProbability if classifier.voting == "soft" else WeightedVotes
+    vote = MeanProbability if is_soft else WeightedVotes
     return nn.Sequential(SideBySide(members, stack=True), vote(weights[weights > 0]))
+
+
+def _vote_of(member: Any, n_classes: int, kinds: str = "iu") -> nn.Module:
+    """Convert a member that votes for the number of a class."""
+    places = _places_of(member, n_classes, kinds)
+    return spread(as_module(member), places, n_classes, NEVER)
+
+
+def _columns_of(member: Any, n_classes: int) -> nn.Module:
+    """Convert a member whose probabilities are those of the classes in their order."""
+    known = getattr(member, "classes_", range(n_classes))
+    if len(known) != n_classes:
+        raise TypeError(
+            f"its probabilities are of {len(known)} classes, not of all {n_classes}."
+        )
+    return probabilities(member)
+
+
+def _share_of(member: Any, n_classes: int) -> nn.Module:
+    """Convert a member that may know some of the classes only."""
+    if len(member.classes_) == n_classes:
+        return probabilities(member)
+    places = _places_of(member, n_classes)
+    return spread(probabilities(member), places, n_classes, NEVER, 0.0)
+
+
+def _places_of(member: Any, n_classes: int, kinds: str = "iu") -> NDArray:
+    """Return which classes a member knows, as an ensemble numbers them.
+
+    An ensemble trains its members on these numbers; one that was trained before may
+    have other labels.
+    """
+    known = np.asarray(getattr(member, "classes_", np.arange(n_classes)))
+    is_number = known.dtype.kind in kinds
+    if not is_number or not np.isin(known, np.arange(n_classes)).all():
+        raise TypeError(
+            f"its classes are {known.tolist()}, but the ensemble numbers its classes "
+            f"from 0 to {n_classes - 1}. Train it on these numbers."
+        )
+    return known
 
 
 @as_module.register(BaggingClassifier)
 def _bagging(classifier: BaggingClassifier) -> nn.Module:
     check_is_fitted(classifier)
-    soft = all(hasattr(member, "predict_proba") for member in classifier.estimators_)
-    owner, n_classes = "Member {} of BaggingClassifier", classifier.n_classes_
+    check_several_classes(classifier)
+    is_soft = _is_soft(classifier)
+    n_classes = classifier.n_classes_
+    convert = partial(_share_of if is_soft else _vote_of, n_classes=n_classes)
+    members = _bagged(classifier, convert)
+    vote = (MeanProbability if is_soft else WeightedVotes)(np.ones(len(members.parts)))
+    return nn.Sequential(members, vote)
+
+
+def _is_soft(classifier: BaggingClassifier) -> bool:
+    return all(hasattr(member, "predict_proba") for member in classifier.estimators_)
+
+
+def _bagged(
+    classifier: BaggingClassifier, convert: Callable[[Any], nn.Module]
+) -> SideBySide:
+    """Put the members, converted somehow, each on the features that it gets."""
     columns, members = np.arange(classifier.n_features_in_), []
     for place, (member, features) in enumerate(
         zip(classifier.estimators_, classifier.estimators_features_, strict=True)
     ):
-        module = part_of(owner, place, member, probabilities if soft else as_module)
-        fill = (_NEVER, 0.0) if soft else (_NEVER,)
-        module = _spread(module, member.classes_, n_classes, *fill)
+        module = part_of("Member {} of BaggingClassifier", place, member, convert)
         if not np.array_equal(features, columns):
             module = nn.Sequential(SelectColumns(features), with_cast(module))
         members.append(module)
-    vote = (MeanProbability if soft else WeightedVotes)(np.ones(len(members)))
-    return nn.Sequential(SideBySide(members, stack=True), vote)
+    return SideBySide(members, stack=True)
+
+
+@probabilities.register(BaggingClassifier)
+@probabilities.register(CalibratedClassifierCV)
+@probabilities.register(VotingClassifier)
+def _mean_probabilities(classifier: Any) -> nn.Module:
+    members, mean = cast("nn.Sequential", as_module(classifier))
+    if not isinstance(mean, MeanProbability):
+        name = type(classifier).__name__
+        raise TypeError(
+            f"the probabilities of a {name} of models without predict_proba are "
+            "counted votes, which have no gradient. Give it models with predict_proba."
+        )
+    return nn.Sequential(members, LogAndMean(mean.weights.numpy()))
+
+
+@decisions.register(BaggingClassifier)
+def _bagging_decisions(classifier: BaggingClassifier) -> nn.Module:
+    check_is_fitted(classifier)
+    members = _bagged(
+        classifier, partial(_decisions_of_all, n_classes=classifier.n_classes_)
+    )
+    return nn.Sequential(members, Mean(len(members.parts)))
+
+
+def _decisions_of_all(member: Any, n_classes: int) -> nn.Module:
+    if len(member.classes_) != n_classes:
+        raise TypeError(
+            f"its decision function is of {len(member.classes_)} classes, not of all "
+            f"{n_classes}."
+        )
+    return decisions(member)
+
+
+class Mean(nn.Module):
+    """The mean over the second axis, as scikit-learn adds it up."""
+
+    weights: Tensor
+
+    def __init__(self, n_members: int) -> None:
+        super().__init__()
+        ones = torch.ones(n_members, dtype=torch.float64)
+        self.register_buffer("weights", ones)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average a batch."""
+        return added_up(self.weights, x) / len(self.weights)
 
 
 @as_module.register(StackingClassifier)
 def _stacking(classifier: StackingClassifier) -> nn.Module:
-    return stacked(classifier, as_module)
+    check_is_fitted(classifier)
+    return stacked(classifier, partial(_vote_of, n_classes=len(classifier.classes_)))
 
 
 def stacked(
@@ -461,140 +547,6 @@ class TakeProbability(nn.Module):
         return both[:, 1, self.first :]
 
 
-@as_module.register(CalibratedClassifierCV)
-def _calibrated(classifier: CalibratedClassifierCV) -> nn.Module:
-    check_is_fitted(classifier)
-    members = [
-        part_of("Member {} of CalibratedClassifierCV", place, member, _one_calibrated)
-        for place, member in enumerate(classifier.calibrated_classifiers_)
-    ]
-    mean = MeanProbability(np.ones(len(members)))
-    return nn.Sequential(SideBySide(members, stack=True), mean)
-
-
-def _one_calibrated(member: Any) -> nn.Module:
-    """Convert a classifier with its calibrators, to log-probability and probability."""
-    estimator, n_classes = member.estimator, len(member.classes)
-    by_decision = hasattr(estimator, "decision_function")
-    if member.method == "temperature":
-        if by_decision:
-            scores = [decisions(estimator)]
-            scores += [BothSigns()] if n_classes == 2 else []
-        else:
-            scores = [probabilities(estimator), TakeProbability(), ShiftedLog()]
-        (calibrator,) = member.calibrators
-        temperature = ElementwiseScale(scale=float(calibrator.beta_))
-        return nn.Sequential(*scores, temperature, LogAndProbability())
-    if by_decision:
-        scores = [decisions(estimator)]
-    else:
-        one_column = len(estimator.classes_) == 2
-        scores = [probabilities(estimator), TakeProbability(int(one_column))]
-    kind = {"sigmoid": SigmoidCalibration, "isotonic": IsotonicCalibration}
-    calibrate = kind[member.method](member.calibrators, n_classes == 2)
-    module = nn.Sequential(*scores, ElementwiseScale(), calibrate)
-    if n_classes == 2:
-        return module
-    known = np.searchsorted(member.classes, estimator.classes_)
-    return _spread(module, known, n_classes, _NEVER, 0.0)
-
-
-class BothSigns(nn.Module):
-    """Turn f into (-f, f)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn a batch."""
-        return torch.cat([-x, x], dim=1)
-
-
-class ShiftedLog(nn.Module):
-    """The logarithm of a probability, bounded from below."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute it for a batch."""
-        return (x + _TEMPERATURE_EPS).log()
-
-
-class SigmoidCalibration(nn.Module):
-    """Probabilities from scores, by a logistic function for each class.
-
-    Parameters
-    ----------
-    calibrators : list
-        One for each column of scores, with `a_` and `b_`.
-
-    binary : bool
-        Whether there is one column for two classes.
-    """
-
-    slopes: Tensor
-    offsets: Tensor
-
-    def __init__(self, calibrators: Sequence[Any], binary: bool) -> None:
-        super().__init__()
-        self.binary = binary
-        for name, attribute in (("slopes", "a_"), ("offsets", "b_")):
-            values = [float(getattr(one, attribute)) for one in calibrators]
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Compute log-probabilities and probabilities of a batch."""
-        log_odds = -(self.slopes * scores + self.offsets)
-        if not self.binary:
-            return normalized(logsigmoid(log_odds), log_odds.sigmoid())
-        return of_log_odds(log_odds)
-
-
-class Rising(Interpolate):
-    """A line that, where it is level, has its mean slope as the gradient."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Interpolate a batch."""
-        start, level, slope = self.pieces(x)
-        y, mean_slope = slope * (x - start) + level, 1.0
-        if len(self.x) > 1:
-            mean_slope = (self.y[-1] - self.y[0]) / (self.x[-1] - self.x[0])
-        return torch.where(slope == 0, replaced(mean_slope * x, y), y)
-
-
-class IsotonicCalibration(nn.Module):
-    """Probabilities from scores, by a rising line of pieces for each class.
-
-    Where a piece is level it has no gradient. There the module has that of the score,
-    so that an attack finds the way to the next rise.
-
-    Parameters
-    ----------
-    calibrators : list of IsotonicRegression
-        One for each column of scores.
-
-    binary : bool
-        Whether there is one column for two classes.
-    """
-
-    def __init__(self, calibrators: Sequence[Any], binary: bool) -> None:
-        super().__init__()
-        self.binary = binary
-        self.lines = nn.ModuleList(
-            Rising(one.X_thresholds_, one.y_thresholds_) for one in calibrators
-        )
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Compute log-probabilities and probabilities of a batch."""
-        columns = zip(self.lines, scores.unbind(1), strict=True)
-        p = torch.stack([line(column) for line, column in columns], dim=1)
-        if self.binary:
-            p = torch.cat([1 - p, p], dim=1)
-            return torch.stack([_log_with_gradient(p), p], dim=1)
-        return normalized(_log_with_gradient(p), p)
-
-
-def _log_with_gradient(p: Tensor) -> Tensor:
-    """Take a logarithm that is finite and has a gradient also at zero."""
-    tiny = torch.finfo(p.dtype).tiny
-    return replaced(p / p.detach().clamp_min(_STEEPEST), p.clamp_min(tiny).log())
-
-
 @as_module.register(OneVsRestClassifier)
 def _one_vs_rest(classifier: OneVsRestClassifier) -> nn.Module:
     members, by_decision = _against_the_rest(classifier)
@@ -623,6 +575,7 @@ def _against_the_rest(classifier, method=None):
             "as_module needs a OneVsRestClassifier that gives every sample one label; "
             "this one was fitted for several labels per sample."
         )
+    check_several_classes(classifier)
     owner, members = "Member {} of OneVsRestClassifier", []
     by_decision = method is None and all(
         hasattr(member, "decision_function") for member in classifier.estimators_
@@ -633,8 +586,16 @@ def _against_the_rest(classifier, method=None):
             # It stands for a class that all or no training samples had.
             members.append(Constant(float(np.ravel(member.y_)[0]), by_decision))
         else:
-            members.append(part_of(owner, place, member, respond))
+            convert = partial(_of_two_classes, respond=respond)
+            members.append(part_of(owner, place, member, convert))
     return members, by_decision
+
+
+def _of_two_classes(member: Any, respond: Callable[[Any], nn.Module]) -> nn.Module:
+    n_classes = len(getattr(member, "classes_", range(2)))
+    if n_classes != 2:
+        raise TypeError(f"it knows {n_classes} classes, but here it needs 2.")
+    return respond(member)
 
 
 class Constant(nn.Module):
@@ -654,7 +615,7 @@ class Constant(nn.Module):
     def __init__(self, value: float, is_decision: bool) -> None:
         super().__init__()
         p = torch.tensor([1 - value, value], dtype=torch.float64)
-        logs = torch.where(p > 0, 0.0, _NEVER)
+        logs = torch.where(p > 0, 0.0, NEVER)
         answer = p[1:] if is_decision else torch.stack([logs, p])
         self.register_buffer("answer", answer)
 
@@ -677,7 +638,7 @@ class NormalizedOdds(nn.Module):
 
     def forward(self, both: Tensor) -> Tensor:
         """Normalize what has the shape (n_samples, n_classes, 2, 2)."""
-        return normalized(both[:, :, 0, 1], both[:, :, 1, 1])
+        return normalized(both[:, :, 0, 1], both[:, :, 1, 1], uniform=False)
 
 
 @as_module.register(FixedThresholdClassifier)
@@ -730,16 +691,20 @@ class Threshold(nn.Module):
         super().__init__()
         self.limit, self.is_decision = float(limit), is_decision
         self.strictly, self.second = strictly, second
-        # Of a probability, the logit is compared: it is never rounded to zero or one.
-        smallest = torch.finfo(torch.float64).tiny
-        inside = min(max(self.limit, smallest), 1 - 2.0**-53)
-        self.shift = float(np.log(inside / (1 - inside)))
+        # A threshold may be infinite, a logit not.
+        self.shift = float(np.clip(self.limit, NEVER, -NEVER))
+        if not is_decision:
+            # Of a probability, the logit is compared: it is never rounded to zero or
+            # one.
+            smallest = torch.finfo(torch.float64).tiny
+            inside = min(max(self.limit, smallest), 1 - 2.0**-53)
+            self.shift = float(np.log(inside / (1 - inside)))
 
     def forward(self, scores: Tensor) -> Tensor:
         """Compare a batch."""
         if self.is_decision:
             score = scores[:, 0] if self.second else -scores[:, 0]
-            margin = score - self.limit
+            margin = score - self.shift
         else:
             own, other = (1, 0) if self.second else (0, 1)
             (logs, values) = scores.unbind(dim=1)

@@ -1,6 +1,5 @@
 """The model that an attack or an analysis is given: an estimator or a bare module."""
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Self
@@ -18,6 +17,7 @@ from torch import nn
 from robustkit._sklearn_private import _clone_parametrized
 from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit._tensors import as_tensor, dtype_of, evaluating
+from robustkit._validation import caller_depth
 from robustkit.networks import flat_input
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "frozen",
     "is_frozen",
     "input_shape",
+    "shaped_for",
     "takes_images",
     "thawed",
     "try_out",
@@ -66,8 +67,26 @@ def takes_images(model: Any) -> bool:
     So do bare modules and skorch nets. All others, pipelines too, take rows.
     """
     model = thawed(model)
-    origins = {cls.__module__ for cls in type(model).__mro__}
-    return isinstance(model, nn.Module) or "skorch.classifier" in origins
+    return isinstance(model, nn.Module) or _comes_from(model, "skorch.classifier")
+
+
+def shaped_for(model: Any, rows: Any, image_shape: Sequence[int] | None) -> Any:
+    """Give rows the shape of the images that they were, if a model is to have these.
+
+    So are models that compute with images, and a TorchClassifier, which learns from
+    what it is fitted to in which shape its module takes samples.
+    """
+    learns = _comes_from(model, "robustkit.classifiers._torch_classifier")
+    if image_shape is None or not (
+        (learns and not is_frozen(model)) or takes_images(model)
+    ):
+        return rows
+    return np.reshape(rows, (len(rows), *image_shape))
+
+
+def _comes_from(model: Any, module: str) -> bool:
+    """Whether its class is defined in a module, which need not be imported here."""
+    return module in {cls.__module__ for cls in type(model).__mro__}
 
 
 def input_shape(
@@ -134,7 +153,7 @@ def warn_if_fitted(model: Any, owner: Any) -> None:
         "(sklearn.frozen.FrozenEstimator), or sklearn.base.clone(model) to train a new "
         "one without this warning.",
         UserWarning,
-        stacklevel=_depth_outside(),
+        stacklevel=caller_depth(),
     )
 
 
@@ -146,16 +165,6 @@ def _is_trained(model: Any) -> bool:
     except NotFittedError:
         return False
     return True
-
-
-def _depth_outside() -> int:
-    """Count the frames up to the first one that is neither ours nor scikit-learn's."""
-    frame, depth = sys._getframe(2), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        ("robustkit.", "sklearn.", "contextlib")
-    ):
-        frame, depth = frame.f_back, depth + 1
-    return depth
 
 
 class TakesModel(HTMLSummaryMixin, BaseEstimator):

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.decomposition import KernelPCA
 from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.svm import SVC, NuSVC
@@ -15,13 +14,15 @@ from torch import Tensor, nn
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._sklearn_transformers import (
     ElementwiseScale,
+    Normalize,
+    dense,
     in_double,
     linear,
     two_logits,
 )
-from robustkit.bridge._votes import PairwiseVotes, SecondWinsTies
+from robustkit.bridge._votes import NEVER, PairwiseVotes, SecondWinsTies, spread
 
-__all__ = ["Kernel", "kernel_decisions"]
+__all__ = ["Kernel", "check_saw_all", "kernel_decisions"]
 
 _KERNELS = ("linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "cosine")
 
@@ -71,8 +72,8 @@ class Kernel(nn.Module):
         if self.name == "laplacian":
             return (-self.gamma * torch.cdist(x, self.points, p=1.0, **exact)).exp()
         if self.name == "cosine":
-            x, points = map(nn.functional.normalize, (x, self.points))
-            return x @ points.T
+            normalize = Normalize("l2")
+            return normalize(x) @ normalize(self.points).T
         products = x @ self.points.T
         if self.name == "linear":
             return products
@@ -108,9 +109,33 @@ def _support_vector_classifier(classifier: SVC | NuSVC) -> nn.Module:
         return in_double(*features, last, SecondWinsTies())
     # With "ovo", predict refuses to break ties.
     break_ties = classifier.break_ties and classifier.decision_function_shape == "ovr"
-    norms = _norms(features, coef)
-    votes = PairwiseVotes(n_classes, norms, break_ties)
-    return in_double(*features, linear(coef, intercept), votes)
+    seen = np.arange(n_seen(classifier))
+    if break_ties:
+        check_saw_all(classifier)
+    votes = PairwiseVotes(len(seen), _norms(features, coef), break_ties)
+    module = in_double(*features, linear(coef, intercept), votes)
+    # Its `predict` numbers the classes that it was trained on from zero.
+    return spread(module, seen, n_classes, NEVER)
+
+
+def n_seen(classifier: SVC | NuSVC) -> int:
+    """Count the classes that a support vector machine was trained on.
+
+    They are fewer than `classes_` where all samples of a class have the weight zero.
+    """
+    return len(classifier.n_support_)
+
+
+def check_saw_all(classifier: SVC | NuSVC) -> None:
+    """Refuse the decisions for each class where scikit-learn cannot compute them."""
+    n_classes, n_trained = len(classifier.classes_), n_seen(classifier)
+    if n_trained < n_classes:
+        name = type(classifier).__name__
+        raise TypeError(
+            f"{name} has no decision for each of its {n_classes} classes, as only "
+            f"{n_trained} of them have samples with a weight. Use break_ties=False and "
+            "no decision_function, or leave out the other classes."
+        )
 
 
 def kernel_decisions(
@@ -124,10 +149,10 @@ def kernel_decisions(
     check_is_fitted(classifier)
     kernel, intercept = classifier.kernel, classifier.intercept_
     if kernel == "linear":
-        return [], _dense(classifier.coef_), intercept
+        return [], dense(classifier.coef_), intercept
     name = type(classifier).__name__
     _check_kernel(kernel, name, ("linear", "poly", "rbf", "sigmoid"))
-    points = _dense(classifier.support_vectors_)
+    points = dense(classifier.support_vectors_)
     arguments = classifier._gamma, classifier.coef0, classifier.degree
     return [Kernel(kernel, points, *arguments)], _of_pairs(classifier), intercept
 
@@ -137,11 +162,12 @@ def _of_pairs(classifier: SVC | NuSVC) -> NDArray:
 
     libsvm keeps, for a support vector, one for each of the other classes.
     """
-    dual = _dense(classifier.dual_coef_)
-    if len(classifier.classes_) == 2:
+    dual = dense(classifier.dual_coef_)
+    n_classes = n_seen(classifier)
+    if n_classes == 2:
         return dual
-    first, second = np.triu_indices(len(classifier.classes_), k=1)
-    own = np.repeat(np.arange(len(classifier.classes_)), classifier.n_support_)
+    first, second = np.triu_indices(n_classes, k=1)
+    own = np.repeat(np.arange(n_classes), classifier.n_support_)
     of_first = (own == first[:, None]) * dual[second - 1]
     return of_first + (own == second[:, None]) * dual[first]
 
@@ -160,15 +186,11 @@ def _norms(features: list[Kernel], coef: NDArray) -> NDArray:
     return np.sqrt(np.abs(squares))
 
 
-def _dense(coef: Any) -> NDArray:
-    return np.atleast_2d(coef.toarray() if issparse(coef) else coef)
-
-
 @as_module.register(KernelPCA)
 def _kernel_pca(pca: KernelPCA) -> nn.Module:
     check_is_fitted(pca)
     _check_kernel(pca.kernel, "KernelPCA")
-    kernel = Kernel(pca.kernel, pca.X_fit_, pca.gamma_, pca.coef0, pca.degree)
+    kernel = Kernel(pca.kernel, dense(pca.X_fit_), pca.gamma_, pca.coef0, pca.degree)
     used = pca.eigenvalues_ != 0
     axes = np.zeros_like(pca.eigenvectors_)
     axes[:, used] = pca.eigenvectors_[:, used] / np.sqrt(pca.eigenvalues_[used])
@@ -182,7 +204,7 @@ def _kernel_pca(pca: KernelPCA) -> nn.Module:
 def _nystroem(nystroem: Nystroem) -> nn.Module:
     check_is_fitted(nystroem)
     _check_kernel(nystroem.kernel, "Nystroem")
-    points = _dense(nystroem.components_)
+    points = dense(nystroem.components_)
     defaults = {"gamma": 1 / points.shape[1], "coef0": 1, "degree": 3}
     chosen = {
         name: default if (given := getattr(nystroem, name)) is None else given

@@ -122,7 +122,7 @@ def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:
     if _has_members(module) and (layer == "penultimate" or isinstance(layer, Integral)):
         raise ValueError(
             f"layer={layer!r} could be that of any member of this ensemble. Use "
-            f"layer='logits', or a name: {hidden}."
+            f"layer='logits', or a name: {_few(_layers_of_members(module, hidden))}."
         )
     if layer == "penultimate":
         return layer
@@ -154,11 +154,20 @@ def _near_names(layer, known):
             ends.setdefault(name.split(".", k)[-1], name)
     near = get_close_matches(layer, ends, n=5, cutoff=0.5)
     names = list(dict.fromkeys(ends[end] for end in near))
-    # Deep networks have hundreds.
-    shown = known if len(known) <= _FEW_LAYERS else [*known[:_FEW_LAYERS], "..."]
     asked = f", did you mean one of {names}?" if len(names) > 1 else "."
     asked = f", did you mean {names[0]!r}?" if len(names) == 1 else asked
-    return f"{asked} The layers are {shown}."
+    return f"{asked} The layers are {_few(known)}."
+
+
+def _few(names: list[str]) -> list[str]:
+    """Leave out the rest of many: deep networks have hundreds."""
+    return names if len(names) <= _FEW_LAYERS else [*names[:_FEW_LAYERS], "..."]
+
+
+def _layers_of_members(module: nn.Module, hidden: list[str]) -> list[str]:
+    """Name hidden layers and affine maps: some members have none but the latter."""
+    names = [name for name, part in module.named_modules() if isinstance(part, _AFFINE)]
+    return list(dict.fromkeys([*hidden, *names]))
 
 
 def _has_members(module: nn.Module) -> bool:

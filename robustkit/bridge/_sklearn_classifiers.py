@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.discriminant_analysis import (
     LinearDiscriminantAnalysis,
     QuadraticDiscriminantAnalysis,
@@ -39,16 +38,14 @@ from torch import Tensor, nn
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._sklearn_transformers import (
     ElementwiseScale,
+    dense,
     in_double,
     linear,
     two_logits,
 )
+from robustkit.bridge._votes import NEVER
 
-__all__ = ["GaussianLogDensities", "QuadraticScores"]
-
-# A logit of a class that is never predicted, as its prior is zero: a margin to it can
-# still be computed.
-_NEVER = -1e300
+__all__ = ["GaussianLogDensities", "QuadraticScores", "check_several_classes"]
 
 _ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -68,19 +65,19 @@ _ACTIVATIONS = {
 @as_module.register(SGDClassifier)
 def _linear_classifier(classifier: Any) -> nn.Module:
     check_is_fitted(classifier)
-    coef = _dense(classifier.coef_)
+    coef = dense(classifier.coef_)
     if len(coef) > len(classifier.classes_) or _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
-    intercept = np.broadcast_to(classifier.intercept_, len(coef))
-    if len(classifier.classes_) < 2:
-        name = type(classifier).__name__
-        raise TypeError(f"as_module needs a {name} that was fitted on two classes.")
+    # That of a class with a prior of zero is minus infinity.
+    intercept = np.clip(classifier.intercept_, NEVER, -NEVER)
+    intercept = np.broadcast_to(intercept, len(coef))
+    check_several_classes(classifier)
     weight, bias = two_logits(coef, intercept)
     n_unseen = len(classifier.classes_) - len(weight)
     if n_unseen:
         # A LinearSVC that saw two of its classes only never predicts the others.
         weight = np.pad(weight, ((0, n_unseen), (0, 0)))
-        bias = np.append(bias, np.full(n_unseen, _NEVER))
+        bias = np.append(bias, np.full(n_unseen, NEVER))
     return in_double(linear(weight, bias))
 
 
@@ -89,6 +86,7 @@ def _mlp_classifier(classifier: MLPClassifier) -> nn.Module:
     check_is_fitted(classifier)
     if classifier.out_activation_ == "logistic" and _is_multilabel(classifier):
         raise TypeError(_one_label_only(classifier))
+    check_several_classes(classifier)
     weights = [coef.T for coef in classifier.coefs_]
     biases = list(classifier.intercepts_)
     if classifier.out_activation_ == "logistic":
@@ -148,7 +146,7 @@ def centroid_scores(classifier: NearestCentroid) -> nn.Module:
 
 def _log(priors: NDArray) -> NDArray:
     with np.errstate(divide="ignore"):
-        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=_NEVER)
+        return np.nan_to_num(np.log(priors).astype(np.float64), neginf=NEVER)
 
 
 def _one_column_for_two(classifier: Any) -> list[nn.Module]:
@@ -175,9 +173,14 @@ def has_no_gradient(classifier: Any) -> nn.Module:
     )
 
 
-def _dense(coef: Any) -> NDArray:
-    """Undo `sparsify`, and give a single row its second axis."""
-    return np.atleast_2d(coef.toarray() if issparse(coef) else coef)
+def check_several_classes(classifier: Any) -> None:
+    """Refuse a classifier that was fitted on one class, or says so."""
+    if len(classifier.classes_) < 2:
+        name = type(classifier).__name__
+        raise ValueError(
+            f"as_module needs a {name} that was fitted on two classes or more. Got one "
+            f"class: {np.asarray(classifier.classes_).tolist()}."
+        )
 
 
 def _is_multilabel(classifier: Any) -> bool:

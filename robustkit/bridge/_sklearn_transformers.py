@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from scipy.special import ndtri
 from sklearn.decomposition import PCA, FastICA, TruncatedSVD
 from sklearn.preprocessing import (
@@ -35,6 +36,7 @@ __all__ = [
     "ElementwiseScale",
     "Interpolate",
     "Normalize",
+    "dense",
     "in_double",
     "linear",
     "named_chain",
@@ -109,7 +111,7 @@ class Clamp(nn.Module):
 
 
 class Normalize(nn.Module):
-    """Divide every sample by its norm; one of norm zero stays as it is."""
+    """Divide every sample by its norm; one of hardly any stays as it is."""
 
     def __init__(self, norm: str) -> None:
         super().__init__()
@@ -125,7 +127,8 @@ class Normalize(nn.Module):
             norms = torch.where(squares == 0, 1.0, squares).sqrt()
         else:
             norms = x.abs().amax(dim=1, keepdim=True)
-        return x / torch.where(norms == 0, 1.0, norms)
+        smallest = 10 * torch.finfo(x.dtype).eps
+        return x / torch.where(norms < smallest, 1.0, norms)
 
 
 class Apply(nn.Module):
@@ -183,8 +186,8 @@ class Products(nn.Module):
         return products[:, self.order]
 
 
-class YeoJohnson(nn.Module):
-    """The power transform of numbers of both signs, feature by feature."""
+class PowerTransform(nn.Module):
+    """A power of every feature, each with an exponent of its own."""
 
     lambdas: Tensor
 
@@ -192,6 +195,10 @@ class YeoJohnson(nn.Module):
         super().__init__()
         lambdas = np.array(lambdas, dtype=np.float64)
         self.register_buffer("lambdas", torch.from_numpy(lambdas))
+
+
+class YeoJohnson(PowerTransform):
+    """The power transform of numbers of both signs, feature by feature."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform a batch."""
@@ -202,7 +209,7 @@ class YeoJohnson(nn.Module):
         return torch.where(x >= 0, up, -box_cox_of_log(down, 2 - self.lambdas))
 
 
-class BoxCox(YeoJohnson):
+class BoxCox(PowerTransform):
     """The power transform of positive numbers, feature by feature."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -299,7 +306,9 @@ class Quantiles(nn.Module):
         low, high, margin = self.rising.x[:, 0], self.rising.x[:, -1], self.margin
         is_above = x + margin > high if margin else x >= high
         is_below = x - margin < low if margin else x <= low
-        return torch.where(is_below, 0.0, torch.where(is_above, 1.0, shares))
+        # Of a single quantile the share is 0, but what is clearly above it has 1.
+        top = torch.ones_like(high) if margin else self.rising.y[:, -1]
+        return torch.where(is_below, 0.0, torch.where(is_above, top, shares))
 
 
 class NormalQuantile(nn.Module):
@@ -322,6 +331,11 @@ def linear(weight: NDArray, bias: NDArray) -> nn.Linear:
         layer.weight.copy_(torch.from_numpy(np.array(weight)))
         layer.bias.copy_(torch.from_numpy(np.array(bias)))
     return layer
+
+
+def dense(coef: Any) -> NDArray:
+    """Undo `sparsify`, and give a single row its second axis."""
+    return np.atleast_2d(coef.toarray() if issparse(coef) else coef)
 
 
 def two_logits(weight: NDArray, bias: NDArray) -> tuple[NDArray, NDArray]:
@@ -348,7 +362,7 @@ def _standard_scaler(scaler: StandardScaler) -> nn.Module:
     check_is_fitted(scaler)
     return ElementwiseScale(
         center=scaler.mean_ if scaler.with_mean else 0.0,
-        scale=1.0 / scaler.scale_ if scaler.with_std else 1.0,
+        scale=1.0 / scaler.scale_.astype(np.float64) if scaler.with_std else 1.0,
     )
 
 
@@ -357,7 +371,7 @@ def _robust_scaler(scaler: RobustScaler) -> nn.Module:
     check_is_fitted(scaler)
     return ElementwiseScale(
         center=scaler.center_ if scaler.with_centering else 0.0,
-        scale=1.0 / scaler.scale_ if scaler.with_scaling else 1.0,
+        scale=1.0 / scaler.scale_.astype(np.float64) if scaler.with_scaling else 1.0,
     )
 
 
@@ -372,7 +386,7 @@ def _min_max_scaler(scaler: MinMaxScaler) -> nn.Module:
 @as_module.register(MaxAbsScaler)
 def _max_abs_scaler(scaler: MaxAbsScaler) -> nn.Module:
     check_is_fitted(scaler)
-    scale = ElementwiseScale(scale=1.0 / scaler.scale_)
+    scale = ElementwiseScale(scale=1.0 / scaler.scale_.astype(np.float64))
     return nn.Sequential(scale, Clamp(-1, 1)) if scaler.clip else scale
 
 
@@ -390,7 +404,7 @@ def _pca(pca: PCA) -> nn.Module:
     if pca.whiten:
         spread = np.sqrt(pca.explained_variance_)
         spread = np.maximum(spread, np.finfo(spread.dtype).eps)
-        project.append(ElementwiseScale(scale=1.0 / spread))
+        project.append(ElementwiseScale(scale=1.0 / spread.astype(np.float64)))
     return project
 
 

@@ -5,7 +5,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-__all__ = ["PairwiseVotes", "SecondWinsTies", "WeightedVotes", "added_up", "let_win"]
+__all__ = [
+    "NEVER",
+    "PairwiseVotes",
+    "SecondWinsTies",
+    "VotesAndConfidence",
+    "WeightedVotes",
+    "added_up",
+    "let_win",
+    "replaced",
+    "spread",
+]
+
+# A logit of a class that never wins, and a logarithm of nothing: finite also in single
+# precision, as a margin to it is computed.
+NEVER = -1e30
 
 # The softmax of the margins has no meaning of its own. Times this, it and its gradient
 # are nearly all of the classes whose pairs are nearest to a flip.
@@ -42,7 +56,57 @@ def added_up(weights: Tensor, values: Tensor) -> Tensor:
     return total
 
 
-class PairwiseVotes(nn.Module):
+class Duels(nn.Module):
+    """What is known of classes from the decision between each pair of them.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        first, second = np.triu_indices(n_classes, k=1)
+        self.register_buffer("first", torch.from_numpy(first))
+        self.register_buffer("second", torch.from_numpy(second))
+
+    def duels(self, decisions: Tensor) -> Tensor:
+        """Arrange decisions as one matrix per sample: row against column."""
+        duels = decisions.new_zeros(decisions.shape[0], self.n_classes, self.n_classes)
+        duels[:, self.first, self.second] = decisions
+        duels[:, self.second, self.first] = -decisions
+        return duels
+
+    def confidence(self, duels: Tensor) -> Tensor:
+        """Sum the decisions of each class, in the order in which scikit-learn does."""
+        return added_up(duels.new_ones(self.n_classes), duels.transpose(1, 2))
+
+    def score(self, votes: Tensor, confidence: Tensor) -> Tensor:
+        """Let confidences decide between as many votes."""
+        return votes + confidence / (3 * (confidence.abs() + 1))
+
+
+class VotesAndConfidence(Duels):
+    """The decisions of a support vector machine for each class, from those of pairs.
+
+    Votes are counted, so that the gradient is only that of the confidences, which break
+    their ties.
+    """
+
+    def forward(self, decisions: Tensor) -> Tensor:
+        """Count the votes of a batch."""
+        duels = self.duels(decisions)
+        # A decision of zero is for the first class of the pair.
+        votes = (duels > 0) | ((duels == 0).triu(1))
+        return self.score(votes.sum(dim=2), self.confidence(duels))
+
+
+class PairwiseVotes(Duels):
     r"""Turn the decisions between pairs of classes into logits, as SVC votes on them.
 
     The class with the most votes has the logit 0. Any other class j has, up to a
@@ -66,17 +130,12 @@ class PairwiseVotes(nn.Module):
         votes; otherwise the first of them wins.
     """
 
-    first: Tensor
-    second: Tensor
     others: Tensor
     norms: Tensor
 
     def __init__(self, n_classes: int, norms: NDArray, break_ties: bool) -> None:
-        super().__init__()
-        self.n_classes, self.break_ties = n_classes, break_ties
-        first, second = np.triu_indices(n_classes, k=1)
-        self.register_buffer("first", torch.from_numpy(first))
-        self.register_buffer("second", torch.from_numpy(second))
+        super().__init__(n_classes)
+        self.break_ties = break_ties
         # The diagonal, a class against itself, is left out.
         others = np.flatnonzero(~np.eye(n_classes, dtype=bool))
         self.register_buffer("others", torch.from_numpy(others))
@@ -92,21 +151,14 @@ class PairwiseVotes(nn.Module):
         # broken: then scikit-learn counts it for the first.
         zero = tiny if self.break_ties else -tiny
         decisions = decisions + zero * (decisions == 0).to(decisions.dtype)
-        winner, advantage = self._decide(self._duels(decisions))
-        ranked = self._ranked(self._duels(decisions / self.norms))
+        winner, advantage = self._decide(self.duels(decisions))
+        ranked = self._ranked(self.duels(decisions / self.norms))
         of_winner = -ranked[torch.arange(ranked.shape[0], device=ranked.device), winner]
         behind = torch.minimum(ranked, of_winner[:, None]).amax(dim=2)
         level = torch.maximum(ranked, of_winner[:, None]).amin(dim=2)
         # Not `clamp`, which has no gradient where the two are equal.
         margins = torch.minimum(torch.maximum(advantage, behind), level)
         return _SHARPNESS * margins.scatter(1, winner[:, None], 0.0)
-
-    def _duels(self, decisions: Tensor) -> Tensor:
-        """Arrange decisions as one matrix per sample: row against column."""
-        duels = decisions.new_zeros(decisions.shape[0], self.n_classes, self.n_classes)
-        duels[:, self.first, self.second] = decisions
-        duels[:, self.second, self.first] = -decisions
-        return duels
 
     def _ranked(self, duels: Tensor) -> Tensor:
         """Decisions of every class against the others, the largest first."""
@@ -123,10 +175,8 @@ class PairwiseVotes(nn.Module):
             later = torch.arange(self.n_classes, device=duels.device)
             advantage = torch.where(later < winner[:, None], torch.inf, -torch.inf)
             return winner, advantage.to(duels.dtype)
-        confidence = duels.sum(dim=2)
-        # As scikit-learn adds votes and confidences, so that rounding ties the same.
-        score = votes + confidence / (3 * (confidence.abs() + 1))
-        winner = score.argmax(dim=1)
+        confidence = self.confidence(duels)
+        winner = self.score(votes, confidence).argmax(dim=1)
         advantage = confidence - confidence.gather(1, winner[:, None])
         return winner, advantage.clamp(max=-tiny)
 
@@ -187,6 +237,50 @@ class WeightedVotes(nn.Module):
         passed = (summed > half) | (half_is_enough[:, None] & (summed == half))
         place = passed.to(torch.int8).argmax(dim=1, keepdim=True)
         return ordered.gather(1, place).squeeze(1)
+
+
+class SpreadClasses(nn.Module):
+    """Give columns to the classes that a member of an ensemble does not know.
+
+    Parameters
+    ----------
+    places : ndarray of int
+        Among all classes, those that it knows.
+
+    n_classes : int
+        The number of all classes.
+
+    fill : tuple of float
+        What the columns of the others hold; one number, or one of logarithms and one of
+        probabilities.
+    """
+
+    places: Tensor
+
+    def __init__(
+        self, places: NDArray, n_classes: int, fill: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.from_numpy(np.array(places, dtype=int)))
+        self.n_classes, self.fill = n_classes, fill
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spread the last axis of a batch."""
+        fill = x.new_tensor(self.fill)
+        if len(self.fill) > 1:
+            fill = fill[:, None]
+        whole = (x.new_zeros(*x.shape[:-1], self.n_classes) + fill).contiguous()
+        return whole.index_copy(-1, self.places, x)
+
+
+def spread(
+    module: nn.Module, known: ArrayLike, n_classes: int, *fill: float
+) -> nn.Module:
+    """Add `SpreadClasses` where not all classes are known."""
+    if np.array_equal(known, np.arange(n_classes)):
+        return module
+    places = np.asarray(known)
+    return nn.Sequential(module, SpreadClasses(places, n_classes, fill))
 
 
 class SecondWinsTies(nn.Module):

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import (
     LogisticRegression,
@@ -41,7 +43,7 @@ _LARGEST_LOGIT = {
     SGDClassifier,
 }
 # For more than two classes they count votes.
-_OF_TWO_CLASSES = {NuSVC, SVC}
+_SUPPORT_VECTORS = {NuSVC, SVC}
 _OURS = ("sklearn", "robustkit")
 
 
@@ -87,26 +89,69 @@ def predicts_largest_logit(estimator: Any, module: torch.nn.Module | None) -> bo
         return all(map(_is_stock, steps)) and predicts_largest_logit(last, module)
     if type(estimator) in _LARGEST_LOGIT:
         return True
-    if type(estimator) in _OF_TWO_CLASSES:
-        return len(estimator.classes_) == 2
+    if type(estimator) in _SUPPORT_VECTORS:
+        return len(estimator.classes_) == 2 and not _cancels(estimator)
     return answers_with_module(estimator, module)
+
+
+def _cancels(machine):
+    """Whether the products with support vectors are lost in those with the weights.
+
+    The module of a linear kernel multiplies by the weights, the sum over all support
+    vectors, while libsvm adds up a product for each of them. If these are much larger
+    than their sum, they round to more than a rounding of the weights to single
+    precision, which is the least that proofs allow for.
+    """
+    if machine.kernel != "linear":
+        return False
+    vectors, dual, weights = (
+        np.abs(part.toarray() if issparse(part) else part)
+        for part in (machine.support_vectors_, machine.dual_coef_, machine.coef_)
+    )
+    # Products, and their sum: once in libsvm, and once in the weights.
+    n_terms = 2 * (len(vectors) + vectors.shape[1] + 8)
+    return not (n_terms * 2.0**-53 * (dual @ vectors) <= 2.0**-24 * weights).all()
 
 
 def answers_in_double(estimator: Any) -> bool:
     """Whether `predict` is known to compute as precisely as the samples are given.
 
     That is so for linear models and perceptrons of scikit-learn, after steps of
-    scikit-learn; a network rounds its samples to single precision.
+    scikit-learn, all fitted on samples in double precision; a network rounds its
+    samples to single precision.
     """
     estimator = thawed(estimator)
     if type(estimator) in (GridSearchCV, RandomizedSearchCV):
         return answers_in_double(estimator.best_estimator_)
     if type(estimator) is Pipeline:
         *steps, last = [thawed(step) for _, step in estimator.steps]
-        modules = [type(step).__module__.split(".")[0] for step in steps]
-        return set(modules) <= {"sklearn", "builtins"} and answers_in_double(last)
+        return all(map(_transforms_in_double, steps)) and answers_in_double(last)
     # A support vector machine sums over its vectors.
-    return type(estimator) in _LARGEST_LOGIT
+    return type(estimator) in _LARGEST_LOGIT and _is_fitted_in_double(estimator)
+
+
+def _transforms_in_double(step):
+    if type(step) is Pipeline:
+        return all(_transforms_in_double(thawed(part)) for _, part in step.steps)
+    if type(step).__module__.split(".")[0] not in ("sklearn", "builtins"):
+        return False
+    # What holds other transformers may hold any.
+    holds_others = hasattr(step, "transformers") or hasattr(step, "transformer_list")
+    return not holds_others and _is_fitted_in_double(step)
+
+
+def _is_fitted_in_double(estimator):
+    """Whether no fitted number was rounded to less than double precision."""
+    if isinstance(estimator, str) or estimator is None:
+        return True
+    for name, value in vars(estimator).items():
+        if not name.endswith("_") or name == "classes_":
+            continue
+        for part in value if isinstance(value, list | tuple) else [value]:
+            dtype = getattr(part, "dtype", None)
+            if isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize < 8:
+                return False
+    return True
 
 
 def _is_stock(step):

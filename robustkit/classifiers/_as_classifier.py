@@ -8,10 +8,12 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from robustkit._samples import check_layout
 from robustkit.bridge import (
     as_module,
     input_shape,
     is_frozen,
+    shaped_for,
     takes_images,
     thawed,
     try_out,
@@ -40,11 +42,7 @@ def unfitted_classifier(
     if isinstance(thawed(model), nn.Module):
         return as_classifier(model, rows, y, image_shape=image_shape)
     warn_if_fitted(model, owner)
-    model = clone(model)
-    is_told = image_shape is None or not isinstance(model, TorchClassifier)
-    if not is_told and not model._is_frozen and model.image_shape is None:
-        model.set_params(image_shape=tuple(image_shape))
-    return model
+    return clone(model)
 
 
 def fit_classifier(
@@ -52,12 +50,10 @@ def fit_classifier(
 ) -> Any:
     """Fit what `unfitted_classifier` returned; the result takes rows.
 
-    Skorch nets are fitted to images, all other models to rows.
+    Skorch nets and a `TorchClassifier` are fitted to images, all other models to rows.
     """
-    X = rows
-    if image_shape is not None and takes_images(classifier):
-        X = np.reshape(rows, (len(rows), *image_shape))
-    return as_classifier(classifier.fit(X, y), rows, y, image_shape=image_shape)
+    classifier = classifier.fit(shaped_for(classifier, rows, image_shape), y)
+    return as_classifier(classifier, rows, y, image_shape=image_shape)
 
 
 def fit_on_stream(
@@ -122,6 +118,7 @@ def as_classifier(
         return _wrap(inner, classes, image_shape)
     if image_shape is None:
         return model
+    check_layout(image_shape, getattr(inner, "image_shape_", None))
     if takes_images(inner):
         module = as_module(inner)
         image_shape = input_shape(module, rows, image_shape, wants_images=True)

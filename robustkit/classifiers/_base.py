@@ -3,9 +3,10 @@
 import copy
 import copyreg
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Self, cast
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -21,7 +23,12 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from robustkit._randomness import draw_seeds, seeded_torch, torch_generator
-from robustkit._samples import flat_samples, is_stream, stream_batches
+from robustkit._samples import (
+    flat_samples,
+    is_read_once,
+    is_stream,
+    stream_batches,
+)
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -39,18 +46,21 @@ from robustkit._tensors import (
     resolve_device,
 )
 from robustkit.bridge import as_module
+from robustkit.classifiers._stored import (
+    network_from_arrays,
+    state_of_arrays,
+    to_cpu,
+)
 from robustkit.classifiers._training_record import (
     TrainingRecord,
     warn_of_no_convergence,
 )
 from robustkit.networks import (
     AutogradStep,
-    MaskedLinear,
     PerceptronStep,
     Plateau,
     Schedule,
     epoch_batches,
-    mask_hidden_layers,
     normalises_batches,
     train,
     train_on_stream,
@@ -199,18 +209,20 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         """
         continues = self.warm_start and hasattr(self, "module_")
         if is_stream(X):
-            self._begin_stream(X, y, classes, continues=continues)
-            self._train_stream(X, self.max_epochs)
+            if self.early_stopping:
+                raise ValueError(
+                    "early_stopping=True holds samples of an array out. Got a "
+                    f"{type(X).__name__}: use early_stopping=False, with which "
+                    "max_epochs='auto' stops when the training loss has converged."
+                )
+            head = self._begin_stream(X, y, classes, continues=continues)
+            self._train_stream(X, self.max_epochs, head)
             return self
         X, y = self._validate(X, y, reset=not continues)
-        named = check_classes(self, np.unique(y if classes is None else classes))
-        if not continues:
-            self._start(X, named)
-        elif not np.array_equal(named, self.classes_):
-            raise ValueError(
-                "warm_start=True continues with the classes of the first fit, "
-                f"{self.classes_.tolist()}. Got {named.tolist()} in y instead."
-            )
+        if continues:
+            self._check_same_classes(classes, y)
+        else:
+            self._start(X, np.unique(y if classes is None else classes), y)
         self._train(X, y, early_stopping=self.early_stopping)
         return self
 
@@ -242,36 +254,52 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         if is_stream(X):
             if is_first:
                 _require_classes(classes)
-            self._begin_stream(X, y, classes, continues=not is_first)
-            self._train_stream(X, max_epochs=1)
+            head = self._begin_stream(
+                X, y, classes, continues=not is_first, may_lack_classes=True
+            )
+            self._train_stream(X, 1, head)
             return self
         X, y = self._validate(X, y, reset=is_first)
         if is_first:
             _require_classes(classes)
-            self._start(X, check_classes(self, np.unique(cast("ArrayLike", classes))))
+            self._start(X, np.unique(cast("ArrayLike", classes)), y)
         else:
             self._check_same_classes(classes)
         self._train(X, y, max_epochs=1, early_stopping=False)
         return self
 
-    def _check_same_classes(self, classes: ArrayLike | None) -> None:
-        if classes is not None and not np.array_equal(
-            np.unique(classes), self.classes_
-        ):
+    def _check_same_classes(
+        self, classes: ArrayLike | None, y: ArrayLike | None = None
+    ) -> None:
+        """Check that the classes are those that the network was built for.
+
+        They are those that the user names, else those that occur in y.
+        """
+        known = self.classes_.tolist()
+        if classes is not None:
+            if np.unique(classes).tolist() != known:
+                raise ValueError(
+                    f"classes={np.asarray(classes).tolist()} are not those of the "
+                    f"first call, {known}."
+                )
+        elif y is not None and (found := np.unique(y).tolist()) != known:
             raise ValueError(
-                f"classes={np.asarray(classes).tolist()} are not those of the first "
-                f"call, {self.classes_.tolist()}."
+                "warm_start=True continues with the classes of the first fit, "
+                f"{known}. Got {found} in y instead. Pass them all as 'classes' if "
+                "some of them do not occur in y."
             )
 
     def _validate(
-        self, X: Any, y: ArrayLike | None, *, reset: bool
+        self, X: Any, y: ArrayLike | None, *, reset: bool, is_first_batch: bool = True
     ) -> tuple[NDArray, NDArray]:
         # Before any work is done: the device may not exist.
         resolve_device(self.device)
         rows = self._rows(X, reset=reset)
         y = as_array(y) if torch.is_tensor(y) else y
         X, y = validate_data(self, rows, y, dtype=np.float32, order="C", reset=reset)
-        check_classification_targets(y)
+        if is_first_batch:
+            # It warns of many classes among few samples.
+            check_classification_targets(y)
         return X, y
 
     def _rows(self, X: Any, *, reset: bool = False) -> Any:
@@ -284,36 +312,45 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         """Note the shape of the images that are passed; None for rows of a table."""
 
     def _begin_stream(
-        self, stream: Any, y: Any, classes: ArrayLike | None, *, continues: bool
-    ) -> None:
-        """Check a stream, and build the network unless it is there."""
-        size = batch_size_for(self.batch_size)
-        if self.early_stopping:
-            raise ValueError(
-                "early_stopping=True holds samples of an array out. Got a "
-                f"{type(stream).__name__}: use early_stopping=False, with which "
-                "max_epochs='auto' stops when the training loss has converged."
-            )
+        self,
+        stream: Any,
+        y: Any,
+        classes: ArrayLike | None,
+        *,
+        continues: bool,
+        may_lack_classes: bool = False,
+    ) -> Iterator | None:
+        """Check a stream, and build the network unless it is there.
+
+        Returns all its batches if it can be read only once.
+        """
         if any(map(_needs_length, (self.adversary, self.regularizer))):
             raise ValueError(
                 "An adversary or regularizer with the method 'on_epoch_begin' is given "
                 f"all samples. Got a {type(stream).__name__}: pass arrays."
             )
+        batches = stream_batches(stream, y, batch_size=batch_size_for(self.batch_size))
         if continues:
-            self._check_same_classes(classes)
+            labels = None
             if y is not None:
-                next(stream_batches(stream, y, batch_size=size))
-            return
+                next(batches)
+            if classes is None and not may_lack_classes:
+                with _global_stream_untouched():
+                    labels = _classes_in(batches)
+            self._check_same_classes(classes, labels)
+            return None
         with _global_stream_untouched():
-            batches = stream_batches(stream, y, batch_size=size)
-            samples, labels = next(batches)
+            first = samples, labels = next(batches)
             X, labels = self._validate(samples, labels, reset=True)
             if classes is None:
-                found = [np.unique(labels), *(np.unique(more) for _, more in batches)]
-                classes = np.concatenate(found)
-        self._start(X, check_classes(self, np.unique(classes)))
+                classes = _classes_in(chain([first], batches))
+        self._start(X, np.unique(classes), labels)
+        return chain([first], batches) if is_read_once(stream) else None
 
-    def _train_stream(self, stream: Any, max_epochs: int | str) -> None:
+    def _train_stream(
+        self, stream: Any, max_epochs: int | str, head: Iterator | None
+    ) -> None:
+        """Train on a stream, in the first epoch on the batches that were begun with."""
         order_seed, stream_seed, *learner_seeds = draw_seeds(self._rng, 4)
         device = resolve_device(self.device)
         network = self._network().to(device)
@@ -330,10 +367,13 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         )
         join_last = normalises_batches(network)
 
-        def draw(_):
-            batches = _shuffled(stream, schedule, join_last=join_last)
-            for samples, labels in stream_batches(batches, batch_size=1):
-                X, y = self._validate(samples, labels, reset=False)
+        def draw(number):
+            loader = _shuffled(stream, schedule, join_last=join_last)
+            batches = stream_batches(loader, batch_size=1, source=stream)
+            for samples, labels in head if head and number == 0 else batches:
+                X, y = self._validate(
+                    samples, labels, reset=False, is_first_batch=False
+                )
                 yield (
                     as_tensor(X, device=device, dtype=dtype),
                     as_tensor(encode(self, y), device=device, dtype=torch.int64),
@@ -345,8 +385,9 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             run, network, (stream, None), max_epochs, (stream_seed, *learner_seeds)
         )
 
-    def _start(self, X: NDArray, classes: NDArray) -> None:
+    def _start(self, X: NDArray, classes: NDArray, y: NDArray) -> None:
         """Discard all that was learned and build a new network."""
+        encode(self, y, check_classes(self, classes))
         self._rng = check_random_state(self.random_state)
         module_seed, self._validation_seed = draw_seeds(self._rng, 2)
         self.module_ = self._make_module(X.shape[1], len(classes), module_seed)
@@ -538,7 +579,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         n_right = n_samples = 0
         with _global_stream_untouched():
             for samples, labels in stream_batches(X, y, batch_size=_PREDICT_BATCH):
-                n_right += int((self.predict(samples) == labels).sum())
+                answers = self.predict(samples)
+                n_right += accuracy_score(labels, answers, normalize=False)
                 n_samples += len(labels)
         return n_right / n_samples
 
@@ -560,53 +602,23 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         if any(w.device.type != "cpu" for w in self._weights()):
             # So that a model trained on a GPU can be loaded where there is none.
             state["module_"] = copy.deepcopy(self.module_).cpu()
-            state["_optimizer_state"] = _to_cpu(self._optimizer_state)
+            state["_optimizer_state"] = to_cpu(self._optimizer_state)
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return a state of arrays alone, from which the network is built again."""
-        state: Any = copy.copy(super().__getstate__())
-        if "module_" in state:
-            module = state.pop("module_")
-            self._check_rebuilds(module)
-            weights = module.state_dict()
-            state["_weights_of_module"] = {n: as_array(w) for n, w in weights.items()}
-            state["_optimizer_state"] = _swap(state.get("_optimizer_state"), as_array)
-        return state
+        return state_of_arrays(self, copy.copy(cast("dict", super().__getstate__())))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
         weights = state.pop("_weights_of_module", None)
         super().__setstate__(state)
-        if weights is None:
-            return
-        self._optimizer_state = _swap(self._optimizer_state, torch.from_numpy)
-        module = self._rebuild_module()
-        if any(name.endswith(".kept") for name in weights):
-            mask_hidden_layers(module)
-        tensors = {name: torch.as_tensor(w) for name, w in weights.items()}
-        # With `assign` the precision is that of what was stored.
-        module.load_state_dict(tensors, assign=True)
-        self.module_ = module.eval()
+        if weights is not None:
+            self.module_ = network_from_arrays(self, weights)
 
     def _rebuild_module(self) -> nn.Module:
         """Build the network again, to be given the weights that it had."""
         return self._make_module(self.n_features_in_, len(self.classes_), 0)
-
-    def _check_rebuilds(self, module: nn.Module) -> None:
-        twin = copy.copy(self)._rebuild_module()
-        if any(isinstance(part, MaskedLinear) for part in module.modules()):
-            mask_hidden_layers(twin)
-        shapes, others = (
-            {name: tensor.shape for name, tensor in net.state_dict().items()}
-            for net in (module, twin)
-        )
-        if shapes != others:
-            raise ValueError(
-                f"The network of this {type(self).__name__} is not the one that its "
-                "parameters build, and its weights alone cannot bring it back. Store "
-                "it with pickle or joblib, or its weights with torch.save."
-            )
 
     def _weights(self) -> Any:
         return self.module_.parameters() if hasattr(self, "module_") else ()
@@ -615,6 +627,10 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 def _require_classes(classes: ArrayLike | None) -> None:
     if classes is None:
         raise ValueError("classes must be passed on the first call to partial_fit.")
+
+
+def _classes_in(batches: Iterable[tuple[Any, NDArray]]) -> NDArray:
+    return np.concatenate([np.unique(labels) for _, labels in batches])
 
 
 def _global_stream_untouched() -> Any:
@@ -629,12 +645,15 @@ def _shuffled(stream: Any, schedule: Schedule, *, join_last: bool) -> DataLoader
     """
     if isinstance(stream, DataLoader):
         return stream
+    # A loader draws a seed for its workers, by default from the global stream.
+    own = torch.Generator()
     if isinstance(stream, IterableDataset) or not hasattr(stream, "__len__"):
-        return DataLoader(stream, batch_size=schedule.batch_size)
+        return DataLoader(stream, batch_size=schedule.batch_size, generator=own)
     batches = epoch_batches(
         len(stream), schedule.batch_size, schedule.generator, join_last=join_last
     )
-    return DataLoader(stream, batch_sampler=[batch.tolist() for batch in batches])
+    indices = [batch.tolist() for batch in batches]
+    return DataLoader(stream, batch_sampler=indices, generator=own)
 
 
 def most_epochs(max_epochs: int | str) -> int:
@@ -679,22 +698,6 @@ def seeded_clone(hook: Any, seed: int) -> Any:
     return twin.set_params(**dict(zip(unset, seeds, strict=True)))
 
 
-def _to_cpu(state: Any) -> Any:
-    """Bring the tensors of nested dictionaries to the CPU."""
-    if torch.is_tensor(state):
-        return state.cpu()
-    if isinstance(state, dict):
-        return {key: _to_cpu(value) for key, value in state.items()}
-    return state
-
-
-def _swap(state: Any, convert: Callable[[Any], Any]) -> Any:
-    """Convert the tensors, or the arrays, of nested dictionaries."""
-    if isinstance(state, dict):
-        return {key: _swap(value, convert) for key, value in state.items()}
-    return convert(state) if isinstance(state, torch.Tensor | np.ndarray) else state
-
-
 @as_module.register(BaseNetClassifier)
 def _network_of(classifier: BaseNetClassifier) -> nn.Module:
     check_is_fitted(classifier)
@@ -734,9 +737,9 @@ def check_numbers(logits: torch.Tensor) -> None:
         )
 
 
-def encode(classifier: Any, y: NDArray) -> NDArray:
-    """Turn labels into their indices in `classes_`."""
-    classes = classifier.classes_
+def encode(classifier: Any, y: NDArray, classes: NDArray | None = None) -> NDArray:
+    """Turn labels into their indices in `classes`, by default `classes_`."""
+    classes = classifier.classes_ if classes is None else classes
     unknown = np.setdiff1d(y, classes)
     if len(unknown):
         raise ValueError(

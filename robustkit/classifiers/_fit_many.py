@@ -1,7 +1,6 @@
 """Fit many sparse networks together, as one."""
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from robustkit._samples import flat_samples, is_stream
 from robustkit._tensors import as_tensor, resolve_device
 from robustkit.classifiers._base import (
     batch_size_for,
-    check_classes,
     encode,
     most_epochs,
 )
@@ -89,16 +87,17 @@ def fit_many(
     """
     classifiers = _check_classifiers(classifiers)
     samples, labels = _start(classifiers, X, y)
-    order = sorted(range(len(classifiers)), key=lambda i: _group_of(classifiers[i]))
-    for _, places in groupby(order, key=lambda i: _group_of(classifiers[i])):
-        _train_group({i: classifiers[i] for i in places}, samples, labels)
+    groups: dict[tuple, dict[int, SparseNetClassifier]] = {}
+    for i, classifier in enumerate(classifiers):
+        groups.setdefault(_group_of(classifier), {})[i] = classifier
+    for group in groups.values():
+        _train_group(group, samples, labels)
     return classifiers
 
 
 def _group_of(classifier: SparseNetClassifier) -> tuple:
-    # As text: "auto" has no order among numbers.
-    shared = (repr(getattr(classifier, name)) for name in _SHARED)
-    return *shared, str(resolve_device(classifier.device))
+    shared = (getattr(classifier, name) for name in _SHARED)
+    return *shared, resolve_device(classifier.device)
 
 
 def _check_classifiers(
@@ -140,12 +139,12 @@ def _start(
         )
     samples, labels = first._validate(X, y, reset=True)
     rows, _ = flat_samples(X)
-    classes = check_classes(first, np.unique(labels))
+    classes = np.unique(labels)
     for classifier in others:
         # The values were checked: this sets the number and the names of the features.
         validate_data(classifier, rows, skip_check_array=True)
     for classifier in classifiers:
-        classifier._start(samples, classes)
+        classifier._start(samples, classes, labels)
     return samples, labels
 
 
@@ -179,10 +178,13 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
     step.store()
     curves = np.transpose([epoch.loss for epoch in epochs]).tolist()
     states = step.state_dicts()
-    for i, curve, state in zip(group, curves, states, strict=True):
-        _finish(group[i], i, curve, state)
+    for classifier, curve, state in zip(group.values(), curves, states, strict=True):
+        classifier.loss_curve_, classifier.n_iter_ = curve, len(curve)
+        classifier._optimizer_state = state
     if converged is not None:
         converged.restore()
+    for i, classifier in group.items():
+        _check_weights(classifier, i)
 
 
 class _Converged:
@@ -229,11 +231,7 @@ class _Converged:
             del classifier.loss_curve_[n_epochs:]
 
 
-def _finish(
-    classifier: SparseNetClassifier, i: int, curve: list[float], state: dict
-) -> None:
-    classifier.loss_curve_, classifier.n_iter_ = curve, len(curve)
-    classifier._optimizer_state = state
+def _check_weights(classifier: SparseNetClassifier, i: int) -> None:
     weights = classifier.module_.parameters()
     if not all(torch.isfinite(weight).all() for weight in weights):
         raise ValueError(

@@ -37,7 +37,8 @@ class MLPNetClassifier(BaseNetClassifier):
         the loss still falls. "auto" goes on until the training loss has converged,
         which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
         which it warns. An adversary or regularizer that changes from epoch to epoch
-        (it has the method ``on_epoch_begin``) gets all 90.
+        (it has the method ``on_epoch_begin``) gets all 90, unless `early_stopping` ends
+        the training.
 
     batch_size : int or "auto", default="auto"
         Samples per step. "auto" is a twentieth of the training samples, but at least 36

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
-from robustkit._samples import flat_samples
+from robustkit._samples import flat_samples, is_stream
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -26,6 +26,7 @@ from robustkit._sklearn_private import (
 )
 from robustkit._tensors import as_array
 from robustkit.bridge import as_module
+from robustkit.classifiers._as_classifier import fit_classifier
 from robustkit.classifiers._base import BaseNetClassifier, seeded_clone
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.graphs import LayeredGraph
@@ -185,14 +186,16 @@ class PrunedNetClassifier(
         self : object
             The fitted classifier.
         """
-        rows, _ = flat_samples(X)
+        rows, image_shape = self._rows(X)
         X, y = validate_data(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         model_seed, pruning_seed = draw_seeds(check_random_state(self.random_state), 2)
         arguments = {"estimator": self, "X": X, "y": y}
         pruning = self._init_callback_context(max_subtasks=self.n_steps)
         pruning.call_on_fit_task_begin(**arguments)
-        self.estimator_ = _fit_dense(self.estimator, X, y, model_seed)
+        self.estimator_ = _fit_dense(
+            self.estimator, X, y, model_seed, image_shape=image_shape
+        )
         layers = removable_layers(self.estimator_)
         self.classes_, self.steps_ = self.estimator_.classes_, []
         generator = torch_generator(pruning_seed, layers[0].weight.device)
@@ -254,20 +257,35 @@ class PrunedNetClassifier(
         """
         return self._last_step(X, "predict")
 
+    def _rows(self, X: Any) -> tuple[Any, tuple[int, ...] | None]:
+        if is_stream(X):
+            raise TypeError(
+                f"{type(self).__name__} takes arrays. Got a {type(X).__name__}: its "
+                "steps are classifiers, which predict on a stream."
+            )
+        return flat_samples(X)
+
     def _last_step(self, X: ArrayLike, method: str) -> NDArray:
         check_is_fitted(self)
-        rows, _ = flat_samples(X)
+        rows, _ = self._rows(X)
         X = validate_data(self, rows, reset=False, dtype=np.float32, order="C")
         return getattr(self.estimator_, method)(X)
 
 
-def _fit_dense(estimator: Any, X: NDArray, y: NDArray, seed: int) -> Any:
+def _fit_dense(
+    estimator: Any,
+    X: NDArray,
+    y: NDArray,
+    seed: int,
+    *,
+    image_shape: tuple[int, ...] | None,
+) -> Any:
     if estimator is None:
         estimator = MLPNetClassifier(hidden_layer_sizes=(50, 100, 100, 50))
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator)
         return copy.deepcopy(estimator.estimator)
-    return seeded_clone(estimator, seed).fit(X, y)
+    return fit_classifier(seeded_clone(estimator, seed), X, y, image_shape=image_shape)
 
 
 def removable_layers(model: BaseNetClassifier) -> list[MaskedLinear]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from robustkit._randomness import draw_seeds
 from robustkit._sklearn_private import HasMethods, StrOptions
+from robustkit._validation import caller_depth
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph, default_prior, draw_structure
@@ -51,7 +52,8 @@ class SparseNetClassifier(BaseNetClassifier):
         the loss still falls. "auto" goes on until the training loss has converged,
         which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
         which it warns. An adversary or regularizer that changes from epoch to epoch
-        (it has the method ``on_epoch_begin``) gets all 90.
+        (it has the method ``on_epoch_begin``) gets all 90, unless `early_stopping` ends
+        the training.
 
     batch_size : int or "auto", default="auto"
         Samples per step. "auto" is a twentieth of the training samples, but at least 36
@@ -268,7 +270,7 @@ class SparseNetClassifier(BaseNetClassifier):
                 "as the graph has no more sources. A prior with more vertices, fewer "
                 "neighbours or more rewiring has.",
                 NarrowInputWarning,
-                stacklevel=5,
+                stacklevel=caller_depth(),
             )
         module = SparseNetwork(self.structure_, n_features, n_classes)
         return initialize(module, self.init, fan=self.fan, random_state=weights_seed)
@@ -277,9 +279,7 @@ class SparseNetClassifier(BaseNetClassifier):
         return SparseNetwork(self.structure_, self.n_features_in_, len(self.classes_))
 
     def _make_stepper(self, network: Any, regularizer: Any) -> Any:
-        # A regularizer needs autograd, and the compiled engine runs on the CPU.
-        on_cpu = next(network.parameters()).device.type == "cpu"
-        if regularizer is not None or not on_cpu:
+        if not FusedStep.suits(network, regularizer=regularizer):
             return super()._make_stepper(network, regularizer)
         return FusedStep(
             network,

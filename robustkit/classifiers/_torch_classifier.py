@@ -1,5 +1,6 @@
 """A classifier around any torch module."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
@@ -7,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from robustkit._randomness import seeded_torch
 from robustkit._samples import is_stream
 from robustkit._sklearn_private import StrOptions
-from robustkit._tensors import dtype_of, evaluating
 from robustkit._validation import check_image_shape
-from robustkit.bridge import input_shape, try_out
+from robustkit.bridge import try_out
 from robustkit.classifiers._base import BaseNetClassifier, check_classes, check_logits
 from robustkit.networks import ARCHITECTURES, flat_input, mlp
 
@@ -36,9 +37,10 @@ class TorchClassifier(BaseNetClassifier):
         "resnet18".
 
     image_shape : tuple of int, default=None
-        (channels, height, width) or (height, width), for modules that take images. None
-        is the shape of the images passed to `fit`; a table of flat samples has none,
-        and "cnn6" and "resnet18" need one.
+        (channels, height, width) or (height, width), for modules that take images. An
+        image of (height, width) gets a channel where the module needs one. None is the
+        shape of the images passed to `fit`; a table of flat samples has none, and
+        "cnn6" and "resnet18" need one.
 
     optimizer : {"adam", "sgd"} or callable, default="adam"
         "sgd" has a Nesterov momentum of 0.9. A callable, such as
@@ -49,7 +51,8 @@ class TorchClassifier(BaseNetClassifier):
         the loss still falls. "auto" goes on until the training loss has converged,
         which `tol` and `n_iter_no_change` define, and for at most 90 epochs, after
         which it warns. An adversary or regularizer that changes from epoch to epoch
-        (it has the method ``on_epoch_begin``) gets all 90.
+        (it has the method ``on_epoch_begin``) gets all 90, unless `early_stopping` ends
+        the training.
 
     batch_size : int or "auto", default="auto"
         Samples per step. "auto" is a twentieth of the training samples, but at least 36
@@ -281,10 +284,14 @@ class TorchClassifier(BaseNetClassifier):
         classifier.n_parameters_ = sum(w.numel() for w in module.parameters())
         classifier.image_shape_ = None
         if image_shape is not None:
-            classifier.n_features_in_ = int(np.prod(image_shape))
-            classifier._image_shape = classifier.image_shape_ = _check_image_shape(
-                image_shape, classifier.n_features_in_
-            )
+            size = classifier.n_features_in_ = int(np.prod(image_shape))
+            shapes = _candidates(check_image_shape(image_shape, size))
+            classifier.image_shape_ = with_channels(shapes[0])
+            classifier._image_shape = shapes[0]
+            if len(shapes) > 1:
+                classifier._image_shape = _shape_that_works(
+                    module, shapes, size, len(classes)
+                )
         classifier._is_frozen = True
         return classifier
 
@@ -365,24 +372,43 @@ class TorchClassifier(BaseNetClassifier):
         if known is None:
             self._learn_image_shape(image_shape)
         elif shape != with_channels(known):
-            raise ValueError(
-                f"X holds images of shape {tuple(image_shape)}, but "
-                f"{type(self).__name__} was made for image_shape={tuple(known)}."
-            )
+            raise self._other_images(image_shape, known)
 
     def _learn_image_shape(self, image_shape: Sequence[int]) -> None:
         """Take the shape of the first images that are passed after a table was."""
-        self.image_shape_ = with_channels(image_shape)
         if self._is_frozen:
             size = int(np.prod(image_shape))
-            sizes = size, len(self.classes_)
-            self._image_shape = _shape_that_works(self.module_, image_shape, *sizes)
+            shapes = [*_candidates(image_shape), None]
+            self._image_shape = _shape_that_works(
+                self.module_, shapes, size, len(self.classes_)
+            )
             self.n_features_in_ = size
+        # Last: another thread that finds it uses the others.
+        self.image_shape_ = with_channels(image_shape)
+
+    def _other_images(
+        self, image_shape: Sequence[int], known: Sequence[int]
+    ) -> ValueError:
+        return ValueError(
+            f"X holds images of shape {tuple(image_shape)}, but "
+            f"{type(self).__name__} was made for image_shape={tuple(known)}."
+        )
+
+    def _candidate_shapes(self, n_features: int) -> list[Sequence[int] | None]:
+        """List the shapes to try the module with, the likeliest first."""
+        seen = self._shape_at_fit
+        if self.image_shape is None:
+            # A module that takes rows may be trained on images.
+            return [None] if seen is None else [*_candidates(seen), None]
+        told = check_image_shape(self.image_shape, n_features)
+        if seen is not None and with_channels(seen) != with_channels(told):
+            raise self._other_images(seen, told)
+        return _candidates(told)
 
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
         params = dict(self.module_params or {})
-        given = _check_image_shape(self.image_shape, n_features)
-        shape = with_channels(self._shape_at_fit) if given is None else given
+        shapes = self._candidate_shapes(n_features)
+        shape = with_channels(shapes[0])
         self.image_shape_, self._image_shape = shape, None
         if isinstance(self.module, nn.Module):
             raise TypeError(
@@ -397,8 +423,7 @@ class TorchClassifier(BaseNetClassifier):
             if build is not mlp:
                 _require_image_shape(name, shape)
                 params["image_shape"] = shape
-        else:
-            self._image_shape = shape
+            shapes = [None]
         with seeded_torch(seed):
             module = build(n_features, n_classes, **params)
             if not isinstance(module, nn.Module):
@@ -406,12 +431,7 @@ class TorchClassifier(BaseNetClassifier):
                     "The 'module' parameter of TorchClassifier must build a "
                     f"torch.nn.Module. It built {module!r} instead."
                 )
-            if given is None and self._image_shape is not None:
-                self._image_shape = _shape_that_works(
-                    module, self._shape_at_fit, n_features, n_classes
-                )
-            else:
-                _try_out(flat_input(module, self._image_shape), n_features, n_classes)
+            self._image_shape = _shape_that_works(module, shapes, n_features, n_classes)
         return module
 
     def _rebuild_module(self) -> nn.Module:
@@ -431,29 +451,42 @@ class TorchClassifier(BaseNetClassifier):
         return True
 
 
-def _try_out(network: nn.Module, n_features: int, n_classes: int) -> None:
-    # Lazy layers take their sizes from the first batch.
-    with evaluating(network), torch.no_grad():
-        zeros = torch.zeros(2, n_features, dtype=dtype_of(network))
-        check_logits(network(zeros), 2, n_classes)
+def _candidates(image_shape: Sequence[int]) -> list[Sequence[int] | None]:
+    """List the shape as it stands, and with the channel that it may lack."""
+    shape = tuple(image_shape)
+    return [shape] if len(shape) != 2 else [shape, (1, *shape)]
 
 
 def _shape_that_works(
-    module: nn.Module, shape: Any, n_features: int, n_classes: int
+    module: nn.Module,
+    shapes: Sequence[Sequence[int] | None],
+    n_features: int,
+    n_classes: int,
 ) -> Sequence[int] | None:
-    """Return the shape in which a module takes images; None where it takes rows."""
+    """Return the first shape in which a module takes samples; None is that of rows."""
     zeros = np.zeros((2, n_features), dtype=np.float32)
-    try:
-        shape = input_shape(module, zeros, shape, wants_images=True)
-    except ValueError as error:
+    refused, wrong = [], []
+    for shape in shapes:
         try:
-            try_out(module, zeros)
-        except ValueError:
-            # What is wrong with images is what the user wants to know.
-            raise error from None
-        shape = None
-    check_logits(try_out(module, zeros, shape), 2, n_classes)
-    return shape
+            trial = _trial_copy(module)
+            logits = try_out(trial, zeros, shape)
+        except ValueError as error:
+            refused.append(error)
+            continue
+        try:
+            check_logits(logits, 2, n_classes)
+        except ValueError as error:
+            wrong.append(error)
+            continue
+        if trial is not module:
+            try_out(module, zeros, shape)
+        return shape
+    raise (wrong or refused)[0]
+
+
+def _trial_copy(module: nn.Module) -> nn.Module:
+    """Copy a module with lazy layers, which take their sizes from the first batch."""
+    return copy.deepcopy(module) if any(map(is_lazy, module.parameters())) else module
 
 
 def with_channels(image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
@@ -462,15 +495,6 @@ def with_channels(image_shape: Sequence[int] | None) -> tuple[int, ...] | None:
         return None
     shape = tuple(int(side) for side in image_shape)
     return (1, *shape) if len(shape) == 2 else shape
-
-
-def _check_image_shape(
-    image_shape: Sequence[int] | None, n_features: int
-) -> tuple[int, ...] | None:
-    """Return (channels, height, width), or None."""
-    if image_shape is None:
-        return None
-    return with_channels(check_image_shape(image_shape, n_features))
 
 
 def _require_image_shape(name: str, image_shape: Sequence[int] | None) -> None:

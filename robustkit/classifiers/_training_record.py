@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from robustkit._validation import caller_depth
 from robustkit.networks import Epoch, Plateau
 
 __all__ = ["TrainingRecord", "warn_of_no_convergence"]
@@ -108,5 +109,5 @@ def warn_of_no_convergence(classifier: Any, n_epochs: int, which: str = "") -> N
         "epochs, where max_epochs='auto' ends. Use a larger 'lr', scale X, or give "
         "'max_epochs' the number of epochs to train for.",
         ConvergenceWarning,
-        stacklevel=5,
+        stacklevel=caller_depth(),
     )

@@ -1,5 +1,6 @@
 """From rows of models to the numbers of the table: methods, blocks, resampling."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -33,13 +34,29 @@ def drop_outside(Y: np.ndarray, bounds: np.ndarray) -> np.ndarray:
 
 
 def mean_of_groups(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Average the rows of each group, column by column, leaving NaN out."""
-    frame = pd.DataFrame(values)
-    # Means of deviations: the mean of equal values is then that very value, whatever
-    # the size of the group. Rounding would break ties, and make constants vary.
-    first = frame.groupby(groups).first()
-    deviations = frame - first.to_numpy()[groups]
-    return (first + deviations.groupby(groups).mean()).to_numpy()
+    """Average the rows of each group, column by column, leaving NaN out.
+
+    Rounding must neither break ties between groups nor make a constant vary: equal
+    values have their value as the mean, and others the rounded exact sum over how many
+    they are, in whatever order they come.
+    """
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    if len(starts) == len(values):
+        return values[order]
+    parts = np.split(values[order], starts[1:])
+    return np.array([[_mean(column) for column in part.T] for part in parts])
+
+
+def _mean(column):
+    known = column[~np.isnan(column)]
+    if len(known) == 0:
+        return np.nan
+    if known.max() == known.min():
+        return known[0]
+    with np.errstate(invalid="ignore"):
+        total = known.sum()
+    return (math.fsum(known) if np.isfinite(total) else total) / len(known)
 
 
 @dataclass(frozen=True)

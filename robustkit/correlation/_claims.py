@@ -10,44 +10,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 
 from robustkit._randomness import draw_seeds
+from robustkit._sklearn_private import Interval, validate_params
 from robustkit._validation import did_you_mean
+from robustkit.correlation._association import mean_of_groups
 from robustkit.correlation._partial import (
-    influence_given,
     n_directions,
-    partial_given,
     partial_of_tables,
     residual_t_test,
 )
 from robustkit.correlation._significance import (
+    MOST_LEFT_OUT,
     bca_intervals,
     correct,
     jackknife,
 )
+from robustkit.correlation._verdicts import (
+    FEWEST,
+    LEFT_OUT,
+    coefficient_given,
+    decide,
+    reliability,
+    varying,
+    without_the_strongest,
+)
 
 __all__ = ["Claim", "check_claims"]
 
-# Groups below which nothing is decided: an interval of so few means nothing.
-_FEWEST = 8
-# Share of the groups that a claim must survive without, whichever they are.
-_LEFT_OUT = 0.1
-# The groups that carry an effect are taken away in so many steps.
-_STEPS = 5
 # Variance of Spearman's coefficient over Pearson's, on Fisher's scale.
 _OF_RANKS = 1.06
 # Numbers held at a time while groups are drawn again.
 _CHUNK = 2**21
-# A measure is reliable if the groups differ more than repeats would by chance.
-_UNRELIABLE = 0.05
+# What rounding leaves of zero.
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -126,12 +128,21 @@ def _label(claim):
     return claim.name or f"{claim.property} ~ {direction}{claim.measure}"
 
 
+@validate_params(
+    {
+        "table": [pd.DataFrame],
+        "alpha": [Interval(Real, 0, 1, closed="neither")],
+        "n_bootstrap": [Interval(Integral, 20, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def check_claims(
     table: pd.DataFrame,
     claims: Iterable[Claim],
     *,
     groups: str | ArrayLike | None = None,
-    factors: Sequence[str] = (),
+    factors: str | Sequence[str] = (),
     alpha: float = 0.05,
     n_bootstrap: int = 1000,
     random_state: int | np.random.RandomState | None = None,
@@ -156,15 +167,15 @@ def check_claims(
         Column, or labels, that say which rows repeat one thing: the graph of a network,
         say. None: every row is a thing of its own, and nothing is known of reliability.
 
-    factors : sequence of str, default=()
-        Columns of the design. A claim that holds also holds without any one level of
-        them.
+    factors : str or sequence of str, default=()
+        Columns of the design, such as the initialisation. A claim that holds also holds
+        without the rows of any one level of them.
 
     alpha : float, default=0.05
         Level of the tests and intervals.
 
     n_bootstrap : int, default=1000
-        Draws of the groups from which an interval is made.
+        Draws of the groups from which an interval is made, at least 20.
 
     random_state : int, RandomState instance or None, default=None
         Draws the groups.
@@ -178,12 +189,13 @@ def check_claims(
         - `estimate`: Spearman's coefficient of the group means, with what is given held
           fixed; `ci_low` and `ci_high`, bias-corrected and accelerated bootstrap over
           groups; `p_value`, and `p_adjusted` for the family; `n`, the groups;
-        - `reliability`, that of the measure's means (intraclass correlation over the
-          repeats of a group), `reliability_property`, and `max_possible`, the largest
-          coefficient that the two allow. NaN without repeats;
+        - `reliability` of the measure's means: the intraclass correlation of the
+          repeats of a group, after what is given and the main effects of the factors
+          are taken out; `reliability_property`, and `max_possible`, the largest
+          coefficient that the two allow. NaN without repeats, or with too few to tell;
         - `leverage`: the coefficient that is left without the tenth of the groups that
-          carries it most, or without the level of a factor that does; `left_out` says
-          what that was;
+          carries it most, or without the rows of the level of a factor that does;
+          `left_out` says what that was. NaN where too little is left or varies;
         - `power`: the chance to find a coefficient of `smallest` with so many groups;
           `n_needed`: of an undecided claim, the groups with which it would probably be
           decided;
@@ -199,12 +211,14 @@ def check_claims(
 
     - *holds*: the adjusted p-value is at most `alpha`, the interval excludes zero, the
       estimate is at least `smallest`, all in the direction claimed; and of what is left
-      in `leverage` the direction is the same, and the size at least half of `smallest`;
+      in `leverage` the direction is the same, and the size at least half of `smallest`,
+      whatever is left out;
     - *reversed*: the same in the other direction;
     - *absent*: the whole interval is closer to zero than `smallest`, though the
       reliability would allow more;
-    - *undecided*: neither, or fewer than 8 groups, a constant column, or a measure
-      whose repeats differ as much as its groups.
+    - *undecided*: none of these, or fewer than 8 groups, a constant column, a measure
+      whose repeats differ as much as its groups, or a level of a factor without which
+      too little is left.
 
     Examples
     --------
@@ -220,20 +234,13 @@ def check_claims(
     >>> verdicts["verdict"].item()
     'holds'
     """
-    claims = list(claims)
+    claims, factors = list(claims), [factors] if isinstance(factors, str) else factors
     for claim in claims:
         if not isinstance(claim, Claim):
             raise TypeError(
                 f"'claims' must be a list of Claim. Got {type(claim).__name__}."
             )
-        for column in (claim.property, claim.measure, *claim.given):
-            _check_column(table, column, claim)
-    for factor in factors:
-        if factor not in table:
-            raise ValueError(
-                f"'factors' must be columns of the table. Got {factor!r}"
-                f"{did_you_mean(factor, map(str, table.columns))}"
-            )
+    _check_columns(table, claims, groups, factors)
     labels = _group_labels(table, groups)
     seeds = draw_seeds(random_state, len(claims))
     found = [
@@ -243,9 +250,12 @@ def check_claims(
     verdicts = pd.DataFrame(found, columns=_COLUMNS)
     adjusted = correct(verdicts["p_value"].to_numpy(float), "holm")
     verdicts["p_adjusted"] = adjusted
-    decided = [_decide(row, alpha) for row in verdicts.to_dict("records")]
-    verdicts[["verdict", "reason", "n_needed"]] = pd.DataFrame(
-        decided, columns=["verdict", "reason", "n_needed"]
+    decided = [decide(row, alpha) for row in verdicts.to_dict("records")]
+    names = ["verdict", "reason", "needs_more"]
+    decided = pd.DataFrame(decided, columns=names, index=verdicts.index)
+    verdicts[["verdict", "reason"]] = decided[["verdict", "reason"]]
+    verdicts["n_needed"] = verdicts["n_needed"].where(
+        decided["needs_more"].astype(bool)
     )
     return verdicts
 
@@ -258,31 +268,40 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def _check_column(table, column, claim):
-    if column not in table:
-        raise ValueError(
-            f"{claim!r} is about {column!r}, which is no column of the table"
-            f"{did_you_mean(column, map(str, table.columns))}"
-        )
-    if not pd.api.types.is_numeric_dtype(table[column]):
-        raise ValueError(
-            f"{claim!r} is about {column!r}, whose values must be numbers. Got dtype "
-            f"{table[column].dtype}."
-        )
+def _check_columns(table, claims, groups, factors):
+    """Refuse columns that are not there, or twice, or hold no numbers."""
+    about = {
+        column: f"{claim!r} is about"
+        for claim in claims
+        for column in (claim.property, claim.measure, *claim.given)
+    }
+    design = dict.fromkeys(factors, "'factors' has")
+    if isinstance(groups, str):
+        design[groups] = "'groups' is"
+    for column, what in [*about.items(), *design.items()]:
+        n_columns = (table.columns == column).sum()
+        if n_columns == 0:
+            raise ValueError(
+                f"{what} {column!r}, which is no column of the table"
+                f"{did_you_mean(column, map(str, table.columns))}"
+            )
+        if n_columns > 1:
+            raise ValueError(
+                f"{what} {column!r}, but {n_columns} columns of the table are called "
+                "so. Give each a name of its own."
+            )
+        if column in about and not pd.api.types.is_numeric_dtype(table[column]):
+            raise ValueError(
+                f"{what} {column!r}, whose values must be numbers. Got dtype "
+                f"{table[column].dtype}."
+            )
 
 
 def _group_labels(table, groups):
     """Give every row the number of its group; without groups all differ."""
     if groups is None:
         return np.arange(len(table))
-    if isinstance(groups, str):
-        if groups not in table:
-            raise ValueError(
-                f"'groups' must be a column of the table. Got {groups!r}"
-                f"{did_you_mean(groups, map(str, table.columns))}"
-            )
-        groups = table[groups]
-    groups = np.asarray(groups)
+    groups = np.asarray(table[groups] if isinstance(groups, str) else groups)
     if groups.shape != (len(table),):
         raise ValueError(
             f"'groups' must have one label per row of the table, {len(table)}. Got "
@@ -295,11 +314,12 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     """Everything about a claim but the verdict."""
     columns = [claim.property, claim.measure, *claim.given]
     values = table[columns].to_numpy(float)
-    complete = np.isfinite(values).all(axis=1) & (labels >= 0)
+    # Infinity is a rank like any other: a distance at which no error was found, say.
+    complete = ~np.isnan(values).any(axis=1) & (labels >= 0)
     values, labels = values[complete], labels[complete]
-    means = pd.DataFrame(values).groupby(labels).mean().to_numpy()
-    levels = table.loc[complete, list(factors)].groupby(labels).first()
-    n, n_given = len(means), len(claim.given)
+    levels = table.loc[complete, list(factors)]
+    X, Y = _group_means(values, labels)
+    n, n_given = len(X), n_directions(varying(X[:, 1:]))
     found = {
         "claim": _label(claim),
         "property": claim.property,
@@ -311,106 +331,87 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
         "n": n,
         "power": _power(claim.smallest, n - n_given, alpha),
     }
-    of_property, of_measure = (_reliability(values[:, k], labels) for k in (0, 1))
+    given = values[:, 2:]
+    of_property, of_measure = (
+        reliability(values[:, k], labels, given, levels) for k in (0, 1)
+    )
     found["reliability_property"], found["reliability"] = of_property, of_measure
     found["max_possible"] = math.sqrt(of_property * of_measure)
-    if n < _FEWEST or (np.ptp(means[:, :2], axis=0) == 0).any():
+    if n < FEWEST or varying(np.hstack([X[:, :1], Y])).shape[1] < 2:
         return found
-    # What is held fixed stands beside the property.
-    X, Y = np.delete(means, 1, axis=1), means[:, [1]]
-    observed, each = _coefficients(X, Y), np.arange(n)
+    observed = coefficient_given(X, Y)
     if np.isnan(observed):
         return found
     draws = _drawn(X, Y, n_bootstrap, seed)
-    left_out = jackknife(_coefficients, X, Y, each, seed)
-    interval = bca_intervals(observed, draws, left_out, alpha=alpha)
+    interval = bca_intervals(observed, draws, _without_each(X, Y, seed), alpha=alpha)
+    if np.nanmax(draws) - np.nanmin(draws) < _NOTHING:
+        # A perfect relation is perfect in every draw.
+        interval = np.full(2, observed.item())
     found["estimate"] = observed.item()
-    found["ci_low"], found["ci_high"] = interval.ravel()
-    found["p_value"] = residual_t_test(X, Y, observed, n_directions(X[:, 1:])).item()
-    found["leverage"], found["left_out"] = _leverage(X, Y, levels, observed.item())
+    found["ci_low"], found["ci_high"] = np.ravel(interval)
+    found["p_value"] = residual_t_test(X, Y, observed, n_given).item()
+    found["leverage"], found["left_out"] = _leverage(
+        values, labels, levels, observed.item()
+    )
+    found["n_needed"] = _groups_needed(found["estimate"], claim, n_given, alpha)
     return found
 
 
-def _coefficients(X, Y):
-    """Spearman's coefficient of the first column of X and Y, given the other columns.
-
-    NaN where a column is constant or explained by what is given.
-    """
-    given = X[:, 1:]
-    given = given[:, np.ptp(given, axis=0) > 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return partial_given(X[:, :1], Y, given)
+def _group_means(values, labels):
+    """Average the rows of each group; what is given stands beside the property."""
+    _, groups = np.unique(labels, return_inverse=True)
+    means = mean_of_groups(values, groups)
+    return np.delete(means, 1, axis=1), means[:, [1]]
 
 
 def _drawn(X, Y, n_bootstrap, seed):
-    """Coefficients of groups drawn again, with replacement; many draws at a time."""
-    rng = np.random.RandomState(seed)
-    n, size = len(X), max(1, _CHUNK // X.size)
-    return np.concatenate(
-        [
-            partial_of_tables(X[rows], Y[rows])
-            for start in range(0, n_bootstrap, size)
-            for rows in [rng.randint(n, size=(min(size, n_bootstrap - start), n))]
-        ]
-    )[:, None, None]
+    """Coefficients of groups drawn again, with replacement."""
+    n, rng = len(X), np.random.RandomState(seed)
+    return _coefficients_of(
+        X, Y, n_bootstrap, lambda draws: rng.randint(n, size=(len(draws), n))
+    )
 
 
-def _leverage(X, Y, levels, estimate):
+def _without_each(X, Y, seed):
+    """Coefficients of all groups but one, for each, or for parts of very many."""
+    if len(X) > MOST_LEFT_OUT:
+        # The columns given have none.
+        return jackknife(coefficient_given, X, Y, np.arange(len(X)), seed)[:, :1]
+    others = np.arange(len(X) - 1)
+    return _coefficients_of(
+        X, Y, len(X), lambda groups: others + (others >= groups[:, None])
+    )
+
+
+def _coefficients_of(X, Y, n_tables, rows_of):
+    """Compute the coefficients of some rows, for many choices of them at a time."""
+    size = max(1, _CHUNK // X.size)
+    chunks = np.split(np.arange(n_tables), range(size, n_tables, size))
+    found = []
+    for chunk in chunks:
+        rows = rows_of(chunk)
+        found.append(partial_of_tables(X[rows], Y[rows]))
+    return np.concatenate(found)[:, None, None]
+
+
+def _leverage(values, labels, levels, estimate):
     """Find the least that is left of a coefficient, and without what."""
     sign = math.copysign(1, estimate)
-    least = sign * _without_the_strongest(X, Y, sign)
-    without = f"{_LEFT_OUT:.0%} of the groups"
+    least = sign * without_the_strongest(*_group_means(values, labels), sign)
+    without = f"{LEFT_OUT:.0%} of the groups"
     for factor in levels:
-        for level in levels[factor].unique():
-            kept = (levels[factor] != level).to_numpy()
-            if kept.sum() < _FEWEST:
-                continue
-            left = sign * _coefficients(X[kept], Y[kept]).item()
+        # A missing level is a level of its own.
+        codes, names = pd.factorize(levels[factor], use_na_sentinel=False)
+        for code, name in enumerate(names if len(names) > 1 else []):
+            kept = codes != code
+            X, Y = _group_means(values[kept], labels[kept])
+            enough = len(X) >= FEWEST
+            left = sign * coefficient_given(X, Y).item() if enough else math.nan
+            if math.isnan(left):
+                return math.nan, f"{factor}={name}"
             if left < least:
-                least, without = left, f"{factor}={level}"
+                least, without = left, f"{factor}={name}"
     return sign * least, without
-
-
-def _without_the_strongest(X, Y, sign):
-    """Take away the groups that carry a coefficient most, some at a time."""
-    to_go = math.ceil(_LEFT_OUT * len(X))
-    for step in range(_STEPS, 0, -1):
-        n_now = math.ceil(to_go / step)
-        carried = sign * influence_given(X[:, :1], Y, X[:, 1:])
-        kept = np.sort(np.argsort(carried, kind="stable")[: len(X) - n_now])
-        X, Y = X[kept], Y[kept]
-        to_go -= n_now
-    return _coefficients(X, Y).item()
-
-
-def _reliability(values, labels):
-    """Intraclass correlation of the means of groups: what part of them is no noise.
-
-    One-way analysis of variance, of ranks, since what is correlated are ranks. 0 where
-    the groups differ no more than their repeats do; NaN without repeats.
-    """
-    n_groups = len(np.unique(labels))
-    if len(values) - n_groups < 1 or n_groups < 2:
-        return math.nan
-    ranks = rankdata(values)
-    within, between, dof = _variances(ranks, labels)
-    if between == 0:
-        return math.nan
-    if within == 0:
-        return 1.0
-    if f_distribution.sf(between / within, *dof) > _UNRELIABLE:
-        return 0.0
-    return max(0.0, 1 - within / between)
-
-
-def _variances(values, labels):
-    """Mean squares within and between groups, and the degrees of freedom."""
-    grouped = pd.Series(values).groupby(labels)
-    means, sizes = grouped.mean(), grouped.size()
-    between = (sizes * (means - values.mean()) ** 2).sum() / (len(sizes) - 1)
-    within = ((values - grouped.transform("mean")) ** 2).sum()
-    dof = len(sizes) - 1, len(values) - len(sizes)
-    return within / dof[1], between, dof
 
 
 def _power(smallest, n, alpha):
@@ -422,54 +423,13 @@ def _power(smallest, n, alpha):
     return float(ndtr(reach - z) + ndtr(-reach - z))
 
 
-def _decide(row, alpha):
-    """Verdict, its reason, and how many groups an undecided claim needs."""
-    n, smallest, estimate = row["n"], row["smallest"], row["estimate"]
-    if n < _FEWEST:
-        return "undecided", f"fewer than {_FEWEST} groups", math.nan
-    if math.isnan(estimate):
-        return (
-            "undecided",
-            "a column is constant, or explained by what is given",
-            math.nan,
-        )
-    needed = _groups_needed(row, alpha)
-    for which in ("measure", "property"):
-        key = "reliability" if which == "measure" else "reliability_property"
-        if row[key] == 0:
-            reason = f"the repeats of the {which} differ as much as its groups"
-            return "undecided", reason, math.nan
-    low, high = row["ci_low"], row["ci_high"]
-    if -smallest < low and high < smallest:
-        if row["max_possible"] < smallest:
-            reason = f"the reliability allows at most {row['max_possible']:.2f}"
-            return "undecided", reason, math.nan
-        return (
-            "absent",
-            f"the whole interval is closer to zero than {smallest:g}",
-            math.nan,
-        )
-    is_found = row["p_adjusted"] <= alpha and (low > 0 or high < 0)
-    if not is_found:
-        return "undecided", "the interval includes zero and effects that matter", needed
-    if abs(estimate) < smallest:
-        return "undecided", f"an effect, but is it at least {smallest:g}?", needed
-    left = row["leverage"] * math.copysign(1, estimate)
-    if not left >= smallest / 2:
-        reason = f"{row['leverage']:+.2f} is left without {row['left_out']}"
-        return "undecided", reason, math.nan
-    if estimate * row["sign"] > 0:
-        return "holds", "", math.nan
-    return "reversed", "", math.nan
-
-
-def _groups_needed(row, alpha, power=0.8):
+def _groups_needed(estimate, claim, n_given, alpha, power=0.8):
     """Estimate with how many groups a claim would probably be decided."""
     z = ndtri(1 - alpha / 2) + ndtri(power)
-    size, smallest = math.atanh(min(abs(row["estimate"]), 0.999)), row["smallest"]
+    size = math.atanh(min(abs(estimate), 0.999))
     # Either zero is excluded, or effects that matter are.
-    distance = size if abs(row["estimate"]) >= smallest else math.atanh(smallest) - size
+    is_large = abs(estimate) >= claim.smallest
+    distance = size if is_large else math.atanh(claim.smallest) - size
     if distance < 1e-3:
         return math.inf
-    n_given = len(row["given"].split(", ")) if row["given"] else 0
     return math.ceil(_OF_RANKS * (z / distance) ** 2 + 3 + n_given)

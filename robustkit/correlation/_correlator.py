@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from itertools import product
 from math import factorial
 from numbers import Integral, Real
 from typing import Literal, Self
@@ -26,12 +27,22 @@ from robustkit.correlation._association import (
     fences,
     mean_of_groups,
 )
+from robustkit.correlation._partial import influence, influence_given
 from robustkit.correlation._significance import correct
+from robustkit.correlation._verdicts import (
+    decide,
+    is_found,
+    reliability,
+    without_the_strongest,
+)
 
 __all__ = ["RobustnessCorrelator"]
 
 # Models or groups, below which even a perfect correlation says little.
 _FEWEST = 6
+
+# By so much may rounding change a perfect coefficient.
+_ROUNDING = 1e-9
 
 # Attributes that are a DataFrame.
 _TABLES = ("correlations_", "values_")
@@ -95,7 +106,8 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         A corrected p-value up to this is called significant.
 
     min_effect : float, default=0.0
-        How large, in absolute value, a coefficient must be for its property to be kept.
+        How large, in absolute value, a coefficient must be for its property to be kept,
+        and to matter in a verdict.
 
     random_state : int, RandomState instance or None, default=None
         Draws the bootstrap samples and the shuffles. Pass an int for the same table on
@@ -113,7 +125,13 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         many models, or groups, the coefficient is of), "n_outliers" (values of the
         measure dropped) and "strength": Cohen's "small" from .10, "medium" from .30,
         "large" from .50, else "none". Mutual information is first put on the scale of
-        a correlation, sqrt(1 - exp(-2 I)).
+        a correlation, sqrt(1 - exp(-2 I)). "reliability" is that of the measure's
+        means: how alike the repeats of a group are, beside the groups (intraclass
+        correlation of ranks), NaN without `groups`. "verdict" is "holds", "absent" or
+        "undecided", by the rules of :func:`check_claims`, with `min_effect` as the
+        smallest coefficient that matters, whatever its sign: without an interval
+        nothing holds, nor where repeats are not averaged, and nothing is absent unless
+        `min_effect` is above 0.
 
     values_ : DataFrame
         What was correlated: one row per model, or per group if its rows were averaged;
@@ -294,6 +312,7 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
             if self.outliers == "iqr"
             else np.tile([-np.inf, np.inf], (Y.shape[1], 1))
         )
+        repeats = groups
         kept, values, groups = self._values(X, Y, groups)
         if len(values) < 3:
             raise ValueError(
@@ -317,6 +336,7 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         self.correlations_ = self._table(
             found, methods, n_outliers=(~np.isnan(Y) & np.isnan(kept)).sum(axis=0)
         )
+        self._judge(np.column_stack([X, kept]), repeats, methods)
         self._select(methods)
         self._warn_of_tests_without_power(methods)
         return self
@@ -433,6 +453,59 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         }
         columns = {name: values.ravel() for name, values in columns.items()}
         return pd.DataFrame(columns, index=index).reset_index()
+
+    def _judge(self, rows, groups, methods):
+        """Add how reliable each measure is, and the verdict on each coefficient."""
+        reliable = np.array([reliability(column, groups) for column in rows.T])
+        properties, measures = np.split(np.arange(rows.shape[1]), [self.n_features_in_])
+        places = list(product(properties, measures, methods))
+        table = self.correlations_
+        table["reliability"] = [reliable[k] for _, k, _ in places]
+        # Rows that repeat one another are no evidence of their own.
+        if len(np.unique(groups)) < len(self.values_):
+            table["verdict"] = "undecided"
+            return
+        table["verdict"] = [
+            self._verdict(pair, j, k, reliable)
+            for pair, (j, k, _) in zip(table.to_dict("records"), places, strict=True)
+        ]
+
+    def _verdict(self, pair, j, k, reliable):
+        pair |= {
+            "estimate": pair["coefficient"],
+            "sign": np.sign(pair["coefficient"]),
+            "smallest": self.min_effect,
+            "reliability_property": reliable[j],
+            "max_possible": np.sqrt(reliable[j] * reliable[k]),
+            "leverage": np.nan,
+            "left_out": None,
+        }
+        has_interval = self.n_bootstrap and METHODS[pair["method"]].least_groups
+        if has_interval and abs(pair["coefficient"]) > 1 - _ROUNDING:
+            # It is perfect in every draw, too.
+            pair |= {"ci_low": pair["coefficient"], "ci_high": pair["coefficient"]}
+        if is_found(pair, self.alpha):
+            pair["leverage"] = self._leverage(pair["method"], j, k, pair["sign"])
+        return decide(pair, self.alpha)[0]
+
+    def _leverage(self, method, j, k, sign):
+        """Compute a coefficient without the tenth of models that carries it most."""
+        values, others = self.values_.to_numpy(), []
+        if METHODS[method].listwise:
+            known = ~np.isnan(values).all(axis=0)
+            others = [i for i in range(self.n_features_in_) if i != j and known[i]]
+        values = values[:, [j, k, *others]]
+        values = values[~np.isnan(values).any(axis=1)]
+        X, Y = np.delete(values, 1, axis=1), values[:, [1]]
+        if others:
+            return without_the_strongest(X, Y, sign)
+        return without_the_strongest(
+            X,
+            Y,
+            sign,
+            influence=influence if method == "pearson" else influence_given,
+            coefficient=METHODS[method].coefficients,
+        )
 
     def _select(self, methods):
         self.method_ = "spearman" if "spearman" in methods else methods[0]

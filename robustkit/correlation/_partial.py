@@ -66,9 +66,16 @@ def influence_given(x: np.ndarray, y: np.ndarray, Z: np.ndarray) -> np.ndarray:
 
     The influence function of a correlation, of the residuals of the ranks.
     """
-    basis = _basis(_unit_ranks(Z[:, np.ptp(Z, axis=0) > 0]))
-    x, y = (_residual(_unit_ranks(column), basis)[:, 0] for column in (x, y))
-    x, y = (column / np.linalg.norm(column) for column in (x, y))
+    basis = _basis(_unit_ranks(Z))
+    return influence(*(_residual(_unit_ranks(column), basis) for column in (x, y)))
+
+
+def influence(x: np.ndarray, y: np.ndarray, Z: np.ndarray | None = None) -> np.ndarray:
+    """How much each row carries of Pearson's coefficient; nothing is held fixed."""
+    x, y = (centred(column)[:, 0] for column in (x, y))
+    with np.errstate(invalid="ignore"):
+        # NaN of a constant column.
+        x, y = (column / np.linalg.norm(column) for column in (x, y))
     return x * y - (x @ y) / 2 * (x**2 + y**2)
 
 

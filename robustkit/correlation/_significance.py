@@ -136,7 +136,7 @@ def _holm(p_values):
 
 
 # Groups of models that are left out in turn, at most; of more, several at once.
-_MOST_LEFT_OUT = 200
+MOST_LEFT_OUT = 200
 
 # Coefficients closer than this are equal but for rounding.
 _ROUNDING = 1e-9
@@ -174,7 +174,7 @@ def jackknife(
     """
     members = _members(groups)
     order = np.random.RandomState(seed).permutation(len(members))
-    parts = np.array_split(order, min(len(members), _MOST_LEFT_OUT))
+    parts = np.array_split(order, min(len(members), MOST_LEFT_OUT))
     found = np.empty((len(parts), X.shape[1], Y.shape[1]))
     for part, result in zip(parts, found, strict=True):
         kept = np.ones(len(X), dtype=bool)

@@ -26,6 +26,8 @@ from robustkit.bridge import (
     ActivationExtractor,
     TakesModel,
     as_module,
+    register_delegate,
+    shaped_for,
     warn_if_fitted,
 )
 from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
@@ -197,23 +199,26 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         self : object
             The fitted classifier.
         """
-        X, _ = flat_samples(X)
+        X, self._image_shape = flat_samples(X)
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
         warn_if_fitted(self._model(), self)
-        self.base_estimator_ = _train_first(self._model(), X, y)
+        self.base_estimator_ = _train_first(
+            self._model(), shaped_for(self._model(), X, self._image_shape), y
+        )
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
         activations = self._activations(analysed)
         mapper = MapperGraph() if self.mapper is None else self.mapper
         self.mapper_ = clone(mapper).fit(activations)
         self.refined_indices_ = self.mapper_.weak_samples(
-            y, self.base_estimator_.predict(analysed.copy()), self.budget
+            y, self._ask(self.base_estimator_, "predict", analysed.copy()), self.budget
         )
         self.estimator_ = copy.deepcopy(self.base_estimator_)
         if len(self.refined_indices_):
             chosen = self._with_replay(y)
-            _train_further(self.estimator_, X[chosen], y[chosen], self.max_epochs)
+            samples = shaped_for(self.estimator_, X[chosen], self._image_shape)
+            _train_further(self.estimator_, samples, y[chosen], self.max_epochs)
         return self
 
     def _perturb(self, X, y):
@@ -221,7 +226,12 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
             return X
         frozen = FrozenEstimator(self.base_estimator_)
         attack = clone(self.attack).set_params(estimator=frozen)
-        return attack.fit(X, y).perturb(X, y).X_adv
+        X = self._as_given(X)
+        return flat_samples(attack.fit(X, y).perturb(X, y).X_adv)[0]
+
+    def _as_given(self, X):
+        """Give rows the shape that the samples had in `fit`."""
+        return X if self._image_shape is None else X.reshape(-1, *self._image_shape)
 
     def _activations(self, X):
         model = self.base_estimator_
@@ -233,9 +243,9 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
             method = "decision_function"
             if not hasattr(model, method):
                 method = "predict_proba"
-            return getattr(model, method)(X.copy()).reshape(len(X), -1)
+            return self._ask(model, method, X.copy()).reshape(len(X), -1)
         extractor = ActivationExtractor(FrozenEstimator(model), layer=self.layer)
-        return extractor.fit(X).transform(X)
+        return extractor.fit(self._as_given(X)).transform(X)
 
     def _with_replay(self, y):
         others = np.setdiff1d(np.arange(len(y)), self.refined_indices_)
@@ -302,7 +312,10 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         X, _ = flat_samples(X)
         # A copy: some models write to what they are given.
         X = validate_data(self, X, reset=False, copy=True)
-        return getattr(self.estimator_, method)(X)
+        return self._ask(self.estimator_, method, X)
+
+    def _ask(self, model, method, rows):
+        return getattr(model, method)(shaped_for(model, rows, self._image_shape))
 
 
 def _train_first(estimator, X, y):
@@ -362,7 +375,9 @@ def _with_every_class(chosen, y):
     return np.concatenate([chosen, first[missing]])
 
 
-@as_module.register(WeakRegionRefiner)
-def _refined(refiner: WeakRegionRefiner) -> nn.Module:
+def _refined(refiner):
     check_is_fitted(refiner)
-    return as_module(refiner.estimator_)
+    return refiner.estimator_
+
+
+register_delegate(WeakRegionRefiner, _refined)

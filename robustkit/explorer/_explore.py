@@ -149,7 +149,8 @@ def explore(
         Names of the classes of `y`, as in :func:`save_run`.
 
     mapper : MapperGraph, default=None
-        Its parameters are those that a run is shown with first. None is
+        Its parameters are those that a run is shown with first; a mapper is
+        shown with its own. None is
         :class:`~robustkit.topology.MapperGraph` with its defaults.
 
     port : int, default=0

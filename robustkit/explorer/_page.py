@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from robustkit.explorer._graphs import Graph, GraphParameters, Graphs
 from robustkit.explorer._layout import Picture, next_picture
-from robustkit.explorer._run import Run, View, features_of, make_run
+from robustkit.explorer._run import Run, View, feature_columns, make_run
 from robustkit.explorer._run_folder import as_run
 from robustkit.plotting import class_colors
 from robustkit.topology import MapperGraph
@@ -177,6 +177,11 @@ def open_run(
     of :func:`explore`.
     """
     if isinstance(run, MapperGraph):
+        if mapper is not None:
+            raise ValueError(
+                "The 'mapper' parameter goes with a run; a MapperGraph is shown with "
+                "its own parameters first."
+            )
         return _run_of_mapper(run, X, y, y_pred, images, class_names), run
     if any(given is not None for given in (X, y, y_pred, images, class_names)):
         raise ValueError(
@@ -202,11 +207,10 @@ def _run_of_mapper(mapper, X, y, y_pred, images, class_names):
             f"or (n_samples, channels, height, width). Got {np.shape(images)}."
         )
     view = View("model", 0.0, X, y if y_pred is None else y_pred)
-    columns = features_of(X)
-    return make_run(
-        y=y, views=[view], X=images, class_names=class_names, columns=columns,
-        title="MapperGraph",
-    )  # fmt: skip
+    run = make_run(
+        y=y, views=[view], X=images, class_names=class_names, title="MapperGraph"
+    )
+    return replace(run, columns=feature_columns(X, run.y))
 
 
 def export_html(
@@ -247,7 +251,8 @@ def export_html(
         Names of the classes of `y`, as in :func:`save_run`.
 
     mapper : MapperGraph, default=None
-        Its parameters are those of the graphs, one for each view. None is
+        Its parameters are those of the graphs of a run, one for each view; a mapper is
+        shown with its own. None is
         :class:`~robustkit.topology.MapperGraph` with its defaults.
 
     Returns

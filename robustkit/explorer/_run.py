@@ -7,6 +7,7 @@ and views, and converts them to the form that is stored and shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
 from numbers import Real
@@ -22,8 +23,9 @@ from sklearn.utils import Bunch, check_array, check_consistent_length, column_or
 
 from robustkit._samples import flat_samples
 from robustkit._tensors import as_array
-from robustkit.bridge import ActivationExtractor, as_module, has_relu_units
+from robustkit.bridge import ActivationExtractor, as_module, has_relu_units, thawed
 from robustkit.classifiers import as_classifier
+from robustkit.plotting import known_classes
 from robustkit.regions import PopulatedRegionScorer
 
 __all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
@@ -62,8 +64,8 @@ class View:
         Probability of the predicted label. None if unknown.
 
     X : array-like of shape (n_samples, n_features), default=None
-        The perturbed samples, as images with values from 0 to 1. None if they are those
-        of the run.
+        The perturbed samples, in the units of those of the run: from 0 to 1, or from 0
+        to 255 where those are bytes. None if they are those of the run.
 
     regions : array-like of shape (n_samples,), default=None
         Id of the populated region of each sample, as
@@ -71,6 +73,11 @@ class View:
 
     layer : str, default=""
         Name of the layer. A run may hold several layers of a model, one view each.
+
+    classes : array-like of shape (n_classes,), default=None
+        All classes that the model knows, also those that no sample has: class k of all
+        has the k-th colour, as in :class:`~robustkit.plotting.MapperGraphDisplay`. None
+        if unknown.
 
     See Also
     --------
@@ -93,6 +100,7 @@ class View:
     X: ArrayLike | None = None
     regions: ArrayLike | None = None
     layer: str = ""
+    classes: ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +119,9 @@ class RunView:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What is known of each sample besides its class: a number, or a category.
+    """A number or a category for each sample, besides its class.
 
-    With `categories`, `values` are indices of them. NaN is what is not known.
+    With `categories`, `values` are indices of them. Missing values are NaN.
     """
 
     name: str
@@ -169,7 +177,8 @@ def make_views(
     ----------
     models : dict of str to estimator or torch.nn.Module
         Fitted classifiers, or trained modules of the classes 0, 1, 2, ..., by their
-        names.
+        names. Each must have layers, as :func:`~robustkit.bridge.as_module` knows
+        them: a decision tree has none.
 
     X : array-like or tensor of shape (n_samples, n_features) or (n_samples, channels, \
             height, width)
@@ -180,7 +189,8 @@ def make_views(
 
     attack : attack, default=None
         The attack that perturbs the samples: for each model and level, a clone of it
-        with `eps` set to the level. Needed only for levels above 0.
+        with `eps` set to the level. Needed only for levels above 0. Attacks without
+        `eps`, such as :class:`~robustkit.attacks.MinimalDistanceAttack`, have no level.
 
     levels : sequence of float, default=(0.0,)
         Sizes of the perturbation.
@@ -215,10 +225,8 @@ def make_views(
     [('linear', 0.0), ('linear', 0.1)]
     """
     levels = [check_level(level) for level in levels]
-    if attack is None and any(level > 0 for level in levels):
-        raise ValueError(
-            f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
-        )
+    if any(level > 0 for level in levels):
+        _check_attack(attack, levels)
     layers = [layer] if isinstance(layer, str | int | np.integer) else list(layer)
     if not layers:
         raise ValueError("The 'layer' parameter must name at least one layer. Got [].")
@@ -227,7 +235,7 @@ def make_views(
         view
         for name, given in models.items()
         for model in [as_classifier(given, X, y, image_shape=image_shape)]
-        for regions in [_fit_regions(model, X, y)]
+        for regions in [_fit_regions(name, model, X, y)]
         for level in levels
         for view in _look_through(
             name, FrozenEstimator(model), X, y, attack, level, layers, regions
@@ -235,10 +243,32 @@ def make_views(
     ]
 
 
-def _fit_regions(model, X, y):
-    if not has_relu_units(as_module(model)):
+def _check_attack(attack, levels):
+    if attack is None:
+        raise ValueError(
+            f"The 'attack' parameter is needed for levels above 0. Got levels={levels}."
+        )
+    if "eps" not in attack.get_params(deep=False):
+        raise ValueError(
+            "The 'attack' parameter must have a radius 'eps', which is set to the "
+            f"level, as PGDAttack has. Got {type(attack).__name__}, which has none."
+        )
+
+
+def _fit_regions(name, model, X, y):
+    try:
+        module = as_module(model)
+    except TypeError as error:
+        raise TypeError(
+            f"The 'models' parameter must hold models with layers, whose activations "
+            f"are shown. Got {name!r}, a {type(thawed(model)).__name__}, of which "
+            "as_module makes no network, whatever the attack. Store the outputs that "
+            "it has with save_run(views=[View(...)])."
+        ) from error
+    if not has_relu_units(module):
         return None
-    return PopulatedRegionScorer(FrozenEstimator(model)).fit(X, y)
+    # Unlike `fit`, it needs no sample of every class.
+    return PopulatedRegionScorer(FrozenEstimator(model)).partial_fit(X, y)
 
 
 def _look_through(name, frozen, X, y, attack, level, layers, regions):
@@ -246,7 +276,7 @@ def _look_through(name, frozen, X, y, attack, level, layers, regions):
     if level > 0:
         attack = clone(attack).set_params(estimator=frozen, eps=level)
         perturbed = attack.fit(X, y).perturb(X, y).X_adv
-    seen = X if perturbed is None else perturbed
+    seen = X if perturbed is None else _named_like(perturbed, X)
     # Copies: some models write to what they are given.
     prediction, confidence = frozen.predict(_copied(seen)), _confidence(frozen, seen)
     found = None if regions is None else regions.transform(seen)[:, 0]
@@ -255,8 +285,15 @@ def _look_through(name, frozen, X, y, attack, level, layers, regions):
         activations = extractor.fit(X, y).transform(seen)
         yield View(
             name, level, activations, prediction, confidence, perturbed, found,
-            str(layer),
+            str(layer), getattr(frozen, "classes_", None),
         )  # fmt: skip
+
+
+def _named_like(rows, X):
+    """Give perturbed samples the names of the columns that a pipeline may ask for."""
+    if not isinstance(X, pd.DataFrame):
+        return rows
+    return pd.DataFrame(rows, columns=X.columns, index=X.index)
 
 
 def _confidence(model, X):
@@ -290,6 +327,7 @@ def make_run(
     if views is None:
         raise ValueError("The 'views' parameter must hold at least one view. Got None.")
     X, y, image_shape, class_names = _with_data(data, X, y, image_shape, class_names)
+    X = as_array(X) if torch.is_tensor(X) else X
     y = _labels(y, "The 'y' parameter")
     if len(y) == 0:
         raise ValueError("The 'y' parameter must hold at least one label. Got [].")
@@ -310,17 +348,20 @@ def make_run(
         )
         for view in views
     ]
-    labels, class_names = _name_classes(class_names, y, *predictions)
-    images = None
+    labels, class_names = _name_classes(class_names, views, y, *predictions)
     if X is not None and image_shape is None and np.ndim(X) > 2:
         image_shape = np.shape(X)[1:]
-    if columns is None and X is not None and image_shape is None:
-        columns = features_of(X)
+    if columns is not None:
+        columns = _make_columns(columns, y)
+    elif X is not None and image_shape is None:
+        columns = feature_columns(X, y)
+    images = None
     if X is not None and image_shape is not None:
         image_shape = _channels_first(image_shape)
         images = _as_bytes(X, image_shape, len(y), "X")
     else:
         image_shape = None
+    in_bytes = images is not None and _is_bytes(X)
     return Run(
         title="robustkit" if title is None else str(title),
         y=_encode(y, labels),
@@ -328,10 +369,15 @@ def make_run(
         image_shape=image_shape,
         images=images,
         views=[
-            _make_view(view, _encode(predicted, labels), image_shape)
+            _make_view(
+                view,
+                _encode(predicted, labels),
+                image_shape,
+                images if in_bytes else None,
+            )
             for view, predicted in zip(views, predictions, strict=True)
         ],
-        columns=_make_columns(columns, y),
+        columns=columns or [],
     )
 
 
@@ -355,17 +401,32 @@ def _with_data(data, X, y, image_shape, class_names):
     return X, y, image_shape, class_names
 
 
-def features_of(X: ArrayLike) -> pd.DataFrame | None:
-    """Return the features of a table as columns, unless it is wide."""
-    if np.ndim(X) != 2 or np.shape(X)[1] > MOST_COLUMNS:
-        return None
-    return X if isinstance(X, pd.DataFrame) else pd.DataFrame(X).add_prefix("x")
+def feature_columns(X: ArrayLike, y: np.ndarray) -> list[Column]:
+    """Return the features of a table as columns, unless it is wide.
+
+    Nobody asked for them: those that cannot be shown as colours are left out.
+    """
+    X = as_array(X) if torch.is_tensor(X) else X
+    table = X if isinstance(X, pd.DataFrame) else np.asarray(X)
+    if table.ndim != 2 or table.shape[1] > MOST_COLUMNS:
+        return []
+    if len(table) != len(y):
+        raise ValueError(
+            f"X must have one row for each of {len(y)} samples. Got {len(table)}."
+        )
+    if not isinstance(table, pd.DataFrame):
+        table = pd.DataFrame(table).add_prefix("x")
+    columns = []
+    for name, values in table.items():
+        with suppress(TypeError, ValueError):
+            columns.append(_make_column(str(name), column_or_1d(values)))
+    return columns
 
 
 def _make_columns(columns, y):
     return [
         _make_column(str(name), _one_each(columns[name], f"column {name!r}", y))
-        for name in ([] if columns is None else list(columns))
+        for name in list(columns)
     ]
 
 
@@ -384,7 +445,7 @@ def _make_column(name, values):
     return Column(name, values, [str(category) for category in categories])
 
 
-def _make_view(view, prediction, image_shape):
+def _make_view(view, prediction, image_shape, clean_bytes):
     n_samples = len(prediction)
     # Those of a layer that keeps the shape of images become rows, too.
     activations, _ = flat_samples(view.activations)
@@ -413,7 +474,10 @@ def _make_view(view, prediction, image_shape):
         )  # fmt: skip
         regions = regions.astype(np.int64)
     if view.X is not None and image_shape is not None:
-        images = _as_bytes(view.X, image_shape, n_samples, "X of a view")
+        images = _as_bytes(
+            view.X, image_shape, n_samples, "X of a view",
+            is_attacked=True, clean_bytes=clean_bytes,
+        )  # fmt: skip
     return RunView(
         str(view.model), float(view.level), activations, prediction,
         confidence.astype(np.float32), images, regions, str(view.layer),
@@ -442,7 +506,7 @@ def _refuse(is_wrong, values, what):
 
 
 def _one_each(values, what, y):
-    values = column_or_1d(values)
+    values = column_or_1d(as_array(values) if torch.is_tensor(values) else values)
     if len(values) != len(y):
         raise ValueError(
             f"The {what} must have one entry for each of {len(y)} samples. Got "
@@ -455,12 +519,16 @@ def _encode(values, labels):
     return np.searchsorted(labels, values).astype(np.int32)
 
 
-def _name_classes(names, *labels):
+def _name_classes(names, views, *labels):
     """Return all labels, ascending, and the name of each."""
     labels = np.unique(np.concatenate(labels))
+    given = [column_or_1d(v.classes) for v in views if v.classes is not None]
+    known = known_classes(labels, np.concatenate(given)) if given else labels
     if names is None:
-        return labels, [str(label) for label in labels]
+        return known, [str(label) for label in known]
     names = [str(name) for name in names]
+    if len(names) == len(known):
+        return known, names
     if len(names) < len(labels):
         raise ValueError(
             f"The 'class_names' parameter must name {len(labels)} classes. Got "
@@ -491,7 +559,16 @@ def _channels_first(image_shape):
     return shape
 
 
-def _as_bytes(X, image_shape, n_samples, name):
+def _is_bytes(X):
+    return X is not None and np.asarray(X).dtype == np.uint8
+
+
+def _as_bytes(X, image_shape, n_samples, name, *, is_attacked=False, clean_bytes=None):
+    """Return images as bytes, one row per sample.
+
+    An attack without `clip` may leave the range of the pixels, and is cut off there.
+    `clean_bytes` are the clean images, where those were given as bytes.
+    """
     X = as_array(X) if torch.is_tensor(X) else np.asarray(X)
     X = X.reshape(len(X), prod(X.shape[1:]))
     if X.shape != (n_samples, prod(image_shape)):
@@ -505,7 +582,25 @@ def _as_bytes(X, image_shape, n_samples, name):
     if not is_number or np.isnan(X).any():
         got = "NaN" if is_number else f"an array of dtype {X.dtype}"
         raise ValueError(f"{name} must hold numbers from 0 to 1, or bytes. Got {got}.")
-    return np.rint(np.clip(X, 0, 1) * 255).astype(np.uint8)
+    if not is_attacked:
+        _refuse(
+            ((X < -LARGEST_ERROR) | (X > 1 + LARGEST_ERROR)).ravel(), X.ravel(),
+            f"{name} must hold numbers from 0 to 1, or bytes",
+        )  # fmt: skip
+    unit = 255 if clean_bytes is None else _unit_of(X, clean_bytes)
+    return np.rint(np.clip(X, 0, 255 // unit) * unit).astype(np.uint8)
+
+
+def _unit_of(X, clean_bytes):
+    """Return what makes bytes of attacked images whose clean ones are bytes.
+
+    A flat table of bytes is attacked as it is, and images of bytes as numbers from 0 to
+    1: the unit is that in which the attacked images are nearer to the clean ones.
+    """
+    # A sample of the rows tells as much, and takes no room.
+    some = slice(None, None, 1 + len(X) // 1000)
+    X, clean = X[some], clean_bytes[some]
+    return min((1, 255), key=lambda unit: np.abs(X * float(unit) - clean).mean())
 
 
 def demo_run(

@@ -71,9 +71,9 @@ def save_run(
 
     X : array-like or tensor of shape (n_samples, n_features) or (n_samples, channels, \
             height, width), default=None
-        The samples, with values from 0 to 1, or bytes. Images are shown; of a table
-        with at most 32 features, each feature is a column to colour by. None takes
-        those of `data`.
+        The samples. Images, with values from 0 to 1 or bytes, are shown; of a table
+        with at most 32 features, each feature that is a number or a category is a
+        column to colour by. None takes those of `data`.
 
     image_shape : tuple of int, default=None
         (height, width) or (channels, height, width) of flat images. None takes that of
@@ -92,7 +92,8 @@ def save_run(
         ``return_X_y=True``: `y`, `X`, `image_shape` and `class_names` in one.
 
     title : str, default=None
-        What the page is called. None is the name of the folder.
+        What the page is called. None is the title of `run`, or else the name of the
+        folder.
 
     Returns
     -------

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustkit.networks._parts import is_plain, leaves
+from robustkit.networks._parts import has_gradient_hooks, is_plain, leaves
 from robustkit.networks._sparse_network import SparseNetwork
 from robustkit.networks._training import AutogradStep
 from robustkit.networks.engines import Union, make_engine
 
 __all__ = ["FusedStep", "PerceptronStep", "UnionStep"]
+
+# What the compiled engine computes in.
+_PRECISIONS = (torch.float32, torch.float64)
 
 _relu_backward = torch.ops.aten.threshold_backward.default
 
@@ -52,20 +55,27 @@ class PerceptronStep(AutogradStep):
         if parts and is_plain(parts[0], nn.Flatten) and parts[0].start_dim == 1:
             parts = parts[1:]
         linear, between = parts[::2], parts[1::2]
+        if not all(is_plain(part, nn.Linear) for part in linear):
+            return False
+        own = [weight for part in linear for weight in (part.weight, part.bias)]
+        weights = list(module.parameters())
         return (
             len(linear) == len(between) + 1
-            # A layer that is used twice has two gradients.
-            and len(set(linear)) == len(linear)
-            and all(is_plain(part, nn.Linear) for part in linear)
             and all(is_plain(part, nn.ReLU) for part in between)
-            and all(part.bias is not None for part in linear)
-            and all(weight.device.type == "cpu" for weight in module.parameters())
+            # Weights that are used twice have two gradients, and are listed once.
+            and list(map(id, own)) == list(map(id, weights))
+            and all(weight.device.type == "cpu" for weight in weights)
+            and not has_gradient_hooks(module)
         )
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Change the weights once; return the mean loss of the batch before that."""
-        trains_all = all(weight.requires_grad for weight in self._parameters)
-        if not trains_all or inputs.ndim != 2 or not self.optimizer.state:
+        is_usual = (
+            inputs.ndim == 2
+            and all(weight.requires_grad for weight in self._parameters)
+            and not torch.is_autocast_enabled("cpu")
+        )
+        if not is_usual or not self.optimizer.state:
             # The first step makes the moments of Adam, too.
             self._write_counts()
             self._moments = ()
@@ -276,7 +286,7 @@ class FusedStep(UnionStep):
     vector, and are thus always those of the last step. One that requires no gradient
     stays as it is.
 
-    The settings are those of `UnionStep`.
+    The settings are those of `UnionStep`. `suits` says whether it can be used.
     """
 
     def __init__(self, module: SparseNetwork, **settings: Any) -> None:
@@ -288,6 +298,18 @@ class FusedStep(UnionStep):
             self._union.split(vector)[0] for vector in vectors
         )
         self._take_over()
+
+    @staticmethod
+    def suits(module: nn.Module, *, regularizer: Any = None, **_: Any) -> bool:
+        """Whether it can train this module with these settings of `AutogradStep`."""
+        weights = list(module.parameters())
+        return (
+            regularizer is None
+            and is_plain(module, SparseNetwork)
+            and all(weight.device.type == "cpu" for weight in weights)
+            and all(weight.dtype in _PRECISIONS for weight in weights)
+            and not has_gradient_hooks(module)
+        )
 
     def _take_over(self) -> None:
         """Make the parameters views of the vector, which takes their values."""

@@ -15,6 +15,7 @@ from torch.nn.modules import module as torch_module
 
 __all__ = [
     "MaskedLinear",
+    "has_gradient_hooks",
     "is_plain",
     "leaves",
     "linear_weights",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks")
+_GRADIENT_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 
 
 def is_plain(part: nn.Module, *types: type, hooked: bool = False) -> bool:
@@ -63,6 +65,23 @@ def what_is_odd(part: nn.Module, *, hooked: bool = False) -> str | None:
     if any(t.layout is not torch.strided or t.is_meta for t in tensors):
         return "weights that are not stored densely"
     return None
+
+
+def has_gradient_hooks(module: nn.Module) -> bool:
+    """Whether anything is called with gradients that autograd computes.
+
+    Code that computes gradients of its own calls none of these hooks.
+    """
+    return (
+        any(getattr(torch_module, f"_global{name}") for name in _GRADIENT_HOOKS)
+        or any(
+            getattr(part, name) for part in module.modules() for name in _GRADIENT_HOOKS
+        )
+        or any(
+            weight._backward_hooks or weight._post_accumulate_grad_hooks
+            for weight in module.parameters()
+        )
+    )
 
 
 def leaves(module: nn.Module) -> Iterator[nn.Module]:

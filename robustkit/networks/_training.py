@@ -331,8 +331,10 @@ def _run_epoch(
             with evaluating(module):
                 inputs = adversary.perturb_module(module, inputs, targets).detach()
         loss, size = stepper.step(inputs, targets), targets.shape[0]
+        # Autocast holds weights in half precision, which are now those of before.
+        torch.clear_autocast_cache()
         # For a number or two, numpy is several times faster than torch.
-        on_host = loss.device.type == "cpu"
+        on_host = loss.device.type == "cpu" and loss.dtype != torch.bfloat16
         mean = loss.numpy().astype(np.float64) if on_host else loss.double()
         total = total + mean * size
         n_samples += size
@@ -387,3 +389,4 @@ class _BestWeights:
 
     def restore(self) -> None:
         self.module.load_state_dict(self.weights)
+        torch.clear_autocast_cache()

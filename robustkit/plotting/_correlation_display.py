@@ -76,7 +76,7 @@ class CorrelationDisplay:
     >>> X = rng.normal(size=(50, 3))
     >>> y = X[:, :2] + rng.normal(size=(50, 2))
     >>> correlator = RobustnessCorrelator(random_state=0).fit(X, y)
-    >>> display = CorrelationDisplay.from_correlator(correlator)
+    >>> display = CorrelationDisplay.from_estimator(correlator)
     >>> plt.show()
     """
 

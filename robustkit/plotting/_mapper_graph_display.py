@@ -37,6 +37,9 @@ _OKABE_ITO = (
 _ON_LIGHT = (*_OKABE_ITO, "#5B2A86", "#5C5C5C", "#3B1F10")
 _ON_DARK = (*_OKABE_ITO, "#8B3FD9", "#666666", "#F4F1E8")
 
+# So many classes have colours that differ: the base, and twice nearer to the ground.
+_MOST_COLORS = 3 * len(_ON_LIGHT)
+
 # One ramp of lightness, so that it reads in grey as well.
 _COLORMAP = "cividis"
 
@@ -68,6 +71,10 @@ class MapperGraphDisplay:
     positions : ndarray of shape (n_nodes, 2), default=None
         Where the nodes lie. None lays them out.
 
+    classes : array-like of shape (n_classes,), default=()
+        All classes, also those that are not shown: a label has the colour of its place
+        among them, in ascending order. Without classes, label k has the k-th colour.
+
     Attributes
     ----------
     ax_ : matplotlib Axes
@@ -92,7 +99,7 @@ class MapperGraphDisplay:
     >>> from robustkit.topology import MapperGraph
     >>> X, y = load_iris(return_X_y=True)
     >>> mapper = MapperGraph(n_intervals=8, eps=0.6).fit(X)
-    >>> display = MapperGraphDisplay.from_mapper(mapper, y)
+    >>> display = MapperGraphDisplay.from_estimator(mapper, y=y)
     >>> plt.show()
     """
 
@@ -106,11 +113,14 @@ class MapperGraphDisplay:
         nodes: pd.DataFrame,
         labels: Sequence | np.ndarray = (),
         positions: ArrayLike | None = None,
+        *,
+        classes: Sequence | np.ndarray = (),
     ) -> None:
         self.graph = graph
         self.nodes = nodes
         self.labels = labels
         self.positions = positions
+        self.classes = classes
 
     @classmethod
     def from_estimator(
@@ -122,6 +132,7 @@ class MapperGraphDisplay:
         layer: str | int = "logits",
         mapper: MapperGraph | None = None,
         color: str = "auto",
+        classes: Sequence | np.ndarray | None = None,
         positions: ArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
@@ -152,6 +163,9 @@ class MapperGraphDisplay:
             What the nodes show, as in :meth:`from_mapper`; accuracy is that of the
             classifier.
 
+        classes : array-like of shape (n_classes,), default=None
+            All classes, as in :meth:`from_mapper`. None is those of the classifier.
+
         positions : ndarray of shape (n_nodes, 2), default=None
             Where the nodes lie. None lays them out.
 
@@ -165,14 +179,14 @@ class MapperGraphDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_trained(estimator)
-        look = {"color": color, "positions": positions, "ax": ax}
+        look: dict[str, Any] = {"color": color, "positions": positions, "ax": ax}
         if isinstance(estimator, MapperGraph):
             if X is not None or mapper is not None:
                 raise ValueError(
                     "The 'X' and 'mapper' parameters go with a classifier; a "
                     "MapperGraph is drawn with the samples that it was fitted to."
                 )
-            return cls.from_mapper(estimator, y, **look)
+            return cls.from_mapper(estimator, y, classes=classes, **look)
         if X is None:
             raise ValueError(
                 "The 'X' parameter must hold samples, whose activations are drawn. Got "
@@ -187,7 +201,8 @@ class MapperGraphDisplay:
             rows, image_shape = flat_samples(X)
             model = as_classifier(model, rows, y, image_shape=image_shape)
             predicted = model.predict(rows)
-        return cls.from_mapper(mapper, y, predicted, **look)
+            classes = getattr(model, "classes_", None) if classes is None else classes
+        return cls.from_mapper(mapper, y, predicted, classes=classes, **look)
 
     @classmethod
     def from_mapper(
@@ -197,6 +212,7 @@ class MapperGraphDisplay:
         y_pred: ArrayLike | None = None,
         *,
         color: str = "auto",
+        classes: Sequence | np.ndarray | None = None,
         positions: ArrayLike | None = None,
         ax: Axes | None = None,
     ) -> Self:
@@ -219,6 +235,11 @@ class MapperGraphDisplay:
             number of :meth:`robustkit.topology.MapperGraph.describe`. "auto" is
             "accuracy" with `y_pred`, "pie" with `y` alone, and "filter_mean" without.
 
+        classes : array-like of shape (n_classes,), default=None
+            All classes, also those that no sample has: class k has the k-th colour,
+            whichever others are shown, here and in the explorer. None is those of `y`
+            and `y_pred`; so it is with more than 30, whose colours would repeat.
+
         positions : ndarray of shape (n_nodes, 2), default=None
             Where the nodes lie. None lays them out.
 
@@ -232,8 +253,11 @@ class MapperGraphDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_mapper")
         check_is_fitted(mapper)
+        nodes = mapper.describe(y, y_pred)
         labels = () if y is None else np.unique(column_or_1d(y))
-        display = cls(mapper.graph_, mapper.describe(y, y_pred), labels, positions)
+        seen = labels if y_pred is None else np.union1d(labels, column_or_1d(y_pred))
+        classes = known_classes(seen, () if classes is None else classes)
+        display = cls(mapper.graph_, nodes, labels, positions, classes=classes)
         return display.plot(ax, color=color)
 
     def plot(self, ax: Axes | None = None, *, color: str = "auto") -> Self:
@@ -308,7 +332,7 @@ class MapperGraphDisplay:
         )
 
     def _draw_labels(self, color):
-        colors = class_colors(len(self.labels))
+        colors = self._label_colors()
         counts = self._counts()
         if color == "majority":
             counts = np.eye(len(self.labels))[counts.argmax(axis=1)]
@@ -322,6 +346,14 @@ class MapperGraphDisplay:
         self._add_nodes(wedges, facecolors=faces)
         self._draw_outlines()
         self._draw_legend(colors)
+
+    def _label_colors(self):
+        """Return the colour of each label: that of its place among all classes."""
+        if not len(self.classes):
+            return class_colors(len(self.labels))
+        classes = np.union1d(self.labels, self.classes)
+        palette = class_colors(len(classes))
+        return [palette[k] for k in np.searchsorted(classes, self.labels)]
 
     def _counts(self):
         return self.nodes[[f"count_{label}" for label in self.labels]].to_numpy()
@@ -386,6 +418,17 @@ def class_colors(n_classes: int, *, dark: bool = False) -> list[str]:
         _mix(base[k % len(base)], ground, min(0.7, 0.35 * (k // len(base))))
         for k in range(n_classes)
     ]
+
+
+def known_classes(seen: ArrayLike, classes: Sequence | np.ndarray = ()) -> np.ndarray:
+    """Return all classes, ascending: those of the samples, and those of the model.
+
+    Only those of the samples if more would have to share colours.
+    """
+    seen = np.unique(np.asarray(seen))
+    # Their union with an empty list would be of floats.
+    known = np.union1d(seen, classes) if len(classes) else seen
+    return known if len(known) <= _MOST_COLORS else seen
 
 
 def _mix(color, other, share):

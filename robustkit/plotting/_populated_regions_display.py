@@ -74,7 +74,7 @@ class PopulatedRegionsDisplay:
     >>> X, y = load_digits(return_X_y=True)
     >>> model = MLPNetClassifier(max_epochs=5, random_state=0)
     >>> scorer = PopulatedRegionScorer(model).fit(X / 16, y)
-    >>> display = PopulatedRegionsDisplay.from_scorer(scorer)
+    >>> display = PopulatedRegionsDisplay.from_estimator(scorer)
     >>> plt.show()
     """
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.attacks import robustness_bracket
+from robustkit.plotting._robustness_curve_display import step_band
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -24,9 +25,10 @@ class RobustnessBracketDisplay:
     """How far the nearest errors are: a band from what is proved to what was found.
 
     Samples stand in the order of their distance. As that is not known, the lower and
-    the upper ends are sorted each for themselves: at any share of the samples, the band
-    holds that quantile of the distances. It is recommended to use
-    :meth:`from_estimator` to create a display.
+    the upper ends are sorted separately: at any share of the samples, the band
+    contains that quantile of the distances. Where no error was found, it reaches the
+    top of the axes. It is recommended to use :meth:`from_estimator` to create a
+    display.
 
     Parameters
     ----------
@@ -155,48 +157,63 @@ class RobustnessBracketDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         lower, upper = (np.sort(np.asarray(e, float)) for e in (self.lower, self.upper))
-        if lower.shape != upper.shape or lower.ndim != 1 or (lower > upper).any():
+        if (
+            lower.shape != upper.shape
+            or lower.ndim != 1
+            or len(lower) == 0
+            or (lower > upper).any()
+        ):
             raise ValueError(
-                "'lower' and 'upper' must be two lists of numbers of one length, and "
-                f"lower <= upper. Got shapes {lower.shape} and {upper.shape}."
+                "'lower' and 'upper' must be two lists of at least one number, of one "
+                "length, and lower <= upper. Got shapes "
+                f"{lower.shape} and {upper.shape}."
             )
         if ax is None:
             import matplotlib.pyplot as plt
 
             _, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
-        share = (np.arange(len(lower)) + 1) / max(len(lower), 1)
-        known = np.isfinite(upper)
-        top = upper[known].max(initial=0)
-        # Where no error was found the band ends above all others.
-        top = 1.1 * max(top, lower[np.isfinite(lower)].max(initial=0)) or 1.0
-        ends = [np.minimum(end, top) for end in (lower, upper)]
-        (line,) = ax.plot(share, ends[1], drawstyle="steps-pre", lw=1.2)
-        color = line.get_color()
-        ax.plot(
-            share, ends[0], drawstyle="steps-pre", lw=1.2, ls=(0, (3, 1.5)), c=color
-        )
-        self.band_ = ax.fill_between(
-            share,
-            ends[0],
-            ends[1],
-            step="pre",
-            color=color,
-            alpha=0.2,
-            lw=0,
-            label=self.name,
-        )
+        others = _highest_of(ax)
+        self._draw(lower, upper)
         norm = "" if self.norm is None else f" ({self.norm})"
         ax.set(xlabel="share of the samples", ylabel=f"distance of nearest error{norm}")
         ax.set_xlim(0, 1)
+        ends = np.append(lower, upper)
         # Room for this band, and for those that were drawn before.
-        ax.set_ylim(0, max(1.05 * ends[1].max(initial=0), _top_of_others(ax)))
+        highest = ends[np.isfinite(ends)].max(initial=others)
+        ax.set_ylim(0, 1.1 * highest or 1.0)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
         if self.name is not None:
             ax.legend(frameon=False, loc="upper left")
         return self
 
+    def _draw(self, lower, upper):
+        ax = self.ax_
+        shares = np.arange(len(lower) + 1) / len(lower)
+        look = {"drawstyle": "steps-post", "lw": 1.2}
+        (above,) = ax.plot([], [], **look)
+        color = above.get_color()
+        (below,) = ax.plot([], [], ls=(0, (3, 1.5)), c=color, **look)
+        self.band_ = band = ax.fill_between(
+            [], [], color=color, alpha=0.2, lw=0, label=self.name
+        )
+        # Each level lasts from its share to the next one.
+        lower, upper = (np.append(end, end[-1]) for end in (lower, upper))
 
-def _top_of_others(ax):
-    return ax.get_ylim()[1] if len(ax.collections) > 1 else 0
+        def raise_to_top(ax):
+            """Draw infinity at the top of the axes, wherever that is."""
+            top = max(ax.get_ylim())
+            low, high = (np.where(np.isinf(end), top, end) for end in (lower, upper))
+            below.set_data(shares, low)
+            above.set_data(shares, high)
+            band.set_verts([step_band(shares, low, high)])
+
+        ax.callbacks.connect("ylim_changed", raise_to_top)
+        raise_to_top(ax)
+
+
+def _highest_of(ax):
+    """Return the largest finite distance that is drawn: infinity is at the top."""
+    drawn = np.concatenate([[], *(line.get_ydata() for line in ax.lines)])
+    return drawn[drawn != max(ax.get_ylim())].max(initial=0)

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from robustkit._sklearn_private import check_matplotlib_support
-from robustkit.attacks import GrowingEpsilonAttack, warn_of_rise
+from robustkit._samples import flat_samples
+from robustkit._sklearn_private import _safe_indexing, check_matplotlib_support
+from robustkit.attacks import (
+    GrowingEpsilonAttack,
+    MinimalDistanceAttack,
+    warn_of_rise,
+)
 from robustkit.plotting._adversarial_examples_display import attack_of
 
 if TYPE_CHECKING:
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
     from sklearn.base import BaseEstimator
 
 __all__ = ["RobustnessCurveDisplay"]
@@ -44,7 +49,8 @@ class RobustnessCurveDisplay:
         What the curve is called in the legend.
 
     in_steps : bool, default=False
-        Whether `eps` holds every size at which the curve falls: it is constant between.
+        Whether `eps` holds every size at which the curve falls: it is constant between
+        them, and after the last one up to the right end of the axes.
 
     Attributes
     ----------
@@ -119,10 +125,11 @@ class RobustnessCurveDisplay:
         Parameters
         ----------
         estimator : object
-            A fitted attack with a parameter `eps`, or a
-            :class:`~robustkit.attacks.GrowingEpsilonAttack`; or a fitted classifier.
+            A fitted attack with a parameter `eps`, or one that searches for distances:
+            :class:`~robustkit.attacks.GrowingEpsilonAttack` or
+            :class:`~robustkit.attacks.MinimalDistanceAttack`; or a fitted classifier.
 
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features) or images
             Clean samples.
 
         y : array-like of shape (n_samples,)
@@ -133,8 +140,9 @@ class RobustnessCurveDisplay:
             :class:`~robustkit.attacks.PGDAttack` with its defaults.
 
         eps : array-like of shape (n_eps,), default=None
-            Sizes of perturbation. None is ten from 0 to twice that of the attack, or
-            the grid of a growing one.
+            Sizes of perturbation. None is ten from 0 to twice that of the attack, the
+            grid of a growing one, or every size for one that searches for distances, as
+            in :meth:`from_distances`.
 
         name : str, default=None
             What the curve is called in the legend.
@@ -150,16 +158,29 @@ class RobustnessCurveDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         attack = attack_of(estimator, attack, X, y)
-        if isinstance(attack, GrowingEpsilonAttack):
+        if _searches_distance(attack):
+            distance = attack.perturb(X, y).distance
+            if eps is None:
+                return cls.from_distances(distance, name=name, ax=ax)
+            sizes = np.union1d([0.0], _ascending(eps))
+            accuracy = (distance > sizes[:, None]).mean(axis=1)
+        elif isinstance(attack, GrowingEpsilonAttack):
             sizes, accuracy = _grown(attack, X, y, eps)
         elif hasattr(attack, "eps"):
             sizes, accuracy = _one_by_one(attack, X, y, eps)
         else:
+            use = (
+                "Draw a curve for each of its attacks, on the same axes."
+                if hasattr(attack, "attacks_")
+                else "Use an attack with a radius, such as PGDAttack, or "
+                "MinimalDistanceAttack, which finds the whole curve."
+            )
             raise TypeError(
                 f"{type(attack).__name__} has no parameter 'eps' to draw a curve over. "
-                "Use a gradient attack, such as PGDAttack."
+                f"{use}"
             )
-        return cls(sizes, accuracy, n_samples=np.size(y), name=name).plot(ax)
+        n_samples = len(column_or_1d(y))
+        return cls(sizes, accuracy, n_samples=n_samples, name=name).plot(ax)
 
     @classmethod
     def from_distances(
@@ -243,27 +264,57 @@ class RobustnessCurveDisplay:
             ms=4,
             drawstyle="steps-post" if self.in_steps else "default",
             label=self.name,
+            # At 0 it lies on the axis, and is not to be hidden by it.
+            zorder=3,
         )
+        band = None
         if self.n_samples is not None:
-            low, high = _wilson(accuracy, self.n_samples)
-            color = self.line_.get_color()
-            ax.fill_between(
+            band = ax.fill_between(
                 eps,
-                low,
-                high,
+                *_wilson(accuracy, self.n_samples),
                 step="post" if self.in_steps else None,
-                color=color,
+                color=self.line_.get_color(),
                 alpha=0.15,
                 linewidth=0,
             )
+        # The axes still grow with the curves that are added.
+        ax.set_xlim(left=0, auto=None)
+        if self.in_steps and len(eps):
+            self._reach_right_end(band)
         ax.set(xlabel="size of perturbation, eps", ylabel="robust accuracy")
         ax.set_ylim(0, 1.02)
-        ax.set_xlim(left=0)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
         if self.name is not None:
             ax.legend(frameon=False)
         return self
+
+    def _reach_right_end(self, band):
+        """Carry the last level to the right end of the axes, wherever that is."""
+        line, n_samples = self.line_, self.n_samples
+        eps, accuracy = (np.append(values, values[-1]) for values in line.get_data())
+
+        def stretch(ax):
+            x = np.append(eps[:-1], max(eps[-1], *ax.get_xlim()))
+            line.set_data(x, accuracy)
+            if band is not None:
+                band.set_verts([step_band(x, *_wilson(accuracy, n_samples))])
+
+        self.ax_.callbacks.connect("xlim_changed", stretch)
+        stretch(self.ax_)
+
+
+def step_band(x: NDArray, low: NDArray, high: NDArray) -> NDArray[np.float64]:
+    """Return the corners of a band between two step functions, which change at `x`."""
+    x = np.repeat(x, 2)[1:]
+    low, high = np.repeat(low, 2)[:-1], np.repeat(high, 2)[:-1]
+    return np.column_stack([np.append(x, x[::-1]), np.append(low, high[::-1])])
+
+
+def _searches_distance(attack):
+    """Whether it is a minimal-distance attack, or several of them joined."""
+    parts = [part for _, part in getattr(attack, "attacks_", [(None, attack)])]
+    return all(isinstance(part, MinimalDistanceAttack) for part in parts)
 
 
 def _one_by_one(attack, X, y, eps):
@@ -275,14 +326,14 @@ def _one_by_one(attack, X, y, eps):
     sizes = np.linspace(0, 2 * attack.eps, 10) if eps is None else _ascending(eps)
     # Before any attack: size zero.
     sizes = np.union1d([0.0], sizes)
-    X, y = np.asarray(X), column_or_1d(y)
+    X, y = flat_samples(X)[0], column_or_1d(y)
     twin = copy.copy(attack)
     left, fallen = np.arange(len(y)), np.empty(0, dtype=int)
     accuracy = []
     for size in sizes:
         if len(left):
             twin.eps = float(size)
-            result = twin.perturb(X[left], y[left])
+            result = twin.perturb(_safe_indexing(X, left), y[left])
             withstood = (result.prediction == result.y) & _was_right(result)
             fallen = np.append(fallen, left[_was_right(result) & ~withstood])
             left = left[withstood]
@@ -290,7 +341,7 @@ def _one_by_one(attack, X, y, eps):
     if len(fallen):
         # Alone, the largest size must fool whom a smaller one fools.
         twin.eps = float(sizes[-1])
-        result = twin.perturb(X[fallen], y[fallen])
+        result = twin.perturb(_safe_indexing(X, fallen), y[fallen])
         alone = accuracy[-1] + np.sum(result.prediction == result.y) / len(y)
         warn_of_rise(sizes, [*accuracy[:-1], alone], stacklevel=4)
     return sizes, np.array(accuracy)

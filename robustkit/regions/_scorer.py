@@ -23,6 +23,7 @@ from robustkit._samples import flat_samples, is_stream, stream_batches
 from robustkit._sklearn_private import HasMethods, Interval, _fit_context
 from robustkit._summary import Report
 from robustkit._tensors import as_tensor, resolve_device
+from robustkit._validation import caller_depth
 from robustkit.bridge import (
     TakesModel,
     has_relu_units,
@@ -159,6 +160,9 @@ class PopulatedRegionScorer(
     True
     """
 
+    # Of the images that `fit` was given; None for a table.
+    _image_shape: tuple[int, ...] | None = None
+
     estimator_: Any
     classes_: NDArray
     layers_: list[str]
@@ -211,24 +215,37 @@ class PopulatedRegionScorer(
         self : object
             The fitted scorer.
         """
-        if is_stream(X):
-            self._count_stream(X, y, reset=True)
-        else:
-            samples, ids = self._count(*self._start_or_go_on(X, y, reset=True))
-        empty = self.classes_[self._counts.major_regions() < 0]
+        try:
+            if is_stream(X):
+                self._count_stream(X, y, reset=True)
+                self._refuse_empty(self.major_regions_ >= 0)
+                self.major_region_vectors_ = self._complete_from_stream(X)
+            else:
+                rows, indices = self._start_or_go_on(X, y, reset=True)
+                self._refuse_empty(np.isin(np.arange(len(self.classes_)), indices))
+                samples, ids = self._count(rows, indices)
+                self.major_region_vectors_ = complete_vectors(
+                    self._counts,
+                    *samples,
+                    ids,
+                    self.layers_,
+                    batch_size=self.batch_size,
+                )
+        except BaseException:
+            # Else partial_fit would count on from what was refused.
+            if hasattr(self, "_counts"):
+                del self._counts
+            raise
+        return self
+
+    def _refuse_empty(self, has_samples):
+        empty = self.classes_[~has_samples]
         if len(empty):
             raise ValueError(
                 f"y has no sample of the classes {empty.tolist()}, so they have no "
                 "major region. Pass samples of all classes, or use partial_fit, which "
                 "waits for them."
             )
-        if is_stream(X):
-            self.major_region_vectors_ = self._complete_from_stream(X)
-        else:
-            self.major_region_vectors_ = complete_vectors(
-                self._counts, *samples, ids, self.layers_, batch_size=self.batch_size
-            )
-        return self
 
     @_fit_context(prefer_skip_nested_validation=False)
     def partial_fit(self, X: Any, y: ArrayLike | None = None) -> Self:
@@ -268,9 +285,10 @@ class PopulatedRegionScorer(
 
         Returns the samples, and the indices of their classes.
         """
-        given, image_shape = flat_samples(X)
+        given, image_shape = flat_samples(X, None if reset else self._known_shape())
         X, y = self._check(given, y, reset=reset)
         if reset:
+            self._image_shape = image_shape
             self._start(given, X, y, image_shape, stream)
         return X, encode(self.estimator_, y)
 
@@ -385,8 +403,19 @@ class PopulatedRegionScorer(
 
     def _rows(self, X):
         check_is_fitted(self)
-        X, _ = flat_samples(X)
+        if is_stream(X):
+            raise TypeError(
+                f"transform returns one number for every sample and takes no "
+                f"{type(X).__name__}, whose samples need not fit into memory. Use "
+                "report, score or inclusion_ratio, or call transform with its batches."
+            )
+        X, _ = flat_samples(X, self._known_shape())
         return validate_data(self, X, dtype=np.float32, reset=False)
+
+    def _known_shape(self):
+        """Shape of the images that the model was fitted on, if there were any."""
+        model = thawed(self.estimator_)
+        return self._image_shape or getattr(model, "image_shape_", None)
 
     def _pieces(self, X):
         """Yield the samples as they are, or batch by batch where X is a stream."""
@@ -659,6 +688,9 @@ class PopulatedRegionScorer(
             "median purity": float(regions["purity"].median()),
         }
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "_counts")
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -673,7 +705,7 @@ def _warn_without_relu(module, estimator):
             "has no kink at zero, the sign of its input is a convention, and says "
             "nothing about the linear pieces of the network.",
             NoReLUWarning,
-            stacklevel=3,
+            stacklevel=caller_depth(),
         )
 
 

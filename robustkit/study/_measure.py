@@ -66,7 +66,6 @@ _BOOKKEEPING = (
     "n_undecided",
     "clean_accuracy",
     "robust_accuracy_worst",
-    "stronger",
 )
 
 
@@ -374,10 +373,18 @@ def attacked(
         warnings.simplefilter("ignore", GradientMaskingWarning)
         report = attack.report(X_test, y_test, **how)
     # The mean distance says something only if the attack chooses how far it goes.
-    dull = {*_BOOKKEEPING, *(["average_eps"] if hasattr(attack, "eps") else [])}
-    # What was asked for is the same for all models.
-    dull |= {"norm", "loss", *attack.get_params(deep=False)}
-    return {f"{name}_{key}": value for key, value in report.items() if key not in dull}
+    joined = [part for _, part in getattr(attack, "attacks", ())]
+    has_radius = any(hasattr(part, "eps") for part in (attack, *joined))
+    dull = {*_BOOKKEEPING, *(["average_eps"] if has_radius else [])}
+    # What was asked for is the same for all models, and some of it is text: parameters,
+    # or those of joined attacks, such as "pgdattack__eps".
+    dull |= attack.get_params(deep=False).keys()
+    dull |= {key for key in report.index if "__" in key}
+    return {
+        f"{name}_{key}": value
+        for key, value in report.items()
+        if key not in dull and isinstance(value, Real)
+    }
 
 
 def _versions() -> dict[str, str]:

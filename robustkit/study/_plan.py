@@ -19,7 +19,7 @@ from sklearn.model_selection import ParameterGrid, train_test_split
 from sklearn.utils import check_random_state
 
 from robustkit._randomness import draw_seed, draw_seeds
-from robustkit._validation import did_you_mean
+from robustkit._validation import caller_depth, did_you_mean
 from robustkit.classifiers import (
     MLPNetClassifier,
     PrunedNetClassifier,
@@ -483,5 +483,5 @@ def _warn_of_narrow_graphs(draws: Sequence[Draw], n_features: int) -> None:
             "through 2 units or fewer: see the column n_sources. A prior with more "
             "vertices, fewer neighbours or more rewiring has more sources.",
             NarrowInputWarning,
-            stacklevel=5,
+            stacklevel=caller_depth(),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._summary import HTMLSummaryMixin, facts_as_html, table_as_html
 from robustkit._tensors import resolve_device
-from robustkit._validation import check_magnitude
+from robustkit._validation import caller_depth, check_magnitude
 from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write_config
@@ -46,7 +46,7 @@ from robustkit.study._plan import (
 )
 from robustkit.study._run import StudyProgress, choose_engine, execute
 from robustkit.study._store import Store, canonical
-from robustkit.study._table import columns_of, correlate, table_of
+from robustkit.study._table import columns_of, correlate, is_undertrained, table_of
 from robustkit.study.report import strongest_rows, write_report
 
 __all__ = ["RobustnessStudy"]
@@ -116,6 +116,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
 
     correlator : RobustnessCorrelator, default=None
         Correlates properties with measures. None is one with 500 bootstrap samples.
+
+    max_accuracy_gap : float, default=None
+        Models whose clean accuracy is further than this below the median of all models
+        are under-trained: they are left out of what is correlated, and listed in the
+        report. None leaves none out.
 
     store : str or path-like, default=None
         SQLite file in which finished models are kept. None keeps them in memory until
@@ -218,6 +223,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "attacks": [dict, None],
         "analyses": [dict, None],
         "correlator": [HasMethods(["fit"]), None],
+        "max_accuracy_gap": [Interval(Real, 0, 1, closed="right"), None],
         "store": [str, HasMethods(["__fspath__"]), None],
         "engine": [StrOptions({"auto", "single", "batched"})],
         "n_jobs": [Integral, None],
@@ -246,6 +252,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         attacks: Mapping[str, Any] | None = None,
         analyses: Mapping[str, Any] | None = None,
         correlator: RobustnessCorrelator | None = None,
+        max_accuracy_gap: float | None = None,
         store: str | os.PathLike | None = None,
         engine: str = "auto",
         n_jobs: int | None = None,
@@ -263,6 +270,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.attacks = attacks
         self.analyses = analyses
         self.correlator = correlator
+        self.max_accuracy_gap = max_accuracy_gap
         self.store = store
         self.engine = engine
         self.n_jobs = n_jobs
@@ -324,8 +332,22 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             finally:
                 # Also if it was interrupted: what is there can be looked at.
                 self._tabulate(store)
-        self.correlator_ = correlate(self.results_, self.columns_, self.correlator)
+        self.correlator_ = self._correlate()
         return self
+
+    def _correlate(self) -> RobustnessCorrelator:
+        table = self.results_
+        left_out = is_undertrained(table, self.max_accuracy_gap)
+        try:
+            return correlate(table[~left_out], self.columns_, self.correlator)
+        except ValueError as error:
+            if not left_out.any():
+                raise
+            raise ValueError(
+                f"{error} {left_out.sum()} more are under-trained: their clean "
+                f"accuracy is more than max_accuracy_gap={self.max_accuracy_gap:g} "
+                "below the median."
+            ) from error
 
     def _check_data(self, X, y, X_test, y_test):
         resolve_device(self.device)
@@ -496,7 +518,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             if correlator is not None:
                 study.set_params(correlator=correlator)
             study._tabulate(opened)
-        study.correlator_ = correlate(study.results_, study.columns_, study.correlator)
+        study.correlator_ = study._correlate()
         return study
 
     def rebuild(self, model: int) -> Any:
@@ -554,7 +576,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             # There is none if the study was interrupted.
             getattr(self, "correlator_", None),
             path,
-            settings=self._settings,
+            settings=self._settings | {"max_accuracy_gap": self.max_accuracy_gap},
+            undertrained=is_undertrained(self.results_, self.max_accuracy_gap),
         )
 
     def _html_summary(self) -> str:
@@ -597,5 +620,7 @@ def _stored_params(store: Store) -> dict[str, Any]:
         return {} if text is None else parse(text, str(store.path)).params()
     except ValueError as error:
         # Such as a class that is gone. Results can be read all the same.
-        warnings.warn(f"The study cannot be continued: {error}", stacklevel=3)
+        warnings.warn(
+            f"The study cannot be continued: {error}", stacklevel=caller_depth()
+        )
         return {}

@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from robustkit._tensors import resolve_device
+from robustkit._validation import caller_depth
 from robustkit.study._measure import Recipe, measure, send_to
 from robustkit.study._plan import Data, Design, Task
 from robustkit.study._store import Store
@@ -126,7 +127,8 @@ def execute(
             first_line, *_ = [*str(error).strip().splitlines(), ""]
             reason = f"{type(error).__name__}: {first_line}"
             warnings.warn(
-                f"Worker processes died; others go on ({reason}).", stacklevel=5
+                f"Worker processes died; others go on ({reason}).",
+                stacklevel=caller_depth(),
             )
             n_deaths_in_vain = (
                 n_deaths_in_vain + 1 if store.n_models() == n_before else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.utils import Bunch
 
 from robustkit.correlation import RobustnessCorrelator
 
-__all__ = ["columns_of", "correlate", "independent", "table_of"]
+__all__ = ["columns_of", "correlate", "independent", "is_undertrained", "table_of"]
 
 # What other properties of a graph say already, exactly where it is connected: property
 # -> of which it is a function. See `graph_properties`.
@@ -29,6 +30,10 @@ _FUNCTIONS = {
 # Likewise: what a model gets right before and after is what it gets right, less the
 # share of it that the attack turns.
 _FUNCTION_OF_ERROR_RATE = "_robust_accuracy"
+
+# What else is said of distances whose median is there.
+_BESIDE_THE_MEDIAN = ("_average_eps", "_mean_distance")
+_QUANTILE = re.compile("_distance_q[0-9]+$")
 
 _NOT_MEASURED = ("n_samples", "n_queries")
 
@@ -64,6 +69,14 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> Bunch:
             if not name.endswith(_NOT_MEASURED)
         ],
     )
+
+
+def is_undertrained(table: pd.DataFrame, max_gap: float | None) -> pd.Series:
+    """Say of each model whether its clean accuracy is too far below the median."""
+    if max_gap is None or "clean_accuracy" not in table:
+        return pd.Series(False, index=table.index)
+    accuracy = pd.to_numeric(table["clean_accuracy"], errors="coerce")
+    return accuracy < accuracy.median() - max_gap
 
 
 def correlate(
@@ -127,10 +140,18 @@ def independent(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
             np.nanmin(values, initial=np.inf) < np.nanmax(values, initial=-np.inf)
             and name not in _FUNCTIONS
             and not name.endswith(_FUNCTION_OF_ERROR_RATE)
+            and not _is_beside_the_median(name, names)
             and not any(_is_affine(values, other) for other in kept.values())
         ):
             kept[name] = values
     return list(kept) or list(names[:1])
+
+
+def _is_beside_the_median(name, names):
+    for ending in _BESIDE_THE_MEDIAN:
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending)}_median_distance" in names
+    return bool(_QUANTILE.search(name))
 
 
 def _is_affine(one: NDArray, other: NDArray) -> bool:

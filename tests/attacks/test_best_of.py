@@ -11,6 +11,8 @@ from sklearn.model_selection import GridSearchCV
 from robustkit import (
     FGSMAttack,
     GrowingEpsilonAttack,
+    LeastLikelyAttack,
+    MinimalDistanceAttack,
     ModuleAttack,
     OnePixelAttack,
     PGDAttack,
@@ -18,6 +20,7 @@ from robustkit import (
     best_of,
     robust_scorer,
 )
+from robustkit.attacks._result import median_distance
 
 
 class Shift(ModuleAttack):
@@ -29,6 +32,16 @@ class Shift(ModuleAttack):
 
     def perturb_module(self, module, X, y):
         return X + self.by
+
+
+class Constant(LogisticRegression):
+    """Predicts the same whatever it is asked about."""
+
+    def __init__(self):
+        super().__init__()
+        X = np.zeros((10, 64))
+        self.fit(X, np.arange(10))
+        self.intercept_[0] = 1
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +139,140 @@ def test_targets_reach_every_attack(data, model):
     )
 
 
+def test_joined_attacks_can_be_joined_again(data, model):
+    X, y = data
+    inner = best_of([FGSMAttack(eps=0.05), FGSMAttack(eps=0.1)])
+    attack = best_of([inner, PGDAttack(eps=0.15, random_state=0)], estimator=model)
+    result = attack.fit(X, y).perturb(X, y)
+    names = [name for name, _ in attack.attacks]
+    assert names == ["fgsmattack-1", "fgsmattack-2", "pgdattack"]
+    assert set(result.attack) == {*names, None}
+    targeted = best_of([PGDAttack(targeted=True)])
+    with pytest.raises(ValueError, match="all be targeted"):
+        best_of([targeted, FGSMAttack()], estimator=model).fit(X, y)
+
+
 def test_the_model_of_the_attacks_is_found(model):
     attack = best_of([FGSMAttack(model), SquareAttack(model), FGSMAttack()])
     assert attack.estimator is model
     assert all(part.estimator is None for _, part in attack.attacks)
+
+
+@pytest.mark.parametrize("first", [LeastLikelyAttack(eps=0.1), FGSMAttack(eps=0.06)])
+def test_a_class_that_one_attack_has_chosen_is_no_target_of_the_others(
+    data, model, first
+):
+    X, y = data
+    parts = [first, PGDAttack(eps=0.1, random_state=0)]
+    result = best_of(parts, estimator=model).fit(X, y).perturb(X, y)
+    alone = [clone(p).set_params(estimator=model).fit(X, y).score(X, y) for p in parts]
+    assert result.target is None
+    withstood = (result.clean_prediction == y) & (result.prediction == y)
+    assert withstood.mean() <= min(alone)
+    assert len(set(result.attack)) == 3
+
+
+def test_every_attack_has_the_eps_of_the_sample(data, model):
+    X, y = data
+    eps = np.linspace(0.01, 0.1, len(X))[:, None]
+    parts = [FGSMAttack(eps=eps), PGDAttack(eps=2 * eps, random_state=0)]
+    attack = best_of(parts, estimator=model).fit(X, y)
+    result = attack.perturb(X, y)
+    most = np.where(result.attack == "fgsmattack", 1, 2) * eps.ravel()
+    assert (result.eps <= most + 1e-6).all()
+    alone = [
+        clone(p).set_params(estimator=model).fit(X, y).perturb(X, y) for p in parts
+    ]
+    np.testing.assert_array_equal(result.success, alone[0].success | alone[1].success)
+    by_second = result.attack == "pgdattack"
+    assert by_second.any()
+    np.testing.assert_allclose(
+        result.X_adv[by_second], alone[1].X_adv[by_second], atol=1e-6
+    )
+    # The attacks that were fitted stay as they were.
+    assert len(attack.attacks_[1][1].eps) == len(X)
+
+
+def test_of_a_training_run_there_is_but_one_model():
+    model = LogisticRegression()
+    same = [FGSMAttack(FrozenEstimator(model)), PGDAttack(FrozenEstimator(model))]
+    assert best_of(same).estimator.estimator is model
+    for other in (model, FrozenEstimator(LogisticRegression())):
+        with pytest.raises(ValueError, match="the same model"):
+            best_of([FGSMAttack(FrozenEstimator(model)), PGDAttack(other)])
+
+
+def test_distances_are_scored_by_their_median(data, model):
+    X, y = data[0][:60], data[1][:60].copy()
+    # One is wrong from the start.
+    y[0] = (y[0] + 1) % 10
+    grow, nearest = GrowingEpsilonAttack(step=0.02, stop=0.07), MinimalDistanceAttack()
+    blind = Shift(by=0.2, eps=None)
+    alone = MinimalDistanceAttack(model).fit(*data).perturb(X, y)
+    for parts in ([nearest, grow], [grow, nearest], [blind, grow, nearest]):
+        attack = best_of(parts, estimator=model).fit(*data)
+        result = attack.perturb(X, y)
+        np.testing.assert_array_equal(result.distance, result.eps)
+        assert (result.distance <= alone.distance * (1 + 1e-6)).all()
+        assert result.distance[0] == 0
+        assert attack.score(X, y) == attack.report(X, y)["median_distance"] > 0
+        weights = (np.arange(60) < 10) * 1.0
+        assert attack.score(X, y, weights) == median_distance(result.distance[:10])
+        assert attack.report(X, y)["median_distance"] == attack.score(X, y)
+    weak = best_of([blind, nearest], estimator=model).fit(*data)
+    constant = weak.set_params(estimator=FrozenEstimator(Constant())).fit(*data)
+    none = constant.perturb(X[1:], np.zeros(59, dtype=int))
+    assert np.isinf(none.distance).all()
+    assert np.isinf(none.eps).all()
+    # Attacks that report no distance alone report none together.
+    only_grow = best_of([grow, grow], estimator=model).fit(*data)
+    assert only_grow.perturb(X, y).distance is None
+    assert only_grow.score(X, y) == only_grow.report(X, y)["robust_accuracy"]
+
+
+def test_a_sample_whose_label_is_its_target_has_no_distance(data, model):
+    X, y = data[0][:20], data[1][:20]
+    parts = [MinimalDistanceAttack(targeted=True, max_iter=n) for n in (10, 20)]
+    result = best_of(parts, estimator=model).fit(*data).perturb(X, y, target=y[0])
+    np.testing.assert_array_equal(np.isnan(result.distance), y == y[0])
+
+
+def test_union_of_two_balls_has_no_length(data, model):
+    X, y = data
+    cube, ball = PGDAttack(eps=0.05), PGDAttack(eps=0.5, norm="l2")
+    parts = [part.set_params(random_state=0, max_iter=5) for part in (cube, ball)]
+    attack = best_of(parts, estimator=model).fit(X, y)
+    report = attack.report(X, y)
+    alone = [clone(p).set_params(estimator=model).fit(X, y).score(X, y) for p in parts]
+    assert report["robust_accuracy"] <= min(alone)
+    assert np.isnan(report["average_eps"])
+    assert np.isnan(attack.perturb(X, y).eps).all()
+    widths = X.std(axis=0)
+    for eps in (widths, 0.3):
+        other = FGSMAttack(eps=eps, eps_unit="std" if np.ndim(eps) == 0 else "raw")
+        report = best_of([cube, other], estimator=model).fit(X, y).report(X, y)
+        assert np.isnan(report["average_eps"])
+    same = best_of([other, other], estimator=model).fit(X, y).report(X, y)
+    assert same["average_eps"] > 0
+
+
+def test_what_was_asked_of_each_attack_is_reported(data, model):
+    X, y = data
+    parts = [FGSMAttack(eps=0.05), PGDAttack(eps=0.06, max_iter=3, clip=(-1, 1))]
+    parts[1].set_params(random_state=0)
+    attack = best_of(parts, estimator=model).fit(X, y)
+    report = attack.report(X, y)
+    assert report["best_of"] == "fgsmattack, pgdattack"
+    assert report["fgsmattack__eps"] == 0.05
+    assert report["fgsmattack__norm"] == report["pgdattack__norm"] == "linf"
+    assert report["pgdattack__max_iter"] == 3
+    assert report["pgdattack__loss"] == report["fgsmattack__loss"] == "ce"
+    assert "fgsmattack__eps=0.05" in repr(attack.perturb(X, y))
+    assert attack.clip_ == (-1, 1)
+    assert "(-1" in attack._repr_html_()
+    with pytest.warns(UserWarning, match="scale X first"):
+        attack.set_params(pgdattack__clip=None).fit(X, y)
+    assert attack.clip_ is None
 
 
 @pytest.mark.parametrize(

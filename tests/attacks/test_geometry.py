@@ -303,8 +303,14 @@ def test_eps_per_sample_equals_one_call_per_eps(norm):
 def test_eps_per_feature_and_where_it_is_one_per_sample():
     x = samples(3, 3)
     eps = torch.tensor([0.1, 0.2, 0.3])
-    assert radius_like(eps, x).shape == (3, 1)
+    assert radius_like(eps[:, None], x).shape == (3, 1)
     assert radius_like(eps[None], x).shape == (1, 3)
+    message = r"per sample or per feature.*Pass it in the shape \(3, 1\) or \(1, 3\)"
+    with pytest.raises(ValueError, match=message):
+        radius_like(eps, x)
+    assert radius_like(eps[:1], samples(1, 1)).shape == (1, 1)
+    images = samples(3, 9).view(3, 3, 3)
+    assert radius_like(eps, images).shape == (3, 1, 1)
     assert radius_like(eps, samples(5, 3)).shape == (1, 3)
     assert radius_like(np.float32(0.5), x) == 0.5
     assert radius_like(torch.tensor(0.5), x) == 0.5

@@ -10,7 +10,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
+from sklearn.tree import DecisionTreeClassifier
 from torch import nn
+from torch.utils.data import DataLoader
 
 from robustkit.attacks import (
     MinimalDistanceAttack,
@@ -271,3 +273,33 @@ def test_tables_with_names():
     assert clone(attack).get_params()["max_iter"] == 5
     right = model.predict(table) == y
     assert attack.perturb(table, y).success[right].all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["float32", "float64", "tree"])
+def test_samples_on_the_end_of_a_range_that_float32_rounds(dtype, kind):
+    X = np.random.default_rng(0).random((40, 4)) * 0.6
+    X = np.clip(X, 0.1, 0.3).astype(dtype)
+    y = (X[:, 0] + X[:, 1] > 0.4).astype(int)
+    model = {
+        "float32": lambda: linear_net([[0, 0, 0, 0], [1, 1, 0, 0]], [0, -0.4]),
+        "float64": lambda: LogisticRegression(C=1e4).fit(X, y),
+        "tree": lambda: DecisionTreeClassifier(random_state=0).fit(X, y),
+    }[kind]()
+    attack = aim(MinimalDistanceAttack(clip=(0.1, 0.3)), model, X, y)
+    result = attack.perturb(X, y)
+    assert result.success.all()
+    assert result.X_adv.max() == dtype(0.3)
+    assert result.X_adv.min() >= dtype(0.1)
+    np.testing.assert_array_equal(model.predict(result.X_adv), result.prediction)
+
+
+def test_a_stream_knows_samples_of_its_own_only():
+    X, y = digits(60)
+    generator = torch.Generator().manual_seed(0)
+    pairs = list(zip(X, y, strict=True))
+    stream = DataLoader(pairs, batch_size=20, generator=generator)
+    attack = aim(MinimalDistanceAttack(), digits_mlp(), X, y).fit(stream)
+    first = {row.tobytes() for row in X[:20]}
+    assert len(attack.known_samples_) > 10
+    assert all(row.tobytes() in first for row in attack.known_samples_)

@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from robustkit import plotting
 from robustkit._randomness import seeded_torch
@@ -33,6 +33,7 @@ from tests.attacks.victims import (
     digits,
     digits_mlp,
     digits_module,
+    digits_pipeline,
     torch_net,
 )
 from tests.common.callers_things import expect_unchanged
@@ -123,6 +124,45 @@ def test_images_without_a_channel_reach_modules_with_and_without_one():
     without = FGSMAttack(flat).fit(X[:, 0], y).perturb(X[:, 0], y)
     assert with_channel.X_adv.shape == (len(X), 8, 8)
     np.testing.assert_array_equal(with_channel.X_adv, without.X_adv)
+
+
+def test_images_of_another_layout_are_refused():
+    X = np.random.default_rng(0).random((8, 3, 4, 4), dtype=np.float32)
+    y, other = np.arange(8) % 2, X.transpose(0, 2, 3, 1)
+    with seeded_torch(0):
+        net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    attack = FGSMAttack(net).fit(X, y)
+    joined = best_of([FGSMAttack()], estimator=net).fit(X, y)
+    known = TorchClassifier.from_module(net, [0, 1], image_shape=(3, 4, 4))
+    # It knows the shape itself where the attack was fitted on rows.
+    of_rows = FGSMAttack(FrozenEstimator(known)).fit(X.reshape(8, -1), y)
+    asks = [
+        attack.perturb, attack.predict, lambda X: attack.report(X, y),
+        lambda X: attack.report(stream(X, y)), lambda X: attack.score(stream(X, y)),
+        lambda X: attack.transform(torch.from_numpy(X)), joined.perturb,
+        of_rows.perturb,
+        lambda X: FGSMAttack(FrozenEstimator(known)).fit(X, y),
+        lambda X: robust_scorer(FGSMAttack())(known, X, y),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(
+            ValueError, match=r"\(3, 4, 4\).*Got images of .*\(4, 4, 3\)"
+        ):
+            ask(other)
+    mixed = [(X[0], 0), (X[1], 1), (other[0], 0), (other[1], 1)]
+    with pytest.raises(ValueError, match=r"Got images of shape \(4, 4, 3\)"):
+        FGSMAttack(net).fit(batches_of(mixed, 2))
+    expected = attack.perturb(X, y).X_adv
+    np.testing.assert_array_equal(of_rows.perturb(X, y).X_adv, expected)
+
+
+def stream(X, y):
+    return batches_of(list(zip(X, y, strict=True)), 4)
+
+
+def batches_of(pairs, batch_size):
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(pairs, batch_size=batch_size, generator=generator)
 
 
 def test_pixels_of_uint8_are_attacked_as_numbers_up_to_one():
@@ -279,6 +319,26 @@ def test_module_that_does_not_fit_says_why(module, X, y, message):
         FGSMAttack(module).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [SquareAttack(max_queries=5), OnePixelAttack(pop_size=4, max_iter=1)],
+    ids=["square", "pixel"],
+)
+def test_what_has_too_many_sides_is_no_image(attack):
+    X, y = digits(10)
+    volumes = X.reshape(10, 1, 2, 4, 8)
+    attack.set_params(estimator=FrozenEstimator(digits_pipeline()), random_state=0)
+    attack.set_params(image_shape=None)
+    message = r"Got X of shape \(n, 1, 2, 4, 8\)\. Pass X as rows, or say with 'image_s"
+    with pytest.raises(ValueError, match=message):
+        attack.fit(volumes, y)
+    attack.set_params(image_shape=(8, 8))
+    X_adv = attack.fit(volumes, y).perturb(volumes, y).X_adv
+    assert X_adv.shape == volumes.shape
+    rows = attack.fit(X, y).perturb(X, y).X_adv
+    np.testing.assert_array_equal(X_adv.reshape(10, -1), rows)
+
+
 def test_something_that_is_no_model_is_refused_on_one_line():
     X, y = digits(10)
     with pytest.raises(
@@ -345,6 +405,19 @@ def test_notebook_shows_what_is_attacked():
     assert "FGSMAttack" in html
     frozen = aim(FGSMAttack(), digits_mlp(), *digits(40))
     assert "MLPClassifier" in frozen._repr_html_()
+
+
+def test_a_proof_about_images_is_that_about_rows():
+    X, y = digits(8)
+    with seeded_torch(0):
+        linear = nn.Linear(64, 10)
+    rows = OnePixelAttack(linear, method="certified", image_shape=(8, 8)).fit(X, y)
+    images = OnePixelAttack(nn.Sequential(nn.Flatten(), linear), method="certified")
+    images = images.fit(X.reshape(-1, 1, 8, 8), y)
+    of_rows = rows.perturb(X, y)
+    of_images = images.perturb(X.reshape(-1, 1, 8, 8), y)
+    np.testing.assert_array_equal(of_images.certified, of_rows.certified)
+    np.testing.assert_array_equal(of_images.X_adv.reshape(-1, 64), of_rows.X_adv)
 
 
 def test_attacks_joined_by_best_of_take_modules_images_and_streams():

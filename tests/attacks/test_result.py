@@ -3,7 +3,9 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -13,15 +15,23 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from robustkit.attacks import (
+    AttackResult,
     FGSMAttack,
     GrowingEpsilonAttack,
+    MinimalDistanceAttack,
+    OnePixelAttack,
     PGDAttack,
     robust_scorer,
+)
+from robustkit.attacks._result import (
+    LARGER_IS_BETTER,
+    SMALLER_IS_BETTER,
+    measures,
 )
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.graphs import GraphPrior
-from tests.attacks.victims import aim, digits, digits_mlp, digits_pipeline
+from tests.attacks.victims import aim, digits, digits_mlp, digits_pipeline, torch_net
 
 
 def test_equals_the_report_of_the_attack():
@@ -40,6 +50,70 @@ def test_weights_count():
     weights = np.arange(100)
     score = robust_scorer(FGSMAttack())(digits_pipeline(), X, y, sample_weight=weights)
     assert score == aim(FGSMAttack(), digits_pipeline(), X, y).score(X, y, weights)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSMAttack(eps=0.1),
+        MinimalDistanceAttack(max_iter=10),
+        OnePixelAttack(method="certified", levels=2),
+    ],
+    ids=["radius", "distance", "certified"],
+)
+def test_weights_count_in_every_metric_as_repeated_samples_do(attack):
+    X, y = digits(30)
+    model = torch_net()
+    weights = np.random.default_rng(0).integers(0, 3, 30)
+    repeated = np.repeat(np.arange(30), weights)
+    report = aim(attack, model, X, y).report(X, y)
+    metrics = [name for name in LARGER_IS_BETTER if name in report]
+    metrics += [f"neg_{name}" for name in SMALLER_IS_BETTER]
+    for metric in metrics:
+        score = robust_scorer(attack, metric)
+        found = score(model, X, y, sample_weight=weights)
+        expected = score(model, X[repeated], y[repeated])
+        assert found == pytest.approx(expected, rel=1e-5, nan_ok=True), metric
+    # None of these but the first one, which is infinitely far from an error, counts.
+    result = AttackResult(
+        X, y, y, y, y < 0, X[:, 0], np.r_[np.inf, np.ones(29)], y,
+        distance=np.r_[np.inf, np.ones(29)],
+    )  # fmt: skip
+    assert measures(result, np.r_[0.0, np.ones(29)])["mean_distance"] == 1
+    assert np.isnan(measures(result, np.r_[0.0, np.ones(29)])["average_eps"])
+
+
+@pytest.mark.parametrize(
+    "eps",
+    [
+        [0.1] * 64,
+        (0.1,) * 64,
+        np.full(64, 0.1),
+        np.full((64, 1), 0.1).T,
+        pd.Series([0.1] * 64),
+        torch.full((64,), 0.1, dtype=torch.float64),
+    ],
+    ids=["list", "tuple", "array", "row", "series", "tensor"],
+)
+def test_result_and_notebook_show_the_range_of_many_numbers(eps):
+    X, y = digits(10)
+    attack = aim(FGSMAttack(eps=eps), torch_net(), X, y)
+    result = attack.perturb(X, y)
+    first = repr(result).partition("\n")[0]
+    assert first == (
+        "AttackResult of FGSMAttack(norm='linf', loss='ce', eps=0.1, eps_unit='raw')"
+    )
+    assert "0.1" in result._repr_html_()
+    assert len(result._repr_html_()) < 4000
+    assert len(attack._html_summary()) < 2000
+
+
+def test_few_numbers_are_shown_one_by_one():
+    settings = {"image_shape": (1, 8, 8), "eps": 0.25, "names": list("abcdef")}
+    result = AttackResult(*[np.zeros(1)] * 8, name="Own", settings=settings)
+    assert repr(result).startswith(
+        "AttackResult of Own(image_shape=(1, 8, 8), eps=0.25, names=['a', 'b', 'c', "
+    )
 
 
 def test_is_picklable_readable_and_accepted():

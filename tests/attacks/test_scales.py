@@ -8,18 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_wine
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import DataLoader
 
 from robustkit.attacks import (
     BIMAttack,
     FGSMAttack,
     GrowingEpsilonAttack,
     LeastLikelyAttack,
+    MinimalDistanceAttack,
+    ModuleAttack,
     OnePixelAttack,
     PGDAttack,
+    SquareAttack,
 )
 from robustkit.attacks._geometry import keep_inside
 from robustkit.attacks._scales import Extent
@@ -32,6 +37,13 @@ LINF = {
     "least likely": LeastLikelyAttack(max_iter=20, clip=None),
     "PGD": PGDAttack(max_iter=20, clip=None, random_state=0),
 }
+
+
+class Stay(ModuleAttack):
+    """Move nothing."""
+
+    def perturb_module(self, module, X, y):
+        return X
 
 
 def problem(seed, n_samples=12, n_features=5):
@@ -195,12 +207,41 @@ def test_eps_that_does_not_fit_says_what_would(params, message):
 def test_one_eps_for_features_of_different_scale_warns():
     X, y = load_wine(return_X_y=True)
     model = make_pipeline(StandardScaler(), LogisticRegression())
-    for attack in (PGDAttack(model), FGSMAttack(model), GrowingEpsilonAttack(model)):
-        with pytest.warns(
-            UserWarning, match=r"from 0\.124 to 314.*eps_unit='std'"
-        ) as w:
+    with_units = [PGDAttack(model), FGSMAttack(model)]
+    without = [
+        GrowingEpsilonAttack(model), PGDAttack(model, norm="l2"), SquareAttack(model),
+        SquareAttack(model, norm="l2"), MinimalDistanceAttack(model), Stay(model),
+    ]  # fmt: skip
+    for attack in (*with_units, *without):
+        name = type(attack).__name__
+        with pytest.warns(UserWarning, match=rf"{name}.* from 0\.124 to 314") as w:
             attack.fit(X, y)
         assert w[0].filename == __file__
+        # It advises what there is.
+        assert ("eps_unit='std'" in str(w[0].message)) == (attack in with_units)
+        assert "cale X first" in str(w[0].message)
+
+
+def test_warnings_name_the_line_of_the_user_also_for_streams():
+    X, y = load_wine(return_X_y=True)
+    model = FrozenEstimator(
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    )
+    generator = torch.Generator().manual_seed(0)
+    pairs = list(zip(X, y, strict=True))
+    loader = DataLoader(pairs, batch_size=50, generator=generator)
+    attack = FGSMAttack(model)
+    with pytest.warns(UserWarning, match="Scale X first|scale X first") as w:
+        attack.fit(loader)
+    assert w[0].filename == __file__
+    far = (StandardScaler().fit_transform(X)[:50] + 1e5).astype(np.float32)
+    attack = FGSMAttack(
+        linear_net(np.eye(3, 13), np.zeros(3)), eps=1e-3, clip=None
+    ).fit(far, y[:50])
+    for ask in (attack.perturb, attack.score, attack.report, attack.transform):
+        with pytest.warns(InputRoundingWarning, match="less than 8 times") as w:
+            ask(far, y[:50]) if ask != attack.transform else ask(far)
+        assert {warning.filename for warning in w} == {__file__}
 
 
 def test_scales_that_are_no_problem_do_not_warn():

@@ -1,16 +1,23 @@
 """Random search with squares: sound, inside the ball, strong where all is known."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    StackingClassifier,
     VotingClassifier,
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.naive_bayes import BernoulliNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -19,6 +26,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from robustkit import SparseNetClassifier, SquareAttack
+from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._decision_tree import nearest_in_other_leaf
 
 
@@ -136,6 +144,88 @@ def test_predict_has_the_last_word(table):
     # A vote of .6 is wrong for `predict` and right for the largest probability.
     missed = model.estimator_.predict(result.X_adv) == y
     assert (result.success & missed).any()
+
+
+class Shifted(ClassifierMixin, BaseEstimator):
+    """A classifier with a threshold, whose largest score is what it predicts."""
+
+    def __init__(self, model, threshold):
+        self.model, self.threshold = model, threshold
+        self.classes_ = model.classes_
+
+    def decision_function(self, X):
+        return self.model.predict_proba(X)[:, 1] - self.threshold
+
+    def predict(self, X):
+        return (self.decision_function(X) >= 0).astype(int)
+
+    def fit(self, X, y):
+        return self
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8, 0.9])
+def test_a_threshold_of_its_own_is_no_protection(threshold):
+    X, y = make_classification(400, 12, n_informative=8, flip_y=0.05, random_state=0)
+    X = (X - X.min(axis=0)) / np.ptp(X, axis=0)
+    neighbors = KNeighborsClassifier(25, weights="distance").fit(X[:300], y[:300])
+    params = {"threshold": threshold}
+    results = [
+        frozen(model, X, y, eps=0.12, max_queries=150).perturb(X[300:], y[300:])
+        for model in (
+            FixedThresholdClassifier(FrozenEstimator(neighbors), **params).fit(X, y),
+            Shifted(neighbors, **params),
+        )
+    ]
+    own, shifted = results
+    np.testing.assert_array_equal(own.clean_prediction, shifted.clean_prediction)
+    np.testing.assert_array_equal(own.success, shifted.success)
+    np.testing.assert_array_equal(own.n_queries, shifted.n_queries)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda svc: svc,
+        lambda svc: make_pipeline(KBinsDiscretizer(8, encode="ordinal"), svc),
+        lambda svc: FrozenEstimator(GridSearchCV(svc, {"C": [1.0]}, cv=2)),
+        lambda svc: BaggingClassifier(svc, 1, random_state=0),
+        lambda svc: AdaBoostClassifier(svc, n_estimators=2, random_state=0),
+        lambda svc: StackingClassifier(
+            [("nb", BernoulliNB(binarize=0.5))], svc, cv=2, passthrough=True
+        ),
+    ],
+    ids=["alone", "pipeline", "search", "bagging", "boosting", "stacking"],
+)
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+def test_scores_by_pairs_of_classes_are_those_by_class(wrap, n_classes):
+    X, y = load_digits(n_class=n_classes, return_X_y=True)
+    X, y = X[:90] / 16, y[:90]
+    scores, probabilities = [], []
+    for shape in ("ovr", "ovo"):
+        model = wrap(SVC(decision_function_shape=shape, random_state=0))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            getattr(model, "estimator", model).fit(X, y)
+            model.fit(X, y)
+        asked = AttackedModel(model, None, torch.device("cpu"))
+        scores.append(asked.scores(X))
+        probabilities.append(asked.probabilities(X))
+    assert scores[0].shape == (90, n_classes)
+    np.testing.assert_array_equal(*scores)
+    np.testing.assert_array_equal(*probabilities)
+
+
+def test_decisions_that_no_class_owns_are_refused(table):
+    class Odd(LogisticRegression):
+        predict_proba = property()
+
+        def decision_function(self, X):
+            return super().decision_function(X)[:, :2]
+
+    X, y = table
+    attack = frozen(Odd().fit(X, y), X, y)
+    with pytest.raises(ValueError, match=r"each of the 3 classes\. It has 2 columns"):
+        attack.perturb(X, y)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -125,6 +125,14 @@ def test_what_a_stream_cannot_do_says_what_to_do_instead():
     attack = FGSMAttack(flat_module()).fit(X, y)
     with pytest.raises(TypeError, match="Use report or score, or call perturb with"):
         attack.perturb(loader(X, y))
+    with pytest.raises(
+        TypeError, match="predict returns every label and takes no Data"
+    ):
+        attack.predict(loader(X, y))
+    targeted = PGDAttack(flat_module(), targeted=True, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="a single label where X is a DataLoader"):
+        targeted.report(loader(X, y), target=np.zeros(60, dtype=int))
+    assert targeted.report(loader(X, y), target=3)["target_rate"] > 0
     with pytest.raises(ValueError, match="y must be None where X is a DataLoader"):
         attack.report(loader(X, y), y)
     with pytest.raises(TypeError, match="LogisticRegression cannot be trained on a"):

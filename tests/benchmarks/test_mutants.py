@@ -60,6 +60,19 @@ def test_only_the_changed_line_is_named():
     assert mutation.changed_line(old, "a = 1\nb = 3\nc = 3\n") == ("b = 2", "b = 3")
 
 
+def test_annotations_are_told_from_code():
+    source = "def f(x: int | str, y=1 | 2) -> int | None:\n    z: int | str = x | y\n"
+    is_annotation = mutation.annotated(source)
+    lines = source.splitlines()
+    bars = [
+        (row, column)
+        for row, line in enumerate(lines, start=1)
+        for column, sign in enumerate(line)
+        if sign == "|"
+    ]
+    assert [is_annotation(*bar) for bar in bars] == [True, False, True, True, False]
+
+
 def test_a_seed_draws_the_same_mutants_and_each_changes_its_file():
     pytest.importorskip("cosmic_ray", reason="cosmic-ray makes the mutants")
     first, n_places = mutation.draw("defenses", 12, seed=0)
@@ -84,6 +97,20 @@ def test_only_survivors_are_tried_again(monkeypatch):
     assert known == ["caught", None, None]
     with pytest.raises(SystemExit, match="holds other mutants of sorting"):
         mutation.caught_before("sorting", drawn[:2])
+
+
+def test_an_interrupted_second_try_continues_from_its_log(tmp_path, monkeypatch):
+    last = entry("caught", "survived", "survived")["mutants"]
+    monkeypatch.setattr(store, "mutants_of", lambda room: last)
+    drawn = [
+        {"file": "a.py", "line": k, "code": str(k), "before": "x", "after": "y"}
+        for k in range(3)
+    ]
+    log = mutation.Log(tmp_path / "log")
+    log.note(drawn[1], "caught")
+    log = mutation.Log(tmp_path / "log")
+    known = [mutation.known_of("sorting", drawn, log, again) for again in (True, False)]
+    assert known == [["caught", "caught", None], [None, "caught", None]]
 
 
 def test_an_interrupted_run_continues_from_its_log(tmp_path):

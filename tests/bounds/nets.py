@@ -79,6 +79,33 @@ def sparse_after_linear(seed):
         return balanced(nn.Sequential(nn.Linear(6, 4), sparse(seed, 4)), 6)
 
 
+def steepest(module, X, labels, radii, norm, shares=(1 - 1e-9, 1 - 1e-6, 0.99, 0.5)):
+    """Move every sample along the gradient of each margin, as far as its radius.
+
+    The module computes in double precision. Points that rounding has put outside their
+    ball are moved a little less far.
+    """
+    radii = np.where(np.isfinite(radii), radii, np.abs(X).max())[:, None]
+    X = X.astype(np.float64)
+    rows = torch.arange(len(X))
+    for other in range(1, module(torch.from_numpy(X)).shape[1]):
+        x = torch.from_numpy(X).requires_grad_()
+        # A copy, as a module may write to what it is given.
+        logits = module(x.clone())
+        others = (torch.from_numpy(labels) + other) % logits.shape[1]
+        margin = logits[rows, labels] - logits[rows, others]
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
+        down = -gradient.numpy()
+        # In units of the largest, as squares of small numbers are zero.
+        down /= np.maximum(np.abs(down).max(axis=1, keepdims=True), 1e-300)
+        if norm == "linf":
+            down = np.sign(down)
+        else:
+            down /= np.maximum(np.linalg.norm(down, axis=1, keepdims=True), 1e-300)
+        for share in shares:
+            yield X + share * radii * down
+
+
 FLAT = {
     "mlp": mlp,
     "sparse": sparse,

@@ -503,3 +503,63 @@ def test_bounds_of_overflowing_networks_prove_nothing(dtype):
         for label in (0, 1):
             bound = network.margins(*units, np.ones((1, 2), dtype), np.array([label]))
             assert bound[0] <= 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["dense", "logits", "sparse"])
+def test_sums_that_overflow_in_single_precision_prove_nothing(kind, dtype):
+    """Also where bounds are computed in double precision, which holds the sum."""
+    large = linear_layer([[3e38, 3e38], [0.0, 0.0]])
+    small = linear_layer([[-1e-39, 0.0], [0.0, 0.0]], [1.0, 0.0])
+    modules = [large, nn.ReLU(), small]
+    if kind == "logits":
+        modules = [linear_layer([[3e38, 3e38], [0.0, 0.0]], [0.0, 1.0])]
+    if kind == "sparse":
+        modules = [large, two_vertices(1.0), small]
+    x = torch.ones(1, 2)
+    with torch.no_grad():
+        said = nn.Sequential(*modules)(x)
+    assert not torch.isfinite(said).all()
+    network = BoundedNetwork(modules, dtype)
+    point = np.ones((1, 2), dtype), np.zeros((1, 1, 2), dtype), np.zeros((1, 2), dtype)
+    for label in (0, 1):
+        assert network.margins(*point, np.array([label]))[0] <= 0
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_weights_that_lose_their_digits_are_covered(kind):
+    """A subnormal weight counts as itself, as rounded, and as zero."""
+    weight, value = 1e-39, 1e37
+    first = linear_layer([[value, 0.0], [0.0, value]])
+    last = linear_layer([[weight, 0.0], [0.0, 0.0]], [0.0, 0.5 * weight * value])
+    modules = [first, nn.ReLU(), last]
+    if kind == "sparse":
+        last = linear_layer([[1.0, 0.0], [0.0, 0.0]], [0.0, 0.5 * weight * value])
+        modules = [first, two_vertices(weight), last]
+    point = np.ones((1, 2)), np.zeros((1, 1, 2)), np.zeros((1, 2))
+    for dtype in DTYPES:
+        network = BoundedNetwork(modules, dtype)
+        given = [part.astype(dtype) for part in point]
+        assert network.margins(*given, np.array([0]))[0] <= 0
+
+
+def linear_layer(weight, bias=(0.0, 0.0)):
+    weight = torch.tensor(weight)
+    layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(torch.tensor(bias))
+    return layer
+
+
+def two_vertices(weight):
+    """A graph of two sources, each with a sink that multiplies it by a weight."""
+    graph = LayeredGraph.from_edges([[0, 1], [2, 3]], n_nodes=4)
+    network = SparseNetwork(graph, 2, 2)
+    with torch.no_grad():
+        for part in network.parameters():
+            part.zero_()
+        network.edge_weight.fill_(weight)
+        network.output_weight.copy_(torch.eye(2))
+        network.input_weight.copy_(torch.eye(2))
+    return network

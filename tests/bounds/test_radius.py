@@ -1,6 +1,7 @@
 """Radii are never too large, and those of small networks are nearly exact."""
 
 import itertools
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from robustkit._randomness import seeded_torch
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE, Anchors, margin_rows
 from robustkit.bounds._radius import Search, certified_radii, proved_by_splitting
 from robustkit.bounds._relu_network import ReluNetwork
-from tests.bounds.nets import FLAT, mlp
+from robustkit.bridge import ElementwiseScale
+from tests.bounds.nets import FLAT, IMAGES, mlp, steepest
 from tests.bounds.test_linear_bounds import logits_of, points_in
 
 METHODS = ("interval", "crown", "split")
@@ -158,6 +160,148 @@ def test_no_error_within_radius(name, seed, norm, clip, method):
         points = points_in(rng, x.astype(np.float64), eps, norm, clip, 300)
         found = logits_of(module, points.astype(np.float32)).argmax(axis=1)
         assert (found == label).all()
+
+
+def in_units(module, power, where):
+    """Let a network read features that are larger by a power of two."""
+    dtype = next(module.parameters()).dtype
+    if where == "scaling":
+        scale = ElementwiseScale(scale=2.0**-power, dtype=dtype)
+        return nn.Sequential(scale, module)
+    # The first parameters are the weights of the first layer, but for scalings.
+    names = ("weight", "input_weight")
+    first = next(w for name, w in module.named_parameters() if name.endswith(names))
+    with torch.no_grad():
+        first.mul_(2.0**-power)
+    return module
+
+
+# Squares of such numbers are zero or infinite: in single precision, and in double.
+POWERS = [(torch.float32, SINGLE, 100), (torch.float64, DOUBLE, 600)]
+
+
+@pytest.mark.parametrize(("dtype", "roundoff", "power"), POWERS)
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("where", ["weights", "scaling"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_radii_are_in_the_units_of_the_features(
+    dtype, roundoff, power, sign, where, norm
+):
+    """Powers of two change no digit of a product."""
+    power *= sign
+    for name, make, n_features, clip in (
+        ("linear", FLAT["linear"], 6, None),
+        ("mlp", mlp, 6, None),
+        ("mlp", mlp, 6, (0.0, 1.0)),
+        ("pooled", IMAGES["pooled"][0], 40, None),
+    ):
+        if name == "pooled" and where == "scaling":
+            # Between a scaling and a convolution there is a layer of its own.
+            continue
+        module = make(3).to(dtype)
+        X, _ = samples(make(3), 3, 4, n_features)
+        X = X.astype(np.float64)
+        labels = logits_of(module, X, dtype).argmax(axis=1)
+        large = None if clip is None else (0.0, 2.0**power)
+        found = []
+        for m, Z, c in (
+            (module, X, clip),
+            (in_units(make(3).to(dtype), power, where), X * 2.0**power, large),
+        ):
+            network, search = ReluNetwork(m, n_features), Search(norm, "crown", c)
+            found.append(certified_radii(network, Z, labels, search, roundoff)[0])
+        assert (found[0] > 0).all()
+        np.testing.assert_allclose(found[1] * 2.0**-power, found[0], rtol=2e-3)
+
+
+def test_l2_radius_of_tiny_weights_is_distance_to_plane():
+    """The square of the weight is zero in float32, and the cost of a move is not."""
+    for hidden in (False, True):
+        with torch.no_grad(), seeded_torch(0):
+            module = nn.Linear(2, 2)
+            module.weight.copy_(torch.tensor([[1e-24, 0.0], [0.0, 0.0]]))
+            module.bias.copy_(torch.tensor([1.0, 0.0]))
+            if hidden:
+                last = nn.Linear(2, 2)
+                last.weight.copy_(torch.eye(2))
+                last.bias.zero_()
+                module = nn.Sequential(module, nn.ReLU(), last)
+        network, x = ReluNetwork(module, 2), np.zeros((1, 2))
+        for method in METHODS:
+            search = Search("l2", method, max_subproblems=4)
+            radii, _ = certified_radii(network, x, np.array([0]), search, SINGLE)
+            assert 0.99e24 < radii[0] <= 1e24
+
+
+def test_clip_range_whose_square_is_zero_is_not_all_there_is():
+    """The farthest point of a tiny range is not at distance zero."""
+    with torch.no_grad(), seeded_torch(0):
+        module = nn.Linear(2, 2).double()
+        module.weight.copy_(torch.tensor([[1e180, 0], [0, 0]], dtype=torch.float64))
+        module.bias.copy_(torch.tensor([-0.5, 0.0]))
+    x, clip = np.array([[1e-180, 1e-180]]), (0.0, 1e-180)
+    np.testing.assert_allclose(logits_of(module, x, torch.float64), [[0.5, 0]])
+    for method in METHODS:
+        search = Search("l2", method, clip, max_subproblems=4)
+        radii, _ = certified_radii(
+            ReluNetwork(module, 2), x, np.array([0]), search, DOUBLE
+        )
+        assert 0.49e-180 < radii[0] <= 0.5e-180
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_subnormal_input_loses_is_not_proved(method):
+    """Rounded to single precision every feature loses up to half a subnormal number."""
+    n, step = 20, 2.0**-149
+    with torch.no_grad(), seeded_torch(0):
+        module = nn.Linear(n, 2)
+        module.weight[0], module.weight[1] = 0.0, 3e38
+        module.bias.copy_(torch.tensor([1e-6, 0.0]))
+    x, near = np.full((1, n), 0.9 * step), np.full((1, n), 0.49 * step)
+    label = logits_of(module, x).argmax(axis=1)
+    assert logits_of(module, near).argmax(axis=1) != label
+    search = Search("linf", method, max_subproblems=4)
+    radii, _ = certified_radii(ReluNetwork(module, n), x, label, search, SINGLE)
+    assert radii[0] < (x - near).max()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scaling_that_overflows_in_single_precision_is_not_proved(method):
+    """What the units sum is small, and the shifted feature is infinite."""
+    with torch.no_grad(), seeded_torch(0):
+        linear = nn.Linear(1, 2)
+        linear.weight.copy_(torch.tensor([[1e-3], [0.0]]))
+        linear.bias.copy_(torch.tensor([10.0, 0.0]))
+    scale = ElementwiseScale(center=3e38, scale=1e-35, dtype=torch.float32)
+    module, x, far = nn.Sequential(scale, linear), [[3e38]], [[-3e38]]
+    x, far = np.array(x), np.array(far)
+    assert logits_of(module, x).argmax() == 0
+    assert logits_of(module, far).argmax() == 1
+    search = Search("linf", method, max_subproblems=4)
+    radii, _ = certified_radii(ReluNetwork(module, 1), x, np.array([0]), search, SINGLE)
+    assert radii[0] < 6e38
+
+
+@given(
+    name=st.sampled_from(sorted(FLAT)),
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from(["linf", "l2"]),
+    method=st.sampled_from(METHODS),
+    power=st.sampled_from([-126, -100, 0, 100, 126]),
+    where=st.sampled_from(["weights", "scaling"]),
+)
+def test_gradient_leads_to_no_error_within_radius(
+    name, seed, norm, method, power, where
+):
+    """Just inside the radius, where every margin falls fastest."""
+    module = FLAT[name](seed)
+    X, labels = samples(module, seed, 4)
+    module, X = in_units(module, power, where), X * 2.0**power
+    search = Search(norm, method, max_subproblems=8)
+    radii, _ = certified_radii(ReluNetwork(module, 6), X, labels, search, SINGLE)
+    for points in steepest(deepcopy(module).double(), X, labels, radii, norm):
+        found = logits_of(module, points).argmax(axis=1)
+        assert (found == labels)[radii > 0].all()
 
 
 def test_dense_grid_of_plane_has_no_error_within_radius():

@@ -162,6 +162,71 @@ CLASSIFIERS = {
 }
 
 
+# Of these there is one for each kind of data below that they can be fitted to.
+MACHINES = ["linear svc", "rbf svc", "poly svc", "sigmoid svc", "svc of pairs"]
+BAGS = [
+    "bagging",
+    "bagging of features",
+    "bagging of small samples",
+    "bagging of votes",
+]
+CALIBRATED = ["calibrated", "calibrated svc", "isotonic", "isotonic bayes"]
+ENSEMBLES = [
+    *BAGS,
+    *CALIBRATED,
+    "calibrated bayes",
+    "temperature",
+    "temperature of bayes",
+    "soft vote",
+    "weighted soft vote",
+    "hard vote",
+    "weighted hard vote",
+    "hard vote of two",
+    "stacking",
+    "stacking with passthrough",
+    "one vs rest",
+    "one vs rest bayes",
+]
+ODD = [
+    *(("strings", name) for name in [*MACHINES, "nu svc", *ENSEMBLES]),
+    *(("large", name) for name in ENSEMBLES),
+    *(("weightless", name) for name in [*MACHINES, *BAGS, "hard vote of two"]),
+    *(("rare", name) for name in [*BAGS, *CALIBRATED, "one vs rest"]),
+]
+
+
+def odd(kind):
+    """Three classes of blobs, and arguments of `fit`, that are odd in some way."""
+    X, y = blobs(3)
+    arguments = {}
+    if kind == "large":
+        # The members see numbers of ordinary size, what is around them does not.
+        X = X * 1e6 + 1e6
+    if kind == "weightless":
+        arguments["sample_weight"] = 1.0 * (y != 1)
+    if kind == "rare":
+        # So rare that some members never see it.
+        kept = np.r_[np.flatnonzero(y != 0), np.flatnonzero(y == 0)[:3]]
+        X, y = X[kept], y[kept]
+    return X, np.array(["no", "a", "yes"])[y], arguments
+
+
+def scaled_members(estimator):
+    """Put a scaler of its own before each member of an ensemble."""
+    estimator = clone(estimator)
+    for name, part in list(estimator.get_params(deep=False).items()):
+        if name == "estimators":
+            members = [
+                (k, m if isinstance(m, str) else make_pipeline(StandardScaler(), m))
+                for k, m in part
+            ]
+            estimator.set_params(estimators=members)
+        elif name == "estimator":
+            part = LinearSVC(random_state=0) if part is None else part
+            estimator.set_params(estimator=make_pipeline(StandardScaler(), part))
+    return estimator
+
+
 def both(x):
     """Understood by numpy and torch."""
     return x * x
@@ -269,11 +334,11 @@ def blobs(n_classes, seed=0, n_samples=90):
     )
 
 
-def fitted(estimator, X, y):
+def fitted(estimator, X, y, **arguments):
     """A clone, seeded, and fitted without a word about convergence."""
     estimator = clone(estimator)
     names = [n for n in estimator.get_params() if n.endswith("random_state")]
     estimator.set_params(**dict.fromkeys(names, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.fit(X, y)
+        return estimator.fit(X, y, **arguments)

@@ -284,3 +284,19 @@ def test_defaults_are_those_documented(pipeline):
         "device": "auto",
         "random_state": None,
     }
+
+
+@pytest.mark.parametrize("with_channel", [True, False])
+def test_network_that_is_told_nothing_learns_the_shape_of_images(with_channel):
+    rng = np.random.RandomState(0)
+    X = rng.rand(40, 1, 8, 8).astype(np.float32)
+    y = rng.randint(2, size=40)
+    net = TorchClassifier("cnn6", max_epochs=1, device="cpu", random_state=0)
+    told = clone(net).set_params(image_shape=(1, 8, 8)).fit(X.reshape(40, -1), y)
+    shown = X if with_channel else X[:, 0]
+    extractor = ActivationExtractor(net, layer="penultimate", device="cpu")
+    found = extractor.fit(shown, y).transform(shown)
+    expected = ActivationExtractor(
+        FrozenEstimator(told), layer="penultimate", device="cpu"
+    ).fit(X)
+    np.testing.assert_allclose(found, expected.transform(X), atol=1e-6)

@@ -26,9 +26,12 @@ from tests.bridge.converted import (
     BINARY,
     CLASSIFIERS,
     LOGISTIC,
+    ODD,
     TRANSFORMERS,
     blobs,
     fitted,
+    odd,
+    scaled_members,
 )
 
 N_POINTS = 10_000
@@ -120,6 +123,25 @@ def test_largest_logit_is_that_of_predict_at_any_scale(name, scale, offset):
     assert np.isfinite(logits).all()
     differs = estimator.classes_[logits.argmax(axis=1)] != estimator.predict(X)
     assert not (differs & ~rounded_to_equal(estimator, X)).any()
+
+
+# A class without a weight has no logarithm of its share.
+@pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
+@pytest.mark.parametrize(("kind", "name"), ODD)
+def test_largest_logit_is_that_of_predict_of_odd_data(kind, name):
+    X, y, arguments = odd(kind)
+    estimator = CLASSIFIERS[name]
+    if kind == "large":
+        estimator = scaled_members(estimator)
+    estimator = fitted(estimator, X, y, **arguments)
+    points = np.random.RandomState(1).normal(size=(1000, 2)) * 3 * X.std(axis=0)
+    points = np.concatenate([X, points + X.mean(axis=0)])
+    logits, expected = logits_of(estimator, points), estimator.predict(points)
+    assert logits.shape == (len(points), 3)
+    assert np.isfinite(logits).all()
+    differs = estimator.classes_[logits.argmax(axis=1)] != expected
+    assert not (differs & ~rounded_to_equal(estimator, points)).any()
+    assert len(np.unique(expected)) > 1
 
 
 def jacobian_of(module, x):

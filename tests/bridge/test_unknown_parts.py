@@ -1,5 +1,7 @@
 """What has no gradient, or is not known, is refused in a line that says what to do."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -261,6 +263,21 @@ def test_layer_of_an_ensemble_needs_the_name_of_a_member(layer):
         np.testing.assert_allclose(found.transform(X), own.transform(X), rtol=1e-6)
     logits = ActivationExtractor(FrozenEstimator(vote), layer="logits").fit(X, y)
     assert logits.transform(X).shape == (len(X), 3)
+
+
+def test_layers_of_all_members_are_named():
+    X, y = blobs(3)
+    members = [("a", LINE), ("b", LINE), ("net", CLASSIFIERS["net"])]
+    for given in (members[:2], members):
+        vote = fitted(VotingClassifier(given, voting="soft"), X, y)
+        with pytest.raises(ValueError, match=r"any member of this ensemble") as error:
+            ActivationExtractor(FrozenEstimator(vote), layer=0).fit(X, y)
+        for k in range(len(given)):
+            assert f".parts.{k}." in str(error.value)
+        (name,) = re.findall(r"'([^']*\.parts\.0\.[^']*)'", str(error.value))
+        found = ActivationExtractor(FrozenEstimator(vote), layer=name).fit(X, y)
+        expected = vote.estimators_[0].decision_function(X)
+        np.testing.assert_allclose(found.transform(X), expected, rtol=1e-5)
 
 
 def test_layer_after_a_union_of_features_is_found():

@@ -51,6 +51,11 @@ def test_guide_lists_every_class_that_is_known_and_no_other(registered):
     assert set(FAMILIES) <= known
 
 
+def test_guide_lists_every_kind_once():
+    kinds = re.findall(r"^   \* - (.+)$", listed(), re.M)
+    assert len(kinds) == len(set(kinds)) > 5
+
+
 def test_every_class_that_is_known_is_tried(registered):
     """In the lists that the tests of all converters share."""
     tried = set()

@@ -5,9 +5,11 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris, load_wine
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from robustkit.classifiers import (
@@ -82,8 +84,12 @@ def test_training_cut_short_warns(make, iris, monkeypatch):
     monkeypatch.setattr(_base, "_MOST_EPOCHS", 6)
     classifier = make(**AUTO)
     name = type(classifier).__name__
-    with pytest.warns(ConvergenceWarning, match=f"{name} was still improving after 6 "):
-        classifier.fit(*iris)
+    message = f"{name} was still improving after 6 "
+    search = GridSearchCV(clone(classifier), {"lr": [1e-4]}, cv=2)
+    for model in (classifier, make_pipeline(clone(classifier)), search):
+        with pytest.warns(ConvergenceWarning, match=message) as told:
+            model.fit(*iris)
+        assert {warning.filename for warning in told} == {__file__}
     assert classifier.n_iter_ == 6
 
 
@@ -107,12 +113,17 @@ def test_batch_size_auto_is_a_twentieth_of_the_samples(n_samples, size):
 
 
 @every_trained_kind
-def test_batch_size_auto_counts_the_samples_trained_on(make, digits):
+def test_batch_size_auto_counts_the_samples_trained_on(make):
+    X, y = load_digits(return_X_y=True)
     stopping = {"early_stopping": True, "validation_fraction": 0.2}
-    for params, size in (({}, 36), (stopping, 36), ({}, 36)):
-        auto = make(batch_size="auto", **params).fit(*digits)
-        named = make(batch_size=size, **params).fit(*digits)
+    # A twentieth of 1797 samples, and of the 1437 that are not held out.
+    for params, size in (({}, 89), (stopping, 71)):
+        auto, named, other = (
+            make(batch_size=size, max_epochs=1, **params).fit(X / 16, y)
+            for size in ("auto", size, 160 - size)
+        )
         assert (weights(auto) == weights(named)).all()
+        assert not (weights(auto) == weights(other)).all()
 
 
 @every_trained_kind
@@ -159,6 +170,14 @@ def test_auto_with_a_schedule_makes_all_epochs(make, digits, monkeypatch):
     assert classifier.n_iter_ == 8
 
 
+@every_trained_kind
+def test_early_stopping_ends_a_schedule(make, digits, monkeypatch):
+    monkeypatch.setattr(_base, "_MOST_EPOCHS", 8)
+    settings = {"early_stopping": True, "n_iter_no_change": 1, "lr": 1e-9}
+    classifier = make(regularizer=Scheduled(), **{**COARSE, **settings}).fit(*digits)
+    assert classifier.n_iter_ == 2 + int(np.argmax(classifier.validation_scores_)) < 8
+
+
 def test_retraining_of_a_pruned_net_has_its_own_length(digits):
     dense = MLPNetClassifier((12, 12), random_state=0, lr=0.01, **COARSE)
     pruned = PrunedNetClassifier(dense, n_steps=2, retrain_epochs=3, random_state=0)
@@ -193,7 +212,7 @@ def test_networks_fitted_together_warn_one_by_one(digits, monkeypatch):
     nets = [sparse(**{**COARSE, "tol": tol}) for tol in (1e9, 0.0)]
     with pytest.warns(ConvergenceWarning, match="at index 1") as caught:
         fit_many(nets, *digits)
-    assert len(caught) == 1
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_networks_with_and_without_a_number_are_fitted_in_one_call(digits):

@@ -3,12 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
+from robustkit._tensors import resolve_device
 from robustkit.classifiers import SparseNetClassifier, fit_many
 from robustkit.graphs import GraphPrior
+from robustkit.networks import UnionStep
 from tests.classifiers.conftest import QUICK, sparse
 
 PRIORS = [
@@ -84,6 +87,44 @@ def test_partial_fit_after_fit_many_equals_after_fit(digits):
     for classifier in (together, alone):
         classifier.partial_fit(X, y).fit(X, y)
     expect_equal(together, alone, X)
+
+
+def test_fit_many_groups_equal_settings_however_they_are_written(digits):
+    X, y = digits
+    settings = [
+        {"weight_decay": 0.0, "lr": 0.01, "batch_size": 50},
+        {"weight_decay": 0, "lr": np.float64(0.01), "batch_size": np.int64(50)},
+        {"weight_decay": np.float32(0), "device": "cpu"},
+    ]
+    classifiers = [
+        sparse(**QUICK | {"device": "auto", "random_state": i} | params)
+        for i, params in enumerate(settings)
+    ]
+    alike = [sparse(device="cpu", random_state=i) for i in range(3)]
+    if resolve_device("auto").type != "cpu":
+        classifiers, alike = classifiers[:2], alike[:2]
+    fit_many(classifiers, X, y)
+    for ours, theirs in zip(classifiers, fit_many(alike, X, y), strict=True):
+        expect_equal(ours, theirs, X)
+
+
+def test_fit_many_judges_the_weights_that_it_keeps(digits, monkeypatch):
+    """A network that has converged is trained on while others have not."""
+    X, y = digits
+    rule = {"max_epochs": "auto", "tol": 1e9, "n_iter_no_change": 2}
+    alone = sparse(**rule).fit(X, y)
+
+    def diverge(self):
+        with torch.no_grad():
+            for module in self.modules:
+                for weight in module.parameters():
+                    weight.fill_(np.nan)
+
+    monkeypatch.setattr(UnionStep, "store", diverge)
+    (ours,) = fit_many([sparse(**rule)], X, y)
+    expect_equal(ours, alone, X)
+    with pytest.raises(ValueError, match="index 0 are no longer finite"):
+        fit_many([sparse(max_epochs=1)], X, y)
 
 
 def test_fit_many_again_starts_anew(digits):

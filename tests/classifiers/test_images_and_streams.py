@@ -3,6 +3,9 @@
 import copy
 import pickle
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -14,9 +17,17 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from robustkit._randomness import seeded_torch
 from robustkit.bridge import as_module
-from robustkit.classifiers import TorchClassifier, _base, fit_many
+from robustkit.classifiers import (
+    TorchClassifier,
+    _base,
+    fit_classifier,
+    fit_many,
+    fit_on_stream,
+    unfitted_classifier,
+)
 from tests.classifiers.conftest import (
     QUICK,
+    TRAINED,
     anything,
     every_kind,
     every_trained_kind,
@@ -44,6 +55,13 @@ def rows_only(n_features, n_classes):
 def normalized(n_features, n_classes):
     return nn.Sequential(
         nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, n_classes)
+    )
+
+
+def lazy(n_features, n_classes):
+    """Takes (n, 1, 8, 8); two images without a channel look like one of two."""
+    return nn.Sequential(
+        nn.LazyConv2d(3, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(n_classes)
     )
 
 
@@ -117,6 +135,114 @@ def test_module_that_takes_rows_gets_rows_of_images(digits):
     X, y = digits
     ours = TorchClassifier(rows_only, **QUICK).fit(X.reshape(-1, 1, 8, 8), y)
     expect_same(ours, TorchClassifier(rows_only, **QUICK).fit(X, y))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (rows_only, (1, 8, 8)),
+        (rows_only, (8, 8)),
+        (convolutional, (1, 8, 8)),
+        (convolutional, (8, 8)),
+        (recurrent_like, (8, 8)),
+        ("cnn6", (8, 8)),
+    ],
+)
+def test_meta_estimators_fit_a_network_to_images_as_it_fits_itself(
+    module, shape, digits
+):
+    X, y = (array[:100] for array in digits)
+    images = X.reshape(-1, *shape)
+    classifier = TorchClassifier(module, **QUICK | {"max_epochs": 1})
+    ours = unfitted_classifier(classifier, X, y, owner=None, image_shape=shape)
+    assert ours is not classifier
+    ours = fit_classifier(ours, X, y, image_shape=shape)
+    theirs = clone(classifier).fit(images, y)
+    expect_same(ours, theirs)
+    np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(images))
+    data = TensorDataset(torch.from_numpy(images), torch.from_numpy(y))
+    streamed = fit_on_stream(clone(classifier), data, X, y, image_shape=shape)
+    expect_same(streamed, theirs)
+
+
+def test_meta_estimators_do_not_tell_a_wrapped_module_what_they_fit(digits):
+    X, y = digits
+    with seeded_torch(0):
+        wrapped = TorchClassifier.from_module(rows_only(64, 10), range(10))
+    assert fit_classifier(wrapped, X, y, image_shape=(1, 8, 8)) is wrapped
+    assert wrapped.image_shape_ is None
+
+
+@pytest.mark.parametrize("module", [recurrent_like, convolutional, lazy])
+def test_shape_of_two_sides_gets_a_channel_only_where_the_module_needs_it(
+    module, digits
+):
+    X, y = (array[:100] for array in digits)
+    params = QUICK | {"max_epochs": 1}
+    ours = TorchClassifier(module, image_shape=(8, 8), **params).fit(X, y)
+    theirs = TorchClassifier(module, **params).fit(X.reshape(-1, 8, 8), y)
+    expect_same(ours, theirs)
+    assert ours.image_shape_ == theirs.image_shape_ == (1, 8, 8)
+    trained = ours.module_
+    shape = (8, 8) if module is recurrent_like else (1, 8, 8)
+    inputs = torch.from_numpy(X.reshape(-1, *shape))
+    wrapped = TorchClassifier.from_module(trained, range(10), image_shape=(8, 8))
+    assert wrapped.image_shape_ == (1, 8, 8)
+    for classifier in (ours, theirs, wrapped):
+        np.testing.assert_allclose(
+            classifier.decision_function(X), trained(inputs).detach(), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("told", [(1, 4, 16), (4, 16), (64, 1)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8), (8, 8, 1)])
+def test_images_of_another_shape_than_image_shape_are_not_cut_up(told, shape, digits):
+    X, y = digits
+
+    def flat(n_features, n_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(n_features, n_classes))
+
+    classifier = TorchClassifier(flat, image_shape=told, **QUICK)
+    images = X.reshape(-1, *shape)
+    message = rf"shape \{shape}.*, but TorchClassifier was made for image_shape=\{told}"
+    message = message.replace(")", r"\)")
+    for fit in (
+        lambda: classifier.fit(images, y),
+        lambda: classifier.partial_fit(images, y, classes=range(10)),
+        lambda: classifier.fit(TensorDataset(*map(torch.from_numpy, (images, y)))),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit()
+        assert not hasattr(classifier, "module_")
+    classifier.fit(X, y)
+
+
+def test_first_images_may_be_passed_by_several_threads(digits):
+    X, _ = digits
+    images = X.reshape(-1, 1, 8, 8)
+    began, may_go_on = Event(), Event()
+
+    class Slow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = convolutional(64, 10)
+
+        def forward(self, images):
+            began.set()
+            assert may_go_on.wait(PATIENCE)
+            return self.inner(images)
+
+    with seeded_torch(0):
+        module = Slow().eval()
+    wrapped = TorchClassifier.from_module(module, classes=range(10))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(wrapped.decision_function, images)
+        has_begun = began.wait(PATIENCE)
+        second = pool.submit(wrapped.decision_function, images)
+        may_go_on.set()
+        assert has_begun
+        np.testing.assert_array_equal(first.result(), second.result())
+    assert wrapped.image_shape_ == (1, 8, 8)
 
 
 def test_fit_again_forgets_the_shape_of_the_images(digits):
@@ -206,7 +332,7 @@ def in_memory(data):
     return np.stack(X), np.array(y)
 
 
-@every_trained_kind
+@pytest.mark.parametrize("make", [*TRAINED, lambda **params: dropout(**params)])
 @pytest.mark.parametrize("batch_size", [50, "auto"])
 def test_fit_of_a_dataset_equals_fit_of_its_arrays(make, batch_size):
     data = Generated()
@@ -229,6 +355,50 @@ def test_single_last_sample_of_a_dataset_joins_another_batch():
     expect_same(ours, TorchClassifier(normalized, **QUICK).fit(*in_memory(data)))
 
 
+def dropout(**params):
+    def build(n_features, n_classes):
+        return nn.Sequential(
+            nn.Linear(n_features, 20), nn.ReLU(), nn.Dropout(), nn.Linear(20, n_classes)
+        )
+
+    return TorchClassifier(build, **QUICK | params)
+
+
+class Once(IterableDataset):
+    """Keeps an iterator, which each pass continues."""
+
+    def __init__(self, n_samples=300):
+        data = Generated(n_samples)
+        self.pairs = (data[i] for i in range(n_samples))
+
+    def __iter__(self):
+        return self.pairs
+
+
+def in_batches(source):
+    return DataLoader(source, batch_size=50)
+
+
+@every_trained_kind
+@pytest.mark.parametrize("wrap", [lambda stream: stream, in_batches])
+def test_stream_that_is_read_once_trains_on_all_of_it(make, wrap):
+    expected = make(max_epochs=1).fit(in_batches(Generated()), classes=range(3))
+    ours = make().partial_fit(wrap(Once()), classes=range(3))
+    expect_same(ours, expected)
+    expect_same(make(max_epochs=1).fit(wrap(Once()), classes=range(3)), expected)
+    # It trains on any later stream as on any other.
+    ours.partial_fit(wrap(Once()))
+    expect_same(ours, expected.partial_fit(in_batches(Generated())))
+
+
+@pytest.mark.parametrize("classes", [None, range(3)])
+def test_stream_that_is_read_once_lasts_no_second_pass(classes):
+    for stream, name in ((Once(), "Once"), (in_batches(Once()), "DataLoader")):
+        message = f"The {name} passed as X gave no sample.* give its samples each time"
+        with pytest.raises(ValueError, match=message):
+            anything().fit(stream, classes=classes)
+
+
 @every_trained_kind
 def test_fit_of_a_loader_trains_on_its_batches(make):
     data = Generated()
@@ -236,7 +406,7 @@ def test_fit_of_a_loader_trains_on_its_batches(make):
     classifier = make(max_epochs=4).fit(DataLoader(data, batch_size=30, shuffle=True))
     assert classifier.n_iter_ == 4
     assert classifier.score(X, y) > 0.8
-    # In its own order, three passes are what three calls are.
+    # In its own order, one pass is one call.
     plain = DataLoader(data, batch_size=30)
     ours = make(max_epochs=1).fit(plain, classes=range(3))
     theirs = make().partial_fit(plain, classes=range(3))
@@ -293,6 +463,93 @@ class Shrink:
 def test_adversary_and_regularizer_see_the_batches_of_a_stream(make):
     data, params = Generated(), {"adversary": Shift(), "regularizer": Shrink()}
     expect_same(make(**params).fit(data), make(**params).fit(*in_memory(data)))
+
+
+class Labelled(Generated):
+    """Gives other labels: as they are in a mapping."""
+
+    def __init__(self, names, n_samples=300):
+        super().__init__(n_samples)
+        self.names = names
+
+    def __getitem__(self, i):
+        X, label = super().__getitem__(i)
+        return X, self.names[label]
+
+
+def test_score_of_a_stream_is_that_of_its_arrays():
+    data = Generated()
+    X, y = in_memory(data)
+    classifier = anything(lr=1e-4).fit(X, y)
+    columns = TensorDataset(torch.from_numpy(X), torch.from_numpy(y)[:, None])
+    assert 0 < classifier.score(X, y) < 1
+    assert classifier.score(columns) == classifier.score(X, y)
+    expect_same(anything(lr=1e-4).fit(columns), classifier)
+    words = Labelled(["0", "1", "2"])
+    for call in (
+        lambda: classifier.score(X, y.astype(str)),
+        lambda: classifier.score(words),
+        lambda: anything().fit(words).score(data),
+    ):
+        with pytest.raises(ValueError, match="Mix of label input types"):
+            call()
+    words = ["zero", "one", "two"]
+    named = anything().fit(Labelled(words))
+    assert named.score(Labelled(words)) == named.score(X, np.array(words)[y])
+
+
+def test_many_classes_on_a_stream_warn_of_the_first_batch_at_most():
+    # Of few samples in a batch most are of a class of their own.
+    rng = np.random.default_rng(0)
+    X = torch.from_numpy(rng.normal(size=(200, 3)).astype(np.float32))
+    data = TensorDataset(X, torch.arange(200) % 50)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        anything(batch_size=10).fit(data, classes=range(50))
+    assert sum("number of unique classes" in str(w.message) for w in told) <= 1
+    with pytest.raises(ValueError, match="Unknown label type"):
+        anything().fit(TensorDataset(X, X[:, 0]), classes=range(50))
+
+
+@every_trained_kind
+def test_warm_start_on_some_classes_asks_for_all_of_them(make):
+    some = Labelled([0, 2, 2])
+    X, y = in_memory(some)
+    classifier = make(warm_start=True).fit(Generated())
+    message = r"first fit, \[0, 1, 2\]\. Got \[0, 2\] in y.* Pass them all as 'classes'"
+    for arguments in ((some,), (X, y)):
+        with pytest.raises(ValueError, match=message):
+            classifier.fit(*arguments)
+    other = copy.deepcopy(classifier)
+    expect_same(
+        classifier.fit(some, classes=range(3)), other.fit(X, y, classes=range(3))
+    )
+    assert classifier.n_iter_ == 2 * QUICK["max_epochs"]
+
+
+@every_trained_kind
+def test_fit_that_refuses_its_labels_leaves_what_was_learned(make):
+    data = Generated()
+    X, y = in_memory(data)
+    classifier = make().fit(X, y)
+    before = copy.deepcopy(classifier)
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        classifier.fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        classifier.fit(data, classes=[0, 1])
+    np.testing.assert_array_equal(classifier.classes_, before.classes_)
+    expect_same(classifier, before)
+    with pytest.raises(ValueError, match=r"y holds \[2\]"):
+        make().partial_fit(X, y, classes=[0, 1])
+
+
+def test_partial_fit_on_a_stream_ignores_early_stopping():
+    data = Generated()
+    ours, theirs = anything(early_stopping=True), anything()
+    for _ in range(2):
+        for classifier in (ours, theirs):
+            classifier.partial_fit(data, classes=range(3))
+        expect_same(ours, theirs)
 
 
 @every_trained_kind

@@ -9,9 +9,10 @@ from sklearn.callback import ScoringMonitor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from torch.nn.functional import cross_entropy
+from torch.utils.data import TensorDataset
 
 from robustkit.bridge import as_module
-from robustkit.classifiers import MLPNetClassifier, PrunedNetClassifier
+from robustkit.classifiers import MLPNetClassifier, PrunedNetClassifier, TorchClassifier
 from tests.classifiers.conftest import QUICK, StopAfter
 
 
@@ -168,3 +169,26 @@ def test_callbacks_see_every_pruning_step(digits):
 def test_callback_stops_the_pruning(digits):
     pruned = prune().set_callbacks(StopAfter(2)).fit(*digits)
     assert len(pruned.steps_) == 2
+
+
+def test_network_of_images_is_trained_on_them_and_pruned(digits):
+    X, y = (array[:200] for array in digits)
+    images = X.reshape(-1, 8, 8)
+    settings = QUICK | {"max_epochs": 1}
+    ours = prune(TorchClassifier("cnn6", **settings), n_steps=1).fit(images, y)
+    told = TorchClassifier("cnn6", image_shape=(1, 8, 8), **settings)
+    theirs = prune(told, n_steps=1).fit(X, y)
+    np.testing.assert_array_equal(ours.predict_proba(X), theirs.predict_proba(images))
+    assert ours.steps_[0].estimator.image_shape_ == (1, 8, 8)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_streams_are_refused(method, digits):
+    X, y = digits
+    stream = TensorDataset(*map(torch.from_numpy, digits))
+    message = r"PrunedNetClassifier takes arrays\. Got a TensorDataset"
+    with pytest.raises(TypeError, match=message):
+        prune().fit(stream, y)
+    pruned = prune(n_steps=1).fit(X, y)
+    with pytest.raises(TypeError, match=message):
+        getattr(pruned, method)(stream)

@@ -153,6 +153,100 @@ def test_wrapped_module_says_that_it_cannot_be_stored_without_its_code():
         wrapped.__getstate__()
 
 
+class Perceptron(nn.Module):
+    """Has an activation and an order of its features that no weight tells."""
+
+    def __init__(self, n_features, n_classes, act=nn.ReLU, is_shuffled=False):
+        super().__init__()
+        self.first, self.last = nn.Linear(n_features, 20), nn.Linear(20, n_classes)
+        self.act = act()
+        orders = torch.randperm(n_features), torch.arange(n_features)
+        self.order = orders[not is_shuffled]
+
+    def forward(self, X):
+        return self.last(self.act(self.first(X[:, self.order])))
+
+
+def tied(n_features, n_classes):
+    a, b, c = nn.Linear(n_features, 20), nn.Linear(20, 20), nn.Linear(20, 20)
+    c.weight = b.weight
+    last = nn.Linear(20, n_classes)
+    return nn.Sequential(a, nn.ReLU(), b, nn.ReLU(), c, nn.ReLU(), last)
+
+
+def with_another_activation(classifier):
+    classifier.module_.act = nn.Tanh()
+
+
+def with_another_parameter(classifier):
+    classifier.set_params(module_params={"act": nn.Sigmoid})
+
+
+def with_another_width(classifier):
+    classifier.module_.first = nn.Linear(64, 30)
+    classifier.module_.last = nn.Linear(30, 10)
+
+
+def with_frozen_weights(classifier):
+    classifier.module_.first.requires_grad_(False)
+
+
+def unchanged(classifier):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "change"),
+    [
+        (Perceptron, {}, with_another_activation),
+        (Perceptron, {}, with_another_parameter),
+        (Perceptron, {}, with_another_width),
+        (Perceptron, {}, with_frozen_weights),
+        (Perceptron, {"is_shuffled": True}, unchanged),
+        (tied, {}, unchanged),
+    ],
+)
+def test_network_that_its_weights_do_not_bring_back_is_not_stored(
+    module, params, change, digits
+):
+    X, y = digits
+    settings = {**QUICK, "module_params": params}
+    classifier = TorchClassifier(module, **settings).fit(X, y)
+    with seeded_torch(0):
+        change(classifier)
+    before = classifier.predict_proba(X)
+    modes = [part.training for part in classifier.module_.modules()]
+    with pytest.raises(ValueError, match=r"not the one that .* build.* pickle or job"):
+        classifier.__getstate__()
+    # What is offered instead does bring it back.
+    loaded = pickle.loads(pickle.dumps(classifier))
+    np.testing.assert_array_equal(loaded.predict_proba(X), before)
+    assert [part.training for part in classifier.module_.modules()] == modes
+
+
+@pytest.mark.parametrize("act", [nn.ReLU, nn.Tanh])
+def test_network_with_settings_of_its_own_is_stored(act, digits):
+    X, y = digits
+    settings = {**QUICK, "module_params": {"act": act}}
+    classifier = TorchClassifier(Perceptron, **settings).fit(X, y)
+    loaded = through_arrays(classifier)
+    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+
+
+def test_network_that_draws_when_it_predicts_is_stored(digits):
+    class Noisy(Perceptron):
+        def forward(self, X):
+            return super().forward(X + 0.01 * torch.randn_like(X))
+
+    X, y = digits
+    before = torch.get_rng_state()
+    with seeded_torch(0):
+        classifier = TorchClassifier(Noisy, **QUICK).fit(X, y)
+    state = classifier.__getstate__()
+    assert torch.equal(before, torch.get_rng_state())
+    assert "_weights_of_module" in state
+
+
 def test_network_that_was_exchanged_says_that_it_cannot_be_stored(digits):
     classifier = TorchClassifier(**QUICK).fit(*digits)
     with seeded_torch(0):

@@ -15,10 +15,12 @@ SOURCES = sorted(ROOT.rglob("*.py"))
 # Names whose signatures are promised to users.
 PUBLIC = {*robustkit.__all__, *functional.__all__}
 
-# A new attack, a claim, a display is a file of its own; what grows is not split. The
-# last four: exact regions, the polygons they cut, their display, and costly properties
-# of graphs.
-MOST_FILES = 148
+# A new attack, a claim, a display is a file of its own, and so are the rules of
+# verdicts, which claims and the correlator share, the converters of calibrated models,
+# how classifiers are stored without code, what arithmetic proofs assume, and where
+# several boundaries meet, exact regions, the polygons they cut, their display, and
+# costly properties of graphs; what grows is not split.
+MOST_FILES = 153
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

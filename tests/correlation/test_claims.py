@@ -1,6 +1,7 @@
 """Verdicts on claims: calibrated by simulation, with slow references for the parts."""
 
 from collections import Counter
+from fractions import Fraction
 from math import asin, pi
 
 import numpy as np
@@ -8,23 +9,30 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import f as f_distribution
 from scipy.stats import f_oneway, spearmanr
 
 from robustkit.correlation import Claim, check_claims
-from robustkit.correlation._claims import (
-    _coefficients,
-    _drawn,
-    _reliability,
-    _without_the_strongest,
-)
+from robustkit.correlation._claims import _drawn, _without_each
 from robustkit.correlation._partial import (
     correlate_given,
     n_directions,
     partial_of_tables,
 )
 from robustkit.correlation._significance import bca_intervals, jackknife
+from robustkit.correlation._verdicts import (
+    coefficient_given,
+    reliability,
+    without_the_strongest,
+)
 
 X_Y = Claim("x", "y", sign=1, smallest=0.3)
+
+
+def reliability_of(values, labels, given=(), **factors):
+    levels = pd.DataFrame(factors, index=np.arange(len(values)))
+    given = np.reshape(given, (-1, len(values))).T
+    return reliability(values, labels, given, levels)
 
 
 def models(n, *, rho=0.0, repeats=1, noise=0.0, carried=0, seed=0):
@@ -88,6 +96,122 @@ def test_an_effect_of_one_level_of_the_design_does_not_hold():
     assert "without degree=4" in row.reason
 
 
+def repeated(relation_in, *, n=80, effect=0.0, seed=0):
+    """Graphs with two initialisations, in some of which the measure follows x."""
+    rng = np.random.default_rng(seed)
+    x, other = rng.normal(size=(2, n))
+    parts = [
+        pd.DataFrame(
+            {
+                "graph": np.arange(n),
+                "init": init,
+                "x": x,
+                "y": (2 * x if init in relation_in else 0)
+                + other
+                + 0.1 * rng.normal(size=n)
+                + effect * (init == "b"),
+            }
+        )
+        for init in "ab"
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_a_factor_may_vary_within_groups():
+    of_both, of_one = repeated("ab"), repeated("a")
+    assert verdict_on(of_one).verdict == "holds"
+    assert verdict_on(of_both, factors="init").verdict == "holds"
+    row = verdict_on(of_one, factors="init")
+    assert (row.verdict, row.left_out) == ("undecided", "init=a")
+    # What is left are the means of the rows of the other level.
+    alone = of_one[of_one["init"] == "b"]
+    np.testing.assert_allclose(row.leverage, spearmanr(alone["x"], alone["y"])[0])
+
+
+@pytest.mark.parametrize("of", ["few", "property", "missing"])
+def test_a_claim_must_survive_without_every_level_that_there_is(of):
+    table = models(60, rho=0.9, seed=3)
+    if of == "few":
+        # Without "many", five groups are left.
+        table["factor"] = np.where(table["graph"] < 55, "many", "few")
+    elif of == "property":
+        # Without either size, the property is constant.
+        table["factor"] = table["x"] = (table["x"] > 0).astype(float)
+    else:
+        # The groups that carry the claim have no label.
+        carries = np.arange(60) < 30
+        others = np.random.default_rng(0).normal(size=60)
+        table["y"] = np.where(carries, table["x"], others)
+        table["factor"] = np.where(carries, None, "labelled")
+    assert verdict_on(table).verdict == "holds"
+    row = verdict_on(table, factors=["factor"])
+    assert row.verdict == "undecided"
+    if of == "missing":
+        assert row.left_out == "factor=nan"
+    else:
+        assert np.isnan(row.leverage)
+        assert "too little is left, or varies, without factor=" in row.reason
+
+
+def test_a_perfect_relation_holds():
+    table = pd.DataFrame({"x": np.arange(12.0), "y": -(np.arange(12.0) ** 3)})
+    row = verdict_on(table, Claim("x", "y", sign=-1, smallest=0.3), groups=None)
+    assert (row.estimate, row.ci_low, row.ci_high) == (-1, -1, -1)
+    assert row.p_value < 1e-12
+    assert row.verdict == "holds"
+
+
+def test_too_few_repeats_say_nothing_of_reliability():
+    """One network that happens to have been trained twice."""
+    table = models(60, rho=0.8, seed=4)
+    again = table.iloc[[30]].assign(y=table["y"].max())
+    row = verdict_on(pd.concat([table, again]))
+    assert np.isnan(row.reliability)
+    assert row.verdict == "holds"
+
+
+def test_what_a_factor_adds_is_no_unreliability():
+    """Two initialisations, one of which is always far better."""
+    table = repeated("ab", effect=50.0)
+    row = verdict_on(table, factors="init")
+    without = verdict_on(table)
+    assert without.reliability < 0.1 or np.isnan(without.reliability)
+    assert row.reliability > 0.9
+    assert row.verdict == "holds"
+
+
+def test_reliability_is_that_of_what_the_columns_given_leave():
+    """Accuracy repeats well, and the measure is accuracy and noise."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(100), 5)
+    accuracy = rng.normal(size=100)[labels]
+    measure = accuracy + 0.5 * rng.normal(size=500)
+    assert reliability_of(measure, labels) > 0.9
+    assert reliability_of(measure, labels, given=accuracy) == 0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reliability_with_factors_is_that_of_a_regression_on_all(seed):
+    """Unbalanced: the factor's effects come from one least squares with all groups."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(6), rng.integers(6, size=30)])
+    factor = rng.integers(3, size=36)
+    values = 9 * rng.normal(size=6)[labels] + 3 * factor + rng.normal(size=36)
+    ranks = pd.Series(values).rank().to_numpy()
+    groups = (labels[:, None] == np.arange(6)).astype(float)
+    levels = (factor[:, None] == np.unique(factor)[1:]).astype(float)
+    both = np.hstack([groups, levels])
+    weights = np.linalg.lstsq(both, ranks, rcond=None)[0]
+    adjusted = ranks - levels @ weights[6:]
+    noise = ((ranks - both @ weights) ** 2).sum()
+    noise /= 36 - np.linalg.matrix_rank(both)
+    means = pd.Series(adjusted).groupby(labels).transform("mean")
+    ratio = ((means - adjusted.mean()) ** 2).sum() / 5 / noise
+    np.testing.assert_allclose(
+        reliability_of(values, labels, factor=factor), 1 - 1 / ratio
+    )
+
+
 def test_a_measure_without_reliability_is_undecided():
     table = models(60, rho=0.9, repeats=4, noise=20.0)
     row = verdict_on(table)
@@ -114,9 +238,9 @@ def test_intervals_cover_and_repeats_do_not_narrow_them(rho, noise):
         means = table.groupby("graph")[["x", "y"]].mean().to_numpy()
         pair, each = (means[:, [0]], means[:, [1]]), np.arange(n)
         draws = _drawn(*pair, 200, seed)
-        left_out = jackknife(_coefficients, *pair, each, seed)
+        left_out = jackknife(coefficient_given, *pair, each, seed)
         low, high = bca_intervals(
-            _coefficients(*pair), draws, left_out, alpha=0.05
+            coefficient_given(*pair), draws, left_out, alpha=0.05
         ).ravel()
         covered += low <= true <= high
         widths.append(high - low)
@@ -155,7 +279,9 @@ def test_estimate_is_that_of_the_means_with_columns_held_fixed(seed, n_given):
     names = list("ab")[:n_given]
     claim = Claim("x", "y", sign=1, smallest=0.2, given=names)
     row = verdict_on(table, claim, n_bootstrap=20)
-    means = table.groupby("graph").mean()
+    # Exactly, so that equal means are tied.
+    fractions = table.map(Fraction).groupby("graph").agg(lambda c: sum(c) / len(c))
+    means = fractions.astype(float)
     expected = correlate_given(means, ["x"], ["y"], names).iloc[0]
     np.testing.assert_allclose(row.estimate, expected.coefficient)
     np.testing.assert_allclose(row.p_value, expected.p_value)
@@ -170,11 +296,29 @@ def test_a_stack_of_tables_has_the_coefficients_of_each(seed, n_given, n):
     # Few values, so that columns are constant, or equal, now and then.
     X = rng.integers(3, size=(10, n, 1 + n_given)).astype(float)
     Y = rng.integers(3, size=(10, n, 1)).astype(float)
-    one_by_one = [_coefficients(x, y).item() for x, y in zip(X, Y, strict=True)]
+    one_by_one = [coefficient_given(x, y).item() for x, y in zip(X, Y, strict=True)]
     freedom = np.array([n - 3 - n_directions_of(x[:, 1:]) for x in X])
     expected = np.where(freedom < 0, np.nan, one_by_one)
     stacked = np.where(freedom < 0, np.nan, partial_of_tables(X, Y))
     np.testing.assert_allclose(stacked, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_given", [0, 2])
+def test_each_group_is_left_out_once(n_given):
+    rng = np.random.default_rng(n_given)
+    X, Y = rng.normal(size=(30, 1 + n_given)), rng.normal(size=(30, 1))
+    one_by_one = jackknife(coefficient_given, X, Y, np.arange(30), seed=0)
+    found = _without_each(X, Y, seed=0)
+    one_by_one = one_by_one[:, :1]
+    np.testing.assert_allclose(np.sort(found, axis=0), np.sort(one_by_one, axis=0))
+
+
+def test_many_groups_with_a_column_given():
+    table = models(400, rho=0.6).assign(a=np.random.default_rng(9).normal(size=400))
+    row = verdict_on(table, Claim("x", "y", sign=1, smallest=0.3, given="a"))
+    assert row.ci_low < row.estimate < row.ci_high
+    assert row.ci_high - row.ci_low < 0.2
+    assert row.verdict == "holds"
 
 
 def n_directions_of(columns):
@@ -189,19 +333,37 @@ def test_reliability_is_that_of_an_analysis_of_variance(seed):
     values = rng.normal(size=6)[labels] * 2 + rng.normal(size=26)
     ranks = pd.Series(values).rank()
     statistic, p_value = f_oneway(*(ranks[labels == g] for g in range(6)))
-    expected = max(0, 1 - 1 / statistic) if p_value <= 0.05 else 0
-    np.testing.assert_allclose(_reliability(values, labels), expected)
+    found = reliability_of(values, labels)
+    if p_value <= 0.05:
+        np.testing.assert_allclose(found, 1 - 1 / statistic)
+    else:
+        # The largest ratio of variances that 95 % of such tables allow.
+        largest = statistic / f_distribution.ppf(0.025, 5, 20)
+        assert found == 0 if largest < 2 else np.isnan(found)
 
 
 def test_the_strongest_groups_are_found():
     rng = np.random.default_rng(0)
     means = rng.normal(size=(30, 2))
     means[:3] = [[3, 3], [4, 4], [-4, -4]]
-    left = _without_the_strongest(means[:, [0]], means[:, [1]], 1.0)
+    left = without_the_strongest(means[:, [0]], means[:, [1]], 1.0)
     # No three others weaken it as much, of many tried.
     for _ in range(300):
         kept = rng.permutation(30)[3:]
         assert left <= spearmanr(*means[kept].T)[0] + 1e-12
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_groups_of_equal_values_are_tied_whatever_their_size(seed):
+    """The mean of three times .1 is .1."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(20), rng.integers(1, 8, size=20))
+    x = np.array([0.1, 0.3, 0.7])[rng.integers(3, size=20)]
+    y = rng.normal(size=20)
+    table = pd.DataFrame({"graph": labels, "x": x[labels], "y": y[labels]})
+    expected = spearmanr(x, y)[0]
+    row = verdict_on(table, n_bootstrap=20)
+    np.testing.assert_allclose(row.estimate, expected, rtol=1e-12)
 
 
 def test_order_of_rows_and_unit_of_columns_do_not_matter():
@@ -222,6 +384,27 @@ def test_a_missing_repeat_costs_the_repeat_and_no_more():
     # The third graph has no value left (rows 6 to 8).
     assert row.n == 29
     assert row.verdict == "holds"
+
+
+def test_infinity_is_a_rank_like_any_other():
+    """A distance is infinite where no error was found."""
+    table = models(40, rho=0.7, seed=2)
+    endless = table["y"].where(table["y"] < table["y"].max(), np.inf)
+    row, same = verdict_on(table.assign(y=endless)), verdict_on(table)
+    assert row.n == 40
+    columns = ["estimate", "ci_low", "ci_high", "p_value", "leverage", "verdict"]
+    assert row[columns].equals(same[columns])
+    # Where several are infinite, they are tied.
+    many = table["y"].where(table["y"] < table["y"].quantile(0.7), np.inf)
+    expected = spearmanr(table["x"], many)[0]
+    np.testing.assert_allclose(verdict_on(table.assign(y=many)).estimate, expected)
+
+
+def test_what_is_constant_holds_nothing_fixed():
+    table = models(40, rho=0.7, seed=2).assign(**{"a, b": 1.0})
+    given = Claim("x", "y", sign=1, smallest=0.3, given=["a, b"])
+    columns = ["estimate", "ci_low", "p_value", "power", "verdict"]
+    assert verdict_on(table, given)[columns].equals(verdict_on(table)[columns])
 
 
 def test_too_little_is_undecided_with_a_reason():
@@ -266,6 +449,16 @@ def test_an_undecided_claim_says_how_many_groups_would_decide():
         (lambda: verdict_on(models(20), groups="graphs"), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), factors=["gaph"]), "did you mean 'graph'"),
         (lambda: verdict_on(models(20), groups=[1, 2]), "one label per row"),
+        (lambda: verdict_on(models(20), n_bootstrap=19), "'n_bootstrap' parameter"),
+        (
+            lambda: verdict_on(models(20)[["graph", "x", "y", "y"]]),
+            "'y', but 2 columns",
+        ),
+        (
+            lambda: verdict_on(models(20)[["graph", "x", "y", "graph"]]),
+            "'graph', but 2 columns",
+        ),
+        (lambda: verdict_on(models(20), alpha=1), "'alpha' parameter"),
         (lambda: verdict_on(models(20).assign(x="a")), "must be numbers"),
     ],
 )

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from robustkit.correlation import RobustnessCorrelator
+from robustkit.correlation import Claim, RobustnessCorrelator, check_claims
 from robustkit.correlation._association import METHODS
 from robustkit.correlation._significance import spearman_p_values
 from tests.correlation.populations import with_confounder
@@ -34,6 +34,8 @@ COLUMNS = [
     "n",
     "n_outliers",
     "strength",
+    "reliability",
+    "verdict",
 ]
 PLAIN = {"outliers": None, "aggregate": None, "correction": None, "n_bootstrap": 0}
 
@@ -523,3 +525,89 @@ def test_a_notebook_shows_the_strongest_pairs():
     assert places == sorted(places)
     n_kept = correlator.kept_pairs_.sum()
     assert f"{n_kept} of {correlator.kept_pairs_.size} pairs are significant" in html
+
+
+def related(n, rho, *, repeats=1, noise=0.0, seed=0):
+    """A property, a measure, and the graph of each model."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=n).T
+    graphs = np.repeat(np.arange(n), repeats)
+    y = y[graphs] + noise * rng.normal(size=len(graphs))
+    return x[graphs, None], y, graphs
+
+
+def verdicts(X, y, graphs=None, **options):
+    options = {"methods": "spearman", "outliers": None, "random_state": 0} | options
+    return RobustnessCorrelator(**options).fit(X, y, graphs).correlations_
+
+
+@pytest.mark.parametrize("method", ["spearman", "kendall", "pearson", "partial"])
+def test_verdict_is_that_what_holds_is_not_carried_by_few(method):
+    X, y, _ = related(100, 0.7)
+    # "partial" needs another property.
+    X = np.column_stack([X, np.random.default_rng(1).normal(size=100)])
+    table = verdicts(X, y, methods=method, min_effect=0.3)
+    assert table["verdict"][0] == "holds"
+    assert verdicts(-X, y, methods=method, min_effect=0.3)["verdict"][0] == "holds"
+    # Nineteen models of two hundred carry it: the others are on a parabola.
+    X = np.random.default_rng(1).normal(size=(200, 2))
+    x = np.append(np.linspace(-1, 1, 181), np.linspace(2, 3, 19))
+    X[:, 0], y = x, np.where(x < 2, x**2, x)
+    table = verdicts(X, y, methods=method, min_effect=0.1)
+    assert table["p_adjusted"][0] < 0.05
+    assert table["ci_low"][0] > 0
+    assert table["coefficient"][0] > 0.1
+    assert table["verdict"][0] == "undecided"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_verdict_is_that_of_a_claim_of_the_same_pair(seed):
+    rho = [0, 0.05, 0.8][seed % 3]
+    X, y, graphs = related(300, rho, repeats=3, noise=0.5, seed=seed)
+    (found,) = verdicts(X, y, graphs, min_effect=0.3).to_dict("records")
+    table = pd.DataFrame({"x": X[:, 0], "y": y, "graph": graphs})
+    claims = [Claim("x", "y", sign=1, smallest=0.3)]
+    row = check_claims(table, claims, groups="graph", random_state=0).iloc[0]
+    assert found["verdict"] == row.verdict == ["absent", "absent", "holds"][seed % 3]
+    assert found["reliability"] == row.reliability
+    assert_allclose(found["coefficient"], row.estimate)
+
+
+def test_reliability_is_that_of_the_repeats():
+    X, y, graphs = related(50, 0.9, repeats=4, noise=0.4)
+    ranks = pd.Series(y).rank()
+    statistic = stats.f_oneway(*(ranks[graphs == k] for k in range(50))).statistic
+    (found,) = verdicts(X, y, graphs).to_dict("records")
+    assert_allclose(found["reliability"], 1 - 1 / statistic)
+    assert found["verdict"] == "holds"
+    # Without groups nothing is known of it.
+    (alone,) = verdicts(X[::4], y[::4]).to_dict("records")
+    assert np.isnan(alone["reliability"])
+    assert alone["verdict"] == "holds"
+    # A measure that is noise explains nothing, whatever its p-value.
+    X, y, graphs = related(60, 0.9, repeats=4, noise=20.0)
+    (noise,) = verdicts(X, y, graphs, min_effect=0.5).to_dict("records")
+    assert (noise["reliability"], noise["verdict"]) == (0, "undecided")
+
+
+def test_nothing_holds_without_an_interval_or_where_repeats_are_counted():
+    X, y, graphs = related(30, 0.9, repeats=2, noise=0.1)
+    kept = {"aggregate": None, "correction": None}
+    assert verdicts(X, y, graphs)["verdict"].tolist() == ["holds"]
+    for table in (
+        verdicts(X, y, graphs, **kept),
+        verdicts(X, y, graphs, n_bootstrap=0),
+        verdicts(X, y, graphs, methods="distance"),
+        verdicts(X[:14], y[:14], graphs[:14]),
+        verdicts(np.ones_like(X), y, graphs),
+    ):
+        assert table["verdict"].tolist() == ["undecided"]
+
+
+def test_verdicts_of_columns_of_one_name_are_those_of_their_places():
+    X, y, _ = related(40, 0.9)
+    other = np.random.default_rng(5).normal(size=40)
+    X = pd.DataFrame({"a": X[:, 0], "b": other})
+    y = pd.DataFrame({"b": y, "a": other})
+    table = verdicts(X, y, min_effect=0.1)
+    assert table["verdict"].tolist() == ["holds", "undecided", "undecided", "holds"]

@@ -13,7 +13,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
+from torch import nn
 
+from robustkit._randomness import seeded_torch
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import MLPNetClassifier, TorchClassifier
@@ -240,3 +242,78 @@ def test_a_classifier_that_shifts_its_input_in_place():
     np.testing.assert_array_equal(found, np.repeat(["a", "b"], 30))
     # Wrong are the two whose labels were changed.
     assert sorted(refiner.refined_indices_) == [25, 35]
+
+
+class OfImages(nn.Module):
+    """A convolution; with `unflatten` it takes the images as rows."""
+
+    def __init__(self, unflatten=False):
+        super().__init__()
+        self.shape = nn.Unflatten(1, (1, 8, 8)) if unflatten else nn.Identity()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(27, 3)
+        )
+
+    def forward(self, x):
+        return self.layers(self.shape(x))
+
+
+def torch_net(unflatten):
+    return TorchClassifier(
+        lambda n_features, n_classes: OfImages(unflatten),
+        max_epochs=2,
+        device="cpu",
+        random_state=0,
+    )
+
+
+def skorch_net(unflatten):
+    skorch = pytest.importorskip("skorch", reason="trains a skorch net further")
+    return skorch.NeuralNetClassifier(
+        OfImages,
+        module__unflatten=unflatten,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=3,
+        lr=0.1,
+        train_split=None,
+        verbose=0,
+        iterator_train__shuffle=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def digit_images():
+    X, y = load_digits(n_class=3, return_X_y=True)
+    return (X[:120] / 16).astype(np.float32), y[:120].astype(np.int64)
+
+
+@pytest.mark.parametrize("make", [torch_net, skorch_net])
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("attacked", [True, False])
+def test_images_are_refined_as_their_rows(make, frozen, attacked, digit_images):
+    X, y = digit_images
+    refiners = {}
+    for unflatten, given in ((False, X.reshape(-1, 1, 8, 8)), (True, X)):
+        attack = PGDAttack(eps=0.3, max_iter=2, random_state=0, device="cpu")
+        with seeded_torch(0):
+            model = make(unflatten)
+            model = FrozenEstimator(model.fit(given, y)) if frozen else model
+            refiners[unflatten] = WeakRegionRefiner(
+                model,
+                small_mapper(),
+                max_epochs=2,
+                layer="penultimate",
+                attack=attack if attacked else None,
+                random_state=0,
+            ).fit(given, y)
+    images, rows = refiners[False], refiners[True]
+    assert len(rows.refined_indices_)
+    np.testing.assert_array_equal(images.refined_indices_, rows.refined_indices_)
+    # A skorch net draws from the global stream whenever it predicts.
+    with seeded_torch(0):
+        expected = rows.predict_proba(X)
+        assert not np.array_equal(expected, rows.base_estimator_.predict_proba(X))
+        # Also rows of what were images.
+        for given in (X.reshape(-1, 1, 8, 8), X):
+            found = images.predict_proba(given)
+            np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -65,12 +65,11 @@ def test_foolbox_finds_the_same_accuracy(victim):
         # So many steps that both find what there is.
         pgd = foolbox.attacks.LinfPGD(steps=100, rel_stepsize=0.05)
         _, _, fooled_pgd = pgd(fmodel, *pair, epsilons=EPS)
-    expected = 1 - fooled.numpy().mean()
-    assert accuracy_under(FGSMAttack(), model, X, y) == pytest.approx(
-        expected, abs=0.03
-    )
+    # One step has one answer; the climbs of several losses find at least as much.
+    survived = (~fooled.numpy()).mean()
+    assert accuracy_under(FGSMAttack(), model, X, y) == survived
     found = accuracy_under(PGDAttack(loss="rotate", random_state=0), model, X, y)
-    assert found <= 1 - fooled_pgd.numpy().mean() + 0.012
+    assert found <= (~fooled_pgd.numpy()).mean()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -92,12 +91,9 @@ def test_adversarial_robustness_toolbox_finds_the_same_accuracy(victim):
         pgd = ProjectedGradientDescent(
             classifier, eps=EPS, eps_step=0.05, max_iter=60, verbose=False
         ).generate(X, y)
-    expected = model.score(fast, y)
-    assert accuracy_under(FGSMAttack(), model, X, y) == pytest.approx(
-        expected, abs=0.03
-    )
+    assert accuracy_under(FGSMAttack(), model, X, y) == model.score(fast, y)
     found = accuracy_under(PGDAttack(loss="rotate", random_state=0), model, X, y)
-    assert found <= model.score(pgd, y) + 0.012
+    assert found <= model.score(pgd, y)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -116,7 +112,9 @@ def test_captum_attributes_to_the_raw_features(victim):
     # Integrated gradients add up to the difference; a kinked path does so coarsely.
     error = (given.sum(dim=1) - difference).abs() / difference.abs().clamp_min(1)
     assert error.median() < 0.02
-    assert (saliency >= 0).all()
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(module(x).gather(1, target[:, None]).sum(), x)
+    torch.testing.assert_close(saliency, gradient.abs(), rtol=1e-4, atol=1e-6)
     assert (saliency > 0).any()
 
 

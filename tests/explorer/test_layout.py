@@ -1,7 +1,9 @@
 """Layouts: discs that do not overlap, always the same; nodes that persist stay."""
 
 from dataclasses import replace
+from itertools import combinations
 from types import SimpleNamespace
+from unittest import mock
 
 import networkx as nx
 import numpy as np
@@ -107,8 +109,28 @@ def test_the_same_graph_has_the_same_layout(graph):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+def height_and_length(graph, layout):
+    """How high a layout is, and how long its edges are together."""
+    ends = [np.column_stack([layout.x, layout.y])[side] for side in graph.edges.T]
+    length = np.linalg.norm(ends[0] - ends[1], axis=1).sum()
+    return np.array([np.ptp(layout.y), length])
+
+
+def crowding(x, y, radius):
+    """By how much the discs must shrink at these places, at most by nothing."""
+    pairs = combinations(range(len(x)), 2)
+    return min(
+        (
+            np.hypot(x[i] - x[j], y[i] - y[j]) / (radius[i] + radius[j])
+            for i, j in pairs
+        ),
+        default=1,
+    )
+
+
 @given(graphs, st.integers(0, 2**32 - 1), st.floats(0.5, 3))
 def test_kept_nodes_keep_their_positions(graph, seed, stretch):
+    """Unless the discs became too small, the layout too high, or its edges too long."""
     fresh = lay_out(graph)
     rng = np.random.RandomState(seed)
     kept = np.flatnonzero(rng.rand(graph.n_nodes) < 0.5)
@@ -116,12 +138,32 @@ def test_kept_nodes_keep_their_positions(graph, seed, stretch):
         return
     x, y = fresh.x[kept], fresh.y[kept] * stretch + 0.3
     layout = lay_out_around(graph, fresh, kept, x, y)
-    if layout is None:
-        assert stretch < 1 or stretch > 1.3 or len(graph.edges) > 0
+    with mock.patch.object(module, "_MOST_GROWTH", 1e9):
+        unbound = lay_out_around(graph, fresh, kept, x, y)
+    if unbound is None:
+        assert layout is None
+        assert crowding(x, y, fresh.radius[kept]) < module._SMALLEST_SCALE
         return
-    np.testing.assert_array_equal(layout.x[kept], x)
-    np.testing.assert_array_equal(layout.y[kept], y)
-    assert overlaps(layout) <= 1e-12
+    np.testing.assert_array_equal(unbound.x[kept], x)
+    np.testing.assert_array_equal(unbound.y[kept], y)
+    assert overlaps(unbound) <= 1e-12
+    most = height_and_length(graph, fresh)
+    most[0] = max(most[0], fresh.unit)
+    most = module._MOST_GROWTH * most + 1e-12
+    assert (layout is None) == (height_and_length(graph, unbound) > most).any()
+    if layout is not None:
+        np.testing.assert_array_equal(layout.x, unbound.x)
+        np.testing.assert_array_equal(layout.y, unbound.y)
+
+
+def test_most_graphs_are_laid_out_around_nodes_in_their_own_places():
+    n_kept = 0
+    for seed in range(40):
+        graph = random_graph(seed, 30, 8, 30)
+        fresh, kept = lay_out(graph), np.arange(seed % 2, 30, 2)
+        places = fresh.x[kept], fresh.y[kept]
+        n_kept += lay_out_around(graph, fresh, kept, *places) is not None
+    assert n_kept > 30
 
 
 def test_layout_around_is_none_without_enough_space():
@@ -279,6 +321,33 @@ def test_small_parameter_change_keeps_most_nodes(graphs):
     before = next_picture(graphs.compute(BASE))
     after = next_picture(graphs.compute(replace(BASE, eps=2.02)), before)
     assert np.isin(after.ids, before.ids).mean() > 0.5
+    assert keeps_places(before, after)
+
+
+def keeps_places(before, after):
+    """Whether all nodes that persist are where they were; some must."""
+    _, old, new = np.intersect1d(before.ids, after.ids, return_indices=True)
+    return len(old) > 0 and all(
+        np.array_equal(
+            getattr(before.layout, axis)[old], getattr(after.layout, axis)[new]
+        )
+        for axis in "xy"
+    )
+
+
+def test_most_changes_of_a_parameter_keep_the_places(graphs):
+    before = next_picture(graphs.compute(BASE))
+    changes = [
+        {"n_intervals": 9}, {"overlap": 0.2}, {"overlap": 0.35}, {"overlap": 0.8},
+        {"eps": 1.6}, {"eps": 2.2}, {"min_samples": 2}, {"min_samples": 4}, {"view": 1},
+    ]  # fmt: skip
+    n_kept = sum(
+        keeps_places(
+            before, next_picture(graphs.compute(replace(BASE, **change)), before)
+        )
+        for change in changes
+    )
+    assert n_kept >= 7
 
 
 def test_the_same_path_leads_to_the_same_picture(run):

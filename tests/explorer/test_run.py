@@ -1,18 +1,33 @@
 """Runs are validated, stored and read again; views are the outputs of fitted models."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
-from robustkit.attacks import FGSMAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    MinimalDistanceAttack,
+    PGDAttack,
+    SquareAttack,
+    best_of,
+)
 from robustkit.classifiers import TorchClassifier
 from robustkit.explorer import View, explore, load_run, make_views, save_run
+from robustkit.explorer._graphs import Graphs
+from robustkit.explorer._page import describe_run, open_run
+from robustkit.plotting import MapperGraphDisplay
 from robustkit.regions import PopulatedRegionScorer
 from robustkit.topology import MapperGraph
 from tests.common.callers_things import WritingNet, expect_unchanged
@@ -27,9 +42,10 @@ CLASSES = np.array(["a", "b", "c"])[
 ]
 
 
-def save(folder, y=Y, X=X, image_shape=(2, 2), **view):
+def save(folder, y=Y, X=X, image_shape=(2, 2), X_of_view=None, **view):
     """Store one view of six samples, or of those given."""
     params = {"model": "m", "level": 0.0, "activations": X, "prediction": Y}
+    params["X"] = X_of_view
     views = [View(**{**params, **view})]
     return save_run(folder / "run", y=y, views=views, X=X, image_shape=image_shape)
 
@@ -42,6 +58,11 @@ def save(folder, y=Y, X=X, image_shape=(2, 2), **view):
         ({"X": X * np.nan, "activations": X}, "X must hold numbers .* Got NaN"),
         ({"X": X + 1j, "activations": X}, "X must hold numbers .* Got .* complex128"),
         ({"X": X.astype(str), "activations": X}, "X must hold numbers .* dtype <U32"),
+        ({"X": X * 16}, r"^X must hold numbers from 0 to 1, or bytes. Got .*\d\.\d"),
+        ({"X": X - 0.5}, "^X must hold numbers from 0 to 1, or bytes. Got .*-0.07"),
+        ({"X": X * 1e30}, r"^X must hold numbers from 0 to 1, .*e\+29"),
+        ({"X": np.where(X > 0.9, np.inf, X)}, "^X must hold numbers .* Got .*inf"),
+        ({"X": np.arange(24).reshape(6, 4)}, "^X must hold numbers .* Got .*2"),
         ({"y": Y * np.nan}, "'y' parameter must hold labels. Got .*nan"),
         ({"prediction": Y * np.nan}, "'prediction' of view 'm' must hold labels"),
         ({"activations": X[:0]}, r"Found array with 0 sample\(s\)"),
@@ -72,7 +93,7 @@ def test_make_run_rejects_invalid_input(tmp_path, given, message):
     "given",
     [
         {"y": Y[:1], "X": X[:1], "prediction": Y[:1]},
-        {"X": X * 1e30, "activations": X * 1e30},
+        {"activations": X * 1e30, "X_of_view": X * 1e30},
         {"X": X > 0.5},
         {"X": (X * 255).astype(np.uint8)},
         {"activations": np.ones((6, 1))},
@@ -217,3 +238,182 @@ def test_make_views_protects_samples_from_in_place_models():
 def test_positive_levels_need_an_attack(models):
     with pytest.raises(ValueError, match="'attack' parameter is needed for levels"):
         make_views(models, SAMPLES, CLASSES, levels=[0.1])
+
+
+PIXELS = np.random.RandomState(1).randint(256, size=(6, 4)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_attacked_images_of_bytes_are_as_bright_as_the_clean_ones(tmp_path, is_flat):
+    """A flat table of bytes is attacked as it is, images as numbers from 0 to 1."""
+    given = PIXELS if is_flat else PIXELS.reshape(6, 2, 2)
+    unit = 1 if is_flat else 255
+    rows = PIXELS.astype(np.float32) / unit
+    model = LogisticRegression().fit(rows, Y)
+    eps = 20.4 / unit
+    attack = FGSMAttack(eps=eps, clip=(0, 255 / unit))
+    views = make_views({"m": model}, given, Y, attack, [0.0, eps])
+    run = load_run(
+        save_run(tmp_path / "run", y=Y, views=views, X=given, image_shape=(2, 2))
+    )
+    np.testing.assert_array_equal(run.images, PIXELS)
+    attacked = run.views[1].images.astype(int)
+    np.testing.assert_array_equal(attacked, np.rint(views[1].X * unit))
+    moved = np.abs(attacked - PIXELS)
+    assert moved.max() == 20
+    assert (attacked.max(), attacked.min()) != (255, 0)
+
+
+def test_attacked_images_are_cut_off_at_black_and_white(tmp_path):
+    for images, white in ((X, 1), (PIXELS, 255), (PIXELS, 1)):
+        clean = images / (images.max() if white == 1 else 1)
+        attacked = clean + white * np.where(np.arange(4) % 2, 0.1, -0.1)
+        run = load_run(save(tmp_path, X=images, X_of_view=attacked))
+        expected = np.rint(np.clip(attacked / white, 0, 1) * 255)
+        np.testing.assert_array_equal(run.views[0].images, expected)
+
+
+def test_features_that_are_no_colours_are_left_out(tmp_path):
+    """Only the columns that are asked for must all be shown."""
+    table = pd.DataFrame(
+        {
+            "age": np.arange(150.0),
+            "name": [f"p{i}" for i in range(150)],
+            "site": ["a", "b", "c"] * 50,
+            "far": [np.inf] + 149 * [0.0],
+            "list": [[i] for i in range(150)],
+        }
+    )
+    y = np.arange(150) % 2
+    points = np.random.RandomState(0).rand(150, 3)
+    given = {"y": y, "views": [View("m", 0.0, points, y)]}
+    run = load_run(save_run(tmp_path / "run", X=table, **given))
+    assert [column.name for column in run.columns] == ["age", "site"]
+    twice = pd.concat([table[["age"]], table[["age"]]], axis=1)
+    run = load_run(save_run(tmp_path / "run", X=twice, **given))
+    assert [column.name for column in run.columns] == ["age", "age"]
+    for name in ("name", "far"):
+        with pytest.raises(ValueError, match=f"The column '{name}' must hold numbers"):
+            save_run(tmp_path / "run", columns=table[[name]], **given)
+    with pytest.raises(ValueError, match="X must have one row for each of 150 samples"):
+        save_run(tmp_path / "run", X=table[:9], **given)
+    mapper = MapperGraph(n_intervals=3, eps=0.5).fit(points)
+    run, _ = open_run(mapper, X=table[["age", "far"]].replace(np.inf, -1.0), y=y)
+    assert [column.name for column in run.columns] == ["age", "far"]
+
+
+def test_tensors_with_a_gradient_are_samples(tmp_path):
+    table = torch.from_numpy(X).requires_grad_()
+    run = load_run(save(tmp_path, X=table, image_shape=None))
+    shown = np.column_stack([column.values for column in run.columns])
+    np.testing.assert_array_equal(shown, table.detach().numpy())
+    images = torch.from_numpy(X.reshape(6, 1, 2, 2)).requires_grad_()
+    run = load_run(save(tmp_path, X=images, activations=X, image_shape=None))
+    assert run.image_shape == (1, 2, 2)
+    run = load_run(save(tmp_path, activations=table, confidence=table[:, 0]))
+    np.testing.assert_array_equal(run.views[0].confidence, X[:, 0].astype(np.float32))
+    views = [View("m", 0.0, X, Y)]
+    columns = {"first": table[:, 0]}
+    run = load_run(save_run(tmp_path / "run", y=Y, views=views, columns=columns))
+    np.testing.assert_array_equal(run.columns[0].values, X[:, 0])
+
+
+def test_make_views_gives_the_names_of_the_columns_to_the_model():
+    """A pipeline that takes columns by their names, and one that would warn."""
+    table = pd.DataFrame(SAMPLES, columns=list("abcde"))
+    by_name = make_pipeline(
+        make_column_transformer(
+            (StandardScaler(), ["d", "a"]), remainder="passthrough"
+        ),
+        LogisticRegression(),
+    )
+    models = {"by name": by_name, "plain": LogisticRegression()}
+    fitted = {name: model.fit(table, CLASSES) for name, model in models.items()}
+    attack = FGSMAttack(clip=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        views = make_views(fitted, table, CLASSES, attack, [0.0, 0.2])
+    for view in views[1::2]:
+        model = fitted[view.model]
+        target = FGSMAttack(FrozenEstimator(model), eps=0.2, clip=None)
+        score = target.fit(table, CLASSES).score(table, CLASSES)
+        right = model.predict(table) == CLASSES
+        assert np.mean((view.prediction == CLASSES) & right) == score
+        assert isinstance(view.X, np.ndarray)
+
+
+@pytest.mark.parametrize(
+    "attack", [MinimalDistanceAttack(), best_of([FGSMAttack(), PGDAttack()])]
+)
+def test_an_attack_without_a_radius_has_no_levels(models, attack):
+    with pytest.raises(ValueError, match=f"'attack' .* Got {type(attack).__name__}"):
+        make_views(models, SAMPLES, CLASSES, attack, [0.0, 0.1])
+    # Nothing is attacked.
+    views = make_views(models, SAMPLES, CLASSES, attack, [0.0])
+    assert {view.level for view in views} == {0.0}
+
+
+def test_a_model_without_layers_is_refused_by_its_name():
+    tree = {"tree": DecisionTreeClassifier(random_state=0).fit(SAMPLES, CLASSES)}
+    match = "models with layers.* Got 'tree', a DecisionTreeClassifier"
+    with pytest.raises(TypeError, match=match) as error:
+        make_views(tree, SAMPLES, CLASSES, SquareAttack(), [0.0, 0.1])
+    assert "Use" not in str(error.value)
+
+
+def test_a_mapper_is_shown_with_its_own_parameters():
+    mapper = MapperGraph(eps=2.0, n_intervals=2, min_samples=1).fit(X)
+    with pytest.raises(ValueError, match="'mapper' parameter goes with a run"):
+        open_run(mapper, MapperGraph(n_intervals=30))
+    assert open_run(mapper)[1] is mapper
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(max_iter=1000),
+        MLPClassifier((8,), solver="lbfgs", max_iter=2000, random_state=0),
+    ],
+)
+def test_a_class_has_the_color_of_the_displays(tmp_path, pyplot, model):
+    """Place among the classes of the model, not among those of the samples."""
+    labels = np.arange(10)[np.arange(120) % 10]
+    points = SAMPLES + labels[:, None]
+    model = clone(model).fit(points, labels)
+    shown = np.isin(labels, [3, 7])
+    X, y = points[shown], labels[shown]
+    views = make_views({"model": model}, X, y)
+    run = load_run(save_run(tmp_path / "run", y=y, X=X, views=views))
+    assert run.class_names == [str(label) for label in range(10)]
+    np.testing.assert_array_equal(run.y, y)
+    np.testing.assert_array_equal(run.views[0].prediction, model.predict(X))
+    palette = describe_run(run, Graphs(run))["class_colors"]["light"]
+    mapper = MapperGraph(n_intervals=2, eps=100.0)
+    legend = MapperGraphDisplay.from_estimator(
+        model, X, y, mapper=mapper, color="pie"
+    ).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["3", "7"]
+    for k, patch in zip((3, 7), legend.get_patches(), strict=True):
+        face = [round(255 * share) for share in patch.get_facecolor()[:3]]
+        assert palette[k] == "#" + "".join(f"{value:02X}" for value in face)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names", "expected"),
+    [
+        # Named, and known to the model alone.
+        (["a", "b", "c"], ["A", "B", "C"], ["A", "B", "C"]),
+        # The names are those of the labels of the samples.
+        (["a", "b", "c"], ["A", "C"], ["A", "C"]),
+        (["a", "b", "c"], None, ["a", "b", "c"]),
+        # Not that many: they would share colours.
+        ([f"k{i}" for i in range(40)], None, ["a", "c"]),
+        (None, None, ["a", "c"]),
+    ],
+)
+def test_classes_that_no_sample_has(tmp_path, classes, names, expected):
+    y = np.array(["a", "c"])[Y]
+    views = [View("m", 0.0, X, y, classes=classes)]
+    run = load_run(save_run(tmp_path / "run", y=y, views=views, class_names=names))
+    assert run.class_names == expected
+    np.testing.assert_array_equal(np.char.lower(np.array(run.class_names)[run.y]), y)

@@ -297,3 +297,22 @@ def test_cuda_graph_copies_its_inputs(calls):
         recording(x, x)
     assert calls[0][0] is x
     assert calls[1][0] is not x
+
+
+def test_fused_step_suits_what_computes_nothing_else():
+    network = network_of(SHAPES["five predecessors and more"])
+    assert FusedStep.suits(network)
+    assert FusedStep.suits(copy.deepcopy(network).float(), weight_decay=0.1)
+    assert not FusedStep.suits(network, regularizer=object())
+    assert not FusedStep.suits(copy.deepcopy(network).bfloat16())
+    assert not FusedStep.suits(copy.deepcopy(network).to("meta"))
+    for register in (
+        network.edge_weight.register_hook,
+        network.edge_weight.register_post_accumulate_grad_hook,
+        network.register_full_backward_hook,
+        network.register_forward_hook,
+    ):
+        handle = register(lambda *_: None)
+        assert not FusedStep.suits(network)
+        handle.remove()
+    assert FusedStep.suits(network)

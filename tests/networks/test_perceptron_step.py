@@ -106,6 +106,47 @@ def shared():
     return nn.Sequential(layer, nn.ReLU(), layer)
 
 
+def tied(*names):
+    net = nn.Sequential(
+        nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+    )
+    for name in names:
+        setattr(net[4], name, getattr(net[2], name))
+    return net
+
+
+def with_bias_first():
+    layer = nn.Linear(3, 3)
+    weight = layer.weight
+    del layer.weight
+    layer.weight = weight
+    return nn.Sequential(layer)
+
+
+def observed(register):
+    """A perceptron something of which is called with gradients."""
+    net = perceptron(4)
+    register(net)
+    return net
+
+
+def twice_the_gradient(module, before, after):
+    return tuple(None if g is None else 2 * g for g in before)
+
+
+HOOKS = {
+    "of a weight": lambda net: net[1].weight.register_hook(lambda g: 0 * g),
+    "after a weight": lambda net: net[1].bias.register_post_accumulate_grad_hook(
+        lambda w: w.grad.zero_()
+    ),
+    "of a part": lambda net: net[2].register_full_backward_hook(twice_the_gradient),
+    "before a part": lambda net: net[2].register_full_backward_pre_hook(
+        lambda part, after: (2 * after[0],)
+    ),
+    "of the whole": lambda net: net.register_full_backward_hook(twice_the_gradient),
+}
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -119,6 +160,11 @@ def shared():
         nn.Sequential(),
         hooked(),
         shared(),
+        tied("weight"),
+        tied("bias"),
+        tied("weight", "bias"),
+        with_bias_first(),
+        *map(observed, HOOKS.values()),
         perceptron(4).to("meta"),
     ],
 )
@@ -138,3 +184,32 @@ def test_perceptron_step_does_not_suit_other_modules(module):
 def test_perceptron_step_does_not_suit_other_settings(settings):
     assert PerceptronStep.suits(perceptron(4))
     assert not PerceptronStep.suits(perceptron(4), **settings)
+
+
+def test_perceptron_step_does_not_suit_where_all_modules_have_a_gradient_hook():
+    handle = nn.modules.module.register_module_full_backward_hook(lambda *_: None)
+    try:
+        assert not PerceptronStep.suits(perceptron(4))
+    finally:
+        handle.remove()
+    assert PerceptronStep.suits(perceptron(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_perceptron_step_in_half_precision_equals_autograd(dtype):
+    ours, theirs = perceptron(8, dtype=dtype), perceptron(8, dtype=dtype)
+    steps = PerceptronStep(ours), AutogradStep(theirs)
+    for seed in range(3):
+        X, y = batch(10, ours, seed)
+        assert torch.equal(*(step.step(X, y) for step in steps))
+        expect_same(ours, theirs)
+
+
+def test_perceptron_step_under_autocast_equals_autograd():
+    ours, theirs = perceptron(8), perceptron(8)
+    steps = PerceptronStep(ours), AutogradStep(theirs)
+    for seed in range(9):
+        with torch.autocast("cpu", enabled=3 <= seed < 6):
+            for step in steps:
+                step.step(*batch(10, ours, seed))
+        expect_same(ours, theirs)

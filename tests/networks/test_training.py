@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from robustkit._randomness import seeded_torch
-from robustkit.networks import AutogradStep, Epoch, Plateau, Schedule, train
+from robustkit.networks import (
+    AutogradStep,
+    Epoch,
+    PerceptronStep,
+    Plateau,
+    Schedule,
+    train,
+)
 from robustkit.networks._training import epoch_batches
 
 
@@ -267,6 +274,43 @@ def test_failing_regularizer_leaves_nothing_frozen():
             regularizer=Failing(),
         )
     assert all(weight.requires_grad for weight in module.parameters())
+
+
+@pytest.mark.parametrize("make_step", [AutogradStep, PerceptronStep])
+def test_training_within_autocast_uses_the_weights_of_each_step(make_step):
+    X, y = data(seed=1)
+    logits, losses = [], []
+    for keeps_weights in (True, False):
+        module = small_module()
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=keeps_weights):
+            epochs = train(
+                module,
+                X,
+                y,
+                stepper=make_step(module, lr=0.1),
+                schedule=schedule(6, n_iter_no_change=2),
+                validation=(X[:20], y[:20]),
+            )
+            # Those of the best epoch, which was not the last.
+            assert epochs[-1].score < max(epoch.score for epoch in epochs)
+            logits.append(module(X))
+        losses.append([epoch.loss for epoch in epochs])
+    assert losses[0] == losses[1]
+    assert torch.equal(*logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mean_loss_of_an_epoch_in_half_precision(dtype):
+    module = small_module().to(dtype)
+    X, y = data()
+    X, wide = X.to(dtype), small_module().to(dtype)
+    (epoch,) = train(
+        module, X, y, stepper=AutogradStep(module), schedule=schedule(1, 50)
+    )
+    order = torch.randperm(50, generator=generator())
+    loss = nn.functional.cross_entropy(wide(X[order]), y[order])
+    assert type(epoch.loss) is float
+    assert epoch.loss == loss.item()
 
 
 class ScriptedStep:

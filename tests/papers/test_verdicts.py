@@ -3,12 +3,12 @@
 import pytest
 
 from papers import _claims, verdicts
+from papers._claims import Estimate
 from papers.verdicts import (
     OPEN,
     OPPOSITE,
     PAPERS,
     YES,
-    Estimate,
     holds_in_level,
     holds_in_sign,
     rows_of,
@@ -50,12 +50,33 @@ def test_empty_cell_is_no_estimate(cell):
         ([AROUND], OPEN, OPEN),
         ([ALONE], OPEN, OPEN),
         ([ABOVE, ABOVE, AROUND], "in 2 of 3", f"{OPEN}; the opposite in 2 of 3"),
-        ([ABOVE, BELOW], "in 1 of 2", "in 1 of 2"),
+        (
+            [ABOVE, BELOW],
+            "in 1 of 2; the opposite in 1",
+            "in 1 of 2; the opposite in 1",
+        ),
+        (
+            [ABOVE, ABOVE, AROUND, BELOW],
+            "in 2 of 4; the opposite in 1",
+            "in 1 of 4; the opposite in 2",
+        ),
     ],
 )
 def test_sign_holds_where_the_interval_excludes_zero(cells, above, below):
     assert holds_in_sign(1, read(*cells)) == above
     assert holds_in_sign(-1, read(*cells)) == below
+
+
+def test_intervals_of_a_table_are_those_of_its_estimates(tmp_path, monkeypatch):
+    folder = tmp_path / "some" / "results" / "tables"
+    folder.mkdir(parents=True)
+    cells = ["+0.3 ± 0.1", "", '"−0.3 [−0.4, −0.2]"', "0.5 ± 0.25"]
+    rows = [f"{kind},{cell}" for kind, cell in zip("aabb", cells, strict=True)]
+    (folder / "one.csv").write_text("\n".join(["kind,ours", *rows]), "utf-8")
+    monkeypatch.setattr(_claims, "HERE", tmp_path)
+    intervals = _claims.Table("some", "one").intervals
+    assert intervals("ours") == [(0.3 - 0.1, 0.3 + 0.1), (-0.4, -0.2), (0.25, 0.75)]
+    assert intervals("ours", kind="b") == [(-0.4, -0.2), (0.25, 0.75)]
 
 
 @pytest.mark.parametrize(

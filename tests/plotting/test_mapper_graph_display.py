@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from robustkit.bridge import ActivationExtractor
@@ -207,3 +208,65 @@ def test_from_estimator_draws_a_mapper(pyplot, iris):
 def test_what_is_missing_is_named(pyplot, iris, color, message):
     with pytest.raises(ValueError, match=message):
         MapperGraphDisplay.from_mapper(iris[0], color=color)
+
+
+def to_hex(color):
+    return "#" + "".join(f"{round(255 * share):02X}" for share in color[:3])
+
+
+def legend_of(display):
+    """The colour of each label in the legend."""
+    legend = display.ax_.get_legend()
+    return {
+        text.get_text(): to_hex(patch.get_facecolor())
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+
+
+def colors_of(places, labels):
+    palette = class_colors(max(places) + 1)
+    return {str(label): palette[k] for k, label in zip(places, labels, strict=True)}
+
+
+@pytest.mark.parametrize("labels", [[3, 7], [7], list(range(10))])
+def test_a_class_has_its_color_whichever_others_are_shown(pyplot, labels):
+    X, y = load_digits(return_X_y=True)
+    model = LogisticRegression(max_iter=1000).fit(X / 16, y)
+    shown = np.flatnonzero(np.isin(y, labels))[:60]
+    X, y = X[shown] / 16, y[shown]
+    mapper = MapperGraph(n_intervals=3, eps=100.0)
+    display = MapperGraphDisplay.from_estimator(model, X, y, mapper=mapper, color="pie")
+    assert legend_of(display) == colors_of(labels, labels)
+    faces = {to_hex(face) for face in patches_of(display)[0].get_facecolor()}
+    assert faces <= set(colors_of(labels, labels).values())
+    mapper.fit(X)
+    for how in ({}, {"color": "majority"}):
+        display = MapperGraphDisplay.from_mapper(mapper, y, classes=range(10), **how)
+        assert legend_of(display) == colors_of(labels, labels)
+        display = MapperGraphDisplay.from_estimator(mapper, y=y, classes=range(10))
+        assert legend_of(display) == colors_of(labels, labels)
+
+
+def test_predictions_are_classes_too(pyplot, iris):
+    """As in the explorer, where a class nobody has may be predicted."""
+    mapper, y = iris
+    y_pred = np.where(y == "setosa", "iris", y)
+    display = MapperGraphDisplay.from_mapper(mapper, y, y_pred, color="pie")
+    assert legend_of(display) == colors_of([1, 2, 3], np.unique(y))
+
+
+def test_labels_share_no_color_where_there_are_many_classes(pyplot, iris):
+    mapper, _ = iris
+    y = np.array([5, 15, 25, 105, 205])[np.arange(150) % 5]
+    display = MapperGraphDisplay.from_mapper(mapper, y, classes=range(1000))
+    assert legend_of(display) == colors_of(range(5), np.unique(y))
+
+
+def test_labels_beside_the_classes_have_colors(pyplot, iris):
+    mapper, y = iris
+    display = MapperGraphDisplay.from_mapper(mapper, y, classes=["versicolor", "a"])
+    assert legend_of(display) == colors_of([1, 2, 3], np.unique(y))
+    # Without classes, the labels have the colours in the order in which they are given.
+    labels = np.unique(y)[::-1]
+    plain = MapperGraphDisplay(mapper.graph_, mapper.describe(y), labels).plot()
+    assert legend_of(plain) == colors_of([0, 1, 2], labels)

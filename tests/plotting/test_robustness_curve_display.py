@@ -1,14 +1,22 @@
 """The curve is that of the attack, and never rises."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 
 from robustkit.attacks import (
     FGSMAttack,
     GrowingEpsilonAttack,
+    MinimalDistanceAttack,
     ModuleAttack,
     OnePixelAttack,
+    PGDAttack,
+    best_of,
 )
 from robustkit.exceptions import GradientMaskingWarning
 from robustkit.plotting import RobustnessCurveDisplay
@@ -159,3 +167,110 @@ def test_from_estimator_attacks_a_classifier(pyplot):
     assert not hasattr(attack, "estimator_")
     pgd = RobustnessCurveDisplay.from_estimator(model, X, y, eps=EPS[:1])
     assert (pgd.robust_accuracy <= expected.robust_accuracy[:2]).all()
+
+
+def seen_levels(display):
+    """Robust accuracy that is drawn from the left to the right end of the axes."""
+    display.figure_.canvas.draw()
+    ends = display.ax_.get_xlim()
+    eps, accuracy = display.line_.get_data()
+    assert (eps[0], eps[-1]) == ends
+    return [accuracy[np.searchsorted(eps, x, side="right") - 1] for x in ends]
+
+
+@pytest.mark.parametrize(
+    ("distances", "level"),
+    [([np.inf] * 5, 1.0), ([0.0] * 5, 0.0), ([0.0, np.inf], 0.5)],
+)
+def test_a_curve_that_never_falls_is_drawn(pyplot, distances, level):
+    to_rgb = pytest.importorskip("matplotlib.colors", reason="needs matplotlib").to_rgb
+    display = RobustnessCurveDisplay.from_distances(distances)
+    assert seen_levels(display) == [level, level]
+    (band,) = display.ax_.collections
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 0].max() == display.ax_.get_xlim()[1] > 0
+    pixels = np.asarray(display.figure_.canvas.buffer_rgba())[..., :3]
+    ink = np.round(255 * np.array(to_rgb(display.line_.get_color())))
+    assert (np.abs(pixels - ink) <= 2).all(axis=-1).sum() > 300
+
+
+def test_curves_reach_the_right_end_of_shared_axes(pyplot):
+    """The more robust model is drawn second, and the axes grow with it."""
+    near = RobustnessCurveDisplay.from_distances([0.1, 0.2, np.inf])
+    far = RobustnessCurveDisplay.from_distances([0.1, 0.9], ax=near.ax_)
+    lone = RobustnessCurveDisplay.from_distances([np.inf, 0.0], ax=near.ax_)
+    assert near.ax_.get_xlim()[1] > 0.9
+    assert near.ax_.get_xlim()[0] == 0
+    assert seen_levels(near) == [1, pytest.approx(1 / 3)]
+    assert seen_levels(far) == [1, 0]
+    assert seen_levels(lone) == [0.5, 0.5]
+    near.ax_.set_xlim(0, 5)
+    assert seen_levels(near)[1] == pytest.approx(1 / 3)
+    # What lies right of the axes is not moved into them.
+    near.ax_.set_xlim(0, 0.15)
+    eps, _ = near.line_.get_data()
+    np.testing.assert_array_equal(eps[:3], [0, 0.1, 0.2])
+
+
+def test_axes_grow_with_the_curves(pyplot):
+    first = RobustnessCurveDisplay([0, 0.1], [1.0, 0.5]).plot()
+    RobustnessCurveDisplay([0, 0.4], [1.0, 0.5]).plot(first.ax_)
+    left, right = first.ax_.get_xlim()
+    assert left == 0
+    assert right > 0.4
+
+
+def given_as(form, X, y):
+    """The same samples in another form."""
+    if form == "DataFrame":
+        return pd.DataFrame(X).add_prefix("pixel"), pd.Series(y)
+    if form == "list":
+        return X.tolist(), y.tolist()
+    images = torch.from_numpy(X).reshape(-1, 1, 8, 8)
+    return images.requires_grad_(form == "images with a gradient"), torch.from_numpy(y)
+
+
+@pytest.mark.parametrize(
+    "form", ["DataFrame", "list", "images", "images with a gradient"]
+)
+def test_samples_come_in_any_form(pyplot, form):
+    X, y = digits(60)
+    X = X.astype(np.float64)
+    model = LogisticRegression(max_iter=200)
+    expected = RobustnessCurveDisplay.from_estimator(
+        FGSMAttack(model).fit(X, y), X, y, eps=EPS
+    )
+    given, labels = given_as(form, X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        display = RobustnessCurveDisplay.from_estimator(
+            FGSMAttack(model).fit(given, labels), given, labels, eps=EPS
+        )
+    np.testing.assert_array_equal(display.robust_accuracy, expected.robust_accuracy)
+    assert display.n_samples == 60
+    assert 0 < display.robust_accuracy[-1] < display.robust_accuracy[0]
+
+
+@pytest.mark.parametrize("join", [lambda attack: attack, lambda a: best_of([a])])
+def test_an_attack_that_searches_distances_gives_the_whole_curve(pyplot, join):
+    X, y = digits(40)
+    attack = join(MinimalDistanceAttack(max_iter=10))
+    display = RobustnessCurveDisplay.from_estimator(torch_net(), X, y, attack=attack)
+    distance = aim(attack, torch_net(), X, y).perturb(X, y).distance
+    expected = RobustnessCurveDisplay.from_distances(distance)
+    np.testing.assert_array_equal(display.eps, expected.eps)
+    np.testing.assert_array_equal(display.robust_accuracy, expected.robust_accuracy)
+    assert display.in_steps
+    some = RobustnessCurveDisplay.from_estimator(
+        torch_net(), X, y, attack=attack, eps=EPS, name="net"
+    )
+    np.testing.assert_array_equal(some.eps, [0, *EPS])
+    for eps, accuracy in zip(some.eps, some.robust_accuracy, strict=True):
+        assert accuracy == pytest.approx(np.mean(distance > eps))
+
+
+def test_joined_attacks_with_radii_are_drawn_one_by_one(pyplot):
+    X, y = digits(30)
+    attack = best_of([FGSMAttack(), PGDAttack(max_iter=2)])
+    with pytest.raises(TypeError, match=r"BestOfAttack .* a curve for each of its"):
+        RobustnessCurveDisplay.from_estimator(torch_net(), X, y, attack=attack)

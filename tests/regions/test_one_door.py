@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.neural_network import MLPClassifier
 from torch import nn
@@ -120,6 +121,70 @@ def test_stream_without_samples_of_a_class_is_refused(module, images):
         PopulatedRegionScorer(module).fit(loader(X[y < 2], y[y < 2]))
     with pytest.raises(TypeError, match="MLPClassifier cannot be trained on a"):
         PopulatedRegionScorer().fit(loader(X, y))
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_refused_fit_leaves_nothing_that_partial_fit_would_count_again(
+    module, images, streams
+):
+    X, y = images[0][images[1] < 2], images[1][images[1] < 2]
+    given = (loader(X, y),) if streams else (X, y)
+    scorer = PopulatedRegionScorer(module).fit(*images)
+    with pytest.raises(ValueError, match="or use partial_fit"):
+        scorer.fit(*given)
+    with pytest.raises(NotFittedError, match="PopulatedRegionScorer"):
+        scorer.transform(X)
+    scorer.partial_fit(*given)
+    alone = PopulatedRegionScorer(module).partial_fit(*given)
+    assert scorer.n_samples_seen_ == alone.n_samples_seen_ == len(y)
+    assert scorer.regions_.equals(alone.regions_)
+
+
+def test_a_stream_that_breaks_off_in_fit_leaves_no_counts(module, images):
+    X, y = images
+    bad = X.copy()
+    bad[-1] = np.nan
+    scorer = PopulatedRegionScorer(module)
+    with pytest.raises(ValueError, match="NaN"):
+        scorer.fit(loader(bad, y, batch_size=50))
+    assert scorer.partial_fit(X, y).n_samples_seen_ == len(y)
+
+
+def test_images_of_another_layout_are_refused():
+    X = np.random.default_rng(0).random((20, 3, 4, 4), dtype=np.float32)
+    y, other = np.arange(20) % 2, X.transpose(0, 2, 3, 1)
+    with seeded_torch(0):
+        net = nn.Sequential(
+            nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2)
+        )
+    scorer = PopulatedRegionScorer(net).fit(X, y)
+    asks = [
+        scorer.transform, scorer.inclusion_ratio, scorer.score, scorer.layer_report,
+        lambda X: scorer.report(X, y), lambda X: scorer.partial_fit(X, y),
+        lambda X: scorer.report(loader(X, y)),
+    ]  # fmt: skip
+    known = TorchClassifier.from_module(net, [0, 1], image_shape=(3, 4, 4))
+    frozen = FrozenEstimator(known)
+    # It knows the shape itself where the scorer was fitted on rows.
+    of_rows = PopulatedRegionScorer(frozen).fit(X.reshape(20, -1), y)
+    asks += [
+        of_rows.transform, lambda X: PopulatedRegionScorer(frozen).fit(X, y),
+        lambda X: PopulatedRegionScorer()(known, X),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(
+            ValueError, match=r"\(3, 4, 4\).*Got images of .*\(4, 4, 3\)"
+        ):
+            ask(other)
+    np.testing.assert_array_equal(of_rows.transform(X), scorer.transform(X))
+
+
+def test_transform_of_a_stream_says_what_to_do_instead(module, images):
+    scorer = PopulatedRegionScorer(module).fit(*images)
+    with pytest.raises(
+        TypeError, match="Use report, score or inclusion_ratio, or call"
+    ):
+        scorer.transform(loader(*images))
 
 
 def test_notebook_shows_ratio_regions_and_the_largest(module, images):

@@ -393,10 +393,11 @@ def test_a_model_without_relu_units_is_warned_of(iris):
     tanh = MLPClassifier(
         (4,), activation="tanh", solver="lbfgs", tol=0.1, random_state=0
     ).fit(X, y)
-    with pytest.warns(NoReLUWarning, match="the sign .* is a convention"):
+    with pytest.warns(NoReLUWarning, match="the sign .* is a convention") as fitted:
         PopulatedRegionScorer(FrozenEstimator(tanh)).fit(X, y)
-    with pytest.warns(NoReLUWarning, match="No unit of MLPClassifier is a ReLU"):
+    with pytest.warns(NoReLUWarning, match="No unit of MLPClassifier is a") as called:
         PopulatedRegionScorer()(tanh, X)
+    assert fitted[0].filename == called[0].filename == __file__
 
 
 def test_a_model_without_hidden_layers_is_refused(iris):

@@ -32,6 +32,6 @@ def cheap(study):
         space = {**study.param_space, "prior__n_nodes": [30]}
         study.set_params(n_parameters=None, param_space=space)
     for attack, _ in (a for a in study.attacks.values() if isinstance(a, tuple)):
-        if attack.method == "differential_evolution":
+        if getattr(attack, "method", None) == "differential_evolution":
             attack.set_params(pop_size=10, max_iter=2)
     return study

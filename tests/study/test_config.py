@@ -321,7 +321,6 @@ def test_steps_of_the_quick_attacks_follow_the_range_of_the_images(scale):
     attacks = find_preset("quick").params(images)["attacks"]
     for name in ("fgsm", "pgd"):
         assert attacks[name].eps == pytest.approx(0.1 * scale, rel=1e-5)
-    assert attacks["growing"].step == pytest.approx(0.01 * scale, rel=1e-5)
 
 
 def test_unknown_preset_is_refused_with_a_hint():

@@ -6,7 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from robustkit.attacks import FGSMAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    MinimalDistanceAttack,
+    PGDAttack,
+    SquareAttack,
+    best_of,
+)
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.regions import PopulatedRegionScorer
 from robustkit.study import _measure
@@ -121,3 +128,33 @@ def test_an_attack_on_images_of_which_none_is_right_has_no_error_rate():
     found = attacked("few", FGSMAttack(), 3, model, Data(X, y, X_test, wrong))
     assert list(found) == ["few_error_rate"]
     assert np.isnan(found["few_error_rate"])
+
+
+ATTACKS = {
+    "step": FGSMAttack(),
+    "ball": PGDAttack(norm="l2", max_iter=2, random_state=0),
+    "growing": GrowingEpsilonAttack(step=0.05),
+    "square": SquareAttack(max_queries=5, random_state=0),
+    "of radii": best_of([FGSMAttack(), PGDAttack(max_iter=2, random_state=0)]),
+    "of distances": best_of([MinimalDistanceAttack(max_iter=20)]),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_of_the_report_of_any_attack_only_numbers_are_kept(name):
+    data = Data(*small_data())
+    model = SparseNetClassifier(max_epochs=2, device="cpu", random_state=0)
+    model.fit(data.X, data.y)
+    row = attacked("a", ATTACKS[name], None, model, data)
+    assert "a_robust_accuracy" in row
+    assert {type(value) for value in row.values()} <= {int, float}
+    assert not row.keys() & {"a_norm", "a_loss", "a_stronger", "a_best_of", "a_eps"}
+    # With a radius an attack goes as far as it may.
+    assert ("a_average_eps" in row) == (name in ("growing", "of distances"))
+
+
+def test_study_of_joined_attacks_is_correlated():
+    joined = best_of([FGSMAttack(), PGDAttack(max_iter=2, random_state=0)])
+    study = small_study(attacks={"joined": joined}, n_graphs=3).fit(*small_data())
+    assert "joined_robust_accuracy" in study.columns_.measures
+    assert len(study.correlator_.correlations_)

@@ -1,5 +1,6 @@
 """The study as its user sees it."""
 
+import re
 import warnings
 from copy import copy
 
@@ -275,6 +276,27 @@ def test_models_that_fail_have_a_row_with_the_reason():
     assert table.loc[~failed, "clean_accuracy"].notna().all()
 
 
+def test_undertrained_models_are_not_correlated(tmp_path):
+    network = SparseNetClassifier(max_epochs=8, batch_size=20, device="cpu")
+    space = {"lr": [0.01, 0.02, 1e-9], "prior__n_nodes": [40, 60]}
+    study = small_study(tmp_path / "s.db", estimator=network, param_space=space)
+    study.set_params(n_graphs=6, max_accuracy_gap=0.2).fit(*DATA)
+    table = study.results_
+    is_low = table["clean_accuracy"] < table["clean_accuracy"].median() - 0.2
+    assert 0 < is_low.sum() < 8
+    assert (table.loc[is_low, "lr"] == 1e-9).all()
+    kept = table[~is_low].groupby("graph")["clean_accuracy"].mean()
+    np.testing.assert_allclose(study.correlator_.values_["clean_accuracy"], kept)
+    read = RobustnessStudy.from_store(tmp_path / "s.db")
+    pd.testing.assert_frame_equal(read.correlator_.values_, study.correlator_.values_)
+    assert len(study.set_params(max_accuracy_gap=None)._correlate().values_) == 6
+    # With two of four graphs too few are left, and it says why.
+    four = table.drop_duplicates("graph")[:4]
+    study.results_ = four.assign(clean_accuracy=[0.9, 0.1, 0.9, 0.1])
+    with pytest.raises(ValueError, match=r"2 more are under-trained: .*=0\.2 below"):
+        study.set_params(max_accuracy_gap=0.2)._correlate()
+
+
 def test_a_study_of_which_all_models_fail_says_why():
     network = SparseNetClassifier(max_epochs=2, batch_size=50, lr=1e30, device="cpu")
     with pytest.raises(ValueError, match=r"No model .* could be measured: The"):
@@ -333,6 +355,7 @@ def test_narrow_graphs_are_told_once():
         ({"analyses": {"fgsm": MapperGraph()}}, "names an attack and an analysis"),
         ({"estimator": MapperGraph()}, "'estimator' parameter"),
         ({"estimator": FrozenEstimator(SparseNetClassifier())}, "'prior' and 'init'"),
+        ({"max_accuracy_gap": 0}, "'max_accuracy_gap' parameter"),
         ({"population": "pruning"}, "must be a PrunedNetClassifier"),
     ],
 )
@@ -374,7 +397,9 @@ def test_a_notebook_shows_how_far_it_is_and_what_was_found(study):
     assert f"{largest:.2f}" in told
     interrupted = copy(study)
     del interrupted.correlator_
-    interrupted.results_ = study.results_[:3]
+    interrupted.results_ = study.results_[:3].assign(error=["", "", "too large"])
     told = interrupted._html_summary()
     assert ">3 of 8</td>" in told
+    # models, graphs, not measured
+    assert re.findall(r"<td[^>]*>(.*?)</td>", told)[:3] == ["3 of 8", "2", "1"]
     assert "Nothing is correlated yet." in told

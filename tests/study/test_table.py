@@ -53,6 +53,13 @@ def test_a_column_in_other_units_is_left_out(factor, shift):
     assert independent(table, ["first", "again"]) == ["first"]
 
 
+def test_of_distances_only_the_median_is_correlated():
+    names = ["median_distance", "mean_distance", "average_eps", "distance_q10"]
+    values = np.random.default_rng(0).normal(size=(9, 5))
+    table = pd.DataFrame(values, columns=[*(f"a_{n}" for n in names), "b_average_eps"])
+    assert independent(table, list(table)) == ["a_median_distance", "b_average_eps"]
+
+
 def test_a_column_of_the_same_order_is_kept():
     """Three graphs are easily in one order."""
     table = pd.DataFrame({"first": [1.0, 2.0, 3.0], "other": [1.0, 2.0, 3.5]})

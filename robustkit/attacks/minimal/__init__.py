@@ -1,12 +1,14 @@
 """The nearest point at which a model errs.
 
-`_paths` holds the compiled passes over the features of each sample, `_search` follows
-gradients with them, and `_distance` tries other ways where none leads to an error and
-lets the model have the last word.
+`_paths` holds the compiled passes over the features of each sample, `_corners` finds
+where several boundaries meet, `_search` follows gradients with both, and `_distance`
+tries other ways where none leads to an error and lets the model have the last word.
 """
 # ruff: noqa: F401
 
 from robustkit.attacks.minimal._distance import minimal_distance, push_out
+from robustkit.attacks.minimal._paths import Box
+from robustkit.attacks.minimal._search import sizes_of
 
 # What is not in `__all__` is for the estimator, not for users.
 __all__ = ["minimal_distance"]

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 
 from robustkit._tensors import as_array, as_tensor
+from robustkit._validation import check_clip, check_range
 from robustkit.attacks._attacked_model import undisturbed
+from robustkit.attacks._losses import class_indices
 from robustkit.attacks.minimal._paths import Box, place_between
 from robustkit.attacks.minimal._search import (
     Bracket,
@@ -23,6 +25,7 @@ from robustkit.attacks.minimal._search import (
     search_along_gradients,
     search_from,
     sizes_of,
+    turn_corners,
 )
 
 if TYPE_CHECKING:
@@ -79,14 +82,16 @@ def minimal_distance(
         The class that the module shall predict. None is any wrong class.
 
     max_iter : int, default=100
-        About so many gradients are taken of a sample that is hard.
+        How long the search is. On a small network of ten classes 100 takes about 140
+        gradients per sample in the maximum norm, 300 about 350, and 10 or less 45: no
+        search is shorter. Hard samples take twice as many.
 
     known : torch.Tensor of shape (n_known, ...), default=None
         Other samples, such as some of the training data: where no gradient leads to an
-        error, the way to those that the module predicts as another class does.
+        error, the way to those that the module predicts as another class may.
 
     seed : int, default=0
-        Of the points that are tried where neither does.
+        Draws the points that are tried where neither leads to one.
 
     trace : Trace, default=None
         To learn more about the search than its points. Its `eps` becomes the distance
@@ -114,25 +119,30 @@ def minimal_distance(
     >>> trace.eps.round(decimals=4)
     tensor([0.0500, 0.4000], dtype=torch.float64)
     """
-    _check_parameters(norm, clip, max_iter, X)
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"'norm' must be 'linf' or 'l2'. Got {norm!r}.")
+    if max_iter < 1:
+        raise ValueError(f"'max_iter' must be at least 1. Got {max_iter!r}.")
     with undisturbed(module, X) as X:
-        y = _indices(y, X, "y")
-        goals = None if target is None else _indices(target, X, "target")
+        low, high = _range_of(clip, X)
+        true = as_array(class_indices(y, X, "y"))
+        goals = None
+        if target is not None:
+            goals = as_array(class_indices(target, X, "target"))
         margins = Margins(module, X, towards=goals is not None)
         flat = as_array(X.flatten(1).to(margins.work_dtype))
-        low, high = (-np.inf, np.inf) if clip is None else map(float, clip)
         ask = _Judge(margins, trace.ask if trace is not None else None, X.device)
         points, sizes = flat.copy(), np.zeros(len(X))
         n_queries = np.ones(len(X), dtype=np.int64)
         others = flat[:0]
         if known is not None:
             others = as_array(known.flatten(1).to(margins.work_dtype))
-        attacked = np.flatnonzero(_are_right(ask, flat, y, goals))
+        attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
         for start in range(0, len(attacked), _CHUNK):
             rows = attacked[start : start + _CHUNK]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
-            task = _Task(margins, box, y[rows], goal, ask.of(rows))
+            task = _Task(margins, box, true[rows], goal, ask.of(rows))
             found = task.solve(Schedule.of(norm, max_iter), others, seed)
             points[rows], sizes[rows] = found.points, found.sizes
             n_queries[rows] += found.n_queries
@@ -145,36 +155,14 @@ def minimal_distance(
         return torch.where(moved.view(-1, *[1] * (X.ndim - 1)), X_adv, X)
 
 
-def _check_parameters(norm, clip, max_iter, X):
-    if norm not in ("linf", "l2"):
-        raise ValueError(f"'norm' must be 'linf' or 'l2'. Got {norm!r}.")
-    if max_iter < 1:
-        raise ValueError(f"'max_iter' must be at least 1. Got {max_iter!r}.")
-    if clip is None or len(X) == 0:
-        return
-    low, high = clip
-    if not low < high:
-        raise ValueError(
-            f"'clip' must be a pair (low, high) with low < high. Got {clip!r}."
-        )
-    least, most = float(X.min()), float(X.max())
-    if least < low or most > high:
-        raise ValueError(
-            f"X must lie in the clip range [{low}, {high}]. Got values from {least} to "
-            f"{most}."
-        )
-
-
-def _indices(classes, X, name):
-    classes = as_array(torch.as_tensor(classes)).astype(np.int64)
-    if classes.ndim == 0:
-        classes = np.full(len(X), classes)
-    if classes.shape != tuple(X.shape[:1]):
-        raise ValueError(
-            f"'{name}' must have one class per sample. Got shape {classes.shape} for X "
-            f"of shape {tuple(X.shape)}."
-        )
-    return classes
+def _range_of(clip, X):
+    """Return the ends of the range, rounded as the samples are, or infinities."""
+    if clip is None:
+        return -np.inf, np.inf
+    low, high = torch.tensor(check_clip(clip), dtype=X.dtype).tolist()
+    if X.numel():
+        check_range(float(X.min()), float(X.max()), low, high)
+    return low, high
 
 
 def _are_right(ask, flat, y, goals):
@@ -217,6 +205,8 @@ class _Task:
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
         search_along_gradients(self.margins, box, self.true, self.target, plan, found)
+        if self.target is not None:
+            turn_corners(self.margins, box, self.true, self.target, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):

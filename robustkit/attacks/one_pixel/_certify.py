@@ -21,9 +21,11 @@ from robustkit.attacks.one_pixel._query import (
     split_first_map,
 )
 from robustkit.bounds import (
+    LARGEST,
     BoundedNetwork,
     described,
     lost_digits,
+    refuse_imprecise,
     slack_factor,
 )
 from robustkit.bridge import Clamp, ElementwiseScale
@@ -31,6 +33,8 @@ from robustkit.networks import is_plain, what_is_odd
 
 __all__ = ["PixelCertifier"]
 
+# Smaller numbers of single precision may become zero.
+_TINY = float(np.finfo(np.float32).tiny)
 # Boxes bounded at once: more leave the cache.
 _CHUNK = 1024
 # Pixels queried before anything is bounded: every so many.
@@ -52,6 +56,7 @@ class PixelCertifier:
     """
 
     def __init__(self, module: nn.Module, space: PixelSpace):
+        refuse_imprecise(module, "method='certified'")
         # Bounds are computed with numpy.
         module = on_device(module, torch.device("cpu"))
         first = split_first_map(module)
@@ -69,6 +74,9 @@ class PixelCertifier:
         # Of the values in single precision, and of every scaling: three parameters and
         # three operations.
         self.slack_of_scaling = (1 + 6 * len(first.scaling)) * 2.0**-23
+        # Of every feature, as it may be too small to be rounded well.
+        everywhere = torch.arange(columns.shape[0])
+        self.loss = as_array(first.scaled_loss(everywhere))
 
     def __call__(self, query: Query) -> Found:
         """Query and bound, box by box, until every image is decided or given up."""
@@ -107,6 +115,8 @@ class PixelCertifier:
         stuck[narrow] = self._may_fool(clean, boxes.take(narrow).middles())
         return stuck
 
+    # What overflows is not a number, and bounds nothing.
+    @np.errstate(over="ignore", invalid="ignore")
     def _clean(self, X, labels):
         """Compute the first map of clean images, and how far off it may be."""
         everywhere = np.arange(X.shape[1])[None]
@@ -120,7 +130,9 @@ class PixelCertifier:
         slack = slack_factor(self._n_terms(size), np.float64)[:, None]
         slack = slack + self.slack_of_scaling
         radius = slack * (size @ np.abs(weight).T + np.abs(bias))
-        radius += lost_digits(X.shape[1])
+        radius += lost_digits(X.shape[1]) + self.loss @ np.abs(weight).T
+        # So may weights be, which are multiplied by values.
+        radius += _TINY * size.sum(axis=1, keepdims=True)
         clean = _Clean(X, labels, slack, {}, {})
         for dtype in self.networks:
             clean.units[dtype] = units.astype(dtype)
@@ -157,6 +169,7 @@ class PixelCertifier:
                 may[piece] = bound <= 0
         return may
 
+    @np.errstate(over="ignore", invalid="ignore")
     def _bound(self, dtype, clean, boxes):
         """Compute the smallest possible margin of every box."""
         features = self.space.features[boxes.pixel]
@@ -164,7 +177,8 @@ class PixelCertifier:
         high, top = self._scaled(self.space.values(boxes.pixel, boxes.high), features)
         old, was = self._scaled(clean.X[boxes.image[:, None], features], features)
         middle, half = (low + high) / 2 - old, np.abs(high - low) / 2
-        rounding = clean.slack[boxes.image] * (size + top + was)
+        sizes, slack = size + top + was, clean.slack[boxes.image]
+        rounding = slack * sizes + 2 * self.loss[features]
         columns = self.columns[dtype][features.T]
 
         def along(lengths):
@@ -172,6 +186,9 @@ class PixelCertifier:
 
         center = clean.units[dtype][boxes.image] + along(middle).sum(axis=0)
         radius = clean.radius[dtype][boxes.image] + np.abs(along(rounding)).sum(axis=0)
+        radius += (_TINY * sizes.sum(axis=1, keepdims=True)).astype(dtype)
+        # In single precision what is larger may have overflowed.
+        radius[radius > (slack * LARGEST).astype(dtype)] = np.inf
         return self.networks[dtype].margins(
             center, along(half), radius, clean.labels[boxes.image]
         )

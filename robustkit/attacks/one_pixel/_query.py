@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from torch import nn
 
 from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_image_shape
+from robustkit.bounds import LARGEST
 from robustkit.bridge import Clamp, ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
     SparseNetwork,
+    ToImages,
     is_plain,
     leaves,
     linear_weights,
@@ -344,10 +347,23 @@ class FirstMap:
             values = _scale_one(module, values, features)
             if type(module) is ElementwiseScale:
                 center, scale, offset = _scale_parameters(module, features)
+                if center.dtype != torch.float64:
+                    # Where a difference may overflow, nothing is known.
+                    size = torch.where(size + center.abs() > LARGEST, torch.inf, size)
                 size = (size + center.abs()) * scale.abs() + offset.abs()
             # The end of a range can be larger than what is clipped to it.
             size = torch.maximum(size, values.abs())
         return size
+
+    def scaled_loss(self, features: torch.Tensor) -> torch.Tensor:
+        """Bound what scaled values lose as they are too small to be rounded well."""
+        tiny = torch.finfo(torch.float32).tiny
+        loss = torch.full(features.shape, tiny, dtype=torch.float64)
+        for module in self.scaling:
+            if type(module) is ElementwiseScale:
+                _, scale, _ = _scale_parameters(module, features)
+                loss = (loss + tiny) * scale.abs() + 2 * tiny
+        return loss
 
 
 def _scale_one(module, values, features):
@@ -395,7 +411,14 @@ def split_first_map(module: nn.Module) -> FirstMap | None:
 
 def significant_parts(module: nn.Module) -> list[nn.Module]:
     """List what a network does to flat samples, in order; not what does nothing."""
-    return [part for part in leaves(module) if not _does_nothing(part)]
+    parts = list(leaves(module))
+    pairs = zip_longest(parts, parts[1:])
+    return [
+        part
+        for part, after in pairs
+        # Rows that become images and rows again are what they were.
+        if not (_does_nothing(part) or (is_plain(part, ToImages) and _flattens(after)))
+    ]
 
 
 def _does_nothing(part):
@@ -404,8 +427,12 @@ def _does_nothing(part):
         # Where no two logits are equal, or `predict` is asked.
         is_plain(part, nn.Identity, SecondWinsTies)
         or (is_plain(part, nn.Dropout) and not part.training)
-        or (is_plain(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1)
+        or _flattens(part)
     )
+
+
+def _flattens(part):
+    return is_plain(part, nn.Flatten) and part.start_dim == 1 and part.end_dim == -1
 
 
 def _is_precise(part):

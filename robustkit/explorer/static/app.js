@@ -125,9 +125,10 @@ function noiseNote({ graph, parameters }) {
   const share = percent(noise / Math.max(1, noise + kept));
   const radius = eps === null ? "" : ` (${Number(eps.toPrecision(3))})`;
   return (
-    `${share} of the samples lie in no node: in their interval, DBSCAN finds fewer ` +
-    `than ${count(parameters.min_samples, "sample")} within the radius${radius} of ` +
-    "them, or of a neighbour. A larger radius or fewer min. samples takes more of them in."
+    `${share} of the samples lie in no node. DBSCAN treats them as noise: neither they ` +
+    `nor any of their neighbours have ${count(parameters.min_samples, "sample")} of ` +
+    `their interval within the radius${radius}. A larger radius or a smaller min. ` +
+    "samples includes more of them."
   );
 }
 

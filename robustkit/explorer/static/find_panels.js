@@ -29,7 +29,7 @@ export class SearchPanel {
     this.result = el("div", { role: "status", "data-testid": "search-result" });
     this.nodes = el("ul", {
       class: "found",
-      "aria-label": "Nodes that hold what was found",
+      "aria-label": "Nodes that contain what was found",
       "data-testid": "search-nodes",
     });
     this.element = el(
@@ -212,7 +212,7 @@ const submit = (text, testid) =>
  */
 const ORDERS = {
   weakest: {
-    text: "Weakest first, beyond chance",
+    text: "Weakest first (upper bound of accuracy)",
     key: (nodes, i) => accuracyAtMost(nodes.accuracy[i], nodes.size[i]),
   },
   accuracy: { text: "Accuracy, lowest first", key: (nodes, i) => nodes.accuracy[i] },
@@ -280,7 +280,7 @@ export class WeakPanel {
     );
     this.more.hidden = order.length <= this.#shown;
     const weak = order.filter((i) => ORDERS.weakest.key(nodes, i) < accuracy).length;
-    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} are weaker than the view (accuracy ${percent(accuracy)}) by more than chance: the 95 % interval of their accuracy ends below it.`;
+    this.note.textContent = `${whole(weak)} of ${count(order.length, "node")} are significantly less accurate than the view (accuracy ${percent(accuracy)}): their 95 % interval ends below it.`;
     this.#syncSelection();
   }
 
@@ -315,7 +315,7 @@ export class WeakPanel {
         el(
           "span",
           { class: "quiet" },
-          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}, 95 %: at most ${percent(accuracyAtMost(accuracy, size))}`,
+          `${count(size, "sample")}, mostly ${name}, purity ${fraction(purity)}, accuracy at most ${percent(accuracyAtMost(accuracy, size))} (95 % interval)`,
         ),
       ),
     );

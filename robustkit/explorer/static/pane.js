@@ -181,8 +181,13 @@ export class Pane extends Emitter {
     try {
       const graph = await this.#source.graph(this.side, asked);
       if (mine !== this.#newest) return;
-      const own = await this.questions.ofNodes(graph, this.colouring);
-      if (mine !== this.#newest) return;
+      let colouring, own;
+      do {
+        colouring = this.#colouring;
+        own = await this.questions.ofNodes(graph, colouring);
+        if (mine !== this.#newest) return;
+        // Meanwhile the reader may have chosen other colours.
+      } while (colouring !== this.#colouring);
       this.computing = false;
       this.failure = null;
       this.#accept(graph, own);
@@ -307,9 +312,9 @@ export class Pane extends Emitter {
     const { graph, scene } = this;
     if (graph !== null) {
       const own = await this.ask((now) => this.questions.ofNodes(now, colouring));
+      if (this.#colouring !== colouring) return;
       // Meanwhile there may be another graph, which came with its colours.
-      if (this.#colouring !== colouring || this.graph !== graph) return;
-      scene.colourBy(colouring, own);
+      if (this.graph === graph) scene.colourBy(colouring, own);
     }
     // Only the legend of the categories can undo the highlighting.
     scene.emphasis = null;

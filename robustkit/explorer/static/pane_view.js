@@ -300,7 +300,7 @@ function swatches(pane, names) {
       {
         type: "button",
         "aria-pressed": "false",
-        title: `Point out the nodes that hold ${name}`,
+        title: `Highlight the nodes that contain ${name}`,
         on: { click: () => pane.emphasise(k) },
       },
       swatch,

@@ -473,6 +473,7 @@ class Gallery {
         ? el("span", { class: "image missing" }, "no image")
         : picture(bytes[k], shape ?? [], `${kind} image of sample ${sample.i}`),
     );
+    const pictured = shape !== null && images.some(({ bytes }) => bytes[k] !== null);
     const verdict = right ? names[sample.y] : `${names[sample.y]} → ${names[sample.p]}`;
     const region = sample.r === null ? [] : [el("span", {}, regionName(sample.r))];
     return el(
@@ -484,7 +485,9 @@ class Gallery {
           type: "button",
           class: right ? "card" : "card wrong",
           "data-testid": "image-card",
-          title: "Enlarge, and mark the nodes that hold this sample",
+          title: pictured
+            ? "Enlarge, and mark the nodes that contain this sample"
+            : "Mark the nodes that contain this sample",
           on: { click: () => this.#enlarge(k - this.#large) },
         },
         el("span", { class: "pictures" }, ...pictures),
@@ -553,7 +556,7 @@ class Enlargement {
         ),
       ),
       this.#figures,
-      el("p", { class: "quiet" }, "The nodes that hold it are marked in the graph."),
+      el("p", { class: "quiet" }, "The nodes that contain it are marked in the graph."),
     );
   }
 
@@ -567,7 +570,7 @@ class Enlargement {
     if (known.length === 0 || shape === null) return;
     const verdict =
       sample.y === sample.p
-        ? `${names[sample.y]}, predicted rightly`
+        ? `${names[sample.y]}, predicted correctly`
         : `${names[sample.y]}, predicted as ${names[sample.p]}`;
     const sure = sample.c === null ? "" : ` (${percent(sample.c)})`;
     this.#title.textContent = `#${sample.i}: ${verdict}${sure}`;

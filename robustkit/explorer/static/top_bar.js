@@ -98,7 +98,9 @@ export function buildDownloads(session, { link, say }) {
       "Whole page (HTML)",
       "export-html",
       async () => {
-        say("The graphs of all models and levels are computed, then the file comes.");
+        say(
+          "Computing the graphs of all models and levels; the download starts when they are ready.",
+        );
         save(await source.page(session.pane.parameters), "robustkit.html");
       },
     ]);
@@ -179,7 +181,7 @@ async function copy(text, say) {
 const READING = [
   "A node is a cluster of samples whose activations lie near one another; its area grows with their number. Two nodes that share samples are joined. Each component is drawn by itself, the largest first; within one, the filter grows from left to right.",
   "The line below the graph tells how many samples lie in no node, because too few others are near. Click it to see them.",
-  "Purity is 1 where all samples of a node bear one label and 0 where all labels are equally frequent. Accuracy is the share that the model predicts rightly. Weak regions are nodes of low accuracy.",
+  "Purity is 1 where all samples of a node bear one label and 0 where all labels are equally frequent. Accuracy is the share that the model predicts correctly. Weak regions are nodes of low accuracy.",
   "With two panes, what is selected in one is marked in the other: a ring around a node there, filled by the share of it that is selected here.",
 ];
 const POINTER = [

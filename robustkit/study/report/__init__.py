@@ -5,7 +5,7 @@ the page. What else looks at the table of a study imports `gather` and labels fr
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -62,6 +62,7 @@ def write_report(
     path: str | os.PathLike,
     *,
     settings: Mapping | None = None,
+    undertrained: Sequence[bool] | None = None,
 ) -> Path:
     """Write the report of a study.
 
@@ -83,6 +84,9 @@ def write_report(
         What was asked for, shown as it is. "n_models" is the number of planned models,
         "command" what runs the study again, "title" the heading of the page.
 
+    undertrained : array-like of bool, default=None
+        Rows that are left out because they were trained too little.
+
     Returns
     -------
     path : Path
@@ -91,7 +95,8 @@ def write_report(
     path = Path(path)
     _check_path(path)
     check_matplotlib()
-    _write(path, _render(gather(results, columns, correlator, settings)))
+    evidence = gather(results, columns, correlator, settings, undertrained)
+    _write(path, _render(evidence))
     return path
 
 
@@ -113,7 +118,7 @@ def _render(evidence: Evidence) -> str:
         e=evidence,
         data=findings,
         found=found,
-        statements=findings.statements_of(found),
+        statements=findings.statements_of(found, findings.alike(evidence)),
         figures=draw_figures(evidence, found),
         interval=interval,
         methods=METHODS,

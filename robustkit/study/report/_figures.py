@@ -189,7 +189,7 @@ def coefficients(
     places = pd.Series(np.arange(len(order)), index=order)
     reach = pairs[["coefficient", "ci_low", "ci_high"]].abs().max(axis=None)
     reach = np.nanmax([reach, held["coefficient"].abs().max()])
-    reach = min(1.0, np.ceil(10 * max(reach, 0.2)) / 10) + 0.04
+    reach = np.ceil(10 * max(reach, 0.2)) / 10 + 0.04
 
     def draw(figure):
         shape = (len(measures), 1) if is_narrow else (1, len(measures))

@@ -4,16 +4,25 @@
 other functions each answer one question that the page asks of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 from scipy.stats import friedmanchisquare
 
 from robustkit.attacks import SUSPICIOUS_GAP
-from robustkit.correlation import RobustnessCorrelator, correct, correlate_given
+from robustkit.correlation import (
+    Claim,
+    RobustnessCorrelator,
+    check_claims,
+    correct,
+    correlate_given,
+)
 from robustkit.study.report._labels import (
     METHODS,
     SYMBOLS,
@@ -29,12 +38,15 @@ from robustkit.study.report._labels import (
 )
 
 __all__ = [
+    "ALIKE",
     "CONTROLS",
+    "SMALLEST",
     "SUSPICIOUS_GAP",
     "VERDICTS",
     "Evidence",
     "Finding",
     "Statement",
+    "alike",
     "attacks_of",
     "by_strength",
     "coefficient_rows",
@@ -50,31 +62,62 @@ __all__ = [
     "seconds_rows",
     "statements_of",
     "unrelated",
+    "variance_shares",
 ]
 
 # Width, density and accuracy: what partial coefficients hold fixed.
 CONTROLS = ("n_parameters", "density", "clean_accuracy")
 
 # How sure a finding is, in the order of the page.
-VERDICTS = ("independent", "explained", "reversed", "suppressed", "inseparable")
+VERDICTS = (
+    "independent",
+    "unsettled",
+    "explained",
+    "reversed",
+    "suppressed",
+    "inseparable",
+)
+
+# The smallest coefficient that matters: Cohen's medium.
+SMALLEST = 0.3
+
+# Properties that rank the models so much alike are one finding.
+ALIKE = 0.9
 
 # Measures in one sentence; the table has all.
 _MOST_MEASURES = 4
 
 # Of one attack, the measure that is shown first.
 _HEADLINES = (
+    "median_distance",
     "error_rate",
     "robust_accuracy",
+    "robust_accuracy_worst",
     "robust_accuracy_margin",
+    "robust_accuracy_rotate",
     "robust_accuracy_ce",
     "certified_accuracy",
     "average_eps",
     "target_rate",
     "average_confidence",
+    "robust_accuracy_gradient_free",
+    "not_found",
+    "mean_distance",
 )
 # An attack whose eps grows until it succeeds: how large it had to be says more.
 _HEADLINE_OF = {"growing": "average_eps"}
 _MOST_HEADLINES = 4
+
+# What says how strong an attack was, and how it is written.
+_STRENGTHS = {
+    "norm": lambda norm: {"linf": "l∞", "l2": "l2"}.get(norm, str(norm)),
+    "eps": lambda eps: f"eps {eps:g}" if isinstance(eps, Real) else "eps per feature",
+    "start": lambda start: f"eps from {start:g}",
+    "stop": lambda stop: f"to {stop:g}",
+    "max_iter": lambda n: f"{n} steps",
+    "n_restarts": lambda n: f"{n} start{'s' if n != 1 else ''}",
+    "method": str,
+}
 
 # Signs of a hidden gradient.
 _DIAGNOSTICS = (
@@ -83,6 +126,9 @@ _DIAGNOSTICS = (
     "robust_accuracy_ce",
     "robust_accuracy_margin",
 )
+
+# Draws for the interval of a claim.
+_N_BOOTSTRAP = 400
 
 # With fewer, the distribution of Friedman's statistic is too far from its limit.
 _MIN_GRAPHS, _MIN_INITS = 10, 3
@@ -97,6 +143,7 @@ _PAIR_COLUMNS = [
     "ci_high",
     "n",
     "strength",
+    "verdict",
 ]
 
 
@@ -105,10 +152,13 @@ class Evidence:
     """The table of a study, and what was found in it."""
 
     results: pd.DataFrame
-    """One row per model that did not fail."""
+    """One row per model that did not fail and is not under-trained."""
+
+    undertrained: pd.DataFrame
+    """The models that were left out for their clean accuracy."""
 
     n_rows: int
-    """Rows of the table, failed models included."""
+    """Rows of the table, failed and under-trained models included."""
 
     parameters: list
     properties: list
@@ -127,7 +177,8 @@ class Evidence:
 
     controls: list
     held: pd.DataFrame
-    """The same pairs with the controls held fixed."""
+    """The same pairs with the controls held fixed. Of those that are significant with
+    and without, also the "verdict" of a claim, and its "reason"."""
 
     settings: dict
 
@@ -139,7 +190,7 @@ class Evidence:
     @property
     def n_failed(self) -> int:
         """Number of models that could not be trained or measured."""
-        return self.n_rows - len(self.results)
+        return self.n_rows - len(self.results) - len(self.undertrained)
 
     @property
     def robustness(self) -> list:
@@ -162,17 +213,23 @@ def gather(
     columns: Mapping,
     correlator: RobustnessCorrelator | None,
     settings: Mapping | None,
+    undertrained: Sequence[bool] | None = None,
 ) -> Evidence:
     """Compute what the page rests on, once.
 
     `columns` has the names of `parameters`, `properties` and `measures`; those that
-    the table does not have are left out, and so are models that failed.
+    the table does not have are left out, and so are models that failed, or that are
+    `undertrained`.
     """
     listed_columns = {
         kind: [name for name in columns.get(kind, ()) if name in results]
         for kind in ("parameters", "properties", "measures")
     }
-    kept = results[~_failed(results, listed_columns["measures"])]
+    failed = _failed(results, listed_columns["measures"])
+    left_out = np.zeros(len(results), dtype=bool)
+    if undertrained is not None:
+        left_out = np.asarray(undertrained, dtype=bool) & ~failed
+    kept = results[~failed & ~left_out]
     numbers = {
         name: pd.to_numeric(kept[name], errors="coerce").astype(float)
         for name in [*listed_columns["properties"], *listed_columns["measures"]]
@@ -182,9 +239,10 @@ def gather(
         kind: [name for name in names if kept[name].notna().any()]
         for kind, names in listed_columns.items()
     }
-    pairs, controls, held = _pairs(correlator)
+    pairs, controls, held = _pairs(correlator, kept)
     return Evidence(
         results=kept,
+        undertrained=results[left_out],
         n_rows=len(results),
         **known,
         inits=list(dict.fromkeys(results.get("init", ()))),
@@ -207,10 +265,10 @@ def _failed(results, measures):
     return failed
 
 
-def _pairs(correlator):
+def _pairs(correlator, results):
     """Pairs with a measure of robustness: plain, and with the controls held fixed."""
     if not hasattr(correlator, "correlations_"):
-        empty = pd.DataFrame(columns=_PAIR_COLUMNS)
+        empty = pd.DataFrame(columns=[*_PAIR_COLUMNS, "reason"])
         return empty, [], empty
     table = correlator.correlations_
     table = table[table["method"] == correlator.method_]
@@ -224,7 +282,48 @@ def _pairs(correlator):
         controls,
         correction=correlator.correction,
     )
-    return pairs.reset_index(drop=True), controls, held
+    pairs = pairs.reset_index(drop=True)
+    judged = _judge(pairs, held, controls, correlator.alpha, results)
+    return pairs, controls, held.assign(**judged)
+
+
+def _judge(pairs, held, controls, alpha, results):
+    """Check as claims the pairs that are significant with and without the controls.
+
+    One family. A significant coefficient is only a beginning: it must not be carried by
+    few graphs, or by one initialisation.
+    """
+    is_candidate = (pairs["p_adjusted"] <= alpha) & (held["p_adjusted"] <= alpha)
+    claims = [
+        Claim(
+            row["property"],
+            row["measure"],
+            sign=1 if row["coefficient"] > 0 else -1,
+            smallest=SMALLEST,
+            given=[
+                name
+                for name in controls
+                if name not in (row["property"], row["measure"])
+            ],
+        )
+        for row in held[is_candidate].to_dict("records")
+    ]
+    has_repeats = {"graph", "init"} <= {*results} and "step" not in results
+    checked = check_claims(
+        results,
+        claims,
+        groups="graph" if has_repeats else None,
+        factors=["init"] if has_repeats and results["init"].nunique() > 1 else [],
+        alpha=alpha,
+        n_bootstrap=_N_BOOTSTRAP,
+        random_state=0,
+    )
+    return {
+        name: pd.Series("", index=held.index, dtype=object).mask(
+            is_candidate, pd.Series(checked[name].to_numpy(), held.index[is_candidate])
+        )
+        for name in ("verdict", "reason")
+    }
 
 
 @dataclass(frozen=True)
@@ -280,6 +379,8 @@ def _verdict(pair, given, alpha, method):
         return "inseparable"
     if not is_found_given:
         return "explained"
+    if given["verdict"] != "holds":
+        return "unsettled"
     turns = method in SYMBOLS and given["coefficient"] * pair["coefficient"] < 0
     return "reversed" if turns else "independent"
 
@@ -310,26 +411,62 @@ class Statement(NamedTuple):
     sentence: str
     numbers: str
 
+    reason: str
+    """Why it is not settled, if it is not."""
 
-def statements_of(found: list[Finding]) -> dict[str, list[Statement]]:
+    alike: list[str]
+    """Other properties of which the same was found, and which rank the models alike."""
+
+
+def alike(evidence: Evidence) -> list[set[str]]:
+    """Put properties together that rank the models nearly alike, all of a set."""
+    if evidence.correlator is None or evidence.pairs.empty:
+        return []
+    names = list(dict.fromkeys(evidence.pairs["property"]))
+    values = evidence.correlator.values_[names]
+    distances = 1 - values.corr("spearman").abs().fillna(0).to_numpy()
+    if len(names) == 1:
+        return [set(names)]
+    tree = linkage(squareform(distances, checks=False), "complete")
+    which = fcluster(tree, 1 - ALIKE, "distance")
+    return [{names[i] for i in np.flatnonzero(which == k)} for k in np.unique(which)]
+
+
+def statements_of(
+    found: list[Finding], groups: Sequence[set[str]] = ()
+) -> dict[str, list[Statement]]:
     """Turn findings into sentences: verdict -> one per property, the strongest first.
 
-    A property that is associated with some measure whatever is held fixed is not listed
-    as explained by the controls for another.
+    Properties of one of the `groups` share a statement. A property that is associated
+    with some measure whatever is held fixed is not listed as explained by the controls,
+    or as unsettled, for another.
     """
-    groups = {verdict: {} for verdict in VERDICTS}
+    of_verdict = {verdict: {} for verdict in VERDICTS}
     for finding in found:
-        groups[finding.verdict].setdefault(finding.property, []).append(finding)
-    for verdict in ("explained", "inseparable"):
-        for name in groups["independent"]:
-            groups[verdict].pop(name, None)
+        of_verdict[finding.verdict].setdefault(finding.property, []).append(finding)
+    for verdict in ("unsettled", "explained", "inseparable"):
+        for name in of_verdict["independent"]:
+            of_verdict[verdict].pop(name, None)
     return {
-        verdict: [_statement(some) for some in by_property.values()]
-        for verdict, by_property in groups.items()
+        verdict: _statements(by_property, groups)
+        for verdict, by_property in of_verdict.items()
     }
 
 
-def _statement(findings):
+def _statements(by_property, groups):
+    said = []
+    while by_property:
+        name = next(iter(by_property))
+        findings = by_property.pop(name)
+        group = next((group for group in groups if name in group), {name})
+        others = [other for other in by_property if other in group]
+        for other in others:
+            del by_property[other]
+        said.append(_statement(findings, [label(other) for other in others]))
+    return said
+
+
+def _statement(findings, others):
     name = label(findings[0].property)
     parts = {}
     for finding in findings[:_MOST_MEASURES]:
@@ -349,7 +486,9 @@ def _statement(findings):
     meanings = {finding.meaning for finding in findings} - {0}
     if len(meanings) == 1:
         said += f": models are {'more' if meanings == {1} else 'less'} robust"
-    return Statement(name, f"{said[0].upper()}{said[1:]}.", _numbers(findings))
+    reason = findings[0].given.get("reason", "")
+    sentence = f"{said[0].upper()}{said[1:]}."
+    return Statement(name, sentence, _numbers(findings), reason, others)
 
 
 def _numbers(findings):
@@ -433,9 +572,35 @@ def by_strength(pairs: pd.DataFrame, measures: list[str] | None = None) -> list[
 
 
 def attacks_of(evidence: Evidence) -> list[str]:
-    """Labels of the attacks."""
+    """Labels of the attacks, with the settings that say how strong they are."""
     names = dict.fromkeys(split_measure(name)[0] for name in evidence.measures)
-    return [attack_label(name) for name in names if name is not None]
+    asked = evidence.settings.get("attacks")
+    asked = asked if isinstance(asked, Mapping) else {}
+    return [
+        attack_label(name) + _strength_of_attack(asked.get(name))
+        for name in names
+        if name is not None
+    ]
+
+
+def _strength_of_attack(asked):
+    """Write " (eps 0.1, 10 steps)", or nothing where the settings are not known."""
+    n_images = None
+    if isinstance(asked, list | tuple) and len(asked) == 2:
+        asked, n_images = asked
+    if not isinstance(asked, Mapping) or len(asked) != 1:
+        return ""
+    (params,) = asked.values()
+    if not isinstance(params, Mapping):
+        return ""
+    told = [
+        write(params[name])
+        for name, write in _STRENGTHS.items()
+        if params.get(name) is not None
+    ]
+    if n_images is not None:
+        told.append(f"{n_images} images")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def measure_rows(evidence: Evidence, names: list[str]) -> Iterator[dict]:
@@ -518,6 +683,31 @@ def compare_initialisations(results: pd.DataFrame, measures: list[str]) -> pd.Da
     adjusted = correct(table["p_value"].to_numpy(float, np.nan), "holm")
     table.insert(3, "p_adjusted", adjusted)
     return table
+
+
+def variance_shares(results: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
+    """Split the variance of measures into shares of graph, initialisation and the rest.
+
+    One row per measure that varies, over the graphs that have it with every
+    initialisation: "measure", "graph", "init" and "rest". Each initialisation has one
+    seed, so that its share is also that of the seed.
+    """
+    rows = []
+    has_repeats = {"graph", "init"} <= {*results} and "step" not in results
+    for measure in measures if has_repeats else ():
+        wide = results.pivot_table(
+            index="graph", columns="init", values=measure, observed=True
+        ).dropna()
+        values = wide.to_numpy()
+        if min(values.shape) < 2 or values.max() == values.min():
+            continue
+        deviations = values - values.mean()
+        total = (deviations**2).mean()
+        graph = (deviations.mean(axis=1) ** 2).mean() / total
+        init = (deviations.mean(axis=0) ** 2).mean() / total
+        shares = {"graph": graph, "init": init, "rest": 1 - graph - init}
+        rows.append({"measure": measure, **shares})
+    return pd.DataFrame(rows, columns=["measure", "graph", "init", "rest"])
 
 
 def correlation_lines(

@@ -38,6 +38,7 @@ _ATTACKS = {
     "pgd": "PGD",
     "growing": "growing FGSM",
     "one_pixel": "One Pixel",
+    "nearest": "nearest error",
     "least_likely": "least-likely class",
 }
 # Measure of an attack -> its label, and whether more of it is more (+1) or less (-1)
@@ -46,6 +47,12 @@ _MEASURES = {
     "robust_accuracy": ("robust accuracy", 1),
     "robust_accuracy_ce": ("robust accuracy (CE)", 1),
     "robust_accuracy_margin": ("robust accuracy (margin)", 1),
+    "robust_accuracy_rotate": ("robust accuracy (rotating)", 1),
+    "robust_accuracy_gradient_free": ("robust accuracy (without gradient)", 1),
+    "robust_accuracy_worst": ("robust accuracy (worst case)", 1),
+    "median_distance": ("median distance", 1),
+    "mean_distance": ("mean distance", 1),
+    "not_found": ("share without an error", 1),
     "certified_accuracy": ("certified accuracy", 1),
     "error_rate": ("error rate", -1),
     "average_confidence": ("confidence", 0),

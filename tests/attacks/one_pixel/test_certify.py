@@ -382,3 +382,55 @@ def test_no_certificate_of_a_linear_model_is_false_in_exact_arithmetic(scaled):
         )
         X, y = x[None], np.array([1])
         assert not attack.fit(X, y).perturb(X, y).certified.any()
+
+
+def of_second_feature(weight, bias, *before, after=()):
+    """A network of two classes that ignores the first of its two features."""
+    layer = nn.utils.skip_init(nn.Linear, 2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0, w] for w in weight]))
+        layer.bias.copy_(torch.tensor(bias))
+    module = nn.Sequential(*before, layer, *after)
+    return TorchClassifier.from_module(module, classes=[0, 1])
+
+
+def test_certifier_covers_values_that_are_rounded_to_subnormal_numbers():
+    """In single precision 0.6 times the smallest number is the smallest number."""
+    step, weight = 2.0**-149, 3e38
+    model = of_second_feature([0.0, weight], [0.75 * step * weight, 0.0])
+    X, high = np.zeros((1, 2)), 0.6 * step
+    assert model.predict(X) == 0
+    assert model.predict(np.array([[0.0, high]])) == 1
+    result = perturbed(model, X, [0], "certified", clip=(0.0, high))
+    assert not result.certified.any()
+
+
+def test_certifier_covers_scalers_that_overflow_in_single_precision():
+    parameters = {"center": [0, 3e38], "scale": [1, 1e-35]}
+    scale = ElementwiseScale(**parameters, dtype=torch.float32)
+    last = nn.utils.skip_init(nn.Linear, 2, 2)
+    with torch.no_grad():
+        last.weight.copy_(torch.eye(2))
+        last.bias.copy_(torch.tensor([0.0, 1.0]))
+    # Minus infinity, where 4 is right, becomes zero.
+    after = [nn.ReLU(), last]
+    model = of_second_feature([1e-3, 1e-30], [10.0, 0.0], scale, after=after)
+    X = np.full((1, 2), 3e38)
+    assert model.predict(X) == 0
+    assert model.predict(X * [1, -1]) == 1
+    result = perturbed(model, X, [0], "certified", clip=(-3e38, 3e38))
+    assert not result.certified.any()
+
+
+def test_certificate_refuses_products_in_less_than_single_precision():
+    model, X = of_second_feature([1.0, 0.0], [0.0, 0.5]), np.zeros((1, 2))
+    settings = torch.backends.mkldnn.matmul
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "bf16"
+        said = "fp32_precision is 'bf16': set it to 'ieee'"
+        with pytest.raises(TypeError, match=said):
+            perturbed(model, X, [1], "certified")
+    finally:
+        settings.fp32_precision = before
+    assert perturbed(model, X, [1], "certified").success.all()

@@ -119,3 +119,34 @@ def test_nodes_are_coloured_by_a_column_of_categories_and_by_predictions(two, ru
     two.expect(legend).to_have_text(["Oslo", "Rome"])
     two.set_slider("intervals-left", 6)
     two.expect(legend).to_have_text(["Oslo", "Rome"])
+
+
+@pytest.mark.parametrize("chosen", ["labels", "prediction"])
+def test_colours_chosen_while_a_graph_comes_are_those_that_are_drawn(two, chosen):
+    two("colour-left").select_option("column 1")
+    legend = two("legend-left").get_by_role("button")
+    two.expect(legend).to_have_text(["Oslo", "Rome"])
+    waiting = []
+    two.page.route("**/api/members*", lambda route: waiting.append(route))
+    with two.page.expect_request("**/api/members*"):
+        two.set_slider("intervals-left", 6)
+    two("colour-left").select_option(chosen)
+    for route in waiting:
+        route.continue_()
+    two.page.unroute("**/api/members*")
+    two.settled()
+    two.expect(legend).to_have_text(NAMES)
+    # Oslo is no class: each of these says something of its own nodes.
+    legend.first.click()
+    two.expect(legend.first).to_have_attribute("aria-pressed", "true")
+    two("colour-left").select_option("column 1")
+    two.expect(legend).to_have_text(["Oslo", "Rome"])
+    two.expect(legend.first).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_sample_without_an_image_cannot_be_enlarged(two):
+    two.go("Home", "Enter")
+    card = two("image-card").first
+    two.expect(card).to_have_attribute(
+        "title", "Mark the nodes that contain this sample"
+    )

@@ -262,7 +262,9 @@ def test_what_lies_in_no_node_is_shown_and_explained(seen, graph_of, run):
     assert numbers(seen.cards()) == noise[:24].tolist()
     summary = seen("selection-summary")
     seen.expect(summary).to_contain_text(f"{share} of the samples lie in no node")
-    seen.expect(summary).to_contain_text("fewer than 3 samples within the radius (1)")
+    seen.expect(summary).to_contain_text(
+        "have 3 samples of their interval within the radius (1)"
+    )
     n_wrong = (run.views[0].prediction[noise] != run.y[noise]).sum()
     seen.expect(summary).to_contain_text(f"Misclassified{n_wrong}")
     # Of another graph it is told anew.
@@ -302,10 +304,11 @@ def test_weak_regions_come_in_order_and_are_one_click_away(seen):
     np.testing.assert_allclose(accuracies, expected, atol=1e-9)
     texts = seen("weak-item").all_inner_texts()
     for text, bound in zip(texts, bounds, strict=True):
-        assert f"95 %: at most {100 * bound:.1f} %" in text
+        assert f"accuracy at most {100 * bound:.1f} % (95 % interval)" in text
     n_weak = sum(bound < 465 / 480 for bound in bounds)
     seen.expect(seen("panel-weak")).to_contain_text(
-        f"{n_weak} of {len(nodes)} nodes are weaker than the view (accuracy 96.9 %)"
+        f"{n_weak} of {len(nodes)} nodes are significantly less accurate than the view "
+        "(accuracy 96.9 %)"
     )
     item = seen("weak-item").first
     name = item.locator(".weak-name").inner_text()

@@ -136,6 +136,48 @@ def test_panels_say_which_side_is_more_robust():
     assert not [text for text in unsigned if "more robust" in text]
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """Keep what is drawn as figures."""
+    from matplotlib.figure import Figure
+
+    drawn = []
+
+    def keep(draw, size=(3, 2)):
+        drawn.append(Figure(figsize=size))
+        draw(drawn[-1])
+        return "<svg/>"
+
+    monkeypatch.setattr(_figures, "_svg", keep)
+    return drawn
+
+
+@pytest.mark.parametrize("largest", [0.05, 0.96, 1.7])
+def test_panels_hold_every_coefficient_and_no_empty_row(figures, largest):
+    """Mutual information has no largest value."""
+    pairs = PAIRS.assign(coefficient=[largest, 0.0, 0.0, 0.0])
+    measures = ["x_error_rate", "y_average_eps"]
+    pairs = pairs.assign(ci_low=np.nan, ci_high=np.nan)
+    coefficients(pairs, pairs, measures, alpha=0.05, method="mutual_info")
+    (figure,) = figures
+    for ax in figure.axes:
+        assert ax.get_ylim() == (-0.5, 1.5)
+        low, high = ax.get_xlim()
+        assert low < 0
+        assert largest < high < max(largest, 0.2) + 0.2
+
+
+def test_the_line_at_zero_and_grids_are_below_what_is_shown(figures):
+    forest()
+    boxes({"one": VALUES, "two": VALUES + 1}, "error")
+    marks, compared = figures
+    ax = marks.axes[0]
+    (zero,) = (line for line in ax.lines if list(line.get_xdata()) == [0, 0])
+    others = [mark.get_zorder() for mark in ax.collections]
+    assert zero.get_zorder() < min(others)
+    assert compared.axes[0].get_axisbelow() is True
+
+
 def test_many_properties_are_cut_to_the_strongest():
     many = pd.DataFrame(
         {

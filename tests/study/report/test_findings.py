@@ -8,6 +8,7 @@ from scipy import stats
 
 from robustkit.study.report._findings import (
     VERDICTS,
+    alike,
     attacks_of,
     coefficient_rows,
     compare_initialisations,
@@ -19,6 +20,7 @@ from robustkit.study.report._findings import (
     measure_rows,
     seconds_rows,
     statements_of,
+    variance_shares,
 )
 from tests.study import populations
 
@@ -119,7 +121,14 @@ PAIR = {
     "n": 50,
     "strength": "large",
 }
-GIVEN = {"coefficient": 0.5, "p_value": 0.001, "p_adjusted": 0.02, "n": 50}
+GIVEN = {
+    "coefficient": 0.5,
+    "p_value": 0.001,
+    "p_adjusted": 0.02,
+    "n": 50,
+    "verdict": "holds",
+    "reason": "",
+}
 
 
 class Correlator:
@@ -154,6 +163,8 @@ def statement(some):
     ("pair", "given", "verdict"),
     [
         ({}, {}, "independent"),
+        ({}, {"verdict": "undecided"}, "unsettled"),
+        ({}, {"verdict": "absent", "coefficient": -0.5}, "unsettled"),
         ({}, {"p_adjusted": 0.2}, "explained"),
         ({}, {"coefficient": -0.5}, "reversed"),
         ({}, {"coefficient": -0.1, "p_adjusted": 0.5}, "explained"),
@@ -279,6 +290,14 @@ def test_headline_measures_are_one_per_attack():
     assert headline_measures(evidence_of(table, None)) == []
 
 
+def test_confidence_is_a_headline_only_where_there_is_room():
+    names = ["first_average_confidence", *(f"a{k}_average_eps" for k in range(4))]
+    evidence = Evidence(*(({"measure": name}, {}) for name in names))
+    assert headline_measures(evidence) == names[1:]
+    evidence = Evidence(*(({"measure": name}, {}) for name in names[:4]))
+    assert headline_measures(evidence) == names[:4]
+
+
 def test_headline_measures_have_a_coefficient():
     table = populations.graphs(15).assign(fgsm_error_rate=0.5)
     assert "fgsm_average_confidence" in headline_measures(evidence_of(table))
@@ -321,6 +340,85 @@ def test_attacks_and_seconds_are_named():
     (row,) = seconds_rows(evidence)
     assert row["part"] == "train"
     assert_allclose(row["hours"], evidence.results["seconds_train"].sum() / 3600)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ([{"robustkit.FGSMAttack": {"eps": 0.1}}, None], "FGSM (eps 0.1)"),
+        (
+            [{"PGDAttack": {"eps": 8 / 255, "norm": "linf", "max_iter": 7}}, 20],
+            "FGSM (l∞, eps 0.0313725, 7 steps, 20 images)",
+        ),
+        ([{"FGSMAttack": {"eps": [0.1, 0.2]}}, None], "FGSM (eps per feature)"),
+        ([{"GrowingEpsilonAttack": {"start": 0.1, "stop": 2}}, None],
+         "FGSM (eps from 0.1, to 2)"),
+        ({"FGSMAttack": {"eps": 0.1}}, "FGSM (eps 0.1)"),
+        ([{"FGSMAttack": {}}, None], "FGSM"),
+        ("anything", "FGSM"),
+        (None, "FGSM"),
+    ],
+)  # fmt: skip
+def test_attacks_are_told_with_their_settings(asked, told):
+    evidence = evidence_of(populations.graphs(4), None, attacks={"fgsm": asked})
+    assert attacks_of(evidence)[0] == told
+
+
+def test_properties_that_rank_the_models_alike_share_a_statement():
+    table = populations.graphs(60)
+    table["n_layers"] = -np.exp(50 * table["mapper_purity"])
+    evidence = evidence_of(table)
+    groups = alike(evidence)
+    names = [name for group in groups for name in group]
+    assert sorted(names) == sorted(set(evidence.pairs["property"]))
+    (group,) = (group for group in groups if "n_layers" in group)
+    assert group == {"n_layers", "mapper_purity"}
+    statements = statements_of(findings_of(evidence), groups)["independent"]
+    (said,) = (s for s in statements if "layers" in s.property + str(s.alike))
+    assert {said.property, *said.alike} == {"number of layers", "mapper purity"}
+    alone = statements_of(findings_of(evidence))["independent"]
+    assert [s.alike for s in alone] == [[]] * len(alone)
+    assert len(alone) == len(statements) + 1
+
+
+def test_what_one_initialisation_carries_is_unsettled():
+    table = populations.graphs(60)
+    rng = np.random.default_rng(0)
+    for name in populations.columns_of(table)["measures"]:
+        if name.startswith(("fgsm", "pgd", "growing", "one_pixel")):
+            table[name] = rng.normal(size=len(table))
+    purity = (table["mapper_purity"] - 0.9) / 0.02
+    of_one = table["init"] == "normal"
+    table.loc[of_one, "fgsm_error_rate"] = -4 * purity[of_one]
+    # Such values are not outliers here.
+    correlator = populations.correlate(table, outliers=None)
+    (finding,) = (
+        finding
+        for finding in findings_of(evidence_of(table, correlator))
+        if finding.property == "mapper_purity"
+    )
+    assert finding.verdict == "unsettled"
+    assert finding.given["reason"]
+
+
+def test_variance_shares_are_those_that_were_planted():
+    rng = np.random.default_rng(0)
+    of_graph, of_init = 3 * rng.normal(size=400), np.array([-1.0, 0.0, 1.0])
+    table = pd.DataFrame(
+        {"graph": np.repeat(np.arange(400), 3), "init": np.tile(list("abc"), 400)}
+    )
+    planted = np.repeat(of_graph, 3) + 2 * np.tile(of_init, 400)
+    table["error"] = planted + rng.normal(size=1200)
+    (row,) = variance_shares(table, ["error"]).to_dict("records")
+    total = 9 + 4 * 2 / 3 + 1
+    assert_allclose(row["graph"], 9 / total, atol=0.06)
+    assert_allclose(row["init"], 4 * 2 / 3 / total, atol=0.04)
+    assert_allclose(row["graph"] + row["init"] + row["rest"], 1)
+    exact = variance_shares(table.assign(error=planted), ["error"])
+    assert_allclose(exact["rest"], 0, atol=1e-12)
+    assert variance_shares(table.assign(error=1.0), ["error"]).empty
+    assert variance_shares(table[table["init"] == "a"], ["error"]).empty
+    assert variance_shares(table.drop(columns="init"), ["error"]).empty
 
 
 def test_planted_relations_are_found_and_confounded_ones_explained():
