@@ -26,6 +26,7 @@ PAIRS = pd.DataFrame(
         "ci_low": [0.4, -0.5, np.nan, np.nan],
         "ci_high": [0.6, 0.1, np.nan, np.nan],
         "p_adjusted": [0.01, 0.5, np.nan, 0.02],
+        "p_value": [0.005, 0.25, np.nan, 0.01],
     }
 )
 
@@ -186,6 +187,7 @@ def test_many_properties_are_cut_to_the_strongest():
             "coefficient": np.linspace(0.1, 0.9, 30),
             "ci_low": 0.0,
             "ci_high": 1.0,
+            "p_value": 0.005,
             "p_adjusted": 0.01,
         }
     )
