@@ -135,7 +135,8 @@ def _statement(findings, others, turns):
         ]
         said = f"as the {name} increases, {', while '.join(changes)}"
     if more > 0:
-        said += f" ({more} more measures in the table of all pairs)"
+        plural = "s" if more > 1 else ""
+        said += f" ({more} more measure{plural} in the table of all pairs)"
     meanings = {finding.meaning for finding in findings} - {0}
     if len(meanings) == 1:
         said += f": models are {'more' if meanings == {1} else 'less'} robust"

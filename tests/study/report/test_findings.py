@@ -243,6 +243,8 @@ def test_many_measures_are_counted():
     sentence = statement(some).sentence
     assert "attack 3 error rate increase (2 more measures" in sentence
     assert "attack 4" not in sentence
+    some = findings_of(Evidence(*(({"measure": name}, {}) for name in names[:5])))
+    assert "(1 more measure in the table" in statement(some).sentence
 
 
 def test_measures_that_disagree_mean_nothing():
