@@ -105,6 +105,8 @@ _STRENGTHS = {
     "method": str,
 }
 
+_EXACT = ("exhaustive", "certified")
+
 # Signs of a hidden gradient.
 _DIAGNOSTICS = (
     "zero_gradient_share",
@@ -475,10 +477,12 @@ def _strength_of_attack(asked):
     (params,) = asked.values()
     if not isinstance(params, Mapping):
         return ""
+    # An exact search takes as many steps as it needs.
+    unused = {"max_iter"} if params.get("method") in _EXACT else set()
     told = [
         write(params[name])
         for name, write in _STRENGTHS.items()
-        if params.get(name) is not None
+        if params.get(name) is not None and name not in unused
     ]
     if n_images is not None:
         told.append(f"{n_images} images")
