@@ -339,11 +339,18 @@ def _places(arguments, store, config, dataset):
 
 def _tell(study, report, table):
     """Print what correlates with what, and write everything down."""
+    from robustkit.study import is_undertrained
     from robustkit.study.report import correlation_lines
 
     print()
     for line in correlation_lines(study.correlator_):
         print(line)
+    n_left_out = is_undertrained(study.results_, study.max_accuracy_gap).sum()
+    if n_left_out:
+        print(
+            f"{n_left_out:,} of {len(study.results_):,} models are left out: their "
+            f"clean accuracy is more than {study.max_accuracy_gap:g} below the median."
+        )
     study.results_.to_csv(table, index=False)
     study.report(report)
     print()

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from robustkit.cli import main
+from robustkit.cli import _tell, main
 from robustkit.study import PRESETS, RobustnessStudy
 from tests.processes import PATIENCE
 from tests.study.studies import small_data, small_study
@@ -62,6 +62,22 @@ def test_a_report_is_written_anew_from_the_store_alone(capsys, finished, tmp_pat
     assert "Spearman" in out
     for name in ("results.csv", "report.html"):
         assert (tmp_path / "new" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_models_that_are_left_out_are_counted(capsys, finished, tmp_path):
+    study = RobustnessStudy.from_store(finished / "study.sqlite")
+    study.set_params(max_accuracy_gap=0.25)
+    study.results_["clean_accuracy"] = [0.9, 0.9, 0.9, 0.9, 0.8, 0.6]
+    study.report = lambda path: path
+    _tell(study, tmp_path / "report.html", tmp_path / "results.csv")
+    said = (
+        "1 of 6 models are left out: their clean accuracy is more than 0.25 below the "
+        "median."
+    )
+    assert said in capsys.readouterr().out
+    study.set_params(max_accuracy_gap=None)
+    _tell(study, tmp_path / "report.html", tmp_path / "results.csv")
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_the_help_names_every_preset(capsys):

@@ -41,6 +41,10 @@ __all__ = ["RobustnessCorrelator"]
 # Models or groups, below which even a perfect correlation says little.
 _FEWEST = 6
 
+# Share of a coefficient that must be left without the models that carry it most. Where
+# a tenth of the models makes it, nothing is left; of normal ones at .5, a half.
+_LEAST_LEFT = 1 / 3
+
 # By so much may rounding change a perfect coefficient.
 _ROUNDING = 1e-9
 
@@ -129,7 +133,8 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
         means: how alike the repeats of a group are, beside the groups (intraclass
         correlation of ranks), NaN without `groups`. "verdict" is "holds", "absent" or
         "undecided", by the rules of :func:`check_claims`, with `min_effect` as the
-        smallest coefficient that matters, whatever its sign: without an interval
+        smallest coefficient that matters, whatever its sign, and a third of the
+        coefficient as the least that is left of what holds: without an interval
         nothing holds, nor where repeats are not averaged, and nothing is absent unless
         `min_effect` is above 0.
 
@@ -478,6 +483,8 @@ class RobustnessCorrelator(HTMLSummaryMixin, SelectorMixin, BaseEstimator):
             "reliability_property": reliable[j],
             "max_possible": np.sqrt(reliable[j] * reliable[k]),
             "leverage": np.nan,
+            # Where no size is too small to matter, half of it would be no demand.
+            "least_left": abs(pair["coefficient"]) * _LEAST_LEFT,
             "left_out": None,
         }
         has_interval = self.n_bootstrap and METHODS[pair["method"]].least_groups

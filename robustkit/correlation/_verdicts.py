@@ -174,7 +174,8 @@ def decide(row: dict, alpha: float) -> tuple[str, str, bool]:
     if math.isnan(row["leverage"]):
         reason = f"too little is left, or varies, without {row['left_out']}"
         return "undecided", reason, False
-    if row["leverage"] * math.copysign(1, estimate) < smallest / 2:
+    least_left = max(smallest / 2, row.get("least_left", 0))
+    if row["leverage"] * math.copysign(1, estimate) < least_left:
         reason = f"{row['leverage']:+.2f} is left without {row['left_out']}"
         return "undecided", reason, False
     return ("holds" if estimate * row["sign"] > 0 else "reversed"), "", False

@@ -294,7 +294,8 @@ class Graphs:
             interval=nodes["interval"].to_numpy(),
             filter_mean=nodes["filter_mean"].to_numpy(),
             counts=counts.astype(np.int64),
-            purity=purity_of_counts(counts),
+            # As MapperGraph does: evenly mixed are the labels that samples have.
+            purity=purity_of_counts(counts[:, np.unique(y)]),
             accuracy=right / np.maximum(sizes, 1),
             edges=mapper.edges_,
             n_shared=np.array(shared, dtype=np.int64),

@@ -157,6 +157,9 @@ class RobustnessCurveDisplay:
             Plotted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        n_samples = len(column_or_1d(y))
+        if n_samples == 0:
+            raise ValueError("'X' and 'y' must hold at least one sample. Got none.")
         attack = attack_of(estimator, attack, X, y)
         if _searches_distance(attack):
             distance = attack.perturb(X, y).distance
@@ -179,7 +182,6 @@ class RobustnessCurveDisplay:
                 f"{type(attack).__name__} has no parameter 'eps' to draw a curve over. "
                 f"{use}"
             )
-        n_samples = len(column_or_1d(y))
         return cls(sizes, accuracy, n_samples=n_samples, name=name).plot(ax)
 
     @classmethod

@@ -11,5 +11,6 @@ from robustkit.study._config import (
 )
 from robustkit.study._robustness_study import RobustnessStudy
 from robustkit.study._store import Store
+from robustkit.study._table import is_undertrained
 
 __all__ = ["RobustnessStudy"]

@@ -573,6 +573,23 @@ def test_verdict_is_that_of_a_claim_of_the_same_pair(seed):
     assert_allclose(found["coefficient"], row.estimate)
 
 
+def test_few_models_carry_nothing_although_no_size_is_too_small():
+    """In half of such relations, chance leaves something of the same direction."""
+    options = {"methods": "pearson", "n_bootstrap": 1}
+    held = {"few": 0, "all": 0}
+    for seed in range(24):
+        x, y = np.random.default_rng(seed).normal(size=(2, 50))
+        (all_,) = verdicts(x[:, None], x + y, **options)["verdict"]
+        x[:5] += 6
+        y[:5] += 6
+        (few,) = verdicts(x[:, None], y, **options).to_dict("records")
+        assert few["p_adjusted"] < 1e-3
+        held["few"] += few["verdict"] == "holds"
+        held["all"] += all_ == "holds"
+    assert held["few"] <= 1
+    assert held["all"] >= 23
+
+
 def test_reliability_is_that_of_the_repeats():
     X, y, graphs = related(50, 0.9, repeats=4, noise=0.4)
     ranks = pd.Series(y).rank()

@@ -68,6 +68,21 @@ def test_a_graph_is_that_of_a_mapper_fitted_anew(run, graphs, changes):
     assert graph.eps == p.eps
 
 
+def test_purity_is_that_of_the_mapper_where_few_classes_are_shown():
+    rng = np.random.default_rng(0)
+    activations, y = rng.normal(size=(80, 2)), rng.choice([3, 5], size=80)
+    view = View("net", 0.0, activations, np.full(80, 7), classes=np.arange(10))
+    run = make_run(y=y, views=[view], columns={})
+    assert len(run.class_names) == 10
+    p = replace(BASE, n_intervals=4, eps=1.0)
+    graph, mapper = Graphs(run).compute(p), fitted(run, p)
+    purity = mapper.describe(y)["purity"]
+    assert purity.min() < 0.5
+    np.testing.assert_allclose(graph.purity, purity)
+    alone = make_run(y=np.full(80, 3), views=[view], columns={})
+    np.testing.assert_array_equal(Graphs(alone).compute(p).purity, 1)
+
+
 def test_the_automatic_distance_is_that_of_the_mapper_and_stays(run):
     graphs = Graphs(run)
     auto = replace(BASE, eps="auto", min_samples=5)

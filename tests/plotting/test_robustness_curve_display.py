@@ -40,6 +40,19 @@ def test_points_are_scores_of_the_attack(pyplot):
     assert display.ax_.get_legend() is None
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [FGSMAttack(), GrowingEpsilonAttack(), MinimalDistanceAttack()],
+    ids=lambda attack: type(attack).__name__,
+)
+@pytest.mark.parametrize("eps", [None, [0.1]], ids=str)
+def test_a_curve_needs_a_sample(pyplot, attack, eps):
+    X, y = digits(150)
+    attack = aim(attack, digits_pipeline(), X, y)
+    with pytest.raises(ValueError, match="hold at least one sample"):
+        RobustnessCurveDisplay.from_estimator(attack, X[:0], y[:0], eps=eps)
+
+
 def test_growing_attack_gives_the_same_curve(pyplot):
     X, y = digits(150)
     growing = GrowingEpsilonAttack(start=0.01, step=0.01, stop=0.1)

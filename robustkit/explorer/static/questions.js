@@ -150,7 +150,7 @@ export class Questions {
       total,
       wrong,
       accuracy: total === 0 ? null : 1 - wrong / total,
-      purity: purity(counts),
+      purity: purity(counts, new Set(y).size),
       counts,
       predicted_counts: tally(samples, prediction, classes),
       samples: sorted.slice(offset, offset + limit).map((i) => describe(columns, i)),
@@ -461,15 +461,15 @@ function mean(samples, values) {
 }
 
 /**
- * 1 - H / H(uniform over all classes); null without samples.
- * @param {number[]} counts
+ * 1 - H / H(uniform over the labels that samples of the run have); null without samples.
+ * @param {number[]} counts @param {number} labels
  */
-function purity(counts) {
+function purity(counts, labels) {
   const total = counts.reduce((a, b) => a + b, 0);
   if (total === 0) return null;
-  if (counts.length < 2) return 1;
+  if (labels < 2) return 1;
   const entropy = counts
     .filter((n) => n > 0)
     .reduce((sum, n) => sum - (n / total) * Math.log(n / total), 0);
-  return 1 - entropy / Math.log(counts.length);
+  return 1 - entropy / Math.log(labels);
 }

@@ -1,7 +1,8 @@
 """The report of a study: one HTML file that needs no network, script or other file.
 
-`_findings.py` says what the numbers say, `_figures.py` draws, and `report.html.j2` is
-the page. What else looks at the table of a study imports `gather` and labels from here.
+`_findings.py` says what the numbers say, `_statements.py` in sentences, `_figures.py`
+draws, and `report.html.j2` is the page. What else looks at the table of a study imports
+`gather` and labels from here.
 """
 
 import os
@@ -28,6 +29,7 @@ from robustkit.study.report._labels import (
     number,
     p_value,
 )
+from robustkit.study.report._statements import ALIKE, alike, statements_of
 
 __all__ = [
     "Evidence",
@@ -118,7 +120,8 @@ def _render(evidence: Evidence) -> str:
         e=evidence,
         data=findings,
         found=found,
-        statements=findings.statements_of(found, findings.alike(evidence)),
+        statements=statements_of(found, alike(evidence)),
+        alike=ALIKE,
         figures=draw_figures(evidence, found),
         interval=interval,
         methods=METHODS,

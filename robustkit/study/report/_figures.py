@@ -110,8 +110,14 @@ def draw_figures(evidence: Evidence, findings: list[Finding]) -> dict:
     names = headline_measures(e)
     known = {*e.properties, *e.measures}
     structure = [name for name in _STRUCTURE if name in known]
-    compared = [name for name in e.measures if split_measure(name)[1] == "error_rate"]
+    compared = [
+        name
+        for name in e.measures
+        if split_measure(name)[1] in ("error_rate", "median_distance")
+    ]
     compared += [name for name in ("growing_average_eps", "f1_macro") if name in known]
+    # An attack without a radius finds an error of every sample.
+    compared = [name for name in compared if e.n_unique(name) > 1]
     graphs = e.graphs()
     sizes = [*(name for name in ("n_parameters",) if name in known), *e.parameters]
     return {

@@ -7,12 +7,9 @@ other functions each answer one question that the page asks of it.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 from scipy.stats import friedmanchisquare
 
 from robustkit.attacks import SUSPICIOUS_GAP
@@ -30,7 +27,6 @@ from robustkit.study.report._labels import (
     interval,
     is_robustness,
     label,
-    listed,
     number,
     p_value,
     robust_sign,
@@ -38,15 +34,12 @@ from robustkit.study.report._labels import (
 )
 
 __all__ = [
-    "ALIKE",
     "CONTROLS",
     "SMALLEST",
     "SUSPICIOUS_GAP",
     "VERDICTS",
     "Evidence",
     "Finding",
-    "Statement",
-    "alike",
     "attacks_of",
     "by_strength",
     "coefficient_rows",
@@ -60,7 +53,6 @@ __all__ = [
     "measure_rows",
     "missing_values",
     "seconds_rows",
-    "statements_of",
     "unrelated",
     "variance_shares",
 ]
@@ -80,12 +72,6 @@ VERDICTS = (
 
 # The smallest coefficient that matters: Cohen's medium.
 SMALLEST = 0.3
-
-# Properties that rank the models so much alike are one finding.
-ALIKE = 0.9
-
-# Measures in one sentence; the table has all.
-_MOST_MEASURES = 4
 
 # Of one attack, the measure that is shown first.
 _HEADLINES = (
@@ -118,6 +104,8 @@ _STRENGTHS = {
     "n_restarts": lambda n: f"{n} start{'s' if n != 1 else ''}",
     "method": str,
 }
+
+_EXACT = ("exhaustive", "certified")
 
 # Signs of a hidden gradient.
 _DIAGNOSTICS = (
@@ -404,119 +392,6 @@ def _finding(pair, given, verdict, method):
     )
 
 
-class Statement(NamedTuple):
-    """What was found of one property, with one verdict."""
-
-    property: str
-    sentence: str
-    numbers: str
-
-    reason: str
-    """Why it is not settled, if it is not."""
-
-    alike: list[str]
-    """Other properties of which the same was found, and which rank the models alike."""
-
-
-def alike(evidence: Evidence) -> list[set[str]]:
-    """Put properties together that rank the models nearly alike, all of a set."""
-    if evidence.correlator is None or evidence.pairs.empty:
-        return []
-    names = list(dict.fromkeys(evidence.pairs["property"]))
-    values = evidence.correlator.values_[names]
-    distances = 1 - values.corr("spearman").abs().fillna(0).to_numpy()
-    if len(names) == 1:
-        return [set(names)]
-    tree = linkage(squareform(distances, checks=False), "complete")
-    which = fcluster(tree, 1 - ALIKE, "distance")
-    return [{names[i] for i in np.flatnonzero(which == k)} for k in np.unique(which)]
-
-
-def statements_of(
-    found: list[Finding], groups: Sequence[set[str]] = ()
-) -> dict[str, list[Statement]]:
-    """Turn findings into sentences: verdict -> one per property, the strongest first.
-
-    Properties of one of the `groups` share a statement. A property that is associated
-    with some measure whatever is held fixed is not listed as explained by the controls,
-    or as unsettled, for another.
-    """
-    of_verdict = {verdict: {} for verdict in VERDICTS}
-    for finding in found:
-        of_verdict[finding.verdict].setdefault(finding.property, []).append(finding)
-    for verdict in ("unsettled", "explained", "inseparable"):
-        for name in of_verdict["independent"]:
-            of_verdict[verdict].pop(name, None)
-    return {
-        verdict: _statements(by_property, groups)
-        for verdict, by_property in of_verdict.items()
-    }
-
-
-def _statements(by_property, groups):
-    said = []
-    while by_property:
-        name = next(iter(by_property))
-        findings = by_property.pop(name)
-        group = next((group for group in groups if name in group), {name})
-        others = [other for other in by_property if other in group]
-        for other in others:
-            del by_property[other]
-        said.append(_statement(findings, [label(other) for other in others]))
-    return said
-
-
-def _statement(findings, others):
-    name = label(findings[0].property)
-    parts = {}
-    for finding in findings[:_MOST_MEASURES]:
-        measure = f"the {label(finding.measure)}"
-        parts.setdefault(finding.direction, []).append(measure)
-    more = len(findings) - _MOST_MEASURES
-    if "" in parts:
-        said = f"the {name} is associated with {listed(parts[''])}"
-    else:
-        changes = [
-            f"{listed(some)} {how}{'' if len(some) > 1 else 's'}"
-            for how, some in parts.items()
-        ]
-        said = f"as the {name} increases, {', while '.join(changes)}"
-    if more > 0:
-        said += f" ({more} more measures in the table of all pairs)"
-    meanings = {finding.meaning for finding in findings} - {0}
-    if len(meanings) == 1:
-        said += f": models are {'more' if meanings == {1} else 'less'} robust"
-    reason = findings[0].given.get("reason", "")
-    sentence = f"{said[0].upper()}{said[1:]}."
-    return Statement(name, sentence, _numbers(findings), reason, others)
-
-
-def _numbers(findings):
-    given = [finding.given for finding in findings]
-    given = [row for row in given if not np.isnan(row["coefficient"])]
-    held = f"given the controls {_strength(given) if given else 'undefined'}"
-    if findings[0].verdict == "suppressed":
-        return f"ρ {held}"
-    plain = _strength([finding.pair for finding in findings])
-    return f"{findings[0].symbol} {plain}; {held}"
-
-
-def _strength(rows):
-    """Coefficient, interval and p-value of one pair, or the ranges of several."""
-    worst = p_value(max(row["p_adjusted"] for row in rows))
-    worst = worst if worst.startswith("<") else f"= {worst}"
-    if len(rows) == 1:
-        (row,) = rows
-        bounds = interval(row.get("ci_low", np.nan), row.get("ci_high", np.nan))
-        bounds = "" if bounds == "–" else f" {bounds}"
-        return f"= {number(row['coefficient'])}{bounds}, adjusted p {worst}"
-    # The signs are in the sentence.
-    sizes = [abs(row["coefficient"]) for row in rows]
-    ends = dict.fromkeys(number(end(sizes)) for end in (min, max))
-    worst = worst if worst.startswith("<") else f"≤ {worst.removeprefix('= ')}"
-    return f"of size {' to '.join(ends)}, adjusted p {worst}"
-
-
 def unrelated(evidence: Evidence, found: list[Finding], kind: str) -> list[str]:
     """Labels of properties, or measures, for which nothing was found."""
     seen = {getattr(finding, kind) for finding in found}
@@ -564,11 +439,20 @@ def coefficient_rows(evidence: Evidence, measures: list[str] | None = None) -> d
 
 
 def by_strength(pairs: pd.DataFrame, measures: list[str] | None = None) -> list[str]:
-    """Order properties by their largest coefficient with some measures, or with any."""
+    """Order properties by their strongest pair with some measures, or with any."""
     if measures is not None:
         pairs = pairs[pairs["measure"].isin(measures)]
-    largest = pairs["coefficient"].abs().groupby(pairs["property"], sort=False).max()
-    return list(largest.sort_values(ascending=False, kind="stable").index)
+    return list(dict.fromkeys(_strongest_first(pairs)["property"]))
+
+
+def _strongest_first(pairs):
+    """Sort pairs by p-value, then by coefficient.
+
+    Over one number of models the largest coefficient is the first; over a handful of
+    them, the largest says nothing.
+    """
+    keys = pairs["p_value"].fillna(1), -pairs["coefficient"].abs().fillna(0)
+    return pairs.iloc[np.lexsort([key.to_numpy(float) for key in keys[::-1]])]
 
 
 def attacks_of(evidence: Evidence) -> list[str]:
@@ -593,10 +477,12 @@ def _strength_of_attack(asked):
     (params,) = asked.values()
     if not isinstance(params, Mapping):
         return ""
+    # An exact search takes as many steps as it needs.
+    unused = {"max_iter"} if params.get("method") in _EXACT else set()
     told = [
         write(params[name])
         for name, write in _STRENGTHS.items()
-        if params.get(name) is not None
+        if params.get(name) is not None and name not in unused
     ]
     if n_images is not None:
         told.append(f"{n_images} images")
@@ -688,9 +574,11 @@ def compare_initialisations(results: pd.DataFrame, measures: list[str]) -> pd.Da
 def variance_shares(results: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
     """Split the variance of measures into shares of graph, initialisation and the rest.
 
-    One row per measure that varies, over the graphs that have it with every
-    initialisation: "measure", "graph", "init" and "rest". Each initialisation has one
-    seed, so that its share is also that of the seed.
+    Means over a few models differ by chance, too: what the rest alone would make of
+    them is taken off (epsilon squared), and nothing is below 0. One row per measure
+    that varies, over the graphs that have it with every initialisation: "measure",
+    "graph", "init" and "rest". Each initialisation has one seed, so that its share is
+    also that of the seed.
     """
     rows = []
     has_repeats = {"graph", "init"} <= {*results} and "step" not in results
@@ -703,8 +591,13 @@ def variance_shares(results: pd.DataFrame, measures: list[str]) -> pd.DataFrame:
             continue
         deviations = values - values.mean()
         total = (deviations**2).mean()
-        graph = (deviations.mean(axis=1) ** 2).mean() / total
-        init = (deviations.mean(axis=0) ** 2).mean() / total
+        of_graph, of_init = (deviations.mean(axis=k, keepdims=True) for k in (1, 0))
+        chance = ((deviations - of_graph - of_init) ** 2).mean() / total
+        n_others = np.array(values.shape) - 1
+        graph, init = (
+            max(0.0, (of_one**2).mean() / total - chance / n)
+            for of_one, n in zip((of_graph, of_init), n_others[::-1], strict=True)
+        )
         shares = {"graph": graph, "init": init, "rest": 1 - graph - init}
         rows.append({"measure": measure, **shares})
     return pd.DataFrame(rows, columns=["measure", "graph", "init", "rest"])
@@ -745,8 +638,7 @@ def strongest_rows(
     adjusted p-value.
     """
     pairs = _pairs_of_robustness(correlator)
-    order = pairs["coefficient"].abs().sort_values(ascending=False, kind="stable").index
-    strongest = pairs.loc[order].drop_duplicates("property")[:n_rows]
+    strongest = _strongest_first(pairs).drop_duplicates("property")[:n_rows]
     return [
         (
             label(pair["property"]),

@@ -13,9 +13,12 @@ from robustkit.study.report._figures import (
     Picture,
     boxes,
     coefficients,
+    draw_figures,
     histogram,
     scatter,
 )
+from robustkit.study.report._findings import gather
+from tests.study import populations
 
 VALUES = pd.Series([1.0, 2.5, 3.0, 4.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, np.nan])
 PAIRS = pd.DataFrame(
@@ -26,6 +29,7 @@ PAIRS = pd.DataFrame(
         "ci_low": [0.4, -0.5, np.nan, np.nan],
         "ci_high": [0.6, 0.1, np.nan, np.nan],
         "p_adjusted": [0.01, 0.5, np.nan, 0.02],
+        "p_value": [0.005, 0.25, np.nan, 0.01],
     }
 )
 
@@ -186,9 +190,24 @@ def test_many_properties_are_cut_to_the_strongest():
             "coefficient": np.linspace(0.1, 0.9, 30),
             "ci_low": 0.0,
             "ci_high": 1.0,
+            "p_value": 0.005,
             "p_adjusted": 0.01,
         }
     )
     picture = coefficients(many, many, ["x_error_rate"], alpha=0.05, method="kendall")
     shown = {text for text in texts(picture.svg) if text.startswith("property")}
     assert shown == {f"property {k}" for k in range(18, 30)}
+
+
+def test_initialisations_are_compared_by_what_differs():
+    table = populations.graphs(4).assign(nearest_error_rate=1.0)
+    table["nearest_median_distance"] = np.linspace(0.1, 0.2, len(table))
+    columns = populations.columns_of(table)
+    columns["measures"] += ["nearest_error_rate", "nearest_median_distance"]
+    evidence = gather(table, columns, None, None)
+    said = " ".join(
+        picture.alt for picture in draw_figures(evidence, [])["initialisations"]
+    )
+    assert "nearest error median distance" in said
+    assert "FGSM error rate" in said
+    assert "nearest error error rate" not in said

@@ -8,7 +8,6 @@ from scipy import stats
 
 from robustkit.study.report._findings import (
     VERDICTS,
-    alike,
     attacks_of,
     coefficient_rows,
     compare_initialisations,
@@ -19,9 +18,9 @@ from robustkit.study.report._findings import (
     margin_gaps,
     measure_rows,
     seconds_rows,
-    statements_of,
     variance_shares,
 )
+from robustkit.study.report._statements import alike, statements_of
 from tests.study import populations
 
 
@@ -244,6 +243,8 @@ def test_many_measures_are_counted():
     sentence = statement(some).sentence
     assert "attack 3 error rate increase (2 more measures" in sentence
     assert "attack 4" not in sentence
+    some = findings_of(Evidence(*(({"measure": name}, {}) for name in names[:5])))
+    assert "(1 more measure in the table" in statement(some).sentence
 
 
 def test_measures_that_disagree_mean_nothing():
@@ -354,6 +355,10 @@ def test_attacks_and_seconds_are_named():
         ([{"GrowingEpsilonAttack": {"start": 0.1, "stop": 2}}, None],
          "FGSM (eps from 0.1, to 2)"),
         ({"FGSMAttack": {"eps": 0.1}}, "FGSM (eps 0.1)"),
+        ([{"OnePixelAttack": {"method": "certified", "max_iter": 500}}, 100],
+         "FGSM (certified, 100 images)"),
+        ([{"OnePixelAttack": {"method": "differential_evolution", "max_iter": 9}}, 5],
+         "FGSM (9 steps, differential_evolution, 5 images)"),
         ([{"FGSMAttack": {}}, None], "FGSM"),
         ("anything", "FGSM"),
         (None, "FGSM"),
@@ -376,9 +381,91 @@ def test_properties_that_rank_the_models_alike_share_a_statement():
     statements = statements_of(findings_of(evidence), groups)["independent"]
     (said,) = (s for s in statements if "layers" in s.property + str(s.alike))
     assert {said.property, *said.alike} == {"number of layers", "mapper purity"}
+    (other,) = said.alike
+    assert said.likewise == (
+        f"The opposite was found of the {other}: it ranks the models in reverse."
+    )
     alone = statements_of(findings_of(evidence))["independent"]
     assert [s.alike for s in alone] == [[]] * len(alone)
     assert len(alone) == len(statements) + 1
+
+
+def likewise(*pairs, names=("density", "n_layers", "diameter")):
+    """Statements about properties that rank the models alike."""
+    pairs = [
+        ({"property": name, "measure": measure, "coefficient": size},
+         {"coefficient": size})
+        for name, measure, size in pairs
+    ]  # fmt: skip
+    said = statements_of(findings_of(Evidence(*pairs)), [set(names)])["independent"]
+    return [(one.property, one.alike, one.likewise) for one in said]
+
+
+def test_the_same_is_said_only_of_the_same():
+    assert likewise(
+        ("density", "fgsm_error_rate", 0.9),
+        ("n_layers", "fgsm_error_rate", -0.8),
+        ("diameter", "fgsm_error_rate", 0.7),
+    ) == [
+        (
+            "density",
+            ["number of layers", "diameter"],
+            "The same was found of the diameter and the opposite was found of the "
+            "number of layers: they rank the models alike or in reverse.",
+        )
+    ]
+    assert likewise(
+        ("density", "fgsm_error_rate", 0.9),
+        ("density", "pgd_error_rate", 0.9),
+        ("n_layers", "fgsm_error_rate", 0.8),
+    ) == [
+        (
+            "density",
+            ["number of layers"],
+            "The same was found of the number of layers, if not for all the same "
+            "measures: it ranks the models alike.",
+        )
+    ]
+
+
+def test_what_was_found_of_other_measures_is_said_by_itself():
+    apart = [("density", [], ""), ("number of layers", [], "")]
+    assert apart == likewise(
+        ("density", "fgsm_error_rate", 0.9), ("n_layers", "fgsm_average_eps", 0.8)
+    )
+    assert apart == likewise(
+        ("density", "fgsm_error_rate", 0.9),
+        ("density", "pgd_error_rate", 0.9),
+        ("n_layers", "fgsm_error_rate", 0.8),
+        ("n_layers", "pgd_error_rate", -0.8),
+    )
+
+
+def test_a_perfect_order_of_few_models_is_not_the_strongest():
+    table = populations.graphs(60)
+    rare = "pgd_robust_accuracy_gradient_free"
+    table[rare] = np.nan
+    for graph in range(4):
+        of_graph = table["graph"] == graph
+        table.loc[of_graph, rare] = table.loc[of_graph, "average_closeness"]
+    evidence = evidence_of(table)
+    perfect = evidence.pairs.query(
+        "measure == @rare and property == 'average_closeness'"
+    )
+    assert_allclose(perfect["coefficient"], 1)
+    assert next(iter(coefficient_rows(evidence))) != "average_closeness"
+    lines = correlation_lines(evidence.correlator)[1:]
+    assert not any("without gradient" in line for line in lines)
+
+
+def test_variance_shares_of_noise_are_small():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"graph": np.repeat(np.arange(400), 3), "init": np.tile(list("abc"), 400)}
+    )
+    shares = variance_shares(table.assign(error=rng.normal(size=1200)), ["error"])
+    assert_allclose(shares[["graph", "init"]], 0, atol=0.06)
+    assert (shares[["graph", "init"]] >= 0).all(axis=None)
 
 
 def test_what_one_initialisation_carries_is_unsettled():
