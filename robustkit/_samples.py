@@ -68,8 +68,14 @@ def flat_samples(
     return X, image_shape
 
 
-def check_layout(image_shape, known):
-    if known is None:
+def check_layout(
+    image_shape: Sequence[int] | None, known: Sequence[int] | None
+) -> None:
+    """Refuse images whose values come in another order than those that are known.
+
+    None are the rows of a table, of which nothing is known.
+    """
+    if image_shape is None or known is None:
         return
     got, wanted = (
         (1, *shape) if len(shape) == 2 else tuple(shape)

@@ -24,6 +24,8 @@ __all__ = [
     "TakesModel",
     "check_is_trained",
     "frozen",
+    "hands_on_samples",
+    "image_shape_of",
     "is_frozen",
     "input_shape",
     "shaped_for",
@@ -35,6 +37,12 @@ __all__ = [
 
 # Samples that a module is called with to see what it takes and returns.
 _N_PROBES = 2
+
+# Settings of a DataLoader that decide how samples are loaded, and not which.
+_OF_LOADING = frozenset(
+    {"batch_size", "num_workers", "persistent_workers", "pin_memory",
+     "pin_memory_device", "prefetch_factor", "timeout"}
+)  # fmt: skip
 
 
 def thawed(model: Any) -> Any:
@@ -55,6 +63,21 @@ def is_frozen(model: Any) -> bool:
     return is_wrapped or getattr(model, "_is_frozen", False)
 
 
+def image_shape_of(model: Any) -> tuple[int, ...] | None:
+    """Shape of the images that a model was fitted to; None for a table.
+
+    A model around another one that was fitted to rows may hold one that was not.
+    """
+    while model is not None:
+        model = thawed(model)
+        for name in ("image_shape_", "_image_shape", "_shape_at_fit"):
+            shape = getattr(model, name, None)
+            if shape is not None:
+                return tuple(shape)
+        model = getattr(model, "estimator_", None)
+    return None
+
+
 def check_is_trained(model: Any) -> None:
     """Refuse an estimator that is not fitted; a bare module is trained."""
     if not isinstance(model, nn.Module):
@@ -68,6 +91,25 @@ def takes_images(model: Any) -> bool:
     """
     model = thawed(model)
     return isinstance(model, nn.Module) or _comes_from(model, "skorch.classifier")
+
+
+def hands_on_samples(net: Any) -> bool:
+    """Whether a skorch net gives its module the samples as they are.
+
+    A dataset or a loader of the user's may make others of them.
+    """
+    from skorch.dataset import Dataset
+    from torch.utils.data import DataLoader
+
+    return (
+        net.dataset is Dataset
+        and net.iterator_valid is DataLoader
+        # What is None or False is as it always is.
+        and all(
+            name in _OF_LOADING or not value
+            for name, value in net.get_params_for("iterator_valid").items()
+        )
+    )
 
 
 def shaped_for(model: Any, rows: Any, image_shape: Sequence[int] | None) -> Any:
@@ -176,6 +218,9 @@ class TakesModel(HTMLSummaryMixin, BaseEstimator):
     """
 
     estimator: Any
+
+    # Of the images that `fit` was given; None for a table.
+    _image_shape: tuple[int, ...] | None = None
 
     def __sklearn_clone__(self) -> Self:
         if not isinstance(self.estimator, nn.Module):

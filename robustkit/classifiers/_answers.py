@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC, NuSVC
 
-from robustkit.bridge import thawed
+from robustkit.bridge import hands_on_samples, thawed
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
 
@@ -66,6 +66,7 @@ def answers_with_module(estimator: Any, module: torch.nn.Module | None) -> bool:
         str(own.__module__) == "skorch.classifier"
         and getattr(estimator, "module_", None) is module
         and estimator.predict_nonlinearity in ("auto", None)
+        and hands_on_samples(estimator)
     )
 
 
@@ -161,8 +162,19 @@ def _is_stock(step):
         return True
     if type(step) is FunctionTransformer and step.func is not None:
         return False
+    if not all(map(_is_stock, _inside(step))):
+        return False
     package = type(step).__module__.split(".")[0]
     return package in _OURS and not _has_own_methods(step)
+
+
+def _inside(step):
+    """Return the transformers that one holds, one after the other or side by side."""
+    if hasattr(step, "steps"):
+        return [part for _, part in step.steps]
+    if hasattr(step, "transformers_"):
+        return [part for _, part, _ in step.transformers_]
+    return [part for _, part in getattr(step, "transformer_list", [])]
 
 
 def _has_own_methods(estimator):
