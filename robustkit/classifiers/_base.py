@@ -150,7 +150,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
     # State of the optimizer between calls.
     _optimizer_state: dict | None = None
     # Of the images that the first fit was given; None for a table.
-    _shape_at_fit: tuple[int, ...] | None = None
+    _shape_at_fit: Sequence[int] | None = None
 
     @abstractmethod
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
