@@ -339,9 +339,10 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         index = order[np.minimum(place, len(order) - 1)]
         unknown = self.classes_[index] != labels
         if unknown.any():
+            got = np.asarray(labels)[unknown].tolist()[0]
             raise ValueError(
                 f"'y' must hold classes of the model, which are "
-                f"{self.classes_.tolist()}. Got {np.asarray(labels)[unknown][0]!r}."
+                f"{self.classes_.tolist()}. Got {got!r}."
             )
         return index
 

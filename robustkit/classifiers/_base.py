@@ -756,7 +756,9 @@ def encode(classifier: Any, y: NDArray, classes: NDArray | None = None) -> NDArr
             f"y holds {unknown.tolist()}, which {type(classifier).__name__} has not "
             f"been told of. Its classes are {classes.tolist()}."
         )
-    return np.searchsorted(classes, y)
+    # Those of a wrapped module are in the order of its outputs.
+    order = np.argsort(classes)
+    return order[np.searchsorted(classes, y, sorter=order)]
 
 
 def hold_out(classifier: Any, y: NDArray, *, seed: int) -> tuple[NDArray, NDArray]:
