@@ -19,7 +19,6 @@ from robustkit.bridge._given_model import (
     TakesModel,
     check_is_trained,
     frozen,
-    hands_on_samples,
     image_shape_of,
     input_shape,
     is_frozen,

@@ -24,7 +24,6 @@ __all__ = [
     "TakesModel",
     "check_is_trained",
     "frozen",
-    "hands_on_samples",
     "image_shape_of",
     "is_frozen",
     "input_shape",
@@ -37,12 +36,6 @@ __all__ = [
 
 # Samples that a module is called with to see what it takes and returns.
 _N_PROBES = 2
-
-# Settings of a DataLoader that decide how samples are loaded, and not which.
-_OF_LOADING = frozenset(
-    {"batch_size", "num_workers", "persistent_workers", "pin_memory",
-     "pin_memory_device", "prefetch_factor", "timeout"}
-)  # fmt: skip
 
 
 def thawed(model: Any) -> Any:
@@ -91,25 +84,6 @@ def takes_images(model: Any) -> bool:
     """
     model = thawed(model)
     return isinstance(model, nn.Module) or _comes_from(model, "skorch.classifier")
-
-
-def hands_on_samples(net: Any) -> bool:
-    """Whether a skorch net gives its module the samples as they are.
-
-    A dataset or a loader of the user's may make others of them.
-    """
-    from skorch.dataset import Dataset
-    from torch.utils.data import DataLoader
-
-    return (
-        net.dataset is Dataset
-        and net.iterator_valid is DataLoader
-        # What is None or False is as it always is.
-        and all(
-            name in _OF_LOADING or not value
-            for name, value in net.get_params_for("iterator_valid").items()
-        )
-    )
 
 
 def shaped_for(model: Any, rows: Any, image_shape: Sequence[int] | None) -> Any:

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC, LinearSVC, NuSVC
 
-from robustkit.bridge import hands_on_samples, thawed
+from robustkit.bridge import thawed
 from robustkit.classifiers._base import BaseNetClassifier
 from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
 
@@ -66,7 +66,6 @@ def answers_with_module(estimator: Any, module: torch.nn.Module | None) -> bool:
         str(own.__module__) == "skorch.classifier"
         and getattr(estimator, "module_", None) is module
         and estimator.predict_nonlinearity in ("auto", None)
-        and hands_on_samples(estimator)
     )
 
 

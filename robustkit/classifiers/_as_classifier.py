@@ -11,7 +11,6 @@ from torch import nn
 from robustkit._samples import check_layout
 from robustkit.bridge import (
     as_module,
-    hands_on_samples,
     image_shape_of,
     input_shape,
     is_frozen,
@@ -122,12 +121,6 @@ def as_classifier(
         return model
     check_layout(image_shape, image_shape_of(inner))
     if takes_images(inner):
-        if not hands_on_samples(inner):
-            raise TypeError(
-                f"{type(inner).__name__} may change images before its module gets "
-                f"them: it has the dataset {inner.dataset!r} or a loader of its own. "
-                "Pass rows, which its predict is asked about, or its module_."
-            )
         module = as_module(inner)
         image_shape = input_shape(module, rows, image_shape, wants_images=True)
         classes = getattr(inner, "classes_", None)

@@ -20,9 +20,11 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     ModuleAttack,
     PGDAttack,
+    SquareAttack,
 )
 from robustkit.bridge import as_module
 from robustkit.classifiers import TorchClassifier
+from robustkit.regions import PopulatedRegionScorer
 from tests.attacks.victims import GRADIENT_ATTACKS, aim, digits, digits_module
 
 
@@ -389,7 +391,14 @@ def test_a_skorch_net_that_changes_its_samples_is_asked(where):
             train_split=None,
             **own,
         ).initialize()
-    attack = FGSMAttack(FrozenEstimator(net), eps=0.05).fit(X, y)
+    frozen, images = FrozenEstimator(net), X.reshape(-1, 1, 8, 8)
+    if where != "neither":
+        for attack, samples in ((FGSMAttack, X), (SquareAttack, images)):
+            with pytest.raises(TypeError, match="which may change them"):
+                attack(frozen).fit(samples, y)
+        with pytest.raises(TypeError, match="which may change them"):
+            PopulatedRegionScorer(frozen).fit(X, y)
+    attack = SquareAttack(frozen, eps=0.05, max_queries=5, random_state=0).fit(X, y)
     result = attack.perturb(X)
     with seeded_torch(0):
         expected = net.predict(X), net.predict(result.X_adv)
@@ -397,10 +406,6 @@ def test_a_skorch_net_that_changes_its_samples_is_asked(where):
     assert (differs == expected[0]).all() == (where == "neither")
     np.testing.assert_array_equal(result.clean_prediction, expected[0])
     np.testing.assert_array_equal(result.prediction, expected[1])
-    if where != "neither":
-        # Of images a wrapped module would be asked.
-        with pytest.raises(TypeError, match="may change images before its module"):
-            FGSMAttack(FrozenEstimator(net)).fit(X.reshape(-1, 1, 8, 8), y)
 
 
 def test_a_skorch_net_that_answers_with_indices_is_refused():
