@@ -39,7 +39,7 @@ def flat_samples(
     ----------
     X : object
         An array or tensor of any number of dimensions. Anything else, such as a
-        DataFrame or a list, is returned as it is.
+        DataFrame or a list, is returned as it is; but a stream is refused.
 
     known : tuple of int, default=None
         The shape of the images that the samples must be like, if there is one. Images
@@ -54,6 +54,11 @@ def flat_samples(
     image_shape : tuple of int or None
         Shape of one image; None where X was flat already.
     """
+    if is_stream(X):
+        raise TypeError(
+            "X must be an array, a tensor or a table here. Got a "
+            f"{type(X).__name__}: pass the samples of its batches."
+        )
     if _is_tensor(X):
         from robustkit._tensors import as_array
 
@@ -68,8 +73,14 @@ def flat_samples(
     return X, image_shape
 
 
-def check_layout(image_shape, known):
-    if known is None:
+def check_layout(
+    image_shape: Sequence[int] | None, known: Sequence[int] | None
+) -> None:
+    """Refuse images whose values come in another order than those that are known.
+
+    None are the rows of a table, of which nothing is known.
+    """
+    if image_shape is None or known is None:
         return
     got, wanted = (
         (1, *shape) if len(shape) == 2 else tuple(shape)

@@ -71,6 +71,14 @@ def test_what_is_neither_image_nor_tensor_is_left_alone(X):
     assert shaped_like(rows, X) is X
 
 
+def test_stream_is_no_array():
+    """Numpy would make one of its pairs, or fail to say why it cannot."""
+    stream = TensorDataset(torch.zeros(4, 3), torch.zeros(4))
+    for X in (stream, DataLoader(stream)):
+        with pytest.raises(TypeError, match=f"Got a {type(X).__name__}"):
+            flat_samples(X)
+
+
 def test_rows_share_the_memory_of_images():
     tensor = torch.zeros(2, 3, 4, 4)
     assert np.shares_memory(flat_samples(tensor)[0], tensor.numpy())

@@ -2,6 +2,9 @@
 # ruff: noqa: F401
 
 from robustkit.attacks import functional
+
+# For other rooms, not for users.
+from robustkit.attacks._attacked_model import probabilities_of
 from robustkit.attacks._best_of import best_of
 from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._bracket import robustness_bracket

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "FirstLook",
     "first_look",
     "logits_at",
+    "probabilities_of",
     "sparing_input",
     "undisturbed",
 ]
@@ -187,49 +189,53 @@ class AttackedModel:
             return as_array(logits_at(self.module, x)).astype(np.float64)
         if not hasattr(self.estimator, "decision_function"):
             return self.probabilities(X).astype(np.float64)
-        scores = self._decisions(self._named(X))
+        scores = _decisions(self.estimator, self._named(X))
         if scores.shape[1] != len(self.classes):
             # None for a class, say. Without probabilities either it is refused.
             return self.probabilities(X).astype(np.float64)
         return scores.astype(np.float64)
 
-    def _decisions(self, X):
-        """Ask the decision function: one column per class, where it can be told."""
-        scores = np.array(self.estimator.decision_function(X))
-        _check_finite(scores, "decision function", X)
-        if scores.ndim == 1:
-            return np.column_stack([np.zeros(len(scores)), scores])
-        n_classes = len(self.classes)
-        n_pairs = n_classes * (n_classes - 1) // 2
-        if scores.shape[1] == n_pairs and _answers_by_pairs(self.estimator):
-            return _ovr_decision_function(scores < 0, -scores, n_classes)
-        return scores
-
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Probability of every class, or the softmax of the decision function.
+        """Ask for the probability of every class; see `probabilities_of`."""
+        return probabilities_of(self.estimator, self._named(X))
 
-        NaN if the model knows neither.
-        """
-        with torch.random.fork_rng(devices=[]):
-            return self._probabilities(self._named(X))
 
-    def _probabilities(self, X):
-        if hasattr(self.estimator, "predict_proba"):
-            probabilities = np.asarray(self.estimator.predict_proba(X))
+def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
+    """Probability of every class, or the softmax of the decision function.
+
+    NaN if the model knows neither.
+    """
+    # The data loader of a skorch net draws from torch's global stream.
+    with torch.random.fork_rng(devices=[]):
+        if hasattr(estimator, "predict_proba"):
+            probabilities = np.asarray(estimator.predict_proba(X))
             _check_finite(probabilities, "probabilities", X)
             return probabilities
-        if hasattr(self.estimator, "decision_function"):
-            scores = self._decisions(X)
-            if scores.shape[1] != len(self.classes):
-                name = type(thawed(self.estimator)).__name__
-                raise ValueError(
-                    f"The decision function of {name} must have one column for each of "
-                    f"the {len(self.classes)} classes. It has {scores.shape[1]} "
-                    "columns; wrap the model in CalibratedClassifierCV to give it "
-                    "probabilities."
-                )
-            return softmax(scores, axis=1)
-        return np.full((len(X), len(self.classes)), np.nan)
+        n_classes = len(estimator.classes_)
+        if not hasattr(estimator, "decision_function"):
+            return np.full((len(X), n_classes), np.nan)
+        scores = _decisions(estimator, X)
+        if scores.shape[1] != n_classes:
+            name = type(thawed(estimator)).__name__
+            raise ValueError(
+                f"The decision function of {name} must have one column for each of "
+                f"the {n_classes} classes. It has {scores.shape[1]} columns; wrap the "
+                "model in CalibratedClassifierCV to give it probabilities."
+            )
+        return softmax(scores, axis=1)
+
+
+def _decisions(estimator, X):
+    """Ask the decision function: one column per class, where it can be told."""
+    scores = np.array(estimator.decision_function(X))
+    _check_finite(scores, "decision function", X)
+    if scores.ndim == 1:
+        return np.column_stack([np.zeros(len(scores)), scores])
+    n_classes = len(estimator.classes_)
+    n_pairs = n_classes * (n_classes - 1) // 2
+    if scores.shape[1] == n_pairs and _answers_by_pairs(estimator):
+        return _ovr_decision_function(scores < 0, -scores, n_classes)
+    return scores
 
 
 def _answers_by_pairs(model):

@@ -63,7 +63,7 @@ from robustkit.attacks._scales import (
     warn_of_scales,
 )
 from robustkit.attacks.functional import Trace
-from robustkit.bridge import TakesModel, as_module, thawed
+from robustkit.bridge import TakesModel, as_module, image_shape_of, thawed
 from robustkit.classifiers import fit_classifier, fit_on_stream, unfitted_classifier
 from robustkit.exceptions import UndecidedSamplesWarning
 
@@ -343,9 +343,7 @@ class BaseAttack(
 
     def _rows(self, X):
         """Turn images into rows, if they are laid out as those that were fitted on."""
-        model = thawed(self.estimator_)
-        known = self._image_shape or getattr(model, "image_shape_", None)
-        return flat_samples(X, known)[0]
+        return flat_samples(X, image_shape_of(self))[0]
 
     def _validate_samples(self, given):
         X = validate_data(

@@ -31,7 +31,7 @@ from robustkit.bounds._arithmetic import refuse_imprecise
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE
 from robustkit.bounds._radius import Search, certified_radii
 from robustkit.bounds._relu_network import ReluNetwork
-from robustkit.bridge import TakesModel, as_module, thawed
+from robustkit.bridge import TakesModel, as_module, image_shape_of, thawed
 from robustkit.classifiers import (
     answers_in_double,
     fit_classifier,
@@ -216,6 +216,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         """
         # The model gets the data with the names of their columns.
         given, image_shape = flat_samples(X)
+        self._image_shape = image_shape
         X, y = validate_data(self, given, y, dtype=[np.float32, np.float64])
         check_classification_targets(y)
         self.clip_ = learn_clip(self.clip, X)
@@ -254,7 +255,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         """
         check_is_fitted(self)
         self._validate_params()
-        given, _ = flat_samples(given)
+        given, _ = flat_samples(given, image_shape_of(self))
         dtypes = [np.float32, np.float64, np.float16]
         X = validate_data(self, given, dtype=dtypes, order="C", reset=False)
         if X.dtype == np.float16:
@@ -338,9 +339,10 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         index = order[np.minimum(place, len(order) - 1)]
         unknown = self.classes_[index] != labels
         if unknown.any():
+            got = np.asarray(labels)[unknown].tolist()[0]
             raise ValueError(
                 f"'y' must hold classes of the model, which are "
-                f"{self.classes_.tolist()}. Got {np.asarray(labels)[unknown][0]!r}."
+                f"{self.classes_.tolist()}. Got {got!r}."
             )
         return index
 
@@ -389,7 +391,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
             What the model predicts.
         """
         check_is_fitted(self)
-        X, _ = flat_samples(X)
+        X, _ = flat_samples(X, image_shape_of(self))
         validate_data(self, X, reset=False, dtype=None, ensure_all_finite=False)
         return self.estimator_.predict(X)
 

@@ -332,8 +332,11 @@ class Bounds:
         floor = 0 if layer.rectified else -np.inf
         self.low[:, here] = np.maximum(lower, floor)
         self.high[:, here] = np.maximum(upper, floor)
-        largest = np.maximum(np.abs(lower), np.abs(upper))
-        self._lost += largest.sum(axis=1) * np.finfo(np.float64).tiny
+        # More than the sum of absolute values, and cheap.
+        largest = np.maximum(
+            upper.max(axis=1, initial=0), -lower.min(axis=1, initial=0)
+        )
+        self._lost += largest * (lower.shape[1] * np.finfo(np.float64).tiny)
 
     def _interval(self, layer):
         """Interval arithmetic, and the cost of rounding."""

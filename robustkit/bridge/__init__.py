@@ -19,6 +19,7 @@ from robustkit.bridge._given_model import (
     TakesModel,
     check_is_trained,
     frozen,
+    image_shape_of,
     input_shape,
     is_frozen,
     shaped_for,

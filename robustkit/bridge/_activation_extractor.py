@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
 from robustkit._randomness import draw_seed, hash_rows
-from robustkit._samples import flat_samples
+from robustkit._samples import check_layout, flat_samples
 from robustkit._sklearn_private import HasMethods, Interval, StrOptions, _fit_context
 from robustkit._tensors import (
     as_array,
@@ -30,6 +30,7 @@ from robustkit._tensors import (
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._given_model import (
     TakesModel,
+    image_shape_of,
     input_shape,
     shaped_for,
     takes_images,
@@ -153,8 +154,10 @@ class ActivationExtractor(
             The fitted extractor.
         """
         given, image_shape = flat_samples(X)
+        self._image_shape = image_shape
         samples = validate_data(self, given, dtype=[np.float32, np.float64])
         self.estimator_ = self._fit_model(given, y, image_shape)
+        check_layout(image_shape, image_shape_of(self.estimator_))
         self._input_shape = image_shape and input_shape(
             as_module(self.estimator_),
             samples,
@@ -189,7 +192,7 @@ class ActivationExtractor(
             Outputs of the layer.
         """
         check_is_fitted(self)
-        samples, _ = flat_samples(X)
+        samples, _ = flat_samples(X, image_shape_of(self))
         samples = validate_data(
             self, samples, dtype=[np.float32, np.float64], reset=False
         )

@@ -24,6 +24,7 @@ __all__ = [
     "TakesModel",
     "check_is_trained",
     "frozen",
+    "image_shape_of",
     "is_frozen",
     "input_shape",
     "shaped_for",
@@ -53,6 +54,21 @@ def is_frozen(model: Any) -> bool:
     """Whether `fit` leaves a model as it is, and `clone` returns the model itself."""
     is_wrapped = isinstance(model, FrozenEstimator | nn.Module)
     return is_wrapped or getattr(model, "_is_frozen", False)
+
+
+def image_shape_of(model: Any) -> tuple[int, ...] | None:
+    """Shape of the images that a model was fitted to; None for a table.
+
+    A model around another one that was fitted to rows may hold one that was not.
+    """
+    while model is not None:
+        model = thawed(model)
+        for name in ("image_shape_", "_image_shape", "_shape_at_fit"):
+            shape = getattr(model, name, None)
+            if shape is not None:
+                return tuple(shape)
+        model = getattr(model, "estimator_", None)
+    return None
 
 
 def check_is_trained(model: Any) -> None:
@@ -176,6 +192,9 @@ class TakesModel(HTMLSummaryMixin, BaseEstimator):
     """
 
     estimator: Any
+
+    # Of the images that `fit` was given; None for a table.
+    _image_shape: tuple[int, ...] | None = None
 
     def __sklearn_clone__(self) -> Self:
         if not isinstance(self.estimator, nn.Module):

@@ -6,11 +6,19 @@ from typing import Any
 import numpy as np
 import torch
 from skorch.classifier import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.dataset import Dataset
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from robustkit.bridge._as_module import as_module
 
 __all__ = ["LogOfProbabilities", "TwoLogits"]
+
+# Settings of a DataLoader that decide how samples are loaded, and not which.
+_OF_LOADING = frozenset(
+    {"batch_size", "num_workers", "persistent_workers", "pin_memory",
+     "pin_memory_device", "prefetch_factor", "timeout"}
+)  # fmt: skip
 
 
 class LogOfProbabilities(nn.Module):
@@ -67,6 +75,7 @@ class TwoLogits(nn.Module):
 def _skorch_net(net: Any) -> nn.Module:
     net.check_is_fitted()
     _check_predicts_its_classes(net)
+    _check_hands_on_samples(net)
     # What the output of the module means is decided by its criterion.
     if isinstance(net.criterion_, nn.CrossEntropyLoss):
         return net.module_
@@ -91,3 +100,25 @@ def _check_predicts_its_classes(net: Any) -> None:
             f"{name} predicts the numbers 0, 1, 2, ..., but was trained on the classes "
             f"{np.asarray(classes).tolist()}. Encode y with LabelEncoder first."
         )
+
+
+def _check_hands_on_samples(net: Any) -> None:
+    """Refuse a net whose dataset or loader may make other samples of those given."""
+    own = {
+        # What is None or False is as it always is.
+        name: value
+        for name, value in net.get_params_for("iterator_valid").items()
+        if value and name not in _OF_LOADING
+    }
+    if net.dataset is Dataset and net.iterator_valid is DataLoader and not own:
+        return
+    which = (
+        f"the dataset {net.dataset!r}" if net.dataset is not Dataset
+        else f"iterator_valid__{next(iter(own))}" if own
+        else f"iterator_valid={net.iterator_valid!r}"
+    )  # fmt: skip
+    raise TypeError(
+        f"as_module needs a skorch net that gives its module the samples as they are. "
+        f"This {type(net).__name__} has {which}, which may change them: pass its "
+        "module_, and samples as that takes them."
+    )

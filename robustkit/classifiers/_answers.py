@@ -161,8 +161,19 @@ def _is_stock(step):
         return True
     if type(step) is FunctionTransformer and step.func is not None:
         return False
+    if not all(map(_is_stock, _inside(step))):
+        return False
     package = type(step).__module__.split(".")[0]
     return package in _OURS and not _has_own_methods(step)
+
+
+def _inside(step):
+    """Return the transformers that one holds, one after the other or side by side."""
+    if hasattr(step, "steps"):
+        return [part for _, part in step.steps]
+    if hasattr(step, "transformers_"):
+        return [part for _, part, _ in step.transformers_]
+    return [part for _, part in getattr(step, "transformer_list", [])]
 
 
 def _has_own_methods(estimator):

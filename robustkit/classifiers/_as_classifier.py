@@ -11,6 +11,7 @@ from torch import nn
 from robustkit._samples import check_layout
 from robustkit.bridge import (
     as_module,
+    image_shape_of,
     input_shape,
     is_frozen,
     shaped_for,
@@ -118,7 +119,7 @@ def as_classifier(
         return _wrap(inner, classes, image_shape)
     if image_shape is None:
         return model
-    check_layout(image_shape, getattr(inner, "image_shape_", None))
+    check_layout(image_shape, image_shape_of(inner))
     if takes_images(inner):
         module = as_module(inner)
         image_shape = input_shape(module, rows, image_shape, wants_images=True)

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from robustkit._randomness import draw_seeds, seeded_torch, torch_generator
 from robustkit._samples import (
+    check_layout,
     flat_samples,
     is_read_once,
     is_stream,
@@ -148,6 +149,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     # State of the optimizer between calls.
     _optimizer_state: dict | None = None
+    # Of the images that the first fit was given; None for a table.
+    _shape_at_fit: Sequence[int] | None = None
 
     @abstractmethod
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
@@ -309,7 +312,14 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         return rows
 
     def _see_images(self, image_shape: Sequence[int] | None, *, reset: bool) -> None:
-        """Note the shape of the images that are passed; None for rows of a table."""
+        """Note the shape of the images that are passed; None for rows of a table.
+
+        Once it is known, images of another layout are refused.
+        """
+        if reset:
+            self._shape_at_fit = image_shape
+        elif image_shape is not None:
+            check_layout(image_shape, self._shape_at_fit)
 
     def _begin_stream(
         self,
@@ -746,7 +756,9 @@ def encode(classifier: Any, y: NDArray, classes: NDArray | None = None) -> NDArr
             f"y holds {unknown.tolist()}, which {type(classifier).__name__} has not "
             f"been told of. Its classes are {classes.tolist()}."
         )
-    return np.searchsorted(classes, y)
+    # Those of a wrapped module are in the order of its outputs.
+    order = np.argsort(classes)
+    return order[np.searchsorted(classes, y, sorter=order)]
 
 
 def hold_out(classifier: Any, y: NDArray, *, seed: int) -> tuple[NDArray, NDArray]:

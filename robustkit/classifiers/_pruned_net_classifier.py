@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
-from robustkit._samples import flat_samples, is_stream
+from robustkit._samples import check_layout, flat_samples, is_stream
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -25,7 +25,7 @@ from robustkit._sklearn_private import (
     _fit_context,
 )
 from robustkit._tensors import as_array
-from robustkit.bridge import as_module
+from robustkit.bridge import as_module, image_shape_of
 from robustkit.classifiers._as_classifier import fit_classifier
 from robustkit.classifiers._base import BaseNetClassifier, seeded_clone
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
@@ -145,6 +145,9 @@ class PrunedNetClassifier(
         "random_state": ["random_state"],
     }
 
+    # Of the images that `fit` was given; None for a table.
+    _image_shape: tuple[int, ...] | None = None
+
     steps_: list[PruningStep]
     estimator_: BaseNetClassifier
     classes_: NDArray
@@ -186,7 +189,7 @@ class PrunedNetClassifier(
         self : object
             The fitted classifier.
         """
-        rows, image_shape = self._rows(X)
+        rows, self._image_shape = self._rows(X)
         X, y = validate_data(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         model_seed, pruning_seed = draw_seeds(check_random_state(self.random_state), 2)
@@ -194,8 +197,9 @@ class PrunedNetClassifier(
         pruning = self._init_callback_context(max_subtasks=self.n_steps)
         pruning.call_on_fit_task_begin(**arguments)
         self.estimator_ = _fit_dense(
-            self.estimator, X, y, model_seed, image_shape=image_shape
+            self.estimator, X, y, model_seed, image_shape=self._image_shape
         )
+        check_layout(self._image_shape, image_shape_of(self.estimator_))
         layers = removable_layers(self.estimator_)
         self.classes_, self.steps_ = self.estimator_.classes_, []
         generator = torch_generator(pruning_seed, layers[0].weight.device)
@@ -257,17 +261,19 @@ class PrunedNetClassifier(
         """
         return self._last_step(X, "predict")
 
-    def _rows(self, X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    def _rows(
+        self, X: Any, known: Sequence[int] | None = None
+    ) -> tuple[Any, tuple[int, ...] | None]:
         if is_stream(X):
             raise TypeError(
                 f"{type(self).__name__} takes arrays. Got a {type(X).__name__}: its "
                 "steps are classifiers, which predict on a stream."
             )
-        return flat_samples(X)
+        return flat_samples(X, known)
 
     def _last_step(self, X: ArrayLike, method: str) -> NDArray:
         check_is_fitted(self)
-        rows, _ = self._rows(X)
+        rows, _ = self._rows(X, image_shape_of(self))
         X = validate_data(self, rows, reset=False, dtype=np.float32, order="C")
         return getattr(self.estimator_, method)(X)
 

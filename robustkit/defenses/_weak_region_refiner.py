@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from robustkit._samples import flat_samples
+from robustkit._samples import check_layout, flat_samples
 from robustkit._sklearn_private import (
     HasMethods,
     Interval,
@@ -26,6 +26,7 @@ from robustkit.bridge import (
     ActivationExtractor,
     TakesModel,
     as_module,
+    image_shape_of,
     register_delegate,
     shaped_for,
     warn_if_fitted,
@@ -206,6 +207,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         self.base_estimator_ = _train_first(
             self._model(), shaped_for(self._model(), X, self._image_shape), y
         )
+        check_layout(self._image_shape, image_shape_of(self.base_estimator_))
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
         activations = self._activations(analysed)
@@ -309,7 +311,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
 
     def _delegate(self, method, X):
         check_is_fitted(self)
-        X, _ = flat_samples(X)
+        X, _ = flat_samples(X, image_shape_of(self))
         # A copy: some models write to what they are given.
         X = validate_data(self, X, reset=False, copy=True)
         return self._ask(self.estimator_, method, X)

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Bunch, check_array, check_consistent_length, column_or_1d
@@ -278,7 +277,8 @@ def _look_through(name, frozen, X, y, attack, level, layers, regions):
         perturbed = attack.fit(X, y).perturb(X, y).X_adv
     seen = X if perturbed is None else _named_like(perturbed, X)
     # Copies: some models write to what they are given.
-    prediction, confidence = frozen.predict(_copied(seen)), _confidence(frozen, seen)
+    prediction = frozen.predict(_copied(seen))
+    confidence = _confidence(frozen, seen, prediction)
     found = None if regions is None else regions.transform(seen)[:, 0]
     for layer in layers:
         extractor = ActivationExtractor(frozen, layer=layer, random_state=0)
@@ -296,13 +296,14 @@ def _named_like(rows, X):
     return pd.DataFrame(rows, columns=X.columns, index=X.index)
 
 
-def _confidence(model, X):
-    if hasattr(model, "predict_proba"):
-        return np.asarray(model.predict_proba(_copied(X))).max(axis=1)
-    scores = np.asarray(model.decision_function(_copied(X)))
-    if scores.ndim == 1:
-        scores = np.column_stack([np.zeros(len(scores)), scores])
-    return softmax(scores, axis=1).max(axis=1)
+def _confidence(model, X, prediction):
+    """Probability of what the model predicts, which need not be the largest."""
+    # Imported here: showing a run needs no attacks.
+    from robustkit.attacks import probabilities_of
+
+    probabilities = probabilities_of(model, _copied(X))
+    predicted = np.asarray(prediction)[:, None] == np.asarray(model.classes_)
+    return np.where(predicted, probabilities, 0).max(axis=1)
 
 
 def _copied(X):

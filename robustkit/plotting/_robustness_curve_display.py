@@ -15,6 +15,7 @@ from robustkit.attacks import (
     MinimalDistanceAttack,
     warn_of_rise,
 )
+from robustkit.bridge import image_shape_of
 from robustkit.plotting._adversarial_examples_display import attack_of
 
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ def _one_by_one(attack, X, y, eps):
     sizes = np.linspace(0, 2 * attack.eps, 10) if eps is None else _ascending(eps)
     # Before any attack: size zero.
     sizes = np.union1d([0.0], sizes)
-    X, y = flat_samples(X)[0], column_or_1d(y)
+    X, y = flat_samples(X, image_shape_of(attack))[0], column_or_1d(y)
     twin = copy.copy(attack)
     left, fallen = np.arange(len(y)), np.empty(0, dtype=int)
     accuracy = []

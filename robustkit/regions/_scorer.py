@@ -27,6 +27,7 @@ from robustkit._validation import caller_depth
 from robustkit.bridge import (
     TakesModel,
     has_relu_units,
+    image_shape_of,
     is_frozen,
     module_on,
     resolve_layers,
@@ -160,9 +161,6 @@ class PopulatedRegionScorer(
     True
     """
 
-    # Of the images that `fit` was given; None for a table.
-    _image_shape: tuple[int, ...] | None = None
-
     estimator_: Any
     classes_: NDArray
     layers_: list[str]
@@ -285,7 +283,7 @@ class PopulatedRegionScorer(
 
         Returns the samples, and the indices of their classes.
         """
-        given, image_shape = flat_samples(X, None if reset else self._known_shape())
+        given, image_shape = flat_samples(X, None if reset else image_shape_of(self))
         X, y = self._check(given, y, reset=reset)
         if reset:
             self._image_shape = image_shape
@@ -409,13 +407,8 @@ class PopulatedRegionScorer(
                 f"{type(X).__name__}, whose samples need not fit into memory. Use "
                 "report, score or inclusion_ratio, or call transform with its batches."
             )
-        X, _ = flat_samples(X, self._known_shape())
+        X, _ = flat_samples(X, image_shape_of(self))
         return validate_data(self, X, dtype=np.float32, reset=False)
-
-    def _known_shape(self):
-        """Shape of the images that the model was fitted on, if there were any."""
-        model = thawed(self.estimator_)
-        return self._image_shape or getattr(model, "image_shape_", None)
 
     def _pieces(self, X):
         """Yield the samples as they are, or batch by batch where X is a stream."""

@@ -20,9 +20,11 @@ from robustkit.attacks import (
     LeastLikelyAttack,
     ModuleAttack,
     PGDAttack,
+    SquareAttack,
 )
 from robustkit.bridge import as_module
 from robustkit.classifiers import TorchClassifier
+from robustkit.regions import PopulatedRegionScorer
 from tests.attacks.victims import GRADIENT_ATTACKS, aim, digits, digits_module
 
 
@@ -357,6 +359,51 @@ def test_a_skorch_net_with_a_nonlinearity_of_its_own_is_asked():
     # A skorch net draws from the global stream whenever it predicts.
     with seeded_torch(0):
         expected = net.predict(X), net.predict(result.X_adv)
+    np.testing.assert_array_equal(result.clean_prediction, expected[0])
+    np.testing.assert_array_equal(result.prediction, expected[1])
+
+
+def negated(pairs):
+    X, y = torch.utils.data.default_collate(pairs)
+    return -X, y
+
+
+@pytest.mark.parametrize("where", ["dataset", "loader", "neither"])
+def test_a_skorch_net_that_changes_its_samples_is_asked(where):
+    skorch = pytest.importorskip("skorch", reason="attacks skorch nets")
+
+    class Negated(skorch.dataset.Dataset):
+        def transform(self, X, y):
+            X, y = super().transform(X, y)
+            return -X, y
+
+    X, y = digits(60)
+    own = {
+        "dataset": {"dataset": Negated},
+        "loader": {"iterator_valid__collate_fn": negated},
+        "neither": {"iterator_valid__shuffle": False},
+    }[where]
+    with seeded_torch(0):
+        net = skorch.NeuralNetClassifier(
+            digits_module(),
+            criterion=nn.CrossEntropyLoss,
+            classes=np.arange(10),
+            train_split=None,
+            **own,
+        ).initialize()
+    frozen, images = FrozenEstimator(net), X.reshape(-1, 1, 8, 8)
+    if where != "neither":
+        for attack, samples in ((FGSMAttack, X), (SquareAttack, images)):
+            with pytest.raises(TypeError, match="which may change them"):
+                attack(frozen).fit(samples, y)
+        with pytest.raises(TypeError, match="which may change them"):
+            PopulatedRegionScorer(frozen).fit(X, y)
+    attack = SquareAttack(frozen, eps=0.05, max_queries=5, random_state=0).fit(X, y)
+    result = attack.perturb(X)
+    with seeded_torch(0):
+        expected = net.predict(X), net.predict(result.X_adv)
+        differs = net.module_(torch.from_numpy(X).float()).argmax(dim=1).numpy()
+    assert (differs == expected[0]).all() == (where == "neither")
     np.testing.assert_array_equal(result.clean_prediction, expected[0])
     np.testing.assert_array_equal(result.prediction, expected[1])
 

@@ -324,6 +324,29 @@ def test_models_of_whom_nothing_can_be_proved_are_refused():
     CertifiedRadius(SVC(kernel="linear", random_state=0)).fit(X[two], y[two])
 
 
+class RoundedScaler(StandardScaler):
+    def transform(self, X, copy=None):
+        return np.round(super().transform(X, copy=copy))
+
+
+def test_transformer_of_the_user_is_found_inside_another_one():
+    X, y = digits(60)
+    for inner, outer in (
+        (StandardScaler(), make_pipeline),
+        (RoundedScaler(), make_pipeline),
+        (
+            RoundedScaler(),
+            lambda step: make_pipeline(make_pipeline(step), "passthrough"),
+        ),
+    ):
+        model = make_pipeline(outer(inner), LogisticRegression())
+        if type(inner) is StandardScaler:
+            CertifiedRadius(model).fit(X, y)
+            continue
+        with pytest.raises(TypeError, match="Pipeline may answer otherwise"):
+            CertifiedRadius(model).fit(X, y)
+
+
 @pytest.mark.parametrize("machine", [SVC, NuSVC])
 def test_support_vectors_that_cancel_are_refused(machine):
     """Of contradictory samples the products are large, and their sum is small."""

@@ -8,12 +8,14 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from robustkit.attacks import (
@@ -160,6 +162,37 @@ def test_view_regions_come_from_the_clean_samples(models):
     np.testing.assert_array_equal(clean.regions, scorer.transform(SAMPLES)[:, 0])
     np.testing.assert_array_equal(attacked.regions, scorer.transform(attacked.X)[:, 0])
     assert linear.regions is None
+
+
+@pytest.mark.parametrize("n_classes", [3, 4])
+def test_confidence_is_no_softmax_over_pairs_of_classes(n_classes):
+    """Of three classes there are three pairs, too."""
+    X, y = load_digits(n_class=n_classes, return_X_y=True)
+    found = []
+    for shape in ("ovo", "ovr"):
+        model = SVC(kernel="linear", decision_function_shape=shape, random_state=0)
+        model.fit(X / 16, y)
+        (view,) = make_views({"svm": model}, X / 16, y)
+        found.append(view.confidence)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], attacked_confidence(model, X / 16, y))
+
+
+def attacked_confidence(model, X, y):
+    attack = FGSMAttack(FrozenEstimator(model), eps=0.0).fit(X, y)
+    return attack.perturb(X, y).confidence
+
+
+def test_confidence_is_that_of_the_prediction():
+    """A threshold may choose the less probable class."""
+    model = LogisticRegression().fit(SAMPLES, CLASSES == "a")
+    probabilities = model.predict_proba(SAMPLES)
+    cautious = FixedThresholdClassifier(FrozenEstimator(model), threshold=0.9)
+    cautious.fit(SAMPLES, CLASSES == "a")
+    (view,) = make_views({"cautious": cautious}, SAMPLES, CLASSES == "a")
+    expected = probabilities[np.arange(len(SAMPLES)), view.prediction.astype(int)]
+    np.testing.assert_array_equal(view.confidence, expected)
+    assert (expected < 0.5).any()
 
 
 def test_confidence_without_predict_proba_is_softmax_of_scores():

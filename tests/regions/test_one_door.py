@@ -240,3 +240,25 @@ def test_wrong_layer_lists_the_names_that_resemble_it(module, images, layer):
     with pytest.raises(ValueError, match=r"is unknown, did you mean .*module\.") as e:
         PopulatedRegionScorer(module, layer=layer).fit(X, y)
     assert "The layers are ['logits'" in str(e.value)
+
+
+def test_classes_of_a_module_may_come_in_any_order():
+    """Each is that of an output, whatever it is called."""
+    X, y = np.random.default_rng(0).random((60, 4), dtype=np.float32), np.arange(60) % 3
+    with seeded_torch(0):
+        net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    found = []
+    for names in (["a", "b", "c"], ["c", "a", "b"], ["b", "a", "c"]):
+        names = np.array(names)
+        model = TorchClassifier.from_module(net, names)
+        scorer = PopulatedRegionScorer(FrozenEstimator(model)).fit(X, names[y])
+        regions = scorer.regions_
+        for region, majority in regions["majority"].items():
+            inside = names[y][scorer.transform(X)[:, 0] == region]
+            assert (inside == majority).mean() == regions["purity"][region]
+        found.append(
+            (scorer.major_regions_, scorer.major_region_shares_, regions["purity"])
+        )
+    for other in found[1:]:
+        for mine, its in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(mine, its)
