@@ -195,7 +195,15 @@ class AttackedModel:
 
     def _decisions(self, X):
         """Ask the decision function: one column per class, where it can be told."""
-        scores = np.array(self.estimator.decision_function(X))
+        try:
+            scores = np.array(self.estimator.decision_function(X))
+        except IndexError as error:
+            name = type(thawed(self.estimator)).__name__
+            raise ValueError(
+                f"The decision function of {name} cannot be computed: {error}. That of "
+                "an SVC needs samples with a weight of each class; leave out classes "
+                "that have none."
+            ) from error
         _check_finite(scores, "decision function", X)
         if scores.ndim == 1:
             return np.column_stack([np.zeros(len(scores)), scores])
