@@ -153,6 +153,7 @@ class ActivationExtractor(
             The fitted extractor.
         """
         given, image_shape = flat_samples(X)
+        self._image_shape = image_shape
         samples = validate_data(self, given, dtype=[np.float32, np.float64])
         self.estimator_ = self._fit_model(given, y, image_shape)
         self._input_shape = image_shape and input_shape(
@@ -189,7 +190,7 @@ class ActivationExtractor(
             Outputs of the layer.
         """
         check_is_fitted(self)
-        samples, _ = flat_samples(X)
+        samples, _ = flat_samples(X, self._image_shape)
         samples = validate_data(
             self, samples, dtype=[np.float32, np.float64], reset=False
         )

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from robustkit._randomness import draw_seeds, seeded_torch, torch_generator
 from robustkit._samples import (
+    check_layout,
     flat_samples,
     is_read_once,
     is_stream,
@@ -148,6 +149,8 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     # State of the optimizer between calls.
     _optimizer_state: dict | None = None
+    # Of the images that `fit` got.
+    _shape_at_fit: Sequence[int] | None = None
 
     @abstractmethod
     def _make_module(self, n_features: int, n_classes: int, seed: int) -> nn.Module:
@@ -310,6 +313,10 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
     def _see_images(self, image_shape: Sequence[int] | None, *, reset: bool) -> None:
         """Note the shape of the images that are passed; None for rows of a table."""
+        if reset:
+            self._shape_at_fit = image_shape
+        elif image_shape is not None:
+            check_layout(image_shape, self._shape_at_fit)
 
     def _begin_stream(
         self,

@@ -138,11 +138,12 @@ def _start(
             "it by itself."
         )
     samples, labels = first._validate(X, y, reset=True)
-    rows, _ = flat_samples(X)
+    rows, image_shape = flat_samples(X)
     classes = np.unique(labels)
     for classifier in others:
         # The values were checked: this sets the number and the names of the features.
         validate_data(classifier, rows, skip_check_array=True)
+        classifier._see_images(image_shape, reset=True)
     for classifier in classifiers:
         classifier._start(samples, classes, labels)
     return samples, labels

@@ -151,6 +151,8 @@ class PrunedNetClassifier(
     n_features_in_: int
     feature_names_in_: NDArray
 
+    _image_shape: tuple[int, ...] | None
+
     def __init__(
         self,
         estimator: Any = None,
@@ -187,6 +189,7 @@ class PrunedNetClassifier(
             The fitted classifier.
         """
         rows, image_shape = self._rows(X)
+        self._image_shape = image_shape
         X, y = validate_data(self, rows, y, dtype=np.float32, order="C")
         check_classification_targets(y)
         model_seed, pruning_seed = draw_seeds(check_random_state(self.random_state), 2)
@@ -257,17 +260,19 @@ class PrunedNetClassifier(
         """
         return self._last_step(X, "predict")
 
-    def _rows(self, X: Any) -> tuple[Any, tuple[int, ...] | None]:
+    def _rows(
+        self, X: Any, known: tuple[int, ...] | None = None
+    ) -> tuple[Any, tuple[int, ...] | None]:
         if is_stream(X):
             raise TypeError(
                 f"{type(self).__name__} takes arrays. Got a {type(X).__name__}: its "
                 "steps are classifiers, which predict on a stream."
             )
-        return flat_samples(X)
+        return flat_samples(X, known)
 
     def _last_step(self, X: ArrayLike, method: str) -> NDArray:
         check_is_fitted(self)
-        rows, _ = self._rows(X)
+        rows, _ = self._rows(X, self._image_shape)
         X = validate_data(self, rows, reset=False, dtype=np.float32, order="C")
         return getattr(self.estimator_, method)(X)
 

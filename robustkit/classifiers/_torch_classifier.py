@@ -192,7 +192,6 @@ class TorchClassifier(BaseNetClassifier):
     # What `fit` and `from_module` learn about the module: the shape it takes its
     # samples in, or None for rows.
     _image_shape: Sequence[int] | None = None
-    _shape_at_fit: Sequence[int] | None = None
     _is_frozen: bool = False
 
     def __init__(
