@@ -723,6 +723,11 @@ def check_classes(classifier: Any, classes: NDArray) -> NDArray:
 
 def check_logits(logits: torch.Tensor, n_samples: int, n_classes: int) -> None:
     """Check the shape of what a network returned."""
+    if not torch.is_tensor(logits):
+        raise ValueError(
+            "The network must return a tensor of one logit for each of the "
+            f"{n_classes} classes. It returned a {type(logits).__name__}."
+        )
     if tuple(logits.shape) != (n_samples, n_classes):
         raise ValueError(
             f"The network must return one logit for each of the {n_classes} classes. "

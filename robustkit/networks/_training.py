@@ -86,6 +86,11 @@ class AutogradStep:
         )
         if self.regularizer is not None:
             loss = loss + self.regularizer.penalty(self.module, inputs, targets)
+        if not loss.requires_grad:
+            raise ValueError(
+                f"{type(self.module).__name__} must have weights that can be trained. "
+                "Got none that its loss has a gradient of: see 'requires_grad'."
+            )
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -281,7 +286,12 @@ def train_on_stream(
     keeper = None if validation is None else _BestWeights(module, *validation)
     epochs = []
     module.eval()
-    with _unfrozen_at_the_end(module), threads_for(module, schedule.batch_size):
+    with (
+        # A caller may have disabled gradients, as for a prediction.
+        torch.enable_grad(),
+        _unfrozen_at_the_end(module),
+        threads_for(module, schedule.batch_size),
+    ):
         for number in range(schedule.max_epochs):
             if progress is not None:
                 progress.epoch_begins()
