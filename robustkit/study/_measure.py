@@ -369,7 +369,7 @@ def attacked(
     has_radius = any(hasattr(part, "eps") for part in (attack, *joined))
     dull = {*_BOOKKEEPING, *(["average_eps"] if has_radius else [])}
     # What was asked for is the same for all models, and some of it is text.
-    dull |= attack.get_params(deep=False).keys()
+    dull |= attack.get_params().keys()
     return {
         f"{name}_{key}": value
         for key, value in report.items()
