@@ -451,8 +451,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             stepper.load_state_dict(self._optimizer_state)
         plateau = None
         if max_epochs == "auto" and not any(map(_needs_length, learners.values())):
-            tol = 0.0 if self.early_stopping else self.tol
-            plateau = Plateau(self.n_iter_no_change, tol)
+            plateau = Plateau(self.n_iter_no_change, self.tol)
         if data[1] is None:
             # The step has the regularizer, whose other methods no stream can serve.
             del learners["regularizer"]
