@@ -301,7 +301,9 @@ def train_on_stream(
             if progress is not None:
                 progress.epoch_begins()
             loss = _run_epoch(module, draw_batches(number), stepper, adversary)
-            epoch = Epoch(number, loss, *(() if keeper is None else keeper.update()))
+            epoch = Epoch(number, loss)
+            if keeper is not None:
+                epoch = Epoch(number, loss, *keeper.update())
             epochs.append(epoch)
             stop = progress is not None and progress.epoch_ends(epoch)
             if stop or epoch.has_converged:
