@@ -196,8 +196,20 @@ class AttackedModel:
         return scores.astype(np.float64)
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Ask for the probability of every class; see `probabilities_of`."""
-        return probabilities_of(self.estimator, self._named(X))
+        """Ask for the probability of every class; see `probabilities_of`.
+
+        Of the module, where the decision function of the model has none for a class.
+        """
+        try:
+            return probabilities_of(self.estimator, self._named(X))
+        except _NoDecisionsError:
+            if self.module is None:
+                raise
+            return softmax(self.scores(X), axis=1)
+
+
+class _NoDecisionsError(ValueError):
+    """The decision function does not tell the classes apart."""
 
 
 def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
@@ -217,7 +229,7 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
         scores = _decisions(estimator, X)
         if scores.shape[1] != n_classes:
             name = type(thawed(estimator)).__name__
-            raise ValueError(
+            raise _NoDecisionsError(
                 f"The decision function of {name} must have one column for each of "
                 f"the {n_classes} classes. It has {scores.shape[1]} columns; wrap the "
                 "model in CalibratedClassifierCV to give it probabilities."
@@ -227,7 +239,15 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
 
 def _decisions(estimator, X):
     """Ask the decision function: one column per class, where it can be told."""
-    scores = np.array(estimator.decision_function(X))
+    try:
+        scores = np.array(estimator.decision_function(X))
+    except IndexError as error:
+        name = type(thawed(estimator)).__name__
+        raise _NoDecisionsError(
+            f"The decision function of {name} cannot be computed: {error}. That of an "
+            "SVC needs samples with a weight of each class; leave out classes that "
+            "have none."
+        ) from error
     _check_finite(scores, "decision function", X)
     if scores.ndim == 1:
         return np.column_stack([np.zeros(len(scores)), scores])

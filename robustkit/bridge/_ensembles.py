@@ -253,9 +253,10 @@ def _svc_decisions(classifier: SVC | NuSVC) -> nn.Module:
     features, coef, intercept = kernel_decisions(classifier)
     pairs = in_double(*features, linear(coef, intercept))
     n_classes = len(classifier.classes_)
-    if n_classes > 2 and classifier.decision_function_shape == "ovr":
+    if n_classes > 2:
         check_saw_all(classifier)
-        pairs.append(VotesAndConfidence(n_classes))
+        if classifier.decision_function_shape == "ovr":
+            pairs.append(VotesAndConfidence(n_classes))
     return pairs
 
 

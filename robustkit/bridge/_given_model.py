@@ -34,6 +34,13 @@ __all__ = [
     "warn_if_fitted",
 ]
 
+# Where TorchClassifier is defined, and what holds one that it fits.
+_LEARN_SHAPES = (
+    "robustkit.classifiers._torch_classifier",
+    "robustkit.classifiers._pruned_net_classifier",
+    "robustkit.defenses._weak_region_refiner",
+)
+
 # Samples that a module is called with to see what it takes and returns.
 _N_PROBES = 2
 
@@ -89,10 +96,10 @@ def takes_images(model: Any) -> bool:
 def shaped_for(model: Any, rows: Any, image_shape: Sequence[int] | None) -> Any:
     """Give rows the shape of the images that they were, if a model is to have these.
 
-    So are models that compute with images, and a TorchClassifier, which learns from
-    what it is fitted to in which shape its module takes samples.
+    So are models that compute with images, and those that learn from what they are
+    fitted to in which shape a module takes samples.
     """
-    learns = _comes_from(model, "robustkit.classifiers._torch_classifier")
+    learns = any(_comes_from(model, module) for module in _LEARN_SHAPES)
     if image_shape is None or not (
         (learns and not is_frozen(model)) or takes_images(model)
     ):

@@ -164,7 +164,12 @@ def _is_stock(step):
     if not all(map(_is_stock, _inside(step))):
         return False
     package = type(step).__module__.split(".")[0]
-    return package in _OURS and not _has_own_methods(step)
+    if package not in _OURS or _has_own_methods(step):
+        return False
+    # What holds other transformers is no better than these.
+    held = ("steps", "transformer_list", "transformers_")
+    parts = [part for name in held for _, part, *_ in getattr(step, name, ())]
+    return all(map(_is_stock, parts))
 
 
 def _inside(step):

@@ -454,8 +454,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             stepper.load_state_dict(self._optimizer_state)
         plateau = None
         if max_epochs == "auto" and not any(map(_needs_length, learners.values())):
-            tol = 0.0 if self.early_stopping else self.tol
-            plateau = Plateau(self.n_iter_no_change, tol)
+            plateau = Plateau(self.n_iter_no_change, self.tol)
         if data[1] is None:
             # The step has the regularizer, whose other methods no stream can serve.
             del learners["regularizer"]
@@ -726,6 +725,11 @@ def check_classes(classifier: Any, classes: NDArray) -> NDArray:
 
 def check_logits(logits: torch.Tensor, n_samples: int, n_classes: int) -> None:
     """Check the shape of what a network returned."""
+    if not torch.is_tensor(logits):
+        raise ValueError(
+            "The network must return a tensor of one logit for each of the "
+            f"{n_classes} classes. It returned a {type(logits).__name__}."
+        )
     if tuple(logits.shape) != (n_samples, n_classes):
         raise ValueError(
             f"The network must return one logit for each of the {n_classes} classes. "

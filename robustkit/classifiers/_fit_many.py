@@ -10,7 +10,7 @@ from torch import nn
 
 from robustkit._randomness import draw_seeds, torch_generator
 from robustkit._samples import flat_samples, is_stream
-from robustkit._tensors import as_tensor, resolve_device
+from robustkit._tensors import as_tensor, dtype_of, resolve_device
 from robustkit.classifiers._base import (
     batch_size_for,
     encode,
@@ -166,7 +166,7 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
     converged = _Converged(group, step) if first.max_epochs == "auto" else None
     epochs = train(
         networks,
-        as_tensor(X, device=device),
+        as_tensor(X, device=device, dtype=dtype_of(networks)),
         as_tensor(encode(first, y), device=device, dtype=torch.int64),
         stepper=step,
         schedule=Schedule(

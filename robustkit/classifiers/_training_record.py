@@ -18,8 +18,8 @@ class TrainingRecord:
 
     It writes `n_iter_`, `loss_curve_` and `validation_scores_`, prints the lines of
     `verbose`, and refuses a loss or weights that are not finite. With a `plateau` it
-    stops the training when the loss, or the score, no longer improves, and notes in
-    `is_cut_short` whether all epochs passed before that.
+    stops the training when the loss, or the score if there is one, no longer improves,
+    and notes in `is_cut_short` whether all epochs passed before that.
     """
 
     def __init__(
@@ -73,8 +73,9 @@ class TrainingRecord:
         )
         if self.plateau is None:
             return stop
-        value = loss if epoch.score is None else -epoch.score
-        has_converged = self.plateau.is_reached(value)
+        has_converged = epoch.has_converged
+        if epoch.score is None:
+            has_converged = self.plateau.is_reached(loss)
         is_last = epoch.number + 1 == self.max_epochs
         self.is_cut_short = is_last and not has_converged
         return stop or has_converged

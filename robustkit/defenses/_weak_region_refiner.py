@@ -27,10 +27,13 @@ from robustkit.bridge import (
     TakesModel,
     as_module,
     image_shape_of,
+    input_shape,
     register_delegate,
     shaped_for,
+    takes_images,
     warn_if_fitted,
 )
+from robustkit.classifiers import as_classifier
 from robustkit.topology import BUDGET_CONSTRAINT, MapperGraph
 
 # Parameters that say how long one more call of a warm-started `fit` trains.
@@ -208,6 +211,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
             self._model(), shaped_for(self._model(), X, self._image_shape), y
         )
         check_layout(self._image_shape, image_shape_of(self.base_estimator_))
+        self._input_shape = _input_shape(self.base_estimator_, X, self._image_shape)
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
         activations = self._activations(analysed)
@@ -219,7 +223,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         self.estimator_ = copy.deepcopy(self.base_estimator_)
         if len(self.refined_indices_):
             chosen = self._with_replay(y)
-            samples = shaped_for(self.estimator_, X[chosen], self._image_shape)
+            samples = shaped_for(self.estimator_, X[chosen], self._input_shape)
             _train_further(self.estimator_, samples, y[chosen], self.max_epochs)
         return self
 
@@ -317,7 +321,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         return self._ask(self.estimator_, method, X)
 
     def _ask(self, model, method, rows):
-        return getattr(model, method)(shaped_for(model, rows, self._image_shape))
+        return getattr(model, method)(shaped_for(model, rows, self._input_shape))
 
 
 def _train_first(estimator, X, y):
@@ -339,6 +343,17 @@ def _train_first(estimator, X, y):
             f"{estimator!r} instead."
         )
     return model
+
+
+def _input_shape(model, rows, image_shape):
+    """Find the shape in which a model takes images; one may lack its channel."""
+    if image_shape is None or not takes_images(model):
+        return image_shape
+    try:
+        module = as_module(model)
+    except TypeError:
+        return image_shape
+    return input_shape(module, rows, image_shape, wants_images=True)
 
 
 def _train_further(model, X, y, n_epochs):
@@ -378,8 +393,10 @@ def _with_every_class(chosen, y):
 
 
 def _refined(refiner):
+    """Return the model that answers, which takes rows as the refiner does."""
     check_is_fitted(refiner)
-    return refiner.estimator_
+    rows = np.zeros((2, refiner.n_features_in_), dtype=np.float32)
+    return as_classifier(refiner.estimator_, rows, image_shape=refiner._image_shape)
 
 
 register_delegate(WeakRegionRefiner, _refined)

@@ -86,6 +86,11 @@ class AutogradStep:
         )
         if self.regularizer is not None:
             loss = loss + self.regularizer.penalty(self.module, inputs, targets)
+        if not loss.requires_grad:
+            raise ValueError(
+                f"{type(self.module).__name__} must have weights that can be trained. "
+                "Got none that its loss has a gradient of: see 'requires_grad'."
+            )
         loss.backward()
         self.optimizer.step()
         return loss.detach()
@@ -143,6 +148,9 @@ class Epoch:
 
     score: float | None = None
     """Accuracy on the validation samples; None without them."""
+
+    has_converged: bool = False
+    """Whether that accuracy no longer improves."""
 
 
 class Plateau:
@@ -278,19 +286,27 @@ def train_on_stream(
     ``draw_batches(number)`` gives the batches of an epoch: inputs and targets, on the
     module's device. The rest is as in `train`.
     """
-    keeper = None if validation is None else _BestWeights(module, *validation)
+    keeper = None
+    if validation is not None:
+        keeper = _BestWeights(module, *validation, patience=schedule.n_iter_no_change)
     epochs = []
     module.eval()
-    with _unfrozen_at_the_end(module), threads_for(module, schedule.batch_size):
+    with (
+        # A caller may have disabled gradients, as for a prediction.
+        torch.enable_grad(),
+        _unfrozen_at_the_end(module),
+        threads_for(module, schedule.batch_size),
+    ):
         for number in range(schedule.max_epochs):
             if progress is not None:
                 progress.epoch_begins()
             loss = _run_epoch(module, draw_batches(number), stepper, adversary)
-            score = None if keeper is None else keeper.update()
-            epochs.append(Epoch(number, loss, score))
-            stop = progress is not None and progress.epoch_ends(epochs[-1])
-            patience = schedule.n_iter_no_change
-            if stop or (keeper is not None and keeper.n_stale >= patience):
+            epoch = Epoch(number, loss)
+            if keeper is not None:
+                epoch = Epoch(number, loss, *keeper.update())
+            epochs.append(epoch)
+            stop = progress is not None and progress.epoch_ends(epoch)
+            if stop or epoch.has_converged:
                 break
     if keeper is not None:
         keeper.restore()
@@ -363,20 +379,26 @@ class _BestWeights:
     """Keeps the weights with the highest accuracy on the validation samples."""
 
     def __init__(
-        self, module: nn.Module, X: Tensor, y: Tensor, batch_size: int = 4096
+        self,
+        module: nn.Module,
+        X: Tensor,
+        y: Tensor,
+        *,
+        patience: int,
+        batch_size: int = 4096,
     ) -> None:
         self.module = module
         self.samples, self.targets = X.split(batch_size), y.split(batch_size)
-        self.best, self.n_stale = float("-inf"), 0
+        self.plateau = Plateau(patience, tol=0.0)
         self.weights: dict[str, Tensor] = {}
 
-    def update(self) -> float:
+    def update(self) -> tuple[float, bool]:
+        """Return the accuracy, and whether it no longer improves."""
         score = self._accuracy()
-        self.n_stale += 1
-        if score > self.best:
-            self.best, self.n_stale = score, 0
+        has_converged = self.plateau.is_reached(-score)
+        if self.plateau.n_stale == 0:
             self.weights = deepcopy(self.module.state_dict())
-        return score
+        return score, has_converged
 
     @torch.no_grad()
     def _accuracy(self) -> float:

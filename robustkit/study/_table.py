@@ -31,9 +31,8 @@ _FUNCTIONS = {
 # share of it that the attack turns.
 _FUNCTION_OF_ERROR_RATE = "_robust_accuracy"
 
-# What else is said of distances whose median is there.
-_BESIDE_THE_MEDIAN = ("_average_eps", "_mean_distance")
-_QUANTILE = re.compile("_distance_q[0-9]+$")
+# What else is said of distances whose median says something.
+_BESIDE_THE_MEDIAN = re.compile("_(average_eps|mean_distance|distance_q[0-9]+)$")
 
 _NOT_MEASURED = ("n_samples", "n_queries")
 
@@ -137,21 +136,24 @@ def independent(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
     for name in names:
         values = table[name].to_numpy(dtype=float)
         if (
-            np.nanmin(values, initial=np.inf) < np.nanmax(values, initial=-np.inf)
+            _varies(values)
             and name not in _FUNCTIONS
             and not name.endswith(_FUNCTION_OF_ERROR_RATE)
-            and not _is_beside_the_median(name, names)
+            and not _is_beside_the_median(name, table, names)
             and not any(_is_affine(values, other) for other in kept.values())
         ):
             kept[name] = values
     return list(kept) or list(names[:1])
 
 
-def _is_beside_the_median(name, names):
-    for ending in _BESIDE_THE_MEDIAN:
-        if name.endswith(ending):
-            return f"{name.removesuffix(ending)}_median_distance" in names
-    return bool(_QUANTILE.search(name))
+def _varies(values):
+    return np.nanmin(values, initial=np.inf) < np.nanmax(values, initial=-np.inf)
+
+
+def _is_beside_the_median(name, table, names):
+    median, n_endings = _BESIDE_THE_MEDIAN.subn("_median_distance", name)
+    # Counted in pixels, the median may be the same for all models.
+    return n_endings and median in names and _varies(table[median].to_numpy(float))
 
 
 def _is_affine(one: NDArray, other: NDArray) -> bool:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 from skorch import NeuralNetBinaryClassifier
@@ -137,6 +138,16 @@ TWO_MINDS = {
     ).fit(X, y),
     "another transform": lambda X, y: make_pipeline(
         Backwards(), LogisticRegression(C=10)
+    ).fit(X, y),
+    "another transform in a step": lambda X, y: make_pipeline(
+        make_pipeline(Backwards()), LogisticRegression(C=10)
+    ).fit(X, y),
+    "another transform in a union": lambda X, y: make_pipeline(
+        make_union(Backwards()), LogisticRegression(C=10)
+    ).fit(X, y),
+    "another transform of columns": lambda X, y: make_pipeline(
+        ColumnTransformer([("all", Backwards(), slice(N_FEATURES))]),
+        LogisticRegression(C=10),
     ).fit(X, y),
     "function": lambda X, y: make_pipeline(
         FunctionTransformer(lambda X: X - 0.3 * (X > 0.5)), LogisticRegression(C=10)

@@ -10,7 +10,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.svm import SVC
 
-from robustkit.attacks import PGDAttack
+from robustkit.attacks import PGDAttack, SquareAttack
 from robustkit.bridge import as_module
 
 X, Y = make_blobs(120, 4, centers=4, random_state=0, cluster_std=3)
@@ -74,6 +74,33 @@ def test_decision_for_each_class_needs_a_sample_of_each():
     calibrated.calibrated_classifiers_[0].estimator = ties
     with pytest.raises(TypeError, match=r"each of its 4 classes, as only 3 of them"):
         as_module(calibrated)
+
+
+@pytest.mark.parametrize("shape", ["ovr", "ovo"])
+@pytest.mark.parametrize("n_unseen", [1, 2])
+def test_ensemble_of_decisions_needs_members_that_saw_all(shape, n_unseen):
+    # Those of pairs are fewer, and say nothing of which classes they are.
+    weight = 1.0 * (n_unseen <= Y)
+    machine = SVC(decision_function_shape=shape, random_state=0)
+    machine.fit(X, Y, sample_weight=weight)
+    model = CalibratedClassifierCV(FrozenEstimator(SVC(random_state=0).fit(X, Y)))
+    model.fit(X, Y).calibrated_classifiers_[0].estimator = machine
+    with pytest.raises(TypeError, match=r"decision for each of its 4 classes, as only"):
+        as_module(model)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGDAttack(max_iter=2, random_state=0),
+        SquareAttack(max_queries=3, random_state=0),
+    ],
+)
+def test_attack_on_a_machine_that_misses_a_class_says_what_it_needs(attack):
+    machine = SVC(random_state=0).fit(X, Y, sample_weight=1.0 * (Y != 0))
+    attack = clone(attack).set_params(estimator=FrozenEstimator(machine), clip=None)
+    with pytest.raises(ValueError, match=r"SVC needs samples with a weight of each"):
+        attack.fit(X, Y).perturb(X, Y)
 
 
 def test_bagging_of_machines_that_miss_classes():

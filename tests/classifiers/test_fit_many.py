@@ -173,3 +173,16 @@ def test_fit_many_names_the_diverged_classifier(digits):
     classifiers[1].set_params(lr=1e30)
     with pytest.raises(ValueError, match="index 1 are no longer finite"):
         fit_many(classifiers, X, y)
+
+
+def test_fit_many_in_double_precision_equals_separate_fits(digits):
+    params = {**QUICK, "max_epochs": 1}
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        (ours,) = fit_many([SparseNetClassifier(**params)], *digits)
+        theirs = SparseNetClassifier(**params).fit(*digits)
+    finally:
+        torch.set_default_dtype(usual)
+    assert ours.module_.bias.dtype == torch.float64
+    assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)

@@ -90,6 +90,25 @@ def test_images_and_tensors_are_learned_as_their_rows(make, kind, shape, digits)
 
 
 @every_kind
+def test_images_whose_values_are_in_another_order_are_refused(make, digits):
+    X, y = digits
+    images = X.reshape(-1, 1, 8, 8)
+    classifier = make().fit(images, y)
+    with pytest.raises(ValueError, match=r"images of shape \(8, 8, 1\)"):
+        classifier.predict(np.moveaxis(images, 1, 3))
+    # Only a channel may be missing.
+    found = classifier.predict(images[:, 0])
+    np.testing.assert_array_equal(found, classifier.predict(X))
+
+
+def test_networks_fitted_together_know_the_order_of_images(digits):
+    X, y = digits
+    for classifier in fit_many([sparse(), sparse()], X.reshape(-1, 1, 8, 8), y):
+        with pytest.raises(ValueError, match=r"images of shape \(8, 8, 1\)"):
+            classifier.predict(X.reshape(-1, 8, 8, 1))
+
+
+@every_kind
 def test_pixels_are_divided_by_255_and_tables_are_not(make, digits):
     X, y = digits
     pixels = np.round(X * 255).astype(np.uint8)

@@ -226,3 +226,31 @@ def test_from_module_of_no_module_raises():
         TypeError, match=r"module must be a torch\.nn\.Module\. Got 'mlp'"
     ):
         TorchClassifier.from_module("mlp", range(10))
+
+
+def returning_pairs(n_features, n_classes):
+    return nn.LSTM(n_features, n_classes)
+
+
+def frozen_whole(n_features, n_classes):
+    return nn.Linear(n_features, n_classes).requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (returning_pairs, r"must return a tensor .* 10 classes. It returned a tuple"),
+        (frozen_whole, r"Linear must have weights that can be trained. Got none"),
+    ],
+)
+def test_module_that_cannot_be_trained_says_why(module, message, digits):
+    with pytest.raises(ValueError, match=message):
+        TorchClassifier(module, **QUICK).fit(*digits)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_training_where_gradients_are_disabled_is_the_same(smoothing, digits):
+    classifier = TorchClassifier(label_smoothing=smoothing, **QUICK | {"max_epochs": 1})
+    expected = clone(classifier).fit(*digits).loss_curve_
+    with torch.no_grad():
+        assert classifier.fit(*digits).loss_curve_ == expected

@@ -317,3 +317,54 @@ def test_images_are_refined_as_their_rows(make, frozen, attacked, digit_images):
         for given in (X.reshape(-1, 1, 8, 8), X):
             found = images.predict_proba(given)
             np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def small_refiner(model):
+    return WeakRegionRefiner(model, small_mapper(), max_epochs=1, random_state=0)
+
+
+@pytest.mark.parametrize("model", [GaussianNB(), torch_net(False)], ids=str)
+def test_images_whose_values_are_in_another_order_are_refused(model, digit_images):
+    X, y = digit_images
+    refiner = small_refiner(model).fit(X.reshape(-1, 1, 8, 8), y)
+    with pytest.raises(ValueError, match=r"shape \(8, 8, 1\), whose values are in"):
+        refiner.predict(X.reshape(-1, 8, 8, 1))
+
+
+def test_a_trained_net_takes_images_without_their_channel(digit_images):
+    X, y = digit_images
+    with seeded_torch(0):
+        net = skorch_net(False).fit(X.reshape(-1, 1, 8, 8), y)
+    found = []
+    for shape in ((1, 8, 8), (8, 8)):
+        given = X.reshape(-1, *shape)
+        with seeded_torch(0):
+            refiner = small_refiner(FrozenEstimator(net)).fit(given, y)
+            found.append(refiner.predict_proba(given))
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("make", [torch_net, skorch_net])
+@pytest.mark.parametrize("shape", [(-1, 1, 8, 8), (-1, 64)])
+def test_a_refined_model_of_images_is_attacked(make, shape, digit_images):
+    X, y = digit_images
+    with seeded_torch(0):
+        refiner = small_refiner(make(False)).fit(X.reshape(-1, 1, 8, 8), y)
+        given = X.reshape(shape)
+        attack = PGDAttack(
+            FrozenEstimator(refiner), eps=0.3, max_iter=5, random_state=0
+        )
+        result = attack.fit(given, y).perturb(given, y)
+        assert result.X_adv.shape == given.shape
+        assert (result.prediction != y).all()
+        np.testing.assert_array_equal(refiner.predict(result.X_adv), result.prediction)
+
+
+def test_an_attack_trains_a_refiner_of_images(digit_images):
+    X, y = digit_images
+    images = X.reshape(-1, 1, 8, 8)
+    attack = PGDAttack(
+        small_refiner(torch_net(False)), eps=0.3, max_iter=2, random_state=0
+    )
+    result = attack.fit(images, y).perturb(images, y)
+    assert result.X_adv.shape == images.shape

@@ -149,6 +149,8 @@ def test_of_the_report_of_any_attack_only_numbers_are_kept(name):
     assert "a_robust_accuracy" in row
     assert {type(value) for value in row.values()} <= {int, float}
     assert not row.keys() & {"a_norm", "a_loss", "a_stronger", "a_best_of", "a_eps"}
+    # Nor those of the attacks that are joined.
+    assert not any("__" in name for name in row)
     # With a radius an attack goes as far as it may.
     assert ("a_average_eps" in row) == (name in ("growing", "of distances"))
 

@@ -60,6 +60,16 @@ def test_of_distances_only_the_median_is_correlated():
     assert independent(table, list(table)) == ["a_median_distance", "b_average_eps"]
 
 
+def test_other_distances_are_correlated_if_their_median_is_the_same_for_all():
+    names = ["a_median_distance", "a_mean_distance", "a_distance_q75"]
+    values = np.random.default_rng(0).normal(size=(9, 3))
+    values[:, 0] = 1.0
+    table = pd.DataFrame(values, columns=names)
+    assert independent(table, names) == names[1:]
+    # Some other measure with such a name has no median.
+    assert independent(table[names[2:]], names[2:]) == names[2:]
+
+
 def test_a_column_of_the_same_order_is_kept():
     """Three graphs are easily in one order."""
     table = pd.DataFrame({"first": [1.0, 2.0, 3.0], "other": [1.0, 2.0, 3.5]})
