@@ -196,20 +196,8 @@ class AttackedModel:
         return scores.astype(np.float64)
 
     def probabilities(self, X: np.ndarray) -> np.ndarray:
-        """Ask for the probability of every class; see `probabilities_of`.
-
-        Of the module, where the decision function of the model has none for a class.
-        """
-        try:
-            return probabilities_of(self.estimator, self._named(X))
-        except _NoDecisionsError:
-            if self.module is None:
-                raise
-            return softmax(self.scores(X), axis=1)
-
-
-class _NoDecisionsError(ValueError):
-    """The decision function does not tell the classes apart."""
+        """Ask for the probability of every class; see `probabilities_of`."""
+        return probabilities_of(self.estimator, self._named(X))
 
 
 def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
@@ -229,9 +217,9 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
         scores = _decisions(estimator, X)
         if scores.shape[1] != n_classes:
             name = type(thawed(estimator)).__name__
-            raise _NoDecisionsError(
+            raise ValueError(
                 f"The decision function of {name} must have one column for each of "
-                f"the {n_classes} classes. It has {scores.shape[1]} columns; wrap the "
+                f"the {n_classes} classes. It has {scores.shape[1]}; wrap the "
                 "model in CalibratedClassifierCV to give it probabilities."
             )
         return softmax(scores, axis=1)
@@ -243,15 +231,17 @@ def _decisions(estimator, X):
         scores = np.array(estimator.decision_function(X))
     except IndexError as error:
         name = type(thawed(estimator)).__name__
-        raise _NoDecisionsError(
+        raise ValueError(
             f"The decision function of {name} cannot be computed: {error}. That of an "
             "SVC needs samples with a weight of each class; leave out classes that "
             "have none."
         ) from error
     _check_finite(scores, "decision function", X)
-    if scores.ndim == 1:
-        return np.column_stack([np.zeros(len(scores)), scores])
     n_classes = len(estimator.classes_)
+    if scores.ndim == 1:
+        scores = scores[:, np.newaxis]
+        zeros = np.zeros_like(scores)
+        return np.hstack([zeros, scores]) if n_classes == 2 else scores
     n_pairs = n_classes * (n_classes - 1) // 2
     if scores.shape[1] == n_pairs and _answers_by_pairs(estimator):
         return _ovr_decision_function(scores < 0, -scores, n_classes)

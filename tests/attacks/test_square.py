@@ -224,7 +224,7 @@ def test_decisions_that_no_class_owns_are_refused(table):
 
     X, y = table
     attack = frozen(Odd().fit(X, y), X, y)
-    with pytest.raises(ValueError, match=r"each of the 3 classes\. It has 2 columns"):
+    with pytest.raises(ValueError, match=r"each of the 3 classes\. It has 2;"):
         attack.perturb(X, y)
 
 

@@ -74,8 +74,20 @@ def test_logits_of_a_class_that_never_wins_are_finite(name):
     assert len(np.unique(found)) == 2
 
 
+def test_machine_without_a_column_for_a_class_is_not_attacked():
+    # Nothing says which two classes its one column tells apart.
+    model = model_of("linear svm")
+    assert model.decision_function(X).ndim == 1
+    attack = PGDAttack(FrozenEstimator(model), clip=None, random_state=0).fit(X, Y)
+    with pytest.raises(ValueError, match=r"each of the 3 classes\. It has 1;"):
+        attack.perturb(X, Y)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@names
+@pytest.mark.parametrize(
+    "name",
+    ["lda", "qda", "bayes", "bagging", "bayes that expects more"],
+)
 def test_ratio_of_logits_finds_what_the_margin_finds(name, norm):
     """Of two classes that can win, the ratio is the margin."""
     model = model_of(name)
