@@ -73,7 +73,9 @@ def influence_given(x: np.ndarray, y: np.ndarray, Z: np.ndarray) -> np.ndarray:
 def influence(x: np.ndarray, y: np.ndarray, Z: np.ndarray | None = None) -> np.ndarray:
     """How much each row carries of Pearson's coefficient; nothing is held fixed."""
     x, y = (centred(column)[:, 0] for column in (x, y))
-    x, y = (column / np.linalg.norm(column) for column in (x, y))
+    with np.errstate(invalid="ignore"):
+        # NaN of a constant column.
+        x, y = (column / np.linalg.norm(column) for column in (x, y))
     return x * y - (x @ y) / 2 * (x**2 + y**2)
 
 

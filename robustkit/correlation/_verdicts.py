@@ -144,7 +144,8 @@ def _is_significant(row, alpha):
 
 def is_found(row: dict, alpha: float) -> bool:
     """Whether there is an effect that matters, whichever groups carry it."""
-    return _is_significant(row, alpha) and abs(row["estimate"]) >= row["smallest"]
+    is_large = row["n"] >= FEWEST and abs(row["estimate"]) >= row["smallest"]
+    return is_large and _is_significant(row, alpha)
 
 
 def decide(row: dict, alpha: float) -> tuple[str, str, bool]:

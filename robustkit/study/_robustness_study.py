@@ -329,8 +329,17 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
 
     def _correlate(self) -> RobustnessCorrelator:
         table = self.results_
-        kept = table[~is_undertrained(table, self.max_accuracy_gap)]
-        return correlate(kept, self.columns_, self.correlator)
+        left_out = is_undertrained(table, self.max_accuracy_gap)
+        try:
+            return correlate(table[~left_out], self.columns_, self.correlator)
+        except ValueError as error:
+            if not left_out.any():
+                raise
+            raise ValueError(
+                f"{error} {left_out.sum()} more are under-trained: their clean "
+                f"accuracy is more than max_accuracy_gap={self.max_accuracy_gap:g} "
+                "below the median."
+            ) from error
 
     def _check_data(self, X, y, X_test, y_test):
         resolve_device(self.device)

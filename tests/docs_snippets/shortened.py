@@ -15,7 +15,7 @@ NOT_RUN = {
 # Of two equal options the last one counts. `belongings.py` makes the files.
 _GRAPHS = "--n-graphs 3 --inits he_uniform --dataset few.npz --n-jobs 1"
 _NETS = "--n-graphs 1 --dataset pale.npz --n-jobs 1"
-_QUICK = "--n-graphs 3 --inits uniform --n-jobs 1"
+_QUICK = "--n-graphs 4 --inits he_normal --n-jobs 1"
 _REGIONS = "--n-seeds 2 --n-rivals 1 --batch-sizes 64 --strengths .8 --n-test 10"
 _TOPOLOGY = "--n-seeds 1 --n-test 20 --parts linf --epochs 1"
 _TINY = "python -m benchmarks tiny --device cpu"

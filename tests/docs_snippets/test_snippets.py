@@ -39,6 +39,12 @@ NEEDS = {
 # Pages that train many networks, or start many programs.
 SLOW = {
     "CONTRIBUTING.md",
+    "README.md",
+    "coming_from/skorch",
+    "guide/classifiers",
+    "guide/datasets",
+    "guide/distances",
+    "quickstart",
     "how_to/cluster",
     "results/random_graphs",
     "results/regions",

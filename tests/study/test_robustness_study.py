@@ -277,6 +277,11 @@ def test_undertrained_models_are_not_correlated(tmp_path):
     read = RobustnessStudy.from_store(tmp_path / "s.db")
     pd.testing.assert_frame_equal(read.correlator_.values_, study.correlator_.values_)
     assert len(study.set_params(max_accuracy_gap=None)._correlate().values_) == 6
+    # With two of four graphs too few are left, and it says why.
+    four = table.drop_duplicates("graph")[:4]
+    study.results_ = four.assign(clean_accuracy=[0.9, 0.1, 0.9, 0.1])
+    with pytest.raises(ValueError, match=r"2 more are under-trained: .*=0\.2 below"):
+        study.set_params(max_accuracy_gap=0.2)._correlate()
 
 
 def test_a_study_of_which_all_models_fail_says_why():

@@ -1,8 +1,8 @@
 """The nearest point at which a model errs.
 
-`_paths` holds the compiled passes over the features of each sample, `_search` follows
-gradients with them, and `_distance` tries other ways where none leads to an error and
-lets the model have the last word.
+`_paths` holds the compiled passes over the features of each sample, `_corners` finds
+where several boundaries meet, `_search` follows gradients with both, and `_distance`
+tries other ways where none leads to an error and lets the model have the last word.
 """
 # ruff: noqa: F401
 

@@ -25,6 +25,7 @@ from robustkit.attacks.minimal._search import (
     search_along_gradients,
     search_from,
     sizes_of,
+    turn_corners,
 )
 
 if TYPE_CHECKING:
@@ -204,6 +205,8 @@ class _Task:
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
         search_along_gradients(self.margins, box, self.true, self.target, plan, found)
+        if self.target is not None:
+            turn_corners(self.margins, box, self.true, self.target, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):

@@ -27,6 +27,7 @@ __all__ = [
     "place_between",
     "restart",
     "slide",
+    "solve",
     "take_up",
 ]
 
@@ -36,6 +37,8 @@ _FAST = {"reassoc", "contract", "nsz"}
 _MOST_GROWTH = 8.0
 # A crossing is believed if it is at most this share of the level away.
 _NEAR = 0.15
+# A feature takes a whole sliding step from this share of the mean gradient on.
+_STEEP = 0.3
 
 
 class Box(NamedTuple):
@@ -86,7 +89,7 @@ def _gain(x, g, level, box):
 
 
 @njit(cache=True)
-def _solve(x, g, need, level, n_iter, box):
+def solve(x, g, need, level, n_iter, box):
     """Newton's method for the level whose gain is `need`."""
     for _ in range(n_iter):
         gain, growth = _gain(x, g, level, box)
@@ -139,7 +142,7 @@ def begin(box, gradients, margins, levels, sizes):
         for i in range(len(box.X)):
             x, g = box.X[i], gradients[k, i]
             need = -margins[k, i]
-            level = _solve(x, g, need, 0.0, 20, box)
+            level = solve(x, g, need, 0.0, 20, box)
             gain, _, length = _follow(x, g, g, level, box)
             reached = level > 0 and np.isfinite(level) and gain > 0.9 * need
             levels[k, i] = level if reached else 0.0
@@ -173,7 +176,7 @@ def restart(box, rows, which, far, new, margins, out):
         rows.offset[r] = margins[i] - gain
         g[:] = new[i]
         start = 0.0 if box.euclidean else rows.best_level[r]
-        rows.level[r] = _solve(x, g, -rows.offset[r], start, 4, box)
+        rows.level[r] = solve(x, g, -rows.offset[r], start, 4, box)
         rows.moving[r] = np.isfinite(gain)
         _write(x, g, rows.level[r], box, out[i])
 
@@ -214,7 +217,7 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         else:
             _blend(g, new[i], share)
             rows.offset[r] += share * (offset - rows.offset[r])
-        level = _solve(x, g, -rows.offset[r], e, 1, box)
+        level = solve(x, g, -rows.offset[r], e, 1, box)
         if e > 0:
             level = min(level, _MOST_GROWTH * e)
         rows.level[r] = level
@@ -226,12 +229,25 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
 
 @njit(cache=True, fastmath=_FAST)
 def _slide_to(x, z, g, rho, level, box, out):
-    """One signed step from `z`, cut to the cube around `x` and to the box."""
+    """One step from `z`, cut to the cube around `x` and to the box.
+
+    A feature that is inside the cube at the minimum lies on a kink, where its averaged
+    gradient is small: it moves by less than a step, and comes to rest. The more pieces
+    a network has, the more of them there are.
+    """
     kind = x.dtype.type
-    low, high, e = kind(box.low), kind(box.high), kind(level)
-    step = kind(rho)
+    low, high, e, one = kind(box.low), kind(box.high), kind(level), kind(1)
+    total = 0.0
     for j in range(len(x)):
-        q = z[j] + (kind(g[j] > 0) - kind(g[j] < 0)) * step
+        total += np.float64(abs(g[j]))
+    step = kind(rho)
+    # No gradient so small that its inverse is infinite.
+    per_gradient = kind(min(len(x) / max(_STEEP * total, 1e-30), 1e30))
+    for j in range(len(x)):
+        w = per_gradient * g[j]
+        w = -one if w < -one else w
+        w = one if w > one else w
+        q = z[j] + w * step
         least, most = x[j] - e, x[j] + e
         least = low if least < low else least
         most = high if most > high else most

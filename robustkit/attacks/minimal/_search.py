@@ -17,6 +17,7 @@ import torch
 
 from robustkit._tensors import as_array, pad_rows
 from robustkit.attacks._attacked_model import first_look, logits_at
+from robustkit.attacks.minimal._corners import corners
 from robustkit.attacks.minimal._paths import (
     Rows,
     advance,
@@ -35,6 +36,7 @@ __all__ = [
     "search_along_gradients",
     "search_from",
     "sizes_of",
+    "turn_corners",
 ]
 
 # A margin counts as positive if rounding in another batch cannot make it negative: by
@@ -42,6 +44,11 @@ __all__ = [
 _SAFE = 32
 # Wrong classes of a sample that may race.
 _MOST_CLASSES = 9
+# How often the margins of a wanted class are linearized where several of them meet, and
+# how often the way back from there is halved.
+_CORNERS, _HALVINGS = 3, 5
+# A step inwards by a smaller share is not worth its cost.
+_WORTH = 1e-5
 # A row rounds the same in every batch if their number is a multiple of this.
 _MULTIPLE = 16
 # Rows that go through the module at once.
@@ -69,8 +76,8 @@ class Schedule:
     last: float = 1.03
     # Sliding steps at the end: how many, the first and the last size, momentum.
     slides: int = 0
-    sizes: tuple[float, float] = (0.1, 0.003)
-    momentum: float = 0.8
+    sizes: tuple[float, float] = (0.2, 0.003)
+    momentum: float = 0.9
     # Relative change of a level that does not matter.
     tolerance: float = 2e-4
 
@@ -83,7 +90,7 @@ class Schedule:
             return cls(
                 steps=_part(12, n),
                 restarts=tuple((f, _part(9, n), 1.12) for f in far),
-                slides=_part(30, n),
+                slides=_part(45, n),
             )
         far, keep = (2.0, 4.0, 8.0, 1.3), (1.4, 1.2, 1.2, 1.12)
         return cls(
@@ -146,7 +153,10 @@ class Margins:
         return margins
 
     def around(self, points, true):
-        """Margins and gradients of the likely classes: one pass forward, many back."""
+        """Margins and gradients of the likely classes: one pass forward, many back.
+
+        With `towards`, of how far the wanted class `true` is ahead of each of them.
+        """
         found = [
             self._around(images, true[rows]) for rows, images in self._blocks(points)
         ]
@@ -185,8 +195,9 @@ class Margins:
         values = np.empty((n_classes, n))
         gradients = np.empty((n_classes, n, images[0].numel()), self._kind)
         for k, wrong in enumerate(order.T):
-            values[k] = self._margin(look.logits, wrong, true)
-            self._gradient(look, wrong, true, gradients[k], again=k < n_classes - 1)
+            pair = (true, wrong) if self.towards else (wrong, true)
+            values[k] = self._margin(look.logits, *pair)
+            self._gradient(look, *pair, gradients[k], again=k < n_classes - 1)
         return as_array(order.T.contiguous()), values, gradients
 
     @property
@@ -276,6 +287,52 @@ def search_from(margins, box, true, target, plan, found, known):
     restart(box, rows, which, 1.0, slope, offset, np.empty_like(points))
     search.run(which, 3 * plan.steps, plan.warm, race=False)
     search.finish(which)
+
+
+def turn_corners(margins, box, true, target, found):
+    """Draw points of a wanted class nearer, to where it meets several other ones.
+
+    The affine models of all its margins have a nearest point at which all are positive:
+    exactly the one that is sought, where the module is linear.
+    """
+    which, at = np.arange(len(target)), found.points.copy()
+    ahead = max(margins.finest, _WORTH / 10)
+    for _ in range(_CORNERS):
+        _, values, slopes = margins.around(at, target[which])
+        found.n_queries[which] += 1
+        points = np.empty_like(at)
+        corners(box, which, at, slopes, values, ahead, points)
+        before = found.sizes[which].copy()
+        worth = sizes_of(box, which, points) < before * (1 - _WORTH)
+        which, points, before = which[worth], points[worth], before[worth]
+        _go_back(margins, box, true, target, found, which, points)
+        # Where nothing was found yet, the next models are those of this point.
+        at = np.where(
+            np.isinf(found.sizes[which])[:, None], points, found.points[which]
+        )
+        goes_on = ~(found.sizes[which] > before * (1 - _WORTH))
+        which, at = which[goes_on], at[goes_on]
+        if len(which) == 0:
+            return
+
+
+def _go_back(margins, box, true, target, found, which, near):
+    """Keep points that err; of the others, those halfway to the known ones that do."""
+
+    def try_points(which, points):
+        errs = margins.values(points, true[which], target[which]) > 0
+        found.n_queries[which] += 1
+        hit = which[errs]
+        found.keep(hit, points[errs], sizes_of(box, hit, points[errs]))
+        return errs
+
+    back = ~try_points(which, near) & np.isfinite(found.sizes[which])
+    which, near = which[back], near[back]
+    far = found.points[which]
+    for _ in range(_HALVINGS if len(which) else 0):
+        middle = (near + far) / 2
+        errs = try_points(which, middle)[:, None]
+        near, far = np.where(errs, near, middle), np.where(errs, middle, far)
 
 
 def _first_rows(margins, box, true, target, plan):
