@@ -376,8 +376,10 @@ def attacked(
     joined = [part for _, part in getattr(attack, "attacks", ())]
     has_radius = any(hasattr(part, "eps") for part in (attack, *joined))
     dull = {*_BOOKKEEPING, *(["average_eps"] if has_radius else [])}
-    # What was asked for is the same for all models, and some of it is text.
-    dull |= attack.get_params().keys()
+    # What was asked for is the same for all models, and some of it is text: parameters,
+    # or those of joined attacks, such as "pgdattack__eps".
+    dull |= attack.get_params(deep=False).keys()
+    dull |= {key for key in report.index if "__" in key}
     return {
         f"{name}_{key}": value
         for key, value in report.items()
