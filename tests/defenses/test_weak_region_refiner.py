@@ -323,7 +323,9 @@ def small_refiner(model):
     return WeakRegionRefiner(model, small_mapper(), max_epochs=1, random_state=0)
 
 
-@pytest.mark.parametrize("model", [GaussianNB(), torch_net(False)], ids=str)
+@pytest.mark.parametrize(
+    "model", [GaussianNB(), torch_net(False)], ids=str, ids=["bayes", "net"]
+)
 def test_images_whose_values_are_in_another_order_are_refused(model, digit_images):
     X, y = digit_images
     refiner = small_refiner(model).fit(X.reshape(-1, 1, 8, 8), y)
