@@ -324,7 +324,7 @@ def small_refiner(model):
 
 
 @pytest.mark.parametrize(
-    "model", [GaussianNB(), torch_net(False)], ids=str, ids=["bayes", "net"]
+    "model", [GaussianNB(), torch_net(False)], ids=["bayes", "net"]
 )
 def test_images_whose_values_are_in_another_order_are_refused(model, digit_images):
     X, y = digit_images
