@@ -66,7 +66,8 @@ class RegionPlaneDisplay:
     >>> from robustkit.classifiers import MLPNetClassifier
     >>> from robustkit.plotting import RegionPlaneDisplay
     >>> X, y = make_moons(200, noise=0.1, random_state=0)
-    >>> model = MLPNetClassifier((20, 10), random_state=0).fit(X, y)
+    >>> model = MLPNetClassifier((20, 10), max_epochs=50, random_state=0)
+    >>> model = model.fit(X, y)
     >>> display = RegionPlaneDisplay.from_estimator(
     ...     model, [0.5, 0.25], [1, 0], [0, 1], extent=(-2, 2, -1.5, 1.5), X=X, y=y
     ... )

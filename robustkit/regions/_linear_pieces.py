@@ -86,10 +86,11 @@ def regions_along(
     --------
     >>> import torch
     >>> from robustkit.regions import regions_along
-    >>> module = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU())
+    >>> linear = torch.nn.utils.skip_init(torch.nn.Linear, 1, 2)
+    >>> module = torch.nn.Sequential(linear, torch.nn.ReLU())
     >>> with torch.no_grad():
-    ...     _ = module[0].weight.copy_(torch.tensor([[4.0], [-2.0]]))
-    ...     _ = module[0].bias.copy_(torch.tensor([-1.0, 1.0]))
+    ...     _ = linear.weight.copy_(torch.tensor([[4.0], [-2.0]]))
+    ...     _ = linear.bias.copy_(torch.tensor([-1.0, 1.0]))
     >>> regions = regions_along(module, [0.0], [1.0])
     >>> regions.start.tolist(), regions.stop.tolist()
     ([0.0, 0.25, 0.5], [0.25, 0.5, 1.0])
@@ -190,10 +191,11 @@ def regions_in_plane(
     --------
     >>> import torch
     >>> from robustkit.regions import regions_in_plane
-    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    >>> linear = torch.nn.utils.skip_init(torch.nn.Linear, 2, 2)
+    >>> module = torch.nn.Sequential(linear, torch.nn.ReLU())
     >>> with torch.no_grad():
-    ...     _ = module[0].weight.copy_(torch.eye(2))
-    ...     _ = module[0].bias.zero_()
+    ...     _ = linear.weight.copy_(torch.eye(2))
+    ...     _ = linear.bias.zero_()
     >>> regions = regions_in_plane(module, [0.0, 0.0], [1.0, 0.0], [0.0, 1.0])
     >>> len(set(regions.region)), len(regions.prediction)
     (4, 5)
@@ -283,10 +285,11 @@ def wall_distances(
     --------
     >>> import torch
     >>> from robustkit.regions import wall_distances
-    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.ReLU())
+    >>> linear = torch.nn.utils.skip_init(torch.nn.Linear, 2, 1)
+    >>> module = torch.nn.Sequential(linear, torch.nn.ReLU())
     >>> with torch.no_grad():
-    ...     _ = module[0].weight.copy_(torch.tensor([[3.0, 4.0]]))
-    ...     _ = module[0].bias.fill_(-5.0)
+    ...     _ = linear.weight.copy_(torch.tensor([[3.0, 4.0]]))
+    ...     _ = linear.bias.fill_(-5.0)
     >>> wall_distances(module, [[1.0, 4.0]]).round(3)
        linf   l2
     0   2.0  2.8
@@ -299,9 +302,9 @@ def wall_distances(
     inputs = np.concatenate([np.zeros((1, n_features)), np.eye(n_features)])
     for _ in _pieces(network, cells, inputs[np.newaxis], n):
         pass
-    table = pd.DataFrame(
-        {"linf": cells.linf, "l2": cells.l2}, index=getattr(X, "index", None)
-    )
+    # A list has an "index", too.
+    index = X.index if isinstance(X, pd.DataFrame) else None
+    table = pd.DataFrame({"linf": cells.linf, "l2": cells.l2}, index=index)
     if X_adv is None:
         return table
     others, other_shape = _rows(X_adv, "X_adv")

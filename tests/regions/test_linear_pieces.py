@@ -1,6 +1,7 @@
 """Where regions lie: intervals of segments, and polygons of planes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -481,6 +482,16 @@ def test_regions_to_other_points_are_those_that_are_crossed():
     assert wall_distances(module[1:], *images).equals(table)
     with pytest.raises(ValueError, match="'X_adv' must have the shape of 'X'"):
         wall_distances(module, X, others[:3])
+
+
+def test_wall_distances_take_lists_and_keep_the_index_of_a_table():
+    with seeded_torch(0):
+        module = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    rows = [[0.5, 1.0], [2.0, -1.0]]
+    found = wall_distances(module, rows)
+    table = wall_distances(module, pd.DataFrame(rows, index=["a", "b"]))
+    assert list(table.index) == ["a", "b"]
+    np.testing.assert_array_equal(table, found)
 
 
 def test_report_says_on_which_side_of_the_wall_the_error_lies():
