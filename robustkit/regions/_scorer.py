@@ -142,10 +142,6 @@ class PopulatedRegionScorer(
        neural networks. IEEE International Conference on Data Mining.
        https://doi.org/10.48550/arXiv.2207.03400
 
-    .. [2] Chao, A. (1987). Estimating the population size for capture-recapture data
-       with unequal catchability. Biometrics, 43(4), 783-791.
-       https://doi.org/10.2307/2531532
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -547,8 +543,14 @@ class PopulatedRegionScorer(
         Notes
         -----
         Chao1 is a lower bound, and an estimate only where all regions are met equally
-        often [2]_. While it still grows with the number of samples, most regions have
+        often [1]_. While it still grows with the number of samples, most regions have
         not been met.
+
+        References
+        ----------
+        .. [1] Chao, A. (1987). Estimating the population size for capture-recapture
+           data with unequal catchability. Biometrics, 43(4), 783-791.
+           https://doi.org/10.2307/2531532
         """
         check_is_fitted(self)
         if sizes is not None:
