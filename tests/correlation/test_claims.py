@@ -476,3 +476,35 @@ def test_no_claims_give_an_empty_table():
     verdicts = check_claims(models(20), [], groups="graph")
     assert len(verdicts) == 0
     assert {"estimate", "verdict"} <= set(verdicts)
+
+
+def test_names_of_claims_tell_their_direction():
+    claims = [Claim("x", "y", sign=sign, smallest=0.3) for sign in (1, -1)]
+    options = {"groups": "graph", "n_bootstrap": 20, "random_state": 0}
+    found = check_claims(models(20), claims, **options)
+    assert found["claim"].tolist() == ["x ~ +y", "x ~ -y"]
+    assert repr(claims[1]) == "Claim(x ~ -y, at least 0.3)"
+
+
+def test_only_what_more_groups_would_decide_says_how_many():
+    absent = verdict_on(models(200), Claim("x", "y", sign=1, smallest=0.5))
+    assert (absent.verdict, np.isnan(absent.n_needed)) == ("absent", True)
+    holds = verdict_on(models(100, rho=0.9))
+    assert (holds.verdict, np.isnan(holds.n_needed)) == ("holds", True)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_reliability_given_a_column_is_that_of_a_regression(seed):
+    """With an intercept, over all rows."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(8), rng.integers(8, size=40)])
+    column = rng.normal(size=8)[labels] + rng.normal(size=48)
+    values = 9 * rng.normal(size=8)[labels] + 2 * column + rng.normal(size=48)
+    ranks, fixed = pd.Series(values).rank(), pd.Series(column).rank()
+    slope, intercept = np.polyfit(fixed, ranks, 1)
+    left = ranks - slope * fixed - intercept
+    means = left.groupby(labels).transform("mean")
+    noise = ((left - means) ** 2).sum() / (48 - 8)
+    ratio = ((means - left.mean()) ** 2).sum() / (8 - 2) / noise
+    found = reliability_of(values, labels, given=column)
+    np.testing.assert_allclose(found, 1 - 1 / ratio)

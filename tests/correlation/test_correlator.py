@@ -1,5 +1,6 @@
 """The estimator: order of the steps, names, selection, scores, errors, promises."""
 
+import pickle
 import re
 import warnings
 
@@ -14,7 +15,12 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from robustkit.correlation import Claim, RobustnessCorrelator, check_claims
+from robustkit.correlation import (
+    Claim,
+    RobustnessCorrelator,
+    check_claims,
+    correlate_given,
+)
 from robustkit.correlation._association import METHODS
 from robustkit.correlation._significance import spearman_p_values
 from tests.correlation.populations import with_confounder
@@ -628,3 +634,39 @@ def test_verdicts_of_columns_of_one_name_are_those_of_their_places():
     y = pd.DataFrame({"b": y, "a": other})
     table = verdicts(X, y, min_effect=0.1)
     assert table["verdict"].tolist() == ["holds", "undecided", "undecided", "holds"]
+
+
+def test_a_fitted_correlator_can_be_stored():
+    X, y = population()
+    correlator = RobustnessCorrelator(n_bootstrap=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(correlator))
+    pd.testing.assert_frame_equal(again.correlations_, correlator.correlations_)
+    pd.testing.assert_frame_equal(again.values_, correlator.values_)
+
+
+def test_a_notebook_names_the_level_of_its_intervals():
+    X, y = population()
+    correlator = RobustnessCorrelator(n_bootstrap=20, alpha=0.1, random_state=0).fit(
+        X, y
+    )
+    assert "90% interval" in correlator._repr_html_()
+
+
+def test_warning_of_few_models_names_the_line_of_the_user():
+    X, y = population(n=4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        RobustnessCorrelator(n_bootstrap=0).fit(X, y)
+    (few,) = (w for w in caught if "are few to correlate" in str(w.message))
+    assert few.filename == __file__
+
+
+def test_a_control_of_two_values_is_held_fixed():
+    rng = np.random.default_rng(0)
+    which = np.repeat([0.0, 1.0], 30)
+    x, y = 5 * which + rng.normal(size=60), 5 * which + rng.normal(size=60)
+    table = pd.DataFrame({"x": x, "y": y, "which": which})
+    free = correlate_given(table, ["x"], ["y"], [])["coefficient"][0]
+    held = correlate_given(table, ["x"], ["y"], ["which"])["coefficient"][0]
+    assert free > 0.6
+    assert abs(held) < 0.4
