@@ -36,7 +36,7 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from torch import nn
 
-from robustkit.bridge import as_module
+from robustkit.bridge import as_module, frozen
 from robustkit.classifiers import MLPNetClassifier
 from robustkit.graphs import GraphPrior
 from tests.bridge.converted import name_of
@@ -356,3 +356,11 @@ def test_rounding_does_not_grow_through_graph_features():
     X, y = make_data(3, 3.0, 0.1, 2)
     steps = StandardScaler(), GraphPrior(n_nodes=30, random_state=0), StandardScaler()
     assert_says_the_same(fitted(make_pipeline(*steps, MODELS[0]), X, y), X)
+
+
+def test_a_model_is_frozen_once():
+    model = LogisticRegression()
+    once = frozen(model)
+    assert isinstance(once, FrozenEstimator)
+    assert once.estimator is model
+    assert frozen(once) is once

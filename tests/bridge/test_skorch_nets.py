@@ -170,3 +170,22 @@ def test_skorch_net_with_other_labels_raises(labels):
         as_module(net)
     net.classes_inferred_ = np.array([0, 1, 2])
     assert as_module(net) is net.module_
+
+
+class Own(skorch.dataset.Dataset):
+    """A dataset that may do anything to its samples."""
+
+
+def test_nets_with_a_dataset_of_their_own_are_refused():
+    X, y = make_classification(30, 5, n_informative=3, n_classes=3, random_state=0)
+    for dataset, is_known in ((skorch.dataset.Dataset, True), (Own, False)):
+        with seeded_torch(0):
+            net = skorch.NeuralNetClassifier(
+                Net, criterion=nn.CrossEntropyLoss, max_epochs=1, verbose=0,
+                train_split=None, dataset=dataset,
+            ).fit(X.astype(np.float32), y)  # fmt: skip
+        if is_known:
+            as_module(net)
+            continue
+        with pytest.raises(TypeError, match="the dataset"):
+            as_module(net)
