@@ -649,7 +649,7 @@ def test_a_notebook_names_the_level_of_its_intervals():
     correlator = RobustnessCorrelator(n_bootstrap=20, alpha=0.1, random_state=0).fit(
         X, y
     )
-    assert "90% interval" in correlator._repr_html_()
+    assert ">90% interval<" in correlator._repr_html_()
 
 
 def test_warning_of_few_models_names_the_line_of_the_user():
