@@ -1,6 +1,7 @@
 """What samples may be besides a table: images, tensors, and streams of batches.
 
-Nothing here needs torch unless a tensor or a stream is passed.
+Nothing here needs torch unless a tensor or a stream is passed. `places_of` says which
+classes their labels are.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = [
     "flat_samples",
     "is_read_once",
     "is_stream",
+    "places_of",
     "shaped_like",
     "stream_batches",
 ]
@@ -197,3 +199,11 @@ def _pair(batch, stream):
 def _is_tensor(X):
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(X, torch.Tensor)
+
+
+def places_of(labels: NDArray, classes: NDArray) -> NDArray:
+    """Find the place of every label among some classes, in any order; -1 for none."""
+    order = np.argsort(classes)
+    place = np.searchsorted(classes, labels, sorter=order)
+    found = order[np.minimum(place, len(order) - 1)]
+    return np.where(classes[found] == labels, found, -1)

@@ -13,6 +13,7 @@ from robustkit._samples import (
     flat_samples,
     is_read_once,
     is_stream,
+    places_of,
     shaped_like,
     stream_batches,
 )
@@ -234,3 +235,14 @@ def test_a_missing_channel_is_no_other_layout(shapes):
     rows, image_shape = flat_samples(np.zeros((2, *given_shape)), known)
     assert rows.shape == (2, 12)
     assert image_shape == given_shape
+
+
+@pytest.mark.parametrize("classes", [["c", "a", "b"], [7, -1, 3], [2.5]])
+def test_places_are_those_of_the_labels_among_classes_in_any_order(classes):
+    known = np.array(classes)
+    labels = np.concatenate([known[::-1], known[:1]])
+    expected = [classes.index(label) for label in labels.tolist()]
+    assert places_of(labels, known).tolist() == expected
+    beyond = {"U": ["", "aa", "z"], "i": [-9, 0, 9], "f": [0.0, 2.0, 3.0]}
+    unknown = np.array(beyond[known.dtype.kind])
+    assert places_of(unknown, known).tolist() == [-1, -1, -1]

@@ -11,6 +11,7 @@ import torch
 from scipy.special import softmax
 from sklearn.ensemble import AdaBoostClassifier
 
+from robustkit._samples import places_of
 from robustkit._sklearn_private import _ovr_decision_function
 from robustkit._tensors import (
     as_array,
@@ -148,10 +149,7 @@ class AttackedModel:
 
     def encode(self, labels):
         """Turn labels into indices of classes; -1 for one that is no class."""
-        order = np.argsort(self.classes)
-        place = np.searchsorted(self.classes, labels, sorter=order)
-        index = order[np.minimum(place, len(order) - 1)]
-        return np.where(self.classes[index] == labels, index, -1)
+        return places_of(labels, self.classes)
 
     def _ask_the_module(self, X, keep_graph):
         x = as_tensor(X, device=self.device, dtype=self.dtype)

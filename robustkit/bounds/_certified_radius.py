@@ -17,7 +17,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from robustkit._samples import flat_samples
+from robustkit._samples import flat_samples, places_of
 from robustkit._sklearn_private import (
     HasMethods,
     Interval,
@@ -334,12 +334,9 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
                 f"'y' must have one label per sample. Got {len(labels)} labels for "
                 f"{n_samples} samples."
             )
-        order = np.argsort(self.classes_)
-        place = np.searchsorted(self.classes_, labels, sorter=order)
-        index = order[np.minimum(place, len(order) - 1)]
-        unknown = self.classes_[index] != labels
-        if unknown.any():
-            got = np.asarray(labels)[unknown].tolist()[0]
+        index = places_of(labels, self.classes_)
+        if (index < 0).any():
+            got = np.asarray(labels)[index < 0].tolist()[0]
             raise ValueError(
                 f"'y' must hold classes of the model, which are "
                 f"{self.classes_.tolist()}. Got {got!r}."

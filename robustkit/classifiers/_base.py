@@ -28,6 +28,7 @@ from robustkit._samples import (
     flat_samples,
     is_read_once,
     is_stream,
+    places_of,
     stream_batches,
 )
 from robustkit._sklearn_private import (
@@ -761,8 +762,7 @@ def encode(classifier: Any, y: NDArray, classes: NDArray | None = None) -> NDArr
             f"been told of. Its classes are {classes.tolist()}."
         )
     # Those of a wrapped module are in the order of its outputs.
-    order = np.argsort(classes)
-    return order[np.searchsorted(classes, y, sorter=order)]
+    return places_of(y, classes)
 
 
 def hold_out(classifier: Any, y: NDArray, *, seed: int) -> tuple[NDArray, NDArray]:

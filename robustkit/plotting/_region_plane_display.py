@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from robustkit._samples import flat_samples
+from robustkit._samples import flat_samples, places_of
 from robustkit._sklearn_private import check_matplotlib_support
 from robustkit.plotting._mapper_graph_display import class_colors
 from robustkit.regions import regions_in_plane
@@ -248,14 +248,11 @@ def _projected(X: ArrayLike, origin: ArrayLike, u: ArrayLike, v: ArrayLike) -> N
 
 def _places(labels: NDArray, classes: NDArray) -> NDArray:
     """Find the number of the class of every label."""
-    order = np.argsort(classes)
-    place = np.searchsorted(classes, labels, sorter=order).clip(max=len(classes) - 1)
-    found = order[place]
-    unknown = classes[found] != labels
-    if unknown.any():
+    found = places_of(labels, classes)
+    if (found < 0).any():
         raise ValueError(
             f"The labels must be classes of the model, which are {classes.tolist()}. "
-            f"Got {np.asarray(labels)[unknown].tolist()[0]!r}."
+            f"Got {np.asarray(labels)[found < 0].tolist()[0]!r}."
         )
     return found
 
