@@ -300,6 +300,7 @@ class MapperGraph(
             The fitted estimator.
         """
         samples = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        self._check_resamples()
         # Without warm start nothing found before is of use any longer.
         self._cache = self._warm_cache() if self.warm_start else None
         mapper = build_mapper(
@@ -317,6 +318,18 @@ class MapperGraph(
         if self._n_features_out == 0:
             self._warn_of_an_empty_graph(samples)
         return self
+
+    def _check_resamples(self):
+        """Refuse clusterers to which the columns of X are the samples."""
+        params = {} if self.clusterer is None else self.clusterer.get_params()
+        if self.n_bootstrap and "precomputed" in (
+            params.get("metric"), params.get("affinity")
+        ):  # fmt: skip
+            raise ValueError(
+                "The 'n_bootstrap' parameter must be 0 with precomputed distances, "
+                "whose columns cannot be drawn with their rows. Got "
+                f"{self.n_bootstrap} and clusterer={self.clusterer!r}."
+            )
 
     def _doubt(self):
         """Draw resamples, if any are wanted."""
@@ -430,9 +443,9 @@ class MapperGraph(
         -------
         nodes : DataFrame of shape (n_nodes, n_columns)
             `interval`, `size` and `filter_mean`, the mean filter value. With
-            `n_bootstrap` also `stability`, the share of resamples that have the node. With `y` also
-            `purity`, `majority`, the most frequent label, and `count_<label>` for each
-            label. With `y` and `y_pred` also `accuracy`.
+            `n_bootstrap` also `stability`, the share of resamples that have the node.
+            With `y` also `purity`, `majority`, the most frequent label, and
+            `count_<label>` for each label. With `y` and `y_pred` also `accuracy`.
         """
         check_is_fitted(self)
         nodes = pd.DataFrame(

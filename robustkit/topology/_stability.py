@@ -10,7 +10,7 @@ are searched for once: those of a resample are among them.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from robustkit.topology._mapper import (
 )
 from robustkit.topology.neighbors import Labels, dbscan_in_slices, find_neighbors
 
-# Share of the samples in a resample. Fewer would thin out the clusters, more tell little.
+# Share of the samples in a resample: fewer thin out the clusters, more tell little.
 _SHARE = 0.8
 
 # Pairs of resamples whose clusterings are compared: all of 100 resamples.
@@ -170,7 +170,7 @@ class _Whole:
         )  # fmt: skip
 
     def tally(self, is_drawn: NDArray, membership: csr_matrix, intervals: NDArray):
-        """Tell which nodes, edges, components and loops a resample has, and its size."""
+        """Tell which nodes, edges, components and loops a resample has; its size."""
         edges, _ = shared_samples(membership)
         component = _components(edges, len(intervals))
         triangles = filled_triangles(membership)
@@ -221,7 +221,7 @@ class _Whole:
 
 
 def _components(edges, n_nodes):
-    """Number the components by their smallest node, and return that of each node."""
+    """Return the component of each node; they are numbered by their smallest node."""
     ones = np.ones(len(edges), dtype=bool)
     graph = csr_matrix((ones, tuple(edges.T)), shape=(n_nodes, n_nodes))
     return connected_components(graph, directed=False)[1] if n_nodes else edges[:, 0]
@@ -261,7 +261,7 @@ def _are_joined(pairs, edges, n_nodes):
 
 
 def _has_loop(whole, loop, is_drawn, membership, intervals, edges):
-    """Whether the nodes that lie in a loop hold one from its first interval to its last.
+    """Whether nodes in a loop hold one from its first interval to its last.
 
     A node lies in a loop if more than half of its samples do.
     """
@@ -320,7 +320,7 @@ def matching_distance(
 def _match(offsets, labels, others):
     """For each cluster of each interval that of the others it is matched with."""
     partners, firsts = [], [0]
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         table = _count_common(labels[start:stop], others[start:stop])
         partner = np.full(len(table), _ABSENT)
         rows, columns = linear_sum_assignment(table, maximize=True)

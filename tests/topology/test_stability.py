@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN, AgglomerativeClustering
 
@@ -144,7 +145,8 @@ def circle(n_samples=300):
 def test_a_clear_shape_comes_back_whole():
     mapper = MapperGraph("pca", n_intervals=6, eps=0.3, n_bootstrap=20, random_state=0)
     found = mapper.fit(circle()).stability_
-    assert (found.nodes == 1).all() and (found.edges == 1).all()
+    assert (found.nodes == 1).all()
+    assert (found.edges == 1).all()
     assert found.components["stability"].tolist() == [1.0]
     assert found.components["n_samples"].tolist() == [300]
     assert found.loops["stability"].tolist() == [1.0]
@@ -164,7 +166,8 @@ def test_a_loop_held_by_one_sample_comes_back_as_often_as_it_is_drawn():
     is_drawn = [200 in drawn for drawn in resamples(201, 40, 0)]
     assert 0 < np.mean(is_drawn) < 1
     loop, stability = mapper.stability_.loops.loc[0]
-    assert len(mapper.stability_.loops) == 1 and len(loop) == len(mapper.graph_)
+    assert len(mapper.stability_.loops) == 1
+    assert len(loop) == len(mapper.graph_)
     assert stability == np.mean(is_drawn)
     assert mapper.stability_.resamples["n_loops"].tolist() == [int(d) for d in is_drawn]
 
@@ -273,7 +276,8 @@ def test_resamples_do_not_depend_on_the_number_of_threads(n_jobs):
     many = clone(mapper).set_params(n_jobs=n_jobs).fit(X).stability_
     np.testing.assert_array_equal(one.nodes, many.nodes)
     assert one.instability == many.instability
-    assert one.loops.equals(many.loops) and one.resamples.equals(many.resamples)
+    assert one.loops.equals(many.loops)
+    assert one.resamples.equals(many.resamples)
 
 
 def test_graph_is_the_same_with_and_without_resamples():
@@ -321,3 +325,6 @@ def test_negative_n_bootstrap_is_refused():
 def test_precomputed_distances_are_refused():
     with pytest.raises(ValueError, match="'metric' parameter"):
         MapperGraph(metric="precomputed", n_bootstrap=5).fit(circle())
+    given = DBSCAN(metric="precomputed")
+    with pytest.raises(ValueError, match=r"must be 0 with precomputed .* Got 5 and"):
+        MapperGraph(clusterer=given, n_bootstrap=5).fit(squareform(pdist(circle())))
