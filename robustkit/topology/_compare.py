@@ -9,7 +9,7 @@ linear problems in it; it is imported when it is needed.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, permutations
 from numbers import Real
 from typing import Any
 
@@ -38,8 +38,11 @@ _CONSTRAINTS = {
 # Where the distances of a node from all others are compared with those of another.
 _N_QUANTILES = 64
 
+# So many nodes can be assigned to each other in all ways.
+_FEW_NODES = 5
+
 # Starts drawn by chance, and how many couplings of single nodes they may be about.
-_MOST_STARTS = 200
+_MOST_STARTS = 100
 _MOST_TRIED = 50_000
 
 _MOST_STEPS = 200
@@ -55,7 +58,7 @@ def compare_mappers(
     features: str = "samples",
     alpha: float = 0.5,
 ) -> Bunch:
-    """Measure how far apart two mapper graphs are, and match their nodes.
+    r"""Measure how far apart two mapper graphs are, and match their nodes.
 
     The graphs are, for example, those of two models, of two layers of one, or of two
     attack levels. POT must be installed (``pip install 'robustkit[transport]'``).
@@ -111,8 +114,8 @@ def compare_mappers(
 
     .. math::
 
-       \\Big( \\min_T \\sum_{ij} (1 - \\alpha) d_{ij}^2 T_{ij} + \\alpha \\sum_{ijkl}
-       (C^a_{ik} - C^b_{jl})^2 T_{ij} T_{kl} \\Big)^{1/2},
+       \Big( \min_T \sum_{ij} (1 - \alpha) d_{ij}^2 T_{ij} + \alpha \sum_{ijkl}
+       (C^a_{ik} - C^b_{jl})^2 T_{ij} T_{kl} \Big)^{1/2},
 
     the fused Gromov-Wasserstein distance [1]_ of measured graphs, as [2]_ uses it for
     mapper graphs. The minimum is searched by conditional gradients from several starts:
@@ -386,9 +389,19 @@ def _starts(a, b, costs, alpha, plan):
         yield plan(profiles)
         yield plan((1 - alpha) * costs + alpha * profiles)
         yield np.outer(a.weights, b.weights)
-        rng = np.random.RandomState(0)
-        for _ in range(min(_MOST_STARTS, _MOST_TRIED // costs.size)):
-            yield plan(rng.uniform(size=costs.shape))
+        yield from map(plan, _costs_by_chance(costs.shape))
+
+
+def _costs_by_chance(shape):
+    """Yield costs whose best plans differ: of few nodes, those of all assignments."""
+    if max(shape) <= _FEW_NODES:
+        for columns in permutations(range(max(shape))):
+            chosen = np.eye(max(shape))[list(columns)]
+            yield 1 - chosen[: shape[0], : shape[1]]
+        return
+    rng = np.random.RandomState(0)
+    for _ in range(min(_MOST_STARTS, _MOST_TRIED // (shape[0] * shape[1]))):
+        yield rng.uniform(size=shape)
 
 
 def _profile_costs(a, b):

@@ -1,7 +1,7 @@
 """A distance of graphs: zero for the same, symmetric, and larger for larger changes."""
 
 import warnings
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import networkx as nx
 import numpy as np
@@ -240,9 +240,7 @@ def confusions_by_loops(y, predictions):
         there = [bool(some) for some in samples]
         first = there.index(True)
         n_before = sum(map(len, samples[:-1]))
-        n_kept = sum(
-            len(now & then) for now, then in zip(samples, samples[1:], strict=False)
-        )
+        n_kept = sum(len(now & then) for now, then in pairwise(samples))
         table[pair] = (
             [len(some) for some in samples], first, all(there[first:]),
             n_kept / n_before if n_before else None,
