@@ -116,7 +116,7 @@ class MapperGraph(
 
     graph_ : networkx.Graph
         The nodes, with `interval` and `size`, and the edges, with `weight`, the number
-        of shared samples.
+        of shared samples; with `n_bootstrap` both also with `stability`.
 
     edges_ : ndarray of shape (n_edges, 2)
         The pairs of nodes that share a sample, the smaller number first.
@@ -340,6 +340,11 @@ class MapperGraph(
                 self._mapper, self.n_bootstrap, self.random_state, cache=self._cache,
                 n_jobs=self.n_jobs,
             )  # fmt: skip
+            nodes = dict(enumerate(self.stability_.nodes.tolist()))
+            edges = map(tuple, self.edges_.tolist())
+            edges = dict(zip(edges, self.stability_.edges.tolist(), strict=True))
+            nx.set_node_attributes(self.graph_, nodes, "stability")
+            nx.set_edge_attributes(self.graph_, edges, "stability")
 
     def _make_cover(self):
         if self.cover == "uniform":
