@@ -79,6 +79,7 @@ _ROOMS = {
         "RobustnessBracketDisplay",
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
+        "MapperEvolutionDisplay",
         "PopulatedRegionsDisplay",
         "RegionPlaneDisplay",
         "CorrelationDisplay",
