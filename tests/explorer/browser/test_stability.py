@@ -36,7 +36,6 @@ def test_unstable_nodes_are_faint_and_told(doubted, run):
     texts = view("nodes-left").get_by_role("option").all_inner_texts()
     told = [re.search(r"in ([\d.]+) % of resamples", text)[1] for text in texts]
     assert sorted(map(float, told)) == sorted(100 * nodes["stability"])
-    view.page.screenshot(path="/tmp/stability_pies.png")
     # The drawing has as many opacities as there are stabilities.
     root = ElementTree.parse(view.download("export-svg")).getroot()
     opacities = {float(e.get("opacity")) for e in root.iter() if e.get("opacity")}
