@@ -3,9 +3,9 @@
 How the shape changes as the attack grows
 ================================================
 
-Which classes does a network confuse first, and do they stay confused? We draw the mapper
-graphs of one network at four attack levels, measure how far apart they are, and list
-the confusions that persist, as [1]_ describe them in words.
+Which classes does a network confuse first, and do they stay confused? We draw the
+mapper graphs of one network at four attack levels, measure how far apart they are, and
+list the confusions that persist, as [1]_ describe them in words.
 """
 
 # %%
@@ -80,8 +80,8 @@ print(f"{lasting['persists'].mean():.0%} of {len(lasting)} confusions persist")
 # Where nodes go
 # --------------
 #
-# Between two levels, the largest flows from nodes of one digit to nodes in which another
-# one is the most frequent.
+# From no attack to the weakest one: the largest flows from nodes of one digit to nodes in
+# which another one is the most frequent.
 
 import numpy as np
 

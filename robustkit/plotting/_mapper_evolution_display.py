@@ -194,9 +194,11 @@ class MapperEvolutionDisplay:
         for k, (graph, ax) in enumerate(zip(self.graphs, axes, strict=True)):
             graph.plot(ax, color=color)
             ax.set_title(f"{self.evolution.levels[k]}")
-            # One legend for all is enough.
+            # What is said of all is said once.
             if ax.get_legend() is not None and k + 1 < len(axes):
                 ax.get_legend().remove()
+            if k > 0:
+                ax.set_xlabel("")
         self._same_limits(axes)
         lines = figure.add_subplot(grid[n_rows, :])
         self._draw_distances(lines)
