@@ -268,17 +268,17 @@ def resamples(X, eps, name, n_bootstrap=100, n_refitted=5):
     n_drawn = int(np.ceil(0.8 * len(X)))
 
     def refitted():
+        clusterer = DBSCAN(eps=eps, min_samples=MIN_SAMPLES)
         sizes = []
         for seed in draw_seeds(0, n_bootstrap)[:n_refitted]:
             drawn = np.random.RandomState(seed).permutation(len(X))[:n_drawn]
-            drawn = np.sort(drawn)
-            values = np.linalg.norm(X[drawn], axis=1)
-            clusterer = DBSCAN(eps=eps, min_samples=MIN_SAMPLES)
-            labels = [
-                clusterer.fit_predict(X[drawn[(low <= values) & (values <= high)]])
-                for low, high in intervals
+            some = X[np.sort(drawn)]
+            values = np.linalg.norm(some, axis=1)
+            parts = [
+                some[(low <= values) & (values <= high)] for low, high in intervals
             ]
-            sizes.append(sum(some.max(initial=-1) + 1 for some in labels))
+            labels = [clusterer.fit_predict(part) for part in parts if len(part)]
+            sizes.append(sum(int(part.max()) + 1 for part in labels))
         return sizes
 
     intervals = MapperGraph(eps=eps).fit(X).intervals_

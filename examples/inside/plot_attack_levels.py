@@ -80,8 +80,8 @@ print(f"{lasting['persists'].mean():.0%} of {len(lasting)} confusions persist")
 # Where nodes go
 # --------------
 #
-# From no attack to the weakest one: the largest flows from nodes of one digit to nodes in
-# which another one is the most frequent.
+# From no attack to the weakest one: the largest flows from nodes of one digit to nodes
+# in which another one is the most frequent.
 
 import numpy as np
 
