@@ -135,7 +135,7 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
             "shared": graph.n_shared.tolist(),
         },
     }
-    if graph.stability is not None:
+    if graph.stability is not None and graph.edge_stability is not None:
         described["nodes"]["stability"] = np.round(graph.stability, 6).tolist()
         described["edges"]["stability"] = np.round(graph.edge_stability, 6).tolist()
     return described

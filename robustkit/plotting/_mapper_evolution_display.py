@@ -195,8 +195,9 @@ class MapperEvolutionDisplay:
             graph.plot(ax, color=color)
             ax.set_title(f"{self.evolution.levels[k]}")
             # What is said of all is said once.
-            if ax.get_legend() is not None and k + 1 < len(axes):
-                ax.get_legend().remove()
+            legend = ax.get_legend()
+            if legend is not None and k + 1 < len(axes):
+                legend.remove()
             if k > 0:
                 ax.set_xlabel("")
         self._same_limits(axes)

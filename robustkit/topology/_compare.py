@@ -146,20 +146,20 @@ def compare_mappers(
         _CONSTRAINTS, {"features": features, "alpha": alpha}, "compare_mappers"
     )
     labels = _check_labels(y, (a, b), features)
-    graphs = [_MeasuredGraph.of(mapper, name) for mapper, name in ((a, "a"), (b, "b"))]
+    ours, theirs = _MeasuredGraph.of(a, "a"), _MeasuredGraph.of(b, "b")
     if features == "samples":
-        _check_same_samples(*graphs)
-        distances = _jaccard_distances(graphs[0].membership, graphs[1].membership)
+        _check_same_samples(ours, theirs)
+        distances = _jaccard_distances(ours.membership, theirs.membership)
     else:
-        distances = _label_distances(graphs, labels)
-    distance, coupling = _transport(*graphs, distances, alpha)
+        distances = _label_distances((ours, theirs), labels)
+    distance, coupling = _transport(ours, theirs, distances, alpha)
     comparison = Bunch(
         distance=distance,
         coupling=coupling,
         matches=_matches(coupling, distances),
     )
     if labels is not None:
-        comparison.label_flows = _label_flows(graphs, labels, coupling)
+        comparison.label_flows = _label_flows((ours, theirs), labels, coupling)
     if y_pred is not None:
         if y is None or isinstance(y, tuple):
             raise ValueError(
