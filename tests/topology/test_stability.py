@@ -85,7 +85,7 @@ def by_definition(mapper, X, values, clusterer):
     return [count / mapper.n_bootstrap for count in counts], listed, sizes
 
 
-def agrees_with_the_definition(mapper, X, values, clusterer):
+def assert_agrees_with_the_definition(mapper, X, values, clusterer):
     found = mapper.stability_
     (nodes, edges, parts), listed, sizes = by_definition(mapper, X, values, clusterer)
     np.testing.assert_allclose(found.nodes, nodes)
@@ -113,7 +113,7 @@ def test_resamples_are_those_refitted_from_scratch(
     )  # fmt: skip
     fitted(mapper, X)
     clusterer = DBSCAN(eps=eps, min_samples=min_samples, metric=metric).fit_predict
-    agrees_with_the_definition(mapper, X, X[:, 0].astype(float), clusterer)
+    assert_agrees_with_the_definition(mapper, X, X[:, 0].astype(float), clusterer)
 
 
 def test_resamples_are_searched_anew_where_pairs_are_too_many(monkeypatch):
@@ -125,7 +125,7 @@ def test_resamples_are_searched_anew_where_pairs_are_too_many(monkeypatch):
     np.testing.assert_array_equal(searched.nodes, kept.nodes)
     assert searched.instability == kept.instability
     clusterer = DBSCAN(eps=0.6).fit_predict
-    agrees_with_the_definition(mapper, X, np.linalg.norm(X, axis=1), clusterer)
+    assert_agrees_with_the_definition(mapper, X, np.linalg.norm(X, axis=1), clusterer)
 
 
 def test_other_clusterers_are_fitted_to_each_resample():
@@ -134,7 +134,7 @@ def test_other_clusterers_are_fitted_to_each_resample():
     mapper = MapperGraph(
         0, n_intervals=3, clusterer=clusterer, n_bootstrap=4, random_state=0
     ).fit(X)
-    agrees_with_the_definition(mapper, X, X[:, 0], clusterer.fit_predict)
+    assert_agrees_with_the_definition(mapper, X, X[:, 0], clusterer.fit_predict)
 
 
 def circle(n_samples=300):
@@ -314,7 +314,7 @@ def test_duplicates_are_samples_of_their_own():
         0, cover=UniformCover(3), eps=0.5, min_samples=4, n_bootstrap=4, random_state=0
     ).fit(X)
     clusterer = DBSCAN(eps=0.5, min_samples=4).fit_predict
-    agrees_with_the_definition(mapper, X, X[:, 0], clusterer)
+    assert_agrees_with_the_definition(mapper, X, X[:, 0], clusterer)
 
 
 def test_negative_n_bootstrap_is_refused():
