@@ -1,5 +1,6 @@
 """A distance of graphs: zero for the same, symmetric, and larger for larger changes."""
 
+import sys
 import warnings
 from itertools import pairwise, permutations
 
@@ -334,3 +335,9 @@ def test_only_fitted_mappers_are_compared():
 def test_bad_arguments_of_mapper_evolution(arguments, match):
     with pytest.raises(ValueError, match=match):
         mapper_evolution(**{"mappers": [fit()]} | arguments)
+
+
+def test_without_pot_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(ImportError, match=r"pip install 'robustkit\[transport\]'"):
+        compare_mappers(fit(), fit())
