@@ -312,7 +312,7 @@ class BaseAttack(
                         rows = pieces.pop()
                         try:
                             part = self._attack_batch(
-                                model,
+                                model.take(rows),
                                 plan.take(rows),
                                 X[rows],
                                 None if labels is None else labels[rows],
@@ -391,6 +391,7 @@ class BaseAttack(
             if len(rows) >= _NEARLY_ALL * len(X):
                 points, kept = out, attacked
             else:
+                model = model.take(rows)
                 X_all, X, y = X, X[rows], y[rows]
                 target = None if target is None else target[rows]
                 look = None if look is None else look.take(rows)

@@ -159,7 +159,7 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
         for i in np.flatnonzero(doubtful):
             one = slice(i, i + 1)
             out[one], more = self._go_on(
-                model, plan, X[one], found["y"][one], found["eps"][i], loss
+                model.take(one), plan, X[one], found["y"][one], found["eps"][i], loss
             )
             for name, value in more.items():
                 found[name][i] = value

@@ -38,8 +38,10 @@ from robustkit.attacks._result import (
 )
 from robustkit.attacks._scales import check_ball
 from robustkit.attacks.functional import BestSeen, Trace, pgd
-from robustkit.bridge import frozen
+from robustkit.bridge import frozen, thawed
+from robustkit.classifiers import ClassifierUnion
 from robustkit.exceptions import GradientMaskingWarning
+from robustkit.networks import of_rows
 
 __all__ = [
     "SUSPICIOUS_GAP",
@@ -227,12 +229,19 @@ def _robust_to_rotation(attack, X, part, plan):
     wanted, plan = part["own"].target, plan()
     rotate = partial(pgd, loss="rotate", max_iter=_N_STEPS)
     rotating = SecondAttack.like(attack, rotate, plan.take(rows), wanted is not None)
+    rotating.estimator = frozen(_of_samples(attack.estimator_, rows))
     samples, y = np.asarray(flat_samples(X)[0])[rows], part["own"].y[rows]
     result = rotating.fit(samples, y).perturb(
         samples, y, None if wanted is None else wanted[rows]
     )
     robust[rows] = withstood(result)
     return robust
+
+
+def _of_samples(model, rows):
+    """Return the model for some samples: of several together, those they belong to."""
+    union = thawed(model)
+    return union.take(rows) if isinstance(union, ClassifierUnion) else model
 
 
 def _diagnose(attack, report, parts, pieces, plan):
@@ -292,8 +301,8 @@ def _gradients_and_margins(attack, X, y):
     The margin is the true logit minus the best other.
     """
 
-    def look_at(x, labels):
-        look = first_look(model.module, x)
+    def look_at(x, labels, rows):
+        look = first_look(of_rows(model.module, rows), x)
         # The cross-entropy itself: where it is flat, an attack climbs the margin.
         with torch.enable_grad():
             loss = cross_entropy(look.logits, labels, reduction="none").sum()
@@ -309,6 +318,7 @@ def _gradients_and_margins(attack, X, y):
                 look_at,
                 as_tensor(X, device=model.device, dtype=model.dtype),
                 as_tensor(model.encode(y), device=model.device, dtype=torch.int64),
+                np.arange(len(X)),
                 batch_size=attack.batch_size,
             )
     return tuple(map(as_array, found))
