@@ -48,6 +48,8 @@ __all__ = [
     "GradientAttackMixin",
     "SecondAttack",
     "climb_without_gradient",
+    "examine",
+    "report_of",
     "warn_of_rise",
 ]
 
@@ -189,17 +191,23 @@ class GradientAttackMixin:
         # The diagnostics draw but once from a random state.
         plan = cache(self._plan)
         parts = [
-            _examine(self, *piece, plan if diagnostics else None)
+            examine(self, *piece, plan if diagnostics else None)
             for piece in self._pieces(X, y, target)
         ]
-        report = measures(joined([part["own"] for part in parts]))
-        if diagnostics:
-            pieces = self._pieces(X, y, target)
-            _warn_of_masking(report, _diagnose(self, report, parts, pieces, plan))
-        return report
+        pieces = self._pieces(X, y, target)
+        return report_of(self, parts, pieces, diagnostics=diagnostics, plan=plan)
 
 
-def _examine(attack, X, y, target, plan):
+def report_of(attack, parts, pieces, *, diagnostics=True, plan=None):
+    """Sum up what `examine` found in each piece of the data."""
+    report = measures(joined([part["own"] for part in parts]))
+    if diagnostics:
+        plan = cache(attack._plan) if plan is None else plan
+        _warn_of_masking(report, _diagnose(attack, report, parts, pieces, plan))
+    return report
+
+
+def examine(attack, X, y, target, plan):
     """Attack; with a plan also with other losses, and look at the gradients."""
     result = attack._perturb(X, y, target)
     part = {"own": without_points(result)}

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
 from robustkit._tensors import on_device
@@ -20,7 +20,7 @@ from robustkit.networks import NetworkUnion, SparseNetwork, is_plain
 __all__ = ["ClassifierUnion", "unions_of"]
 
 
-class ClassifierUnion(BaseEstimator):
+class ClassifierUnion(ClassifierMixin, BaseEstimator):
     """Fitted classifiers side by side: samples stand classifier by classifier.
 
     Parameters
@@ -58,7 +58,10 @@ def _module_of(union: ClassifierUnion) -> nn.Module:
 
 
 def unions_of(
-    classifiers: Sequence[Any], n_samples: int, n_at_once: int, device: torch.device
+    classifiers: Sequence[Any],
+    n_samples: int,
+    n_at_once: int,
+    device: torch.device | None,
 ) -> list[tuple[list[int], ClassifierUnion | None]]:
     """Put classifiers together that can be asked as one about some samples.
 
@@ -73,8 +76,8 @@ def unions_of(
     n_at_once : int
         Samples of all classifiers of a union, at most.
 
-    device : torch.device
-        Where the union is.
+    device : torch.device or None
+        Where the union is. None only finds out which would be put together.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def unions_of(
     for places in kinds.values():
         for start in range(0, len(places), n_together):
             some = places[start : start + n_together]
-            if len(some) == 1:
+            if len(some) == 1 or device is None:
                 groups.append((some, None))
                 continue
             members = [thawed(classifiers[i]) for i in some]
@@ -100,7 +103,7 @@ def unions_of(
 
 
 def _kind_of(classifier: Any) -> tuple | None:
-    """What classifiers must share to be put together; None for one that cannot be."""
+    """Return what classifiers share that are put together; None for one by itself."""
     own = type(classifier)
     module = getattr(classifier, "module_", None)
     if (

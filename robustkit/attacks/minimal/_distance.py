@@ -31,10 +31,10 @@ from robustkit.attacks.minimal._search import (
 if TYPE_CHECKING:
     from robustkit.attacks.functional import Trace
 
-__all__ = ["minimal_distance", "push_out"]
+__all__ = ["SAMPLES_AT_ONCE", "minimal_distance", "push_out"]
 
 # Samples that are searched around at once.
-_CHUNK = 256
+SAMPLES_AT_ONCE = 256
 # Points of the box that are tried where no gradient leads to an error, how many of
 # those that err are followed inwards, and known samples tried for each sample.
 _N_CORNERS, _N_FOLLOWED, _N_KNOWN = 48, 8, 32
@@ -136,8 +136,8 @@ def minimal_distance(
         n_queries = np.ones(len(X), dtype=np.int64)
         others = _known_points(known, flat, margins)
         attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
-        for start in range(0, len(attacked), _CHUNK):
-            rows = attacked[start : start + _CHUNK]
+        for start in range(0, len(attacked), SAMPLES_AT_ONCE):
+            rows = attacked[start : start + SAMPLES_AT_ONCE]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
             asked = ask.of(rows)
