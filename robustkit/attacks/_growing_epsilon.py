@@ -98,6 +98,8 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "start": [Interval(Real, 0, None, closed="left")],

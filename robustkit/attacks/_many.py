@@ -22,12 +22,8 @@ from sklearn.utils.validation import check_array
 
 from robustkit._samples import flat_samples, is_stream, shaped_like
 from robustkit._tensors import resolve_device
-from robustkit.attacks._base import BaseAttack
-from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
-from robustkit.attacks._fgsm import FGSMAttack
-from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
+from robustkit.attacks._base import BaseAttack, joins
 from robustkit.attacks._minimal_distance import MinimalDistanceAttack
-from robustkit.attacks._pgd import PGDAttack
 from robustkit.attacks._report import GradientAttackMixin, examine, report_of
 from robustkit.attacks._result import AttackResult, measures
 from robustkit.attacks.minimal import SAMPLES_AT_ONCE
@@ -36,16 +32,6 @@ from robustkit.bridge import frozen
 from robustkit.classifiers import ClassifierUnion, unions_of
 
 __all__ = ["attack_many", "fit_to_each", "report_each"]
-
-# Attacks whose searches know whose rows they are. A subclass may search otherwise.
-_TOGETHER = {
-    BIMAttack,
-    FGSMAttack,
-    GrowingEpsilonAttack,
-    LeastLikelyAttack,
-    MinimalDistanceAttack,
-    PGDAttack,
-}
 
 # Of the free memory of a GPU, and copies of a batch that a search holds.
 _SHARE_OF_MEMORY, _N_COPIES = 0.5, 16
@@ -167,7 +153,7 @@ def fit_to_each(
     What it learns of the samples alone is learned once for networks of one kind.
     """
     fitted: list[Any] = [None] * len(models)
-    is_known = type(attack) in _TOGETHER
+    is_known = joins(attack)
     # Without samples any number of networks goes together.
     groups = unions_of(models, 0, len(models), None) if is_known else _alone(models)
     for places, _ in groups:
@@ -224,7 +210,7 @@ def _joined_attacks(
 ) -> Iterable[tuple[list[int], "_Joint | None"]]:
     """Yield the places of attacks that are made as one; None for one by itself."""
     first = attacks[0]
-    if type(first) not in _TOGETHER:
+    if not joins(first):
         yield from _alone(attacks)
         return
     rows, labels = np.asarray(flat_samples(X)[0]), np.asarray(y)

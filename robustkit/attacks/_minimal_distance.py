@@ -145,6 +145,8 @@ class MinimalDistanceAttack(BaseAttack):
     n_iter_: int
     known_samples_: np.ndarray
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cache, partial
 from numbers import Real
 from typing import Any
@@ -24,7 +25,7 @@ from robustkit.attacks._attacked_model import (
     logits_at,
     undisturbed,
 )
-from robustkit.attacks._base import Batch, Plan
+from robustkit.attacks._base import Batch, Plan, joins
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
 from robustkit.attacks._losses import Goal, margin_loss
 from robustkit.attacks._module_attack import ModuleAttack
@@ -41,7 +42,7 @@ from robustkit.attacks.functional import BestSeen, Trace, pgd
 from robustkit.bridge import frozen, thawed
 from robustkit.classifiers import ClassifierUnion
 from robustkit.exceptions import GradientMaskingWarning
-from robustkit.networks import of_rows
+from robustkit.networks import NetworkUnion, of_rows
 
 __all__ = [
     "SUSPICIOUS_GAP",
@@ -70,6 +71,9 @@ _N_PAIRS = 50
 
 # Points that a sample is tried at, at most.
 _N_QUERIES = 500
+
+# Parameters in which the adversaries of networks that are trained together may differ.
+_OF_EACH = ("estimator", "random_state", "verbose")
 
 # No random start uses streams as large as this.
 _FIRST_STREAM = 1_000_000
@@ -118,6 +122,44 @@ class GradientAttackMixin:
             batch = Batch(X, y, clip=self._clip_of_batch(X), for_training=True)
             batch.radius = self._radius_in_training(X)
             return self._search(module, batch)
+
+    def perturb_union(
+        self,
+        union: NetworkUnion,
+        X: torch.Tensor,
+        y: torch.Tensor,
+        adversaries: Sequence[Any],
+    ) -> torch.Tensor | None:
+        """Perturb the batch of each network as its own adversary would.
+
+        None if they differ in more than their seeds, or search in a way of their own.
+
+        Parameters
+        ----------
+        union : NetworkUnion
+            The networks.
+
+        X : torch.Tensor of shape (n_networks * n_samples, n_features)
+            The batch, once for each network.
+
+        y : torch.Tensor of shape (n_networks * n_samples,)
+            Index of the true class.
+
+        adversaries : sequence of objects
+            One for each network; this is the first one.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X` or None
+            Perturbed samples.
+        """
+        radius = self._ball()["radius"]
+        is_per_sample = isinstance(radius, np.ndarray) and len(radius) > 1
+        if is_per_sample or not all(_are_alike(self, other) for other in adversaries):
+            return None
+        twin = copy(self)
+        twin._partners = adversaries
+        return twin.perturb_module(union, X, y)
 
     def _radius_in_training(self, X):
         radius = self._ball()["radius"]
@@ -196,6 +238,19 @@ class GradientAttackMixin:
         ]
         pieces = self._pieces(X, y, target)
         return report_of(self, parts, pieces, diagnostics=diagnostics, plan=plan)
+
+
+def _are_alike(attack, other):
+    """Whether two attacks differ in nothing but their seeds, and are only ours."""
+    if not joins(attack) or type(other) is not type(attack):
+        return False
+    if hasattr(attack, "clip_") or hasattr(other, "clip_"):
+        return False
+    mine, others = (one.get_params(deep=False) for one in (attack, other))
+    return all(
+        name in _OF_EACH or np.array_equal(value, others[name])
+        for name, value in mine.items()
+    )
 
 
 def report_of(attack, parts, pieces, *, diagnostics=True, plan=None):

@@ -102,6 +102,11 @@ class NetworkUnion(nn.Module):
         places = as_array(rows) if torch.is_tensor(rows) else np.asarray(rows)
         return self.with_counts(np.diff(np.searchsorted(places, self._ends)).tolist())
 
+    def output_biases(self) -> Tensor:
+        """Return the biases of the outputs, a row for each network."""
+        bias = self.places.see(self.vector)[1]
+        return bias[self.engine.wiring.n_hidden :].view(self.n_networks, -1)
+
     def owners(self) -> NDArray:
         """Return the number of the network of each row."""
         return np.repeat(np.arange(self.n_networks), self.counts)
