@@ -33,6 +33,8 @@ from robustkit.classifiers import ClassifierUnion, unions_of
 
 __all__ = ["attack_many", "fit_to_each", "report_each"]
 
+_FLOATS = (np.float32, np.float64)
+
 # Of the free memory of a GPU, and copies of a batch that a search holds.
 _SHARE_OF_MEMORY, _N_COPIES = 0.5, 16
 
@@ -122,7 +124,7 @@ def attack_many(
     if isinstance(attack, CertifiedRadius):
         return [one.radii(X, y) for one in attacks]
     results: list[Any] = [None] * len(attacks)
-    for places, joint in _joined_attacks(attacks, X, y):
+    for places, joint in _joined_attacks(attacks, [(X, y)] * len(attacks)):
         if joint is None:
             results[places[0]] = attacks[places[0]].perturb(X, y)
             continue
@@ -155,7 +157,9 @@ def fit_to_each(
     fitted: list[Any] = [None] * len(models)
     is_known = joins(attack)
     # Without samples any number of networks goes together.
-    groups = unions_of(models, 0, len(models), None) if is_known else _alone(models)
+    groups = _alone(models)
+    if is_known:
+        groups = unions_of(models, [0] * len(models), 0, None)
     for places, _ in groups:
         first, *others = (frozen(models[i]) for i in places)
         one = clone(attack).set_params(estimator=first).fit(X, y)
@@ -171,17 +175,18 @@ def fit_to_each(
 
 
 def report_each(
-    attacks: Sequence[Any], X: ArrayLike, y: ArrayLike, **how: Any
+    attacks: Sequence[Any], samples: Sequence[tuple[Any, Any]], **how: Any
 ) -> list[pd.Series]:
     """Return what the method `report` of each attack returns, of many as one.
 
-    They are those of `fit_to_each`.
+    They are those of `fit_to_each`; each has samples of its own, and their labels.
     """
     reports: list[Any] = [None] * len(attacks)
     diagnostics = how.get("diagnostics", True)
-    for places, joint in _joined_attacks(attacks, X, y):
+    for places, joint in _joined_attacks(attacks, samples):
         if joint is None:
-            reports[places[0]] = attacks[places[0]].report(X, y, **how)
+            i = places[0]
+            reports[i] = attacks[i].report(*samples[i], **how)
             continue
         if not isinstance(joint.attack, GradientAttackMixin):
             whole = joint.split(joint.attack.perturb(joint.X, joint.y))
@@ -193,7 +198,8 @@ def report_each(
         whole = examine(joint.attack, joint.X, joint.y, None, plan)
         parts = zip(*(_named(k, joint.split(v)) for k, v in whole.items()), strict=True)
         for i, part in zip(places, parts, strict=True):
-            reports[i] = report_of(attacks[i], [dict(part)], [(X, y, None)], **how)
+            piece = (*samples[i], None)
+            reports[i] = report_of(attacks[i], [dict(part)], [piece], **how)
     return reports
 
 
@@ -206,26 +212,27 @@ def _alone(models: Sequence[Any]) -> list[tuple[list[int], None]]:
 
 
 def _joined_attacks(
-    attacks: Sequence[Any], X: ArrayLike, y: ArrayLike
+    attacks: Sequence[Any], samples: Sequence[tuple[Any, Any]]
 ) -> Iterable[tuple[list[int], "_Joint | None"]]:
     """Yield the places of attacks that are made as one; None for one by itself."""
     first = attacks[0]
     if not joins(first):
         yield from _alone(attacks)
         return
-    rows, labels = np.asarray(flat_samples(X)[0]), np.asarray(y)
-    if rows.dtype not in (np.float32, np.float64) or labels.ndim != 1:
+    pieces = [(np.asarray(flat_samples(X)[0]), np.asarray(y)) for X, y in samples]
+    if any(X.dtype not in _FLOATS or y.shape != X.shape[:1] for X, y in pieces):
         # They are converted, or refused, where they are taken.
         yield from _alone(attacks)
         return
     device = resolve_device(first.device)
-    most = _most_samples(first, rows, device)
-    models = [attack.estimator_ for attack in attacks]
-    for places, union in unions_of(models, len(rows), most, device):
+    most = _most_samples(first, pieces[0][0], device)
+    models, counts = [a.estimator_ for a in attacks], [len(X) for X, _ in pieces]
+    for places, union in unions_of(models, counts, most, device):
         if union is None:
-            yield places, None
+            yield from (([i], None) for i in places)
         else:
-            yield places, _Joint([attacks[i] for i in places], union, rows, labels)
+            own = [pieces[i] for i in places]
+            yield places, _Joint([attacks[i] for i in places], union, own)
 
 
 def _most_samples(attack: BaseAttack, rows: np.ndarray, device: torch.device) -> int:
@@ -245,12 +252,10 @@ class _Joint:
         self,
         attacks: list[Any],
         union: ClassifierUnion,
-        rows: np.ndarray,
-        labels: np.ndarray,
+        pieces: list[tuple[np.ndarray, np.ndarray]],
     ) -> None:
-        n = len(attacks)
-        self.attacks, self.n_samples = attacks, len(rows)
-        self.X, self.y = np.tile(rows, (n, 1)), np.tile(labels, n)
+        self.attacks, self.rows = attacks, union.module.slices()
+        self.X, self.y = map(np.concatenate, zip(*pieces, strict=True))
         self.attack = copy(attacks[0])
         self.attack.estimator = self.attack.estimator_ = FrozenEstimator(union)
         self.attack.batch_size = max(self.attack.batch_size, len(self.X))
@@ -258,18 +263,16 @@ class _Joint:
         self.attack._image_shape = None
         vars(self.attack).pop("feature_names_in_", None)
         eps = getattr(self.attack, "eps", None)
-        if np.ndim(eps) == 2 and len(np.asarray(eps)) == len(rows):
-            self.attack.eps = np.tile(eps, (n, 1))
+        if np.ndim(eps) == 2 and len(np.asarray(eps)) > 1:
+            self.attack.eps = np.tile(eps, (len(attacks), 1))
         if isinstance(self.attack, MinimalDistanceAttack):
             known: Any = [attack.known_samples_ for attack in attacks]
             self.attack.known_samples_ = known
 
     def split(self, whole: Any) -> list[Any]:
         """Cut a result, or an array, into that of each network."""
-        ends = range(0, len(self.X), self.n_samples)
-        pieces = [slice(start, start + self.n_samples) for start in ends]
         if not isinstance(whole, AttackResult):
-            return [whole[rows] for rows in pieces]
+            return [whole[rows] for rows in self.rows]
         of_all = {field.name: getattr(whole, field.name) for field in fields(whole)}
         return [
             AttackResult(
@@ -278,5 +281,5 @@ class _Joint:
                     for name, value in (of_all | {"settings": own._settings()}).items()
                 }
             )
-            for own, rows in zip(self.attacks, pieces, strict=True)
+            for own, rows in zip(self.attacks, self.rows, strict=True)
         ]

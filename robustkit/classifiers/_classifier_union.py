@@ -59,7 +59,7 @@ def _module_of(union: ClassifierUnion) -> nn.Module:
 
 def unions_of(
     classifiers: Sequence[Any],
-    n_samples: int,
+    counts: Sequence[int],
     n_at_once: int,
     device: torch.device | None,
 ) -> list[tuple[list[int], ClassifierUnion | None]]:
@@ -70,7 +70,7 @@ def unions_of(
     classifiers : sequence of objects
         Fitted classifiers of any kind, or frozen ones.
 
-    n_samples : int
+    counts : sequence of int
         Samples of each.
 
     n_at_once : int
@@ -88,17 +88,30 @@ def unions_of(
     for i, classifier in enumerate(classifiers):
         kinds.setdefault(_kind_of(thawed(classifier)) or (i,), []).append(i)
     groups: list[tuple[list[int], ClassifierUnion | None]] = []
-    n_together = max(1, n_at_once // max(n_samples, 1))
     for places in kinds.values():
-        for start in range(0, len(places), n_together):
-            some = places[start : start + n_together]
+        for some in _full_groups(places, counts, n_at_once):
             if len(some) == 1 or device is None:
                 groups.append((some, None))
                 continue
             members = [thawed(classifiers[i]) for i in some]
             modules = [on_device(one.module_, device) for one in members]
-            module = NetworkUnion(modules, [n_samples] * len(some)).eval()
+            module = NetworkUnion(modules, [counts[i] for i in some]).eval()
             groups.append((some, ClassifierUnion(members, module)))
+    return groups
+
+
+def _full_groups(
+    places: list[int], counts: Sequence[int], n_at_once: int
+) -> list[list[int]]:
+    """Cut a list where a group would have too many samples."""
+    groups: list[list[int]] = []
+    n_samples = 0
+    for i in places:
+        n_samples += counts[i]
+        if not groups or n_samples > n_at_once:
+            groups.append([])
+            n_samples = counts[i]
+        groups[-1].append(i)
     return groups
 
 
