@@ -5,7 +5,6 @@ each network, and the networks stand side by side as one module; what comes out 
 into a result for each.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import fields, replace
@@ -240,7 +239,8 @@ def _most_samples(attack: BaseAttack, rows: np.ndarray, device: torch.device) ->
     if device.type != "cuda":
         # More would only make the union larger, which costs time.
         is_chunked = isinstance(attack, MinimalDistanceAttack)
-        return min(attack.batch_size, SAMPLES_AT_ONCE if is_chunked else math.inf)
+        most = SAMPLES_AT_ONCE if is_chunked else attack.batch_size
+        return min(attack.batch_size, most)
     free = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
     return max(attack.batch_size, int(free) // (4 * _N_COPIES * rows.shape[1]))
 
@@ -256,15 +256,16 @@ class _Joint:
     ) -> None:
         self.attacks, self.rows = attacks, union.module.slices()
         self.X, self.y = map(np.concatenate, zip(*pieces, strict=True))
-        self.attack = copy(attacks[0])
+        self.attack: Any = copy(attacks[0])
         self.attack.estimator = self.attack.estimator_ = FrozenEstimator(union)
         self.attack.batch_size = max(self.attack.batch_size, len(self.X))
         # Here are rows without names, whatever the samples were.
         self.attack._image_shape = None
         vars(self.attack).pop("feature_names_in_", None)
-        eps = getattr(self.attack, "eps", None)
+        eps: Any = getattr(self.attack, "eps", 0.0)
         if np.ndim(eps) == 2 and len(np.asarray(eps)) > 1:
-            self.attack.eps = np.tile(eps, (len(attacks), 1))
+            # One for each sample.
+            self.attack.eps = np.tile(np.asarray(eps), (len(attacks), 1))
         if isinstance(self.attack, MinimalDistanceAttack):
             known: Any = [attack.known_samples_ for attack in attacks]
             self.attack.known_samples_ = known
@@ -274,12 +275,12 @@ class _Joint:
         if not isinstance(whole, AttackResult):
             return [whole[rows] for rows in self.rows]
         of_all = {field.name: getattr(whole, field.name) for field in fields(whole)}
-        return [
-            AttackResult(
-                **{
-                    name: value[rows] if isinstance(value, np.ndarray) else value
-                    for name, value in (of_all | {"settings": own._settings()}).items()
-                }
-            )
-            for own, rows in zip(self.attacks, self.rows, strict=True)
-        ]
+        results = []
+        for own, rows in zip(self.attacks, self.rows, strict=True):
+            of_one: dict[str, Any] = {
+                name: value[rows] if isinstance(value, np.ndarray) else value
+                for name, value in of_all.items()
+            }
+            of_one["settings"] = own._settings()
+            results.append(AttackResult(**of_one))
+        return results

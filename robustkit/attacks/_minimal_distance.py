@@ -295,7 +295,8 @@ class MinimalDistanceAttack(BaseAttack):
         send = partial(as_tensor, device=batch.X.device, dtype=batch.X.dtype)
         known = self.known_samples_
         # Several models that are attacked as one have a list, each its own.
-        known = list(map(send, known)) if isinstance(known, list) else send(known)
+        at_hand: Any = [send(k) for k in known] if isinstance(known, list) else None
+        at_hand = send(known) if at_hand is None else at_hand
         # Rounded as the samples were that it was checked with.
         clip = batch.clip
         if clip is not None:
@@ -308,7 +309,7 @@ class MinimalDistanceAttack(BaseAttack):
             clip=clip,
             target=batch.target,
             max_iter=self.max_iter,
-            known=known,
+            known=at_hand,
             seed=batch.seed,
             trace=batch.trace,
         )

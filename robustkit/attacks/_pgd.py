@@ -1,6 +1,5 @@
 """Projected gradient descent: many steps, random starts, several losses."""
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -151,9 +150,6 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
     """
 
     n_iter_: int
-
-    # In training many networks as one: the adversary of each.
-    _partners: Sequence[Any]
 
     _joins = True
 

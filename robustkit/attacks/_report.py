@@ -91,6 +91,9 @@ class GradientAttackMixin:
     _plan: Callable[[], Plan]
     _ball: Callable[[], dict[str, Any]]
 
+    # In training many networks as one: the adversary of each.
+    _partners: Sequence[Any]
+
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
     ) -> torch.Tensor:

@@ -94,7 +94,7 @@ def unions_of(
                 groups.append((some, None))
                 continue
             members = [thawed(classifiers[i]) for i in some]
-            modules = [on_device(one.module_, device) for one in members]
+            modules: list[Any] = [on_device(one.module_, device) for one in members]
             module = NetworkUnion(modules, [counts[i] for i in some]).eval()
             groups.append((some, ClassifierUnion(members, module)))
     return groups
@@ -118,7 +118,7 @@ def _full_groups(
 def _kind_of(classifier: Any) -> tuple | None:
     """Return what classifiers share that are put together; None for one by itself."""
     own = type(classifier)
-    module = getattr(classifier, "module_", None)
+    module: Any = getattr(classifier, "module_", None)
     if (
         not isinstance(classifier, SparseNetClassifier)
         or "predict" in vars(classifier)

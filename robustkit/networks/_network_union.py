@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from robustkit._tensors import as_array
 from robustkit.networks._sparse_network import SparseNetwork
@@ -131,7 +130,8 @@ class NetworkUnion(nn.Module):
             index[begin : begin + n + -n % multiple] = rows.stop - 1
             index[begin : begin + n] = here
             real[rows] = begin + here - rows.start
-        return self.with_counts(counts), *map(torch.from_numpy, (index, real))
+        places = torch.from_numpy(index), torch.from_numpy(real)
+        return self.with_counts(counts), *places
 
     def forward(self, X: Tensor) -> Tensor:
         """Compute the outputs.
@@ -246,8 +246,9 @@ class _Pass(torch.autograd.Function):
         return union.outputs_of(rows).clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, *gradients):
+        if torch.is_grad_enabled():
+            raise RuntimeError("The gradient of a NetworkUnion has no gradient.")
         X, rows = ctx.saved_tensors
         union = ctx.union
         gradient = union.spread_outputs(gradients[0].contiguous())

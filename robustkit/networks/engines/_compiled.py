@@ -49,8 +49,9 @@ class CompiledEngine:
         widths: NDArray | None = None,
     ) -> None:
         """Fill both buffers."""
-        arrays = _arrays(weight, bias, rows, activation)
-        push_activations(*self._edges[:3], *arrays, _widths(rows, widths))
+        weights, biases, values, activations = _arrays(weight, bias, rows, activation)
+        widths = _widths(rows, widths)
+        push_activations(*self._edges[:3], weights, biases, values, activations, widths)
 
     def outputs(self, weight: Tensor, bias: Tensor, drive: Tensor) -> Tensor:
         """Compute the outputs alone."""
