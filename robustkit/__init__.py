@@ -43,6 +43,7 @@ _ROOMS = {
         "OnePixelAttack",
         "ModuleAttack",
         "AttackResult",
+        "attack_many",
         "best_of",
         "robust_scorer",
         "robustness_bracket",
