@@ -150,8 +150,9 @@ def test_fit_many_refuses_and_a_study_trains_one_by_one(digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"needs rewire=None\. Got .*'set'"):
         fit_many([rewired()], X, y)
-    space = {"prior__n_nodes": [40, 50]}
-    together = RobustnessStudy(rewired(), space, engine="batched", random_state=0)
+    wide = SparseNetClassifier(GraphPrior(n_nodes=60, rewiring=1.0), rewire="set")
+    space = {"prior__n_nodes": [60]}
+    together = RobustnessStudy(wide, space, n_graphs=2, engine="batched")
     with pytest.raises(ValueError, match=r"has 'rewire'.*Use engine='single'"):
         together.fit(X, y)
 
