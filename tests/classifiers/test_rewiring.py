@@ -152,7 +152,9 @@ def test_fit_many_refuses_and_a_study_trains_one_by_one(digits):
         fit_many([rewired()], X, y)
     wide = SparseNetClassifier(GraphPrior(n_nodes=60, rewiring=1.0), rewire="set")
     space = {"prior__n_nodes": [60]}
-    together = RobustnessStudy(wide, space, n_graphs=2, engine="batched")
+    together = RobustnessStudy(
+        wide, space, n_graphs=2, engine="batched", random_state=0
+    )
     with pytest.raises(ValueError, match=r"has 'rewire'.*Use engine='single'"):
         together.fit(X, y)
 

@@ -147,7 +147,9 @@ def test_correlator_finds_what_was_planted(tmp_path):
     write(tmp_path / "meta.json", {"ids": ids})
     table = load_nas_robustness(write(tmp_path / "all.json", {"cifar10": planted}))
     table.X = table.X[["n_conv_3x3"]]
-    correlator = RobustnessCorrelator("spearman", n_bootstrap=20, random_state=0)
+    correlator = RobustnessCorrelator(
+        methods="spearman", n_bootstrap=20, random_state=0
+    )
     (found,) = correlator.fit(table.X, table.y, table.groups).correlations_.itertuples()
     assert found.coefficient == pytest.approx(1)
     assert found.n == len(cells)
