@@ -88,8 +88,9 @@ places = np.append(found.start, 1.0)
 logits = np.concatenate([at_start, at_end])[:, [3, 8]]
 fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.plot(places, logits, label=["logit of 3", "logit of 8"])
-floor = np.full(len(places), logits.min())
-ax.plot(places, floor, "|", color="black", label="walls")
+walls = found.start[1:]
+floor = np.full(len(walls), logits.min())
+ax.plot(walls, floor, "|", color="black", label="walls")
 ax.set(xlabel="from the 3 to the 8", ylabel="logit")
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False, bbox_to_anchor=(1, 1))
