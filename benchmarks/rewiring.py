@@ -20,9 +20,10 @@ import numpy as np
 import torch
 
 from robustkit.classifiers import SparseNetClassifier
-from robustkit.datasets import fetch_mnist
+from robustkit.datasets import fetch_mnist, load_digits_images
 from robustkit.graphs import GraphPrior, LayeredGraph
 
+DATA = {"mnist": fetch_mnist, "digits": load_digits_images}
 METHODS = (None, "set", "rigl")
 WIDTHS, DENSITY = (60, 300, 300, 100), 0.08
 AT_MOST = 1.3
@@ -78,11 +79,11 @@ def main(arguments=None):
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--images", type=int, help="by default all")
+    parser.add_argument("--dataset", choices=list(DATA), default="mnist")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    data = fetch_mnist("train", subset=options.images, return_X_y=True)
-    tested = fetch_mnist("test", return_X_y=True)
+    load = DATA[options.dataset]
+    data, tested = (load(split=part, return_X_y=True) for part in ("train", "test"))
     print("| graph | method | accuracy | least, largest | CPU s | ratio | goal met |")
     print("|---|---|---|---|---|---|---|")
     for name, make in GRAPHS.items():
