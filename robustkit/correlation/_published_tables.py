@@ -8,8 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from math import isnan, nan
-from numbers import Real
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -253,10 +252,11 @@ def _items(path: Path, content: Any, place: str) -> Any:
 def _accuracy(path: Path, value: Any, place: str) -> float:
     if value is None:
         return nan
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not (isnan(value) or 0 <= value <= 1):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = float(value) if is_number else inf
+    if not (isnan(number) or 0 <= number <= 1):
         _refuse(path, f"{place} must be an accuracy in [0, 1], and is {_short(value)}")
-    return float(value)
+    return number
 
 
 def _short(value: Any) -> str:

@@ -395,6 +395,8 @@ class _BestWeights:
         self.samples, self.targets = X.split(batch_size), y.split(batch_size)
         self.plateau = Plateau(patience, tol=0.0)
         self.weights: dict[str, Tensor] = {}
+        # Of a network that a step may rewire.
+        self.sparse = module if isinstance(module, SparseNetwork) else None
         self.structure: Any = None
 
     def update(self) -> tuple[float, bool]:
@@ -403,8 +405,8 @@ class _BestWeights:
         has_converged = self.plateau.is_reached(-score)
         if self.plateau.n_stale == 0:
             self.weights = deepcopy(self.module.state_dict())
-            if isinstance(self.module, SparseNetwork):
-                self.structure = self.module.structure
+            if self.sparse is not None:
+                self.structure = self.sparse.structure
         return score, has_converged
 
     @torch.no_grad()
@@ -417,8 +419,7 @@ class _BestWeights:
         return int(sum(hits)) / sum(map(len, self.targets))
 
     def restore(self) -> None:
-        if self.structure is not None and self.structure is not self.module.structure:
-            # A step may have rewired it since.
-            self.module.rewire(self.structure, self.weights["edge_weight"])
+        if self.sparse is not None and self.structure is not self.sparse.structure:
+            self.sparse.rewire(self.structure, self.weights["edge_weight"])
         self.module.load_state_dict(self.weights)
         torch.clear_autocast_cache()
