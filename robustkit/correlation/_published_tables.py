@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from math import inf, isnan, nan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -250,13 +250,12 @@ def _items(path: Path, content: Any, place: str) -> Any:
 
 
 def _accuracy(path: Path, value: Any, place: str) -> float:
-    if value is None:
+    if value is None or (isinstance(value, float) and isnan(value)):
         return nan
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    number = float(value) if is_number else inf
-    if not (isnan(number) or 0 <= number <= 1):
+    if not is_number or not 0 <= value <= 1:
         _refuse(path, f"{place} must be an accuracy in [0, 1], and is {_short(value)}")
-    return number
+    return float(value)
 
 
 def _short(value: Any) -> str:

@@ -177,6 +177,10 @@ BAD_RESULTS = {
         changed(ROBBENCH, "cifar10", "4", "val_acc", "0", to=80.0),
         r"'val_acc' of network '4' must be an accuracy in \[0, 1\], and is 80.0",
     ),
+    "large": (
+        changed(ROBBENCH, "cifar10", "4", "val_acc", "0", to=10**400),
+        r"must be an accuracy in \[0, 1\], and is 1000",
+    ),
     "text": (
         changed(ROBBENCH, "cifar10", "4", "val_acc", "0", to="high"),
         r"must be an accuracy in \[0, 1\], and is 'high'",
