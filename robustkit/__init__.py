@@ -71,7 +71,12 @@ _ROOMS = {
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
     # What correlates with what.
-    "correlation": ("RobustnessCorrelator", "Claim", "check_claims"),
+    "correlation": (
+        "RobustnessCorrelator",
+        "Claim",
+        "check_claims",
+        "load_nas_robustness",
+    ),
     # Displays.
     "plotting": (
         "LayeredGraphDisplay",

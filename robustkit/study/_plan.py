@@ -316,6 +316,7 @@ class Design:
     inits: list[str]
     n_parameters: tuple[int, int] | None
     extra: bool
+    walls: int
     attacks: dict[str, tuple[Any, int | None]]
     analyses: Mapping[str, Any]
 
@@ -338,6 +339,7 @@ def check_design(study: RobustnessStudy) -> Design:
         inits=inits,
         n_parameters=_check_size(study.n_parameters),
         extra=study.extra,
+        walls=study.walls,
         attacks=attacks,
         analyses=analyses,
     )

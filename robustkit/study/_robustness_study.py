@@ -101,6 +101,14 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         curvature, spectra and others of
         :func:`~robustkit.graphs.graph_properties`.
 
+    walls : int, default=0
+        Of how many test samples, the first ones that a model gets right, to measure the
+        nearest walls of their linear regions: the medians `wall_linf` and `wall_l2` of
+        the distance, the median `regions_to_error` of the regions that the segment to
+        the nearest error crosses, and `error_in_own_region`, the share of samples whose
+        nearest error lies in their own region. 0 measures none. See
+        :func:`~robustkit.regions.wall_distances`.
+
     attacks : dict, default=None
         Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; the study sets its
         `estimator`. ``(attack, 100)`` attacks the first 100 test samples that a model
@@ -220,6 +228,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "inits": ["array-like"],
         "n_parameters": ["array-like", None],
         "extra": ["boolean"],
+        "walls": [Interval(Integral, 0, None, closed="left")],
         "attacks": [dict, None],
         "analyses": [dict, None],
         "correlator": [HasMethods(["fit"]), None],
@@ -249,6 +258,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         ),
         n_parameters: tuple[int, int] | None = None,
         extra: bool = False,
+        walls: int = 0,
         attacks: Mapping[str, Any] | None = None,
         analyses: Mapping[str, Any] | None = None,
         correlator: RobustnessCorrelator | None = None,
@@ -267,6 +277,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.inits = inits
         self.n_parameters = n_parameters
         self.extra = extra
+        self.walls = walls
         self.attacks = attacks
         self.analyses = analyses
         self.correlator = correlator
@@ -402,6 +413,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         if design.extra:
             # Only then: stores of studies without are older than the parameter.
             identity["extra"] = True
+        if design.walls:
+            identity["walls"] = int(design.walls)
         identity = canonical(identity)
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}

@@ -34,6 +34,10 @@ _PATIENCE = 60
 # Parameters that change how long a model takes, and nothing else.
 _OF_THE_MACHINE = {"device", "verbose", "n_jobs"}
 
+# Parameters of estimators that are younger than some stores, and their defaults, with
+# which a study is the one that it was without them.
+_YOUNG = {"rewire": None, "rewire_fraction": 0.3}
+
 _TABLES = """
 CREATE TABLE study (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE claims (task INTEGER PRIMARY KEY, n_claims INTEGER NOT NULL);
@@ -327,8 +331,17 @@ def canonical(value: Any) -> Any:
         return {value.dist.name: canonical(state)}
     else:
         state = vars(value)
-    state = {name: state[name] for name in state if name not in _OF_THE_MACHINE}
+    state = {
+        name: item
+        for name, item in state.items()
+        if name not in _OF_THE_MACHINE and not _is_young(name, item)
+    }
     return {_name(type(value)): canonical(state)}
+
+
+def _is_young(name: str, item: Any) -> bool:
+    """Whether it is such a parameter, with its default."""
+    return name in _YOUNG and type(item) is type(_YOUNG[name]) and item == _YOUNG[name]
 
 
 def _name(thing: Any) -> str:

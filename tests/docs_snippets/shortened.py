@@ -43,6 +43,7 @@ COMMANDS = {
         "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
     ),
     "python -m benchmarks.defaults": "... --seeds 1 --folds 2",
+    "python -m benchmarks.rewiring": "... --dataset digits --seeds 1 --epochs 2",
     "python -m benchmarks.bracket_cases 1000000 FILE": (
         "python -m benchmarks.bracket_cases 500 cases.json"
     ),

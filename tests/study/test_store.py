@@ -431,3 +431,12 @@ def test_a_value_of_sixty_letters_is_told_whole(length, is_whole):
     value = difference.removeprefix("a is ").partition(" there")[0]
     assert len(value) == min(length + 2, 60)
     assert value.endswith("..." if not is_whole else "x" + '"')
+
+
+def test_a_younger_parameter_with_its_default_makes_no_other_study():
+    (names,), (others,), (more,) = (
+        canonical(SparseNetClassifier(**params)).values()
+        for params in ({}, {"rewire": "set"}, {"rewire_fraction": 0.5})
+    )
+    assert set(others) - set(names) == {"rewire"}
+    assert set(more) - set(names) == {"rewire_fraction"}
