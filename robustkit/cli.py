@@ -186,7 +186,7 @@ def _add_study(commands):
   robustkit study --dataset mine.npz --out mine
   robustkit study mine.toml
   robustkit study --preset random-graphs --data-home /data --n-jobs 4
-  robustkit study --store mine/study.sqlite
+  robustkit study --store mine/study.store
 """
     summary = "train many networks, attack each, report what correlates with robustness"
     command = _add_command(commands, "study", _run_study, summary, examples)
@@ -223,7 +223,7 @@ def _add_study(commands):
         "--store",
         metavar="FILE",
         help="where to keep every finished network; one that is there already is "
-        "continued, also without any other option (default: FOLDER/study.sqlite)",
+        "continued, also without any other option (default: FOLDER/study.store)",
     )
     command.add_argument(
         "--n-jobs",
@@ -277,10 +277,10 @@ def _run_study(arguments):
     print(f"Store     {store}", flush=True)
     for place in (folder, store.parent):
         place.mkdir(parents=True, exist_ok=True)
-    with Store(store) as opened:
-        # The report tells how to make it again; the store alone is enough to continue.
-        opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
-        opened.keep_first("config", text)
+    opened = Store(store)
+    # The report tells how to make it again; the store alone is enough to continue.
+    opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
+    opened.keep_first("config", text)
     try:
         study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     except KeyboardInterrupt:
@@ -334,7 +334,7 @@ def _places(arguments, store, config, dataset):
         folder = Path(arguments.out)
     elif store is not None:
         folder = Path(store).parent
-    return folder, Path(store or folder / "study.sqlite")
+    return folder, Path(store or folder / "study.store")
 
 
 def _tell(study, report, table):
@@ -360,8 +360,8 @@ def _tell(study, report, table):
 
 def _add_report(commands):
     examples = """\
-  robustkit report study-digits/study.sqlite
-  robustkit report study-digits/study.sqlite --out elsewhere
+  robustkit report study-digits/study.store
+  robustkit report study-digits/study.store --out elsewhere
 """
     summary = "write the report of a study anew, of what is finished so far"
     command = _add_command(commands, "report", _run_report, summary, examples)
