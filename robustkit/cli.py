@@ -22,6 +22,7 @@ examples:
   robustkit study mine.toml             a study of your own, written in TOML
   robustkit study --store STORE         continue a study that was stopped
   robustkit report STORE                its report anew, of what is finished so far
+  robustkit export STORE --csv FILE     its table, for other programs
   robustkit demo                        draw a graph, train it, attack it (digits)
   robustkit demo --dataset mnist        the same on 5,000 images of MNIST
   robustkit explore --demo              look inside two networks, in the browser
@@ -93,7 +94,14 @@ def _parse(argv):
         "--version", action="version", version=f"robustkit {__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for add in (_add_study, _add_report, _add_demo, _add_explore, _add_datasets):
+    for add in (
+        _add_study,
+        _add_report,
+        _add_export,
+        _add_demo,
+        _add_explore,
+        _add_datasets,
+    ):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -380,6 +388,57 @@ def _run_report(arguments):
     folder = Path(arguments.out or Path(arguments.store).parent)
     folder.mkdir(parents=True, exist_ok=True)
     _tell(study, folder / "report.html", folder / "results.csv")
+
+
+def _add_export(commands):
+    examples = """\
+  robustkit export study-digits/study.store --csv table.csv
+  robustkit export study-digits/study.store --parquet table.parquet
+  robustkit export study-digits/study.store --mlflow http://127.0.0.1:5000
+  robustkit export study-digits/study.sqlite --store study-digits/study.store
+"""
+    summary = "write the table of a study for other programs, or copy its store"
+    command = _add_command(commands, "export", _run_export, summary, examples)
+    command.add_argument("source", metavar="STORE", help="what the study keeps")
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("--csv", metavar="FILE", help="one row per model")
+    where.add_argument(
+        "--parquet",
+        metavar="FILE",
+        help="the same, in columns with types (needs robustkit[parquet])",
+    )
+    where.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="log a run, with a run below it for every model, to a server or a folder "
+        "of MLflow (needs robustkit[mlflow])",
+    )
+    where.add_argument(
+        "--store",
+        metavar="FOLDER",
+        help="copy it into one shard; so a store that is a SQLite file, as they were "
+        "before, can be continued",
+    )
+
+
+def _run_export(arguments):
+    from robustkit.study import Store, to_csv, to_mlflow, to_parquet
+
+    store = Store(arguments.source, must_exist=True)
+    n_models = store.n_models()
+    if not n_models:
+        raise ValueError(f"No model in {arguments.source} is finished yet.")
+    if arguments.csv is not None:
+        where = to_csv(store, arguments.csv)
+    elif arguments.parquet is not None:
+        where = to_parquet(store, arguments.parquet)
+    elif arguments.mlflow is not None:
+        name = Path(arguments.source).resolve().parent.name
+        run = to_mlflow(store, arguments.mlflow, name)
+        where = f"{arguments.mlflow} (experiment {name}, run {run})"
+    else:
+        where = store.copy_to(arguments.store).path
+    print(f"Written   {n_models:,} models to {where}")
 
 
 def _add_demo(commands):

@@ -1,6 +1,5 @@
 """A study as a TOML file: read, written, shipped, and kept in a store."""
 
-
 import numpy as np
 import pytest
 from scipy import stats
