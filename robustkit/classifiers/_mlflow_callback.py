@@ -23,7 +23,7 @@ class MLflowCallback:
     also of a classifier inside a grid search. It needs the package `mlflow`
     (``pip install robustkit[mlflow]``).
 
-    Read more in the :ref:`User Guide <guide_networks>`.
+    Read more in the :ref:`User Guide <guide_classifiers>`.
 
     Parameters
     ----------

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from robustkit.study._store import Store
 from robustkit.study._table import table_of
 
@@ -40,7 +38,7 @@ def to_parquet(store: Store, path: str | os.PathLike) -> Path:
             "Writing Parquet needs pyarrow: pip install robustkit[parquet]"
         ) from error
     table = table_of(store.rows())
-    for name in table.columns[table.dtypes == object]:
+    for name in table.select_dtypes("object"):
         values = table[name].dropna()
         if len({type(value) for value in values}) > 1 or values.map(_is_nested).any():
             # A column has one type: such as of a parameter that is a number or a word.
@@ -60,14 +58,21 @@ def to_mlflow(store: Store, uri: str, name: str) -> str:
     the id of the run of the study.
     """
     try:
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+        from mlflow import MlflowClient, MlflowException
     except ImportError as error:
         raise ImportError(
             "Logging to MLflow needs mlflow: pip install robustkit[mlflow]"
         ) from error
-    client = MlflowClient(uri)
+    try:
+        return _log(store, MlflowClient(uri), name)
+    except MlflowException as error:
+        raise OSError(f"MLflow cannot keep runs at {uri}: {error}") from error
+
+
+def _log(store: Store, client: Any, name: str) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
     experiment = client.get_experiment_by_name(name)
     where = experiment.experiment_id if experiment else client.create_experiment(name)
     study = client.create_run(where, run_name=name).info.run_id

@@ -167,8 +167,8 @@ class Store:
         if not mark.exists():
             if must_exist or any(not name.startswith(".") for name in os.listdir(path)):
                 raise CorruptFileError(
-                    f"{path} is a folder, but not the store of a study. It was left as "
-                    "it is; choose another 'store'."
+                    f"{path} is not the store of a study. It was left as it is; choose "
+                    "another 'store'."
                 )
             _write_once(mark, {"format": _FORMAT})
         version = _read_json(mark).get("format", 0)
@@ -537,8 +537,8 @@ class Store:
     def _read_old(self) -> None:
         assert self.path is not None
         not_ours = CorruptFileError(
-            f"{self.path} is a file, and not the store of a study, or damaged. It was "
-            "left as it is; choose another 'store', or bring a copy back."
+            f"{self.path} is not the store of a study, or damaged. It was left as it "
+            "is; choose another 'store', or bring a copy back."
         )
         with self._translated_errors("open"), self.path.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:

@@ -75,6 +75,18 @@ def test_a_study_is_a_run_with_a_child_for_every_model(capsys, client, tmp_path)
     assert failed.data.tags["error"] == "not finite"
 
 
+def test_what_mlflow_refuses_is_told_in_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    Store(tmp_path / "study.store").add(0, [row(0)])
+    words = ("export", str(tmp_path / "study.store"), "--mlflow")
+    status, _, err = run(capsys, *words, (tmp_path / "runs").as_uri())
+    assert status == 2
+    assert err.startswith(
+        f"robustkit: error: MLflow cannot keep runs at file://{tmp_path}"
+    )
+    assert len(err.splitlines()) == 1
+
+
 @pytest.fixture
 def callback(client, tmp_path):
     return MLflowCallback(tracking_uri=(tmp_path / "runs").as_uri(), experiment="nets")
