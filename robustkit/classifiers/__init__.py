@@ -25,6 +25,7 @@ from robustkit.classifiers._mlflow_callback import MLflowCallback
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import (
     PrunedNetClassifier,
+    default_dense_network,
     describe_step,
     removable_layers,
 )
