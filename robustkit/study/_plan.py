@@ -484,7 +484,7 @@ def draw_graphs(
 
 def _warn_of_narrow_graphs(draws: Sequence[Draw], n_features: int) -> None:
     """Say once what every training would say of its own graph."""
-    drawn = [draw for draw in draws if draw.n_nodes]
+    drawn = [draw for draw in draws if draw.n_sources]
     n_narrow = sum(draw.n_sources <= 2 < n_features for draw in drawn)
     if n_narrow:
         warnings.warn(
