@@ -57,13 +57,14 @@ def cases():
 
 def _shards(path):
     """Write the files that so many processes would have written."""
+    row = json.dumps(ROW)
     for k in range(N_SHARDS):
         store = Store(path)
         store.open_study(identity={"n_graphs": N_ROWS})
         lines, entries = [store._header()], []
         stop = len(lines[0])
         for task in range(k, N_ROWS, N_SHARDS):
-            line = _as_line(json.dumps({"task": task, "rows": [ROW]}))
+            line = _as_line(f'{{"task": {task}, "rows": [{row}]}}')
             entries += [(task, 0, 0, 0), (task, 1, stop, stop + len(line))]
             stop += len(line)
             lines.append(line)
