@@ -50,6 +50,9 @@ COMMANDS = {
     "robustkit study --store study-mine/study.store": "... --n-jobs 1",
     # What the page stored before it comes to this.
     "robustkit report STORE": "robustkit report study.store --out report",
+    "robustkit export STORE --store FOLDER": (
+        "robustkit export study.store --store copied.store"
+    ),
     "robustkit explore --demo": "... --export demo.html",
     "robustkit explore RUN": "robustkit explore run --no-open",
     "dask scheduler": "... --host 127.0.0.1 --port {port} --no-dashboard",

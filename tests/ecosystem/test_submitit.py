@@ -18,7 +18,8 @@ def wait_for_models(store, n_models, job):
     """Until so many are in the store."""
     end = time.monotonic() + PATIENCE
     while not store.exists() or Store(store).n_models() < n_models:
-        assert time.monotonic() < end, job.stderr()
+        if time.monotonic() > end:
+            raise TimeoutError(job.stderr())
         time.sleep(0.01)
 
 
