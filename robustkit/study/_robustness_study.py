@@ -322,27 +322,27 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.__dict__.pop("correlator_", None)
         design = check_design(self)
         given = self._check_data(X, y, X_test, y_test)
-        with Store(self.store) as store:
-            seed = self._seed(store)
-            split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
-            X, y, X_test, y_test = given
-            data = (
-                hold_out_test(X, y, split_seed)
-                if X_test is None
-                else Data(X, y, X_test, y_test)
-            )
-            self._population = design.population
-            self._tasks = self._population.tasks(design, data.shape, plan_seed)
-            self._open(store, design, seed, given, data)
-            engine = choose_engine(self.engine, design, self.device)
-            recipe = make_recipe(
-                design, seed=recipe_seed, device=self.device, engine=engine
-            )
-            try:
-                self._execute(store, recipe, data)
-            finally:
-                # Also if it was interrupted: what is there can be looked at.
-                self._tabulate(store)
+        store = Store(self.store)
+        seed = self._seed(store)
+        split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
+        X, y, X_test, y_test = given
+        data = (
+            hold_out_test(X, y, split_seed)
+            if X_test is None
+            else Data(X, y, X_test, y_test)
+        )
+        self._population = design.population
+        self._tasks = self._population.tasks(design, data.shape, plan_seed)
+        self._open(store, design, seed, given, data)
+        engine = choose_engine(self.engine, design, self.device)
+        recipe = make_recipe(
+            design, seed=recipe_seed, device=self.device, engine=engine
+        )
+        try:
+            self._execute(store, recipe, data)
+        finally:
+            # Also if it was interrupted: what is there can be looked at.
+            self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -421,7 +421,6 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         store.open_study(identity=identity, settings=settings)
         if store.path is not None:
             self._keep_config(store)
-        store.plan(range(len(self._tasks)))
 
     def _keep_config(self, store: Store) -> None:
         try:
@@ -526,11 +525,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             report. Its parameters are those of the store, unless that holds parts that
             only Python has: to go on training, call `fit` with the data.
         """
-        with Store(store, must_exist=True) as opened:
-            study = cls(**_stored_params(opened)).set_params(store=store)
-            if correlator is not None:
-                study.set_params(correlator=correlator)
-            study._tabulate(opened)
+        opened = Store(store, must_exist=True)
+        study = cls(**_stored_params(opened)).set_params(store=store)
+        if correlator is not None:
+            study.set_params(correlator=correlator)
+        study._tabulate(opened)
         study.correlator_ = study._correlate()
         return study
 
