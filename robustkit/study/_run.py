@@ -80,15 +80,14 @@ def finish(
     on_gpu = resolve_device(recipe.device).type == "cuda"
     size = len(tasks) if on_gpu else _MEASURED_TOGETHER
     for start in range(0, len(tasks), size):
-        pairs = zip(tasks, together, strict=True)
-        some = [
-            p for p in islice(pairs, start, start + size) if not is_done(p[0].number)
-        ]
-        if not some:
+        places = range(start, min(start + size, len(tasks)))
+        places = [k for k in places if not is_done(tasks[k].number)]
+        if not places:
             continue
+        some, models = [tasks[k] for k in places], [together[k] for k in places]
         with one_thread():
-            found = measure(*map(list, zip(*some, strict=True)), recipe, data)
-        for (task, _), row in zip(some, found, strict=True):
+            found = measure(some, models, recipe, data)
+        for task, row in zip(some, found, strict=True):
             yield task.number, [row]
 
 

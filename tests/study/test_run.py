@@ -270,7 +270,7 @@ PLAIN = GraphPopulation(None)
 
 def design(population=PLAIN, space=None):
     """A design of which only the estimator and the space matter."""
-    return Design(population, space or {}, 1, ["normal"], None, False, {}, {})
+    return Design(population, space or {}, 1, ["normal"], None, False, 0, {}, {})
 
 
 def test_the_engine_is_the_one_asked_for():
