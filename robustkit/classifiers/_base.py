@@ -431,7 +431,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         schedule = Schedule(
             max_epochs=most_epochs(max_epochs),
             batch_size=batch_size_for(self.batch_size, len(samples)),
-            generator=torch_generator(order_seed, device),
+            generator=torch_generator(order_seed),
             n_iter_no_change=self.n_iter_no_change,
         )
         run = partial(

@@ -172,7 +172,7 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
         schedule=Schedule(
             max_epochs=most_epochs(first.max_epochs),
             batch_size=batch_size_for(first.batch_size, len(X)),
-            generator=torch_generator(order_seed, device),
+            generator=torch_generator(order_seed),
         ),
         progress=converged,
     )

@@ -1,0 +1,207 @@
+"""A device that is not there: it refuses what a GPU refuses, and counts what it awaits.
+
+A tensor on "standin" holds one on the CPU. Every operation of torch on it is done there,
+after the stand-in has seen that no tensor of another device takes part, and has noted
+whether the host would wait for a GPU at this place: it does where it must know a number
+or a size, and where it copies. Operations of compiled code cannot be done on it, as on
+a GPU, because it gives its memory to nobody.
+
+Nothing is patched: torch dispatches to it as to any other device, and code under test
+takes the paths that it takes on a GPU, sparse products included.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+__all__ = ["STANDIN", "StandIn", "waits"]
+
+# Whose results have a size, or are a number, that the host asks the device for.
+_ASKS = {
+    "aten::_local_scalar_dense",
+    "aten::_unique2",
+    "aten::bincount",
+    "aten::equal",
+    "aten::histc",
+    "aten::is_nonzero",
+    "aten::masked_select",
+    "aten::nonzero",
+    "aten::repeat_interleave",
+    "aten::unique_consecutive",
+    "aten::unique_dim",
+}
+# With a mask as an index, the number of the chosen has to be known.
+_INDEXING = {
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+}
+_COPIES = {"aten::_to_copy", "aten::copy_"}
+
+_setup_privateuseone_for_python_backend("standin")
+STANDIN = torch.device("standin:0")
+
+_counters: list[Counter] = []
+
+
+@contextmanager
+def waits() -> Iterator[Counter]:
+    """Count by operation, for one block, how often the host waits for the device."""
+    counter: Counter = Counter()
+    _counters.append(counter)
+    try:
+        yield counter
+    finally:
+        _counters.remove(counter)
+
+
+class StandIn(torch.Tensor):
+    """A tensor on the device, in whose place another one on the CPU computes."""
+
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner):
+        strided = inner.layout == torch.strided
+        # A sparse one says that it is dense, as torch lets no wrapper be anything else.
+        like = inner if strided else torch.empty(inner.shape, device="meta")
+        made = torch.Tensor._make_wrapper_subclass(
+            cls,
+            like.size(),
+            strides=like.stride(),
+            storage_offset=like.storage_offset(),
+            dtype=inner.dtype,
+            device=STANDIN,
+        )
+        made.inner = inner
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            with torch.no_grad():
+                twin = self.detach().clone()
+            twin = twin.requires_grad_(self.requires_grad)
+            # What torch itself notes of a parameter.
+            vars(twin).update({k: v for k, v in vars(self).items() if k != "inner"})
+            memo[id(self)] = twin
+        return memo[id(self)]
+
+    def tolist(self):
+        """Bring the numbers to the host, which torch refuses to do for subclasses."""
+        return self.cpu().tolist()
+
+    def __repr__(self):
+        return f"standin({self.inner!r})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _compute(func, args, kwargs or {})
+
+
+def _compute(func, args, kwargs):
+    name = func._schema.name
+    tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
+    _check_devices(name, tensors)
+    if _waits(name, args, kwargs):
+        for counter in _counters:
+            counter[name] += 1
+    inner = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    written = [
+        args[i] if i < len(args) else kwargs.get(argument.name)
+        for i, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    if written:
+        kept = [t.shape == _inner(t).shape for t in tree_leaves(written) if t is not None]
+        assert all(kept), f"{name} resizes a tensor, which no stand-in can do"
+        # What was written is returned itself: in place, or as `out`.
+        returned = tuple(written[: len(func._schema.returns)])
+        return returned if len(returned) > 1 else next(iter(returned), None)
+    return tree_map(_outer, inner) if _stays(name, kwargs) else inner
+
+
+def _check_devices(name, tensors):
+    """Refuse to mix; a single number of the CPU is let through, as on a GPU."""
+    others = [t for t in tensors if not isinstance(t, StandIn) and t.ndim > 0]
+    if others and name not in _COPIES:
+        raise RuntimeError(
+            f"{name}: expected all tensors to be on the same device, but found at "
+            f"least two devices, {STANDIN} and {others[0].device}!"
+        )
+
+
+def _waits(name, args, kwargs):
+    if name in _ASKS:
+        return name != "aten::repeat_interleave" or kwargs.get("output_size") is None
+    if name in _INDEXING:
+        return any(i is not None and i.dtype == torch.bool for i in args[1])
+    if name == "aten::_to_copy":
+        return not _stays(name, kwargs)
+    if name == "aten::copy_":
+        to, source = args[:2]
+        crosses = isinstance(to, StandIn) != isinstance(source, StandIn)
+        # A copy to the device may be left to it; to the host it must have arrived.
+        not_awaited = isinstance(to, StandIn) and (args[2:3] or [False])[0]
+        return crosses and not not_awaited
+    return False
+
+
+def _stays(name, kwargs):
+    device = kwargs.get("device")
+    return device is None or torch.device(device).type == "standin"
+
+
+def _inner(value):
+    if isinstance(value, StandIn):
+        return value.inner
+    if isinstance(value, torch.device) and value.type == "standin":
+        return torch.device("cpu")
+    return value
+
+
+def _outer(value):
+    return StandIn(value) if isinstance(value, torch.Tensor) else value
+
+
+# New tensors begin here; all others are made from them.
+_LIBRARY = torch.library.Library("aten", "IMPL")
+
+
+def _empty(size, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):  # fmt: skip # noqa: E501
+    return StandIn(torch.empty(size, dtype=dtype, layout=layout))
+
+
+def _empty_strided(size, stride, dtype=None, layout=None, device=None, pin_memory=None):
+    return StandIn(torch.empty_strided(size, stride, dtype=dtype))
+
+
+def _copy_from(source, to, non_blocking=False):
+    """Do what `torch.tensor` does, which asks for no dispatch to Python."""
+    if not non_blocking:
+        for counter in _counters:
+            counter["aten::_copy_from"] += 1
+    _inner(to).copy_(_inner(source))
+    return to
+
+
+def _made_whole(make):
+    """Make it whole: torch makes an empty one, and resizes it."""
+
+    def make_here(*args, device=None, layout=None, pin_memory=None, **kwargs):
+        return StandIn(make(*args, **kwargs))
+
+    return make_here
+
+
+for _name in ("arange", "arange.start", "arange.start_step", "eye", "eye.m"):
+    _LIBRARY.impl(_name, _made_whole(getattr(torch, _name.split(".")[0])), "PrivateUse1")
+_LIBRARY.impl("empty.memory_format", _empty, "PrivateUse1")
+_LIBRARY.impl("empty_strided", _empty_strided, "PrivateUse1")
+_LIBRARY.impl("_copy_from", _copy_from, "PrivateUse1")
