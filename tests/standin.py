@@ -43,7 +43,12 @@ _INDEXING = {
 }
 _COPIES = {"aten::_to_copy", "aten::copy_"}
 
+# Autograd starts a thread for every device that it knows at its first use. One for a
+# device in Python can abort the interpreter when that ends: it gets none, and works in
+# the thread of its caller.
+torch.ones((), requires_grad=True).backward()
 _setup_privateuseone_for_python_backend("standin")
+torch.autograd.set_multithreading_enabled(False)
 STANDIN = torch.device("standin:0")
 
 _counters: list[Counter] = []
@@ -130,7 +135,8 @@ def _compute(func, args, kwargs):
 def _check_devices(name, tensors):
     """Refuse to mix; a single number of the CPU is let through, as on a GPU."""
     others = [t for t in tensors if not isinstance(t, StandIn) and t.ndim > 0]
-    if others and name not in _COPIES:
+    # Indices may be on the CPU: torch copies them, which is waited for.
+    if others and name not in _COPIES and name not in _INDEXING:
         raise RuntimeError(
             f"{name}: expected all tensors to be on the same device, but found at "
             f"least two devices, {STANDIN} and {others[0].device}!"
@@ -141,7 +147,8 @@ def _waits(name, args, kwargs):
     if name in _ASKS:
         return name != "aten::repeat_interleave" or kwargs.get("output_size") is None
     if name in _INDEXING:
-        return any(i is not None and i.dtype == torch.bool for i in args[1])
+        indices = [index for index in args[1] if index is not None]
+        return any(i.dtype == torch.bool or not isinstance(i, StandIn) for i in indices)
     if name == "aten::_to_copy":
         return not _stays(name, kwargs)
     if name == "aten::copy_":

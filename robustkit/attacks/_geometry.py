@@ -43,7 +43,8 @@ def radius_like(
     """
     if isinstance(eps, Real):
         return _check_radius(eps)
-    radius = torch.as_tensor(eps, dtype=X.dtype, device=X.device)
+    # Checked where it is: whoever has it on the CPU waits for no GPU.
+    radius = torch.as_tensor(eps, dtype=X.dtype)
     if radius.ndim == 0:
         return _check_radius(float(radius))
     if radius.shape == X.shape[:1] == X.shape[1:] and len(X) > 1:
@@ -65,7 +66,7 @@ def radius_like(
             f"per feature, that broadcast to the shape of X, {tuple(X.shape)}. Got "
             f"shape {tuple(radius.shape)}."
         )
-    return radius
+    return radius.to(X.device, non_blocking=True)
 
 
 def _check_radius(eps):
@@ -131,7 +132,8 @@ class L2Ball:
         as zero.
         """
         largest = _flat(gradient).abs().amax(dim=1)
-        if not bool(torch.isfinite(largest).all()):
+        # Nobody waits for a GPU to answer.
+        if largest.device.type != "cpu" or not bool(torch.isfinite(largest).all()):
             gradient.nan_to_num_()
             largest = _flat(gradient).abs().amax(dim=1)
         # Divided by its largest entry first: squares of tiny numbers are zero.

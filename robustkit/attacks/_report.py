@@ -120,7 +120,7 @@ class GradientAttackMixin:
         if isinstance(radius, Real):
             return radius
         check_ball(radius, "linf", (len(X), X[:1].numel()))
-        radius = torch.as_tensor(radius, dtype=X.dtype, device=X.device)
+        radius = torch.as_tensor(radius, dtype=X.dtype)
         shape = X.shape[1:] if radius.shape[1] > 1 else [1] * (X.ndim - 1)
         return radius.view(-1, *shape)
 
@@ -129,7 +129,12 @@ class GradientAttackMixin:
             return self.clip_
         if not isinstance(self.clip, str):
             return self.clip
-        return (0.0, 1.0) if bool((X.min() >= 0) & (X.max() <= 1)) else None
+        inside = (X.min() >= 0) & (X.max() <= 1)
+        if X.device.type == "cpu":
+            return (0.0, 1.0) if bool(inside) else None
+        # Nobody waits for a GPU to answer: as numbers that are there.
+        none = X.new_full((), torch.inf)
+        return torch.where(inside, 0, -none), torch.where(inside, 1, none)
 
     def report(
         self,
