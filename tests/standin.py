@@ -6,8 +6,8 @@ whether the host would wait for a GPU at this place: it does where it must know 
 or a size, and where it copies. Operations of compiled code cannot be done on it, as on
 a GPU, because it gives its memory to nobody.
 
-Nothing is patched: torch dispatches to it as to any other device, and code under test
-takes the paths that it takes on a GPU, sparse products included.
+Torch dispatches to it as to any other device: nothing but autograd's threads is patched,
+and code under test takes the paths that it takes on a GPU, sparse products included.
 """
 
 from collections import Counter
@@ -47,8 +47,16 @@ _COPIES = {"aten::_to_copy", "aten::copy_"}
 # device in Python can abort the interpreter when that ends: it gets none, and works in
 # the thread of its caller.
 torch.ones((), requires_grad=True).backward()
+_run_backward = torch.autograd._engine_run_backward
+
+
+def _run_backward_here(*args, **kwargs):
+    with torch.autograd.set_multithreading_enabled(False):
+        return _run_backward(*args, **kwargs)
+
+
+torch.autograd._engine_run_backward = _run_backward_here
 _setup_privateuseone_for_python_backend("standin")
-torch.autograd.set_multithreading_enabled(False)
 STANDIN = torch.device("standin:0")
 
 _counters: list[Counter] = []
