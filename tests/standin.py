@@ -18,7 +18,7 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-__all__ = ["STANDIN", "StandIn", "waits"]
+__all__ = ["STANDIN", "Recording", "StandIn", "recorded", "waits"]
 
 # Whose results have a size, or are a number, that the host asks the device for.
 _ASKS = {
@@ -56,7 +56,37 @@ def _run_backward_here(*args, **kwargs):
 
 
 torch.autograd._engine_run_backward = _run_backward_here
-_setup_privateuseone_for_python_backend("standin")
+
+
+class _Module:
+    """What torch asks of `torch.standin`; numbers are drawn from the CPU's stream."""
+
+    def is_initialized(self):
+        return True
+
+    def is_available(self):
+        return True
+
+    def _is_in_bad_fork(self):
+        return False
+
+    def current_device(self):
+        return 0
+
+    def device_count(self):
+        return 1
+
+    def manual_seed_all(self, seed):
+        pass
+
+    def get_rng_state(self, device=None):
+        return torch.zeros(0)
+
+    def set_rng_state(self, state, device=None):
+        pass
+
+
+_setup_privateuseone_for_python_backend("standin", backend_module=_Module())
 STANDIN = torch.device("standin:0")
 
 _counters: list[Counter] = []
@@ -123,9 +153,12 @@ def _compute(func, args, kwargs):
     tensors = [a for a in tree_leaves((args, kwargs)) if isinstance(a, torch.Tensor)]
     _check_devices(name, tensors)
     if _waits(name, args, kwargs):
+        if _recordings:
+            raise RuntimeError("operation not permitted when stream is capturing")
         for counter in _counters:
             counter[name] += 1
-    inner = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    call = func, tree_map(_inner, args), tree_map(_inner, kwargs)
+    inner = _recordings[-1].note(*call) if _recordings else func(*call[1], **call[2])
     written = [
         args[i] if i < len(args) else kwargs.get(argument.name)
         for i, argument in enumerate(func._schema.arguments)
@@ -138,6 +171,60 @@ def _compute(func, args, kwargs):
         returned = tuple(written[: len(func._schema.returns)])
         return returned if len(returned) > 1 else next(iter(returned), None)
     return tree_map(_outer, inner) if _stays(name, kwargs) else inner
+
+
+class Recording:
+    """What a CUDA graph is on this device: operations to be done again, in this memory.
+
+    While they are recorded they are done, to know the sizes of what they give; the
+    memory that was there before gets its values back.
+    """
+
+    def __init__(self):
+        self.calls, self.before = [], {}
+
+    def note(self, func, args, kwargs):
+        """Do an operation, and note it with what it gave."""
+        for i, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                given = args[i] if i < len(args) else kwargs.get(argument.name)
+                for tensor in tree_leaves(given):
+                    self._keep(tensor)
+        result = func(*args, **kwargs)
+        self.calls.append((func, args, kwargs, result))
+        return result
+
+    def _keep(self, tensor):
+        storage = tensor.untyped_storage()
+        self.before.setdefault(storage.data_ptr(), (storage, storage.clone()))
+
+    def give_back(self):
+        """Undo what was done while it was recorded."""
+        for storage, values in self.before.values():
+            storage.copy_(values)
+
+    def replay(self):
+        """Do it again."""
+        for func, args, kwargs, before in self.calls:
+            result = func(*args, **kwargs)
+            for old, new in zip(tree_leaves(before), tree_leaves(result), strict=True):
+                if isinstance(old, torch.Tensor) and old.layout == torch.strided:
+                    if old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
+
+
+_recordings: list[Recording] = []
+
+
+@contextmanager
+def recorded(recording: Recording) -> Iterator[None]:
+    """Record, for one block, what is done on the device."""
+    _recordings.append(recording)
+    try:
+        yield
+    finally:
+        _recordings.remove(recording)
+        recording.give_back()
 
 
 def _check_devices(name, tensors):

@@ -106,7 +106,14 @@ class AutogradStep:
 
 
 def _adam(parameters, *, lr, weight_decay):
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    return torch.optim.Adam(
+        parameters,
+        lr=lr,
+        weight_decay=weight_decay,
+        fused=True,
+        # So that a step can be part of a CUDA graph.
+        capturable=any(parameter.is_cuda for parameter in parameters),
+    )
 
 
 def _sgd(parameters, *, lr, weight_decay):
