@@ -138,6 +138,9 @@ class Margins:
         for rows, images in self._blocks(points):
             look = first_look(self.module, images)
             pair = self._pair(look.logits, true[rows], wrong[rows])
+            if self.device.type != "cpu":
+                self._bring(look, *pair, margins[rows], gradients[rows])
+                continue
             margins[rows] = self._margin(look.logits, *pair)
             self._gradient(look, *pair, out=gradients[rows])
         return margins, gradients
@@ -181,7 +184,8 @@ class Margins:
         else:
             padded = pad_rows(torch.from_numpy(points), _MULTIPLE)
         for start in range(0, n_rows, _AT_ONCE):
-            images = padded[start : start + _AT_ONCE].to(self.device, self.dtype)
+            images = padded[start : start + _AT_ONCE]
+            images = images.to(self.device, self.dtype, non_blocking=True)
             rows = slice(start, min(start + _AT_ONCE, n_rows))
             yield rows, images.view(len(images), *self.shape)
 
@@ -207,9 +211,9 @@ class Margins:
     def _pair(self, logits, true, wrong):
         """Choose the class that is to lead, and the one that is to lag behind."""
         logits = logits.detach()[: len(true)]
-        true = torch.from_numpy(true).to(self.device)
+        true = torch.from_numpy(true).to(self.device, non_blocking=True)
         if wrong is not None:
-            wrong = torch.from_numpy(wrong).to(self.device)
+            wrong = torch.from_numpy(wrong).to(self.device, non_blocking=True)
         if self.towards:
             return wrong, logits.scatter(1, wrong[:, None], -torch.inf).argmax(dim=1)
         if wrong is None:
@@ -217,13 +221,35 @@ class Margins:
         return wrong, true
 
     def _margin(self, logits, leading, lagging):
+        return as_array(self._margin_there(logits, leading, lagging).double())
+
+    def _margin_there(self, logits, leading, lagging):
         """Subtract from the margin what rounding may take in another batch."""
         logits = logits.detach()[: len(leading)]
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
-        return as_array((margin - unsure).double())
+        return margin - unsure
+
+    def _bring(self, look, leading, lagging, margins, gradients):
+        """Bring both from a GPU in one transfer, which is waited for once."""
+        margin = self._margin_there(look.logits, leading, lagging)
+        gradient = self._gradient_there(look, leading, lagging, again=False)
+        if gradient is None:
+            gradient = margin.new_zeros(gradients.shape)
+        kind = torch.promote_types(margin.dtype, self.work_dtype)
+        parts = gradient[: len(margins)].flatten(1), margin[:, None]
+        brought = as_array(torch.cat([part.to(kind) for part in parts], dim=1))
+        gradients[:], margins[:] = brought[:, :-1], brought[:, -1]
 
     def _gradient(self, look, leading, lagging, out, again=False):
+        gradient = self._gradient_there(look, leading, lagging, again)
+        # Without a gradient the search goes on from points that are tried.
+        if gradient is None:
+            out[:] = 0
+        else:
+            torch.from_numpy(out).copy_(gradient[: len(out)].flatten(1))
+
+    def _gradient_there(self, look, leading, lagging, again):
         logits, gradient = look.logits, None
         if logits.requires_grad:
             weights = torch.zeros_like(logits)
@@ -232,11 +258,7 @@ class Margins:
             (gradient,) = torch.autograd.grad(
                 logits, look.points, weights, retain_graph=again, allow_unused=True
             )
-        # Without a gradient the search goes on from points that are tried.
-        if gradient is None:
-            out[:] = 0
-        else:
-            torch.from_numpy(out).copy_(gradient[: len(out)].flatten(1))
+        return gradient
 
 
 def _logit_of(logits, classes):
