@@ -137,7 +137,9 @@ def train(size):
     (X, y), _ = size.data
     nets = size.networks()
     # The first steps load libraries, and are recorded.
-    fit_many([net.set_params(max_epochs=1) for net in size.networks(2)], X[:256], y[:256])
+    fit_many(
+        [net.set_params(max_epochs=1) for net in size.networks(2)], X[:256], y[:256]
+    )
     if size.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     taken, _ = size.seconds(lambda: fit_many(nets, X, y))
@@ -147,9 +149,12 @@ def train(size):
     one, n_steps = _time_of_input(size, n_sources, X), -(-len(X) // 128)
     whole = one * n_steps * size.n_epochs
     note = "the limit: forward and for the gradient of its weights"
-    yield f"of it, the product with the input ({n_sources:,} rows)", report.seconds(
-        whole
-    ), "", note
+    yield (
+        f"of it, the product with the input ({n_sources:,} rows)",
+        report.seconds(whole),
+        "",
+        note,
+    )
     if size.device == "cuda":
         most = torch.cuda.max_memory_allocated() / 2**30
         each = 1024 * most / len(nets)
@@ -183,7 +188,9 @@ def attack(size):
         name = type(kind).__name__
         if hasattr(attacks, "attack_many"):
             kind.set_params(device=size.device)
-            taken, _ = size.seconds(lambda k=kind: attacks.attack_many(k, nets, *tested))
+            taken, _ = size.seconds(
+                lambda k=kind: attacks.attack_many(k, nets, *tested)
+            )
             found = report.seconds(taken), "<= training", "attack_many"
         else:
             found = _one_by_one(size, nets, lambda net, k=kind: _attack(size, k, net))
@@ -292,7 +299,9 @@ def main(arguments=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="very little, on the CPU; nothing is kept"
+        "--dry-run",
+        action="store_true",
+        help="very little, on the CPU; nothing is kept",
     )
     parser.add_argument(
         "--out",

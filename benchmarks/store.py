@@ -51,9 +51,7 @@ def _merge(name, room, entry, folder):
     with FileLock(folder / ".lock"):
         found = _read(folder / name)
         found[room] = entry
-        replace(
-            folder / name, json.dumps(dict(sorted(found.items())), indent=1) + "\n"
-        )
+        replace(folder / name, json.dumps(dict(sorted(found.items())), indent=1) + "\n")
         write_page(folder)
 
 

@@ -165,7 +165,9 @@ def _compute(func, args, kwargs):
         if argument.alias_info is not None and argument.alias_info.is_write
     ]
     if written:
-        kept = [t.shape == _inner(t).shape for t in tree_leaves(written) if t is not None]
+        kept = [
+            t.shape == _inner(t).shape for t in tree_leaves(written) if t is not None
+        ]
         assert all(kept), f"{name} resizes a tensor, which no stand-in can do"
         # What was written is returned itself: in place, or as `out`.
         returned = tuple(written[: len(func._schema.returns)])
@@ -303,7 +305,9 @@ def _made_whole(make):
 
 
 for _name in ("arange", "arange.start", "arange.start_step", "eye", "eye.m"):
-    _LIBRARY.impl(_name, _made_whole(getattr(torch, _name.split(".")[0])), "PrivateUse1")
+    _LIBRARY.impl(
+        _name, _made_whole(getattr(torch, _name.split(".")[0])), "PrivateUse1"
+    )
 _LIBRARY.impl("empty.memory_format", _empty, "PrivateUse1")
 _LIBRARY.impl("empty_strided", _empty_strided, "PrivateUse1")
 _LIBRARY.impl("_copy_from", _copy_from, "PrivateUse1")

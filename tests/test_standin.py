@@ -56,6 +56,7 @@ def test_stand_in_counts_what_the_host_waits_for(awaited, n):
     assert counted.total() == n, counted
 
 
+@pytest.mark.filterwarnings("ignore:Sparse")
 def test_stand_in_multiplies_sparse_matrices():
     dense = torch.tensor([[0.0, 2, 0], [1, 0, 3]])
     sparse, columns = dense.to_sparse_csr(), torch.arange(6.0).view(3, 2)

@@ -757,7 +757,15 @@ class MaskedBest(BestSeen):
         """Write down what is known; go on with those that were seen to go on."""
         self._write_down(self._asked.masked_fill(self.active, 0))
         keep = self._keep
-        for name in ("rows", "active", "margin", "fooled", "reached", "_best", "_asked"):
+        for name in (
+            "rows",
+            "active",
+            "margin",
+            "fooled",
+            "reached",
+            "_best",
+            "_asked",
+        ):
             setattr(self, name, getattr(self, name).index_select(0, keep))
         return keep
 

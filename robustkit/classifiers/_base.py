@@ -60,8 +60,8 @@ from robustkit.classifiers._training_record import (
 from robustkit.networks import (
     AutogradStep,
     PerceptronStep,
-    RecordedStep,
     Plateau,
+    RecordedStep,
     Schedule,
     epoch_batches,
     normalises_batches,
