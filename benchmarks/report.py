@@ -37,11 +37,14 @@ INTRODUCTION = (
     "over pairs, in brackets the middle half. Below 1 means that robustkit is faster."
 )
 GPU_HEADINGS = ("work", "measured", "goal", "note")
-GPU_SAYS = "Written by `python -m benchmarks.gpu`: seconds until the device is done, of one run."
+GPU_SAYS = (
+    "Written by `python -m benchmarks.gpu`: seconds until the device is done, of one "
+    "run."
+)
 NO_GPU_YET = (
-    "Not measured yet: no GPU has run it. `python -m benchmarks.gpu` does, in less than "
-    "eight minutes, and writes its table here; `python -m benchmarks.gpu --dry-run` runs "
-    "its parts with very little data on the CPU."
+    "Not measured yet: no GPU has run it. `python -m benchmarks.gpu` does, in less "
+    "than eight minutes, and writes its table here; `python -m benchmarks.gpu "
+    "--dry-run` runs its parts with very little data on the CPU."
 )
 MUTANT_HEADINGS = (
     "room",

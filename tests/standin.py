@@ -1,13 +1,14 @@
 """A device that is not there: it refuses what a GPU refuses, and counts what it awaits.
 
-A tensor on "standin" holds one on the CPU. Every operation of torch on it is done there,
-after the stand-in has seen that no tensor of another device takes part, and has noted
-whether the host would wait for a GPU at this place: it does where it must know a number
-or a size, and where it copies. Operations of compiled code cannot be done on it, as on
-a GPU, because it gives its memory to nobody.
+A tensor on "standin" holds one on the CPU. Every operation of torch on it is done
+there, after the stand-in has seen that no tensor of another device takes part, and has
+noted whether the host would wait for a GPU at this place: it does where it must know a
+number or a size, and where it copies. Operations of compiled code cannot be done on it,
+as on a GPU, because it gives its memory to nobody.
 
-Torch dispatches to it as to any other device: nothing but autograd's threads is patched,
-and code under test takes the paths that it takes on a GPU, sparse products included.
+Torch dispatches to it as to any other device: nothing but autograd's threads is
+patched, and code under test takes the paths that it takes on a GPU, sparse products
+included.
 """
 
 from collections import Counter
@@ -210,9 +211,9 @@ class Recording:
         for func, args, kwargs, before in self.calls:
             result = func(*args, **kwargs)
             for old, new in zip(tree_leaves(before), tree_leaves(result), strict=True):
-                if isinstance(old, torch.Tensor) and old.layout == torch.strided:
-                    if old.data_ptr() != new.data_ptr():
-                        old.copy_(new)
+                is_there = isinstance(old, torch.Tensor) and old.layout == torch.strided
+                if is_there and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
 
 
 _recordings: list[Recording] = []
