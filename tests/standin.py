@@ -211,9 +211,14 @@ class Recording:
         for func, args, kwargs, before in self.calls:
             result = func(*args, **kwargs)
             for old, new in zip(tree_leaves(before), tree_leaves(result), strict=True):
-                is_there = isinstance(old, torch.Tensor) and old.layout == torch.strided
-                if is_there and old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
+                if isinstance(old, torch.Tensor):
+                    old, new = (_numbers_of(tensor) for tensor in (old, new))
+                    if old.data_ptr() != new.data_ptr():
+                        old.copy_(new)
+
+
+def _numbers_of(tensor):
+    return tensor if tensor.layout == torch.strided else tensor.values()
 
 
 _recordings: list[Recording] = []

@@ -27,6 +27,8 @@ from robustkit.classifiers import fit_many
 from robustkit.networks import (
     AutogradStep,
     RecordedStep,
+    UnionStep,
+    initialize,
     mlp,
     why_not_recorded,
 )
@@ -262,6 +264,17 @@ def test_attacks_of_estimators_find_the_same_there(name, net, data):
     assert found.success.tolist() == expected.success.tolist()
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_minimal_distance_waits_once_a_pass(norm, setting):
+    (module, X, y), _ = setting
+    n_passes = []
+    hook = module.register_forward_pre_hook(lambda *_: n_passes.append(1))
+    with hook, waits() as counted:
+        functional.minimal_distance(module, X[:30], y[:30], norm=norm, max_iter=20)
+    # Besides, the samples, and the margins and gradients of nine classes at them.
+    assert counted.total() <= len(n_passes) + 30, counted
+
+
 def test_proofs_are_computed_on_the_cpu_of_a_model_that_is_elsewhere(net, data):
     elsewhere = copy.deepcopy(net)
     elsewhere.module_.to(STANDIN)
@@ -290,8 +303,8 @@ def test_regions_and_activations_are_those_of_the_cpu(net, data):
 def test_a_small_study_runs_there(engine, data):
     study = robustkit.RobustnessStudy(
         sparse_net(max_epochs=2),
-        {"prior__rewiring": [0.1, 0.9]},
-        n_graphs=1,
+        n_graphs=3,
+        inits=("he_uniform",),
         attacks={"pgd": PGDAttack(max_iter=3)},
         analyses={
             "regions": robustkit.PopulatedRegionScorer(),
@@ -302,7 +315,9 @@ def test_a_small_study_runs_there(engine, data):
         random_state=0,
     ).fit(*data)
     assert set(study.results_["device"]) == {"standin"}
-    assert study.results_["pgd_robust_accuracy"].notna().all()
+    accuracies = study.results_.filter(like="robust_accuracy")
+    assert accuracies.size >= 3
+    assert accuracies.notna().all(axis=None)
 
 
 @pytest.fixture
@@ -362,6 +377,25 @@ def test_recorded_steps_give_what_steps_give(cuda_of_the_stand_in, settings):
     assert len(cuda_of_the_stand_in) == 2
 
 
+def test_recorded_steps_of_many_networks_give_what_steps_give(cuda_of_the_stand_in):
+    graphs = [GraphPrior(n_nodes=n, random_state=n).sample() for n in (8, 12)]
+    modules = [
+        initialize(robustkit.SparseNetwork(graph, 6, 3), random_state=0).to(STANDIN)
+        for graph in graphs
+    ]
+    made = [UnionStep(copy.deepcopy(modules), lr=0.01) for _ in "ab"]
+    # What it does on CUDA.
+    made[0]._run = type(RecordedStep(modules[0])._run)(made[0]._descend)
+    X = torch.from_numpy(np.random.RandomState(0).rand(9, 6).astype(np.float32))
+    y = torch.arange(9) % 3
+    losses = [
+        [step.step(X.to(STANDIN), y.to(STANDIN)).tolist() for _ in range(5)]
+        for step in made
+    ]
+    assert len(cuda_of_the_stand_in) == 1
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_recorded_steps_see_that_weights_are_frozen(cuda_of_the_stand_in):
     module = seeded(lambda: mlp(6, 3, hidden_layer_sizes=(8,))).to(STANDIN).train()
     step, X = RecordedStep(module, lr=0.01), torch.ones(4, 6, device=STANDIN)
@@ -391,15 +425,15 @@ def test_only_modules_that_repeat_themselves_are_recorded():
     class Own(torch.nn.Linear):
         pass
 
-    known = mlp(6, 3)
+    known, own = seeded(lambda: (mlp(6, 3), torch.nn.Sequential(Own(6, 3))))
     assert why_not_recorded(known) is None
     assert why_not_recorded(sparse_net_module()) is None
-    assert "Own" in why_not_recorded(torch.nn.Sequential(Own(6, 3)))
+    assert "Own" in why_not_recorded(own)
     assert "object" in why_not_recorded(known, regularizer=object())
     known.output.register_forward_hook(print)
     assert "a forward hook" in why_not_recorded(known)
     # Nor is anything that is on the CPU.
-    assert not RecordedStep.suits(mlp(6, 3))
+    assert not RecordedStep.suits(known)
 
 
 def sparse_net_module():
