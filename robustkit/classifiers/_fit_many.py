@@ -17,7 +17,10 @@ from robustkit.classifiers._base import (
     most_epochs,
 )
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.classifiers._training_record import warn_of_no_convergence
+from robustkit.classifiers._training_record import (
+    are_finite,
+    warn_of_no_convergence,
+)
 from robustkit.networks import Epoch, Plateau, Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
@@ -233,8 +236,7 @@ class _Converged:
 
 
 def _check_weights(classifier: SparseNetClassifier, i: int) -> None:
-    weights = classifier.module_.parameters()
-    if not all(torch.isfinite(weight).all() for weight in weights):
+    if not are_finite(classifier.module_):
         raise ValueError(
             f"The weights of the classifier at index {i} are no longer finite with "
             f"lr={classifier.lr}. Use a smaller 'lr', or scale X."
