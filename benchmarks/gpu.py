@@ -70,10 +70,10 @@ class Size:
     def networks(self, n=None, **settings):
         """Classifiers of different graphs."""
         settings = {"max_epochs": self.n_epochs, "batch_size": 128} | settings
-        rewirings = np.linspace(0, 1, self.n_networks if n is None else n)
+        rewirings = np.linspace(0.3, 1, self.n_networks if n is None else n)
         return [
             SparseNetClassifier(
-                GraphPrior(n_nodes=self.n_nodes, n_neighbors=4, rewiring=rewiring),
+                GraphPrior(n_nodes=self.n_nodes, rewiring=rewiring),
                 device=self.device,
                 random_state=0,
                 **settings,
@@ -96,7 +96,7 @@ class Size:
 
 
 FULL = Size("cuda", 600, 100, 30, 1000, 10_000, is_dry=False)
-DRY = Size("cpu", 3, 12, 1, 20, 6, is_dry=True)
+DRY = Size("cpu", 3, 30, 1, 20, 6, is_dry=True)
 
 
 def equal(size):

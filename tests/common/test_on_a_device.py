@@ -440,9 +440,21 @@ def sparse_net_module():
     return robustkit.SparseNetwork(graph, 6, 3)
 
 
-def test_regions_are_counted_where_the_activations_are():
-    values = np.random.RandomState(0).standard_normal((200, 70)).astype(np.float32)
+@pytest.mark.parametrize("n_units", [1, 63, 64, 70, 128])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "bool"])
+def test_regions_are_counted_where_the_activations_are(n_units, dtype):
+    values = np.random.RandomState(0).standard_normal((200, n_units)).astype(dtype)
     values[100:] = values[:100]
-    found = count_regions(torch.from_numpy(values).to(STANDIN))
+    there = torch.from_numpy(values).to(STANDIN)
+    with waits() as counted:
+        found = count_regions(there)
+    assert counted.total() == 1, counted
     for ours, expected in zip(found, count_regions(values), strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+def test_nan_has_no_sign_wherever_it_is():
+    values = torch.ones(3, 5)
+    values[1, 2] = torch.nan
+    with pytest.raises(ValueError, match="The activations contain NaN, which has no"):
+        count_regions(values.to(STANDIN))
