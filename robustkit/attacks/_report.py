@@ -37,7 +37,7 @@ from robustkit.attacks._result import (
     withstood,
 )
 from robustkit.attacks._scales import check_ball
-from robustkit.attacks.functional import BestSeen, Trace, pgd
+from robustkit.attacks.functional import Trace, best_seen, pgd
 from robustkit.bridge import frozen
 from robustkit.exceptions import GradientMaskingWarning
 
@@ -497,7 +497,7 @@ class _Trial:
 
     def __init__(self, module, X, goal, ball):
         self.module, self.X, self.goal, self.ball = module, X, goal, ball
-        self.best = BestSeen(X)
+        self.best = best_seen(X)
         self.best.start_climb()
         self.points, self.n_asked, self.n_active = None, 0, len(X)
 
@@ -511,5 +511,6 @@ class _Trial:
         best = self.best
         verdict = self.goal.judge(logits, self.points, best.active, best.rows)
         self.n_asked += 1
-        self.n_active = best.note(self.points, previous, *verdict, self.n_asked)
+        best.note(self.points, previous, *verdict, self.n_asked)
+        self.n_active = best.count_active()
         return verdict[0]

@@ -263,6 +263,18 @@ def test_attacks_of_estimators_find_the_same_there(name, net, data):
     assert found.success.tolist() == expected.success.tolist()
 
 
+def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
+    X, y, reports = data[0][:20], data[1][:20], []
+    for device in (STANDIN, "cpu"):
+        model = FrozenEstimator(net)
+        attack = PGDAttack(model, max_iter=3, random_state=0, device=device).fit(*data)
+        with waits() as counted:
+            reports.append(attack.report(X, y).to_dict())
+        # Some 500 points are tried without a gradient.
+        assert counted.total() < 200, counted
+    assert reports[0] == pytest.approx(reports[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_minimal_distance_waits_once_a_pass(norm, setting):
     (module, X, y), _ = setting
