@@ -270,8 +270,9 @@ def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
         attack = PGDAttack(model, max_iter=3, random_state=0, device=device).fit(*data)
         with waits() as counted:
             reports.append(attack.report(X, y).to_dict())
-        # Some 500 points are tried without a gradient.
-        assert counted.total() < 200, counted
+        # Some 500 points are tried without a gradient. (Every run copies the module.)
+        asked = counted["aten::nonzero"] + counted["aten::_local_scalar_dense"]
+        assert asked < 60, counted
     assert reports[0] == pytest.approx(reports[1], rel=1e-5)
 
 
