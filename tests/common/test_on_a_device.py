@@ -150,8 +150,8 @@ SEARCHES = {
     ),
     "pgd rotate": (
         functional.pgd,
-        8 * N_STEPS,
-        {"eps": 0.03, "loss": "rotate", "n_restarts": 2, "max_iter": N_STEPS},
+        4 * N_STEPS,
+        {"eps": 0.03, "loss": "rotate", "max_iter": N_STEPS},
     ),
     "pgd of short climbs": (
         functional.pgd,
@@ -264,7 +264,7 @@ def test_attacks_of_estimators_find_the_same_there(name, net, data):
 
 
 def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
-    X, y, reports = data[0][:20], data[1][:20], []
+    X, y, reports = data[0][:8], data[1][:8], []
     for device in (STANDIN, "cpu"):
         model = FrozenEstimator(net)
         attack = PGDAttack(model, max_iter=3, random_state=0, device=device).fit(*data)
@@ -273,7 +273,10 @@ def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
         # Some 500 points are tried without a gradient. (Every run copies the module.)
         asked = counted["aten::nonzero"] + counted["aten::_local_scalar_dense"]
         assert asked < 60, counted
-    assert reports[0] == pytest.approx(reports[1], rel=1e-5)
+    for name, value in reports[1].items():
+        is_number = isinstance(value, float)
+        expected = pytest.approx(value, rel=1e-5, nan_ok=True) if is_number else value
+        assert reports[0][name] == expected, name
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -282,7 +285,7 @@ def test_minimal_distance_waits_once_a_pass(norm, setting):
     n_passes = []
     hook = module.register_forward_pre_hook(lambda *_: n_passes.append(1))
     with hook, waits() as counted:
-        functional.minimal_distance(module, X[:30], y[:30], norm=norm, max_iter=20)
+        functional.minimal_distance(module, X[:8], y[:8], norm=norm, max_iter=10)
     # Besides, the samples, and the margins and gradients of nine classes at them.
     assert counted.total() <= len(n_passes) + 30, counted
 
@@ -311,7 +314,9 @@ def test_regions_and_activations_are_those_of_the_cpu(net, data):
     np.testing.assert_allclose(*activations, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["auto", "batched"])
+@pytest.mark.parametrize(
+    "engine", ["batched", pytest.param("auto", marks=pytest.mark.slow)]
+)
 def test_a_small_study_runs_there(engine, data):
     study = robustkit.RobustnessStudy(
         sparse_net(max_epochs=2),
@@ -325,7 +330,7 @@ def test_a_small_study_runs_there(engine, data):
         engine=engine,
         device=STANDIN,
         random_state=0,
-    ).fit(*data)
+    ).fit(data[0][:80], data[1][:80], data[0][80:90], data[1][80:90])
     assert set(study.results_["device"]) == {"standin"}
     accuracies = study.results_.filter(like="robust_accuracy")
     assert accuracies.size >= 3
