@@ -36,6 +36,16 @@ INTRODUCTION = (
     "The two sides of a row ran alternately in one process; the ratio is the median "
     "over pairs, in brackets the middle half. Below 1 means that robustkit is faster."
 )
+GPU_HEADINGS = ("work", "measured", "goal", "note")
+GPU_SAYS = (
+    "Written by `python -m benchmarks.gpu`: seconds until the device is done, of one "
+    "run."
+)
+NO_GPU_YET = (
+    "Not measured yet: no GPU has run it. `python -m benchmarks.gpu` does, in less "
+    "than eight minutes, and writes its table here; `python -m benchmarks.gpu "
+    "--dry-run` runs its parts with very little data on the CPU."
+)
 MUTANT_HEADINGS = (
     "room",
     "places that could be broken",
@@ -107,7 +117,35 @@ def gpu(store):
     return "There was no GPU: everything here was measured on a CPU."
 
 
-def markdown(store, mutants=None, equivalents=None):
+def gpu_rows(parts):
+    """What was measured on a GPU, part by part."""
+    return [row for entry in parts.values() for row in entry["rows"]]
+
+
+def gpu_as_rst(parts):
+    """The same for the documentation."""
+    if not parts:
+        return f"{NO_GPU_YET.replace('`', '``')}\n"
+    lines = [provenance(next(iter(parts.values()))), "", ".. list-table::"]
+    lines += ["   :header-rows: 1", "   :widths: 40 14 12 34", ""]
+    for row in [GPU_HEADINGS, *gpu_rows(parts)]:
+        lines += [f"   {'  -' if i else '* -'} {cell}" for i, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def _on_a_gpu(parts):
+    found = ["", "## Many networks on a GPU", ""]
+    if not parts:
+        return [*found, NO_GPU_YET]
+    found += [GPU_SAYS, "", provenance(next(iter(parts.values()))), ""]
+    return [
+        *found,
+        markdown_table(GPU_HEADINGS),
+        *(markdown_row(row) for row in gpu_rows(parts)),
+    ]
+
+
+def markdown(store, mutants=None, equivalents=None, on_gpu=None):
     """All rooms as one page, with what became of mutants at the end."""
     parts = [
         "# Benchmarks",
@@ -127,6 +165,7 @@ def markdown(store, mutants=None, equivalents=None):
         if entry["growths"]:
             parts += ["", markdown_table(GROWTH_HEADINGS)]
             parts += [markdown_row(growth_cells(each)) for each in entry["growths"]]
+    parts += _on_a_gpu(on_gpu or {})
     if mutants:
         parts += [
             "",

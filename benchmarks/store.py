@@ -51,22 +51,27 @@ def _merge(name, room, entry, folder):
     with FileLock(folder / ".lock"):
         found = _read(folder / name)
         found[room] = entry
-        _replace(
-            folder / name, json.dumps(dict(sorted(found.items())), indent=1) + "\n"
-        )
-        page = markdown(
-            _read(folder / "results.json"),
-            _read(folder / "mutants.json"),
-            equivalent_mutants(folder),
-        )
-        _replace(folder / "RESULTS.md", page)
+        replace(folder / name, json.dumps(dict(sorted(found.items())), indent=1) + "\n")
+        write_page(folder)
+
+
+def write_page(folder=HERE):
+    """Write the page from all that is kept."""
+    page = markdown(
+        _read(folder / "results.json"),
+        _read(folder / "mutants.json"),
+        equivalent_mutants(folder),
+        _read(folder / "gpu.json"),
+    )
+    replace(folder / "RESULTS.md", page)
 
 
 def _read(path):
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def _replace(path, text):
+def replace(path, text):
+    """Write a file such that a reader finds the old one or the new one, never half."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     new.write_text(text, encoding="utf-8")
     os.replace(new, path)

@@ -114,7 +114,7 @@ class Batch:
     y: torch.Tensor
     target: torch.Tensor | None = None
     clip: tuple[float, float] | None = None
-    # Of the ball: a number, or a tensor that broadcasts to the samples.
+    # Of the ball: a number, or a tensor on the CPU that broadcasts to the samples.
     radius: Any = math.inf
     # A loss to climb instead of the attack's own; its name.
     loss: str | None = None
@@ -435,7 +435,7 @@ class BaseAttack(
             clip=self.clip_,
             radius=plan.radius
             if isinstance(plan.radius, Real)
-            else as_tensor(plan.radius, device=model.device, dtype=model.dtype),
+            else as_tensor(plan.radius, dtype=model.dtype),
             loss=loss,
             seed=plan.seed,
             trace=Trace(ask=ask, look=look),

@@ -43,7 +43,8 @@ def radius_like(
     """
     if isinstance(eps, Real):
         return _check_radius(eps)
-    radius = torch.as_tensor(eps, dtype=X.dtype, device=X.device)
+    # Checked where it is: whoever has it on the CPU waits for no GPU.
+    radius = torch.as_tensor(eps, dtype=X.dtype)
     if radius.ndim == 0:
         return _check_radius(float(radius))
     if radius.shape == X.shape[:1] == X.shape[1:] and len(X) > 1:
@@ -65,7 +66,7 @@ def radius_like(
             f"per feature, that broadcast to the shape of X, {tuple(X.shape)}. Got "
             f"shape {tuple(radius.shape)}."
         )
-    return radius
+    return radius.to(X.device, non_blocking=True)
 
 
 def _check_radius(eps):
@@ -131,7 +132,8 @@ class L2Ball:
         as zero.
         """
         largest = _flat(gradient).abs().amax(dim=1)
-        if not bool(torch.isfinite(largest).all()):
+        # Nobody waits for a GPU to answer.
+        if largest.device.type != "cpu" or not bool(torch.isfinite(largest).all()):
             gradient.nan_to_num_()
             largest = _flat(gradient).abs().amax(dim=1)
         # Divided by its largest entry first: squares of tiny numbers are zero.
@@ -325,11 +327,13 @@ def random_point(center, radius, norm, seed, stream):
     return center + noise.to(center.dtype)
 
 
-def sample_keys(samples: torch.Tensor, seed: int | np.ndarray) -> torch.Tensor:
+def sample_keys(
+    samples: torch.Tensor, seed: int | torch.Tensor | np.ndarray
+) -> torch.Tensor:
     """Hash every sample together with a seed, in int64: equal samples, equal keys.
 
-    Their content is what counts, in their own precision. Of several seeds, each is that
-    of as many samples, one after the other.
+    Their content is what counts, in their own precision. Of an array of several seeds,
+    each is that of as many samples, one after the other.
     """
     flat = samples.detach().flatten(1)
     # -0.0 is 0.0, and has other bits.
@@ -338,11 +342,14 @@ def sample_keys(samples: torch.Tensor, seed: int | np.ndarray) -> torch.Tensor:
     else:
         bits = (flat.float() + 0.0).view(torch.int32).long()
     # A sum of products with odd random factors, modulo 2^64, is a universal hash.
-    seeds = [seed] if isinstance(seed, int) else [int(one) for one in seed]
-    starts = [(one + 1) * 0x5851F42D4C957F2D % 2**62 for one in seeds]
     position = torch.arange(flat.shape[1], device=flat.device)
-    columns = torch.tensor([starts, seeds], device=flat.device)[:, :, None]
-    starts, own = columns.unbind()
+    if not isinstance(seed, np.ndarray):
+        factors = _mix64(position + (seed + 1) * 0x5851F42D4C957F2D % 2**62) | 1
+        return _mix64((bits * factors).sum(dim=1) + seed)
+    seeds = list(map(int, seed))
+    starts = [(one + 1) * 0x5851F42D4C957F2D % 2**62 for one in seeds]
+    columns = torch.tensor([starts, seeds]).to(flat.device, non_blocking=True)
+    starts, own = columns[:, :, None].unbind()
     factors = (_mix64(position + starts) | 1)[:, None]
     bits = bits.view(len(seeds), len(flat) // len(seeds), flat.shape[1])
     return _mix64((bits * factors).sum(dim=2) + own).flatten()

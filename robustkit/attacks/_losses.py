@@ -113,7 +113,8 @@ def cross_entropy_loss(logits, y, aim=None):
     else:
         loss = -cross_entropy(logits, aim, reduction="none")
     flat = loss == 0
-    if bool(flat.any()):
+    # Nobody waits for a GPU to answer.
+    if loss.device.type != "cpu" or bool(flat.any()):
         loss = torch.where(flat, margin_loss(logits, y, aim), loss)
     return loss
 

@@ -247,7 +247,9 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         if not weights:
             return seed
         last = weights[-1].detach().flatten()[None, :_N_HASHED]
-        return int(sample_keys(last, seed)) % 2**31
+        key = sample_keys(last, seed)[0] % 2**31
+        # Nobody waits for a GPU to answer: the number can be used where it is.
+        return int(key) if key.device.type == "cpu" else key
 
 
 def _seed_of(attack):

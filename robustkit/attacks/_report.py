@@ -38,7 +38,7 @@ from robustkit.attacks._result import (
     withstood,
 )
 from robustkit.attacks._scales import check_ball
-from robustkit.attacks.functional import BestSeen, Trace, pgd
+from robustkit.attacks.functional import Trace, best_seen, pgd
 from robustkit.bridge import frozen, thawed
 from robustkit.classifiers import ClassifierUnion
 from robustkit.exceptions import GradientMaskingWarning
@@ -169,7 +169,7 @@ class GradientAttackMixin:
         if isinstance(radius, Real):
             return radius
         check_ball(radius, "linf", (len(X), X[:1].numel()))
-        radius = torch.as_tensor(radius, dtype=X.dtype, device=X.device)
+        radius = torch.as_tensor(radius, dtype=X.dtype)
         shape = X.shape[1:] if radius.shape[1] > 1 else [1] * (X.ndim - 1)
         return radius.view(-1, *shape)
 
@@ -178,7 +178,12 @@ class GradientAttackMixin:
             return self.clip_
         if not isinstance(self.clip, str):
             return self.clip
-        return (0.0, 1.0) if bool((X.min() >= 0) & (X.max() <= 1)) else None
+        inside = (X.min() >= 0) & (X.max() <= 1)
+        if X.device.type == "cpu":
+            return (0.0, 1.0) if bool(inside) else None
+        # Nobody waits for a GPU to answer: as numbers that are there.
+        none = X.new_full((), torch.inf)
+        return torch.where(inside, 0, -none), torch.where(inside, 1, none)
 
     def report(
         self,
@@ -568,7 +573,7 @@ class _Trial:
 
     def __init__(self, module, X, goal, ball):
         self.module, self.X, self.goal, self.ball = module, X, goal, ball
-        self.best = BestSeen(X)
+        self.best = best_seen(X)
         self.best.start_climb()
         self.points, self.n_asked, self.n_active = None, 0, len(X)
 
@@ -582,5 +587,6 @@ class _Trial:
         best = self.best
         verdict = self.goal.judge(logits, self.points, best.active, best.rows)
         self.n_asked += 1
-        self.n_active = best.note(self.points, previous, *verdict, self.n_asked)
+        best.note(self.points, previous, *verdict, self.n_asked)
+        self.n_active = best.count_active()
         return verdict[0]

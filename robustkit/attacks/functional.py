@@ -40,6 +40,10 @@ __all__ += ["minimal_distance"]
 # others costs about as much as carrying the done ones for one step.
 _SHARE_DONE = 0.2
 
+# On a GPU the host waits for no step to end but these: the first after which the batch
+# may shrink, as most samples that fall fall soon, and then every tenth.
+_FIRST_LOOK, _STEPS_BETWEEN_LOOKS = 3, 10
+
 
 @dataclass(eq=False)
 class Trace:
@@ -416,7 +420,7 @@ def pgd(
     trace = Trace() if trace is None else trace
     with undisturbed(module, X) as X:
         eps, y = radius_like(eps, X), class_indices(y, X, "y")
-        target, best = class_indices(target, X, "target"), BestSeen(X)
+        target, best = class_indices(target, X, "target"), best_seen(X)
         goals = goals_of(module, X, y, target, loss, n_restarts, trace.ask)
         for stream, goal in enumerate(goals):
             rows, clean, radius = best.start_climb(), X, eps
@@ -444,8 +448,8 @@ def pgd(
                     return points
                 if early_stopping:
                     verdict = goal.judge(logits, points, best.active, best.rows)
-                    n_active = best.note(points, previous, *verdict, n_asked=step + 1)
-                    if step == max_iter or n_active == 0:
+                    best.note(points, previous, *verdict, n_asked=step + 1)
+                    if step == max_iter or (n_active := best.count_active()) == 0:
                         break
                     if n_active <= (1 - _SHARE_DONE) * len(points):
                         keep = best.drop_done()
@@ -529,6 +533,10 @@ def grow_epsilon(
         goal, left_X = Goal(class_indices(y, X, "y"), loss, ask=trace.ask), X
         _, direction = input_gradient(module, X, goal, trace.look)
         direction.sign_()
+        if X.device.type != "cpu":
+            found = _grow_masked(module, X, goal, direction, lengths, clip)
+            points, trace.n_queries, trace.eps = found
+            return points
         rows = torch.arange(len(X), device=X.device)
         points, n_queries = X.clone(), torch.full_like(rows, 1 + len(lengths))
         eps = torch.full_like(rows, torch.nan, dtype=torch.float64)
@@ -559,6 +567,57 @@ def grow_epsilon(
         return points
 
 
+def _grow_masked(module, X, goal, direction, lengths, clip):
+    """Do the same on a GPU; see `MaskedBest`."""
+    looks, rows = _Looks(), torch.arange(len(X), device=X.device)
+    n_queries = torch.full_like(rows, 1 + len(lengths))
+    eps = torch.full_like(rows, torch.nan, dtype=torch.float64)
+    left, kept = torch.ones_like(rows, dtype=torch.bool), (X.clone(), n_queries, eps)
+    found = tuple(values.clone() for values in kept)
+    for k, length in enumerate(lengths):
+        tried = torch.add(X, direction, alpha=float(length))
+        if clip is not None:
+            tried.clamp_(*clip)
+        new, (points, n_queries, eps) = goal.is_fooled(module, tried, left, rows), kept
+        # Of those that no eps fools the last point is kept.
+        points = torch.where(_column(left, X), tried, points)
+        n_queries = n_queries.masked_fill(new, k + 2)
+        kept = points, n_queries, eps.masked_fill(new, float(length))
+        left = left & ~new
+        keep = looks.places_of(left)
+        if keep is not None and len(keep) <= (1 - _SHARE_DONE) * len(rows):
+            for whole, values in zip(found, kept, strict=True):
+                whole.index_copy_(0, rows, values)
+            if len(keep) == 0:
+                return found
+            X, direction, rows, left, *kept = (
+                t.index_select(0, keep) for t in (X, direction, rows, left, *kept)
+            )
+            goal = goal.take(keep)
+    for whole, values in zip(found, kept, strict=True):
+        whole.index_copy_(0, rows, values)
+    return found
+
+
+def _column(mask, like):
+    return mask.view(-1, *[1] * (like.ndim - 1))
+
+
+class _Looks:
+    """When to wait for a GPU: at a step in ten it is asked which samples go on."""
+
+    def __init__(self):
+        self._n_until = _FIRST_LOOK
+
+    def places_of(self, active):
+        """Return the places of samples that go on; None if it is not time to ask."""
+        self._n_until -= 1
+        if self._n_until > 0:
+            return None
+        self._n_until = _STEPS_BETWEEN_LOOKS
+        return active.nonzero().squeeze(1)
+
+
 def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
     """Return every eps tried. Multiplied: adding up would drift from the grid."""
     if start > stop:
@@ -567,6 +626,11 @@ def epsilon_grid(start: float, step: float, stop: float) -> np.ndarray:
         )
     # A grid that ends at `stop` up to rounding contains it.
     return start + step * np.arange(int((stop - start) / step + 1e-9) + 1)
+
+
+def best_seen(X):
+    """Begin to keep the best points of samples, in the way of their device."""
+    return BestSeen(X) if X.device.type == "cpu" else MaskedBest(X)
 
 
 class BestSeen:
@@ -598,7 +662,7 @@ class BestSeen:
         return self.rows
 
     def note(self, points, previous, margin, fooled, reached, n_asked):
-        """Compare the current points; return how many samples go on.
+        """Compare the current points with the best ones.
 
         An error is better than none, and else the larger margin is.
         """
@@ -619,6 +683,9 @@ class BestSeen:
             self._write_points(points, done)
             self._reached[self.rows[done]] = True
             self.n_queries[self.rows[done]] += n_asked
+
+    def count_active(self):
+        """Return how many samples go on."""
         return int(self.active.sum())
 
     def drop_done(self):
@@ -642,3 +709,83 @@ class BestSeen:
     def _write_points(self, points, which):
         where = self.rows[which]
         self.points.index_copy_(0, where, points.index_select(0, which))
+
+
+class MaskedBest(BestSeen):
+    """The same on a GPU, where a question costs more than a step.
+
+    Samples that are done stay in the batch, masked, also when another climb begins, and
+    the batch shrinks at one step in ten. What is known of samples is written down when
+    they leave.
+    """
+
+    def __init__(self, X):
+        super().__init__(X)
+        self.rows = torch.arange(len(X), device=X.device)
+        self._looks, self._keep = _Looks(), self.rows
+        self.points.copy_(X)
+
+    def start_climb(self):
+        """Return the numbers of all samples that were not seen to be done."""
+        self._best = self.points.index_select(0, self.rows)
+        self.margin, self.fooled, self.reached = (
+            whole.index_select(0, self.rows)
+            for whole in (self._margin, self._fooled, self._reached)
+        )
+        self.active, self._asked = ~self.reached, torch.zeros_like(self.rows)
+        return self.rows
+
+    def note(self, points, previous, margin, fooled, reached, n_asked):
+        """Compare the current points with the best ones."""
+        better = (fooled & ~self.fooled) | (
+            (fooled == self.fooled) & (margin > self.margin)
+        )
+        better = (reached | better) & self.active
+        self._best = torch.where(_column(better, points), points, self._best)
+        self.margin = torch.where(better, margin, self.margin)
+        self.fooled = torch.where(better, fooled, self.fooled)
+        self._asked = self._asked.masked_fill(self.active, n_asked)
+        self.reached = self.reached | (reached & self.active)
+        self.active = self.active & ~reached
+
+    def count_active(self):
+        """Return how many samples go on, as far as that was asked for."""
+        keep = self._looks.places_of(self.active)
+        if keep is None:
+            return len(self.rows)
+        self._keep = keep
+        return len(keep)
+
+    def drop_done(self):
+        """Write down what is known; go on with those that were seen to go on."""
+        self._write_down(self._asked.masked_fill(self.active, 0))
+        keep = self._keep
+        for name in (
+            "rows",
+            "active",
+            "margin",
+            "fooled",
+            "reached",
+            "_best",
+            "_asked",
+        ):
+            setattr(self, name, getattr(self, name).index_select(0, keep))
+        return keep
+
+    def end_climb(self, points):
+        """Write down what is still open."""
+        # A sample without any comparable logits keeps its last point.
+        blind = self.active & (self.margin == -torch.inf)
+        self._best = torch.where(_column(blind, points), points, self._best)
+        self._write_down(self._asked)
+
+    def _write_down(self, n_asked):
+        n_asked = n_asked + self.n_queries.index_select(0, self.rows)
+        for whole, values in (
+            (self.points, self._best),
+            (self.n_queries, n_asked),
+            (self._margin, self.margin),
+            (self._fooled, self.fooled),
+            (self._reached, self.reached),
+        ):
+            whole.index_copy_(0, self.rows, values)

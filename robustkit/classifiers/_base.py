@@ -61,11 +61,13 @@ from robustkit.networks import (
     AutogradStep,
     PerceptronStep,
     Plateau,
+    RecordedStep,
     Schedule,
     epoch_batches,
     normalises_batches,
     train,
     train_on_stream,
+    why_not_recorded,
 )
 
 __all__ = [
@@ -171,8 +173,15 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             "regularizer": regularizer,
             **self._optimizer_settings(),
         }
-        suits = PerceptronStep.suits(network, **settings)
-        return (PerceptronStep if suits else AutogradStep)(network, **settings)
+        kinds = (PerceptronStep, RecordedStep)
+        fitting = (kind for kind in kinds if kind.suits(network, **settings))
+        kind = next(fitting, AutogradStep)
+        if self.verbose and resolve_device(self.device).type == "cuda":
+            reason = why_not_recorded(network, regularizer)
+            if reason is not None:
+                # What `verbose` means.
+                print(f"Steps are not recorded as a CUDA graph: {reason}.")  # noqa: T201
+        return kind(network, **settings)
 
     def _optimizer_settings(self) -> dict[str, Any]:
         """Return what the step is told of the optimizer, if it is not Adam."""
@@ -432,7 +441,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         schedule = Schedule(
             max_epochs=most_epochs(max_epochs),
             batch_size=batch_size_for(self.batch_size, len(samples)),
-            generator=torch_generator(order_seed, device),
+            generator=torch_generator(order_seed),
             n_iter_no_change=self.n_iter_no_change,
         )
         run = partial(

@@ -20,7 +20,10 @@ from robustkit.classifiers._base import (
     needs_length,
 )
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
-from robustkit.classifiers._training_record import warn_of_no_convergence
+from robustkit.classifiers._training_record import (
+    are_finite,
+    warn_of_no_convergence,
+)
 from robustkit.networks import Epoch, Plateau, Schedule, UnionStep, train
 
 __all__ = ["REFUSED", "fit_many"]
@@ -184,7 +187,7 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
         schedule=Schedule(
             max_epochs=most_epochs(first.max_epochs),
             batch_size=batch_size_for(first.batch_size, len(X)),
-            generator=torch_generator(order_seed, device),
+            generator=torch_generator(order_seed),
         ),
         progress=converged,
         adversary=learners if first.adversary is not None else None,
@@ -339,8 +342,7 @@ class _Converged:
 
 
 def _check_weights(classifier: SparseNetClassifier, i: int) -> None:
-    weights = classifier.module_.parameters()
-    if not all(torch.isfinite(weight).all() for weight in weights):
+    if not are_finite(classifier.module_):
         raise ValueError(
             f"The weights of the classifier at index {i} are no longer finite with "
             f"lr={classifier.lr}. Use a smaller 'lr', or scale X."

@@ -202,7 +202,7 @@ class PrunedNetClassifier(
         check_layout(self._image_shape, image_shape_of(self.estimator_))
         layers = removable_layers(self.estimator_)
         self.classes_, self.steps_ = self.estimator_.classes_, []
-        generator = torch_generator(pruning_seed, layers[0].weight.device)
+        generator = torch_generator(pruning_seed)
         for _ in range(self.n_steps):
             step = pruning.subcontext(task_name="step")
             step.call_on_fit_task_begin(**arguments)

@@ -6,11 +6,12 @@ from typing import Any, Self, cast
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import nn
 
 from robustkit._validation import caller_depth
 from robustkit.networks import Epoch, Plateau
 
-__all__ = ["TrainingRecord", "warn_of_no_convergence"]
+__all__ = ["TrainingRecord", "are_finite", "warn_of_no_convergence"]
 
 
 class TrainingRecord:
@@ -95,12 +96,17 @@ class TrainingRecord:
 
     def _check_weights(self) -> None:
         # The last step may overflow with no later loss to show it.
-        weights = self.classifier.module_.parameters()
-        if not all(torch.isfinite(weight).all() for weight in weights):
+        if not are_finite(self.classifier.module_):
             raise ValueError(
                 "The weights are no longer finite after the last epoch with "
                 f"lr={self.classifier.lr}. Use a smaller 'lr', or scale X."
             )
+
+
+def are_finite(module: nn.Module) -> bool:
+    """Whether all weights are; a GPU is waited for once."""
+    answers = [torch.isfinite(weight).all() for weight in module.parameters()]
+    return not answers or bool(torch.stack(answers).all())
 
 
 def warn_of_no_convergence(classifier: Any, n_epochs: int, which: str = "") -> None:

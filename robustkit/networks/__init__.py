@@ -3,7 +3,13 @@
 
 # What is not in `__all__` is for other rooms, not for users.
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, flat_input, mlp
-from robustkit.networks._fused_step import FusedStep, PerceptronStep, UnionStep
+from robustkit.networks._fused_step import (
+    FusedStep,
+    PerceptronStep,
+    RecordedStep,
+    UnionStep,
+    why_not_recorded,
+)
 from robustkit.networks._initialization import FANS, INITS, initialize
 from robustkit.networks._network_union import NetworkUnion, of_rows
 from robustkit.networks._parts import (

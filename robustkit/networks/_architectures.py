@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "ToImages", "cnn6", "flat_input", "mlp", "resnet18"]
+__all__ = [
+    "ARCHITECTURES",
+    "ResidualBlock",
+    "ToImages",
+    "cnn6",
+    "flat_input",
+    "mlp",
+    "resnet18",
+]
 
 
 class ToImages(nn.Module):
@@ -89,7 +97,7 @@ def cnn6(
     return nn.Sequential(layers)
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions whose result is added to their input."""
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
@@ -137,7 +145,7 @@ def resnet18(
     for number, stride in enumerate((1, 2, 2, 2), start=1):
         n_out = width * 2 ** (number - 1)
         layers[f"layer{number}"] = nn.Sequential(
-            _ResidualBlock(n_in, n_out, stride), _ResidualBlock(n_out, n_out, 1)
+            ResidualBlock(n_in, n_out, stride), ResidualBlock(n_out, n_out, 1)
         )
         n_in = n_out
     layers["pool"] = nn.AdaptiveAvgPool2d(1)

@@ -1,8 +1,9 @@
-"""Training steps without autograd: of a perceptron, of one sparse network, or of many.
+"""Fast training steps: of a perceptron, of one sparse network, of many, or on CUDA.
 
 `AutogradStep` in `_training.py` does the same for any module, and more slowly.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
@@ -11,12 +12,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustkit._validation import caller_depth
+from robustkit.networks._architectures import ResidualBlock, ToImages
 from robustkit.networks._network_union import NetworkUnion
-from robustkit.networks._parts import has_gradient_hooks, is_plain, leaves
+from robustkit.networks._parts import (
+    MaskedLinear,
+    has_gradient_hooks,
+    is_plain,
+    leaves,
+    what_is_odd,
+)
 from robustkit.networks._sparse_network import SparseNetwork
 from robustkit.networks._training import AutogradStep
 
-__all__ = ["FusedStep", "PerceptronStep", "UnionStep"]
+__all__ = [
+    "FusedStep",
+    "PerceptronStep",
+    "RecordedStep",
+    "UnionStep",
+    "why_not_recorded",
+]
+
+# Shapes of batches that are recorded: the usual one, the last one, and as many again.
+_MOST_RECORDS = 4
 
 # What the compiled engine computes in.
 _PRECISIONS = (torch.float32, torch.float64)
@@ -398,27 +416,166 @@ class FusedStep(UnionStep):
             self._adam.count.copy_(of_one["step"])
 
 
+class RecordedStep(AutogradStep):
+    """The step of `AutogradStep` on CUDA, whose kernels are launched as one graph.
+
+    The first steps with samples of some shape run as they are, on a stream beside the
+    current one, as CUDA asks for; the next is recorded, and from then on replayed. What
+    the step gives is the same. Where CUDA refuses to record, it says why and the steps
+    go on as they are.
+
+    The settings are those of `AutogradStep`. `suits` says whether it can be used.
+    """
+
+    def __init__(self, module: nn.Module, **settings: Any) -> None:
+        super().__init__(module, **settings)
+        self._parameters = list(module.parameters())
+        self._device = self._parameters[0].device
+        self._run = _CUDAGraph(
+            self._step_recorded, first=self._step_beside, begin=self._forget_gradients
+        )
+
+    @staticmethod
+    def suits(module: nn.Module, *, regularizer: Any = None, **_: Any) -> bool:
+        """Whether it can train this module with these settings of `AutogradStep`."""
+        return next(module.parameters(), torch.empty(0)).is_cuda and (
+            why_not_recorded(module, regularizer) is None
+        )
+
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Change the weights once; return the mean loss of the batch before that."""
+        # A recording reads and writes these very weights, in this very mode.
+        situation = (
+            self.module.training,
+            torch.is_autocast_enabled(self._device.type),
+            *((w.data_ptr(), w.requires_grad) for w in self._parameters),
+        )
+        return self._run(inputs, targets, situation=situation)
+
+    def _step_beside(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        beside = torch.cuda.Stream(self._device)
+        beside.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(beside):
+            loss = super().step(inputs, targets)
+        torch.cuda.current_stream(self._device).wait_stream(beside)
+        return loss
+
+    def _step_recorded(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        return super().step(inputs, targets)
+
+    def _forget_gradients(self) -> None:
+        """Have the gradients made anew in the memory of the recording."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue from the state of an earlier step, with the settings of this one."""
+        super().load_state_dict(state)
+        self._run.forget()
+
+
+# Parts whose forward does the same at every call, and asks for no number.
+_REPEATABLE = (
+    nn.AdaptiveAvgPool2d,
+    nn.AvgPool2d,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.Conv2d,
+    nn.Dropout,
+    nn.Dropout2d,
+    nn.ELU,
+    nn.Flatten,
+    nn.GELU,
+    nn.Identity,
+    nn.LayerNorm,
+    nn.LeakyReLU,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.Sequential,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Tanh,
+    MaskedLinear,
+    SparseNetwork,
+    ToImages,
+    ResidualBlock,
+)
+
+
+def why_not_recorded(module: nn.Module, regularizer: Any = None) -> str | None:
+    """Say why the steps of a training are not recorded as a CUDA graph, or None.
+
+    A recording repeats its kernels and runs no Python: a part that is not known may
+    decide something anew at every call.
+    """
+    if regularizer is not None:
+        return f"{type(regularizer).__name__} may do something else at every step"
+    if has_gradient_hooks(module):
+        return "a hook is called with its gradients"
+    for name, part in module.named_modules():
+        if type(part) not in _REPEATABLE:
+            where = f" of '{name}'" if name else ""
+            return f"the forward of {type(part).__name__}{where} is not known"
+        if (odd := what_is_odd(part)) is not None:
+            return f"'{name}' has {odd}"
+    return None
+
+
 class _CUDAGraph:
     """A function of CUDA tensors whose kernels are launched as one CUDA graph.
 
     The first call with tensors of some shapes runs the function as it is, which loads
-    the libraries that it uses; the second one records it.
+    the libraries that it uses; the second one records it. Where that fails, the reason
+    is given in a warning, and all calls run the function as it is.
 
-    All else that the function reads and writes must stay where it is.
+    All else that the function reads and writes must stay where it is, in a `situation`.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors; returns one.
+
+    first : callable, default=None
+        What runs the function as it is, if not itself.
+
+    begin : callable, default=None
+        Called before the function is recorded.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        *,
+        first: Callable[..., Tensor] | None = None,
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        self.function, self.begin = function, begin
+        self.as_it_is = function if first is None else first
+        self.reason: str | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew: something is no longer where it was."""
         self._records: dict[tuple, Any] = {}
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self._records:
-            self._records[shapes] = None
-            return self.function(*inputs)
-        if self._records[shapes] is None:
-            self._records[shapes] = self._record(inputs)
-        graph, kept, result = self._records[shapes]
+    def __call__(self, *inputs: Tensor, situation: tuple = ()) -> Tensor:
+        key = *((tensor.shape, tensor.dtype) for tensor in inputs), *situation
+        if self.reason is not None or (
+            # So many shapes come once each: their memory would never be used again.
+            key not in self._records and len(self._records) >= _MOST_RECORDS
+        ):
+            return self.as_it_is(*inputs)
+        if key not in self._records:
+            self._records[key] = None
+            return self.as_it_is(*inputs)
+        if self._records[key] is None:
+            try:
+                self._records[key] = self._record(inputs)
+            except RuntimeError as error:
+                self._give_up(error)
+                return self.as_it_is(*inputs)
+        graph, kept, result = self._records[key]
         for tensor, given in zip(kept, inputs, strict=True):
             tensor.copy_(given)
         graph.replay()
@@ -426,8 +583,22 @@ class _CUDAGraph:
 
     def _record(self, inputs):
         kept = [tensor.clone() for tensor in inputs]
+        if self.begin is not None:
+            self.begin()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             # Nothing runs here: the kernels are recorded.
             result = self.function(*kept)
         return graph, kept, result
+
+    def _give_up(self, error):
+        self.reason = next(iter(str(error).splitlines()), type(error).__name__)
+        self.forget()
+        if self.begin is not None:
+            self.begin()
+        warnings.warn(
+            "The steps of this training could not be recorded as a CUDA graph, and are "
+            f"launched one kernel at a time, which is slower. CUDA said: {self.reason}",
+            UserWarning,
+            stacklevel=caller_depth(),
+        )

@@ -170,14 +170,15 @@ def prune_weights(
     """Remove a share of the remaining weights; return the share of all that is left.
 
     The layers are pruned together: one may lose more than another. At least one weight
-    is removed as long as there is one. `method` is "random", drawn with `generator` on
-    the device of the layers, or "magnitude", the smallest weights.
+    is removed as long as there is one. `method` is "random", drawn with `generator`, or
+    "magnitude", the smallest weights.
     """
     kept = torch.cat([layer.kept.flatten() for layer in layers]).bool()
     left = kept.nonzero().squeeze(1)
     n_removed = min(max(1, round(amount * len(left))), len(left))
     if method == "random":
-        order = torch.randperm(len(left), generator=generator, device=left.device)
+        # Drawn on the CPU: one seed removes the same weights on every device.
+        order = torch.randperm(len(left), generator=generator).to(left.device)
     else:
         weights = torch.cat([layer.weight.detach().flatten() for layer in layers])
         # Stable, so that equal weights go in the same order everywhere.

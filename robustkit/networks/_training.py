@@ -108,7 +108,14 @@ class AutogradStep:
 
 
 def _adam(parameters, *, lr, weight_decay):
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    return torch.optim.Adam(
+        parameters,
+        lr=lr,
+        weight_decay=weight_decay,
+        fused=True,
+        # So that a step can be part of a CUDA graph.
+        capturable=any(parameter.is_cuda for parameter in parameters),
+    )
 
 
 def _sgd(parameters, *, lr, weight_decay):
@@ -131,7 +138,7 @@ class Schedule:
     """Samples per step."""
 
     generator: torch.Generator
-    """Draws the order of the samples, on their device."""
+    """Draws the order of the samples. On the CPU it is the same for every device."""
 
     n_iter_no_change: int = 5
     """Epochs without a better validation score after which the loop stops."""
@@ -258,7 +265,11 @@ def train(
                 max_epochs=schedule.max_epochs,
             )
         batches = epoch_batches(
-            len(X), schedule.batch_size, schedule.generator, join_last=join_last
+            len(X),
+            schedule.batch_size,
+            schedule.generator,
+            join_last=join_last,
+            device=X.device,
         )
         return ((X.index_select(0, b), y.index_select(0, b)) for b in batches)
 
@@ -305,9 +316,11 @@ def train_on_stream(
             if hasattr(stepper, "epoch_begins"):
                 stepper.epoch_begins(number)
             loss = _run_epoch(module, draw_batches(number), stepper, adversary)
-            epoch = Epoch(number, loss)
-            if keeper is not None:
-                epoch = Epoch(number, loss, *keeper.update())
+            if keeper is None:
+                epoch = Epoch(number, loss.tolist())
+            else:
+                loss, score = _on_host(loss, keeper.accuracy())
+                epoch = Epoch(number, loss, score, keeper.update(score))
             epochs.append(epoch)
             stop = progress is not None and progress.epoch_ends(epoch)
             if stop or epoch.has_converged:
@@ -323,13 +336,16 @@ def epoch_batches(
     generator: torch.Generator,
     *,
     join_last: bool = False,
+    device: torch.device | None = None,
 ) -> list[Tensor]:
-    """Draw the batches of one pass over the data, as indices of samples.
+    """Draw the batches of one pass over the data, as indices of samples on a device.
 
     The last one holds the remaining samples. With `join_last`, a last batch of one
     sample joins the batch before it.
     """
     order = torch.randperm(n_samples, generator=generator, device=generator.device)
+    # Only what is computed from it waits for this copy.
+    order = order.to(device, non_blocking=True)
     batches = list(order.split(batch_size))
     if join_last and len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -342,6 +358,7 @@ def _run_epoch(
     stepper: Any,
     adversary: Any,
 ) -> Any:
+    """Return the mean loss, a tensor unless it is on the CPU."""
     module.train()
     # Summed on the device: asking a GPU for the number would wait for every step.
     total: Any = 0
@@ -359,7 +376,15 @@ def _run_epoch(
         total = total + mean * size
         n_samples += size
     module.eval()
-    return (total / n_samples).tolist()
+    return total / n_samples
+
+
+def _on_host(loss: Any, accuracy: Tensor) -> tuple[Any, float]:
+    """Bring two numbers, or the losses of several networks, in one transfer."""
+    if accuracy.device.type == "cpu":
+        return loss.tolist(), float(accuracy)
+    *losses, score = torch.cat([loss.flatten(), accuracy[None]]).tolist()
+    return losses if loss.ndim else losses[0], score
 
 
 def normalises_batches(module: nn.Module) -> bool:
@@ -399,24 +424,24 @@ class _BestWeights:
         self.sparse = module if isinstance(module, SparseNetwork) else None
         self.structure: Any = None
 
-    def update(self) -> tuple[float, bool]:
-        """Return the accuracy, and whether it no longer improves."""
-        score = self._accuracy()
+    def update(self, score: float) -> bool:
+        """Keep the weights if they are the best; tell whether they get no better."""
         has_converged = self.plateau.is_reached(-score)
         if self.plateau.n_stale == 0:
             self.weights = deepcopy(self.module.state_dict())
             if self.sparse is not None:
                 self.structure = self.sparse.structure
-        return score, has_converged
+        return has_converged
 
     @torch.no_grad()
-    def _accuracy(self) -> float:
+    def accuracy(self) -> Tensor:
+        """Ask the module for it, without waiting for the answer."""
         hits = [
             # A copy, as these are used again: the module may write to its input.
             (self.module(samples.clone()).argmax(dim=1) == targets).sum()
             for samples, targets in zip(self.samples, self.targets, strict=True)
         ]
-        return int(sum(hits)) / sum(map(len, self.targets))
+        return torch.stack(hits).sum().double() / sum(map(len, self.targets))
 
     def restore(self) -> None:
         if self.sparse is not None and self.structure is not self.sparse.structure:

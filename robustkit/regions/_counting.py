@@ -18,6 +18,11 @@ from robustkit._tensors import as_array
 _BLOCK = 4096
 
 _WORD = 64
+
+_HAS_NAN = (
+    "The activations contain NaN, which has no sign. Check the model's weights and its "
+    "input."
+)
 _LARGEST_TABLE = np.iinfo(np.uint32).max
 
 # Numbers kept for the mean features of all (class, region) pairs together: 128 MiB.
@@ -64,6 +69,11 @@ def count_regions(activations: ArrayLike | torch.Tensor) -> tuple[NDArray, NDArr
     array([2, 1])
     """
     if torch.is_tensor(activations):
+        if _is_packed_there(activations):
+            # A bit for each number comes to the host.
+            words = pack_signs(activations)
+            ids = RegionTable(words.shape[1]).add(words)
+            return ids, np.bincount(ids)
         activations = as_array(activations)
     # Only NaN has no sign, and `pack_signs` finds it on its way; a separate check would
     # read everything twice.
@@ -84,13 +94,29 @@ def count_regions(activations: ArrayLike | torch.Tensor) -> tuple[NDArray, NDArr
     return ids, np.bincount(ids, minlength=table.n_regions)
 
 
-def pack_signs(activations: NDArray) -> NDArray:
+def _is_packed_there(activations):
+    """Whether a device that is not the CPU can do it; all else is looked at here."""
+    return (
+        activations.device.type != "cpu"
+        and activations.ndim == 2
+        and activations.numel() > 0
+        and not activations.is_complex()
+    )
+
+
+def pack_signs(activations: NDArray | torch.Tensor) -> NDArray:
     """Turn each row of pre-activations, or of booleans, into the bits of its signs.
+
+    Those of a tensor on another device are packed there.
 
     Bit j % 64 of word j // 64 of the result, uint64 of shape (n_samples,
     ceil(n_units / 64)), says whether unit j is greater than zero. The bits that are
     left over are zero, so equal words mean equal patterns.
     """
+    if isinstance(activations, torch.Tensor):
+        if _is_packed_there(activations):
+            return _pack_there(activations)
+        activations = as_array(activations)
     if activations.dtype not in (np.float32, np.float64):
         # Two compiled versions are enough: every other type is turned into one of them,
         # but what is greater than zero must not be rounded to it.
@@ -100,11 +126,28 @@ def pack_signs(activations: NDArray) -> NDArray:
     n_samples, n_units = activations.shape
     words = np.empty((n_samples, -(-n_units // _WORD)), dtype=np.uint64)
     if _pack_signs(np.ascontiguousarray(activations), words):
-        raise ValueError(
-            "The activations contain NaN, which has no sign. Check the model's weights "
-            "and its input."
-        )
+        raise ValueError(_HAS_NAN)
     return words
+
+
+def _pack_there(activations):
+    n_samples, n_units = activations.shape
+    n_words, here = -(-n_units // _WORD), activations.device
+    power = torch.ones((), dtype=torch.int64, device=here) << torch.arange(
+        _WORD, device=here
+    )
+    pieces = []
+    for block in activations.split(_BLOCK):
+        bits = torch.zeros(len(block), n_words * _WORD, dtype=torch.bool, device=here)
+        bits[:, :n_units] = block > 0
+        # The last bit is the sign of the word; the sum is that of different bits.
+        pieces.append((bits.view(-1, n_words, _WORD) * power).sum(dim=2).flatten())
+    # In one transfer, which is waited for once.
+    has_nan = activations.isnan().any().long()[None]
+    words = as_array(torch.cat([*pieces, has_nan]))
+    if words[-1]:
+        raise ValueError(_HAS_NAN)
+    return words[:-1].view(np.uint64).reshape(n_samples, n_words)
 
 
 @njit(cache=True)
@@ -321,7 +364,9 @@ class RegionCounts:
         """Number of different regions that were met."""
         return 0 if self._table is None else self._table.n_regions
 
-    def add(self, pre_activations: NDArray, features: NDArray, y: NDArray) -> NDArray:
+    def add(
+        self, pre_activations: NDArray | torch.Tensor, features: NDArray, y: NDArray
+    ) -> NDArray:
         """Count some samples, and return the region of each.
 
         The signs of the `pre_activations` are the regions; the `features` are averaged

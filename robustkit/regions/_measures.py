@@ -56,7 +56,7 @@ def count_samples(
     def count_batch(batch, labels):
         values = steady_layer_values(module, batch.to(device), names).values()
         pre_activations = _joined(value.pre_activation for value in values)
-        features = _joined(value.activation for value in values)
+        features = as_array(_joined(value.activation for value in values))
         ids = counts.add(pre_activations, features, as_array(labels))
         return torch.from_numpy(ids)
 
@@ -90,8 +90,8 @@ def complete_vectors(
     return vectors
 
 
-def _joined(tensors: Iterable[torch.Tensor]) -> NDArray:
-    return as_array(torch.cat([tensor.flatten(1) for tensor in tensors], dim=1))
+def _joined(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([tensor.detach().flatten(1) for tensor in tensors], dim=1)
 
 
 def _device_of(module, X):

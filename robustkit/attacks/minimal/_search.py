@@ -153,6 +153,12 @@ class Margins:
             look = first_look(block.module, block.images)
             logits = look.logits.detach()[block.real]
             pair = self._pair(logits, true[rows], wrong[rows])
+            if self.device.type != "cpu":
+                margin = self._margin_there(logits, *pair)
+                gradient = self._gradient_there(look, block.real, *pair)
+                brought = self._brought(margin, gradient, block)
+                gradients[rows], margins[rows] = brought[:, :-1], brought[:, -1]
+                continue
             margins[rows] = self._margin(logits, *pair)
             self._gradient(look, block.real, *pair, out=gradients[rows])
         return margins, gradients
@@ -199,7 +205,8 @@ class Margins:
         else:
             padded = pad_rows(torch.from_numpy(points), _MULTIPLE)
         for start in range(0, n_rows, _AT_ONCE):
-            images = padded[start : start + _AT_ONCE].to(self.device, self.dtype)
+            images = padded[start : start + _AT_ONCE]
+            images = images.to(self.device, self.dtype, non_blocking=True)
             rows = slice(start, min(start + _AT_ONCE, n_rows))
             real = slice(0, rows.stop - start)
             images = images.view(len(images), *self.shape)
@@ -236,9 +243,10 @@ class Margins:
 
     def _pair(self, logits, true, wrong):
         """Choose the class that is to lead, and the one that is to lag behind."""
-        true = torch.from_numpy(true).to(self.device)
+        logits = logits.detach()
+        true = torch.from_numpy(true).to(self.device, non_blocking=True)
         if wrong is not None:
-            wrong = torch.from_numpy(wrong).to(self.device)
+            wrong = torch.from_numpy(wrong).to(self.device, non_blocking=True)
         if self.towards:
             return wrong, logits.scatter(1, wrong[:, None], -torch.inf).argmax(dim=1)
         if wrong is None:
@@ -246,12 +254,31 @@ class Margins:
         return wrong, true
 
     def _margin(self, logits, leading, lagging):
+        return as_array(self._margin_there(logits, leading, lagging).double())
+
+    def _margin_there(self, logits, leading, lagging):
         """Subtract from the margin what rounding may take in another batch."""
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
-        return as_array((margin - unsure).double())
+        return margin - unsure
+
+    def _brought(self, margin, gradient, block):
+        """Bring both from a GPU in one transfer, which is waited for once."""
+        if gradient is None:
+            gradient = torch.zeros_like(block.images)
+        kind = torch.promote_types(margin.dtype, self.work_dtype)
+        parts = gradient[block.real].flatten(1), margin[:, None]
+        return as_array(torch.cat([part.to(kind) for part in parts], dim=1))
 
     def _gradient(self, look, real, leading, lagging, out, again=False):
+        gradient = self._gradient_there(look, real, leading, lagging, again)
+        # Without a gradient the search goes on from points that are tried.
+        if gradient is None:
+            out[:] = 0
+        else:
+            torch.from_numpy(out).copy_(gradient[real].flatten(1))
+
+    def _gradient_there(self, look, real, leading, lagging, again=False):
         logits, gradient = look.logits, None
         if logits.requires_grad:
             weights, here = torch.zeros_like(logits), real
@@ -261,11 +288,7 @@ class Margins:
             (gradient,) = torch.autograd.grad(
                 logits, look.points, weights, retain_graph=again, allow_unused=True
             )
-        # Without a gradient the search goes on from points that are tried.
-        if gradient is None:
-            out[:] = 0
-        else:
-            torch.from_numpy(out).copy_(gradient[real].flatten(1))
+        return gradient
 
 
 def _logit_of(logits, classes):
