@@ -61,6 +61,8 @@ _ROOMS = {
         "MapperGraph",
         "UniformCover",
         "BalancedCover",
+        "GMapperCover",
+        "AdaptiveCover",
         "node_purity",
         "weighted_average_purity",
         "node_accuracy",
