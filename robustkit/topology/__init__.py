@@ -11,6 +11,7 @@ from robustkit.topology._cover import (
 )
 from robustkit.topology._mapper import N_INTERVALS, fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
+from robustkit.topology._persistence import mapper_persistence
 from robustkit.topology._purity import (
     BUDGET_CONSTRAINT,
     count_labels,
@@ -32,6 +33,7 @@ __all__ = [
     "BalancedCover",
     "GMapperCover",
     "AdaptiveCover",
+    "mapper_persistence",
     "node_purity",
     "weighted_average_purity",
     "node_accuracy",

@@ -33,6 +33,8 @@ COVER_CONSTRAINTS = {
 
 # Of the covers that split their intervals.
 _SPLIT_CONSTRAINTS = COVER_CONSTRAINTS | {
+    "n_intervals": [StrOptions({"auto"}), *COVER_CONSTRAINTS["n_intervals"]],
+    "min_overlap": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
     "max_intervals": [Interval(Integral, 1, None, closed="left")],
 }
 
@@ -196,8 +198,15 @@ class GMapperCover:
         How far the halves of an interval reach beyond the place where it is split, as a
         share of the way from there to the mean of the other half, in (0, 1).
 
-    n_intervals : int, default=1
-        Intervals of one length to start from.
+    n_intervals : "auto" or int, default="auto"
+        Intervals of one length to start from. "auto" is one; in a mapper graph, half as
+        many as the samples can bear, if that is more.
+
+    min_overlap : "auto" or float, default="auto"
+        An interval stays whole if its halves would overlap by less. "auto" is 0; in a
+        mapper graph, the largest difference of the filter between two samples that are
+        near, so that no chain of samples is cut. The published method has none of this:
+        it is ``n_intervals=1, min_overlap=0``.
 
     max_intervals : int, default=40
         Maximum number of intervals. Those whose values are farthest from normal are
@@ -229,13 +238,14 @@ class GMapperCover:
     >>> from robustkit.topology import GMapperCover
     >>> values = np.concatenate([np.linspace(0, 1, 200), np.linspace(5, 6, 200)])
     >>> GMapperCover().intervals(values).round(1)
-    array([[0. , 3.2],
+    array([[0. , 3.3],
            [2.8, 6. ]])
     """
 
     threshold: float = 10.0
     overlap: float = 0.1
-    n_intervals: int = 1
+    n_intervals: str | int = "auto"
+    min_overlap: str | float = "auto"
     max_intervals: int = 40
 
     def __post_init__(self):
@@ -270,9 +280,11 @@ class GMapperCover:
             sizes = np.diff(interval_slices(values, halves)).ravel()
             # A half that holds all samples would be split in the same way again.
             is_smaller = (sizes > 0).all() and (sizes < len(inside)).all()
-            return (statistic, halves) if is_smaller else None
+            is_split = is_smaller and _overlap_enough(halves, self.min_overlap)
+            return (statistic, halves) if is_split else None
 
-        start = UniformCover(self.n_intervals, self.overlap).intervals(values)
+        n_intervals = 1 if self.n_intervals == "auto" else self.n_intervals
+        start = UniformCover(n_intervals, self.overlap).intervals(values)
         return _split_best_first(start, halve, self.max_intervals)
 
 
@@ -286,12 +298,19 @@ class AdaptiveCover:
         What says how well clusters describe samples: the Bayesian information
         criterion, or Akaike's, which makes more intervals.
 
-    n_intervals : int, default=2
-        Intervals of one length to start from.
+    n_intervals : "auto" or int, default="auto"
+        Intervals of one length to start from. "auto" is two; in a mapper graph, half as
+        many as the samples can bear, if that is more.
 
     overlap : float, default=0.3
         Share of an interval that it has in common with the next one, in (0, 1); also
         of the halves of an interval.
+
+    min_overlap : "auto" or float, default="auto"
+        An interval stays whole if its halves would overlap by less. "auto" is 0; in a
+        mapper graph, the largest difference of the filter between two samples that are
+        near, so that no chain of samples is cut. The published method has no such
+        bound.
 
     min_gain : float, default=0
         An interval is split if the criterion grows by more than this share of its
@@ -327,15 +346,16 @@ class AdaptiveCover:
     >>> from robustkit.topology import AdaptiveCover, MapperGraph
     >>> angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     >>> circle = np.column_stack([np.cos(angle), np.sin(angle)])
-    >>> cover = AdaptiveCover(max_intervals=5)
+    >>> cover = AdaptiveCover("bic", min_overlap=0, max_intervals=5)
     >>> mapper = MapperGraph("pca", cover=cover, eps=0.2).fit(circle)
     >>> len(mapper.intervals_)
     5
     """
 
     criterion: str = "bic"
-    n_intervals: int = 2
+    n_intervals: str | int = "auto"
     overlap: float = 0.3
+    min_overlap: str | float = "auto"
     min_gain: float = 0.0
     max_intervals: int = 40
 
@@ -379,12 +399,15 @@ class AdaptiveCover:
             sizes = np.diff(slices).ravel()
             if len(halves) < 2 or (sizes[1:] == sizes[0]).any():
                 return None
+            if not _overlap_enough(halves, self.min_overlap):
+                return None
             before = cluster(slices[:1])
             after = cluster(slices[1:])
             gain = self._gain(X, before, after)
             return None if gain is None else (gain, halves)
 
-        start = UniformCover(self.n_intervals, self.overlap).intervals(values)
+        n_intervals = 2 if self.n_intervals == "auto" else self.n_intervals
+        start = UniformCover(n_intervals, self.overlap).intervals(values)
         return _split_best_first(start, halve, self.max_intervals)
 
     def _gain(self, X, before, after):
@@ -400,6 +423,10 @@ class AdaptiveCover:
         gain = new - old
         # Of samples at as many places as there are clusters, both may be infinite.
         return gain if gain > self.min_gain * abs(old) else None
+
+
+def _overlap_enough(halves, least):
+    return least == "auto" or halves[0, 1] - halves[1, 0] >= least
 
 
 def anderson_darling(values: NDArray) -> float:

@@ -6,7 +6,7 @@ DBSCAN, which clusters unless another clusterer is given, in `neighbors`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
@@ -139,11 +139,14 @@ def build_mapper(
     if clusterer is not None:
         eps = float(clusterer.eps) if isinstance(clusterer, DBSCAN) else np.inf
     scale = _Scale(X, values, is_lipschitz, min_samples, learned, cache, n_jobs)
-    if isinstance(cover, UniformCover | BalancedCover):
+    chooses = callable(cover) or isinstance(cover, GMapperCover | AdaptiveCover)
+    if not chooses:
         eps = scale.choose_eps("knee" if eps == "auto" else eps)
     else:
-        eps, n_intervals = scale.choose(eps, cover, diagonal)
-        cover = cover(n_intervals) if callable(cover) else cover
+        eps, n_intervals, step = scale.choose(eps, cover, diagonal)
+        cover = (
+            cover(n_intervals) if callable(cover) else _start(cover, n_intervals, step)
+        )
 
     # Cover and cluster: overlapping intervals, and the clusters in each.
     order = np.argsort(values, kind="stable")
@@ -185,6 +188,16 @@ def build_mapper(
     )  # fmt: skip
 
 
+def _start(cover, n_intervals, step):
+    """Let a cover that splits intervals start from those that the samples can bear."""
+    if np.isinf(step):
+        return cover
+    if cover.n_intervals == "auto":
+        half = min(n_intervals, max(FEWEST_INTERVALS, n_intervals // 2))
+        cover = replace(cover, n_intervals=half)
+    return replace(cover, min_overlap=step) if cover.min_overlap == "auto" else cover
+
+
 @dataclass(frozen=True, eq=False)
 class _Scale:
     """How near neighbours are, and how many intervals tell them apart."""
@@ -198,11 +211,11 @@ class _Scale:
     n_jobs: int | None
 
     def choose(self, eps, cover, diagonal):
-        """Choose eps and the number of intervals together.
+        """Choose eps and the number of intervals together; also tell the longest step.
 
         Where the samples bear so few intervals that no loop could be seen, they are too
         sparse to show their shape at the distance at which it is connected: then "auto"
-        is the knee, and the number that of old.
+        is the knee, the number `N_INTERVALS`, and the step infinite.
         """
         positions = self.values
         overlap = cover.overlap if not callable(cover) else cover(1).overlap
@@ -215,18 +228,18 @@ class _Scale:
         coarse = "knee" if eps == "auto" else eps
         if eps in ("auto", "connected", np.inf):
             if eps == "auto" and self._is_too_coarse(positions, limit):
-                return self.choose_eps(coarse), N_INTERVALS
+                return self.choose_eps(coarse), N_INTERVALS, np.inf
             radius = self._connection()
             # Samples that all have twins are connected at no distance.
             if not 0 < radius < np.inf:
-                return self.choose_eps(coarse), N_INTERVALS
+                return self.choose_eps(coarse), N_INTERVALS, np.inf
         else:
             radius = eps = self.choose_eps(eps)
         step = self._step(positions, min(radius, 1.01 * diagonal or 1.0), limit)
         if step > limit:
-            return self.choose_eps(coarse), N_INTERVALS
+            return self.choose_eps(coarse), N_INTERVALS, np.inf
         eps = CONNECTED * radius if isinstance(eps, str) else eps
-        return float(eps), count_intervals(extent, step, overlap)
+        return float(eps), count_intervals(extent, step, overlap), step
 
     def choose_eps(self, eps):
         """Choose eps by one of the rules, unless it is a number."""
