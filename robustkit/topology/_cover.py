@@ -41,9 +41,9 @@ _SPLIT_CONSTRAINTS = COVER_CONSTRAINTS | {
 # More intervals than these make a graph that nobody reads.
 _MOST_INTERVALS = 100
 
-# Fewer intervals cannot show a loop: one side of it would be in the same node as the
-# other, or lack a neighbour.
-FEWEST_INTERVALS = 3
+# Where samples bear fewer intervals, the distance at which their shape is connected is
+# hardly smaller than the shape: no loop would be seen.
+FEWEST_INTERVALS = 5
 
 # Of `cluster`, which `AdaptiveCover.intervals` is given: of each interval the samples
 # that lie in a cluster, and the number of their cluster.

@@ -235,7 +235,7 @@ class _Scale:
                 return self.choose_eps(coarse), N_INTERVALS, np.inf
         else:
             radius = eps = self.choose_eps(eps)
-        step = self._step(positions, min(radius, 1.01 * diagonal or 1.0), limit)
+        step = self._step(positions, min(radius, 1.01 * diagonal or 1.0))
         if step > limit:
             return self.choose_eps(coarse), N_INTERVALS, np.inf
         eps = CONNECTED * radius if isinstance(eps, str) else eps
@@ -261,9 +261,10 @@ class _Scale:
         return self._remember(
             ("connection",),
             lambda: connection_distance(
-                self.X, self.min_samples, *self.metric, self.n_jobs
+                self.X, self.values, self.is_lipschitz, self.min_samples,
+                *self.metric, self.n_jobs,
             ),
-        )
+        )  # fmt: skip
 
     def _is_too_coarse(self, positions, limit):
         return self._remember(
@@ -273,15 +274,11 @@ class _Scale:
             ),
         )
 
-    def _step(self, positions, radius, limit):
+    def _step(self, positions, radius):
         return self._remember(
-            ("step", digest(positions), radius, limit),
-            lambda: longest_step(
-                self.X, positions, radius, limit=limit, n_jobs=self.n_jobs,
-                is_lipschitz=self.is_lipschitz and positions is self.values,
-                metric=self.metric.name, metric_params=self.metric.params,
-            ),
-        )  # fmt: skip
+            ("step", digest(positions), radius),
+            lambda: longest_step(self.X, positions, radius, *self.metric, self.n_jobs),
+        )
 
     def _remember(self, name, compute):
         """Compute what depends on the samples, or find it in the cache."""
