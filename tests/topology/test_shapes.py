@@ -28,7 +28,9 @@ def test_the_defaults_find_the_shape(name, filter):
 
 @CASES
 @pytest.mark.parametrize(
-    "cover", ["gmapper", AdaptiveCover("bic"), AdaptiveCover("aic")], ids=str
+    "cover",
+    ["gmapper", AdaptiveCover("bic"), AdaptiveCover("aic")],
+    ids=["gmapper", "bic", "aic"],
 )
 def test_covers_that_split_find_the_shape(name, cover):
     mapper = MapperGraph(0, cover=cover).fit(cloud(name))
