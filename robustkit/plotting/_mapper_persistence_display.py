@@ -128,6 +128,11 @@ class MapperPersistenceDisplay:
             raise ValueError(
                 "Give one of the parameters 'eps' and 'n_intervals', not both."
             )
+        if not isinstance(mapper.cover, str):
+            raise ValueError(
+                "To vary 'n_intervals', the mapper must have a 'cover' by name. Got "
+                f"cover={mapper.cover!r}, which has a number of its own."
+            )
         counts, chosen = _count(mapper, X, np.unique(np.asarray(n_intervals)))
         return cls(counts=counts, chosen=chosen).plot(ax=ax)
 

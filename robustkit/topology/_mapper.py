@@ -194,7 +194,7 @@ def _start(cover, n_intervals, step):
         return cover
     if cover.n_intervals == "auto":
         half = min(n_intervals, max(FEWEST_INTERVALS, n_intervals // 2))
-        cover = replace(cover, n_intervals=half)
+        cover = replace(cover, n_intervals=min(half, cover.max_intervals))
     return replace(cover, min_overlap=step) if cover.min_overlap == "auto" else cover
 
 

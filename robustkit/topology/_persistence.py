@@ -243,6 +243,7 @@ def _as_table(bars, scales):
         [(dimension, ends[birth], ends[death]) for dimension, birth, death in bars],
         columns=["dimension", "birth", "death"],
     )
+    table = table.astype({"dimension": int, "birth": float, "death": float})
     length = np.log(table["death"]) - np.log(table["birth"])
     table = table.assign(length=length).sort_values(
         ["dimension", "length", "birth"], ascending=[True, False, True], kind="stable"

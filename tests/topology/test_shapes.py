@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.cluster import AgglomerativeClustering
 
 from robustkit.topology import AdaptiveCover, MapperGraph, mapper_persistence
 from tests.topology.shapes import SHAPES, n_components_and_loops
@@ -84,3 +85,92 @@ def test_a_number_of_intervals_keeps_the_knee(cover):
     assert len(mapper.intervals_) == 7
     connected = MapperGraph(0, cover=cover, n_intervals=7, eps="connected").fit(X)
     assert connected.eps_ == MapperGraph(0).fit(X).eps_ > mapper.eps_
+
+
+COVERS = pytest.mark.parametrize(
+    "cover",
+    ["uniform", "balanced", "gmapper", AdaptiveCover("bic"), AdaptiveCover("aic")],
+    ids=["uniform", "balanced", "gmapper", "bic", "aic"],
+)
+
+
+@COVERS
+def test_a_constant_filter_leaves_the_clustering_to_eps(cover):
+    X = cloud("two circles")
+    mapper = MapperGraph(np.full(len(X), 7.0), cover=cover).fit(X)
+    np.testing.assert_array_equal(mapper.intervals_, [[7.0, 7.0]])
+    assert n_components_and_loops(mapper.graph_) == (2, 0)
+    assert mapper.n_noise_ == 0
+
+
+@COVERS
+def test_one_sample_is_noise_and_a_warning_says_why(cover):
+    mapper = MapperGraph(cover=cover)
+    with pytest.warns(UserWarning, match="X has 1 sample.*Try a smaller min_samples"):
+        mapper.fit([[1.0, 2.0]])
+    assert (len(mapper.graph_), mapper.n_noise_) == (0, 1)
+    assert len(MapperGraph(cover=cover, min_samples=1).fit([[1.0, 2.0]]).graph_) == 1
+
+
+@COVERS
+def test_duplicates_are_one_node_and_piles_are_as_many(cover):
+    assert len(MapperGraph(cover=cover).fit(np.ones((30, 2))).graph_) == 1
+    piles = np.repeat([[0.0, 0.0], [5.0, 5.0]], 30, axis=0)
+    graph = MapperGraph(cover=cover).fit(piles).graph_
+    assert n_components_and_loops(graph) == (2, 0)
+
+
+@COVERS
+def test_repeated_samples_change_no_shape(cover):
+    X = np.repeat(cloud("two circles"), 2, axis=0)
+    graph = MapperGraph(0, cover=cover, min_samples=10).fit(X).graph_
+    assert n_components_and_loops(graph) == (2, 2)
+
+
+@COVERS
+@pytest.mark.parametrize("scale", [1e-140, 1e140])
+def test_the_unit_of_the_samples_changes_no_graph(cover, scale):
+    X = cloud("two circles")
+    one = MapperGraph(0, cover=cover).fit(X)
+    other = MapperGraph(0, cover=cover).fit(scale * X)
+    np.testing.assert_allclose(other.eps_, scale * one.eps_)
+    np.testing.assert_allclose(other.intervals_, scale * one.intervals_)
+    assert n_components_and_loops(other.graph_) == (2, 2)
+
+
+@COVERS
+def test_warm_starts_change_no_graph_that_chooses(cover):
+    X = cloud("figure of eight")
+    warm = MapperGraph(0, cover=cover, warm_start=True)
+    for params in ({}, {"min_samples": 4}, {"overlap": 0.4}, {"filter": 1}, {}):
+        warm.set_params(**params).fit(X)
+        cold = MapperGraph(**warm.get_params() | {"warm_start": False}).fit(X)
+        assert warm.eps_ == cold.eps_
+        assert (warm.membership_ != cold.membership_).nnz == 0
+
+
+def test_other_metrics_and_clusterers_find_the_shape():
+    X = cloud("two circles")
+    for params in (
+        {"metric": "manhattan"}, {"metric": "chebyshev"}, {"metric": "seuclidean"},
+        {"clusterer": AgglomerativeClustering(
+            None, distance_threshold=0.3, linkage="single")},
+    ):  # fmt: skip
+        mapper = MapperGraph(0, **params).fit(X)
+        assert n_components_and_loops(mapper.graph_) == (2, 2)
+
+
+def test_the_number_given_is_the_most_that_g_mapper_makes():
+    X = cloud("two circles")
+    assert len(MapperGraph(0, cover="gmapper", n_intervals=9).fit(X).intervals_) <= 9
+
+
+def test_rules_go_by_name():
+    X = cloud("blobs")
+    mapper = MapperGraph(eps="near")
+    with pytest.raises(ValueError, match=r"'eps' parameter.*'connected'.*'near'"):
+        mapper.fit(X)
+    with pytest.raises(ValueError, match=r"'cover' parameter.*'gmapper'.*'some'"):
+        mapper.set_params(eps="auto", cover="some").fit(X)
+    with pytest.raises(ValueError, match=r"'n_intervals' parameter.*'auto'.*'all'"):
+        mapper.set_params(cover="uniform", n_intervals="all").fit(X)
