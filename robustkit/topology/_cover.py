@@ -190,7 +190,7 @@ class GMapperCover:
 
     Parameters
     ----------
-    threshold : float, default=10
+    threshold : float, default=10.0
         An interval is split if the Anderson-Darling statistic of its values is larger.
         Of as many values, a smaller threshold makes more intervals.
 
@@ -283,7 +283,7 @@ class GMapperCover:
             is_split = is_smaller and _overlap_enough(halves, self.min_overlap)
             return (statistic, halves) if is_split else None
 
-        n_intervals = 1 if self.n_intervals == "auto" else self.n_intervals
+        n_intervals = 1 if isinstance(self.n_intervals, str) else self.n_intervals
         start = UniformCover(n_intervals, self.overlap).intervals(values)
         return _split_best_first(start, halve, self.max_intervals)
 
@@ -312,7 +312,7 @@ class AdaptiveCover:
         near, so that no chain of samples is cut. The published method has no such
         bound.
 
-    min_gain : float, default=0
+    min_gain : float, default=0.0
         An interval is split if the criterion grows by more than this share of its
         absolute value.
 
@@ -406,7 +406,7 @@ class AdaptiveCover:
             gain = self._gain(X, before, after)
             return None if gain is None else (gain, halves)
 
-        n_intervals = 2 if self.n_intervals == "auto" else self.n_intervals
+        n_intervals = 2 if isinstance(self.n_intervals, str) else self.n_intervals
         start = UniformCover(n_intervals, self.overlap).intervals(values)
         return _split_best_first(start, halve, self.max_intervals)
 
@@ -427,6 +427,17 @@ class AdaptiveCover:
 
 def _overlap_enough(halves, least):
     return least == "auto" or halves[0, 1] - halves[1, 0] >= least
+
+
+@dataclass(frozen=True, eq=False)
+class GivenCover:
+    """Intervals that are known already, whatever the values."""
+
+    given: NDArray
+
+    def intervals(self, values: ArrayLike) -> NDArray:
+        """Return the intervals."""
+        return self.given
 
 
 def anderson_darling(values: NDArray) -> float:

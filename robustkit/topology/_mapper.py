@@ -24,6 +24,7 @@ from robustkit.topology._cover import (
     FEWEST_INTERVALS,
     AdaptiveCover,
     BalancedCover,
+    GivenCover,
     GMapperCover,
     UniformCover,
     count_intervals,
@@ -47,7 +48,7 @@ from robustkit.topology.neighbors import (
 # A function of rows that returns one float64 value for each.
 FilterFunction = Callable[[NDArray], NDArray]
 
-Cover = UniformCover | BalancedCover | GMapperCover | AdaptiveCover
+Cover = UniformCover | BalancedCover | GMapperCover | AdaptiveCover | GivenCover
 
 # Where a shape is connected at a distance, intervals cut chains of samples; at so many
 # times that distance, what is left of them is still connected.
@@ -181,7 +182,7 @@ def build_mapper(
     edges, n_shared = shared_samples(membership)
     sizes = np.bincount(membership.indices, minlength=membership.shape[1])
     return Mapper(
-        X=X, filter=filter, metric=learned, eps=eps, intervals=intervals,
+        X=X, filter=filter, metric=learned, eps=float(eps), intervals=intervals,
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
         anchors=anchors,

@@ -11,10 +11,11 @@ from itertools import pairwise
 import networkx as nx
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.validation import check_array
 
+from robustkit.topology._cover import GivenCover
 from robustkit.topology._mapper import build_mapper, join_clusters, shared_samples
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology.neighbors import NeighborCache
@@ -22,14 +23,6 @@ from robustkit.topology.neighbors import NeighborCache
 # How many distances, and how many times smaller and larger than eps they reach.
 _N_SCALES = 25
 _REACH = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class _GivenCover:
-    given: NDArray
-
-    def intervals(self, values):
-        return self.given
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +100,7 @@ def mapper_persistence(
     # The largest distance first: its neighbours hold those of the others.
     for scale in scales[::-1]:
         built = build_mapper(
-            samples, filter=mapper.filter, cover=_GivenCover(fitted.intervals_),
+            samples, filter=mapper.filter, cover=GivenCover(fitted.intervals_),
             clusterer=None, eps=scale, min_samples=mapper.min_samples,
             metric=mapper.metric, cache=cache, n_jobs=mapper.n_jobs,
         )  # fmt: skip
