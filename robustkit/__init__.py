@@ -67,6 +67,8 @@ _ROOMS = {
         "node_purity",
         "weighted_average_purity",
         "node_accuracy",
+        "compare_mappers",
+        "mapper_evolution",
     ),
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
@@ -81,6 +83,7 @@ _ROOMS = {
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
         "MapperPersistenceDisplay",
+        "MapperEvolutionDisplay",
         "PopulatedRegionsDisplay",
         "RegionPlaneDisplay",
         "CorrelationDisplay",

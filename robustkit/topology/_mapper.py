@@ -97,6 +97,20 @@ class Mapper:
     anchors: Labels
     """Of each interval the samples that draw new ones into their cluster."""
 
+    clusterer: Any
+    """What clustered each interval; None for Euclidean DBSCAN, from neighbours."""
+
+    min_samples: int
+    """Neighbours that make a core sample; of use only without a clusterer."""
+
+    is_lipschitz: bool
+    """Whether the filter values of two samples differ by at most their distance."""
+
+    @property
+    def reach(self) -> float:
+        """The distance within which neighbours are looked for."""
+        return usable_distance(self.eps, bounding_diagonal(self.X))
+
     @property
     def node_sizes(self) -> NDArray:
         """How many samples each node holds."""
@@ -155,21 +169,19 @@ def build_mapper(
         # Every split asks for clusters: the neighbours are searched for once.
         cache = NeighborCache()
 
+    if clusterer is None and learned.name != "euclidean":
+        clusterer = DBSCAN(
+            eps=eps, min_samples=min_samples, metric=learned.name,
+            metric_params=learned.params,
+        )  # fmt: skip
+
     def cluster(slices):
-        if clusterer is None and learned.name == "euclidean":
+        if clusterer is None:
             return dbscan_in_slices(
-                X, values, slices,
-                # A distance above all there are may be too large to be squared.
-                min(eps, 1.01 * diagonal or 1.0),
-                min_samples, is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
+                X, values, slices, usable_distance(eps, diagonal), min_samples,
+                is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
             )  # fmt: skip
-        one = clusterer
-        if one is None:
-            one = DBSCAN(
-                eps=eps, min_samples=min_samples, metric=learned.name,
-                metric_params=learned.params,
-            )  # fmt: skip
-        return cluster_slices(one, X, order, slices, n_jobs)
+        return cluster_slices(clusterer, X, order, slices, n_jobs)
 
     if isinstance(cover, AdaptiveCover):
         intervals = cover.intervals(values, X, lambda slices: cluster(slices)[0])
@@ -185,8 +197,14 @@ def build_mapper(
         X=X, filter=filter, metric=learned, eps=float(eps), intervals=intervals,
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
-        anchors=anchors,
+        anchors=anchors, clusterer=clusterer, min_samples=min_samples,
+        is_lipschitz=is_lipschitz,
     )  # fmt: skip
+
+
+def usable_distance(eps: float, diagonal: float) -> float:
+    """Return eps, or a distance above all there are: eps may be too large to square."""
+    return min(eps, 1.01 * diagonal or 1.0)
 
 
 def _start(cover, n_intervals, step):
@@ -236,7 +254,7 @@ class _Scale:
                 return self.choose_eps(coarse), N_INTERVALS, np.inf
         else:
             radius = eps = self.choose_eps(eps)
-        step = self._step(positions, min(radius, 1.01 * diagonal or 1.0))
+        step = self._step(positions, usable_distance(radius, diagonal))
         if step > limit:
             return self.choose_eps(coarse), N_INTERVALS, np.inf
         eps = CONNECTED * radius if isinstance(eps, str) else eps

@@ -17,6 +17,7 @@ from robustkit.topology.neighbors._dbscan import (
     NeighborCache,
     dbscan_in_slices,
     digest,
+    find_neighbors,
 )
 from robustkit.topology.neighbors._distance import (
     METRIC_NAMES,
@@ -39,6 +40,7 @@ __all__ = [
     "connection_distance",
     "dbscan_in_slices",
     "digest",
+    "find_neighbors",
     "is_too_coarse",
     "learn_metric",
     "longest_step",
