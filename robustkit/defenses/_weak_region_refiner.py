@@ -65,7 +65,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
 
     mapper : MapperGraph, default=None
         Builds the graph of the activations in which weak regions are found. None is
-        :class:`~robustkit.topology.MapperGraph` with its defaults.
+        :class:`~robustkit.topology.MapperGraph` with 40 intervals.
 
     budget : float or int, default=0.2
         Maximum number of samples, or maximum share of the training samples.
@@ -215,7 +215,7 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         self.classes_ = self.base_estimator_.classes_
         analysed = self._perturb(X, y)
         activations = self._activations(analysed)
-        mapper = MapperGraph() if self.mapper is None else self.mapper
+        mapper = MapperGraph(n_intervals=40) if self.mapper is None else self.mapper
         self.mapper_ = clone(mapper).fit(activations)
         self.refined_indices_ = self.mapper_.weak_samples(
             y, self._ask(self.base_estimator_, "predict", analysed.copy()), self.budget

@@ -151,7 +151,7 @@ def explore(
     mapper : MapperGraph, default=None
         Its parameters are those that a run is shown with first; a mapper is
         shown with its own. None is
-        :class:`~robustkit.topology.MapperGraph` with its defaults.
+        :class:`~robustkit.topology.MapperGraph` with 40 intervals.
 
     port : int, default=0
         Where to listen, on this computer alone; 0 takes any free port.

@@ -12,7 +12,10 @@ from sklearn.base import clone
 from robustkit.explorer._run import Run
 from robustkit.topology import (
     LARGEST_N_PAIRS,
+    N_INTERVALS,
+    AdaptiveCover,
     BalancedCover,
+    GMapperCover,
     MapperGraph,
     NeighborCache,
     UniformCover,
@@ -143,7 +146,7 @@ class Graphs:
     def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
         self.run = run
         self.n_kept = n_kept
-        self._mapper = MapperGraph() if mapper is None else mapper
+        self._mapper = MapperGraph(n_intervals=40) if mapper is None else mapper
         self._warm_mapper = _QuietMapper(
             **self._mapper.get_params(deep=False) | {"warm_start": True}
         )
@@ -194,6 +197,15 @@ class Graphs:
             name = "balanced" if isinstance(cover, BalancedCover) else "uniform"
             if getattr(cover, "convention", "range") == "kepler":
                 name = "kepler"
+        n_intervals, eps = given.n_intervals, mapper.eps
+        splits = (AdaptiveCover, GMapperCover)
+        if n_intervals == "auto" or name not in _COVERS or isinstance(cover, splits):
+            # The page lays covers before the samples are seen; a fitted mapper says
+            # what its own came to.
+            name = name if name in _COVERS else "uniform"
+            n_intervals = len(getattr(mapper, "intervals_", range(N_INTERVALS)))
+            eps = getattr(mapper, "eps_", eps)
+        is_auto = isinstance(eps, str) or np.isinf(eps)
         filter = mapper.filter
         if self._given_filter is not None:
             filter = "given"
@@ -202,9 +214,9 @@ class Graphs:
         return {
             "filter": filter,
             "cover": name,
-            "n_intervals": int(given.n_intervals),
+            "n_intervals": int(n_intervals),
             "overlap": float(given.overlap),
-            "eps": mapper.eps if mapper.eps == "auto" else float(mapper.eps),
+            "eps": "auto" if is_auto else float(eps),
             "min_samples": int(mapper.min_samples),
         }
 

@@ -258,7 +258,7 @@ def export_html(
     mapper : MapperGraph, default=None
         Its parameters are those of the graphs of a run, one for each view; a mapper is
         shown with its own. None is
-        :class:`~robustkit.topology.MapperGraph` with its defaults.
+        :class:`~robustkit.topology.MapperGraph` with 40 intervals.
 
     Returns
     -------

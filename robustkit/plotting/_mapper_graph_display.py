@@ -163,7 +163,7 @@ class MapperGraphDisplay:
 
         mapper : MapperGraph, default=None
             Its parameters are those of the graph of a classifier. None is
-            :class:`~robustkit.topology.MapperGraph` with its defaults.
+            :class:`~robustkit.topology.MapperGraph` with 40 intervals.
 
         color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
                 "filter_mean", "stability"}, default="auto"
@@ -201,7 +201,7 @@ class MapperGraphDisplay:
             )
         model = frozen(estimator)
         activations = ActivationExtractor(model, layer=layer, random_state=0)
-        mapper = MapperGraph() if mapper is None else clone(mapper)
+        mapper = MapperGraph(n_intervals=40) if mapper is None else clone(mapper)
         mapper.fit(activations.fit(X, y).transform(X))
         predicted = None
         if y is not None:

@@ -107,7 +107,9 @@ def default_attacks() -> dict[str, Any]:
 
 def default_analyses() -> dict[str, Any]:
     """Make the analyses of a study that names none."""
-    return {"regions": PopulatedRegionScorer(), "mapper": MapperGraph()}
+    # All models of a study have as many intervals.
+    mapper = MapperGraph(n_intervals=40)
+    return {"regions": PopulatedRegionScorer(), "mapper": mapper}
 
 
 def check_attacks(attacks: Mapping[str, Any]) -> dict[str, tuple[Any, int | None]]:

@@ -120,7 +120,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         which may not write into the arrays. ``(MapperGraph(eps=0.2), "scaled")`` takes
         the logits in units of their median length, so that one `eps` suits networks
         of any scale. None is one of each of the first two, called "regions" and
-        "mapper".
+        "mapper", the latter with 40 intervals.
 
     correlator : RobustnessCorrelator, default=None
         Correlates properties with measures. None is one with 500 bootstrap samples.

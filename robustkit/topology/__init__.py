@@ -4,9 +4,15 @@
 # What is not in `__all__` is for other rooms, not for users: the parts from which the
 # explorer composes its graphs, and what a budget of weak samples may be.
 from robustkit.topology._compare import compare_mappers, mapper_evolution
-from robustkit.topology._cover import BalancedCover, UniformCover
-from robustkit.topology._mapper import fit_filter
+from robustkit.topology._cover import (
+    AdaptiveCover,
+    BalancedCover,
+    GMapperCover,
+    UniformCover,
+)
+from robustkit.topology._mapper import N_INTERVALS, fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
+from robustkit.topology._persistence import mapper_persistence
 from robustkit.topology._purity import (
     BUDGET_CONSTRAINT,
     count_labels,
@@ -26,6 +32,9 @@ __all__ = [
     "MapperGraph",
     "UniformCover",
     "BalancedCover",
+    "GMapperCover",
+    "AdaptiveCover",
+    "mapper_persistence",
     "node_purity",
     "weighted_average_purity",
     "node_accuracy",

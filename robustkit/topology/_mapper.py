@@ -6,7 +6,7 @@ DBSCAN, which clusters unless another clusterer is given, in `neighbors`.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx as nx
@@ -20,20 +20,45 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._randomness import hash_rows
-from robustkit.topology._cover import BalancedCover, UniformCover, interval_slices
+from robustkit.topology._cover import (
+    FEWEST_INTERVALS,
+    AdaptiveCover,
+    BalancedCover,
+    GivenCover,
+    GMapperCover,
+    UniformCover,
+    count_intervals,
+    interval_slices,
+    largest_step,
+)
 from robustkit.topology.neighbors import (
     Labels,
     Metric,
     NeighborCache,
     bounding_diagonal,
     choose_eps,
+    connection_distance,
     dbscan_in_slices,
     digest,
+    is_too_coarse,
     learn_metric,
+    longest_step,
 )
 
 # A function of rows that returns one float64 value for each.
 FilterFunction = Callable[[NDArray], NDArray]
+
+Cover = UniformCover | BalancedCover | GMapperCover | AdaptiveCover | GivenCover
+
+# Where a shape is connected at a distance, intervals cut chains of samples; at so many
+# times that distance, what is left of them is still connected.
+CONNECTED = 1.75
+
+# Of a filter whose values differ by more, the range would overflow.
+_LARGEST_EXTENT = 1e300
+
+# The number of intervals where the samples do not say how many they can bear.
+N_INTERVALS = 40
 
 # Numbers that are float64 at one time: large float32 data are never copied whole.
 _CHUNK = 2**22
@@ -104,7 +129,7 @@ def build_mapper(
     X: NDArray,
     *,
     filter: str | int | Callable | ArrayLike,
-    cover: UniformCover | BalancedCover,
+    cover: Cover | Callable[[int], UniformCover | BalancedCover],
     clusterer: Any,
     eps: float | str,
     min_samples: int,
@@ -114,8 +139,9 @@ def build_mapper(
 ) -> Mapper:
     """Build the mapper graph of some samples, float32 or float64 and C-contiguous.
 
-    The parameters are those of :class:`MapperGraph`. With a `cache`, neighbours are
-    looked for there first, and kept there.
+    The parameters are those of :class:`MapperGraph`, but for `cover`, which is a
+    function of the number of intervals if the samples are to say how many they can
+    bear. With a `cache`, neighbours are looked for there first, and kept there.
     """
     diagonal = bounding_diagonal(X)
     learned = learn_metric(metric, X)
@@ -124,36 +150,51 @@ def build_mapper(
     filter, is_lipschitz = fit_filter(filter, X)
     values = filter(X)
 
-    # Cover: overlapping intervals of these numbers.
-    intervals = cover.intervals(values)
-    slices = interval_slices(np.sort(values), intervals)
-
-    # Cluster the samples of each interval.
+    # Scale: how near neighbours are, and how many intervals tell them apart.
     if clusterer is not None:
         eps = float(clusterer.eps) if isinstance(clusterer, DBSCAN) else np.inf
-    elif eps == "auto":
-        eps = _auto_eps(X, values, is_lipschitz, min_samples, learned, cache, n_jobs)
-    eps = float(eps)
-    if clusterer is None and learned.name == "euclidean":
-        clusters, anchors = dbscan_in_slices(
-            X, values, slices, usable_distance(eps, diagonal), min_samples,
-            is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
-        )  # fmt: skip
+    scale = _Scale(X, values, is_lipschitz, min_samples, learned, cache, n_jobs)
+    chooses = callable(cover) or isinstance(cover, GMapperCover | AdaptiveCover)
+    if not chooses:
+        eps = scale.choose_eps("knee" if eps == "auto" else eps)
     else:
+        eps, n_intervals, step = scale.choose(eps, cover, diagonal)
+        cover = (
+            cover(n_intervals) if callable(cover) else _start(cover, n_intervals, step)
+        )
+
+    # Cover and cluster: overlapping intervals, and the clusters in each.
+    order = np.argsort(values, kind="stable")
+    if isinstance(cover, AdaptiveCover) and cache is None:
+        # Every split asks for clusters: the neighbours are searched for once.
+        cache = NeighborCache()
+
+    if clusterer is None and learned.name != "euclidean":
+        clusterer = DBSCAN(
+            eps=eps, min_samples=min_samples, metric=learned.name,
+            metric_params=learned.params,
+        )  # fmt: skip
+
+    def cluster(slices):
         if clusterer is None:
-            clusterer = DBSCAN(
-                eps=eps, min_samples=min_samples, metric=learned.name,
-                metric_params=learned.params,
+            return dbscan_in_slices(
+                X, values, slices, usable_distance(eps, diagonal), min_samples,
+                is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
             )  # fmt: skip
-        order = np.argsort(values, kind="stable")
-        clusters, anchors = cluster_slices(clusterer, X, order, slices, n_jobs)
+        return cluster_slices(clusterer, X, order, slices, n_jobs)
+
+    if isinstance(cover, AdaptiveCover):
+        intervals = cover.intervals(values, X, lambda slices: cluster(slices)[0])
+    else:
+        intervals = cover.intervals(values)
+    clusters, anchors = cluster(interval_slices(values[order], intervals))
 
     # Nerve: clusters are nodes, and those that share samples are joined.
     membership, node_intervals = join_clusters(clusters, len(X))
     edges, n_shared = shared_samples(membership)
     sizes = np.bincount(membership.indices, minlength=membership.shape[1])
     return Mapper(
-        X=X, filter=filter, metric=learned, eps=eps, intervals=intervals,
+        X=X, filter=filter, metric=learned, eps=float(eps), intervals=intervals,
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
         anchors=anchors, clusterer=clusterer, min_samples=min_samples,
@@ -166,15 +207,106 @@ def usable_distance(eps: float, diagonal: float) -> float:
     return min(eps, 1.01 * diagonal or 1.0)
 
 
-def _auto_eps(X, values, is_lipschitz, min_samples, metric, cache, n_jobs):
-    """Choose eps, or find it in the cache."""
-    key = None if cache is None else (digest(X), min_samples, metric.name)
-    if cache is not None and key in cache.eps:
-        return cache.eps[key]
-    eps = choose_eps(X, values, is_lipschitz, min_samples, *metric, n_jobs)
-    if cache is not None:
-        cache.eps[key] = eps
-    return eps
+def _start(cover, n_intervals, step):
+    """Let a cover that splits intervals start from those that the samples can bear."""
+    if np.isinf(step):
+        return cover
+    if cover.n_intervals == "auto":
+        half = min(n_intervals, max(FEWEST_INTERVALS, n_intervals // 2))
+        cover = replace(cover, n_intervals=min(half, cover.max_intervals))
+    return replace(cover, min_overlap=step) if cover.min_overlap == "auto" else cover
+
+
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """How near neighbours are, and how many intervals tell them apart."""
+
+    X: NDArray
+    values: NDArray
+    is_lipschitz: bool
+    min_samples: int
+    metric: Metric
+    cache: NeighborCache | None
+    n_jobs: int | None
+
+    def choose(self, eps, cover, diagonal):
+        """Choose eps and the number of intervals together; also tell the longest step.
+
+        Where the samples bear so few intervals that no loop could be seen, they are too
+        sparse to show their shape at the distance at which it is connected: then "auto"
+        is the knee, the number `N_INTERVALS`, and the step infinite.
+        """
+        positions = self.values
+        overlap = cover.overlap if not callable(cover) else cover(1).overlap
+        if callable(cover) and isinstance(cover(1), BalancedCover):
+            # What its intervals divide evenly.
+            positions = np.unique(positions, return_inverse=True)[1].astype(np.float64)
+        # Halves, which cannot overflow.
+        extent = 2 * min(positions.max() / 2 - positions.min() / 2, _LARGEST_EXTENT)
+        limit = largest_step(extent, FEWEST_INTERVALS, overlap)
+        coarse = "knee" if eps == "auto" else eps
+        if eps in ("auto", "connected", np.inf):
+            if eps == "auto" and self._is_too_coarse(positions, limit):
+                return self.choose_eps(coarse), N_INTERVALS, np.inf
+            radius = self._connection()
+            # Samples that all have twins are connected at no distance.
+            if not 0 < radius < np.inf:
+                return self.choose_eps(coarse), N_INTERVALS, np.inf
+        else:
+            radius = eps = self.choose_eps(eps)
+        step = self._step(positions, usable_distance(radius, diagonal))
+        if step > limit:
+            return self.choose_eps(coarse), N_INTERVALS, np.inf
+        eps = CONNECTED * radius if isinstance(eps, str) else eps
+        return float(eps), count_intervals(extent, step, overlap), step
+
+    def choose_eps(self, eps):
+        """Choose eps by one of the rules, unless it is a number."""
+        if not isinstance(eps, str):
+            return float(eps)
+        if eps == "connected":
+            radius = self._connection()
+            if 0 < radius < np.inf:
+                return CONNECTED * radius
+        return self._remember(
+            (),
+            lambda: choose_eps(
+                self.X, self.values, self.is_lipschitz, self.min_samples,
+                *self.metric, self.n_jobs,
+            ),
+        )  # fmt: skip
+
+    def _connection(self):
+        return self._remember(
+            ("connection",),
+            lambda: connection_distance(
+                self.X, self.values, self.is_lipschitz, self.min_samples,
+                *self.metric, self.n_jobs,
+            ),
+        )  # fmt: skip
+
+    def _is_too_coarse(self, positions, limit):
+        return self._remember(
+            ("coarse", digest(positions), limit),
+            lambda: is_too_coarse(
+                self.X, positions, self.min_samples, limit, *self.metric, self.n_jobs
+            ),
+        )
+
+    def _step(self, positions, radius):
+        return self._remember(
+            ("step", digest(positions), radius),
+            lambda: longest_step(self.X, positions, radius, *self.metric, self.n_jobs),
+        )
+
+    def _remember(self, name, compute):
+        """Compute what depends on the samples, or find it in the cache."""
+        if self.cache is None:
+            return compute()
+        key = digest(self.X), self.min_samples, self.metric.name, *name
+        if key not in self.cache.eps:
+            self.cache.eps[key] = compute()
+        return self.cache.eps[key]
 
 
 def fit_filter(

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -26,7 +28,13 @@ from robustkit._sklearn_private import (
     _fit_context,
 )
 from robustkit._summary import HTMLSummaryMixin, facts_as_html
-from robustkit.topology._cover import COVER_CONSTRAINTS, BalancedCover, UniformCover
+from robustkit.topology._cover import (
+    COVER_CONSTRAINTS,
+    AdaptiveCover,
+    BalancedCover,
+    GMapperCover,
+    UniformCover,
+)
 from robustkit.topology._mapper import build_mapper, place_samples
 from robustkit.topology._purity import (
     count_labels,
@@ -37,6 +45,8 @@ from robustkit.topology._purity import (
 )
 from robustkit.topology._stability import resample_mapper
 from robustkit.topology.neighbors import METRIC_NAMES, NeighborCache, typical_distance
+
+_COVERS = {"uniform": UniformCover, "balanced": BalancedCover, "gmapper": GMapperCover}
 
 # A graph of more nodes has no small picture.
 _LARGEST_PICTURE = 400
@@ -59,26 +69,36 @@ class MapperGraph(
         principal component, a column of `X`, what the function returns for `X`, or the
         value given for each training sample (then only these can be transformed).
 
-    cover : {"uniform", "balanced"}, UniformCover or BalancedCover, default="uniform"
-        Intervals of one length, or intervals that contain equally many samples. An
+    cover : {"uniform", "balanced", "gmapper"}, UniformCover, BalancedCover, \
+            GMapperCover or AdaptiveCover, default="uniform"
+        Intervals of one length, intervals that contain equally many samples, or
+        intervals that are split until the values in each look normally distributed. An
         instance has its own `n_intervals` and `overlap`.
 
-    n_intervals : int, default=40
-        Number of intervals.
+    n_intervals : "auto" or int, default="auto"
+        Number of intervals; for "gmapper" the maximum. "auto" is the most intervals, up
+        to 100, of which one holds both of any two samples that are near, so that no
+        chain of samples is cut: near as `eps` says, or else as the pieces of the shape
+        are connected. Where that makes fewer than 5, the samples are too sparse to show
+        a shape along the filter, and there are 40.
 
     overlap : float, default=0.3
-        Share of an interval that it has in common with the next one, in (0, 1).
+        Share of an interval that it has in common with the next one, in (0, 1). For
+        "gmapper", see `overlap` of :class:`GMapperCover`.
 
     clusterer : estimator, default=None
         Clusters the samples of each interval; a clone of it is fitted to each. None is
         :class:`~sklearn.cluster.DBSCAN` with `eps`, `min_samples` and `metric`. With
         another clusterer these are ignored, except for `metric` in `transform`.
 
-    eps : "auto" or float, default="auto"
-        Maximum distance at which samples are neighbours. "auto" sorts the distances of
-        all samples to their `min_samples`-th neighbour and takes the knee, the one
-        farthest from the straight line between the smallest and the largest, plus a
-        millionth of it, so that rounding decides about no pair.
+    eps : {"auto", "connected", "knee"} or float, default="auto"
+        Maximum distance at which samples are neighbours. "connected" is 1.75 times the
+        distance at which the pieces of the shape are connected. "knee" sorts the
+        distances of all samples to their `min_samples`-th neighbour and takes the knee,
+        the one farthest from the straight line between the smallest and the largest,
+        plus a millionth of it, so that rounding decides about no pair. "auto" is
+        "connected" if the cover chooses its intervals itself and the samples are dense
+        enough for at least 5; else, and with a given number of intervals, "knee".
 
     min_samples : int, default=5
         Number of samples within `eps`, itself included, that make a sample a core
@@ -157,6 +177,8 @@ class MapperGraph(
     --------
     UniformCover : Intervals of one length, in two conventions.
     BalancedCover : Intervals that hold equally many samples.
+    GMapperCover : Intervals split by the distribution of the filter.
+    AdaptiveCover : Intervals split by how well clusters describe the samples.
     robustkit.plotting.MapperGraphDisplay : A picture of the graph.
 
     Notes
@@ -199,6 +221,8 @@ class MapperGraph(
     .. [3] F. Belchi, J. Brodzki, M. Burfitt, M. Niranjan, "A numerical measure of the
        instability of Mapper-type algorithms", Journal of Machine Learning Research
        21(202), 2020.
+    .. [4] M. Carriere, B. Michel, S. Oudot, "Statistical analysis and parameter
+       selection for mapper", Journal of Machine Learning Research 19, 2018.
 
     Examples
     --------
@@ -209,6 +233,12 @@ class MapperGraph(
     >>> mapper = MapperGraph("pca", n_intervals=4, eps=0.2).fit(circle)
     >>> mapper.graph_.number_of_nodes(), mapper.graph_.number_of_edges()
     (6, 6)
+
+    Without parameters, as many intervals as the samples can bear:
+
+    >>> mapper = MapperGraph("pca").fit(circle)
+    >>> mapper.graph_.number_of_nodes() == mapper.graph_.number_of_edges()
+    True
     """
 
     membership_: csr_matrix
@@ -229,10 +259,14 @@ class MapperGraph(
             callable,
             "array-like",
         ],
-        "cover": [StrOptions({"uniform", "balanced"}), UniformCover, BalancedCover],
+        "cover": [StrOptions(set(_COVERS)), *_COVERS.values(), AdaptiveCover],
         **COVER_CONSTRAINTS,
+        "n_intervals": [StrOptions({"auto"}), *COVER_CONSTRAINTS["n_intervals"]],
         "clusterer": [HasMethods(["fit_predict", "get_params"]), None],
-        "eps": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "eps": [
+            StrOptions({"auto", "knee", "connected"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "min_samples": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions(METRIC_NAMES), callable],
         "warm_start": ["boolean"],
@@ -245,8 +279,12 @@ class MapperGraph(
         self,
         filter: str | int | Callable | ArrayLike = "l2norm",
         *,
-        cover: str | UniformCover | BalancedCover = "uniform",
-        n_intervals: int = 40,
+        cover: str
+        | UniformCover
+        | BalancedCover
+        | GMapperCover
+        | AdaptiveCover = "uniform",
+        n_intervals: str | int = "auto",
         overlap: float = 0.3,
         clusterer: BaseEstimator | None = None,
         eps: str | float = "auto",
@@ -347,11 +385,14 @@ class MapperGraph(
             nx.set_edge_attributes(self.graph_, edges, "stability")
 
     def _make_cover(self):
-        if self.cover == "uniform":
-            return UniformCover(self.n_intervals, self.overlap)
-        if self.cover == "balanced":
-            return BalancedCover(self.n_intervals, self.overlap)
-        return self.cover
+        if not isinstance(self.cover, str):
+            return self.cover
+        if self.cover == "gmapper":
+            cover = GMapperCover(overlap=self.overlap)
+            is_free = self.n_intervals == "auto"
+            return cover if is_free else replace(cover, max_intervals=self.n_intervals)
+        make = partial(_COVERS[self.cover], overlap=self.overlap)
+        return make if self.n_intervals == "auto" else make(self.n_intervals)
 
     def _warn_of_an_empty_graph(self, X):
         warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)

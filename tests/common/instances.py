@@ -53,7 +53,7 @@ def _pruned_nets():
 def _mapper_graphs():
     from sklearn.cluster import AgglomerativeClustering
 
-    from robustkit.topology import MapperGraph
+    from robustkit.topology import AdaptiveCover, MapperGraph
 
     # Every sample is a core of its own cluster: some checks fit one sample only, where
     # the default finds no cluster, and rightly says so.
@@ -62,6 +62,8 @@ def _mapper_graphs():
     yield MapperGraph("pca", cover="balanced", eps=1.0, warm_start=True, **few)
     doubt = {"n_bootstrap": 2, "random_state": 0}
     yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few, **doubt)
+    yield MapperGraph(cover="gmapper", min_samples=1)
+    yield MapperGraph(cover=AdaptiveCover(), min_samples=1)
 
 
 def _refiners():

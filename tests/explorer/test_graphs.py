@@ -219,6 +219,21 @@ def test_columns_of_wide_activations_are_not_offered_as_filters():
     assert Graphs(wide).filters == ["l2norm", "pca"]
 
 
+def test_a_fitted_mapper_that_chose_its_cover_is_shown_with_what_it_chose(run):
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 500)
+    X = np.column_stack([np.cos(angle), np.sin(angle)])
+    for cover in ("uniform", "gmapper"):
+        mapper = MapperGraph(0, cover=cover)
+        before = Graphs(run, mapper).defaults
+        assert (before["cover"], before["n_intervals"]) == ("uniform", 40)
+        assert before["eps"] == "auto"
+        mapper.fit(X)
+        after = Graphs(run, mapper).defaults
+        assert after["n_intervals"] == len(mapper.intervals_) != 40
+        assert (after["cover"], after["eps"]) == ("uniform", mapper.eps_)
+
+
 def test_resamples_are_those_of_the_mapper(run):
     mapper = MapperGraph(n_bootstrap=3, eps=2.0, min_samples=3)
     graphs = Graphs(run, mapper)

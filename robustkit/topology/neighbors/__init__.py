@@ -3,9 +3,15 @@
 One function does the work, :func:`dbscan_in_slices`; the others say which distance it
 works with. From the bottom up: `_search` finds all pairs of samples within a distance,
 `_windows` follows what they connect from interval to interval, `_dbscan` makes clusters
-of it and keeps neighbours for the next fit, `_distance` chooses metric and eps.
+of it and keeps neighbours for the next fit, `_distance` chooses metric and eps, and
+`_connection` finds the distance at which a shape is connected.
 """
 
+from robustkit.topology.neighbors._connection import (
+    connection_distance,
+    is_too_coarse,
+    longest_step,
+)
 from robustkit.topology.neighbors._dbscan import (
     Labels,
     NeighborCache,
@@ -31,9 +37,12 @@ __all__ = [
     "NeighborCache",
     "bounding_diagonal",
     "choose_eps",
+    "connection_distance",
     "dbscan_in_slices",
     "digest",
     "find_neighbors",
+    "is_too_coarse",
     "learn_metric",
+    "longest_step",
     "typical_distance",
 ]

@@ -1,0 +1,247 @@
+"""How far apart samples are where a shape is connected.
+
+Where samples are dense, a chain of small steps leads from each sample of a piece to
+each other one. `connection_distance` finds the longest step needed, and `longest_step`
+how much the filter may differ between two samples so near, which says how fine a cover
+can be. Both are what ``n_intervals="auto"`` and ``eps="connected"`` rest on.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
+
+from robustkit.topology.neighbors._search import (
+    LARGEST_N_PAIRS,
+    SortedSamples,
+    ends_of_band,
+    find_pairs_that_fit,
+    squared_distance,
+)
+from robustkit.topology.neighbors._windows import find
+
+# Neighbours in the graph that tells pieces apart: so many for each of `min_samples`.
+# Samples that are one piece have no group of so many that are nearer to one another
+# than any of them is to the others.
+_N_TIMES = 3
+
+# From so many samples and features on the fast search is worth a detour: where features
+# are few, a tree is faster.
+_LARGE, _MANY_FEATURES = 5000, 8
+
+# All samples but this share are served by pairs within a distance that is guessed.
+_SHARE_LEFT = 0.03
+
+# Samples from which something is guessed.
+_N_GUESSED = 500
+
+# Distances that are measured to find the longest step; of a function in Python, fewer.
+_MOST_MEASURED, _MOST_CALLS = 10**8, 10**5
+
+# Distances that are kept at one time.
+_N_KEPT = 2**22
+
+
+def connection_distance(
+    X: NDArray,
+    values: NDArray,
+    is_lipschitz: bool,
+    min_samples: int,
+    metric: str | Callable = "euclidean",
+    metric_params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> float:
+    """Return the smallest distance at which DBSCAN joins what belongs together.
+
+    What belongs together is what the graph of nearest neighbours connects. A sample
+    joins at the distance of its `min_samples`-th neighbour, two samples at the largest
+    of both and their own distance: this mutual reachability is that of HDBSCAN. Single
+    samples that lie far away from all others do not count, but groups do. The filter
+    `values` may speed up the search and change no result.
+    """
+    n_neighbors = min(_N_TIMES * min_samples, len(X) - 1)
+    if n_neighbors == 0:
+        return 0.0
+    is_large = len(X) >= max(_LARGE, 2 * n_neighbors) and X.shape[1] >= _MANY_FEATURES
+    if metric == "euclidean" and is_large:
+        found = fast_nearest(X, values, is_lipschitz, n_neighbors, n_jobs)
+    else:
+        search = NearestNeighbors(
+            n_neighbors=n_neighbors, metric=metric, metric_params=metric_params,
+            n_jobs=n_jobs,
+        )  # fmt: skip
+        found = search.fit(_centered(X, metric)).kneighbors()
+    distances, nearest = found
+    cores = distances[:, min(min_samples, n_neighbors) - 1].copy()
+    reach = np.maximum(np.maximum(cores[:, None], cores[nearest]), distances).ravel()
+    order = np.argsort(reach, kind="stable")
+    last = _last_merge(order, nearest.ravel(), n_neighbors, reach, cores)
+    return float(max(last, np.median(cores)))
+
+
+def _centered(X, metric):
+    """Around zero products of samples are rounded least."""
+    return X - X.mean(axis=0, dtype=np.float64) if metric == "euclidean" else X
+
+
+def fast_nearest(
+    X: NDArray,
+    values: NDArray,
+    is_lipschitz: bool,
+    n_neighbors: int,
+    n_jobs: int | None = None,
+) -> tuple[NDArray, NDArray]:
+    """Return Euclidean distances and numbers of nearest others, quickly for large data.
+
+    All pairs within a distance, guessed from a few samples, give the answer for nearly
+    every sample. The others are compared with all.
+    """
+    n_samples = len(X)
+    everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
+    everyone.set_params(n_jobs=n_jobs).fit(X)
+    guessed = np.arange(0, n_samples, n_samples // _N_GUESSED)
+    # A sample is its own nearest: the last of one more is the one asked for.
+    of_guessed = everyone.kneighbors(X[guessed])[0][:, -1]
+    radius = np.quantile(of_guessed, 1 - _SHARE_LEFT)
+    samples = SortedSamples(X, values)
+    ends = np.full(n_samples, n_samples)
+    if is_lipschitz:
+        ends = ends_of_band(samples.values, radius)
+    _, pairs = find_pairs_that_fit(
+        samples, radius, radius, ends, LARGEST_N_PAIRS, n_jobs=n_jobs
+    )
+    squared = np.full((n_samples, n_neighbors), np.inf)
+    nearest = np.full((n_samples, n_neighbors), -1)
+    _keep_nearest(pairs.indptr, pairs.indices, samples.order, X, squared, nearest)
+    left = np.flatnonzero(nearest[:, -1] < 0)
+    if len(left):
+        found = everyone.kneighbors(X[left], return_distance=False)
+        for row, others in zip(left, found, strict=True):
+            # Where samples have twins, it need not be its own first.
+            others = others[others != row][:n_neighbors]
+            differences = np.subtract(X[others], X[row], dtype=np.float64)
+            nearest[row] = others
+            squared[row] = np.einsum("ij,ij->i", differences, differences)
+    return np.sqrt(squared), nearest
+
+
+@njit(cache=True, nogil=True)
+def _keep_nearest(indptr, indices, order, X, squared, nearest):
+    """Keep the nearest of those paired with each sample, in ascending order."""
+    for position in range(len(indptr) - 1):
+        i = order[position]
+        for k in range(indptr[position], indptr[position + 1]):
+            j = order[indices[k]]
+            distance = squared_distance(X, i, j)
+            for a, b in ((i, j), (j, i)):
+                place = squared.shape[1] - 1
+                if distance >= squared[a, place]:
+                    continue
+                while place > 0 and squared[a, place - 1] > distance:
+                    squared[a, place] = squared[a, place - 1]
+                    nearest[a, place] = nearest[a, place - 1]
+                    place -= 1
+                squared[a, place], nearest[a, place] = distance, b
+
+
+@njit(cache=True, nogil=True)
+def _last_merge(order, nearest, n_neighbors, reach, births):
+    """Return when the last group merges that has been a group for some time.
+
+    Groups are born with their first sample. Of two that merge, the younger one ends.
+    """
+    parents = np.arange(len(births))
+    births = births.copy()
+    last = 0.0
+    for k in order:
+        a, b = find(parents, k // n_neighbors), find(parents, nearest[k])
+        if a == b:
+            continue
+        younger = max(births[a], births[b])
+        # Rounding makes no group.
+        if reach[k] > younger * (1 + 1e-9):
+            last = max(last, reach[k])
+        births[min(a, b)] = min(births[a], births[b])
+        parents[max(a, b)] = min(a, b)
+    return last
+
+
+def longest_step(
+    X: NDArray,
+    values: NDArray,
+    radius: float,
+    metric: str | Callable = "euclidean",
+    metric_params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> float:
+    """Return the largest difference of the filter between samples within a radius.
+
+    Of more than 10,000 samples (for a metric that is a function in Python, of more than
+    about 300), only as many are compared with all others as the time allows: about 500
+    at least (50 for a function).
+    """
+    most, fewest = _MOST_MEASURED, _N_GUESSED
+    if callable(metric):
+        most, fewest = _MOST_CALLS, _N_GUESSED // 10
+    some = _evenly(len(X), max(fewest, most // len(X)))
+    step = 0.0
+    # Rounding loses no pair that is as far apart as the radius.
+    radius = radius * (1 + 1e-9)
+    for rows, distances in _distances_of(some, X, metric, metric_params, n_jobs):
+        differences = np.abs(values[rows, None] - values)
+        differences[~(distances <= radius)] = 0
+        step = max(step, float(differences.max()))
+    return step
+
+
+def is_too_coarse(
+    X: NDArray,
+    values: NDArray,
+    min_samples: int,
+    limit: float,
+    metric: str | Callable = "euclidean",
+    metric_params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+) -> bool:
+    """Tell from a few samples whether the longest step must be above the limit.
+
+    Half of the samples need a distance that is as large as the one looked at or larger,
+    and so does what connects them all. For large and sparse data, this saves the search
+    for all neighbours.
+    """
+    some = _evenly(len(X), _N_GUESSED // (10 if callable(metric) else 1))
+    cores = []
+    for _, distances in _distances_of(some, X, metric, metric_params, n_jobs):
+        # A sample is its own nearest.
+        place = min(min_samples, len(X) - 1)
+        cores.append(np.partition(distances, place, axis=1)[:, place])
+    radius = np.quantile(np.concatenate(cores), 0.25)
+    for rows, distances in _distances_of(some, X, metric, metric_params, n_jobs):
+        differences = np.abs(values[rows, None] - values)
+        if differences[distances <= radius].max(initial=0) > limit:
+            return True
+    return False
+
+
+def _evenly(n_samples, n_wanted):
+    return np.arange(0, n_samples, max(1, -(-n_samples // n_wanted)))
+
+
+def _distances_of(
+    some, X, metric, metric_params, n_jobs
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """Yield a few of some samples at a time, and their distances to all."""
+    X = _centered(X, metric)
+    n_rows = max(1, _N_KEPT // len(X))
+    for start in range(0, len(some), n_rows):
+        rows = some[start : start + n_rows]
+        yield (
+            rows,
+            pairwise_distances(
+                X[rows], X, metric=metric, n_jobs=n_jobs, **(metric_params or {})
+            ),
+        )
