@@ -286,10 +286,17 @@ class UnlistedPairs:
         """Join what some rows and columns have in different components."""
         edges = [np.empty((2, 0), dtype=np.int32)]
         roots = find_all(parents, rows - start)
+        column_roots = find_all(parents, columns - start)
         ordered = np.lexsort((self._samples.cell_of(rows), roots))
+        root, others = -1, columns
         for begin in range(0, len(rows), _N_ROWS):
-            tile = np.sort(rows[ordered[begin : begin + _N_ROWS]])
-            edges.append(self._connect_tile(tile, columns, start, parents))
+            some = ordered[begin : begin + _N_ROWS]
+            if roots[some[0]] != roots[some[-1]]:
+                root, others = -1, columns
+            elif roots[some[0]] != root:
+                root = roots[some[0]]
+                others = columns[column_roots != root]
+            edges.append(self._connect_tile(np.sort(rows[some]), others, start, parents))
         return np.concatenate(edges, axis=1)
 
     def _connect_tile(self, rows, columns, start, parents):
