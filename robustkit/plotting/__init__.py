@@ -9,6 +9,7 @@ from robustkit.plotting._loss_curve_display import LossCurveDisplay
 from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._mapper_graph_display import class_colors as class_colors
 from robustkit.plotting._mapper_graph_display import known_classes as known_classes
+from robustkit.plotting._mapper_layers_display import MapperLayersDisplay
 from robustkit.plotting._populated_regions_display import PopulatedRegionsDisplay
 from robustkit.plotting._region_plane_display import RegionPlaneDisplay
 from robustkit.plotting._robustness_bracket_display import RobustnessBracketDisplay
@@ -22,6 +23,7 @@ __all__ = [
     "RobustnessBracketDisplay",
     "AdversarialExamplesDisplay",
     "MapperGraphDisplay",
+    "MapperLayersDisplay",
     "PopulatedRegionsDisplay",
     "RegionPlaneDisplay",
     "CorrelationDisplay",

@@ -4,6 +4,7 @@
 # What is not in `__all__` is for other rooms, not for users: the parts from which the
 # explorer composes its graphs, and what a budget of weak samples may be.
 from robustkit.topology._cover import BalancedCover, UniformCover
+from robustkit.topology._layers import mapper_graphs
 from robustkit.topology._mapper import fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology._purity import (
@@ -25,6 +26,7 @@ __all__ = [
     "MapperGraph",
     "UniformCover",
     "BalancedCover",
+    "mapper_graphs",
     "node_purity",
     "weighted_average_purity",
     "node_accuracy",

@@ -296,7 +296,9 @@ class UnlistedPairs:
             elif roots[some[0]] != root:
                 root = roots[some[0]]
                 others = columns[column_roots != root]
-            edges.append(self._connect_tile(np.sort(rows[some]), others, start, parents))
+            edges.append(
+                self._connect_tile(np.sort(rows[some]), others, start, parents)
+            )
         return np.concatenate(edges, axis=1)
 
     def _connect_tile(self, rows, columns, start, parents):
