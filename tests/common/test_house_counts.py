@@ -20,8 +20,8 @@ PUBLIC = {*robustkit.__all__, *functional.__all__}
 # how classifiers are stored without code, what arithmetic proofs assume, where several
 # boundaries meet, exact regions, the polygons they cut, their display, costly
 # properties of graphs, what a report says in sentences, the few neighbours that decide
-# where pairs are too many, and the graphs of all layers and their display; what grows is
-# not split.
+# where pairs are too many, and the graphs of all layers and their display; what grows
+# is not split.
 MOST_FILES = 157
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9

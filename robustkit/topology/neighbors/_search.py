@@ -58,6 +58,9 @@ _LARGEST_COPY = 150e6
 # Numbers that are float64 at one time.
 _CHUNK = 2**20
 
+# Fewer samples are compared faster than they are split into cells.
+_FEWEST_FOR_CELLS = 2048
+
 _N_CENTERS = 16
 _N_SAMPLES_FOR_CENTERS = 2048
 
@@ -706,6 +709,8 @@ class SortedSamples:
     def _guess_centers(self):
         """Run a few steps of k-means on samples spread evenly over the values."""
         n_samples = len(self.order)
+        if n_samples < _FEWEST_FOR_CELLS:
+            return np.zeros((1, self.X.shape[1]))
         step = max(1, n_samples // _N_SAMPLES_FOR_CENTERS)
         rows = self._centered(self.order[::step])
         n_centers = min(_N_CENTERS, len(rows))

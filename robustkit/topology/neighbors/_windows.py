@@ -315,8 +315,8 @@ class UnlistedPairs:
         bounds = np.append(np.flatnonzero(is_first), len(rows))
         is_large = np.diff(bounds) >= _N_ROWS
         is_grouped = np.repeat(is_large, np.diff(bounds))
-        # All groups look at a column that is no row, those of a smaller root at one that
-        # is in a group itself, and none at one that is a row without a group.
+        # A column that is no row is looked at by all groups, one in a group itself by
+        # those of a smaller root, and another row by none.
         looked_at_by = np.full(len(columns), len(parents))
         flags = np.zeros(len(parents), dtype=bool)
         flags[rows[is_grouped] - start] = True
