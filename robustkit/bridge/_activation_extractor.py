@@ -37,6 +37,7 @@ from robustkit.bridge._given_model import (
     warn_if_fitted,
 )
 from robustkit.bridge._layers import (
+    layer_names,
     module_on,
     resolve_layers,
     steady_layer_values,
@@ -205,7 +206,8 @@ class ActivationExtractor(
             Samples; see :meth:`fit`.
 
         layers : str, int or list of these, default="all"
-            Layers as for `layer`. "all" is every hidden layer, from first to last.
+            Layers as for `layer`. "all" is every hidden layer and the logits, from
+            first to last.
 
         Returns
         -------
@@ -233,7 +235,10 @@ class ActivationExtractor(
         """Run the network once; return the names of layers, and what they compute."""
         device = resolve_device(self.device)
         module = module_on(self.estimator_, X, device, self._input_shape)
-        names = resolve_layers(module, layers)
+        if isinstance(layers, str) and layers == "all":
+            names = [*layer_names(module), "logits"]
+        else:
+            names = resolve_layers(module, layers)
 
         def run(batch):
             values = steady_layer_values(module, batch.to(device), names)

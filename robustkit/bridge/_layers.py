@@ -97,19 +97,18 @@ def resolve_layers(
     """Turn the `layer` parameter of a user into names, as `layer_values` takes them.
 
     It is "logits", "penultimate", a name of `layer_names` or of `named_modules()`, an
-    index into the hidden layers, "all" for every hidden layer, or a list of these. Of a
+    index into the hidden layers, a list of these, or "all" for every hidden layer. Of a
     module inside another, as in a pipeline, its own `named_modules()` will do: what
     stands before them may be left out as long as only one layer is meant.
     """
     hidden = layer_names(module)
-    if isinstance(layers, str | int | Integral):  # An integer of numpy is no int.
+    if isinstance(layers, str) and layers == "all":
+        layers = hidden or ["penultimate"]
+    elif isinstance(layers, str | int | Integral):  # An integer of numpy is no int.
         layers = [layers]
     if len(layers) == 0:
         raise ValueError(f"layer={layers!r} names no layer.")
-    asked: list[str | int] = []
-    for layer in layers:
-        asked += (hidden or ["penultimate"]) if layer == "all" else [layer]
-    return list(dict.fromkeys(_resolve(module, layer, hidden) for layer in asked))
+    return list(dict.fromkeys(_resolve(module, layer, hidden) for layer in layers))
 
 
 def _resolve(module: nn.Module, layer: Any, hidden: list[str]) -> str:

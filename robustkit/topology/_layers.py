@@ -110,8 +110,6 @@ def mapper_graphs(
         frozen(estimator), spatial=spatial, batch_size=batch_size, device=device,
         random_state=random_state,
     ).fit(X, y)  # fmt: skip
-    if isinstance(layers, str) and layers == "all":
-        layers = ["all", "logits"]
     activations = extractor.transform_layers(X, layers)
     mapper = MapperGraph() if mapper is None else mapper
     mappers = {name: clone(mapper).fit(values) for name, values in activations.items()}

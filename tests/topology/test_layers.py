@@ -52,9 +52,10 @@ def test_some_layers_without_labels(model):
 
 
 def test_a_model_without_hidden_layers_has_logits():
-    model = LogisticRegression().fit(X, y)
-    graphs = mapper_graphs(model, X, y, mapper=MAPPER, layers="logits")
-    assert list(graphs.mappers) == ["logits"]
+    model = LogisticRegression(max_iter=1000).fit(X, y)
+    for layers in ("all", "logits"):
+        graphs = mapper_graphs(model, X, y, mapper=MAPPER, layers=layers)
+        assert list(graphs.mappers) == ["logits"]
 
 
 def test_bad_input_is_refused(model):
