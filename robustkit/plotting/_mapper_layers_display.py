@@ -236,6 +236,8 @@ class MapperLayersDisplay:
                 mapper, self.y, color=color, classes=self.classes, ax=ax
             )
             ax.set_title(f"{name}\n{self.table['n_units'].loc[name]} units", size=9)
+            # Titles stand side by side, however tall the graphs are.
+            ax.set_anchor("N")
             self.axes_.append(ax)
             self.displays_.append(shown)
         self._keep_one_legend(n_columns)

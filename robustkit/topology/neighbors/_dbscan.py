@@ -332,7 +332,9 @@ class ListedGraph:
 class UnlistedGraph:
     """Who is whose neighbour, where the pairs are too many to be listed.
 
-    It answers what `ListedGraph` does.
+    It answers what `ListedGraph` does, after `count_neighbors` was asked. A few
+    neighbours of each position are looked for first; only for positions that these
+    leave unsure all neighbours are, and those pairs are kept if they fit.
 
     Parameters
     ----------

@@ -192,6 +192,29 @@ def test_mapper_graphs_where_few_pairs_fit(X, cover, min_samples, n_pairs, eps):
     assert mapper.edges_.tolist() == [list(edge) for edge in edges]
 
 
+@pytest.mark.parametrize(
+    ("n_features", "eps", "min_samples"), [(3, 0.5, 5), (3, 0.25, 12), (40, 8.6, 5)]
+)
+def test_few_neighbours_of_many_samples_are_enough(
+    n_features, eps, min_samples, monkeypatch
+):
+    """Three clusters, samples between them and noise, each with its tiles and cells."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(5000, n_features))
+    X[:, 0] += 3 * rng.randint(3, size=5000)
+    X[::50] *= 2.5
+    X = X.astype(np.float32)
+    monkeypatch.setattr(_dbscan, "LARGEST_N_PAIRS", 50_000)
+    mapper = MapperGraph(0, n_intervals=4, eps=eps, min_samples=min_samples).fit(X)
+    clusterer = DBSCAN(eps=eps, min_samples=min_samples)
+    nodes, edges = brute_force(
+        X, X[:, 0].astype(float), mapper.intervals_, clusterer.fit_predict
+    )
+    assert 0 < mapper.n_noise_ < 2500
+    assert nodes_of(mapper.membership_) == nodes
+    assert mapper.edges_.tolist() == [list(edge) for edge in edges]
+
+
 def mapper_of(X, mapper, clusterer):
     values = np.linalg.norm(X, axis=1)
     return brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
