@@ -193,7 +193,7 @@ def test_mapper_graphs_where_few_pairs_fit(X, cover, min_samples, n_pairs, eps):
 
 
 @pytest.mark.parametrize(
-    ("n_features", "eps", "min_samples"), [(3, 0.5, 5), (3, 0.25, 12), (40, 8.6, 5)]
+    ("n_features", "eps", "min_samples"), [(3, 0.5, 5), (3, 0.4, 12), (40, 8.6, 5)]
 )
 def test_few_neighbours_of_many_samples_are_enough(
     n_features, eps, min_samples, monkeypatch
