@@ -390,9 +390,9 @@ def nerve_graph(
         (node, {"interval": int(interval), "size": int(size)})
         for node, (interval, size) in enumerate(zip(intervals, sizes, strict=True))
     )
-    sizes = nx.get_node_attributes(graph, "size")
+    size_of = nx.get_node_attributes(graph, "size")
     for i, j, n in zip(*edges.T.tolist(), n_shared.tolist(), strict=True):
-        graph.add_edge(i, j, weight=n, jaccard=n / (sizes[i] + sizes[j] - n))
+        graph.add_edge(i, j, weight=n, jaccard=n / (size_of[i] + size_of[j] - n))
     return graph
 
 

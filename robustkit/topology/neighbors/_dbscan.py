@@ -368,6 +368,7 @@ class UnlistedGraph:
         self._ends = ends
         self._n_jobs = n_jobs
         self._few = join_pairs([], len(ends))
+        self._found: ListedGraph | None = None
 
     def count_neighbors(self, windows: Windows, min_samples: int) -> NDArray:
         """Search for all neighbours of those positions alone that few leave unsure."""
@@ -379,22 +380,12 @@ class UnlistedGraph:
         )
         counts = np.maximum(counts, more)
         is_unsure = ~windows.in_all(counts >= min_samples)
-        found = self._kept(self._search(windows, is_unsure, 0, len(is_unsure)))
-        counts = np.maximum(counts, windows.count_neighbors(found))
-        if self._found is not None:
-            self._found = ListedGraph(join_pairs(self._found, len(is_unsure)))
-        return counts
-
-    def _kept(self, pieces):
-        """Keep the pairs found, if they are not too many."""
-        self._found, n_pairs = [], 0
-        for pairs in pieces:
-            n_pairs += len(pairs.indices)
-            if n_pairs > LARGEST_N_PAIRS:
-                self._found = None
-            if self._found is not None:
-                self._found.append(pairs)
-            yield pairs
+        kept: list[Pairs] = []
+        found = self._search(windows, is_unsure, 0, len(is_unsure))
+        found = windows.count_neighbors(_keep_if_they_fit(found, kept))
+        if kept:
+            self._found = ListedGraph(join_pairs(kept, len(is_unsure)))
+        return np.maximum(counts, found)
 
     def components(self, windows: Windows, is_vertex: NDArray) -> Iterator[NDArray]:
         """Join what the known pairs leave apart."""
@@ -431,6 +422,18 @@ class UnlistedGraph:
         return touching_pairs(
             self._samples, self._eps, ends, is_wanted, start, stop, self._n_jobs
         )
+
+
+def _keep_if_they_fit(pieces, kept):
+    """Pass pieces on, and keep all of them, or none if their pairs are too many."""
+    n_pairs = 0
+    for pairs in pieces:
+        n_pairs += len(pairs.indices)
+        if n_pairs <= LARGEST_N_PAIRS:
+            kept.append(pairs)
+        else:
+            kept.clear()
+        yield pairs
 
 
 def _groups(windows, is_wanted, counts):
