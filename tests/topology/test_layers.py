@@ -59,7 +59,7 @@ def test_a_model_without_hidden_layers_has_logits():
 
 
 def test_bad_input_is_refused(model):
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError, match="MLPClassifier instance is not fitted"):
         mapper_graphs(MLPClassifier(), X, y)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         mapper_graphs(model, X, y[:-1])
