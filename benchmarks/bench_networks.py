@@ -1,14 +1,27 @@
-"""One training step of sparse networks: forward pass, loss, gradients and Adam."""
+"""Sparse networks: steps of training, alone and together, and attacks on many."""
 
 from functools import partial
 from itertools import cycle
 
+import numpy as np
 import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from benchmarks import peers
+from benchmarks.attack_setting import smooth_digits
 from benchmarks.harness import Case, Growth, clock_of
 from robustkit._randomness import seeded_torch
+from robustkit.attacks import (
+    BIMAttack,
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    MinimalDistanceAttack,
+    PGDAttack,
+    attack_many,
+)
+from robustkit.classifiers import SparseNetClassifier, fit_many
 from robustkit.graphs import GraphPrior
 from robustkit.networks import (
     AutogradStep,
@@ -22,6 +35,16 @@ PEERS = ("deepstruct",)
 # (n_nodes, n_neighbors, rewiring): how many times faster than deepstruct we must be.
 GRAPHS = {(300, 4, 0.5): 200, (500, 2, 0.7): 25, (400, 10, 0.9): 200}
 N_FEATURES, N_CLASSES, N_NETWORKS = 784, 10, 24
+ATTACKS = {
+    "FGSM": FGSMAttack(eps=0.05),
+    "BIM": BIMAttack(eps=0.05),
+    "PGD": PGDAttack(eps=0.05, max_iter=10, random_state=0),
+    "PGD, rotate": PGDAttack(eps=0.05, max_iter=10, loss="rotate", random_state=0),
+    "growing eps": GrowingEpsilonAttack(),
+    "minimal distance": MinimalDistanceAttack(),
+}
+# Minutes, with many images; and then no two networks go together.
+SLOW = ("minimal distance",)
 DENSE, AUTOGRAD = "dense torch net with as many parameters", "the same by autograd"
 
 
@@ -34,6 +57,7 @@ def cases(device="cpu"):
             yield from _steps(structures, size, batch_size, limit, device)
         if peers.load("deepstruct") is not None:
             yield _against_deepstruct(structures[0], size, factor, device)
+    yield from _attacks_on_many(device)
     yield from _more_nodes(device)
     yield from _larger_batches(device)
 
@@ -127,6 +151,50 @@ def _sides(their_step, same, device, n_nodes, batch_size):
     with seeded_torch(0):
         ours = _run(FusedStep(_network(structure, device)), batches)
         return ours, _run(their_step(structure, device), batches), same
+
+
+def _attacks_on_many(device):
+    """Networks of the paper's size, attacked together and one by one."""
+    X, y, X_test, y_test = smooth_digits()
+    rng = np.random.RandomState(0)
+    priors = [
+        GraphPrior(n_nodes=int(rng.randint(250, 500)), rewiring=0.7, random_state=k)
+        for k in range(N_NETWORKS)
+    ]
+    networks = [
+        SparseNetClassifier(prior, max_epochs=10, device=device, random_state=0)
+        for prior in priors
+    ]
+    fit_many(networks, X, y)
+    for n_images, limit in ((32, 0.6), (1000, 1.0)):
+        images, labels = X_test[:n_images], y_test[:n_images]
+        for name, attack in ATTACKS.items():
+            if n_images > 32 and name in SLOW:
+                continue
+            yield Case(
+                name=f"{name} on {N_NETWORKS} networks, {n_images} images",
+                peer="the same one by one",
+                ours=partial(attack_many, attack, networks, images, labels),
+                theirs=partial(_one_by_one, attack, networks, images, labels),
+                limit=limit if device == "cpu" else None,
+                same=_same_errors,
+                clock=clock_of(device),
+            )
+
+
+def _one_by_one(attack, networks, X, y):
+    return [
+        clone(attack).set_params(estimator=FrozenEstimator(one)).fit(X, y).perturb(X, y)
+        for one in networks
+    ]
+
+
+def _same_errors(ours, theirs):
+    return all(
+        np.array_equal(a.prediction, b.prediction)
+        and np.allclose(a.X_adv, b.X_adv, atol=1e-5)
+        for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def _same_loss(ours, theirs):

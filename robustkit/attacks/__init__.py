@@ -10,6 +10,7 @@ from robustkit.attacks._bim import BIMAttack, LeastLikelyAttack
 from robustkit.attacks._bracket import robustness_bracket
 from robustkit.attacks._fgsm import FGSMAttack
 from robustkit.attacks._growing_epsilon import GrowingEpsilonAttack
+from robustkit.attacks._many import attack_many, fit_to_each, report_each
 from robustkit.attacks._minimal_distance import MinimalDistanceAttack
 from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._one_pixel import OnePixelAttack
@@ -31,6 +32,7 @@ __all__ = [
     "OnePixelAttack",
     "PGDAttack",
     "SquareAttack",
+    "attack_many",
     "best_of",
     "robust_scorer",
     "robustness_bracket",

@@ -1,5 +1,6 @@
 """The model under attack: asked for logits and gradients, and for the last word."""
 
+import copy
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,12 @@ from robustkit._tensors import (
     threads_for,
 )
 from robustkit.bridge import as_module, thawed
-from robustkit.classifiers import BaseNetClassifier, answers_with_module
+from robustkit.classifiers import (
+    BaseNetClassifier,
+    ClassifierUnion,
+    answers_with_module,
+)
+from robustkit.networks import NetworkUnion, of_rows
 
 __all__ = [
     "AttackedModel",
@@ -35,6 +41,9 @@ __all__ = [
 
 # Whether a module leaves its input as it is: found out once per module.
 _SPARES_INPUT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+# Those that answer with the labels they were fitted to.
+_OUR_NETWORKS = (BaseNetClassifier, ClassifierUnion)
 
 # Samples that a module is called with to see what it does.
 _N_PROBES = 2
@@ -71,6 +80,19 @@ class AttackedModel:
             return cls(estimator, None, torch.device("cpu"))
         return cls(estimator, on_device(module, device), device)
 
+    def take(self, rows):
+        """Return the model for some rows of a batch.
+
+        It is another one only if several models were put together, whose rows these
+        are.
+        """
+        module = None if self.module is None else of_rows(self.module, rows)
+        if module is self.module:
+            return self
+        twin = copy.copy(self)
+        twin.module = module
+        return twin
+
     @contextmanager
     def at_work(self, X, batch_size):
         """Get the module ready for the samples of one run, for one block.
@@ -92,7 +114,7 @@ class AttackedModel:
 
     def _choose_dtype(self, X):
         dtypes = _dtypes_of(self.module)
-        if isinstance(thawed(self.estimator), BaseNetClassifier):
+        if isinstance(thawed(self.estimator), _OUR_NETWORKS):
             # So does its `predict`, whatever the network makes of that.
             dtypes = [torch.float32, *dtypes]
         probes = [as_tensor(X, device=self.device, dtype=dtype) for dtype in dtypes]
@@ -111,7 +133,7 @@ class AttackedModel:
 
     def _check_classes_are_indices(self):
         # A skorch net answers with the index of a class, whatever the labels were.
-        if not isinstance(thawed(self.estimator), BaseNetClassifier):
+        if not isinstance(thawed(self.estimator), _OUR_NETWORKS):
             self._known(np.arange(len(self.classes)))
 
     def classify(
@@ -374,6 +396,10 @@ def sparing_input(module: torch.nn.Module, samples: torch.Tensor) -> Iterator[No
     Any other module is called as it is. Its behavior is tried once per module, with the
     first samples.
     """
+    if isinstance(module, NetworkUnion):
+        # Two rows would be too few to try it, and it does.
+        yield
+        return
     if module not in _SPARES_INPUT:
         _SPARES_INPUT[module] = len(samples) == 0 or _spares_input(module, samples)
     if _SPARES_INPUT[module]:

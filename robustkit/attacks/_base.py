@@ -67,7 +67,7 @@ from robustkit.bridge import TakesModel, as_module, image_shape_of, thawed
 from robustkit.classifiers import fit_classifier, fit_on_stream, unfitted_classifier
 from robustkit.exceptions import UndecidedSamplesWarning
 
-__all__ = ["BaseAttack", "Batch", "Plan"]
+__all__ = ["BaseAttack", "Batch", "Plan", "joins"]
 
 # From this share on all samples of a batch are attacked, and the few that should not be
 # get their old values back: that costs less than copying all others.
@@ -150,6 +150,10 @@ class BaseAttack(
         "device": [str, torch.device],
         "verbose": ["verbose"],
     }
+
+    # Whether the search knows whose rows the batch of a union of networks has; said by
+    # each class for itself, as a subclass may search otherwise.
+    _joins: bool = False
 
     # Whether one number says how far every feature may move.
     _moves_alike: bool = False
@@ -312,7 +316,7 @@ class BaseAttack(
                         rows = pieces.pop()
                         try:
                             part = self._attack_batch(
-                                model,
+                                model.take(rows),
                                 plan.take(rows),
                                 X[rows],
                                 None if labels is None else labels[rows],
@@ -391,6 +395,7 @@ class BaseAttack(
             if len(rows) >= _NEARLY_ALL * len(X):
                 points, kept = out, attacked
             else:
+                model = model.take(rows)
                 X_all, X, y = X, X[rows], y[rows]
                 target = None if target is None else target[rows]
                 look = None if look is None else look.take(rows)
@@ -733,6 +738,11 @@ class BaseAttack(
 def _module_of(attack: BaseAttack) -> torch.nn.Module:
     check_is_fitted(attack)
     return as_module(attack.estimator_)
+
+
+def joins(attack: Any) -> bool:
+    """Whether an attack can be made on a union of networks."""
+    return bool(vars(type(attack)).get("_joins"))
 
 
 def _shown(value):

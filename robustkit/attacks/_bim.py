@@ -109,6 +109,8 @@ class BIMAttack(GradientAttackMixin, ModuleAttack):
 
     n_iter_: int
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
@@ -256,6 +258,8 @@ class LeastLikelyAttack(GradientAttackMixin, ModuleAttack):
     """
 
     n_iter_: int
+
+    _joins = True
 
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,

@@ -95,6 +95,8 @@ class FGSMAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "eps": [Interval(Real, 0, None, closed="left"), "array-like"],

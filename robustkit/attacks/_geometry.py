@@ -325,10 +325,11 @@ def random_point(center, radius, norm, seed, stream):
     return center + noise.to(center.dtype)
 
 
-def sample_keys(samples: torch.Tensor, seed: int) -> torch.Tensor:
+def sample_keys(samples: torch.Tensor, seed: int | np.ndarray) -> torch.Tensor:
     """Hash every sample together with a seed, in int64: equal samples, equal keys.
 
-    Their content is what counts, in their own precision.
+    Their content is what counts, in their own precision. Of several seeds, each is that
+    of as many samples, one after the other.
     """
     flat = samples.detach().flatten(1)
     # -0.0 is 0.0, and has other bits.
@@ -337,9 +338,14 @@ def sample_keys(samples: torch.Tensor, seed: int) -> torch.Tensor:
     else:
         bits = (flat.float() + 0.0).view(torch.int32).long()
     # A sum of products with odd random factors, modulo 2^64, is a universal hash.
+    seeds = [seed] if isinstance(seed, int) else [int(one) for one in seed]
+    starts = [(one + 1) * 0x5851F42D4C957F2D % 2**62 for one in seeds]
     position = torch.arange(flat.shape[1], device=flat.device)
-    factors = _mix64(position + (seed + 1) * 0x5851F42D4C957F2D % 2**62) | 1
-    return _mix64((bits * factors).sum(dim=1) + seed)
+    columns = torch.tensor([starts, seeds], device=flat.device)[:, :, None]
+    starts, own = columns.unbind()
+    factors = (_mix64(position + starts) | 1)[:, None]
+    bits = bits.view(len(seeds), len(flat) // len(seeds), flat.shape[1])
+    return _mix64((bits * factors).sum(dim=2) + own).flatten()
 
 
 def uniform_noise(keys: torch.Tensor, size: int, stream: int) -> torch.Tensor:

@@ -98,6 +98,8 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
     True
     """
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "start": [Interval(Real, 0, None, closed="left")],
@@ -159,7 +161,7 @@ class GrowingEpsilonAttack(GradientAttackMixin, ModuleAttack):
         for i in np.flatnonzero(doubtful):
             one = slice(i, i + 1)
             out[one], more = self._go_on(
-                model, plan, X[one], found["y"][one], found["eps"][i], loss
+                model.take(one), plan, X[one], found["y"][one], found["eps"][i], loss
             )
             for name, value in more.items():
                 found[name][i] = value

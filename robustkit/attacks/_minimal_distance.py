@@ -1,5 +1,6 @@
 """The nearest point at which a model errs, and how far away it is."""
 
+from functools import partial
 from numbers import Integral
 from typing import Any, NoReturn
 
@@ -143,6 +144,8 @@ class MinimalDistanceAttack(BaseAttack):
 
     n_iter_: int
     known_samples_: np.ndarray
+
+    _joins = True
 
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
@@ -289,9 +292,11 @@ class MinimalDistanceAttack(BaseAttack):
             return self._search_leaves(batch)
         assert batch.rows is not None, "not used in training"
         kind = batch.rows.dtype.type
-        known = as_tensor(
-            self.known_samples_, device=batch.X.device, dtype=batch.X.dtype
-        )
+        send = partial(as_tensor, device=batch.X.device, dtype=batch.X.dtype)
+        known = self.known_samples_
+        # Several models that are attacked as one have a list, each its own.
+        at_hand: Any = [send(k) for k in known] if isinstance(known, list) else None
+        at_hand = send(known) if at_hand is None else at_hand
         # Rounded as the samples were that it was checked with.
         clip = batch.clip
         if clip is not None:
@@ -304,7 +309,7 @@ class MinimalDistanceAttack(BaseAttack):
             clip=clip,
             target=batch.target,
             max_iter=self.max_iter,
-            known=known,
+            known=at_hand,
             seed=batch.seed,
             trace=batch.trace,
         )
@@ -339,9 +344,8 @@ class MinimalDistanceAttack(BaseAttack):
         back = np.flatnonzero(failed & moved)
         out[back] = X[back]
         if len(back):
-            found["prediction"][back], found["confidence"][back], _ = model.classify(
-                X[back]
-            )
+            answer = model.take(back).classify(X[back])
+            found["prediction"][back], found["confidence"][back], _ = answer
         found["distance"] = found["eps"].copy()
         if self.targeted:
             found["distance"][right & ~attacked] = np.nan
@@ -351,7 +355,7 @@ class MinimalDistanceAttack(BaseAttack):
         wanted = found["target"] if self.targeted else None
 
         def errs(points, some):
-            answer = model.classify(points)[0]
+            answer = model.take(rows[some]).classify(points)[0]
             if wanted is None:
                 return answer != found["y"][rows[some]]
             return answer == wanted[rows[some]]
@@ -361,7 +365,7 @@ class MinimalDistanceAttack(BaseAttack):
         rows, points = rows[done], points[done]
         out[rows], found["success"][rows] = points, True
         if len(rows):
-            answer = model.classify(points)
+            answer = model.take(rows).classify(points)
             found["prediction"][rows], found["confidence"][rows] = answer[:2]
             box = Box(X, low, high, self.norm == "l2")
             found["eps"][rows] = sizes_of(box, rows, points)

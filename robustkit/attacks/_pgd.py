@@ -9,14 +9,19 @@ from numpy.typing import ArrayLike
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
+from robustkit._tensors import as_array
 from robustkit.attacks import functional
 from robustkit.attacks._base import BaseAttack, Batch, Plan
 from robustkit.attacks._geometry import sample_keys
 from robustkit.attacks._losses import LOSSES
 from robustkit.attacks._module_attack import ModuleAttack
 from robustkit.attacks._report import GradientAttackMixin
+from robustkit.networks import NetworkUnion
 
 __all__ = ["PGDAttack"]
+
+# Weights whose hash is the seed of a step of training.
+_N_HASHED = 64
 
 
 class PGDAttack(GradientAttackMixin, ModuleAttack):
@@ -146,6 +151,8 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
 
     n_iter_: int
 
+    _joins = True
+
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],
@@ -232,9 +239,17 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         So the same sample starts elsewhere in every epoch, and at the same point in the
         same training.
         """
-        seed = 0 if self.random_state is None else draw_seed(self.random_state)
-        weights = list(module.parameters())
+        if isinstance(module, NetworkUnion):
+            seeds = [_seed_of(one) for one in self._partners]
+            keys = sample_keys(module.output_biases()[:, :_N_HASHED], np.array(seeds))
+            return as_array(keys % 2**31)
+        seed, weights = _seed_of(self), list(module.parameters())
         if not weights:
             return seed
-        last = weights[-1].detach().flatten()[None, :64]
+        last = weights[-1].detach().flatten()[None, :_N_HASHED]
         return int(sample_keys(last, seed)) % 2**31
+
+
+def _seed_of(attack):
+    random_state = attack.random_state
+    return 0 if random_state is None else draw_seed(random_state)

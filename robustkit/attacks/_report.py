@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cache, partial
 from numbers import Real
 from typing import Any
@@ -24,7 +25,7 @@ from robustkit.attacks._attacked_model import (
     logits_at,
     undisturbed,
 )
-from robustkit.attacks._base import Batch, Plan
+from robustkit.attacks._base import Batch, Plan, joins
 from robustkit.attacks._geometry import L2Ball, make_ball, sample_keys, uniform_noise
 from robustkit.attacks._losses import Goal, margin_loss
 from robustkit.attacks._module_attack import ModuleAttack
@@ -38,14 +39,18 @@ from robustkit.attacks._result import (
 )
 from robustkit.attacks._scales import check_ball
 from robustkit.attacks.functional import BestSeen, Trace, pgd
-from robustkit.bridge import frozen
+from robustkit.bridge import frozen, thawed
+from robustkit.classifiers import ClassifierUnion
 from robustkit.exceptions import GradientMaskingWarning
+from robustkit.networks import NetworkUnion, of_rows
 
 __all__ = [
     "SUSPICIOUS_GAP",
     "GradientAttackMixin",
     "SecondAttack",
     "climb_without_gradient",
+    "examine",
+    "report_of",
     "warn_of_rise",
 ]
 
@@ -67,6 +72,9 @@ _N_PAIRS = 50
 # Points that a sample is tried at, at most.
 _N_QUERIES = 500
 
+# Parameters in which the adversaries of networks that are trained together may differ.
+_OF_EACH = ("estimator", "random_state", "verbose")
+
 # No random start uses streams as large as this.
 _FIRST_STREAM = 1_000_000
 
@@ -82,6 +90,9 @@ class GradientAttackMixin:
     _search: Callable[[torch.nn.Module, Batch], torch.Tensor]
     _plan: Callable[[], Plan]
     _ball: Callable[[], dict[str, Any]]
+
+    # In training many networks as one: the adversary of each.
+    _partners: Sequence[Any]
 
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
@@ -114,6 +125,44 @@ class GradientAttackMixin:
             batch = Batch(X, y, clip=self._clip_of_batch(X), for_training=True)
             batch.radius = self._radius_in_training(X)
             return self._search(module, batch)
+
+    def perturb_union(
+        self,
+        union: NetworkUnion,
+        X: torch.Tensor,
+        y: torch.Tensor,
+        adversaries: Sequence[Any],
+    ) -> torch.Tensor | None:
+        """Perturb the batch of each network as its own adversary would.
+
+        None if they differ in more than their seeds, or search in a way of their own.
+
+        Parameters
+        ----------
+        union : NetworkUnion
+            The networks.
+
+        X : torch.Tensor of shape (n_networks * n_samples, n_features)
+            The batch, once for each network.
+
+        y : torch.Tensor of shape (n_networks * n_samples,)
+            Index of the true class.
+
+        adversaries : sequence of objects
+            One for each network; this is the first one.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X` or None
+            Perturbed samples.
+        """
+        radius = self._ball()["radius"]
+        is_per_sample = isinstance(radius, np.ndarray) and len(radius) > 1
+        if is_per_sample or not all(_are_alike(self, other) for other in adversaries):
+            return None
+        twin = copy(self)
+        twin._partners = adversaries
+        return twin.perturb_module(union, X, y)
 
     def _radius_in_training(self, X):
         radius = self._ball()["radius"]
@@ -187,17 +236,36 @@ class GradientAttackMixin:
         # The diagnostics draw but once from a random state.
         plan = cache(self._plan)
         parts = [
-            _examine(self, *piece, plan if diagnostics else None)
+            examine(self, *piece, plan if diagnostics else None)
             for piece in self._pieces(X, y, target)
         ]
-        report = measures(joined([part["own"] for part in parts]))
-        if diagnostics:
-            pieces = self._pieces(X, y, target)
-            _warn_of_masking(report, _diagnose(self, report, parts, pieces, plan))
-        return report
+        pieces = self._pieces(X, y, target)
+        return report_of(self, parts, pieces, diagnostics=diagnostics, plan=plan)
 
 
-def _examine(attack, X, y, target, plan):
+def _are_alike(attack, other):
+    """Whether two attacks differ in nothing but their seeds, and are only ours."""
+    if not joins(attack) or type(other) is not type(attack):
+        return False
+    if hasattr(attack, "clip_") or hasattr(other, "clip_"):
+        return False
+    mine, others = (one.get_params(deep=False) for one in (attack, other))
+    return all(
+        name in _OF_EACH or np.array_equal(value, others[name])
+        for name, value in mine.items()
+    )
+
+
+def report_of(attack, parts, pieces, *, diagnostics=True, plan=None):
+    """Sum up what `examine` found in each piece of the data."""
+    report = measures(joined([part["own"] for part in parts]))
+    if diagnostics:
+        plan = cache(attack._plan) if plan is None else plan
+        _warn_of_masking(report, _diagnose(attack, report, parts, pieces, plan))
+    return report
+
+
+def examine(attack, X, y, target, plan):
     """Attack; with a plan also with other losses, and look at the gradients."""
     result = attack._perturb(X, y, target)
     part = {"own": without_points(result)}
@@ -227,12 +295,19 @@ def _robust_to_rotation(attack, X, part, plan):
     wanted, plan = part["own"].target, plan()
     rotate = partial(pgd, loss="rotate", max_iter=_N_STEPS)
     rotating = SecondAttack.like(attack, rotate, plan.take(rows), wanted is not None)
+    rotating.estimator = frozen(_of_samples(attack.estimator_, rows))
     samples, y = np.asarray(flat_samples(X)[0])[rows], part["own"].y[rows]
     result = rotating.fit(samples, y).perturb(
         samples, y, None if wanted is None else wanted[rows]
     )
     robust[rows] = withstood(result)
     return robust
+
+
+def _of_samples(model, rows):
+    """Return the model for some samples: of several together, those they belong to."""
+    union = thawed(model)
+    return union.take(rows) if isinstance(union, ClassifierUnion) else model
 
 
 def _diagnose(attack, report, parts, pieces, plan):
@@ -292,8 +367,8 @@ def _gradients_and_margins(attack, X, y):
     The margin is the true logit minus the best other.
     """
 
-    def look_at(x, labels):
-        look = first_look(model.module, x)
+    def look_at(x, labels, rows):
+        look = first_look(of_rows(model.module, rows), x)
         # The cross-entropy itself: where it is flat, an attack climbs the margin.
         with torch.enable_grad():
             loss = cross_entropy(look.logits, labels, reduction="none").sum()
@@ -309,6 +384,7 @@ def _gradients_and_margins(attack, X, y):
                 look_at,
                 as_tensor(X, device=model.device, dtype=model.dtype),
                 as_tensor(model.encode(y), device=model.device, dtype=torch.int64),
+                np.arange(len(X)),
                 batch_size=attack.batch_size,
             )
     return tuple(map(as_array, found))

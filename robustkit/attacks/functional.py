@@ -31,6 +31,7 @@ from robustkit.attacks._losses import (
 )
 from robustkit.attacks.minimal import minimal_distance
 from robustkit.attacks.one_pixel import one_pixel
+from robustkit.networks import of_rows
 
 __all__ = ["Trace", "bim", "fgsm", "grow_epsilon", "least_likely", "one_pixel", "pgd"]
 __all__ += ["minimal_distance"]
@@ -421,6 +422,7 @@ def pgd(
             rows, clean, radius = best.start_climb(), X, eps
             if len(rows) == 0:
                 break
+            part = of_rows(module, rows)
             if len(rows) < len(X):
                 clean, radius = X.index_select(0, rows), take_radius(eps, rows)
                 goal = goal.take(rows)
@@ -434,10 +436,10 @@ def pgd(
                 trace.look = None
             for step in range(max_iter + 1):
                 if step < max_iter:
-                    logits, gradient = input_gradient(module, points, goal, look)
+                    logits, gradient = input_gradient(part, points, goal, look)
                     look = None
                 elif early_stopping:
-                    logits = logits_at(module, points)
+                    logits = logits_at(part, points)
                 else:
                     return points
                 if early_stopping:
@@ -449,7 +451,7 @@ def pgd(
                         keep = best.drop_done()
                         points = points.index_select(0, keep)
                         gradient = gradient.index_select(0, keep)
-                        goal = goal.take(keep)
+                        goal, part = goal.take(keep), of_rows(part, keep)
                         ball.take(keep)
                 # By default the first step crosses the ball, and half a cosine wave
                 # leads to zero: what a random start has beside the direction uphill
@@ -549,6 +551,7 @@ def grow_epsilon(
                     t.index_select(0, keep) for t in (left_X, direction)
                 )
                 rows, left, goal = rows[keep], left[keep], goal.take(keep)
+                module = of_rows(module, keep)
                 tried = tried.index_select(0, keep)
         last = left.nonzero().squeeze(1)
         points.index_copy_(0, rows[last], tried.index_select(0, last))

@@ -20,6 +20,7 @@ from robustkit.classifiers._base import (
     encode,
     seeded_clone,
 )
+from robustkit.classifiers._classifier_union import ClassifierUnion, unions_of
 from robustkit.classifiers._fit_many import REFUSED, fit_many
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import (

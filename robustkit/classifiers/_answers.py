@@ -22,6 +22,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 
 from robustkit.bridge import thawed
 from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers._classifier_union import ClassifierUnion
 from robustkit.classifiers._pruned_net_classifier import PrunedNetClassifier
 
 __all__ = [
@@ -56,6 +57,9 @@ def answers_with_module(estimator: Any, module: torch.nn.Module | None) -> bool:
     if module is None or "predict" in vars(estimator):
         return False
     own = type(estimator)
+    if isinstance(estimator, ClassifierUnion):
+        # None takes part of which it is not known.
+        return True
     if isinstance(estimator, BaseNetClassifier):
         return all(
             getattr(own, name) is getattr(BaseNetClassifier, name)

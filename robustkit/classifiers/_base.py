@@ -76,6 +76,7 @@ __all__ = [
     "encode",
     "hold_out",
     "most_epochs",
+    "needs_length",
     "seeded_clone",
 ]
 
@@ -335,7 +336,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
 
         Returns all its batches if it can be read only once.
         """
-        if any(map(_needs_length, (self.adversary, self.regularizer))):
+        if any(map(needs_length, (self.adversary, self.regularizer))):
             raise ValueError(
                 "An adversary or regularizer with the method 'on_epoch_begin' is given "
                 f"all samples. Got a {type(stream).__name__}: pass arrays."
@@ -454,7 +455,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
         if self._optimizer_state is not None:
             stepper.load_state_dict(self._optimizer_state)
         plateau = None
-        if max_epochs == "auto" and not any(map(_needs_length, learners.values())):
+        if max_epochs == "auto" and not any(map(needs_length, learners.values())):
             plateau = Plateau(self.n_iter_no_change, self.tol)
         if data[1] is None:
             # The step has the regularizer, whose other methods no stream can serve.
@@ -683,7 +684,7 @@ def batch_size_for(batch_size: int | str, n_samples: int | None = None) -> int:
     return min(max(n_samples // _STEPS, _SMALLEST), _LARGEST)
 
 
-def _needs_length(learner: Any) -> bool:
+def needs_length(learner: Any) -> bool:
     # It is told the number of epochs, and may change the loss on the way.
     return hasattr(learner, "on_epoch_begin")
 

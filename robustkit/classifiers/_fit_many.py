@@ -1,6 +1,8 @@
 """Fit many sparse networks together, as one."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from robustkit._randomness import draw_seeds, torch_generator
+from robustkit._randomness import draw_seed, draw_seeds, torch_generator
 from robustkit._samples import flat_samples, is_stream
 from robustkit._tensors import as_tensor, dtype_of, resolve_device
 from robustkit.classifiers._base import (
     batch_size_for,
     encode,
     most_epochs,
+    needs_length,
 )
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
 from robustkit.classifiers._training_record import warn_of_no_convergence
@@ -26,7 +29,7 @@ __all__ = ["REFUSED", "fit_many"]
 _SHARED = ("max_epochs", "batch_size", "lr", "weight_decay", "label_smoothing")
 
 # Parameters that only `fit` supports, and the value that is accepted here.
-REFUSED = {"adversary": None, "regularizer": None, "early_stopping": False}
+REFUSED = {"early_stopping": False}
 
 
 def fit_many(
@@ -47,12 +50,15 @@ def fit_many(
     order. With ``max_epochs="auto"`` each keeps the weights it had when its own loss
     converged, while the others are trained further.
 
+    An `adversary` that is one of our attacks by gradients, the same for all networks
+    but for its seed, perturbs the samples of all as one. Any other one, and every
+    `regularizer`, is asked network by network.
+
     Parameters
     ----------
     classifiers : sequence of SparseNetClassifier
         Fitted in place, from scratch even if they were fitted before. Callbacks and
-        `verbose` have no effect. None may have an `adversary`, a `regularizer` or
-        `early_stopping`.
+        `verbose` have no effect. None may have `early_stopping`.
 
     X : array-like of shape (n_samples, n_features)
         Training samples.
@@ -97,7 +103,8 @@ def fit_many(
 
 def _group_of(classifier: SparseNetClassifier) -> tuple:
     shared = (getattr(classifier, name) for name in _SHARED)
-    return *shared, resolve_device(classifier.device)
+    learners = (type(classifier.adversary), type(classifier.regularizer))
+    return *shared, *learners, resolve_device(classifier.device)
 
 
 def _check_classifiers(
@@ -154,7 +161,9 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
     first, *_ = group.values()
     device = resolve_device(first.device)
     # Each draws its order, as in `fit`, so that a later `partial_fit` draws the next.
-    order_seed, *_ = [draw_seeds(c._rng, 4)[0] for c in group.values()]
+    seeds = [draw_seeds(c._rng, 4) for c in group.values()]
+    order_seed = seeds[0][0]
+    learners = _Learners(list(group.values()), seeds)
     modules = [c.module_ for c in group.values()]
     networks = nn.ModuleList(modules).to(device)
     step = UnionStep(
@@ -162,8 +171,11 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
         lr=first.lr,
         weight_decay=first.weight_decay,
         label_smoothing=first.label_smoothing,
+        regularizers=learners.of("regularizer"),
     )
-    converged = _Converged(group, step) if first.max_epochs == "auto" else None
+    learners.step = step
+    is_auto = first.max_epochs == "auto" and not learners.need_length
+    converged = _Converged(group, step) if is_auto else None
     epochs = train(
         networks,
         as_tensor(X, device=device, dtype=dtype_of(networks)),
@@ -175,6 +187,9 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
             generator=torch_generator(order_seed, device),
         ),
         progress=converged,
+        adversary=learners if first.adversary is not None else None,
+        # Its penalties are the step's; here it is told of epochs.
+        regularizer=learners.hook,
     )
     step.store()
     curves = np.transpose([epoch.loss for epoch in epochs]).tolist()
@@ -186,6 +201,97 @@ def _train_group(group: dict[int, SparseNetClassifier], X: NDArray, y: NDArray) 
         converged.restore()
     for i, classifier in group.items():
         _check_weights(classifier, i)
+
+
+class _Learners:
+    """The adversaries and the regularizers of networks that are trained together.
+
+    Each is given its own network, and draws from torch's stream what it would draw if
+    that were trained by itself.
+    """
+
+    step: UnionStep
+
+    def __init__(
+        self, classifiers: list[SparseNetClassifier], seeds: list[list[int]]
+    ) -> None:
+        self.pairs = []
+        for classifier, (_, stream_seed, *learner_seeds) in zip(
+            classifiers, seeds, strict=True
+        ):
+            found = classifier._clone_learners(learner_seeds)
+            stream = _Stream(stream_seed)
+            self.pairs.append(
+                {name: part and _Learner(part, stream) for name, part in found.items()}
+            )
+        self.need_length = any(
+            part is not None and needs_length(part.learner)
+            for pair in self.pairs
+            for part in pair.values()
+        )
+        self.hook = self if self.need_length else None
+
+    def of(self, name: str) -> list[Any]:
+        """Return those of all networks; none at all if no network has one."""
+        parts = [pair[name] for pair in self.pairs]
+        return parts if any(part is not None for part in parts) else []
+
+    def perturb_module(self, _: Any, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Perturb a batch, once for each network."""
+        adversaries = self.of("adversary")
+        n, own = len(adversaries), [part.learner for part in adversaries]
+        found = None
+        if hasattr(own[0], "perturb_union"):
+            union = self.step.network.with_counts([len(X)] * n)
+            found = own[0].perturb_union(union, X.repeat(n, 1), y.repeat(n), own)
+        if found is None:
+            self.step.store()
+            pairs = zip(adversaries, self.step.modules, strict=True)
+            found = torch.cat([one.perturb_module(to, X, y) for one, to in pairs])
+        return found.detach().view(n, *X.shape)
+
+    def on_epoch_begin(self, _: Any, X: Any, y: Any, **when: Any) -> None:
+        """Tell the learners of each network, which has its weights."""
+        self.step.store()
+        for pair, module in zip(self.pairs, self.step.modules, strict=True):
+            for part in pair.values():
+                if part is not None and needs_length(part.learner):
+                    part.on_epoch_begin(module, X.clone(), y.clone(), **when)
+
+
+class _Stream:
+    """What a network's learners draw from torch's global stream."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = torch.Generator().manual_seed(draw_seed(seed)).get_state()
+
+    def __enter__(self) -> None:
+        self._of_others = torch.get_rng_state()
+        torch.set_rng_state(self.state)
+
+    def __exit__(self, *_: object) -> None:
+        self.state = torch.get_rng_state()
+        torch.set_rng_state(self._of_others)
+
+
+@dataclass
+class _Learner:
+    """An adversary or a regularizer, and the stream that it draws from."""
+
+    learner: Any
+    stream: _Stream
+
+    def perturb_module(self, *batch: Any) -> torch.Tensor:
+        with self.stream:
+            return self.learner.perturb_module(*batch)
+
+    def penalty(self, *batch: Any) -> torch.Tensor:
+        with self.stream:
+            return self.learner.penalty(*batch)
+
+    def on_epoch_begin(self, *data: Any, **when: Any) -> None:
+        with self.stream:
+            self.learner.on_epoch_begin(*data, **when)
 
 
 class _Converged:

@@ -5,6 +5,7 @@
 from robustkit.networks._architectures import ARCHITECTURES, ToImages, flat_input, mlp
 from robustkit.networks._fused_step import FusedStep, PerceptronStep, UnionStep
 from robustkit.networks._initialization import FANS, INITS, initialize
+from robustkit.networks._network_union import NetworkUnion, of_rows
 from robustkit.networks._parts import (
     MaskedLinear,
     is_plain,

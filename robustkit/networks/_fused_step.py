@@ -3,7 +3,7 @@
 `AutogradStep` in `_training.py` does the same for any module, and more slowly.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustkit.networks._network_union import NetworkUnion
 from robustkit.networks._parts import has_gradient_hooks, is_plain, leaves
 from robustkit.networks._sparse_network import SparseNetwork
 from robustkit.networks._training import AutogradStep
-from robustkit.networks.engines import Union, make_engine
 
 __all__ = ["FusedStep", "PerceptronStep", "UnionStep"]
 
@@ -158,7 +158,7 @@ class PerceptronStep(AutogradStep):
 
 
 class UnionStep:
-    """One step of Adam for many sparse networks that see the same batch.
+    """One step of Adam for many sparse networks that see the same samples.
 
     The graphs are put side by side as one: one matrix product feeds all sources, one
     call passes all edges, one call changes all weights. Nothing flows from one network
@@ -180,8 +180,16 @@ class UnionStep:
     label_smoothing : float, default=0.0
         Share of the target that is spread over all classes.
 
+    regularizers : sequence of (object or None), default=()
+        One for each network, whose ``penalty(module, X, y)`` is added to its loss.
+
     engine : {"auto", "compiled", "sparse"}, default="auto"
         As in `SparseNetwork`.
+
+    Attributes
+    ----------
+    network : NetworkUnion
+        The networks as one module, with the weights as they are now.
     """
 
     def __init__(
@@ -191,31 +199,31 @@ class UnionStep:
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         label_smoothing: float = 0.0,
+        regularizers: Sequence[Any] = (),
         engine: str = "auto",
     ) -> None:
         self.modules = list(modules)
-        self.label_smoothing = label_smoothing
-        first, device = self.modules[0], self.modules[0].bias.device
-        structures = [module.structure for module in self.modules]
-        self._engine = make_engine(engine, structures, first.n_outputs, device)
-        self._union = Union(self.modules, self._engine.wiring)
-        self._weight = self._union.join(
-            [[w.detach() for w in module.parameters()] for module in self.modules]
-        )
+        self.label_smoothing, self._regularizers = label_smoothing, regularizers
+        self.network = NetworkUnion(self.modules, engine=engine)
+        self._engine, self._union = self.network.engine, self.network.places
+        self._weight, device = self.network.vector, self.modules[0].bias.device
         self._gradient = torch.zeros_like(self._weight)
         self._weights = self._union.see(self._weight)
         self._gradients = self._union.see(self._gradient)
         self._adam = self._engine.adam(
             self._weight, self._gradient, lr=lr, weight_decay=weight_decay
         )
-        is_cuda = device.type == "cuda"
+        # A penalty is not ours to record.
+        is_cuda = device.type == "cuda" and not regularizers
         self._run = _CUDAGraph(self._descend) if is_cuda else self._descend
 
     @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Change the weights of every network once.
 
-        Returns the mean loss of each network over the batch, before the change.
+        `inputs` are of shape (n_samples, n_features), or (n_networks, n_samples,
+        n_features) if each network has its own of these samples. Returns the mean loss
+        of each network over the batch, before the change.
         """
         return self._run(inputs, targets)
 
@@ -223,8 +231,12 @@ class UnionStep:
         input_weight, bias, weight = self._weights
         of_input, of_bias, of_weight = self._gradients
         n_sources = len(input_weight)
-        rows = inputs.new_empty(len(bias), len(inputs))
-        torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
+        rows = inputs.new_empty(len(bias), len(targets))
+        if inputs.ndim == 2:
+            torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
+        else:
+            union = self.network.with_counts([len(targets)] * len(self.modules))
+            union.drive(inputs.flatten(0, 1), rows[:n_sources])
         losses, gradient = self._engine.find_gradients(
             weight,
             bias,
@@ -234,9 +246,45 @@ class UnionStep:
             n_graphs=len(self.modules),
             out=(of_weight, of_bias),
         )
-        torch.mm(gradient[:n_sources], inputs, out=of_input)
-        self._adam.step()
+        if inputs.ndim == 2:
+            torch.mm(gradient[:n_sources], inputs, out=of_input)
+        else:
+            union.pull_weights(gradient[:n_sources], inputs.flatten(0, 1), of_input)
+        if self._regularizers:
+            self._descend_with_penalties(inputs, targets, losses)
+        else:
+            self._adam.step()
         return losses
+
+    def _descend_with_penalties(self, inputs, targets, losses):
+        """Add the gradients of the penalties; leave weights that are frozen alone."""
+        self.store()
+        frozen = []
+        for i, module in enumerate(self.modules):
+            places, weights = self._union.places(i), list(module.parameters())
+            pairs = list(zip(places, weights, strict=True))
+            frozen += [place for place, w in pairs if not w.requires_grad]
+            if self._regularizers[i] is None:
+                continue
+            own = inputs if inputs.ndim == 2 else inputs[i]
+            with torch.enable_grad():
+                penalty = self._regularizers[i].penalty(module, own, targets)
+            losses[i] += penalty.detach()
+            if not penalty.requires_grad:
+                continue
+            pairs = [(place, w) for place, w in pairs if w.requires_grad]
+            gradients = torch.autograd.grad(
+                penalty, [w for _, w in pairs], allow_unused=True
+            )
+            for (place, _), gradient in zip(pairs, gradients, strict=True):
+                if gradient is not None:
+                    self._gradient[place] += gradient.flatten()
+        vectors = self._weight, self._adam.mean, self._adam.square
+        kept = [[vector[place].clone() for place in frozen] for vector in vectors]
+        self._adam.step()
+        for vector, values in zip(vectors, kept, strict=True):
+            for place, value in zip(frozen, values, strict=True):
+                vector[place] = value
 
     @torch.no_grad()
     def store(self) -> None:

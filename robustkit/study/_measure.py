@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,7 +25,13 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from robustkit._randomness import draw_seeds
 from robustkit._tensors import resolve_device
-from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, PGDAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    PGDAttack,
+    fit_to_each,
+    report_each,
+)
 from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import seeded_clone
 from robustkit.exceptions import GradientMaskingWarning
@@ -189,8 +195,27 @@ def send_to(device: str | torch.device, part: Any) -> Any:
     return part.set_params(**places)
 
 
-def measure(task: Task, trained: Trained, recipe: Recipe, data: Data) -> dict[str, Any]:
-    """Turn a trained model into a row, in groups of columns."""
+def measure(
+    tasks: Sequence[Task], trained: Sequence[Trained], recipe: Recipe, data: Data
+) -> list[dict[str, Any]]:
+    """Turn trained models into rows, in groups of columns; attack them together."""
+    rows = [_row(*pair, recipe, data) for pair in zip(tasks, trained, strict=True)]
+    usable = [k for k, one in enumerate(trained) if one.model is not None]
+    if not usable:
+        return rows
+    models = [trained[k].model for k in usable]
+    for name, (attack, n_images) in recipe.attacks.items():
+        seconds: dict[str, float] = {}
+        with timed(seconds, name):
+            found = attacked(name, attack, n_images, models, data)
+        for k, measures in zip(usable, found, strict=True):
+            rows[k]["measures"] |= measures
+            rows[k]["seconds"][name] = seconds[name] / len(models)
+    return rows
+
+
+def _row(task: Task, trained: Trained, recipe: Recipe, data: Data) -> dict[str, Any]:
+    """Say all of a model that no attack tells."""
     seconds, measures = {"train": trained.seconds}, {}
     properties = _structural_properties(
         trained.structure, trained.n_parameters, recipe.extra
@@ -204,9 +229,6 @@ def measure(task: Task, trained: Trained, recipe: Recipe, data: Data) -> dict[st
                     name, analysis, trained.model, data, recipe.device
                 )
         measures = _performance(trained.model, data)
-        for name, (attack, n_images) in recipe.attacks.items():
-            with timed(seconds, name):
-                measures |= attacked(name, attack, n_images, trained.model, data)
     model = task.model + (trained.step or 0)
     place = {"model": model, "graph": task.graph, "init": task.init}
     place |= {"seed": task.seed, "graph_seed": task.graph_seed}
@@ -348,21 +370,23 @@ def _performance(model: Any, data: Data) -> dict[str, Any]:
 
 
 def attacked(
-    name: str, attack: Any, n_images: int | None, model: Any, data: Data
-) -> dict[str, Any]:
-    """Attack a fitted model and report the outcome; names begin with the attack's.
+    name: str,
+    attack: Any,
+    n_images: int | None,
+    models: Sequence[Any],
+    data: Data,
+) -> list[dict[str, Any]]:
+    """Attack fitted models and report the outcome; names begin with the attack's.
 
     With `n_images` only so many test images are attacked, the first ones that the model
     gets right; None is all of them, right or wrong.
     """
-    X_test, y_test = data.X_test, data.y_test
-    if n_images is not None:
-        right = np.flatnonzero(model.predict(X_test) == y_test)[:n_images]
-        X_test, y_test = X_test[right], y_test[right]
-        if len(right) == 0:
-            return {f"{name}_error_rate": np.nan}
-    attack = clone(attack).set_params(estimator=FrozenEstimator(model))
-    attack.fit(data.X, data.y)
+    found: list[dict[str, Any]] = [{f"{name}_error_rate": np.nan} for _ in models]
+    images = [_images_for(model, n_images, data) for model in models]
+    places = [k for k, (X, _) in enumerate(images) if len(X)]
+    if not places:
+        return found
+    attacks = fit_to_each(clone(attack), [models[k] for k in places], data.X, data.y)
     # Only an attack that can choose its loss is asked to try both: that takes a second
     # attack, and for a single step says little.
     how = {}
@@ -371,7 +395,7 @@ def attacked(
     with warnings.catch_warnings():
         # Both figures are in the table.
         warnings.simplefilter("ignore", GradientMaskingWarning)
-        report = attack.report(X_test, y_test, **how)
+        reports = report_each(attacks, [images[k] for k in places], **how)
     # The mean distance says something only if the attack chooses how far it goes.
     joined = [part for _, part in getattr(attack, "attacks", ())]
     has_radius = any(hasattr(part, "eps") for part in (attack, *joined))
@@ -379,12 +403,23 @@ def attacked(
     # What was asked for is the same for all models, and some of it is text: parameters,
     # or those of joined attacks, such as "pgdattack__eps".
     dull |= attack.get_params(deep=False).keys()
-    dull |= {key for key in report.index if "__" in key}
-    return {
-        f"{name}_{key}": value
-        for key, value in report.items()
-        if key not in dull and isinstance(value, Real)
-    }
+    for k, report in zip(places, reports, strict=True):
+        found[k] = {
+            f"{name}_{key}": value
+            for key, value in report.items()
+            if key not in dull and "__" not in key and isinstance(value, Real)
+        }
+    return found
+
+
+def _images_for(
+    model: Any, n_images: int | None, data: Data
+) -> tuple[NDArray, NDArray]:
+    """Choose the test images that a model is attacked on."""
+    if n_images is None:
+        return data.X_test, data.y_test
+    right = np.flatnonzero(model.predict(data.X_test) == data.y_test)[:n_images]
+    return data.X_test[right], data.y_test[right]
 
 
 def _versions() -> dict[str, str]:

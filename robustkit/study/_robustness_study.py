@@ -127,9 +127,9 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         `fit` ends.
 
     engine : {"auto", "single", "batched"}, default="auto"
-        "single" trains one network at a time, "batched" as many together as memory
-        allows, with equal results up to rounding. "auto" is "batched" where the device
-        is a GPU and the estimator permits it.
+        "single" trains and attacks one network at a time, "batched" as many together as
+        memory allows, with equal results up to rounding. "auto" is "batched" where the
+        device is a GPU and the estimator permits it.
 
     n_jobs : int, default=None
         Processes. None is 1 unless in a :obj:`joblib.parallel_config` context, -1 all

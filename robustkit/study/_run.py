@@ -37,6 +37,10 @@ _CHUNKS_PER_WORKER = 4
 # Deaths of workers in a row without a model finished, after which there is no hope.
 _PATIENCE = 2
 
+# Networks that are attacked together on a CPU, where more would gain nothing, and be
+# lost if the study is killed meanwhile.
+_MEASURED_TOGETHER = 32
+
 # Seconds between two lines where there is no terminal.
 _NOW_AND_THEN = 30
 
@@ -52,17 +56,23 @@ def finish(
     """
     population = recipe.population
     classifiers = [send_to(recipe.device, population.build(task)) for task in tasks]
-    together = []
-    if recipe.engine == "batched":
+    if recipe.engine != "batched":
+        for task, classifier in zip(tasks, classifiers, strict=True):
+            with one_thread():
+                trained = population.train(classifier, data)
+                rows = [measure([task], [one], recipe, data)[0] for one in trained]
+            yield task.number, rows
+        return
+    with one_thread():
+        together = train_together(classifiers, data)
+    on_gpu = resolve_device(recipe.device).type == "cuda"
+    size = len(tasks) if on_gpu else _MEASURED_TOGETHER
+    for start in range(0, len(tasks), size):
+        some = slice(start, start + size)
         with one_thread():
-            together = train_together(classifiers, data)
-    for k, task in enumerate(tasks):
-        with one_thread():
-            trained = (
-                [together[k]] if together else population.train(classifiers[k], data)
-            )
-            rows = [measure(task, one, recipe, data) for one in trained]
-        yield task.number, rows
+            found = measure(tasks[some], together[some], recipe, data)
+        for task, row in zip(tasks[some], found, strict=True):
+            yield task.number, [row]
 
 
 def _finished(

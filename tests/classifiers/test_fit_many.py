@@ -9,9 +9,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from robustkit._tensors import resolve_device
+from robustkit.attacks import BIMAttack, FGSMAttack, ModuleAttack, PGDAttack
 from robustkit.classifiers import SparseNetClassifier, fit_many
 from robustkit.graphs import GraphPrior
 from robustkit.networks import UnionStep
+from robustkit.regions import PopulatedRegionRegularizer
 from tests.classifiers.conftest import QUICK, sparse
 
 PRIORS = [
@@ -46,6 +48,52 @@ def test_fit_many_equals_separate_fits(params, digits):
     fitted = fit_many(classifiers, X, y)
     assert fitted == classifiers
     for ours, theirs in zip(fitted, alone, strict=True):
+        expect_equal(ours, theirs, X)
+
+
+class Noisy(ModuleAttack):
+    """Draws from torch's stream, and is told of epochs."""
+
+    def on_epoch_begin(self, module, X, y, *, epoch, max_epochs):
+        self.sizes = len(X), epoch
+
+    def perturb_module(self, module, X, y):
+        return (X + self.eps * torch.randn_like(X).sign()).clamp(0, 1)
+
+
+REGULARIZER = PopulatedRegionRegularizer(strength=0.1, warm_up=0.4)
+
+
+@pytest.mark.parametrize(
+    "learners",
+    [
+        {"adversary": FGSMAttack(eps=0.1)},
+        {"adversary": PGDAttack(eps=0.1, max_iter=3)},
+        {"adversary": PGDAttack(norm="l2", eps=0.5, max_iter=3)},
+        {"adversary": Noisy(eps=0.1)},
+        {"regularizer": REGULARIZER},
+        {"adversary": BIMAttack(eps=0.1, max_iter=2), "regularizer": REGULARIZER},
+    ],
+    ids=lambda learners: "-".join(map(repr, learners.values())),
+)
+def test_fit_many_with_an_adversary_or_a_regularizer(learners, digits):
+    X, y = digits[0][:250], digits[1][:250]
+    classifiers = many(**learners)
+    alone = [clone(classifier).fit(X, y) for classifier in classifiers]
+    for ours, theirs in zip(fit_many(classifiers, X, y), alone, strict=True):
+        expect_equal(ours, theirs, X)
+        for name in learners:
+            assert type(getattr(ours, f"{name}_")) is type(learners[name])
+        assert all(weight.requires_grad for weight in ours.module_.parameters())
+
+
+def test_fit_many_with_adversaries_that_differ(digits):
+    X, y = digits[0][:250], digits[1][:250]
+    classifiers = [
+        c for eps in (0.05, 0.2) for c in many(adversary=FGSMAttack(eps=eps))
+    ]
+    alone = [clone(classifier).fit(X, y) for classifier in classifiers]
+    for ours, theirs in zip(fit_many(classifiers, X, y), alone, strict=True):
         expect_equal(ours, theirs, X)
 
 

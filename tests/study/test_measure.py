@@ -128,7 +128,7 @@ def test_an_attack_on_images_of_which_none_is_right_has_no_error_rate():
     X, y, X_test, _ = small_data()
     model = SparseNetClassifier(max_epochs=1, random_state=0).fit(X, y)
     wrong = (model.predict(X_test) + 1) % 10
-    found = attacked("few", FGSMAttack(), 3, model, Data(X, y, X_test, wrong))
+    found = attacked("few", FGSMAttack(), 3, [model], Data(X, y, X_test, wrong))[0]
     assert list(found) == ["few_error_rate"]
     assert np.isnan(found["few_error_rate"])
 
@@ -148,7 +148,7 @@ def test_of_the_report_of_any_attack_only_numbers_are_kept(name):
     data = Data(*small_data())
     model = SparseNetClassifier(max_epochs=2, device="cpu", random_state=0)
     model.fit(data.X, data.y)
-    row = attacked("a", ATTACKS[name], None, model, data)
+    row = attacked("a", ATTACKS[name], None, [model], data)[0]
     assert "a_robust_accuracy" in row
     assert {type(value) for value in row.values()} <= {int, float}
     assert not row.keys() & {"a_norm", "a_loss", "a_stronger", "a_best_of", "a_eps"}

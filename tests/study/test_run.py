@@ -14,7 +14,6 @@ from joblib import parallel_config, register_parallel_backend
 from joblib.parallel import ThreadingBackend
 
 from robustkit.classifiers import SparseNetClassifier
-from robustkit.regions import PopulatedRegionRegularizer
 from robustkit.study import _run
 from robustkit.study._plan import Design, GraphPopulation, PrunedPopulation
 from robustkit.study._run import StudyProgress, choose_engine
@@ -288,13 +287,6 @@ def test_on_a_gpu_auto_is_batched_where_that_is_possible(monkeypatch):
         (GraphPopulation(Own()), {}, "the estimator is a Own"),
         (PrunedPopulation(None), {}, "prunes each network by itself"),
         (PLAIN, {"early_stopping": [True]}, "has 'early_stopping'"),
-        (
-            GraphPopulation(
-                SparseNetClassifier(regularizer=PopulatedRegionRegularizer())
-            ),
-            {},
-            "has 'regularizer'",
-        ),
     ],
 )
 def test_what_cannot_be_batched_is_refused(population, space, message):

@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
+from robustkit.attacks import MinimalDistanceAttack, PGDAttack, SquareAttack
 from robustkit.classifiers import (
     MLPNetClassifier,
     PrunedNetClassifier,
@@ -15,7 +16,7 @@ from robustkit.classifiers import (
     TorchClassifier,
 )
 from robustkit.graphs import GraphPrior
-from robustkit.study import _train
+from robustkit.study import _run, _train
 from robustkit.study._plan import Data, Task
 from robustkit.study._train import (
     needed_bytes,
@@ -68,6 +69,36 @@ def test_a_study_has_the_same_table_with_either_engine():
     batched = small_study(engine="batched").fit(*small_data()).results_
     assert batched["engine"].unique().tolist() == ["batched"]
     assert_same_table(single, batched, rtol=1e-4)
+
+
+def test_adversarial_training_and_attacks_are_the_same_with_either_engine():
+    network = SparseNetClassifier(
+        max_epochs=2,
+        batch_size=50,
+        lr=0.01,
+        adversary=PGDAttack(eps=0.05, max_iter=2),
+        device="cpu",
+    )
+    attacks = {
+        "pgd": PGDAttack(eps=0.1, max_iter=3),
+        "few": (MinimalDistanceAttack(max_iter=10), 4),
+        "square": (SquareAttack(eps=0.1, max_queries=10), 3),
+    }
+    how = {"estimator": network, "attacks": attacks, "inits": ["he_uniform"]}
+    single, batched = (
+        small_study(engine=engine, **how).fit(*small_data()).results_
+        for engine in ("single", "batched")
+    )
+    # How long a row stays in the search may depend on the others of its batch.
+    tables = [t.drop(columns="few_n_queries") for t in (single, batched)]
+    assert_same_table(*tables, rtol=1e-4)
+
+
+def test_more_networks_than_are_attacked_together(monkeypatch):
+    tables = [small_study(engine="batched").fit(*small_data()).results_]
+    monkeypatch.setattr(_run, "_MEASURED_TOGETHER", 3)
+    tables.append(small_study(engine="batched").fit(*small_data()).results_)
+    assert_same_table(*tables, rtol=1e-6)
 
 
 def test_one_that_fails_does_not_take_the_others_with_it():

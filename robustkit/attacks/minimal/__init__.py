@@ -6,7 +6,11 @@ tries other ways where none leads to an error and lets the model have the last w
 """
 # ruff: noqa: F401
 
-from robustkit.attacks.minimal._distance import minimal_distance, push_out
+from robustkit.attacks.minimal._distance import (
+    SAMPLES_AT_ONCE,
+    minimal_distance,
+    push_out,
+)
 from robustkit.attacks.minimal._paths import Box
 from robustkit.attacks.minimal._search import sizes_of
 

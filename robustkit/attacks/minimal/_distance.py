@@ -31,10 +31,10 @@ from robustkit.attacks.minimal._search import (
 if TYPE_CHECKING:
     from robustkit.attacks.functional import Trace
 
-__all__ = ["minimal_distance", "push_out"]
+__all__ = ["SAMPLES_AT_ONCE", "minimal_distance", "push_out"]
 
 # Samples that are searched around at once.
-_CHUNK = 256
+SAMPLES_AT_ONCE = 256
 # Points of the box that are tried where no gradient leads to an error, how many of
 # those that err are followed inwards, and known samples tried for each sample.
 _N_CORNERS, _N_FOLLOWED, _N_KNOWN = 48, 8, 32
@@ -134,15 +134,14 @@ def minimal_distance(
         ask = _Judge(margins, trace.ask if trace is not None else None, X.device)
         points, sizes = flat.copy(), np.zeros(len(X))
         n_queries = np.ones(len(X), dtype=np.int64)
-        others = flat[:0]
-        if known is not None:
-            others = as_array(known.flatten(1).to(margins.work_dtype))
+        others = _known_points(known, flat, margins)
         attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
-        for start in range(0, len(attacked), _CHUNK):
-            rows = attacked[start : start + _CHUNK]
+        for start in range(0, len(attacked), SAMPLES_AT_ONCE):
+            rows = attacked[start : start + SAMPLES_AT_ONCE]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
-            task = _Task(margins, box, true[rows], goal, ask.of(rows))
+            asked = ask.of(rows)
+            task = _Task(asked.margins, box, true[rows], goal, asked)
             found = task.solve(Schedule.of(norm, max_iter), others, seed)
             points[rows], sizes[rows] = found.points, found.sizes
             n_queries[rows] += found.n_queries
@@ -153,6 +152,15 @@ def minimal_distance(
         # All others keep every digit that they had.
         moved = torch.from_numpy(np.isfinite(sizes) & (sizes > 0)).to(X.device)
         return torch.where(moved.view(-1, *[1] * (X.ndim - 1)), X_adv, X)
+
+
+def _known_points(known, flat, margins):
+    """Return known samples as rows; of each network, where there are several."""
+    if isinstance(known, list):
+        return [_known_points(some, flat, margins) for some in known]
+    if known is None:
+        return flat[:0]
+    return as_array(known.flatten(1).to(margins.work_dtype))
 
 
 def _range_of(clip, X):
@@ -181,12 +189,12 @@ class _Judge:
 
     def of(self, rows):
         """Judge some samples only."""
-        return _Judge(self.margins, self.ask, self.device, rows)
+        return _Judge(self.margins.of(rows), self.ask, self.device, rows)
 
     def __call__(self, points, which):
         """Classes predicted at points of the samples `which`."""
         if self.ask is None:
-            return self.margins.classes(points)
+            return self.margins.classes(points, which)
         rows = which if self.rows is None else self.rows[which]
         images = torch.from_numpy(points).to(self.device, self.margins.dtype)
         images = images.view(len(points), *self.margins.shape)
@@ -210,7 +218,8 @@ class _Task:
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
-            self._try_elsewhere(found, missing, known, seed)
+            for some, points in self._with_known(missing, known):
+                self._try_elsewhere(found, some, points, seed)
             hit = missing[np.isfinite(found.sizes[missing])]
             points, sizes = found.points[hit], found.sizes[hit]
             search_from(self.margins, box, self.true, self.target, plan, found, hit)
@@ -218,6 +227,15 @@ class _Task:
             # What the model itself takes for an error stays one.
             found.keep(hit, points, sizes)
         return found
+
+    def _with_known(self, missing, known):
+        """Yield samples with the known ones that are tried for them."""
+        if not isinstance(known, list):
+            yield missing, known
+            return
+        owners = self.margins.module.owners()[missing]
+        for network in np.unique(owners):
+            yield missing[owners == network], known[network]
 
     def _errs(self, points, which):
         answer = self.ask(points, which)
@@ -227,7 +245,7 @@ class _Task:
 
     def _values(self, points, which):
         wrong = None if self.target is None else self.target[which]
-        return self.margins.values(points, self.true[which], wrong)
+        return self.margins.values(points, which, self.true[which], wrong)
 
     def _surely_errs(self, points, which):
         """Whether the model errs, and would in another batch too."""
@@ -318,7 +336,9 @@ class _Task:
 
     def _nearest_errors(self, missing, known):
         """Find known samples of another class, the nearest ones first."""
-        classes, order = self.margins.classes(known), []
+        # Of several networks, that of these samples.
+        sample = np.full(len(known), missing[0])
+        classes, order = self.margins.classes(known, sample), []
         for i in missing:
             sizes = sizes_of(self.box, np.full(len(known), i), known)
             fits = classes != self.true[i]

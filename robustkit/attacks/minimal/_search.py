@@ -10,6 +10,7 @@ become shorter and shorter find the last percent.
 No decision looks at another sample, and a row's arithmetic is the same in every batch.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from robustkit.attacks.minimal._paths import (
     slide,
     take_up,
 )
+from robustkit.networks import NetworkUnion, of_rows
 
 __all__ = [
     "Bracket",
@@ -109,6 +111,9 @@ def _part(steps, scale):
 class Margins:
     """The module, asked for margins, and for their gradients, at rows of points.
 
+    Of which sample a row is matters only to the union of several networks, each of
+    which has samples of its own. Rows stand in the order of the samples.
+
     A margin is the logit of a wrong class minus that of the true one: positive where
     the module errs. With `towards` it is the logit of the wanted class minus the best
     other one.
@@ -125,6 +130,15 @@ class Margins:
         self.finest = max(_SAFE * self.spacing, 1e-10)
         self._kept = None
 
+    def of(self, samples):
+        """Ask about some of the samples only."""
+        module = of_rows(self.module, samples)
+        if module is self.module:
+            return self
+        twin = copy.copy(self)
+        twin.module = module
+        return twin
+
     def buffer(self, n_rows, n_features):
         """Return memory for points, always the same: new memory is slow."""
         if self._kept is None or len(self._kept) < n_rows:
@@ -132,48 +146,52 @@ class Margins:
             self._kept = torch.empty(size, dtype=self.work_dtype)
         return self._kept[:n_rows].numpy()
 
-    def at(self, points, true, wrong):
+    def at(self, points, sample, true, wrong):
         """Margins and their gradients."""
         margins, gradients = np.empty(len(points)), np.empty_like(points)
-        for rows, images in self._blocks(points):
-            look = first_look(self.module, images)
-            pair = self._pair(look.logits, true[rows], wrong[rows])
-            margins[rows] = self._margin(look.logits, *pair)
-            self._gradient(look, *pair, out=gradients[rows])
+        for rows, block in self._blocks(points, sample):
+            look = first_look(block.module, block.images)
+            logits = look.logits.detach()[block.real]
+            pair = self._pair(logits, true[rows], wrong[rows])
+            margins[rows] = self._margin(logits, *pair)
+            self._gradient(look, block.real, *pair, out=gradients[rows])
         return margins, gradients
 
-    def values(self, points, true, wrong=None):
+    def values(self, points, sample, true, wrong=None):
         """Margins alone; of the best wrong class if none is given."""
         margins = np.empty(len(points))
-        for rows, images in self._blocks(points):
-            logits = logits_at(self.module, images)
+        for rows, block in self._blocks(points, sample):
+            logits = logits_at(block.module, block.images)[block.real]
             classes = None if wrong is None else wrong[rows]
             pair = self._pair(logits, true[rows], classes)
             margins[rows] = self._margin(logits, *pair)
         return margins
 
-    def around(self, points, true):
+    def around(self, points, sample, true):
         """Margins and gradients of the likely classes: one pass forward, many back.
 
         With `towards`, of how far the wanted class `true` is ahead of each of them.
         """
         found = [
-            self._around(images, true[rows]) for rows, images in self._blocks(points)
+            self._around(block, true[rows])
+            for rows, block in self._blocks(points, sample)
         ]
         return (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
 
-    def classes(self, points):
+    def classes(self, points, sample):
         """Return the classes that the module predicts."""
         found = np.empty(len(points), dtype=np.int64)
-        for rows, images in self._blocks(points):
-            found[rows] = as_array(logits_at(self.module, images).argmax(dim=1))[
-                : len(found[rows])
-            ]
+        for rows, block in self._blocks(points, sample):
+            logits = logits_at(block.module, block.images)[block.real]
+            found[rows] = as_array(logits.argmax(dim=1))
         return found
 
-    def _blocks(self, points):
+    def _blocks(self, points, sample):
         """Yield points for the module; padded, to round a row alike in any batch."""
         n_rows = len(points)
+        if isinstance(self.module, NetworkUnion):
+            yield from self._blocks_of_networks(points, sample)
+            return
         if self._kept is not None and points.ctypes.data == self._kept.data_ptr():
             n_padded = n_rows + -n_rows % _MULTIPLE
             self._kept[n_rows:n_padded] = self._kept[n_rows - 1]
@@ -183,21 +201,33 @@ class Margins:
         for start in range(0, n_rows, _AT_ONCE):
             images = padded[start : start + _AT_ONCE].to(self.device, self.dtype)
             rows = slice(start, min(start + _AT_ONCE, n_rows))
-            yield rows, images.view(len(images), *self.shape)
+            real = slice(0, rows.stop - start)
+            images = images.view(len(images), *self.shape)
+            yield rows, _Block(self.module, images, real)
 
-    def _around(self, images, true):
-        look, n = first_look(self.module, images), len(true)
-        logits = look.logits.detach()[:n]
+    def _blocks_of_networks(self, points, sample):
+        """Do the same where the rows of each network are padded."""
+        for start in range(0, len(points), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            module, index, real = self.module.take(sample[rows]).padded(_MULTIPLE)
+            images = torch.from_numpy(points[rows]).index_select(0, index)
+            real = real.to(self.device)
+            yield rows, _Block(module, images.to(self.device, self.dtype), real)
+
+    def _around(self, block, true):
+        look, n = first_look(block.module, block.images), len(true)
+        logits = look.logits.detach()[block.real]
         true = torch.from_numpy(true).to(self.device)
         others = logits.scatter(1, true[:, None], -torch.inf)
         n_classes = min(logits.shape[1] - 1, _MOST_CLASSES)
         order = others.argsort(dim=1, descending=True, stable=True)[:, :n_classes]
         values = np.empty((n_classes, n))
-        gradients = np.empty((n_classes, n, images[0].numel()), self._kind)
+        gradients = np.empty((n_classes, n, block.images[0].numel()), self._kind)
         for k, wrong in enumerate(order.T):
             pair = (true, wrong) if self.towards else (wrong, true)
-            values[k] = self._margin(look.logits, *pair)
-            self._gradient(look, *pair, gradients[k], again=k < n_classes - 1)
+            values[k] = self._margin(logits, *pair)
+            again = k < n_classes - 1
+            self._gradient(look, block.real, *pair, gradients[k], again)
         return as_array(order.T.contiguous()), values, gradients
 
     @property
@@ -206,7 +236,6 @@ class Margins:
 
     def _pair(self, logits, true, wrong):
         """Choose the class that is to lead, and the one that is to lag behind."""
-        logits = logits.detach()[: len(true)]
         true = torch.from_numpy(true).to(self.device)
         if wrong is not None:
             wrong = torch.from_numpy(wrong).to(self.device)
@@ -218,16 +247,16 @@ class Margins:
 
     def _margin(self, logits, leading, lagging):
         """Subtract from the margin what rounding may take in another batch."""
-        logits = logits.detach()[: len(leading)]
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
         return as_array((margin - unsure).double())
 
-    def _gradient(self, look, leading, lagging, out, again=False):
+    def _gradient(self, look, real, leading, lagging, out, again=False):
         logits, gradient = look.logits, None
         if logits.requires_grad:
-            weights = torch.zeros_like(logits)
-            here = torch.arange(len(leading), device=self.device)
+            weights, here = torch.zeros_like(logits), real
+            if isinstance(real, slice):
+                here = torch.arange(len(leading), device=self.device)
             weights[here, leading], weights[here, lagging] = 1, -1
             (gradient,) = torch.autograd.grad(
                 logits, look.points, weights, retain_graph=again, allow_unused=True
@@ -236,11 +265,20 @@ class Margins:
         if gradient is None:
             out[:] = 0
         else:
-            torch.from_numpy(out).copy_(gradient[: len(out)].flatten(1))
+            torch.from_numpy(out).copy_(gradient[real].flatten(1))
 
 
 def _logit_of(logits, classes):
     return logits.gather(1, classes[:, None]).squeeze(1)
+
+
+@dataclass
+class _Block:
+    """Padded rows of points, what they go through, and where those asked about are."""
+
+    module: torch.nn.Module
+    images: torch.Tensor
+    real: slice | torch.Tensor
 
 
 @dataclass
@@ -278,8 +316,8 @@ def search_along_gradients(margins, box, true, target, plan, found):
 def search_from(margins, box, true, target, plan, found, known):
     """Search on from points that err, of the samples `known`."""
     points, sample = found.points[known], known
-    wrong = target[known] if margins.towards else margins.classes(points)
-    values, slope = margins.at(points, true[known], wrong)
+    wrong = target[known] if margins.towards else margins.classes(points, known)
+    values, slope = margins.at(points, known, true[known], wrong)
     offset = values - ((points - box.X[known]) * slope).sum(axis=1, dtype=float)
     rows = _make_rows(sample, true[known], wrong, slope, offset, np.zeros(len(known)))
     search = _Search(margins, box, rows, plan, found)
@@ -298,7 +336,7 @@ def turn_corners(margins, box, true, target, found):
     which, at = np.arange(len(target)), found.points.copy()
     ahead = max(margins.finest, _WORTH / 10)
     for _ in range(_CORNERS):
-        _, values, slopes = margins.around(at, target[which])
+        _, values, slopes = margins.around(at, which, target[which])
         found.n_queries[which] += 1
         points = np.empty_like(at)
         corners(box, which, at, slopes, values, ahead, points)
@@ -320,7 +358,7 @@ def _go_back(margins, box, true, target, found, which, near):
     """Keep points that err; of the others, those halfway to the known ones that do."""
 
     def try_points(which, points):
-        errs = margins.values(points, true[which], target[which]) > 0
+        errs = margins.values(points, which, true[which], target[which]) > 0
         found.n_queries[which] += 1
         hit = which[errs]
         found.keep(hit, points[errs], sizes_of(box, hit, points[errs]))
@@ -337,11 +375,13 @@ def _go_back(margins, box, true, target, found, which, near):
 
 def _first_rows(margins, box, true, target, plan):
     """Linearize the margins of the likely classes at the samples; keep those near."""
+    everyone = np.arange(len(true))
     if margins.towards:
         classes = target[None]
-        values, gradients = (v[None] for v in margins.at(box.X, true, target))
+        found = margins.at(box.X, everyone, true, target)
+        values, gradients = (v[None] for v in found)
     else:
-        classes, values, gradients = margins.around(box.X, true)
+        classes, values, gradients = margins.around(box.X, everyone, true)
     levels, sizes = np.empty(values.shape), np.empty(values.shape)
     begin(box, gradients, values, levels, sizes)
     near = np.isfinite(sizes) & (sizes <= plan.within * sizes.min(axis=0))
@@ -386,16 +426,16 @@ class _Search:
 
     def _look(self, which, points):
         """Margins of the rows' own classes, and gradients."""
-        rows = self.rows
-        np.add.at(self.found.n_queries, rows.sample[which], 1)
-        return self.margins.at(points, rows.true[which], rows.wrong[which])
+        rows, sample = self.rows, self.rows.sample[which]
+        np.add.at(self.found.n_queries, sample, 1)
+        return self.margins.at(points, sample, rows.true[which], rows.wrong[which])
 
     def _check(self, which, points):
         """Margins of whatever class is wrong, or wanted."""
-        rows = self.rows
-        np.add.at(self.found.n_queries, rows.sample[which], 1)
+        rows, sample = self.rows, self.rows.sample[which]
+        np.add.at(self.found.n_queries, sample, 1)
         wrong = rows.wrong[which] if self.margins.towards else None
-        return self.margins.values(points, rows.true[which], wrong)
+        return self.margins.values(points, sample, rows.true[which], wrong)
 
     def _best_of_samples(self, which):
         sample, sizes = self.rows.sample[which], self.rows.best_size[which]

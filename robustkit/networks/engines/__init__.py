@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from robustkit._validation import did_you_mean
@@ -33,18 +34,30 @@ class Engine(Protocol):
     wiring: Wiring
 
     def forward(
-        self, weight: Tensor, bias: Tensor, rows: Tensor, activation: Tensor
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        rows: Tensor,
+        activation: Tensor,
+        widths: NDArray | None = None,
     ) -> None:
         """Fill `rows` with pre-activations and `activation` with activations.
 
         On entry the sources in `rows` hold what the input feeds them. The two may be
-        one buffer, which then keeps the pre-activations of the outputs only.
+        one buffer, which then keeps the pre-activations of the outputs only. With
+        `widths`, one number per row, only so many of its columns matter.
         """
 
     def outputs(self, weight: Tensor, bias: Tensor, drive: Tensor) -> Tensor:
         """Compute the rows of the outputs from what the input feeds the sources."""
 
-    def backward(self, weight: Tensor, rows: Tensor, gradient: Tensor) -> None:
+    def backward(
+        self,
+        weight: Tensor,
+        rows: Tensor,
+        gradient: Tensor,
+        widths: NDArray | None = None,
+    ) -> None:
         """Add to the gradients of all rows what comes to them through the edges.
 
         `rows` are pre-activations or activations. `gradient` is of the pre-activations,

@@ -41,11 +41,17 @@ class CompiledEngine:
         )
 
     def forward(
-        self, weight: Tensor, bias: Tensor, rows: Tensor, activation: Tensor
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        rows: Tensor,
+        activation: Tensor,
+        widths: NDArray | None = None,
     ) -> None:
         """Fill both buffers."""
-        arrays = _arrays(weight, bias, rows, activation)
-        push_activations(*self._edges[:3], *arrays)
+        weights, biases, values, activations = _arrays(weight, bias, rows, activation)
+        widths = _widths(rows, widths)
+        push_activations(*self._edges[:3], weights, biases, values, activations, widths)
 
     def outputs(self, weight: Tensor, bias: Tensor, drive: Tensor) -> Tensor:
         """Compute the outputs alone."""
@@ -55,11 +61,18 @@ class CompiledEngine:
         push_to_outputs(*self._edges[:3], *arrays)
         return outputs
 
-    def backward(self, weight: Tensor, rows: Tensor, gradient: Tensor) -> None:
+    def backward(
+        self,
+        weight: Tensor,
+        rows: Tensor,
+        gradient: Tensor,
+        widths: NDArray | None = None,
+    ) -> None:
         """Add to the gradients of all rows what comes to them through the edges."""
         of_edge, values, gradients = _arrays(weight, rows, gradient)
         leaving = np.take(of_edge, self.wiring.leaving)
-        pull_gradients(*self._edges[3:5], leaving, values, gradients)
+        widths = _widths(rows, widths)
+        pull_gradients(*self._edges[3:5], leaving, values, gradients, widths)
 
     def edge_gradients(self, rows: Tensor, gradient: Tensor, out: Tensor) -> None:
         """Write the gradients of the edges."""
@@ -91,6 +104,11 @@ class CompiledEngine:
     ) -> "CompiledAdam":
         """Make the optimizer of these weights."""
         return CompiledAdam(weight, gradient, lr=lr, weight_decay=weight_decay)
+
+
+def _widths(rows: Tensor, widths: NDArray | None) -> NDArray:
+    """Return how many samples each row has: all of them, if nothing is said."""
+    return np.full(len(rows), rows.shape[1]) if widths is None else widths
 
 
 def _arrays(*tensors: Tensor) -> list[NDArray]:
@@ -137,9 +155,9 @@ _TILE = 256
 
 
 @njit(**_OPTIONS)
-def _add_rows(rows, v, start, stop, neighbour, weight, out):
+def _add_rows(rows, v, edges, neighbour, weight, out, batch):
     """Add to row `v` of `out` the weighted rows of some neighbours."""
-    batch = out.shape[1]
+    start, stop = edges
     e = start
     while e + 4 <= stop:
         a, b, c, d = neighbour[e], neighbour[e + 1], neighbour[e + 2], neighbour[e + 3]
@@ -157,25 +175,26 @@ def _add_rows(rows, v, start, stop, neighbour, weight, out):
 
 
 @njit(**_OPTIONS)
-def push_activations(n_hidden, start, source, weight, bias, rows, activation):
+def push_activations(n_hidden, start, source, weight, bias, rows, activation, widths):
     """Carry samples from the sources of a graph to all its other rows.
 
     Rows from `n_hidden` on are outputs, which have no ReLU. The edges into row v are
     those from ``start[v]`` to ``start[v + 1]``; each comes from the row `source`. In
     `rows`, the sources hold on entry what the input feeds them, and all rows their
     pre-activations on return. `activation` may be `rows` itself, which then keeps the
-    pre-activations of the outputs only.
+    pre-activations of the outputs only. Row v has ``widths[v]`` samples.
     """
-    n_rows, batch = rows.shape
     zero = weight.dtype.type(0)
-    for v in range(n_rows):
+    for v in range(len(rows)):
+        batch = widths[v]
         if start[v] == start[v + 1]:
             for i in range(batch):
                 rows[v, i] += bias[v]
         else:
             for i in range(batch):
                 rows[v, i] = bias[v]
-            _add_rows(activation, v, start[v], start[v + 1], source, weight, rows)
+            edges = start[v], start[v + 1]
+            _add_rows(activation, v, edges, source, weight, rows, batch)
         if v < n_hidden:
             for i in range(batch):
                 z = rows[v, i]
@@ -201,7 +220,8 @@ def push_to_outputs(n_hidden, start, source, weight, bias, drive, outputs):
             else:
                 for i in range(_TILE):
                     rows[v, i] = bias[v]
-                _add_rows(rows, v, start[v], start[v + 1], source, weight, rows)
+                edges = start[v], start[v + 1]
+                _add_rows(rows, v, edges, source, weight, rows, _TILE)
             if v < n_hidden:
                 for i in range(_TILE):
                     z = rows[v, i]
@@ -213,22 +233,22 @@ def push_to_outputs(n_hidden, start, source, weight, bias, drive, outputs):
 
 
 @njit(**_OPTIONS)
-def pull_gradients(start, target, weight, rows, gradient):
+def pull_gradients(start, target, weight, rows, gradient, widths):
     """Carry gradients from the outputs of a graph to all its other rows.
 
     The edges out of row v are those from ``start[v]`` to ``start[v + 1]``; each leads
     to the row `target`, and `weight` is in the same order. Of `rows` only the sign
     counts: pre-activations or activations. `gradient`, of the pre-activations, holds on
-    entry what comes from outside the graph.
+    entry what comes from outside the graph. Row v has ``widths[v]`` samples.
     """
-    n_rows, batch = gradient.shape
     zero = weight.dtype.type(0)
-    through = np.empty((1, batch), dtype=gradient.dtype)
-    for v in range(n_rows - 1, -1, -1):
+    through = np.empty((1, gradient.shape[1]), dtype=gradient.dtype)
+    for v in range(len(gradient) - 1, -1, -1):
         if start[v] == start[v + 1]:
             continue
+        batch, edges = widths[v], (start[v], start[v + 1])
         through[0] = zero
-        _add_rows(gradient, 0, start[v], start[v + 1], target, weight, through)
+        _add_rows(gradient, 0, edges, target, weight, through, batch)
         for i in range(batch):
             # Both are loaded before the choice, or the loop is not turned into vectors.
             z, g = rows[v, i], through[0, i]
@@ -321,7 +341,8 @@ def find_gradients(
     n_hidden, start_in, source, start_out, target, leaving = edges
     of_weight, of_bias = written
     n_rows = len(rows)
-    push_activations(n_hidden, start_in, source, weight, bias, rows, rows)
+    widths = np.full(n_rows, rows.shape[1])
+    push_activations(n_hidden, start_in, source, weight, bias, rows, rows, widths)
     n_outputs = (n_rows - n_hidden) // len(losses)
     gradient[:n_hidden] = 0
     for i in range(len(losses)):
@@ -329,7 +350,7 @@ def find_gradients(
         losses[i] = _cross_entropy(
             rows[outputs], targets, label_smoothing, gradient[outputs]
         )
-    pull_gradients(start_out, target, weight[leaving], rows, gradient)
+    pull_gradients(start_out, target, weight[leaving], rows, gradient, widths)
     edge_gradients(start_in, source, rows, gradient, of_weight)
     for v in range(n_rows):
         of_bias[v] = gradient[v].sum()

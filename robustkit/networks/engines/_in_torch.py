@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.adam import adam
 
@@ -48,9 +49,14 @@ class SparseEngine:
         self.leaving = torch.from_numpy(wiring.leaving).to(device)
 
     def forward(
-        self, weight: Tensor, bias: Tensor, rows: Tensor, activation: Tensor
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        rows: Tensor,
+        activation: Tensor,
+        widths: NDArray | None = None,
     ) -> None:
-        """Fill both buffers."""
+        """Fill both buffers, whatever the widths: all columns take part."""
         (a, b), *others = self.layers
         rows[a:b] += bias[a:b, None]
         rows[b:] = bias[b:, None]
@@ -68,7 +74,13 @@ class SparseEngine:
         first, _ = self.layers[-1]
         return rows[first:]
 
-    def backward(self, weight: Tensor, rows: Tensor, gradient: Tensor) -> None:
+    def backward(
+        self,
+        weight: Tensor,
+        rows: Tensor,
+        gradient: Tensor,
+        widths: NDArray | None = None,
+    ) -> None:
         """Add to the gradients of all rows what comes to them through the edges."""
         weight = weight.index_select(0, self.leaving)
         inner = zip(self.layers[:-1], self.outgoing, strict=True)

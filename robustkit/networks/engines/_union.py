@@ -1,7 +1,7 @@
 """One graph, or many side by side as one: their edges, and where each weight is."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -179,6 +179,23 @@ class Union:
             outputs = outputs.view(self._n_outputs, -1)
             networks.append([inputs, biases[0], edges, outputs, biases[1]])
         return networks
+
+    def places(self, i: int) -> list[Any]:
+        """Return where in a vector each of the parameters of a network is, flat."""
+        starts = np.cumsum([0, *self._n_sources]) * self._n_features
+        rows, slots = self._rows[i], self._slots[i]
+        if isinstance(rows, slice):
+            rows = torch.arange(self._ends[1] - self._ends[0])
+            slots = torch.arange(self.n_parameters - self._ends[1])
+        rows, slots = rows + self._ends[0], slots + self._ends[1]
+        n_nodes, n_edges = self._n_nodes[i], self._n_edges[i]
+        return [
+            slice(int(starts[i]), int(starts[i + 1])),
+            rows[:n_nodes],
+            slots[:n_edges],
+            slots[n_edges:],
+            rows[n_nodes:],
+        ]
 
 
 def _edges(graph: LayeredGraph, n_outputs: int) -> NDArray:

@@ -12,6 +12,7 @@ from robustkit.topology.neighbors._dbscan import (
     NeighborCache,
     dbscan_in_slices,
     digest,
+    find_neighbors,
 )
 from robustkit.topology.neighbors._distance import (
     METRIC_NAMES,
@@ -33,6 +34,7 @@ __all__ = [
     "choose_eps",
     "dbscan_in_slices",
     "digest",
+    "find_neighbors",
     "learn_metric",
     "typical_distance",
 ]

@@ -56,8 +56,9 @@ def test_passes_equal_dense_matrix_products(kernel, graph):
     matrix, drive = dense(wiring, weight), rows.copy()
     entering = wiring.start_in, wiring.source
     activation = np.empty_like(rows)
+    widths = np.full(len(rows), rows.shape[1])
     kernel("push_activations")(
-        wiring.n_hidden, *entering, weight, bias, rows, activation
+        wiring.n_hidden, *entering, weight, bias, rows, activation, widths
     )
     activation[wiring.n_hidden :] = 0
     drive[wiring.n_sources :] = 0
@@ -74,7 +75,7 @@ def test_passes_equal_dense_matrix_products(kernel, graph):
     outside = np.random.RandomState(1).standard_normal(rows.shape)
     gradient = outside.copy()
     kernel("pull_gradients")(
-        wiring.start_out, wiring.target, weight[wiring.leaving], rows, gradient
+        wiring.start_out, wiring.target, weight[wiring.leaving], rows, gradient, widths
     )
     through = np.where(rows > 0, matrix.T @ gradient, 0)
     np.testing.assert_allclose(gradient, outside + through)
@@ -84,6 +85,20 @@ def test_passes_equal_dense_matrix_products(kernel, graph):
     products = gradient @ activation.T
     target = np.repeat(np.arange(wiring.n_rows), np.diff(wiring.start_in))
     np.testing.assert_allclose(of_weight, products[target, wiring.source], atol=1e-12)
+
+
+def test_samples_beyond_the_width_of_a_row_are_left_alone(kernel):
+    wiring, weight, bias, rows = drawn(SHAPES["disconnected"])
+    n = rows.shape[1] - 2
+    narrow, wide = rows[:, :n].copy(), rows.copy()
+    entering = wiring.start_in, wiring.source
+    for buffer in (narrow, wide):
+        widths = np.full(len(rows), n)
+        kernel("push_activations")(
+            wiring.n_hidden, *entering, weight, bias, buffer, buffer, widths
+        )
+    np.testing.assert_array_equal(wide[:, :n], narrow)
+    np.testing.assert_array_equal(wide[:, n:], rows[:, n:])
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
@@ -122,13 +137,14 @@ def test_find_gradients_equals_the_single_passes(kernel):
     expected_rows, expected = rows.copy(), np.zeros_like(rows)
     entering = wiring.start_in, wiring.source
     push, pull, edges = (kernel(name) for name in KERNELS[:3])
-    push(wiring.n_hidden, *entering, weight, bias, expected_rows, expected_rows)
+    both, widths = (expected_rows, expected_rows), np.full(len(rows), rows.shape[1])
+    push(wiring.n_hidden, *entering, weight, bias, *both, widths)
     outputs = slice(wiring.n_hidden, None)
     loss = kernel("_cross_entropy")(
         expected_rows[outputs], targets, 0.1, expected[outputs]
     )
     leaving = wiring.start_out, wiring.target
-    pull(*leaving, weight[wiring.leaving], expected_rows, expected)
+    pull(*leaving, weight[wiring.leaving], expected_rows, expected, widths)
     of_expected = np.empty_like(weight)
     edges(*entering, expected_rows, expected, of_expected)
 
