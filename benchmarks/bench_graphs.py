@@ -23,6 +23,7 @@ def cases():
         for directed in (False, True):
             yield from _cases(graph, size, directed)
         yield from _curvatures(graph, size)
+        yield _extra(graph, size)
     for directed in (False, True):
         yield from _growths(directed)
 
@@ -106,6 +107,37 @@ def _curvatures(graph, size):
         same=_same,
         limit=0.1,
         note="half of the mass stays; one process on both sides",
+    )
+
+
+def _extra(graph, size):
+    """What networkx has of the extra properties, from the same undirected graph."""
+    undirected = graph.to_networkx().to_undirected()
+    n_pairs = graph.n_nodes * (graph.n_nodes - 1) / 2
+
+    def theirs():
+        found = {
+            "global_efficiency": nx.global_efficiency(undirected),
+            "local_efficiency": nx.local_efficiency(undirected),
+            "algebraic_connectivity": np.linalg.eigvalsh(
+                nx.laplacian_matrix(undirected).toarray().astype(float)
+            )[1],
+        }
+        if nx.is_connected(undirected):
+            # The sum over all pairs, from the spectrum.
+            found["average_effective_resistance"] = (
+                nx.effective_graph_resistance(undirected) / n_pairs
+            )
+        return found
+
+    return Case(
+        name=f"extra properties {size}",
+        peer=f"networkx {nx.__version__}",
+        ours=partial(graph_properties, graph, extra=True),
+        theirs=theirs,
+        same=_same,
+        limit=1.0,
+        note="ours are all 34, theirs four of them",
     )
 
 

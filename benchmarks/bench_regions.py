@@ -13,7 +13,13 @@ import torch
 from benchmarks import peers
 from benchmarks.harness import Case, Growth
 from robustkit._randomness import seeded_torch
-from robustkit.regions import count_regions, regions_along, regions_in_plane
+from robustkit.datasets import fetch_mnist
+from robustkit.regions import (
+    count_regions,
+    regions_along,
+    regions_in_plane,
+    wall_distances,
+)
 
 PEERS = ("relucent",)
 SIZES = ((60_000, 512), (1_000_000, 128))
@@ -71,23 +77,32 @@ def cases():
 
 def _exact_cases():
     wide = _network(784, 128, 64, 10)
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, 1000, 784))
+    images = fetch_mnist("test", subset=2000, return_X_y=True)[0].astype(np.float64)
+    a, b = images.reshape(2, 1000, 784)
     yield Case(
-        name="regions along 1,000 segments, 784-128-64-10",
+        name="regions along 1,000 segments between images of MNIST, 784-128-64-10",
         peer="logits at 100 points of each",
         ours=partial(regions_along, wide, a, b),
         theirs=partial(_sample, wide, a, b),
         note="in double precision on both sides",
     )
     deep = _network(784, 256, 256, 10)
-    plane = a[0] - 0.5, 20 * (b[0] - 0.5), 20 * (b[1] - 0.5)
+    plane = a[0], 20 * (b[0] - a[0]), 20 * (b[1] - a[0])
+    n_polygons = len(regions_in_plane(deep, *plane).region)
     yield Case(
-        name="regions in a plane, 784-256-256-10",
+        name=f"{n_polygons:,} regions in a plane, 784-256-256-10",
         peer="logits at 300 x 300 points",
         ours=partial(regions_in_plane, deep, *plane),
         theirs=partial(_sample_plane, deep, *plane),
         note="in double precision on both sides",
+    )
+    yield Case(
+        name="distances of 100 images to their walls, 784-128-64-10",
+        peer="autograd, unit by unit",
+        ours=partial(_wall_distances, wide, a[:100]),
+        theirs=partial(_by_gradients, wide, a[:100]),
+        same=np.allclose,
+        note="in both norms, in double precision on both sides",
     )
     if peers.load("relucent") is not None:
         small = _network(2, 10, 8, 2)
@@ -131,6 +146,28 @@ def _sample_plane(network, origin, u, v):
         for s in steps:
             network(torch.from_numpy(origin + s * u + steps * v))
         network.float()
+
+
+def _wall_distances(network, X):
+    return wall_distances(network, X).to_numpy()
+
+
+def _by_gradients(network, X):
+    """The least distance to any unit's zero, of its linear piece."""
+    network.double()
+    inputs = torch.from_numpy(X).requires_grad_()
+    signals, least = inputs, torch.full((len(X), 2), torch.inf, dtype=torch.float64)
+    for layer in network:
+        signals = layer(signals)
+        if not isinstance(layer, torch.nn.Linear) or layer is network[-1]:
+            continue
+        for unit in signals.unbind(dim=1):
+            (slope,) = torch.autograd.grad(unit.sum(), inputs, retain_graph=True)
+            norms = torch.stack([slope.abs().sum(1), slope.norm(dim=1)], dim=1)
+            distances = (unit.detach().abs()[:, None] / norms).nan_to_num(torch.inf)
+            least = torch.minimum(least, distances)
+    network.float()
+    return least.numpy()
 
 
 def _in_large_square(network):

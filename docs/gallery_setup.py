@@ -20,6 +20,8 @@ ORDER = (
     "plot_inside_a_network.py",
     "plot_how_many_regions.py",
     "plot_low_ratio.py",
+    "plot_fewer_regions.py",
+    "plot_region_plane.py",
     "plot_clean_and_adversarial.py",
     "plot_every_layer.py",
     "plot_attack_levels.py",

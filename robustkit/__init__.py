@@ -28,6 +28,7 @@ _ROOMS = {
         "TorchClassifier",
         "PrunedNetClassifier",
         "fit_many",
+        "MLflowCallback",
     ),
     # What can be proved of a model.
     "bounds": ("CertifiedRadius",),
@@ -72,7 +73,12 @@ _ROOMS = {
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
     # What correlates with what.
-    "correlation": ("RobustnessCorrelator", "Claim", "check_claims"),
+    "correlation": (
+        "RobustnessCorrelator",
+        "Claim",
+        "check_claims",
+        "load_nas_robustness",
+    ),
     # Displays.
     "plotting": (
         "LayeredGraphDisplay",

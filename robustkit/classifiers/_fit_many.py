@@ -29,7 +29,7 @@ __all__ = ["REFUSED", "fit_many"]
 _SHARED = ("max_epochs", "batch_size", "lr", "weight_decay", "label_smoothing")
 
 # Parameters that only `fit` supports, and the value that is accepted here.
-REFUSED = {"early_stopping": False}
+REFUSED = {"early_stopping": False, "rewire": None}
 
 
 def fit_many(
@@ -58,7 +58,7 @@ def fit_many(
     ----------
     classifiers : sequence of SparseNetClassifier
         Fitted in place, from scratch even if they were fitted before. Callbacks and
-        `verbose` have no effect. None may have `early_stopping`.
+        `verbose` have no effect. None may have `early_stopping` or `rewire`.
 
     X : array-like of shape (n_samples, n_features)
         Training samples.

@@ -1,21 +1,32 @@
 """A classifier around a network whose structure is a graph."""
 
 import warnings
+from functools import partial
+from numbers import Real
 from typing import Any, Self
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from robustkit._randomness import draw_seeds
-from robustkit._sklearn_private import HasMethods, StrOptions
+from robustkit._randomness import draw_seed, draw_seeds
+from robustkit._sklearn_private import HasMethods, Interval, StrOptions
 from robustkit._validation import caller_depth
-from robustkit.classifiers._base import BaseNetClassifier
+from robustkit.classifiers._base import BaseNetClassifier, most_epochs
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import LayeredGraph, default_prior, draw_structure
-from robustkit.networks import FANS, INITS, FusedStep, SparseNetwork, initialize
+from robustkit.networks import (
+    FANS,
+    INITS,
+    REWIRINGS,
+    FusedStep,
+    RewiringStep,
+    SparseNetwork,
+    initialize,
+)
 
 __all__ = ["SparseNetClassifier"]
 
@@ -46,6 +57,19 @@ class SparseNetClassifier(BaseNetClassifier):
     fan : {"degree", "block"}, default="degree"
         What the schemes of He and Glorot count as inputs and outputs of a vertex: its
         own edges, or the width of the layers before and after it.
+
+    rewire : {"set", "rigl"} or None, default=None
+        Dynamic sparse training. Before every epoch but the first, the weakest edges
+        give way to as many new ones, whose weights begin at zero: "set" [2]_ draws
+        their places at random, "rigl" [3]_ takes those where the loss of the next batch
+        has the largest gradient, and replaces fewer edges from epoch to epoch, none in
+        the last quarter of `max_epochs`. Vertices keep their layers, sources and sinks
+        stay what they are, and so does the number of weights. None keeps the graph.
+
+    rewire_fraction : float, default=0.3
+        Share of the edges into every layer that is replaced at a time, if `rewire` is
+        not None. The strongest edge out of every vertex, and the strongest into it from
+        the layer before, stay.
 
     max_epochs : int or "auto", default="auto"
         Passes over the training data. A number is how many there are, whether or not
@@ -114,6 +138,10 @@ class SparseNetClassifier(BaseNetClassifier):
     structure_ : LayeredGraph
         The graph of the network.
 
+    structures_ : list of LayeredGraph
+        The graph of each epoch, over all calls of `partial_fit` and warm starts. Only
+        if `rewire` is not None.
+
     module_ : torch.nn.Module
         The trained network, in eval mode, with ordinary autograd.
 
@@ -162,6 +190,12 @@ class SparseNetClassifier(BaseNetClassifier):
        the robustness of sparse neural networks and their random hidden structural
        priors. Procedia Computer Science, 192, 4073-4082.
        https://doi.org/10.1016/j.procs.2021.09.182
+    .. [2] Mocanu, D. C., et al. (2018). Scalable training of artificial neural networks
+       with adaptive sparse connectivity inspired by network science. Nature
+       Communications, 9, 2383. https://doi.org/10.1038/s41467-018-04316-3
+    .. [3] Evci, U., Gale, T., Menick, J., Castro, P. S., & Elsen, E. (2020). Rigging
+       the lottery: making all tickets winners. ICML.
+       https://doi.org/10.48550/arXiv.1911.11134
 
     Examples
     --------
@@ -190,9 +224,12 @@ class SparseNetClassifier(BaseNetClassifier):
         ],
         "init": [StrOptions(set(INITS))],
         "fan": [StrOptions(set(FANS))],
+        "rewire": [StrOptions(set(REWIRINGS)), None],
+        "rewire_fraction": [Interval(Real, 0, 1, closed="neither")],
     }
 
     structure_: LayeredGraph
+    structures_: list[LayeredGraph]
     module_: SparseNetwork
 
     def __init__(
@@ -201,6 +238,8 @@ class SparseNetClassifier(BaseNetClassifier):
         *,
         init: str = "he_uniform",
         fan: str = "degree",
+        rewire: str | None = None,
+        rewire_fraction: float = 0.3,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         tol: float = 1e-4,
@@ -220,6 +259,8 @@ class SparseNetClassifier(BaseNetClassifier):
         self.prior = prior
         self.init = init
         self.fan = fan
+        self.rewire = rewire
+        self.rewire_fraction = rewire_fraction
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.tol = tol
@@ -278,7 +319,28 @@ class SparseNetClassifier(BaseNetClassifier):
     def _rebuild_module(self) -> nn.Module:
         return SparseNetwork(self.structure_, self.n_features_in_, len(self.classes_))
 
+    def _start(self, X: NDArray, classes: NDArray, y: NDArray) -> None:
+        super()._start(X, classes, y)
+        self.__dict__.pop("structures_", None)
+
     def _make_stepper(self, network: Any, regularizer: Any) -> Any:
+        make_step = partial(self._make_plain_step, network, regularizer)
+        if self.rewire is None:
+            return make_step()
+        self.__dict__.setdefault("structures_", [])
+        return RewiringStep(
+            network,
+            make_step,
+            method=self.rewire,
+            fraction=self.rewire_fraction,
+            label_smoothing=self.label_smoothing,
+            n_epochs_before=self.n_iter_,
+            max_epochs=most_epochs(self.max_epochs),
+            random_state=draw_seed(self._rng),
+            on_graph=self._note_graph,
+        )
+
+    def _make_plain_step(self, network: Any, regularizer: Any) -> Any:
         if not FusedStep.suits(network, regularizer=regularizer):
             return super()._make_stepper(network, regularizer)
         return FusedStep(
@@ -287,3 +349,14 @@ class SparseNetClassifier(BaseNetClassifier):
             weight_decay=self.weight_decay,
             label_smoothing=self.label_smoothing,
         )
+
+    def _note_graph(self, structure: LayeredGraph) -> None:
+        self.structure_ = structure
+        self.structures_.append(structure)
+
+    def _run_training(self, *args: Any, **kwargs: Any) -> None:
+        super()._run_training(*args, **kwargs)
+        if self.structure_ != self.module_.structure:
+            # An earlier graph was the best: the moments are those of later edges.
+            self.structure_ = self.module_.structure
+            self._optimizer_state = None

@@ -15,6 +15,7 @@ from robustkit.networks._parts import (
     prune_weights,
     what_is_odd,
 )
+from robustkit.networks._rewiring import REWIRINGS, RewiringStep
 from robustkit.networks._sparse_network import SparseNetwork
 from robustkit.networks._training import (
     AutogradStep,

@@ -3,6 +3,7 @@
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -159,6 +160,75 @@ class SparseNetwork(nn.Module):
         rows = self._propagate(self._drive(X))
         vertices = rows[: self.structure.n_nodes].t()
         return vertices.reshape(*X.shape[:-1], self.structure.n_nodes)
+
+    @torch.no_grad()
+    def vertex_gradients(
+        self, X: Tensor, y: Tensor, *, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the activations, and the gradient of the loss at every vertex.
+
+        Their product, ``gradient.t() @ activation``, is the gradient of the mean
+        cross-entropy with respect to the weight of every pair of vertices, whether or
+        not there is an edge.
+
+        Parameters
+        ----------
+        X : torch.Tensor of shape (n_samples, n_features)
+            Samples.
+
+        y : torch.Tensor of shape (n_samples,)
+            Index of each sample's class.
+
+        label_smoothing : float, default=0.0
+            Share of the target that is spread over all classes.
+
+        Returns
+        -------
+        activation : torch.Tensor of shape (n_samples, n_nodes)
+            What leaves every vertex, in the order of the vertices of `structure`.
+
+        gradient : torch.Tensor of shape (n_samples, n_nodes)
+            Of the mean cross-entropy, with respect to the pre-activations.
+        """
+        weight, bias = self._weight_and_bias()
+        drive = self._drive(X)
+        rows = drive.new_empty(len(bias), len(X))
+        rows[: len(drive)] = drive
+        _, gradient = self._engine_here().find_gradients(
+            weight,
+            bias,
+            rows,
+            y,
+            label_smoothing=label_smoothing,
+            n_graphs=1,
+            out=(torch.empty_like(weight), torch.empty_like(bias)),
+        )
+        n_nodes = self.structure.n_nodes
+        return rows[:n_nodes].relu().t(), gradient[:n_nodes].t()
+
+    @torch.no_grad()
+    def rewire(self, structure: LayeredGraph, edge_weight: Tensor) -> None:
+        """Replace the edges, in place; the vertices keep their biases.
+
+        Parameters
+        ----------
+        structure : LayeredGraph
+            With as many vertices and edges, and the same sources and sinks.
+
+        edge_weight : torch.Tensor of shape (n_edges,)
+            In the order of ``structure.edges``.
+        """
+        for name in ("n_nodes", "n_edges", "sources", "sinks"):
+            ours = getattr(self.structure, name)
+            if not np.array_equal(getattr(_check_structure(structure), name), ours):
+                raise ValueError(
+                    f"structure must have the {name} of the network, {ours}. Got "
+                    f"{getattr(structure, name)} instead."
+                )
+        self.edge_weight.copy_(edge_weight)
+        self.structure = structure
+        self._engines = {}
+        self._plain_engine = PlainEngine(structure)
 
     def _drive(self, X: Tensor) -> Tensor:
         """Compute what the input feeds the sources, one row each."""

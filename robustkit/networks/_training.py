@@ -1,8 +1,9 @@
 """The one training loop, and the step that works for every module.
 
 A *step* is any object with ``step(inputs, targets)`` that changes the module's weights
-once and returns the loss of the batch before that. Engines, attacks and penalties are
-passed to the loop as arguments.
+once and returns the loss of the batch before that. If it has a method
+``epoch_begins(number)``, that is called before every epoch. Engines, attacks and
+penalties are passed to the loop as arguments.
 """
 
 from collections.abc import Callable, Generator, Iterable
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustkit._tensors import evaluating, threads_for
+from robustkit.networks._sparse_network import SparseNetwork
 
 __all__ = [
     "AutogradStep",
@@ -300,6 +302,8 @@ def train_on_stream(
         for number in range(schedule.max_epochs):
             if progress is not None:
                 progress.epoch_begins()
+            if hasattr(stepper, "epoch_begins"):
+                stepper.epoch_begins(number)
             loss = _run_epoch(module, draw_batches(number), stepper, adversary)
             epoch = Epoch(number, loss)
             if keeper is not None:
@@ -391,6 +395,9 @@ class _BestWeights:
         self.samples, self.targets = X.split(batch_size), y.split(batch_size)
         self.plateau = Plateau(patience, tol=0.0)
         self.weights: dict[str, Tensor] = {}
+        # Of a network that a step may rewire.
+        self.sparse = module if isinstance(module, SparseNetwork) else None
+        self.structure: Any = None
 
     def update(self) -> tuple[float, bool]:
         """Return the accuracy, and whether it no longer improves."""
@@ -398,6 +405,8 @@ class _BestWeights:
         has_converged = self.plateau.is_reached(-score)
         if self.plateau.n_stale == 0:
             self.weights = deepcopy(self.module.state_dict())
+            if self.sparse is not None:
+                self.structure = self.sparse.structure
         return score, has_converged
 
     @torch.no_grad()
@@ -410,5 +419,7 @@ class _BestWeights:
         return int(sum(hits)) / sum(map(len, self.targets))
 
     def restore(self) -> None:
+        if self.sparse is not None and self.structure is not self.sparse.structure:
+            self.sparse.rewire(self.structure, self.weights["edge_weight"])
         self.module.load_state_dict(self.weights)
         torch.clear_autocast_cache()

@@ -1,7 +1,11 @@
 """In how many pieces a network cuts its input space, and where the samples lie."""
+# ruff: noqa: F401
 
 from robustkit.regions._counting import count_regions
+
+# What is not in `__all__` is for other rooms, not for users.
 from robustkit.regions._linear_pieces import (
+    describe_walls,
     regions_along,
     regions_in_plane,
     wall_distances,

@@ -328,6 +328,32 @@ def regions_to(model: Any, X: NDArray, X_adv: NDArray) -> NDArray:
     return n_regions
 
 
+def describe_walls(
+    model: Any, X: NDArray, X_adv: NDArray | None = None, turned: Any = None
+) -> dict[str, float]:
+    """Summarize how far samples are from walls, and where their nearest errors lie.
+
+    The medians `wall_linf` and `wall_l2`; with `X_adv`, over the samples that `turned`
+    names, the median `regions_to_error` and the share `error_in_own_region`, NaN where
+    there are none.
+    """
+    table = wall_distances(model, X)
+    entries = {f"wall_{norm}": float(table[norm].median()) for norm in table.columns}
+    if X_adv is None:
+        return entries
+    places = np.flatnonzero(turned)
+    crossed = np.array([np.nan])
+    is_own = np.nan
+    if len(places):
+        crossed = regions_to(model, X[places], X_adv[places])
+        is_own = float(np.mean(crossed == 1))
+    return {
+        **entries,
+        "regions_to_error": float(np.median(crossed)),
+        "error_in_own_region": is_own,
+    }
+
+
 def _check_max_regions(max_regions):
     if not (isinstance(max_regions, int | np.integer) and max_regions >= 1):
         raise ValueError(

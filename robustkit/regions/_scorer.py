@@ -42,7 +42,7 @@ from robustkit.classifiers import (
 )
 from robustkit.exceptions import NoReLUWarning
 from robustkit.regions._counting import RegionCounts, RegionTable
-from robustkit.regions._linear_pieces import regions_to, wall_distances
+from robustkit.regions._linear_pieces import describe_walls
 from robustkit.regions._measures import (
     LayerCounter,
     complete_vectors,
@@ -653,23 +653,11 @@ class PopulatedRegionScorer(
                 f"perturb. Got {attack!r} instead."
             )
         rows = self._rows(X)
-        table = wall_distances(self.estimator_, rows)
-        entries = {"wall_linf": table["linf"].median(), "wall_l2": table["l2"].median()}
         if attack is None:
-            return entries
+            return describe_walls(self.estimator_, rows)
         result = attack.perturb(X, y)
-        turned = np.flatnonzero(result.success)
         errors = self._rows(result.X_adv)
-        crossed = np.array([np.nan])
-        if len(turned):
-            crossed = regions_to(self.estimator_, rows[turned], errors[turned])
-        return {
-            **entries,
-            "regions_to_error": float(np.median(crossed)),
-            "error_in_own_region": float(np.mean(crossed == 1))
-            if len(turned)
-            else np.nan,
-        }
+        return describe_walls(self.estimator_, rows, errors, result.success)
 
     def _facts(self) -> dict[str, Any]:
         regions = self.regions_

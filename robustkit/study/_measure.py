@@ -28,6 +28,7 @@ from robustkit._tensors import resolve_device
 from robustkit.attacks import (
     FGSMAttack,
     GrowingEpsilonAttack,
+    MinimalDistanceAttack,
     PGDAttack,
     fit_to_each,
     report_each,
@@ -36,7 +37,7 @@ from robustkit.bridge import ActivationExtractor
 from robustkit.classifiers import seeded_clone
 from robustkit.exceptions import GradientMaskingWarning
 from robustkit.graphs import LayeredGraph
-from robustkit.regions import PopulatedRegionScorer
+from robustkit.regions import PopulatedRegionScorer, describe_walls
 from robustkit.topology import MapperGraph, node_accuracy
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Recipe:
 
     extra: bool = False
     """Whether to measure the extra properties of the graphs."""
+
+    walls: int = 0
+    """How many test samples to measure the distance to the nearest wall of."""
 
 
 def default_attacks() -> dict[str, Any]:
@@ -177,6 +181,7 @@ def make_recipe(
         device=device,
         engine=engine,
         extra=design.extra,
+        walls=design.walls,
     )
 
 
@@ -228,6 +233,9 @@ def _row(task: Task, trained: Trained, recipe: Recipe, data: Data) -> dict[str, 
                 properties |= analyse(
                     name, analysis, trained.model, data, recipe.device
                 )
+        if recipe.walls:
+            with timed(seconds, "walls"):
+                properties |= _walls(trained.model, data, recipe.walls)
         measures = _performance(trained.model, data)
     model = task.model + (trained.step or 0)
     place = {"model": model, "graph": task.graph, "init": task.init}
@@ -303,6 +311,18 @@ def _shape(
     if isinstance(entry, tuple):
         logits /= np.median(np.linalg.norm(logits, axis=1))
     return shape_of(_mapper_of(entry), logits, data.y, model.predict(data.X))
+
+
+def _walls(model: Any, data: Data, n_samples: int) -> dict[str, float]:
+    """How far samples are from the walls of their regions, and where errors lie."""
+    right = np.flatnonzero(model.predict(data.X_test) == data.y_test)[:n_samples]
+    names = ("wall_linf", "wall_l2", "regions_to_error", "error_in_own_region")
+    if len(right) == 0:
+        return dict.fromkeys(names, np.nan)
+    X, y = data.X_test[right], data.y_test[right]
+    attack = MinimalDistanceAttack(FrozenEstimator(model), random_state=0)
+    result = attack.fit(data.X, data.y).perturb(X, y)
+    return describe_walls(model, X, result.X_adv, result.success)
 
 
 def shape_of(

@@ -101,6 +101,14 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         curvature, spectra and others of
         :func:`~robustkit.graphs.graph_properties`.
 
+    walls : int, default=0
+        Of how many test samples, the first ones that a model gets right, to measure the
+        nearest walls of their linear regions: the medians `wall_linf` and `wall_l2` of
+        the distance, the median `regions_to_error` of the regions that the segment to
+        the nearest error crosses, and `error_in_own_region`, the share of samples whose
+        nearest error lies in their own region. 0 measures none. See
+        :func:`~robustkit.regions.wall_distances`.
+
     attacks : dict, default=None
         Name -> attack, such as ``{"fgsm": FGSMAttack(eps=0.1)}``; the study sets its
         `estimator`. ``(attack, 100)`` attacks the first 100 test samples that a model
@@ -220,6 +228,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "inits": ["array-like"],
         "n_parameters": ["array-like", None],
         "extra": ["boolean"],
+        "walls": [Interval(Integral, 0, None, closed="left")],
         "attacks": [dict, None],
         "analyses": [dict, None],
         "correlator": [HasMethods(["fit"]), None],
@@ -249,6 +258,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         ),
         n_parameters: tuple[int, int] | None = None,
         extra: bool = False,
+        walls: int = 0,
         attacks: Mapping[str, Any] | None = None,
         analyses: Mapping[str, Any] | None = None,
         correlator: RobustnessCorrelator | None = None,
@@ -267,6 +277,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.inits = inits
         self.n_parameters = n_parameters
         self.extra = extra
+        self.walls = walls
         self.attacks = attacks
         self.analyses = analyses
         self.correlator = correlator
@@ -311,27 +322,27 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.__dict__.pop("correlator_", None)
         design = check_design(self)
         given = self._check_data(X, y, X_test, y_test)
-        with Store(self.store) as store:
-            seed = self._seed(store)
-            split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
-            X, y, X_test, y_test = given
-            data = (
-                hold_out_test(X, y, split_seed)
-                if X_test is None
-                else Data(X, y, X_test, y_test)
-            )
-            self._population = design.population
-            self._tasks = self._population.tasks(design, data.shape, plan_seed)
-            self._open(store, design, seed, given, data)
-            engine = choose_engine(self.engine, design, self.device)
-            recipe = make_recipe(
-                design, seed=recipe_seed, device=self.device, engine=engine
-            )
-            try:
-                self._execute(store, recipe, data)
-            finally:
-                # Also if it was interrupted: what is there can be looked at.
-                self._tabulate(store)
+        store = Store(self.store)
+        seed = self._seed(store)
+        split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
+        X, y, X_test, y_test = given
+        data = (
+            hold_out_test(X, y, split_seed)
+            if X_test is None
+            else Data(X, y, X_test, y_test)
+        )
+        self._population = design.population
+        self._tasks = self._population.tasks(design, data.shape, plan_seed)
+        self._open(store, design, seed, given, data)
+        engine = choose_engine(self.engine, design, self.device)
+        recipe = make_recipe(
+            design, seed=recipe_seed, device=self.device, engine=engine
+        )
+        try:
+            self._execute(store, recipe, data)
+        finally:
+            # Also if it was interrupted: what is there can be looked at.
+            self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -402,13 +413,14 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         if design.extra:
             # Only then: stores of studies without are older than the parameter.
             identity["extra"] = True
+        if design.walls:
+            identity["walls"] = int(design.walls)
         identity = canonical(identity)
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}
         store.open_study(identity=identity, settings=settings)
         if store.path is not None:
             self._keep_config(store)
-        store.plan(range(len(self._tasks)))
 
     def _keep_config(self, store: Store) -> None:
         try:
@@ -513,11 +525,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             report. Its parameters are those of the store, unless that holds parts that
             only Python has: to go on training, call `fit` with the data.
         """
-        with Store(store, must_exist=True) as opened:
-            study = cls(**_stored_params(opened)).set_params(store=store)
-            if correlator is not None:
-                study.set_params(correlator=correlator)
-            study._tabulate(opened)
+        opened = Store(store, must_exist=True)
+        study = cls(**_stored_params(opened)).set_params(store=store)
+        if correlator is not None:
+            study.set_params(correlator=correlator)
+        study._tabulate(opened)
         study.correlator_ = study._correlate()
         return study
 

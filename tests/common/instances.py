@@ -149,7 +149,10 @@ INSTANCES = {
     ],
     "GrowingEpsilonAttack": lambda: [_attack("GrowingEpsilonAttack", step=0.1)],
     "CertifiedRadius": lambda: _certified_radii(),
-    "SparseNetClassifier": lambda: [_small_net("SparseNetClassifier")],
+    "SparseNetClassifier": lambda: [
+        _small_net("SparseNetClassifier"),
+        _small_net("SparseNetClassifier", rewire="rigl"),
+    ],
     "MLPNetClassifier": lambda: [_small_net("MLPNetClassifier", (10,))],
     "TorchClassifier": lambda: [_small_net("TorchClassifier")],
     "PrunedNetClassifier": lambda: _pruned_nets(),

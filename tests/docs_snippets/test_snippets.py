@@ -35,7 +35,10 @@ NEEDS = {
     "guide/study": "distributed",
     "guide/datasets": "real data",
     "how_to/large_data": "real data",
+    "how_to/optuna": "optuna",
+    "how_to/results_elsewhere": "mlflow",
     "how_to/save_and_load": "skops",
+    "how_to/slurm": "submitit",
 }
 # Pages that train many networks, or start many programs.
 SLOW = {
@@ -49,6 +52,7 @@ SLOW = {
     "quickstart",
     "how_to/cluster",
     "how_to/large_data",
+    "how_to/slurm",
     "results/random_graphs",
     "results/regions",
     "results/topology",

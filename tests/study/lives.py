@@ -8,20 +8,18 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import time
 import traceback
 from pathlib import Path
 
-from tests.processes import PATIENCE
 from tests.study.studies import small_data, small_study
 
 # More than twenty lives of at most a few models each can finish.
 N_GRAPHS = 40
 
 
-def study_of(store, log):
+def study_of(store, log, n_graphs):
     """A study that notes who trained what."""
 
     def noted(model, X, y, X_test, y_test):
@@ -29,17 +27,17 @@ def study_of(store, log):
             file.write(f"{os.getpid()}\n")
         return {}
 
-    return small_study(store, n_graphs=N_GRAPHS, analyses={"noted": noted})
+    return small_study(store, n_graphs=n_graphs, analyses={"noted": noted})
 
 
-def begin(store, log):
+def begin(store, log, n_graphs=N_GRAPHS):
     """Start a study; return the process."""
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        study_of(store, log).fit(*small_data())
+        study_of(store, log, n_graphs).fit(*small_data())
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -50,16 +48,9 @@ def begin(store, log):
 
 def n_models(store):
     """How many models are in the store, asked from outside."""
-    if not Path(store).exists():
-        return 0
-    connection = sqlite3.connect(store, timeout=PATIENCE)
-    try:
-        return connection.execute("SELECT count(*) FROM models").fetchone()[0]
-    except sqlite3.OperationalError:
-        # The study has not made its tables yet.
-        return 0
-    finally:
-        connection.close()
+    shards = [shard.read_bytes() for shard in Path(store).glob("*.rows")]
+    # The first line of a shard says what study it is of.
+    return sum(max(shard.count(b"\n") - 1, 0) for shard in shards)
 
 
 def kill_after(child, store, wanted, seconds):
@@ -82,17 +73,17 @@ def kill_after(child, store, wanted, seconds):
     return not has_ended
 
 
-def live_and_die(store, log, n_kills, seed):
+def live_and_die(store, log, n_kills, seed, n_graphs=N_GRAPHS):
     """Kill a study again and again, at random points; then let it end."""
     rng = random.Random(seed)
     counts = []
     while len(counts) < n_kills:
         wanted = n_models(store) + rng.choice([0, 0, 1])
-        child = begin(store, log)
+        child = begin(store, log, n_graphs)
         if not kill_after(child, store, wanted, rng.uniform(0, 0.1)):
             break
         counts.append(n_models(store))
-    _, status = os.waitpid(begin(store, log), 0)
+    _, status = os.waitpid(begin(store, log, n_graphs), 0)
     return {"counts": counts, "status": status}
 
 
@@ -109,7 +100,7 @@ def live_once(store, log):
 
 if __name__ == "__main__":
     how, folder, *numbers = sys.argv[1:]
-    paths = [str(Path(folder) / name) for name in ("study.db", "log")]
+    paths = [str(Path(folder) / name) for name in ("study.store", "log")]
     lives = {"once": live_once, "together": live_together, "killed": live_and_die}
     told = lives[how](*paths, *map(int, numbers))
     sys.stdout.write(f"{json.dumps(told)}\n")

@@ -3,6 +3,7 @@
 import re
 import warnings
 from copy import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,18 @@ from scipy import stats
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import f1_score
 
-from robustkit.attacks import FGSMAttack, GrowingEpsilonAttack, PGDAttack
+from robustkit.attacks import (
+    FGSMAttack,
+    GrowingEpsilonAttack,
+    MinimalDistanceAttack,
+    PGDAttack,
+)
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import GraphPrior, graph_properties
-from robustkit.regions import PopulatedRegionScorer
+from robustkit.regions import PopulatedRegionScorer, wall_distances
 from robustkit.study import RobustnessStudy
+from robustkit.study._measure import _walls
 from robustkit.topology import MapperGraph
 from tests.study.studies import (
     assert_same_table,
@@ -116,6 +123,46 @@ def test_extra_properties_are_measured_by_one_switch(study):
     pd.testing.assert_series_equal(found, expected, check_names=False)
     assert "effective_depth" not in plain
     assert "effective_depth" in table
+
+
+def test_walls_are_measured_by_one_switch():
+    models = []
+
+    def keep(model, X, y, X_test, y_test):
+        models.append(model)
+        return {}
+
+    params = {"n_graphs": 3, "inits": ["normal"], "analyses": {"keep": keep}}
+    table = small_study(walls=5, engine="single", **params).fit(*DATA).results_
+    X, y, X_test, y_test = DATA
+    assert len(models) == len(table)
+    for model, row in zip(models, table.itertuples(), strict=True):
+        right = np.flatnonzero(model.predict(X_test) == y_test)[:5]
+        some, labels = X_test[right], y_test[right]
+        attack = MinimalDistanceAttack(FrozenEstimator(model), random_state=0)
+        result = attack.fit(X, y).perturb(some, labels)
+        walls = wall_distances(model, some, result.X_adv)
+        assert row.wall_linf == walls["linf"].median()
+        assert row.wall_l2 == walls["l2"].median()
+        crossed = walls["n_regions"][result.success]
+        # Not a number where no sample has an error.
+        assert_equal(row.regions_to_error, crossed.median())
+        assert_equal(row.error_in_own_region, (crossed == 1).mean())
+        # What lies nearer than the wall is in the own region.
+        near = result.eps < walls["linf"] * (1 - 1e-5)
+        assert (walls["n_regions"][result.success & near] == 1).all()
+    assert table["regions_to_error"].notna().any()
+    plain = small_study(n_graphs=3, inits=["normal"], attacks={}).fit(*DATA).results_
+    assert set(table) - set(plain) >= {"wall_linf", "error_in_own_region"}
+
+
+def test_walls_of_a_model_that_is_never_right_are_missing():
+    X, y, X_test, _ = DATA
+    wrong = np.full(len(X_test), 77)
+    study = small_study(walls=5, n_graphs=2, inits=["normal"], attacks={})
+    data = SimpleNamespace(X=X, y=y, X_test=X_test, y_test=wrong)
+    model = study.estimator.set_params(random_state=0).fit(X, y)
+    assert np.isnan(list(_walls(model, data, 5).values())).all()
 
 
 # Half of the units of so small a network may be dead, and half of its gradients zero.
@@ -225,6 +272,7 @@ def test_without_a_seed_the_store_remembers_it(tmp_path):
         ({"attacks": {"fgsm": FGSMAttack(eps=0.2)}}, r"FGSMAttack\.eps is 0.1 there"),
         ({"param_space": {"prior__n_nodes": [40, 50]}}, "prior__n_nodes"),
         ({"extra": True}, "extra"),
+        ({"walls": 5}, "walls"),
     ],
 )
 def test_a_store_of_another_study_is_refused(tmp_path, change, named):
