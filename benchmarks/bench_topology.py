@@ -1,20 +1,21 @@
 """Mapper graphs: the same nodes and edges, from neighbours searched for once."""
 
 import time
+import tracemalloc
 from functools import cache, partial
 
 import numpy as np
 from sklearn.cluster import DBSCAN
 
 from benchmarks import peers
-from benchmarks.harness import Case, Growth
+from benchmarks.harness import Case, Growth, exponent
 from robustkit._randomness import draw_seeds
 from robustkit.topology import MapperGraph, UniformCover, fit_filter
 from robustkit.topology._cover import interval_slices
 from robustkit.topology._mapper import join_clusters, nerve_graph, shared_samples
 from robustkit.topology.neighbors._dbscan import Neighbors
 
-PEERS = ("kmapper", "gtda", "tdamapper")
+PEERS = ("kmapper", "gtda", "tdamapper", "gudhi")
 MIN_SAMPLES = 5
 
 
@@ -40,6 +41,20 @@ def features(n_samples=50_000, n_features=512):
     X = classes[rng.integers(10, size=n_samples)] * length
     X += rng.normal(0, 0.3, X.shape) - 0.2
     return np.maximum(X, 0).astype(np.float32), 5.13
+
+
+def wide_features(n_samples, n_features=256, step=50_000):
+    """Such features made piece by piece: a million of them are 1 GB."""
+    rng = np.random.default_rng(0)
+    classes = rng.normal(0, 0.5, (10, n_features)).astype(np.float32)
+    X = np.empty((n_samples, n_features), dtype=np.float32)
+    for start in range(0, n_samples, step):
+        piece = X[start : start + step]
+        length = rng.gamma(20, 0.05, len(piece))[:, None]
+        made = classes[rng.integers(10, size=len(piece))] * length
+        made += rng.normal(0, 0.3, made.shape) - 0.2
+        np.maximum(made, 0, out=piece, casting="same_kind")
+    return X, 3.6
 
 
 def our_graph(X, eps, n_intervals, overlap, convention):
@@ -145,12 +160,40 @@ def tdamapper_multisets(graph):
     )
 
 
+def gudhi_graph(X, eps, n_intervals, overlap):
+    """GUDHI, from the filter to the graph."""
+    from gudhi.cover_complex import MapperComplex
+
+    values = np.linalg.norm(X, axis=1)[:, None]
+    return MapperComplex(
+        resolutions=[n_intervals],
+        gains=[overlap],
+        clustering=DBSCAN(eps=eps, min_samples=MIN_SAMPLES),
+        # It makes a lone sample of an interval a node.
+        min_points_per_node=2,
+    ).fit(X, filters=values, colors=values)
+
+
+def gudhi_multisets(complex):
+    info, tree = complex.node_info_, complex.simplex_tree_
+    simplices = [simplex for simplex, _ in tree.get_skeleton(1)]
+    nodes = {
+        s[0]: set(map(int, info[s[0]]["indices"])) for s in simplices if len(s) == 1
+    }
+    links = (s for s in simplices if len(s) == 2)
+    return as_multisets(
+        map(len, nodes.values()), (len(nodes[a] & nodes[b]) for a, b in links)
+    )
+
+
 # Of each peer: its meaning of intervals and overlap, its graph, and what is compared.
 GRAPHS = {
     "kmapper": ("kepler", kepler_graph, kepler_multisets),
     "gtda": ("range", giotto_graph, giotto_multisets),
     "tdamapper": ("kepler", tdamapper_graph, tdamapper_multisets),
+    "gudhi": ("kepler", gudhi_graph, gudhi_multisets),
 }
+SLOWEST = ("tdamapper", "gudhi")
 NOTES = {
     "tdamapper": "its Chebyshev distance compiled anew, without fastmath, and samples "
     "in order: see the source",
@@ -189,14 +232,17 @@ def cases():
         X, eps = data()
         for setting in settings:
             for module in there:
-                # The slowest of them is asked once for each kind of data.
-                if module != "tdamapper" or setting == (40, 0.5):
+                # The slowest of them are asked once for each kind of data.
+                if module not in SLOWEST or setting == (40, 0.5):
                     yield against(module, X, eps, name, setting, limit)
         yield again(X, eps, name)
     yield resamples(*logits(), "60,000 x 10")
     for module in there:
         yield more_samples(module, logits, "samples x 10", 60_000)
         yield more_samples(module, features, "samples x 512 float32", 50_000)
+    # The distances at which the samples of the largest size have their knee.
+    yield a_million(logits, "samples x 10", 4.6)
+    yield a_million(wide_features, "samples x 256 float32", 3.6)
 
 
 def against(module, X, eps, name, setting, limit):
@@ -228,6 +274,36 @@ def more_samples(module, data, name, largest):
         repeats=1,
         patience=15.0,
         note=NOTES.get(module, ""),
+    )
+
+
+def a_million(data, name, eps):
+    """Four sizes up to a million; the peer is stopped where it would take minutes."""
+    sizes = [15_625, 62_500, 250_000, 1_000_000]
+    X, _ = data(sizes[-1])
+    return Growth(
+        name=f"{name}, up to a million, 40 intervals, 30% overlap, eps {eps}",
+        peer=peers.title("kmapper"),
+        along="samples",
+        sizes=sizes,
+        sides=lambda n: _sides("kmapper", X[:n], eps, (40, 0.3)),
+        repeats=1,
+        seconds=0,
+        note=memory_beyond_the_data(X, eps, sizes),
+    )
+
+
+def memory_beyond_the_data(X, eps, sizes):
+    """Peak of what is allocated during a fit, and how it grows."""
+    peaks = []
+    for n in sizes:
+        tracemalloc.start()
+        our_graph(X[:n], eps, 40, 0.3, "kepler")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    grown = ", ".join(f"{peak / 2**20:.0f}" for peak in peaks)
+    return (
+        f"ours: {grown} MB beyond the data (exponent {exponent(sizes, peaks)[0]:.2f})"
     )
 
 

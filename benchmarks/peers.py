@@ -80,6 +80,7 @@ PEERS = {
             *("plotly", "packaging", "ipywidgets", "IPython", "traitlets", "comm"),
         ),
     ),
+    "gudhi": Peer("GUDHI", "gudhi", ("gudhi==3.13.0",)),
     "igraph": Peer("igraph", "igraph", _IGRAPH),
     "kmapper": Peer("KeplerMapper", "kmapper", ("kmapper==2.1.0",)),
     "relucent": Peer(

@@ -23,6 +23,7 @@ ORDER = (
     "plot_fewer_regions.py",
     "plot_region_plane.py",
     "plot_clean_and_adversarial.py",
+    "plot_every_layer.py",
     "plot_attack_levels.py",
     "plot_choose_parameters.py",
     "plot_explorer.py",

@@ -1,6 +1,6 @@
 """Activations of a network as a scikit-learn transformer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -37,6 +37,7 @@ from robustkit.bridge._given_model import (
     warn_if_fitted,
 )
 from robustkit.bridge._layers import (
+    layer_names,
     module_on,
     resolve_layers,
     steady_layer_values,
@@ -164,7 +165,8 @@ class ActivationExtractor(
             image_shape,
             wants_images=takes_images(self.estimator_),
         )
-        one = self._run(samples[:1], lambda values, _: values)
+        _, (one,) = self._run(samples[:1], [self.layer], lambda values, _: values)
+        self._position_seed = None
         if one.ndim > 2 and self.spatial == "random":
             self._position_seed = draw_seed(self.random_state)
         self._n_features_out = self._as_rows(one, as_tensor(samples[:1])).shape[1]
@@ -191,27 +193,61 @@ class ActivationExtractor(
         activations : ndarray of shape (n_samples, n_units), dtype=float32
             Outputs of the layer.
         """
+        return self._extract(self._checked(X))
+
+    def transform_layers(
+        self, X: ArrayLike, layers: str | int | Sequence[str | int] = "all"
+    ) -> dict[str, NDArray]:
+        """Compute the activations of several layers, all of them in one pass.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or images
+            Samples; see :meth:`fit`.
+
+        layers : str, int or list of these, default="all"
+            Layers as for `layer`. "all" is every hidden layer and the logits, from
+            first to last.
+
+        Returns
+        -------
+        activations : dict of str to ndarray of shape (n_samples, n_units)
+            Outputs of each layer, float32, by its name.
+        """
+        samples = self._checked(X)
+        names, values = self._run(samples, layers, self._as_rows)
+        return dict(zip(names, map(as_array, values), strict=True))
+
+    def _checked(self, X: ArrayLike) -> NDArray:
         check_is_fitted(self)
         samples, _ = flat_samples(X, image_shape_of(self))
-        samples = validate_data(
-            self, samples, dtype=[np.float32, np.float64], reset=False
-        )
-        return self._extract(samples)
+        return validate_data(self, samples, dtype=[np.float32, np.float64], reset=False)
 
     def _extract(self, X: NDArray) -> NDArray:
-        return as_array(self._run(X, self._as_rows))
+        return as_array(self._run(X, [self.layer], self._as_rows)[1][0])
 
-    def _run(self, X: NDArray, finish: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _run(
+        self,
+        X: NDArray,
+        layers: str | int | Sequence[str | int],
+        finish: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[list[str], tuple[Tensor, ...]]:
+        """Run the network once; return the names of layers, and what they compute."""
         device = resolve_device(self.device)
         module = module_on(self.estimator_, X, device, self._input_shape)
-        (name,) = resolve_layers(module, [self.layer])
+        if isinstance(layers, str) and layers == "all":
+            names = [*layer_names(module), "logits"]
+        else:
+            names = resolve_layers(module, layers)
 
         def run(batch):
-            values = steady_layer_values(module, batch.to(device), [name])[name]
-            return finish(values.activation, batch).cpu().float()
+            values = steady_layer_values(module, batch.to(device), names)
+            return tuple(
+                finish(values[name].activation, batch).cpu().float() for name in names
+            )
 
         samples = as_tensor(X, dtype=dtype_of(module))
-        return map_batches(run, samples, batch_size=self.batch_size)
+        return names, map_batches(run, samples, batch_size=self.batch_size)
 
     def _as_rows(self, values: Tensor, samples: Tensor) -> Tensor:
         if values.ndim <= 2 or self.spatial == "flatten":
@@ -219,6 +255,9 @@ class ActivationExtractor(
         values = values.flatten(2)
         if self.spatial == "mean":
             return values.mean(dim=2)
+        if self._position_seed is None:
+            # The layer of `fit` has no positions, but another one has.
+            self._position_seed = draw_seed(self.random_state)
         positions = _drawn_by_content(samples, values.shape[2], self._position_seed)
         return values[torch.arange(len(values)), :, positions]
 

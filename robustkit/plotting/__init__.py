@@ -10,6 +10,7 @@ from robustkit.plotting._mapper_evolution_display import MapperEvolutionDisplay
 from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._mapper_graph_display import class_colors as class_colors
 from robustkit.plotting._mapper_graph_display import known_classes as known_classes
+from robustkit.plotting._mapper_layers_display import MapperLayersDisplay
 from robustkit.plotting._mapper_persistence_display import MapperPersistenceDisplay
 from robustkit.plotting._populated_regions_display import PopulatedRegionsDisplay
 from robustkit.plotting._region_plane_display import RegionPlaneDisplay
@@ -24,6 +25,7 @@ __all__ = [
     "RobustnessBracketDisplay",
     "AdversarialExamplesDisplay",
     "MapperGraphDisplay",
+    "MapperLayersDisplay",
     "MapperPersistenceDisplay",
     "MapperEvolutionDisplay",
     "PopulatedRegionsDisplay",

@@ -51,6 +51,10 @@ _COLORINGS = (
 _FAINTEST = 0.12
 
 
+# Of each edge weight the attribute of the edges in a graph.
+_EDGE_WEIGHTS = {"count": "weight", "jaccard": "jaccard"}
+
+
 class MapperGraphDisplay:
     """A mapper graph whose nodes are pies of labels, or coloured by a number.
 
@@ -139,6 +143,7 @@ class MapperGraphDisplay:
         layer: str | int = "logits",
         mapper: MapperGraph | None = None,
         color: str = "auto",
+        edge_weight: str = "count",
         classes: Sequence | np.ndarray | None = None,
         positions: ArrayLike | None = None,
         ax: Axes | None = None,
@@ -170,6 +175,9 @@ class MapperGraphDisplay:
             What the nodes show, as in :meth:`from_mapper`; accuracy is that of the
             classifier.
 
+        edge_weight : {"count", "jaccard"}, default="count"
+            What the widths of the edges show, as in :meth:`from_mapper`.
+
         classes : array-like of shape (n_classes,), default=None
             All classes, as in :meth:`from_mapper`. None is those of the classifier.
 
@@ -186,7 +194,10 @@ class MapperGraphDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_trained(estimator)
-        look: dict[str, Any] = {"color": color, "positions": positions, "ax": ax}
+        look: dict[str, Any] = {
+            "color": color, "edge_weight": edge_weight, "positions": positions,
+            "ax": ax,
+        }  # fmt: skip
         if isinstance(estimator, MapperGraph):
             if X is not None or mapper is not None:
                 raise ValueError(
@@ -219,6 +230,7 @@ class MapperGraphDisplay:
         y_pred: ArrayLike | None = None,
         *,
         color: str = "auto",
+        edge_weight: str = "count",
         classes: Sequence | np.ndarray | None = None,
         positions: ArrayLike | None = None,
         ax: Axes | None = None,
@@ -241,6 +253,10 @@ class MapperGraphDisplay:
             What the nodes show: a pie of the labels in it, the most frequent one, or a
             number of :meth:`robustkit.topology.MapperGraph.describe`. "auto" is
             "accuracy" with `y_pred`, "pie" with `y` alone, and "filter_mean" without.
+
+        edge_weight : {"count", "jaccard"}, default="count"
+            What the widths of the edges show: how many samples two nodes share, or
+            what share these are of all samples of the two.
 
         classes : array-like of shape (n_classes,), default=None
             All classes, also those that no sample has: class k has the k-th colour,
@@ -265,9 +281,15 @@ class MapperGraphDisplay:
         seen = labels if y_pred is None else np.union1d(labels, column_or_1d(y_pred))
         classes = known_classes(seen, () if classes is None else classes)
         display = cls(mapper.graph_, nodes, labels, positions, classes=classes)
-        return display.plot(ax, color=color)
+        return display.plot(ax, color=color, edge_weight=edge_weight)
 
-    def plot(self, ax: Axes | None = None, *, color: str = "auto") -> Self:
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        color: str = "auto",
+        edge_weight: str = "count",
+    ) -> Self:
         """Draw the graph.
 
         Parameters
@@ -279,6 +301,9 @@ class MapperGraphDisplay:
                 "filter_mean", "stability"}, default="auto"
             What the nodes show, as in :meth:`from_mapper`.
 
+        edge_weight : {"count", "jaccard"}, default="count"
+            What the widths of the edges show, as in :meth:`from_mapper`.
+
         Returns
         -------
         display : MapperGraphDisplay
@@ -288,6 +313,11 @@ class MapperGraphDisplay:
         import matplotlib.pyplot as plt
 
         color = self._color = self._check_color(color)
+        if edge_weight not in _EDGE_WEIGHTS:
+            raise ValueError(
+                f"The 'edge_weight' parameter must be one of {[*_EDGE_WEIGHTS]}. Got "
+                f"{edge_weight!r} instead."
+            )
         if ax is None:
             _, ax = plt.subplots(figsize=(8, 6.5), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
@@ -295,7 +325,7 @@ class MapperGraphDisplay:
             lay_out(self.graph, self._radii()) if self.positions is None
             else np.asarray(self.positions, dtype=float)
         )  # fmt: skip
-        self._draw_edges()
+        self._draw_edges(_EDGE_WEIGHTS[edge_weight])
         if color in ("pie", "majority"):
             self._draw_labels(color)
         else:
@@ -332,10 +362,10 @@ class MapperGraphDisplay:
         # Not smaller, or the smallest pies could not be read.
         return 0.42 * np.maximum(radii, 0.4)
 
-    def _draw_edges(self):
+    def _draw_edges(self, attribute):
         from matplotlib.collections import LineCollection
 
-        edges = list(self.graph.edges(data="weight", default=1))
+        edges = list(self.graph.edges(data=attribute, default=1))
         shared = np.array([weight for *_, weight in edges], dtype=float)
         widths = 0.6 + 1.6 * np.sqrt(shared / shared.max(initial=1))
         segments = [self.positions_[[i, j]] for i, j, _ in edges]

@@ -10,6 +10,7 @@ from robustkit.topology._cover import (
     GMapperCover,
     UniformCover,
 )
+from robustkit.topology._layers import mapper_graphs
 from robustkit.topology._mapper import N_INTERVALS, fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology._persistence import mapper_persistence
@@ -35,6 +36,7 @@ __all__ = [
     "GMapperCover",
     "AdaptiveCover",
     "mapper_persistence",
+    "mapper_graphs",
     "node_purity",
     "weighted_average_purity",
     "node_accuracy",

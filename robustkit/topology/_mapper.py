@@ -118,6 +118,12 @@ class Mapper:
         return np.bincount(self.membership.indices, minlength=n_nodes)
 
     @property
+    def jaccard(self) -> NDArray:
+        """Of each edge the share of the samples of its nodes that both hold."""
+        sizes = self.node_sizes[self.edges].sum(axis=1)
+        return self.n_shared / (sizes - self.n_shared)
+
+    @property
     def graph(self) -> nx.Graph:
         """The graph, made anew."""
         return nerve_graph(
@@ -524,18 +530,19 @@ def shared_samples(membership: csr_matrix) -> tuple[NDArray, NDArray]:
 def nerve_graph(
     intervals: Iterable[int], sizes: Iterable[int], edges: NDArray, n_shared: NDArray
 ) -> nx.Graph:
-    """Build the networkx graph: nodes with `interval` and `size`, edges with `weight`.
+    """Build the networkx graph: nodes with `interval` and `size`, weighted edges.
 
-    The weight is the number of shared samples.
+    `weight` is the number of shared samples, and `jaccard` what share it is of all
+    samples of the two nodes.
     """
     graph = nx.Graph()
     graph.add_nodes_from(
         (node, {"interval": int(interval), "size": int(size)})
         for node, (interval, size) in enumerate(zip(intervals, sizes, strict=True))
     )
-    graph.add_weighted_edges_from(
-        (int(i), int(j), int(n)) for (i, j), n in zip(edges, n_shared, strict=True)
-    )
+    size_of = nx.get_node_attributes(graph, "size")
+    for i, j, n in zip(*edges.T.tolist(), n_shared.tolist(), strict=True):
+        graph.add_edge(i, j, weight=n, jaccard=n / (size_of[i] + size_of[j] - n))
     return graph
 
 

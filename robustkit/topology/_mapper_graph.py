@@ -136,7 +136,8 @@ class MapperGraph(
 
     graph_ : networkx.Graph
         The nodes, with `interval` and `size`, and the edges, with `weight`, the number
-        of shared samples; with `n_bootstrap` both also with `stability`.
+        of shared samples, and `jaccard`, their share of the samples of the two nodes;
+        with `n_bootstrap` both also with `stability`.
 
     edges_ : ndarray of shape (n_edges, 2)
         The pairs of nodes that share a sample, the smaller number first.
@@ -327,7 +328,9 @@ class MapperGraph(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The point cloud, for example activations.
+            The point cloud, for example activations. Arrays and memory maps of float32
+            and float64 are not copied where their rows are contiguous; float16 becomes
+            float32, which changes no value.
 
         y : None, default=None
             Ignored.
@@ -337,7 +340,9 @@ class MapperGraph(
         self : object
             The fitted estimator.
         """
-        samples = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        samples = validate_data(
+            self, _widen_halves(X), dtype=[np.float64, np.float32], order="C"
+        )
         self._check_resamples()
         # Without warm start nothing found before is of use any longer.
         self._cache = self._warm_cache() if self.warm_start else None
@@ -517,6 +522,28 @@ class MapperGraph(
         counts = pd.DataFrame(counts.astype(int), index=nodes.index, columns=columns)
         return nodes.join(counts)
 
+    def describe_edges(self) -> pd.DataFrame:
+        """Describe every edge.
+
+        Returns
+        -------
+        edges : DataFrame of shape (n_edges, 4)
+            `source` and `target`, the two nodes; `weight`, the number of samples that
+            they share; `jaccard`, what share it is of all samples of the two, in
+            (0, 1].
+        """
+        check_is_fitted(self)
+        source, target = self.edges_.T
+        return pd.DataFrame(
+            {
+                "source": source,
+                "target": target,
+                "weight": self._mapper.n_shared,
+                "jaccard": self._mapper.jaccard,
+            },
+            index=pd.RangeIndex(len(self.edges_), name="edge"),
+        )
+
     def weak_samples(
         self, y: ArrayLike, y_pred: ArrayLike, budget: float | int = 0.2
     ) -> NDArray:
@@ -556,6 +583,13 @@ class MapperGraph(
             return facts_as_html(facts)
         intervals, sizes = self._mapper.node_intervals, self._mapper.node_sizes
         return facts_as_html(facts) + graph_as_svg(intervals, sizes, self.edges_)
+
+
+def _widen_halves(X):
+    """Turn float16 into float32, which changes no value, and not into float64."""
+    if getattr(X, "dtype", None) == np.float16:
+        return X.astype(np.float32)
+    return X
 
 
 def graph_as_svg(intervals: NDArray, sizes: NDArray, edges: NDArray) -> str:

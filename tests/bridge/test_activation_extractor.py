@@ -300,3 +300,28 @@ def test_network_that_is_told_nothing_learns_the_shape_of_images(with_channel):
         FrozenEstimator(told), layer="penultimate", device="cpu"
     ).fit(X)
     np.testing.assert_allclose(found, expected.transform(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", ["all", [0, "logits"], 0, ["logits", 0]])
+def test_several_layers_are_those_of_one_at_a_time(images, layers):
+    X, y = images
+    model = FrozenEstimator(ConvClassifier().fit(X, y))
+    # The logits have no positions: the seed of those of the other layer is the same.
+    extractor = ActivationExtractor(model, layer="logits", random_state=3).fit(X, y)
+    found = extractor.transform_layers(X, layers)
+    names = ["logits", "2"] if layers == ["logits", 0] else ["2", "logits"]
+    assert list(found) == names[: 1 if layers == 0 else 2]
+    for name, values in found.items():
+        one = ActivationExtractor(model, layer=name, random_state=3).fit(X, y)
+        np.testing.assert_array_equal(values, one.transform(X))
+
+
+def test_several_layers_take_one_pass(images):
+    X, y = images
+    classifier = ConvClassifier().fit(X, y)
+    model = FrozenEstimator(classifier)
+    extractor = ActivationExtractor(model, random_state=0).fit(X, y)
+    calls = []
+    classifier.module_.register_forward_hook(lambda *_: calls.append(1))
+    extractor.transform_layers(X)
+    assert len(calls) == 1

@@ -29,6 +29,7 @@ NEEDS = {
     "coming_from/deepstruct": "deepstruct",
     "coming_from/keplermapper": "kmapper",
     "coming_from/giotto_tda": "gtda",
+    "coming_from/gudhi": "gudhi",
     "coming_from/skorch": "skorch",
     "how_to/cluster": "distributed",
     "guide/study": "distributed",

@@ -95,6 +95,23 @@ def test_edges_join_the_nodes(pyplot, iris):
     np.testing.assert_allclose(segments, ends)
 
 
+@pytest.mark.parametrize("weight", ["count", "jaccard"])
+def test_edges_are_as_wide_as_their_weight(pyplot, iris, weight):
+    mapper, _ = iris
+    display = MapperGraphDisplay.from_mapper(mapper, edge_weight=weight)
+    widths = display.ax_.collections[0].get_linewidths()
+    column = "weight" if weight == "count" else weight
+    values = mapper.describe_edges()[column].to_numpy()
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(np.asarray(widths)[order]) >= 0).all()
+    assert widths[order[0]] < widths[order[-1]]
+
+
+def test_an_unknown_edge_weight_is_refused(pyplot, iris):
+    with pytest.raises(ValueError, match="'edge_weight' parameter must be one of"):
+        MapperGraphDisplay.from_mapper(iris[0], edge_weight="shared")
+
+
 def test_layout_is_the_same_each_time(pyplot, iris):
     mapper, y = iris
     first, second = (MapperGraphDisplay.from_mapper(mapper, y) for _ in range(2))

@@ -209,7 +209,11 @@ def test_nerve_by_hand():
         1: {"interval": 0, "size": 1},
         2: {"interval": 2, "size": 3},
     }
-    assert list(graph.edges(data="weight")) == [(0, 2, 1), (1, 2, 1)]
+    # Nodes of 2 and 3 samples that share one hold 4 in all; those of 1 and 3, 3.
+    assert list(graph.edges(data=True)) == [
+        (0, 2, {"weight": 1, "jaccard": 1 / 4}),
+        (1, 2, {"weight": 1, "jaccard": 1 / 3}),
+    ]
 
 
 def test_nerve_of_no_cluster():

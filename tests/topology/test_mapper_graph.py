@@ -429,3 +429,39 @@ def test_a_notebook_shows_no_picture_of_a_graph_that_is_large_or_empty():
         mapper.set_params(eps=0.1, min_samples=3).fit(X)
     assert "500 of 500 (100.0%)" in mapper._html_summary()
     assert "<svg" not in mapper._html_summary()
+
+
+@given(point_clouds(), covers())
+def test_edges_are_weighed_by_what_their_nodes_share(X, cover):
+    mapper = MapperGraph(cover=cover, eps=2.0, min_samples=2)
+    with empty_graphs_allowed():
+        mapper.fit(X)
+    nodes = nodes_of(mapper.membership_)
+    edges = mapper.describe_edges()
+    assert len(edges) == len(mapper.edges_)
+    for source, target, weight, jaccard in edges.itertuples(index=False):
+        shared, whole = nodes[source] & nodes[target], nodes[source] | nodes[target]
+        assert weight == len(shared)
+        assert jaccard == len(shared) / len(whole)
+        assert mapper.graph_.edges[source, target] == {
+            "weight": weight, "jaccard": jaccard
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("mode", ["r", "c", None])
+def test_halves_and_memory_maps_have_the_graph_of_float64(kind, mode, tmp_path):
+    X = load_iris().data.astype(kind)
+    expected = MapperGraph(n_intervals=6, eps=0.7).fit(X.astype(np.float64))
+    if mode is not None:
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode=mode)
+    mapper = MapperGraph(n_intervals=6, eps=0.7).fit(X)
+    assert len(mapper.graph_) > 0
+    assert (mapper.membership_ != expected.membership_).nnz == 0
+    np.testing.assert_array_equal(mapper.intervals_, expected.intervals_)
+    assert (mapper.transform(X) != mapper.membership_).nnz == 0
+    new = X[::7] + kind(0.125)
+    assert (mapper.transform(new) != expected.transform(new.astype(float))).nnz == 0
+    is_copied = not np.shares_memory(mapper._fit_X, X)
+    assert is_copied == (kind is np.float16)

@@ -2,9 +2,10 @@
 
 One function does the work, :func:`dbscan_in_slices`; the others say which distance it
 works with. From the bottom up: `_search` finds all pairs of samples within a distance,
-`_windows` follows what they connect from interval to interval, `_dbscan` makes clusters
-of it and keeps neighbours for the next fit, `_distance` chooses metric and eps, and
-`_connection` finds the distance at which a shape is connected.
+`_windows` follows what they connect from interval to interval, `_few` finds some pairs
+where all are too many, `_dbscan` makes clusters of it and keeps neighbours for the next
+fit, `_distance` chooses metric and eps, and `_connection` finds the distance at which a
+shape is connected.
 """
 
 from robustkit.topology.neighbors._connection import (

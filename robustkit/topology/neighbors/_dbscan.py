@@ -19,11 +19,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from robustkit.topology.neighbors._few import find_few
 from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     Pairs,
     SortedSamples,
     ends_of_band,
+    find_all_or_none,
     find_pairs_that_fit,
     join_pairs,
     pairs_within,
@@ -174,13 +176,17 @@ class Neighbors:
         self._is_lipschitz = is_lipschitz
         self._farthest = look_ahead * eps
         ends = self._ends(self._farthest)
-        if slices is not None:
+        max_pairs = LARGEST_N_PAIRS if max_pairs is None else max_pairs
+        if slices is None:
+            self.radius, self._pairs = find_pairs_that_fit(
+                self._samples, eps, self._farthest, ends, max_pairs,
+                with_distances=True, n_jobs=n_jobs,
+            )  # fmt: skip
+        else:
             ends = np.minimum(ends, Windows(slices, len(X)).ends)
-        self.radius, self._pairs = find_pairs_that_fit(
-            self._samples, eps, self._farthest, ends,
-            LARGEST_N_PAIRS if max_pairs is None else max_pairs,
-            with_distances=slices is None, n_jobs=n_jobs,
-        )  # fmt: skip
+            self.radius, self._pairs = find_all_or_none(
+                self._samples, eps, ends, max_pairs, n_jobs
+            )
         # The pairs within the distance last asked for.
         self._nearer = self.radius, self._pairs
         # The positions that are clustered; None is all.
@@ -364,7 +370,9 @@ class ListedGraph:
 class UnlistedGraph:
     """Who is whose neighbour, where the pairs are too many to be listed.
 
-    It answers what `ListedGraph` does.
+    It answers what `ListedGraph` does, after `count_neighbors` was asked. A few
+    neighbours of each position are looked for first; only for positions that these
+    leave unsure all neighbours are, and those pairs are kept if they fit.
 
     Parameters
     ----------
@@ -397,18 +405,30 @@ class UnlistedGraph:
         self._eps = eps
         self._ends = ends
         self._n_jobs = n_jobs
+        self._few = join_pairs([], len(ends))
+        self._found: ListedGraph | None = None
 
     def count_neighbors(self, windows: Windows, min_samples: int) -> NDArray:
-        """Search only for the neighbours of positions that known pairs leave unsure."""
+        """Search for all neighbours of those positions alone that few leave unsure."""
         known = _first_of_rows(self._known, max(_FEW, 2 * min_samples))
         counts = windows.count_neighbors([known])
         is_unsure = ~windows.in_all(counts >= min_samples)
+        more, self._few = find_few(
+            self._samples, self._eps, windows, is_unsure, min_samples, self._n_jobs
+        )
+        counts = np.maximum(counts, more)
+        is_unsure = ~windows.in_all(counts >= min_samples)
+        kept: list[Pairs] = []
         found = self._search(windows, is_unsure, 0, len(is_unsure))
-        return np.maximum(counts, windows.count_neighbors(found))
+        found = windows.count_neighbors(_keep_if_they_fit(found, kept))
+        if kept:
+            self._found = ListedGraph(join_pairs(kept, len(is_unsure)))
+        return np.maximum(counts, found)
 
     def components(self, windows: Windows, is_vertex: NDArray) -> Iterator[NDArray]:
         """Join what the known pairs leave apart."""
-        forest = SlidingForest(_first_of_rows(self._known, _FEW), is_vertex)
+        known = [_first_of_rows(self._known, _FEW), self._few]
+        forest = SlidingForest(join_pairs(known, len(is_vertex)), is_vertex)
         unlisted = UnlistedPairs(self._samples, self._eps, self._ends, is_vertex)
         for k, (start, stop) in enumerate(windows.slices):
             forest.slide(start, stop)
@@ -418,7 +438,11 @@ class UnlistedGraph:
     def pairs_of(
         self, windows: Windows, is_wanted: NDArray, counts: NDArray
     ) -> Iterator[Callable[[], Iterable[Pairs]]]:
-        """Search for them, many windows at a time where they fit."""
+        """Search for them, unless they were found before, many windows at a time."""
+        if self._found is not None:
+            # Whoever is wanted was unsure when the neighbours were counted.
+            yield from self._found.pairs_of(windows, is_wanted, counts)
+            return
         for group, fits in _groups(windows, is_wanted, counts):
             span = windows.slices[group[0], 0], windows.slices[group[-1], 1]
             search = partial(self._search, windows, is_wanted, *span)
@@ -436,6 +460,18 @@ class UnlistedGraph:
         return touching_pairs(
             self._samples, self._eps, ends, is_wanted, start, stop, self._n_jobs
         )
+
+
+def _keep_if_they_fit(pieces, kept):
+    """Pass pieces on, and keep all of them, or none if their pairs are too many."""
+    n_pairs = 0
+    for pairs in pieces:
+        n_pairs += len(pairs.indices)
+        if n_pairs <= LARGEST_N_PAIRS:
+            kept.append(pairs)
+        else:
+            kept.clear()
+        yield pairs
 
 
 def _groups(windows, is_wanted, counts):

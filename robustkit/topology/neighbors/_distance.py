@@ -28,6 +28,11 @@ METRIC_NAMES = set(VALID_METRICS["brute"]) - {"precomputed"}
 # Other names of the Euclidean distance; "minkowski" has the power 2.
 _EUCLIDEAN = ("euclidean", "l2", "minkowski")
 
+# They ask of each feature only whether it is 0, and would turn other values into 1.
+_OF_BOOLEANS = {
+    "dice", "jaccard", "rogerstanimoto", "russellrao", "sokalsneath", "yule",
+}  # fmt: skip
+
 # Squares of larger numbers overflow, and those of smaller ones vanish.
 _LARGEST, _SMALLEST = 1e150, 1e-150
 
@@ -70,7 +75,19 @@ def learn_metric(metric: str | Callable, X: NDArray) -> Metric:
             "metric='haversine' needs 2 features, latitude and longitude. Got X with "
             f"{X.shape[1]} features."
         )
+    if isinstance(metric, str) and metric in _OF_BOOLEANS:
+        _check_booleans(metric, X)
     return Metric(metric, None)
+
+
+def _check_booleans(metric, X):
+    is_boolean = (X == 0) | (X == 1)
+    if not is_boolean.all():
+        value = float(X[~is_boolean][0])
+        raise ValueError(
+            f"metric={metric!r} compares features that are 0 or 1, but X holds "
+            f"{value:g}. Pass `X > threshold` as numbers, or use another metric."
+        )
 
 
 def _variances(X):

@@ -58,6 +58,9 @@ _LARGEST_COPY = 150e6
 # Numbers that are float64 at one time.
 _CHUNK = 2**20
 
+# Fewer samples are compared faster than they are split into cells.
+_FEWEST_FOR_CELLS = 2048
+
 _N_CENTERS = 16
 _N_SAMPLES_FOR_CENTERS = 2048
 
@@ -152,12 +155,47 @@ def find_pairs_that_fit(
     return radius, join_pairs([], len(ends), with_distances)
 
 
-def _estimate_radius(samples, eps, farthest, ends, max_pairs, n_jobs):
-    n_samples = len(ends)
-    if (ends - np.arange(n_samples) - 1).sum() <= max_pairs:
-        return float(farthest)
+def find_all_or_none(
+    samples: "SortedSamples",
+    eps: float,
+    ends: NDArray,
+    max_pairs: int,
+    n_jobs: int | None = None,
+) -> tuple[float, Pairs]:
+    """Find all pairs within eps, if they can be kept.
+
+    Returns what :func:`find_pairs_that_fit` does; the radius is eps, or negative.
+    """
+    pairs = None
+    if _n_candidates(ends) <= max_pairs or (
+        _estimate_n_pairs(samples, eps, ends, n_jobs) <= max_pairs
+    ):
+        pairs = find_pairs(samples, eps, ends, max_pairs=max_pairs, n_jobs=n_jobs)
+    if pairs is None:
+        return -1.0, join_pairs([], len(ends))
+    return float(eps), pairs
+
+
+def _n_candidates(ends):
+    return int((ends - np.arange(len(ends)) - 1).sum())
+
+
+def _some_rows(n_samples):
     some = np.zeros(n_samples, dtype=bool)
     some[:: max(1, n_samples // _N_COUNTED)] = True
+    return some
+
+
+def _estimate_n_pairs(samples, eps, ends, n_jobs):
+    some = _some_rows(len(ends))
+    found = search_pairs(samples, eps, ends, rows=some, n_jobs=n_jobs)
+    return sum(len(pairs.indices) for pairs in found) / some.mean()
+
+
+def _estimate_radius(samples, eps, farthest, ends, max_pairs, n_jobs):
+    if _n_candidates(ends) <= max_pairs:
+        return float(farthest)
+    some = _some_rows(len(ends))
     found = search_pairs(
         samples, farthest, ends, rows=some, with_distances=True, n_jobs=n_jobs
     )
@@ -241,10 +279,7 @@ def search_pairs(
     may come several times, a pair only once.
     """
     search = _Search(samples, eps, ends, *samples.cells(eps), with_distances)
-    # The longest row decides how many rows may be compared together.
-    longest = max(int((ends - np.arange(len(ends))).max()), 1)
-    n_rows = _at_most(_N_CANDIDATES_OF_TASK, longest)
-    tasks = list(_tasks(search, rows, columns, n_rows))
+    tasks = list(_tasks(search, rows, columns))
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     run = delayed(_pairs_of_rows)
     for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
@@ -276,7 +311,7 @@ def _at_most(n_candidates, longest):
     return min(max(n_candidates // longest, 1), _N_ROWS_OF_TASK)
 
 
-def _tasks(search, rows, columns, n_rows):
+def _tasks(search, rows, columns):
     """Which rows to compare with which columns, so that no pair is forgotten."""
     for cell in range(search.is_shallow.shape[1]):
         is_inside = search.cells == cell
@@ -288,6 +323,13 @@ def _tasks(search, rows, columns, n_rows):
                 left = left[rows[left]]
             if columns is not None:
                 right = right[columns[right]]
+            if len(left) == 0 or len(right) == 0:
+                continue
+            # The longest row decides how many rows may be compared together.
+            first = np.searchsorted(right, left, side="right")
+            last = np.searchsorted(right, search.ends[left], side="left")
+            longest = max(int((last - first).max()), 1)
+            n_rows = _at_most(_N_CANDIDATES_OF_TASK, longest)
             for batch in _batches(len(left), n_rows):
                 yield cell, left[batch], right
 
@@ -628,7 +670,7 @@ class SortedSamples:
             if len(positions) and positions[-1] - positions[0] == len(positions) - 1:
                 return self._copy[positions[0] : positions[-1] + 1]
             return self._copy[positions]
-        return self._centered(self.order[positions]).astype(np.float32)
+        return _center_rows(self.X, self.order, positions, self._mean, self.scale)
 
     def _centered(self, samples):
         rows = self.X[samples] - self._mean
@@ -667,6 +709,8 @@ class SortedSamples:
     def _guess_centers(self):
         """Run a few steps of k-means on samples spread evenly over the values."""
         n_samples = len(self.order)
+        if n_samples < _FEWEST_FOR_CELLS:
+            return np.zeros((1, self.X.shape[1]))
         step = max(1, n_samples // _N_SAMPLES_FOR_CENTERS)
         rows = self._centered(self.order[::step])
         n_centers = min(_N_CENTERS, len(rows))
@@ -677,6 +721,17 @@ class SortedSamples:
             centers = one_hot[one_hot.any(axis=1)] @ rows
             centers /= one_hot.sum(axis=1)[one_hot.any(axis=1), None]
         return centers
+
+
+@njit(cache=True, nogil=True)
+def _center_rows(X, order, positions, mean, scale):
+    """Centre and scale in float64, as `_centered` does, but without a copy of it."""
+    rows = np.empty((len(positions), X.shape[1]), np.float32)
+    for r in range(len(positions)):
+        sample = order[positions[r]]
+        for k in range(X.shape[1]):
+            rows[r, k] = (np.float64(X[sample, k]) - mean[k]) * scale
+    return rows
 
 
 def _power_of_two_scale(X, mean):

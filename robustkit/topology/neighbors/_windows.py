@@ -285,12 +285,66 @@ class UnlistedPairs:
     def _connect(self, rows, columns, start, parents):
         """Join what some rows and columns have in different components."""
         edges = [np.empty((2, 0), dtype=np.int32)]
-        roots = find_all(parents, rows - start)
-        ordered = np.lexsort((self._samples.cell_of(rows), roots))
-        for begin in range(0, len(rows), _N_ROWS):
-            tile = np.sort(rows[ordered[begin : begin + _N_ROWS]])
-            edges.append(self._connect_tile(tile, columns, start, parents))
+        for some, others in self._groups(rows, columns, start, parents):
+            for begin in range(0, len(some), _N_ROWS):
+                tile = np.sort(some[begin : begin + _N_ROWS])
+                edges.append(self._connect_tile(tile, others, start, parents))
         return np.concatenate(edges, axis=1)
+
+    def _groups(self, rows, columns, start, parents):
+        """Yield rows and the columns that they may be connected with.
+
+        The rows of a large component and one cell are a group, and only those of them
+        are left that may be near a column that is left. All other rows are together,
+        and are compared with all columns. Where both of a pair are rows and columns,
+        one of the two ways to compare them is left out.
+        """
+        if len(rows) == 0 or len(columns) == 0:
+            return
+        cells = self._samples.cell_of(rows)
+        roots = find_all(parents, rows - start)
+        column_roots = find_all(parents, columns - start)
+        # Columns up to the last row are rows, too; rows from the first column on are
+        # columns.
+        n_both = np.searchsorted(columns, rows[-1], side="right")
+        first_column = columns[0]
+        ordered = np.lexsort((cells, roots))
+        rows, cells, roots = rows[ordered], cells[ordered], roots[ordered]
+        is_first = np.ones(len(rows), dtype=bool)
+        is_first[1:] = (roots[1:] != roots[:-1]) | (cells[1:] != cells[:-1])
+        bounds = np.append(np.flatnonzero(is_first), len(rows))
+        is_large = np.diff(bounds) >= _N_ROWS
+        is_grouped = np.repeat(is_large, np.diff(bounds))
+        # A column that is no row is looked at by all groups, one in a group itself by
+        # those of a smaller root, and another row by none.
+        looked_at_by = np.full(len(columns), len(parents))
+        flags = np.zeros(len(parents), dtype=bool)
+        flags[rows[is_grouped] - start] = True
+        both = np.flatnonzero(flags[columns[:n_both] - start])
+        looked_at_by[:n_both] = -1
+        looked_at_by[both] = column_roots[both]
+        for first, last in zip(
+            bounds[:-1][is_large], bounds[1:][is_large], strict=True
+        ):
+            group, root = rows[first:last], roots[first]
+            is_other = column_roots != root
+            is_old = group < first_column
+            for some, others in (
+                (group[is_old], columns[is_other]),
+                (group[~is_old], columns[is_other & (looked_at_by > root)]),
+            ):
+                if len(some) and len(others):
+                    yield self._near_each_other(some, others)
+        yield rows[~is_grouped], columns
+
+    def _near_each_other(self, rows, columns):
+        samples, eps = self._samples, self._eps
+        columns = columns[samples.may_be_near(rows, columns, eps)]
+        if len(columns):
+            rows = rows[samples.may_be_near(columns, rows, eps)]
+        if len(rows):
+            columns = columns[samples.may_be_near(rows, columns, eps)]
+        return rows[: len(rows) * (len(columns) > 0)], columns
 
     def _connect_tile(self, rows, columns, start, parents):
         samples, n_edges = self._samples, 0

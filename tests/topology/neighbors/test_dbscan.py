@@ -13,9 +13,15 @@ from sklearn.base import clone
 from sklearn.cluster import DBSCAN
 from sklearn.model_selection import GridSearchCV
 
-from robustkit.topology import LARGEST_N_PAIRS, MapperGraph, NeighborCache, _mapper
+from robustkit.topology import (
+    LARGEST_N_PAIRS,
+    MapperGraph,
+    NeighborCache,
+    _mapper,
+    fit_filter,
+)
 from robustkit.topology import _mapper_graph as mapper_module
-from robustkit.topology.neighbors import _dbscan, _search, digest
+from robustkit.topology.neighbors import _dbscan, _few, _search, digest
 from robustkit.topology.neighbors._dbscan import (
     NOISE,
     ListedGraph,
@@ -88,6 +94,10 @@ def test_dbscan_of_all_windows_where_pairs_are_too_many(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_dbscan, "LARGEST_N_PAIRS", largest)
         patch.setattr(_dbscan, "_FEW", 2)
+        patch.setattr(_few, "_REACHES", (2, 4))
+        patch.setattr(_few, "_N_ROWS", 3)
+        patch.setattr(_few, "_N_COLUMNS", 4)
+        patch.setattr(_few, "_N_PARTNERS", 2)
         graph = unlisted_graph(X, samples, eps, known_share * eps)
         check(graph, X, samples, eps, several, min_samples)
 
@@ -160,6 +170,47 @@ def test_mapper_graph_where_pairs_are_too_many_to_keep(warm_start, few_pairs):
     X = cloud()
     mapper = MapperGraph(n_intervals=5, eps=1.0, warm_start=warm_start).fit(X)
     nodes, edges = mapper_of(X, mapper, DBSCAN(eps=1.0))
+    assert nodes_of(mapper.membership_) == nodes
+    assert mapper.edges_.tolist() == [list(edge) for edge in edges]
+
+
+@given(point_clouds(), covers(), st.integers(1, 5), st.sampled_from([0, 10, 200]), EPS)
+def test_mapper_graphs_where_few_pairs_fit(X, cover, min_samples, n_pairs, eps):
+    """Whatever fits, the nodes and edges are those of DBSCAN in every interval."""
+    if not (np.linalg.norm(X, axis=1) > 0).any():
+        return
+    mapper = MapperGraph(cover=cover, eps=eps, min_samples=min_samples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MapperGraph, "_warn_of_an_empty_graph", lambda *_: None)
+        patch.setattr(_dbscan, "LARGEST_N_PAIRS", n_pairs)
+        patch.setattr(_few, "_REACHES", (2, 8))
+        mapper.fit(X)
+    clusterer = DBSCAN(eps=eps, min_samples=min_samples)
+    values = fit_filter("l2norm", X)[0](X)
+    nodes, edges = brute_force(X, values, mapper.intervals_, clusterer.fit_predict)
+    assert nodes_of(mapper.membership_) == nodes
+    assert mapper.edges_.tolist() == [list(edge) for edge in edges]
+
+
+@pytest.mark.parametrize(
+    ("n_features", "eps", "min_samples"), [(3, 0.5, 5), (3, 0.4, 12), (40, 8.6, 5)]
+)
+def test_few_neighbours_of_many_samples_are_enough(
+    n_features, eps, min_samples, monkeypatch
+):
+    """Three clusters, samples between them and noise, each with its tiles and cells."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(5000, n_features))
+    X[:, 0] += 3 * rng.randint(3, size=5000)
+    X[::50] *= 2.5
+    X = X.astype(np.float32)
+    monkeypatch.setattr(_dbscan, "LARGEST_N_PAIRS", 50_000)
+    mapper = MapperGraph(0, n_intervals=4, eps=eps, min_samples=min_samples).fit(X)
+    clusterer = DBSCAN(eps=eps, min_samples=min_samples)
+    nodes, edges = brute_force(
+        X, X[:, 0].astype(float), mapper.intervals_, clusterer.fit_predict
+    )
+    assert 0 < mapper.n_noise_ < 2500
     assert nodes_of(mapper.membership_) == nodes
     assert mapper.edges_.tolist() == [list(edge) for edge in edges]
 

@@ -135,6 +135,8 @@ X = np.random.RandomState(0).normal(size=(20, 3))
         ("seuclidean", X[:1], "metric='seuclidean' .* of feature 0 is .* 1 sample"),
         ("mahalanobis", X[:, [0, 1, 0]], "metric='mahalanobis' .* rank 2, but X has 3"),
         ("mahalanobis", X[:1], "metric='mahalanobis' .* rank 0, but X has 3"),
+        ("jaccard", X, "metric='jaccard' compares features that are 0 or 1, but X"),
+        ("yule", 2 * (X > 0), "metric='yule' .* but X holds 2. Pass `X > threshold`"),
     ],
 )
 @pytest.mark.parametrize("eps", ["auto", 1.0])
