@@ -92,6 +92,12 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             "he_uniform", "normal", "uniform")
         Initialisations from each of which every graph is trained once.
 
+    n_seeds : int, default=1
+        How often each graph is trained from each initialisation: with so many seeds,
+        the same for all graphs and initialisations. So what the seed does can be told
+        from what the initialisation does, and from the graph. (Pruned networks have
+        seeds of their own.)
+
     n_parameters : pair of int, default=None
         Keep only graphs whose network has at least so many and at most so many
         parameters. None keeps all.
@@ -218,6 +224,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "population": [StrOptions(set(POPULATIONS))],
         "n_graphs": [Interval(Integral, 1, None, closed="left")],
         "inits": ["array-like"],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "n_parameters": ["array-like", None],
         "extra": ["boolean"],
         "attacks": [dict, None],
@@ -247,6 +254,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             "normal",
             "uniform",
         ),
+        n_seeds: int = 1,
         n_parameters: tuple[int, int] | None = None,
         extra: bool = False,
         attacks: Mapping[str, Any] | None = None,
@@ -265,6 +273,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.population = population
         self.n_graphs = n_graphs
         self.inits = inits
+        self.n_seeds = n_seeds
         self.n_parameters = n_parameters
         self.extra = extra
         self.attacks = attacks
@@ -399,9 +408,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             ),
             "data": dict(zip(names, given, strict=True)),
         }
+        # Only where they are used: there are stores older than these parameters.
         if design.extra:
-            # Only then: stores of studies without are older than the parameter.
             identity["extra"] = True
+        if design.n_seeds > 1:
+            identity["n_seeds"] = design.n_seeds
         identity = canonical(identity)
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}
