@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,9 @@ class Recipe:
     extra: bool = False
     """Whether to measure the extra properties of the graphs."""
 
+    models: Path | None = None
+    """The folder in which trained models are kept, if they are."""
+
 
 def default_attacks() -> dict[str, Any]:
     """Make the attacks of a study that names none."""
@@ -147,7 +151,12 @@ def _mapper_of(entry: Any) -> Any:
 
 
 def make_recipe(
-    design: Design, *, seed: int, device: str | torch.device, engine: str
+    design: Design,
+    *,
+    seed: int,
+    device: str | torch.device,
+    engine: str,
+    models: Path | None = None,
 ) -> Recipe:
     """Copy what measures, seed what it leaves to chance, and say where to compute.
 
@@ -171,6 +180,7 @@ def make_recipe(
         device=device,
         engine=engine,
         extra=design.extra,
+        models=models,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,14 @@ from robustkit._validation import caller_depth, check_magnitude
 from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write_config
-from robustkit.study._measure import Recipe, make_recipe
+from robustkit.study._kept_models import (
+    add_measure,
+    check_keeps,
+    folder_of,
+    models_kept,
+    with_added,
+)
+from robustkit.study._measure import Recipe, check_attacks, make_recipe
 from robustkit.study._plan import (
     POPULATIONS,
     Data,
@@ -131,6 +139,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
     store : str or path-like, default=None
         SQLite file in which finished models are kept. None keeps them in memory until
         `fit` ends.
+
+    keep_models : bool, default=False
+        Whether to keep the trained networks themselves, one file each in the
+        safetensors format, in a folder beside the store. Then :meth:`measure` adds
+        columns to a finished study. Workers on other machines must share that folder.
 
     engine : {"auto", "single", "batched"}, default="auto"
         "single" trains one network at a time, "batched" as many together as memory
@@ -232,6 +245,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "correlator": [HasMethods(["fit"]), None],
         "max_accuracy_gap": [Interval(Real, 0, 1, closed="right"), None],
         "store": [str, HasMethods(["__fspath__"]), None],
+        "keep_models": ["boolean"],
         "engine": [StrOptions({"auto", "single", "batched"})],
         "n_jobs": [Integral, None],
         "device": [str, torch.device],
@@ -262,6 +276,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         correlator: RobustnessCorrelator | None = None,
         max_accuracy_gap: float | None = None,
         store: str | os.PathLike | None = None,
+        keep_models: bool = False,
         engine: str = "auto",
         n_jobs: int | None = None,
         device: str | torch.device = "auto",
@@ -281,6 +296,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.correlator = correlator
         self.max_accuracy_gap = max_accuracy_gap
         self.store = store
+        self.keep_models = keep_models
         self.engine = engine
         self.n_jobs = n_jobs
         self.device = device
@@ -319,28 +335,95 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         """
         self.__dict__.pop("correlator_", None)
         design = check_design(self)
+        if self.keep_models:
+            check_keeps(self.store, design.population)
         given = self._check_data(X, y, X_test, y_test)
         with Store(self.store) as store:
-            seed = self._seed(store)
-            split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
-            X, y, X_test, y_test = given
-            data = (
-                hold_out_test(X, y, split_seed)
-                if X_test is None
-                else Data(X, y, X_test, y_test)
-            )
-            self._population = design.population
-            self._tasks = self._population.tasks(design, data.shape, plan_seed)
-            self._open(store, design, seed, given, data)
+            data, recipe_seed = self._begin(store, design, given)
             engine = choose_engine(self.engine, design, self.device)
             recipe = make_recipe(
-                design, seed=recipe_seed, device=self.device, engine=engine
+                design,
+                seed=recipe_seed,
+                device=self.device,
+                engine=engine,
+                models=folder_of(self.store) if self.keep_models else None,
             )
             try:
                 self._execute(store, recipe, data)
             finally:
                 # Also if it was interrupted: what is there can be looked at.
                 self._tabulate(store)
+        self.correlator_ = self._correlate()
+        return self
+
+    def _begin(self, store: Store, design: Design, given: tuple) -> tuple[Data, int]:
+        """Open the store; return the data, and the seed of what measures models."""
+        seed = self._seed(store)
+        split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
+        X, y, X_test, y_test = given
+        data = (
+            hold_out_test(X, y, split_seed)
+            if X_test is None
+            else Data(X, y, X_test, y_test)
+        )
+        self._population = design.population
+        self._tasks = self._population.tasks(design, data.shape, plan_seed)
+        self._open(store, design, seed, given, data)
+        return data, recipe_seed
+
+    def measure(
+        self,
+        attacks: Mapping[str, Any],
+        X: ArrayLike,
+        y: ArrayLike,
+        X_test: ArrayLike | None = None,
+        y_test: ArrayLike | None = None,
+    ) -> RobustnessStudy:
+        """Attack the models of a finished study once more, without new training.
+
+        Parameters
+        ----------
+        attacks : dict
+            As the parameter `attacks`, under names that are new. The columns are those
+            that a study would have with these attacks behind its own.
+
+        X : array-like of shape (n_samples, n_features)
+            The training samples of the study.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        X_test : array-like of shape (n_test_samples, n_features), default=None
+            The samples that the study attacks, if it was given some.
+
+        y_test : array-like of shape (n_test_samples,), default=None
+            Their classes.
+
+        Returns
+        -------
+        self : object
+            With the new columns in `results_`. They are kept beside the store, where
+            :meth:`fit` and :meth:`from_store` find them as well.
+        """
+        design, attacks = check_design(self), check_attacks(attacks)
+        check_keeps(self.store, design.population)
+        known = {*design.attacks, *design.analyses}
+        for name in attacks:
+            if name in known:
+                raise ValueError(
+                    f"The study has measured {name!r} already. Give what is new "
+                    "another name."
+                )
+        given = self._check_data(X, y, X_test, y_test)
+        with Store(self.store, must_exist=True) as store:
+            data, seed = self._begin(store, design, given)
+            tasks = models_kept(store, self._tasks, self._population)
+            # Seeded as if they had been there, behind the others, from the first.
+            whole = replace(design, attacks={**design.attacks, **attacks})
+            recipe = make_recipe(whole, seed=seed, device=self.device, engine="single")
+            for name in attacks:
+                add_measure(store, name, recipe, tasks, data, n_jobs=self.n_jobs)
+            self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -456,6 +539,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
 
     def _tabulate(self, store: Store) -> None:
         rows = store.rows()
+        if store.path is not None:
+            rows = with_added(rows, store.path)
         self.results_ = table_of(rows)
         self.columns_ = columns_of(rows)
         self._settings = {**store.read("settings"), "command": store.read("command")}

@@ -24,6 +24,7 @@ from rich.progress import (
 
 from robustkit._tensors import resolve_device
 from robustkit._validation import caller_depth
+from robustkit.study._kept_models import keep_model
 from robustkit.study._measure import Recipe, measure, send_to
 from robustkit.study._plan import Data, Design, Task
 from robustkit.study._store import Store
@@ -61,6 +62,9 @@ def finish(
             trained = (
                 [together[k]] if together else population.train(classifiers[k], data)
             )
+            if recipe.models is not None:
+                for one in trained:
+                    keep_model(recipe.models, task, one)
             rows = [measure(task, one, recipe, data) for one in trained]
         yield task.number, rows
 
