@@ -49,13 +49,13 @@ class ResultTable:
         table = pd.concat([self.read(), pd.DataFrame(rows)], ignore_index=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".part")
-        table.to_csv(fresh, index=False, float_format="%.6g")
+        table.to_csv(fresh, index=False)
         os.replace(fresh, self.path)
 
 
 def _equal(column, value):
     if isinstance(value, float):
-        # The file keeps six digits of it.
+        # Older files keep six digits of it.
         return np.isclose(column.to_numpy(dtype=float), value)
     return (column == value).to_numpy(dtype=bool)
 

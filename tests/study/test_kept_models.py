@@ -107,6 +107,7 @@ def test_nothing_is_kept_unless_asked_for(tmp_path):
     assert not (tmp_path / "study.sqlite.models").exists()
 
 
+@pytest.mark.slow
 def test_processes_measure_the_same(tmp_path):
     study = kept_study(tmp_path).fit(*DATA)
     one = study.measure({"pgd": (PGD, 20)}, *DATA).results_
