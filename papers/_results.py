@@ -23,10 +23,14 @@ class ResultTable:
 
     keys : list of str
         The columns that say which run it was.
+
+    defaults : dict, default=None
+        Column -> what it was in the rows of a file that is older than the column.
     """
 
-    def __init__(self, path, keys):
+    def __init__(self, path, keys, defaults=None):
         self.path, self.keys = Path(path), list(keys)
+        self.defaults = dict(defaults or {})
 
     def read(self):
         """All rows so far."""
@@ -34,7 +38,10 @@ class ResultTable:
             return pd.DataFrame(columns=self.keys)
         # An empty cell is a number that was not measured, and a key that is a word
         # may well be "none".
-        return pd.read_csv(self.path, keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(self.path, keep_default_na=False, na_values=[""])
+        for name, value in self.defaults.items():
+            rows[name] = rows[name].fillna(value) if name in rows else value
+        return rows
 
     def has(self, **key):
         """Tell whether a run was finished."""

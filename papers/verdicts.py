@@ -234,6 +234,21 @@ def write(paper, verdicts):
     draw(verdicts, results / "figures" / "verdicts.png")
 
 
+def update(paper):
+    """Write the verdicts of one paper anew, and the overview of all."""
+    write(paper, check(paper))
+    write_overview()
+
+
+def write_overview():
+    """Write how many claims got each verdict."""
+    paths = {paper: HERE / paper / "results" / "verdicts.csv" for paper in PAPERS}
+    found = {paper: pd.read_csv(path) for paper, path in paths.items() if path.exists()}
+    rows = list(counts(found))
+    write_table(rows, HERE / "results" / "verdicts.csv")
+    draw_counts(rows, HERE / "results" / "verdicts.png")
+
+
 def main():
     """Write the tables and pictures of all papers."""
     parser = argparse.ArgumentParser(
@@ -242,12 +257,9 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
-    found = {paper: check(paper) for paper in PAPERS}
-    for paper, verdicts in found.items():
-        write(paper, verdicts)
-    rows = list(counts(found))
-    write_table(rows, HERE / "results" / "verdicts.csv")
-    draw_counts(rows, HERE / "results" / "verdicts.png")
+    for paper in PAPERS:
+        write(paper, check(paper))
+    write_overview()
 
 
 if __name__ == "__main__":

@@ -108,7 +108,11 @@ def variance_components(table, measure, factors=RANDOM):
 def effect_rows(table):
     """Rows of the page: each factor's effect on each measure."""
     for measure, title in MEASURES.items():
-        for row in linear_and_curved(table, measure).to_dict("records"):
+        found = linear_and_curved(table, measure)
+        if found.empty:
+            n_graphs = table["graph"].nunique()
+            yield {"measure": title, "factor": f"too few graphs so far: {n_graphs}"}
+        for row in found.to_dict("records"):
             numbers = f"{row['effect']:+.3g} ± {row['half']:.2g}".replace("-", "−")
             yield {
                 "measure": title,

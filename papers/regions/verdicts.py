@@ -31,7 +31,8 @@ def published(quantity, batch_size=""):
 
 def runs(network):
     """All rows of an experiment."""
-    table = ResultTable(RESULTS / f"{network}.csv", experiment.KEYS).read()
+    path = RESULTS / f"{network}.csv"
+    table = ResultTable(path, experiment.KEYS, experiment.DEFAULTS).read()
     if table.empty:
         raise NotMeasuredError(f"no run of {network}")
     return table
@@ -40,17 +41,31 @@ def runs(network):
 def finished_networks(network):
     """Networks at the end of their training, as the paper compares them."""
     table = runs(network)
-    return table[(table["strength"] == 0) & (table["epochs"] == table["epochs"].max())]
+    is_plain = (table["strength"] == 0) & (table["smoothing"] == 0)
+    return table[is_plain & (table["epochs"] == table["epochs"].max())]
 
 
 def pairs(network):
     """Regularised networks, and plain ones of the same seed, batch size and epochs."""
     table = runs(network)
-    table = table[table["epochs"] == table["epochs"].max()].copy()
+    at_the_end = table["epochs"] == table["epochs"].max()
+    table = table[at_the_end & (table["smoothing"] == 0)].copy()
     table["regularised"] = (table["strength"] > 0).astype(int)
     sizes = table.loc[table["regularised"] == 1, "batch_size"].unique()
     if not len(sizes):
         raise NotMeasuredError(f"no regularised network of {network}")
+    return table[table["batch_size"].isin(sizes)]
+
+
+def smoothed(network):
+    """Networks with label smoothing, and plain ones trained alike."""
+    table = runs(network)
+    at_the_end = table["epochs"] == table["epochs"].max()
+    table = table[at_the_end & (table["strength"] == 0)].copy()
+    table["smoothed"] = (table["smoothing"] > 0).astype(int)
+    sizes = table.loc[table["smoothed"] == 1, "batch_size"].unique()
+    if not len(sizes):
+        raise NotMeasuredError(f"no network of {network} with label smoothing")
     return table[table["batch_size"].isin(sizes)]
 
 
@@ -119,6 +134,25 @@ def regularizer(network):
     )
 
 
+def label_smoothing(network):
+    """Whether plain label smoothing makes networks more robust: a baseline."""
+    claim = Claim(
+        "smoothed",
+        "robust_accuracy_rotate",
+        sign=1,
+        smallest=MEDIUM,
+        name=f"Label smoothing makes networks more robust: {NETWORKS[network]}",
+        source="not measured",
+    )
+    return Family(
+        partial(smoothed, network),
+        [claim],
+        unit="networks",
+        command=f"{_command(network)} --smoothings .1",
+        factors=["seed"],
+    )
+
+
 def _command(network):
     dataset, kind = network.split("_")
     return f"python -m papers.regions --dataset {dataset} --network {kind}"
@@ -126,6 +160,6 @@ def _command(network):
 
 FAMILIES = [
     question(network)
-    for question in (slopes, large_batches, regularizer)
+    for question in (slopes, large_batches, regularizer, label_smoothing)
     for network in NETWORKS
 ]
