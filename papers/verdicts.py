@@ -220,6 +220,7 @@ def draw_counts(rows, path):
         start += number
     axes.invert_yaxis()
     axes.set(xlabel="number of claims")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)

@@ -1,5 +1,6 @@
 """The claims of the paper on random graphs, and the tables that decide them."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -57,6 +58,14 @@ def pruned():
     table = finished(pd.read_csv(RESULTS / "pruning.csv"))
     table["late"] = (table["step"] > table["step"].max() / 2).astype(int)
     table["part"] = table["graph"].astype(str) + "-" + table["late"].astype(str)
+    return table
+
+
+def controlled(other):
+    """Pruned and retrained networks, and what they are compared with."""
+    table = finished(pd.read_csv(RESULTS / "controls.csv"))
+    table = table[table["kind"].isin(("pruned, retrained", other))].copy()
+    table["pruned"] = (table["kind"] == "pruned, retrained").astype(int)
     return table
 
 
@@ -154,6 +163,19 @@ FAMILIES = [
         unit="halves of networks",
         command="robustkit study --preset pruning",
         groups="part",
+    ),
+    *(
+        Family(
+            partial(controlled, other),
+            [_distance("pruned", -1, sentence, given=("left",))],
+            unit="networks",
+            command="python -m papers.random_graphs.controls",
+            factors=["seed"],
+        )
+        for other, sentence in (
+            ("dense, retrained", "Pruning brings errors nearer than retraining alone"),
+            ("small", "Pruned networks have nearer errors than dense ones as small"),
+        )
     ),
     Family(
         crossed,

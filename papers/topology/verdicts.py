@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from papers._claims import Estimate
-from papers.topology.experiment import COVERS, SCALES
+from papers.topology.experiment import COVERS, REFINING_SCALE, SCALES
 from papers.topology.page import PUBLISHED, read_published
 from papers.verdicts import Family, NotMeasuredError
 from robustkit.correlation import Claim
@@ -58,6 +58,71 @@ def refined(norm, baseline):
     return pd.concat(parts, ignore_index=True).dropna()
 
 
+def gains(norm):
+    """What refining changes, beside the purity of the graph it is refined by."""
+    table = networks("mnist", norm)
+    table = table[table["attack"] == "full"].copy()
+    cover = COVER[norm]
+    table["gain"] = table[f"{cover}, replay 4"] - table["M_adv"]
+    table["own_purity"] = table[f"purity {cover} {REFINING_SCALE:g}"]
+    return table
+
+
+def two_by_two(**shown):
+    """Clean and adversarial networks, shown clean and attacked samples."""
+    table = pd.read_csv(RESULTS / "two_by_two.csv")
+    table["purity"] = table[KINDS].mean(axis=1)
+    table["attacked"] = (table["data"] == "attacked").astype(int)
+    # The clean network is the same at all levels, and so are the clean samples.
+    is_clean = (table["network"] == "clean") & (table["attacked"] == 0)
+    table["trained_at"] = table["eps"].where(table["network"] == "adversarial", 0.0)
+    eps = table["eps"].where(~is_clean, 0.0).astype(str)
+    table["cell"] = table["seed"].astype(str) + table["network"] + table["data"] + eps
+    for name, value in shown.items():
+        table = table[table[name] == value]
+    return table
+
+
+def conjecture(norm):
+    """Whether refining helps more where purity is higher, as the paper supposes."""
+    claim = Claim(
+        "own_purity",
+        "gain",
+        sign=1,
+        smallest=MEDIUM,
+        name=f"Refining helps more where purity is higher ({NORMS[norm]})",
+        source="conjectured",
+    )
+    return Family(
+        partial(gains, norm),
+        [claim],
+        unit="networks",
+        command="python -m papers.topology --dataset mnist",
+        factors=["seed"],
+    )
+
+
+def apart(cause, sentence, given=(), **shown):
+    """Whether purity falls for one reason while the other is held fixed."""
+    claim = Claim(
+        cause,
+        "purity",
+        sign=-1,
+        smallest=MEDIUM,
+        given=given,
+        name=sentence,
+        source="not measured",
+    )
+    return Family(
+        partial(two_by_two, **shown),
+        [claim],
+        unit="networks",
+        command="python -m papers.topology.two_by_two",
+        groups="cell",
+        factors=["seed"],
+    )
+
+
 def purity(dataset, norm):
     """Whether purity falls from the clean network to the largest eps."""
     claim = Claim(
@@ -99,6 +164,18 @@ def refining(norm, baseline, sentence, source):
 
 FAMILIES = [
     *(purity(dataset, norm) for dataset in DATASETS for norm in NORMS),
+    apart(
+        "trained_at",
+        "Purity falls with the network, shown clean samples",
+        data="clean",
+    ),
+    apart(
+        "attacked",
+        "Purity falls with the samples, network trained against the attack",
+        given=["eps"],
+        network="adversarial",
+    ),
+    *(conjecture(norm) for norm in NORMS),
     *(
         family
         for norm in NORMS

@@ -74,7 +74,7 @@ def test_verdict_is_that_of_check_claims(slope, verdict):
     found = family(lambda: table(slope)).check()
     theirs = check_claims(table(slope), [CLAIM], n_bootstrap=1000, random_state=0)
     assert found["verdict"].tolist() == theirs["verdict"].tolist() == [verdict]
-    np.testing.assert_array_equal(found[theirs.columns], theirs)
+    pd.testing.assert_frame_equal(found[theirs.columns], theirs)
 
 
 def test_what_is_decided_needs_nothing_and_what_is_not_says_what():
