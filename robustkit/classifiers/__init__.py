@@ -24,6 +24,7 @@ from robustkit.classifiers._fit_many import REFUSED, fit_many
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import (
     PrunedNetClassifier,
+    default_dense_network,
     describe_step,
     removable_layers,
 )

@@ -278,6 +278,11 @@ class PrunedNetClassifier(
         return getattr(self.estimator_, method)(X)
 
 
+def default_dense_network() -> MLPNetClassifier:
+    """Return what is pruned if no network is named."""
+    return MLPNetClassifier(hidden_layer_sizes=(50, 100, 100, 50))
+
+
 def _fit_dense(
     estimator: Any,
     X: NDArray,
@@ -287,7 +292,7 @@ def _fit_dense(
     image_shape: tuple[int, ...] | None,
 ) -> Any:
     if estimator is None:
-        estimator = MLPNetClassifier(hidden_layer_sizes=(50, 100, 100, 50))
+        estimator = default_dense_network()
     if isinstance(estimator, FrozenEstimator):
         check_is_fitted(estimator)
         return copy.deepcopy(estimator.estimator)

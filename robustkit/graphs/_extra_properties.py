@@ -133,14 +133,14 @@ def _small_world(pairs, n_nodes, counts, rng):
     Both are networkx's sigma and omega. What divides by nothing is NaN.
     """
     length = _mean_distance(counts)
-    clustering = average_clustering(pairs, n_nodes, False)
+    clustering = average_clustering(pairs, n_nodes)
     lengths, transitivities, best = [], [], clustering
     for _ in range(_N_REFERENCES):
         random = swap_ends(pairs, n_nodes, rng)
         lengths.append(_mean_distance(_distance_counts(random, n_nodes)))
         transitivities.append(_transitivity(random, n_nodes))
         ring = swap_ends(pairs, n_nodes, rng, near_ring=True)
-        best = max(best, average_clustering(ring, n_nodes, False))
+        best = max(best, average_clustering(ring, n_nodes))
     random_length, random_transitivity = np.mean(lengths), np.mean(transitivities)
     sigma = omega = np.nan
     if random_transitivity > 0:

@@ -350,6 +350,7 @@ class LayeredGraph:
             self.edges,
             self.n_nodes,
             directed=directed,
+            n_layers=self.n_layers,
             extra=extra,
             random_state=random_state,
         )

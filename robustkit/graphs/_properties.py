@@ -5,13 +5,13 @@ fill the memory. The compiled functions get a graph as the successors of its ver
 one vertex after the other: those of ``v`` are ``successors[start[v] : start[v + 1]]``.
 """
 
+from functools import cache
 from math import sqrt
 from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numba import njit
 from numpy.random import RandomState
 from numpy.typing import NDArray
@@ -159,13 +159,14 @@ def measure(
     n_nodes: int,
     *,
     directed: bool,
+    n_layers: int | None = None,
     extra: bool = False,
     random_state: int | RandomState | None = 0,
 ) -> pd.Series:
     """Measure a graph given by distinct directed edges without self-loops.
 
     `directed` says whether directions count; layers, sources and sinks always follow
-    them.
+    them. The number of layers may be known already.
     """
     more = {}
     if extra:
@@ -173,34 +174,42 @@ def measure(
         from robustkit.graphs._extra_properties import extra_properties
 
         more = extra_properties(edges, n_nodes, random_state)
-    n_components, _ = sp.csgraph.connected_components(_adjacency(edges, n_nodes))
     n_successors, n_predecessors = (np.bincount(e, minlength=n_nodes) for e in edges)
-    layers = longest_path_layers(edges, n_nodes)
+    if n_layers is None:
+        layers = longest_path_layers(edges, n_nodes)
+        n_layers = np.nan if layers.min() < 0 else layers.max() + 1
+    n_components = _count_components(edges, n_nodes)
+    pairs, n_ways = undirected_pairs(edges, n_nodes)
     if not directed:
-        edges, _ = undirected_pairs(edges, n_nodes)
+        edges, n_ways = pairs, np.ones_like(n_ways)
     n_edges = edges.shape[1]
     n_pairs = n_nodes * (n_nodes - 1) / (1 if directed else 2)
     degree = np.bincount(edges.ravel(), minlength=n_nodes)
-    return pd.Series(
-        {
-            "n_nodes": n_nodes,
-            "n_edges": n_edges,
-            "density": _ratio(n_edges, n_pairs),
-            "n_components": n_components,
-            **_distance_measures(edges, n_nodes, directed),
-            "average_clustering": average_clustering(edges, n_nodes, directed),
-            "degree_mean": degree.mean(),
-            "degree_std": degree.std(),
-            "degree_min": degree.min(),
-            "degree_max": degree.max(),
-            "assortativity": _assortativity(edges, n_nodes, directed),
-            "n_layers": np.nan if layers.min() < 0 else layers.max() + 1,
-            "n_sources": (n_predecessors == 0).sum(),
-            "n_sinks": (n_successors == 0).sum(),
-            **more,
-        },
-        dtype=float,
-    )
+    clustering = _clustering(degree, pairs, n_ways, directed)
+    values = {
+        "n_nodes": n_nodes,
+        "n_edges": n_edges,
+        "density": _ratio(n_edges, n_pairs),
+        "n_components": n_components,
+        **_distance_measures(edges, n_nodes, directed),
+        "average_clustering": clustering,
+        "degree_mean": degree.mean(),
+        "degree_std": degree.std(),
+        "degree_min": degree.min(),
+        "degree_max": degree.max(),
+        "assortativity": _assortativity(edges, n_nodes, directed),
+        "n_layers": n_layers,
+        "n_sources": (n_predecessors == 0).sum(),
+        "n_sinks": (n_successors == 0).sum(),
+        **more,
+    }
+    # Reading a dictionary, pandas would take as long as a search of a small graph.
+    return pd.Series(np.fromiter(values.values(), float), _index_of(*values).copy())
+
+
+@cache
+def _index_of(*names):
+    return pd.Index(names)
 
 
 def _distance_measures(edges, n_nodes, directed):
@@ -271,16 +280,21 @@ def by_source(edges, n_nodes):
     return start, np.argsort(edges[0], kind="stable")
 
 
-def average_clustering(edges, n_nodes, directed):
+def average_clustering(pairs, n_nodes):
+    """Average the clustering of an undirected graph, whose pairs are distinct."""
+    degree = np.bincount(pairs.ravel(), minlength=n_nodes)
+    return _clustering(degree, pairs, np.ones(pairs.shape[1], dtype=np.int64), False)
+
+
+def _clustering(degree, pairs, n_ways, directed):
     """Compare the closed walks of length three with those that the degrees allow.
 
     For directions this is Fagiolo's coefficient, which is networkx's. Two vertices may
     then be joined both ways, and a walk between them has two edges to choose from.
     """
-    pairs, n_ways = undirected_pairs(edges, n_nodes)
+    n_nodes = len(degree)
     # Every triangle can be walked in two directions.
     walks = 2 * triangle_weights(pairs, n_ways, n_nodes)
-    degree = np.bincount(edges.ravel(), minlength=n_nodes)
     possible = degree * (degree - 1)
     if directed:
         mutual = np.bincount(pairs[:, n_ways == 2].ravel(), minlength=n_nodes)
@@ -318,11 +332,6 @@ def _assortativity(edges, n_nodes, directed):
     if variance_x == 0 or variance_y == 0:
         return np.nan
     return covariance / sqrt(variance_x) / sqrt(variance_y)
-
-
-def _adjacency(edges, n_nodes):
-    ones = np.ones(edges.shape[1], dtype=np.int64)
-    return sp.csr_array((ones, (edges[0], edges[1])), shape=(n_nodes, n_nodes))
 
 
 def _ratio(numerator, denominator):
@@ -396,6 +405,29 @@ def _follow_sources(start, successors, first, n_sources, found):
                 farthest[vertex] = max(farthest[vertex], distance)
                 active[n_active] = vertex
                 n_active += 1
+
+
+@njit(cache=True)
+def _count_components(edges, n_nodes):
+    """Count what is joined by edges, whatever their direction.
+
+    Each vertex points to another of its component, and one per component to itself.
+    """
+    points_to = np.arange(n_nodes)
+    n_components = n_nodes
+    for i in range(edges.shape[1]):
+        a, b = edges[0, i], edges[1, i]
+        while points_to[a] != a:
+            # Halving the way keeps it short.
+            points_to[a] = points_to[points_to[a]]
+            a = points_to[a]
+        while points_to[b] != b:
+            points_to[b] = points_to[points_to[b]]
+            b = points_to[b]
+        if a != b:
+            points_to[a] = b
+            n_components -= 1
+    return n_components
 
 
 @njit(cache=True)

@@ -21,9 +21,9 @@ from sklearn.utils import check_random_state
 from robustkit._randomness import draw_seed, draw_seeds
 from robustkit._validation import caller_depth, did_you_mean
 from robustkit.classifiers import (
-    MLPNetClassifier,
     PrunedNetClassifier,
     SparseNetClassifier,
+    default_dense_network,
 )
 from robustkit.exceptions import NarrowInputWarning
 from robustkit.graphs import default_prior, draw_structure
@@ -247,8 +247,7 @@ class PrunedPopulation:
                 f"PrunedNetClassifier. Got {estimator!r} instead."
             )
         if estimator.estimator is None:
-            dense = MLPNetClassifier(hidden_layer_sizes=(50, 100, 100, 50))
-            estimator.set_params(estimator=dense)
+            estimator.set_params(estimator=default_dense_network())
         if "estimator__init" not in estimator.get_params():
             raise ValueError(
                 "The dense network of a study must have a parameter 'init', as "

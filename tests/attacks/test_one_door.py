@@ -307,8 +307,10 @@ def test_models_that_stay_as_they_are_or_were_never_fitted_do_not_warn():
             [0, 1, 0, 1],
             r"It returned \(2, 1, 3\)",
         ),
+        # Of the shapes that were tried, the error names that of X.
+        (nn.Conv2d(3, 2, 3), np.zeros((4, 8, 8)), [0, 1, 0, 1], r"shape \(n, 8, 8\)"),
     ],
-    ids=["rows", "width", "three classes", "words", "one logit", "maps"],
+    ids=["rows", "width", "three classes", "words", "one logit", "maps", "colours"],
 )
 def test_module_that_does_not_fit_says_why(module, X, y, message):
     if isinstance(module, Images):

@@ -150,6 +150,14 @@ def test_study_comes_back_from_its_file(tmp_path, name):
     assert first.read_text() == second.read_text()
 
 
+def test_parameters_of_the_machine_are_left_out_where_they_are_defaults(tmp_path):
+    """Also if a default was read from somewhere: equal, but not the same object."""
+    device = "".join(["au", "to"])
+    study = RobustnessStudy(SparseNetClassifier(device=device), attacks={})
+    text = study.to_config(tmp_path / "study.toml").read_text()
+    assert "device" not in text
+
+
 class Own(SparseNetClassifier):
     """A class that no file can name."""
 

@@ -74,11 +74,14 @@ def test_everything_computes_where_the_study_does():
         analyses={
             "regions": PopulatedRegionScorer(device="cpu"),
             "mapper": (MapperGraph(n_intervals=7), "scaled"),
+            "other": PopulatedRegionScorer(SparseNetClassifier()),
         },
     )
     design = check_design(study)
     recipe = make_recipe(design, seed=0, device="cuda", engine="single")
     assert recipe.attacks["fgsm"][0].device == "cuda"
+    other = recipe.analyses["other"]
+    assert (other.device, other.estimator.device) == ("cuda", "cuda")
     mapper, unit = recipe.analyses["mapper"]
     assert (mapper.n_intervals, unit) == (7, "scaled")
     # What names a device of its own keeps it.

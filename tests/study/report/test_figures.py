@@ -182,6 +182,30 @@ def test_the_line_at_zero_and_grids_are_below_what_is_shown(figures):
     assert compared.axes[0].get_axisbelow() is True
 
 
+def test_every_second_row_lies_on_a_band(figures):
+    pairs = PAIRS.assign(coefficient=[0.1, 0.2, 0.3, 0.4])
+    more = pairs.assign(property=["c", "c", "d", "d"])
+    pairs = pd.concat([pairs, more], ignore_index=True)
+    measures = ["x_error_rate", "y_average_eps"]
+    coefficients(pairs, pairs, measures, alpha=0.05, method="spearman")
+    for ax in figures[0].axes:
+        bands = [(p.get_y(), p.get_y() + p.get_height()) for p in ax.patches]
+        assert bands == [(-0.5, 0.5), (1.5, 2.5)]
+
+
+def test_pictures_are_as_high_as_their_rows_need(figures):
+    """Titles, ticks and labels of a panel take little more than an inch."""
+    pairs = pd.concat([PAIRS.assign(property=[f"p{k}"] * 4) for k in range(12)])
+    pairs = pairs.assign(coefficient=0.5)
+    measures = ["x_error_rate", "y_average_eps"]
+    kinds = {"alpha": 0.05, "method": "spearman"}
+    coefficients(pairs, pairs, measures, **kinds)
+    coefficients(pairs, pairs, measures, **kinds, is_narrow=True)
+    for figure, n_panels in zip(figures, (1, 2), strict=True):
+        height = figure.get_size_inches()[1] / n_panels
+        assert 1 < height - 12 * 0.29 < 1.4
+
+
 def test_many_properties_are_cut_to_the_strongest():
     many = pd.DataFrame(
         {
@@ -201,7 +225,7 @@ def test_many_properties_are_cut_to_the_strongest():
 
 def test_initialisations_are_compared_by_what_differs():
     table = populations.graphs(4).assign(nearest_error_rate=1.0)
-    table["nearest_median_distance"] = np.linspace(0.1, 0.2, len(table))
+    table["nearest_median_distance"] = np.resize([0.1, 0.2], len(table))
     columns = populations.columns_of(table)
     columns["measures"] += ["nearest_error_rate", "nearest_median_distance"]
     evidence = gather(table, columns, None, None)
