@@ -23,6 +23,8 @@ FACTORS = {
     "prior__rewiring": "rewiring",
 }
 RANDOM = ("graph", "init", "seed")
+# Graphs below which nothing is said of effects.
+FEWEST = 8
 MEASURES = {
     "linf_median_distance": "median distance, maximum norm",
     "l2_median_distance": "median distance, Euclidean norm",
@@ -53,7 +55,10 @@ def linear_and_curved(table, measure, factors=tuple(FACTORS)):
     X, y = np.stack(columns, axis=1), graphs[measure].to_numpy(float)
     freedom = len(y) - np.linalg.matrix_rank(X)
     if freedom < 1:
-        return pd.DataFrame(columns=["factor", "part", "effect", "half", "spearman"])
+        raise ValueError(
+            f"The table must have more graphs than the {X.shape[1]} effects. Got "
+            f"{len(y)}."
+        )
     weights, *_ = np.linalg.lstsq(X, y)
     noise = np.square(y - X @ weights).sum() / freedom
     spread = np.sqrt(noise * np.diag(np.linalg.pinv(X.T @ X)))
@@ -108,11 +113,11 @@ def variance_components(table, measure, factors=RANDOM):
 def effect_rows(table):
     """Rows of the page: each factor's effect on each measure."""
     for measure, title in MEASURES.items():
-        found = linear_and_curved(table, measure)
-        if found.empty:
-            n_graphs = table["graph"].nunique()
+        n_graphs = table["graph"].nunique()
+        if n_graphs < FEWEST:
             yield {"measure": title, "factor": f"too few graphs so far: {n_graphs}"}
-        for row in found.to_dict("records"):
+            continue
+        for row in linear_and_curved(table, measure).to_dict("records"):
             numbers = f"{row['effect']:+.3g} ± {row['half']:.2g}".replace("-", "−")
             yield {
                 "measure": title,
@@ -126,9 +131,12 @@ def effect_rows(table):
 def component_rows(table):
     """Rows of the page: shares of the variance in percent."""
     for measure, title in MEASURES.items():
-        shares = variance_components(table, measure)
-        cells = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
-        yield {"measure": title, "graphs": table["graph"].nunique(), **cells}
+        n_graphs = table["graph"].nunique()
+        cells = {"graph": "too few so far"}
+        if n_graphs >= FEWEST:
+            shares = variance_components(table, measure)
+            cells = {name: f"{100 * share:.0f} %" for name, share in shares.items()}
+        yield {"measure": title, "graphs": n_graphs, **cells}
 
 
 def write(table):

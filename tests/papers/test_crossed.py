@@ -9,6 +9,7 @@ from sklearn.frozen import FrozenEstimator
 
 from papers.random_graphs import controls, crossed, retrained
 from papers.random_graphs.effects import (
+    component_rows,
     effect_rows,
     linear_and_curved,
     variance_components,
@@ -146,18 +147,14 @@ def test_incomplete_design_is_refused():
 
 
 def test_few_graphs_are_told_on_the_page():
-    table = factorial().query("graph < 2")
-    names = ("prior__n_nodes", "prior__n_neighbors", "prior__rewiring")
-    table = table.assign(**dict.fromkeys(names, 1))
-    table["prior__n_nodes"] += table["graph"]
-    table["prior__rewiring"] += table["graph"]
-    for measure in ("linf_median_distance", "l2_median_distance"):
-        table[measure] = table["y"]
-    for measure in ("certified_median_radius", "fgsm_error_rate"):
-        table[measure] = table["y"]
-    table["one_pixel_error_rate"] = table["y"]
-    rows = list(effect_rows(table))
-    assert {row["factor"] for row in rows} == {"too few graphs so far: 2"}
+    table = pd.DataFrame({"graph": [0, 1]})
+    assert {row["factor"] for row in effect_rows(table)} == {"too few graphs so far: 2"}
+    assert {row["graph"] for row in component_rows(table)} == {"too few so far"}
+
+
+def test_more_effects_than_graphs_are_refused():
+    with pytest.raises(ValueError, match=r"more graphs than the 3 effects\. Got 3"):
+        linear_and_curved(factorial().query("graph < 3"), "y", ("size",))
 
 
 @pytest.fixture(scope="module")
