@@ -119,7 +119,7 @@ def _not_measured(claim):
 def finished(table):
     """The rows of models whose training did not fail; refuse a table without any."""
     if "error" in table:
-        table = table[table["error"].fillna("") == ""]
+        table = table[table["error"].isna() | (table["error"] == "")]
     if table.empty:
         raise NotMeasuredError("no model was measured")
     return table.copy()

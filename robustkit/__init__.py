@@ -28,6 +28,7 @@ _ROOMS = {
         "TorchClassifier",
         "PrunedNetClassifier",
         "fit_many",
+        "MLflowCallback",
     ),
     # What can be proved of a model.
     "bounds": ("CertifiedRadius",),

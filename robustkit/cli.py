@@ -22,6 +22,7 @@ examples:
   robustkit study mine.toml             a study of your own, written in TOML
   robustkit study --store STORE         continue a study that was stopped
   robustkit report STORE                its report anew, of what is finished so far
+  robustkit export STORE --csv FILE     its table, for other programs
   robustkit demo                        draw a graph, train it, attack it (digits)
   robustkit demo --dataset mnist        the same on 5,000 images of MNIST
   robustkit explore --demo              look inside two networks, in the browser
@@ -93,7 +94,14 @@ def _parse(argv):
         "--version", action="version", version=f"robustkit {__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for add in (_add_study, _add_report, _add_demo, _add_explore, _add_datasets):
+    for add in (
+        _add_study,
+        _add_report,
+        _add_export,
+        _add_demo,
+        _add_explore,
+        _add_datasets,
+    ):
         add(commands)
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -186,7 +194,7 @@ def _add_study(commands):
   robustkit study --dataset mine.npz --out mine
   robustkit study mine.toml
   robustkit study --preset random-graphs --data-home /data --n-jobs 4
-  robustkit study --store mine/study.sqlite
+  robustkit study --store mine/study.store
 """
     summary = "train many networks, attack each, report what correlates with robustness"
     command = _add_command(commands, "study", _run_study, summary, examples)
@@ -223,7 +231,7 @@ def _add_study(commands):
         "--store",
         metavar="FILE",
         help="where to keep every finished network; one that is there already is "
-        "continued, also without any other option (default: FOLDER/study.sqlite)",
+        "continued, also without any other option (default: FOLDER/study.store)",
     )
     command.add_argument(
         "--n-jobs",
@@ -277,10 +285,10 @@ def _run_study(arguments):
     print(f"Store     {store}", flush=True)
     for place in (folder, store.parent):
         place.mkdir(parents=True, exist_ok=True)
-    with Store(store) as opened:
-        # The report tells how to make it again; the store alone is enough to continue.
-        opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
-        opened.keep_first("config", text)
+    opened = Store(store)
+    # The report tells how to make it again; the store alone is enough to continue.
+    opened.keep_first("command", shlex.join(["robustkit", *arguments.words]))
+    opened.keep_first("config", text)
     try:
         study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     except KeyboardInterrupt:
@@ -334,7 +342,7 @@ def _places(arguments, store, config, dataset):
         folder = Path(arguments.out)
     elif store is not None:
         folder = Path(store).parent
-    return folder, Path(store or folder / "study.sqlite")
+    return folder, Path(store or folder / "study.store")
 
 
 def _tell(study, report, table):
@@ -360,8 +368,8 @@ def _tell(study, report, table):
 
 def _add_report(commands):
     examples = """\
-  robustkit report study-digits/study.sqlite
-  robustkit report study-digits/study.sqlite --out elsewhere
+  robustkit report study-digits/study.store
+  robustkit report study-digits/study.store --out elsewhere
 """
     summary = "write the report of a study anew, of what is finished so far"
     command = _add_command(commands, "report", _run_report, summary, examples)
@@ -380,6 +388,57 @@ def _run_report(arguments):
     folder = Path(arguments.out or Path(arguments.store).parent)
     folder.mkdir(parents=True, exist_ok=True)
     _tell(study, folder / "report.html", folder / "results.csv")
+
+
+def _add_export(commands):
+    examples = """\
+  robustkit export study-digits/study.store --csv table.csv
+  robustkit export study-digits/study.store --parquet table.parquet
+  robustkit export study-digits/study.store --mlflow http://127.0.0.1:5000
+  robustkit export study-digits/study.sqlite --store study-digits/study.store
+"""
+    summary = "write the table of a study for other programs, or copy its store"
+    command = _add_command(commands, "export", _run_export, summary, examples)
+    command.add_argument("source", metavar="STORE", help="what the study keeps")
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("--csv", metavar="FILE", help="one row per model")
+    where.add_argument(
+        "--parquet",
+        metavar="FILE",
+        help="the same, in columns with types (needs robustkit[parquet])",
+    )
+    where.add_argument(
+        "--mlflow",
+        metavar="URI",
+        help="log a run, with a run below it for every model, to a server or a folder "
+        "of MLflow (needs robustkit[mlflow])",
+    )
+    where.add_argument(
+        "--store",
+        metavar="FOLDER",
+        help="copy it into one shard; so a store that is a SQLite file, as they were "
+        "before, can be continued",
+    )
+
+
+def _run_export(arguments):
+    from robustkit.study import Store, to_csv, to_mlflow, to_parquet
+
+    store = Store(arguments.source, must_exist=True)
+    n_models = store.n_models()
+    if not n_models:
+        raise ValueError(f"No model in {arguments.source} is finished yet.")
+    if arguments.csv is not None:
+        where = to_csv(store, arguments.csv)
+    elif arguments.parquet is not None:
+        where = to_parquet(store, arguments.parquet)
+    elif arguments.mlflow is not None:
+        name = Path(arguments.source).resolve().parent.name
+        run = to_mlflow(store, arguments.mlflow, name)
+        where = f"{arguments.mlflow} (experiment {name}, run {run})"
+    else:
+        where = store.copy_to(arguments.store).path
+    print(f"Written   {n_models:,} models to {where}")
 
 
 def _add_demo(commands):

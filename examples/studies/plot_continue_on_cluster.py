@@ -57,7 +57,7 @@ from tempfile import TemporaryDirectory
 
 if __name__ == "__main__":
     folder = TemporaryDirectory()
-    store = Path(folder.name) / "study.sqlite"
+    store = Path(folder.name) / "study.store"
     begun = make_study(store)
     somebody = threading.Timer(1.0, interrupt_main)
     somebody.start()

@@ -39,8 +39,7 @@ EPOCHS = 30
 
 def rows_of_store(store):
     """One row per model that is finished, whatever part of a study that is."""
-    with Store(store, must_exist=True) as opened:
-        rows = opened.rows()
+    rows = Store(store, must_exist=True).rows()
     groups = ("place", "parameters", "properties", "measures")
     return pd.DataFrame(
         [

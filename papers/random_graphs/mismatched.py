@@ -74,9 +74,7 @@ def main(argv=None):
     kind = "pruning" if arguments.pruning else "random-graphs"
     folder = arguments.out or Path(f"study-{kind}-mismatched")
     folder.mkdir(parents=True, exist_ok=True)
-    study.set_params(
-        store=folder / "study.sqlite", n_jobs=-1, random_state=0, verbose=1
-    )
+    study.set_params(store=folder / "study.store", n_jobs=-1, random_state=0, verbose=1)
     images = load_dataset(arguments.dataset, data_home=arguments.data_home)
     study.fit(images.X_train, images.y_train, images.X_test, images.y_test)
     study.results_.to_csv(folder / "results.csv", index=False)

@@ -21,6 +21,7 @@ from robustkit.classifiers._base import (
     seeded_clone,
 )
 from robustkit.classifiers._fit_many import REFUSED, fit_many
+from robustkit.classifiers._mlflow_callback import MLflowCallback
 from robustkit.classifiers._mlp_net_classifier import MLPNetClassifier
 from robustkit.classifiers._pruned_net_classifier import (
     PrunedNetClassifier,
@@ -38,4 +39,5 @@ __all__ = [
     "TorchClassifier",
     "PrunedNetClassifier",
     "fit_many",
+    "MLflowCallback",
 ]

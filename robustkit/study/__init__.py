@@ -9,6 +9,7 @@ from robustkit.study._config import (
     read_config,
     write_config,
 )
+from robustkit.study._export import to_csv, to_mlflow, to_parquet
 from robustkit.study._robustness_study import RobustnessStudy
 from robustkit.study._store import Store
 from robustkit.study._table import is_undertrained

@@ -175,10 +175,10 @@ def find_preset(name: str) -> Config:
 
 def config_of_store(path: str | Path) -> Config | None:
     """Read the study that a store belongs to; None if it belongs to none yet."""
-    with Store(path, must_exist=True) as store:
-        text, reason, command, identity = map(
-            store.read, ("config", "no_config", "command", "identity")
-        )
+    store = Store(path, must_exist=True)
+    text, reason, command, identity = map(
+        store.read, ("config", "no_config", "command", "identity")
+    )
     if text is not None:
         return parse(text, str(path), is_stored=True)
     if identity is None and command is None:

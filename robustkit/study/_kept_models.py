@@ -63,9 +63,6 @@ _LENGTH = struct.Struct("<Q")
 # The arrays begin at a multiple of it.
 _ALIGNMENT = 8
 
-# Ends of the names of the files that SQLite has beside its own.
-_OF_SQLITE = ("-wal", "-shm", "-journal")
-
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
     """Write arrays by name; the file on the disk is always a whole one."""
@@ -127,7 +124,7 @@ def check_keeps(store: str | os.PathLike | None, population: Population) -> None
     if store is None:
         raise ValueError(
             "keep_models=True keeps the models beside the store. Pass a 'store', such "
-            "as 'study.sqlite'."
+            "as 'study.store'."
         )
     estimator = getattr(population.estimator, "estimator", population.estimator)
     if not isinstance(estimator, BaseNetClassifier):
@@ -197,19 +194,19 @@ def add_measure(
     path, folder = store_of_measure(store.path, name), folder_of(store.path)
     others = [other for other in added_to(store.path) if other != path]
     attack, n_images = recipe.attacks[name]
-    with Store(path) as added:
-        added.open_study(
-            identity=canonical({"attack": attack, "n_images": n_images}),
-            settings={"position": len(others)},
-        )
-        done = added.done()
-        found = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-            delayed(_attack_kept)(name, recipe, task, file_of(folder, model), data)
-            for model, task in tasks.items()
-            if model not in done
-        )
-        for row in found:
-            added.add(row["place"]["model"], [row])
+    added = Store(path)
+    added.open_study(
+        identity=canonical({"attack": attack, "n_images": n_images}),
+        settings={"position": len(others)},
+    )
+    done = added.done()
+    found = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+        delayed(_attack_kept)(name, recipe, task, file_of(folder, model), data)
+        for model, task in tasks.items()
+        if model not in done
+    )
+    for row in found:
+        added.add(row["place"]["model"], [row])
 
 
 def _attack_kept(name, recipe, task, path, data):
@@ -244,19 +241,12 @@ def store_of_measure(store: str | os.PathLike, name: str) -> Path:
 def added_to(store: str | os.PathLike) -> list[Path]:
     """Find the stores of what was measured later, in the order in which it was."""
     path = Path(store).absolute()
-    pattern = re.compile(re.escape(path.name) + r"\.measured-[\w]+(-[\w]+)*")
-    # SQLite has files of its own beside its file.
-    found = [
-        other
-        for other in path.parent.glob(f"{glob.escape(path.name)}.measured-*")
-        if pattern.fullmatch(other.name) and not other.name.endswith(_OF_SQLITE)
-    ]
+    found = path.parent.glob(f"{glob.escape(path.name)}.measured-*")
     return sorted(found, key=_position)
 
 
 def _position(path):
-    with Store(path, must_exist=True) as store:
-        return store.read("settings")["position"], path.name
+    return Store(path, must_exist=True).read("settings")["position"], path.name
 
 
 def with_added(
@@ -265,8 +255,8 @@ def with_added(
     """Put what was measured later into the rows of a study."""
     rows = [dict(row) for row in rows]
     for path in added_to(store):
-        with Store(path, must_exist=True) as opened:
-            added = {row["place"]["model"]: row for row in opened.rows()}
+        added = Store(path, must_exist=True).rows()
+        added = {row["place"]["model"]: row for row in added}
         for row in rows:
             more = added.get(row["place"]["model"], {})
             for group in ("measures", "seconds"):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import cycle, product
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,11 @@ __all__ = [
 
 # Draws in a row without a graph of the size wanted, after which there is no hope.
 _PATIENCE = 1000
+
+# Of more graphs than this the first ones tell how large all are, unless their size
+# matters: a study of a hundred thousand models is not to draw graphs for minutes before
+# it begins.
+_DRAWN_AHEAD = 1000
 
 # Of a study that is not given test data: the share of the samples held out.
 _TEST_SHARE = 0.2
@@ -119,8 +124,7 @@ def hold_out_test(X: NDArray, y: NDArray, seed: int) -> Data:
     return Data(X, y, X_test, y_test)
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """What is trained as one: a few numbers, from which a worker makes the rest."""
 
     number: int
@@ -142,8 +146,7 @@ class Task:
     """Of the network, as far as that is known before it is trained."""
 
 
-@dataclass(frozen=True)
-class Draw:
+class Draw(NamedTuple):
     """The parameters of one graph, and the seed that draws it from them."""
 
     params: dict
@@ -451,8 +454,9 @@ def draw_graphs(
 ) -> list[Draw]:
     """Draw parameters and seeds until enough graphs have the size wanted.
 
-    `size` is the smallest and the largest number of parameters of a network, `shape`
-    its numbers of features and classes. The first graphs are the same for every
+    `size` is the smallest and the largest number of parameters of a network; without it
+    only the first graphs are drawn here, and tell how large they are. `shape` is the
+    numbers of features and classes. The first graphs are the same for every
     `n_graphs`.
     """
     rng = check_random_state(random_state)
@@ -460,6 +464,11 @@ def draw_graphs(
     draws, counts, in_vain = [], [], 0
     for params in draw_settings(param_space, rng):
         seed = draw_seed(rng)
+        if size is None and len(draws) >= _DRAWN_AHEAD:
+            draws.append(Draw(params, seed))
+            if len(draws) == n_graphs:
+                return draws
+            continue
         of_prior, _ = split_params(params)
         graph = draw_structure(prior, seed, params=of_prior, replace_seed=True)
         counts.append(graph.n_parameters(*shape))
@@ -484,10 +493,11 @@ def draw_graphs(
 
 def _warn_of_narrow_graphs(draws: Sequence[Draw], n_features: int) -> None:
     """Say once what every training would say of its own graph."""
-    n_narrow = sum(draw.n_sources <= 2 < n_features for draw in draws)
+    drawn = [draw for draw in draws if draw.n_nodes]
+    n_narrow = sum(draw.n_sources <= 2 < n_features for draw in drawn)
     if n_narrow:
         warnings.warn(
-            f"{n_narrow} of {len(draws)} graphs squeeze all {n_features} features "
+            f"{n_narrow} of {len(drawn)} graphs squeeze all {n_features} features "
             "through 2 units or fewer: see the column n_sources. A prior with more "
             "vertices, fewer neighbours or more rewiring has more sources.",
             NarrowInputWarning,

@@ -338,21 +338,21 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         if self.keep_models:
             check_keeps(self.store, design.population)
         given = self._check_data(X, y, X_test, y_test)
-        with Store(self.store) as store:
-            data, recipe_seed = self._begin(store, design, given)
-            engine = choose_engine(self.engine, design, self.device)
-            recipe = make_recipe(
-                design,
-                seed=recipe_seed,
-                device=self.device,
-                engine=engine,
-                models=folder_of(self.store) if self.keep_models else None,
-            )
-            try:
-                self._execute(store, recipe, data)
-            finally:
-                # Also if it was interrupted: what is there can be looked at.
-                self._tabulate(store)
+        store = Store(self.store)
+        data, recipe_seed = self._begin(store, design, given)
+        engine = choose_engine(self.engine, design, self.device)
+        recipe = make_recipe(
+            design,
+            seed=recipe_seed,
+            device=self.device,
+            engine=engine,
+            models=folder_of(self.store) if self.keep_models else None,
+        )
+        try:
+            self._execute(store, recipe, data)
+        finally:
+            # Also if it was interrupted: what is there can be looked at.
+            self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -415,15 +415,15 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
                     "another name."
                 )
         given = self._check_data(X, y, X_test, y_test)
-        with Store(self.store, must_exist=True) as store:
-            data, seed = self._begin(store, design, given)
-            tasks = models_kept(store, self._tasks, self._population)
-            # Seeded as if they had been there, behind the others, from the first.
-            whole = replace(design, attacks={**design.attacks, **attacks})
-            recipe = make_recipe(whole, seed=seed, device=self.device, engine="single")
-            for name in attacks:
-                add_measure(store, name, recipe, tasks, data, n_jobs=self.n_jobs)
-            self._tabulate(store)
+        store = Store(self.store, must_exist=True)
+        data, seed = self._begin(store, design, given)
+        tasks = models_kept(store, self._tasks, self._population)
+        # Seeded as if they had been there, behind the others, from the first.
+        whole = replace(design, attacks={**design.attacks, **attacks})
+        recipe = make_recipe(whole, seed=seed, device=self.device, engine="single")
+        for name in attacks:
+            add_measure(store, name, recipe, tasks, data, n_jobs=self.n_jobs)
+        self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -502,7 +502,6 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         store.open_study(identity=identity, settings=settings)
         if store.path is not None:
             self._keep_config(store)
-        store.plan(range(len(self._tasks)))
 
     def _keep_config(self, store: Store) -> None:
         try:
@@ -609,11 +608,11 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             report. Its parameters are those of the store, unless that holds parts that
             only Python has: to go on training, call `fit` with the data.
         """
-        with Store(store, must_exist=True) as opened:
-            study = cls(**_stored_params(opened)).set_params(store=store)
-            if correlator is not None:
-                study.set_params(correlator=correlator)
-            study._tabulate(opened)
+        opened = Store(store, must_exist=True)
+        study = cls(**_stored_params(opened)).set_params(store=store)
+        if correlator is not None:
+            study.set_params(correlator=correlator)
+        study._tabulate(opened)
         study.correlator_ = study._correlate()
         return study
 

@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import islice
+from math import ceil
 from typing import Any
 
 import torch
@@ -27,13 +29,17 @@ from robustkit._validation import caller_depth
 from robustkit.study._kept_models import keep_model
 from robustkit.study._measure import Recipe, measure, send_to
 from robustkit.study._plan import Data, Design, Task
-from robustkit.study._store import Store
+from robustkit.study._store import Home, Store
 from robustkit.study._train import networks_that_fit, one_thread, train_together
 
 __all__ = ["StudyProgress", "choose_engine", "execute", "finish"]
 
-# Between two writings to the store, where a backend only gives lists of results.
+# So many for each go out at once, where a backend only gives lists of results, and as
+# many there are at least of networks that are trained together.
 _CHUNKS_PER_WORKER = 4
+
+# Seconds that the tasks of a chunk take together, unless fewer are left.
+_A_WHILE = 10.0
 
 # Deaths of workers in a row without a model finished, after which there is no hope.
 _PATIENCE = 2
@@ -45,11 +51,15 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def finish(
-    tasks: Sequence[Task], recipe: Recipe, data: Data
+    tasks: Sequence[Task],
+    recipe: Recipe,
+    data: Data,
+    is_done: Callable[[int], bool] = lambda number: False,
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Train some tasks and measure every model: yield a task's number and its rows.
 
-    Several tasks only if they have one seed, or are trained one by one.
+    Several tasks only if they have one seed, or are trained one by one. Those that are
+    done by another process in the meantime are left out.
     """
     population = recipe.population
     classifiers = [send_to(recipe.device, population.build(task)) for task in tasks]
@@ -58,6 +68,8 @@ def finish(
         with one_thread():
             together = train_together(classifiers, data)
     for k, task in enumerate(tasks):
+        if is_done(task.number):
+            continue
         with one_thread():
             trained = (
                 [together[k]] if together else population.train(classifiers[k], data)
@@ -69,11 +81,29 @@ def finish(
         yield task.number, rows
 
 
-def _finished(
-    tasks: Sequence[Task], recipe: Recipe, data: Data
-) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Do all that `finish` does: a generator cannot leave its process."""
-    return list(finish(tasks, recipe, data))
+@dataclass
+class _Finished:
+    """What comes back of a chunk."""
+
+    n_tasks: int
+    seconds: float
+    rows: list[tuple[int, list[dict[str, Any]]]]
+    """Of tasks that the worker could not write into the store itself."""
+
+
+def _work(tasks: Sequence[Task], recipe: Recipe, data: Data, home: Home) -> _Finished:
+    """Do all that `finish` does, in a process that writes to a shard of its own.
+
+    Only where it does not share the folder of the store do the rows travel back.
+    """
+    start = time.perf_counter()
+    store, rows = home.open(), []
+    if store is None:
+        rows = list(finish(tasks, recipe, data))
+    else:
+        for number, of_task in finish(tasks, recipe, data, store.is_done):
+            store.add(number, of_task)
+    return _Finished(len(tasks), time.perf_counter() - start, rows)
 
 
 def choose_engine(engine: str, design: Design, device: str | torch.device) -> str:
@@ -100,28 +130,39 @@ def execute(
     watch: Callable[[], None],
 ) -> None:
     """Do what is left to do of a study; call `watch` whenever rows came in."""
-    n_together = 1
+    n_workers = effective_n_jobs(n_jobs)
+    n_together = None
     if recipe.engine == "batched":
         batch_size = recipe.population.estimator.batch_size
         n_together = networks_that_fit(tasks, batch_size, recipe.device)
+        if n_workers > 1:
+            # Networks that train together end together: leave some for every worker.
+            largest = len(tasks) // (_CHUNKS_PER_WORKER * n_workers)
+            n_together = min(n_together, max(1, largest))
+    pace = _Pace(n_workers, n_together)
     # joblib, too, has the work of a single worker done here.
-    n_workers = effective_n_jobs(n_jobs)
     if n_workers == 1:
-        for chunk in _chunks(store, tasks, n_together):
-            for number, rows in finish(chunk, recipe, data):
+        for chunk in _chunks(store, tasks, pace):
+            start = time.perf_counter()
+            for number, rows in finish(chunk, recipe, data, store.is_done):
                 store.add(number, rows)
                 watch()
+            pace.note(len(chunk), time.perf_counter() - start)
         return
-    # Rows leave another process when the whole chunk is done: not too large a one.
-    n_together = min(n_together, max(1, len(tasks) // (4 * n_workers)))
     n_deaths_in_vain, reason = 0, ""
     while n_deaths_in_vain < _PATIENCE:
         n_before = store.n_models()
-        chunks = _chunks(store, tasks, n_together)
+        work = delayed(_work)
+        calls = (
+            work(chunk, recipe, data, store.home())
+            for chunk in _chunks(store, tasks, pace)
+        )
         try:
-            with closing(_share_out(chunks, recipe, data, n_jobs)) as finished:
-                for number, rows in finished:
-                    store.add(number, rows)
+            with closing(_share_out(calls, data, n_jobs)) as finished:
+                for chunk in finished:
+                    pace.note(chunk.n_tasks, chunk.seconds)
+                    for number, rows in chunk.rows:
+                        store.add(number, rows)
                     watch()
             return
         except Exception as error:
@@ -144,48 +185,60 @@ def execute(
     )
 
 
-def _chunks(store: Store, tasks: Sequence[Task], n_together: int) -> Iterator[list]:
+class _Pace:
+    """How many tasks go out at once: so many that they take a while.
+
+    What it costs to hand out a chunk, and to claim it, is then little. The first ones,
+    of which nobody knows how long they take, are of one task. With `n_together` it is
+    that many, which are trained as one.
+    """
+
+    def __init__(self, n_workers: int, n_together: int | None = None):
+        self.n_workers, self.n_together = n_workers, n_together
+        self._seconds = _A_WHILE
+
+    def note(self, n_tasks: int, seconds: float) -> None:
+        """Learn from a chunk how long a task takes."""
+        self._seconds = max(seconds, 1e-9) / n_tasks
+
+    def chunk(self, n_left: int) -> int:
+        """Say how many of the tasks that are left go out next."""
+        if self.n_together is not None:
+            return self.n_together
+        # Every worker gets some of the last ones.
+        return min(ceil(_A_WHILE / self._seconds), ceil(n_left / self.n_workers))
+
+
+def _chunks(store: Store, tasks: Sequence[Task], pace: _Pace) -> Iterator[list]:
     """Yield tasks that nobody does, then those that nobody has finished.
 
-    Those of a chunk have one seed.
+    Those that are trained together have one seed.
     """
-    handed_out = set()
-    numbers = {task.seed: [] for task in tasks}
-    for task in tasks:
-        numbers[task.seed].append(task.number)
-    while (first := store.claim(handed_out)) is not None:
-        handed_out.add(first)
-        chunk = [first]
-        kin = set(numbers[tasks[first].seed])
-        while len(chunk) < n_together:
-            another = store.claim(handed_out, among=kin)
-            if another is None:
-                break
-            handed_out.add(another)
-            chunk.append(another)
-        yield [tasks[number] for number in sorted(chunk)]
+    done = store.done()
+    left = {task.number: task for task in tasks if task.number not in done}
+    seed_of = None if pace.n_together is None else lambda number: left[number].seed
+    while numbers := store.claim(list(left), pace.chunk(len(left)), seed_of):
+        yield [left.pop(number) for number in sorted(numbers)]
 
 
 def _share_out(
-    chunks: Iterable[list], recipe: Recipe, data: Data, n_jobs: int | None
-) -> Generator[tuple[int, list[dict[str, Any]]]]:
-    """Have other processes do the work, and yield each row as it comes in."""
-    work = (delayed(_finished)(chunk, recipe, data) for chunk in chunks)
+    calls: Iterable[tuple], data: Data, n_jobs: int | None
+) -> Generator[_Finished]:
+    """Have other processes do the work, and yield what comes back of each chunk."""
     with _data_everywhere(data):
         if not get_active_backend()[0].supports_return_generator:
-            # Of Ray, for one, results come when all are there: keep some of them often.
+            # Of Ray, for one, results come when all are there.
             at_once = _CHUNKS_PER_WORKER * effective_n_jobs(n_jobs)
-            while some := list(islice(work, at_once)):
-                results = Parallel(n_jobs=n_jobs, batch_size=1)(some)
-                yield from chain.from_iterable(results)
+            calls = iter(calls)
+            while some := list(islice(calls, at_once)):
+                yield from Parallel(n_jobs=n_jobs, batch_size=1)(some)
             return
         parallel = Parallel(
             n_jobs=n_jobs, return_as="generator_unordered", batch_size=1
         )
         # Parallel asks for the next chunk when a worker is free.
-        results = parallel(work)
-        with closing(results):
-            yield from chain.from_iterable(results)
+        with closing(parallel(calls)) as results:
+            yield from results
 
 
 def _is_death_of_a_worker(error: BaseException) -> bool:

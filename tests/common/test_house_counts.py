@@ -19,8 +19,9 @@ PUBLIC = {*robustkit.__all__, *functional.__all__}
 # verdicts, which claims and the correlator share, the converters of calibrated models,
 # how classifiers are stored without code, what arithmetic proofs assume, where several
 # boundaries meet, exact regions, the polygons they cut, their display, costly
-# properties of graphs, and what a report says in sentences; what grows is not split.
-MOST_FILES = 154
+# properties of graphs, what a report says in sentences, how a study leaves for other
+# programs, and the callback that logs to MLflow; what grows is not split.
+MOST_FILES = 156
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

@@ -38,18 +38,18 @@ COMMANDS = {
         "... --n-graphs 1 --dataset pale.npz"
     ),
     # Over so few images some attacks do the same to all networks of the others.
-    "python -m papers.random_graphs study-*/study.sqlite": (
+    "python -m papers.random_graphs study-*/study.store": (
         "python -m papers.random_graphs "
-        "study-random-graphs/study.sqlite study-graph-families/study.sqlite"
+        "study-random-graphs/study.store study-graph-families/study.store"
     ),
     "python -m benchmarks.defaults": "... --seeds 1 --folds 2",
     "python -m benchmarks.bracket_cases 1000000 FILE": (
         "python -m benchmarks.bracket_cases 500 cases.json"
     ),
     "robustkit study mine.toml": "... --n-jobs 1",
-    "robustkit study --store study-mine/study.sqlite": "... --n-jobs 1",
+    "robustkit study --store study-mine/study.store": "... --n-jobs 1",
     # What the page stored before it comes to this.
-    "robustkit report STORE": "robustkit report study.sqlite --out report",
+    "robustkit report STORE": "robustkit report study.store --out report",
     "robustkit explore --demo": "... --export demo.html",
     "robustkit explore RUN": "robustkit explore run --no-open",
     "dask scheduler": "... --host 127.0.0.1 --port {port} --no-dashboard",

@@ -34,7 +34,10 @@ NEEDS = {
     "guide/study": "distributed",
     "guide/datasets": "real data",
     "how_to/large_data": "real data",
+    "how_to/optuna": "optuna",
+    "how_to/results_elsewhere": "mlflow",
     "how_to/save_and_load": "skops",
+    "how_to/slurm": "submitit",
 }
 # Pages that train many networks, or start many programs.
 SLOW = {
@@ -46,6 +49,7 @@ SLOW = {
     "guide/distances",
     "quickstart",
     "how_to/cluster",
+    "how_to/slurm",
     "results/random_graphs",
     "results/regions",
     "results/topology",

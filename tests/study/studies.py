@@ -9,7 +9,7 @@ from robustkit.attacks import FGSMAttack
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.datasets import load_digits_images
-from robustkit.study import RobustnessStudy
+from robustkit.study import RobustnessStudy, Store
 
 
 def small_data(n_train=200, n_test=50):
@@ -56,6 +56,17 @@ def assert_same_table(one, other, rtol=0.0):
         rtol=rtol,
         atol=rtol,
     )
+
+
+def forget(store, tasks):
+    """Take some tasks out of a store, as if nobody had done them."""
+    kept = [(task, rows) for task, rows in Store(store).finished() if task not in tasks]
+    for ending in ("rows", "index"):
+        for shard in Path(store).glob(f"*.{ending}"):
+            shard.unlink()
+    opened = Store(store)
+    for task, rows in kept:
+        opened.add(task, rows)
 
 
 def is_first_at(log, n_lines):

@@ -1,9 +1,5 @@
 """A study as a TOML file: read, written, shipped, and kept in a store."""
 
-import json
-import sqlite3
-from contextlib import closing
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -35,6 +31,7 @@ from robustkit.topology import BalancedCover, MapperGraph
 from tests.study.images import cheap, small_images
 from tests.study.studies import (
     assert_same_table,
+    forget,
     n_sources_of,
     small_data,
     small_study,
@@ -128,7 +125,7 @@ STUDIES = {
         n_jobs=2,
         device="cpu",
         verbose=True,
-        store="somewhere.sqlite",
+        store="somewhere.store",
     ),
 }
 
@@ -351,7 +348,7 @@ def test_study_continues_from_its_store_alone(tmp_path, kind):
     random_state = {"int": 0, "none": None, "instance": np.random.RandomState(3)}[kind]
     state = np.random.get_state()
     np.random.seed(5)
-    data, store = small_data(), tmp_path / "study.sqlite"
+    data, store = small_data(), tmp_path / "study.store"
     space = {
         "prior__n_nodes": stats.randint(60, 80),
         "lr": np.array([0.01, 0.02]),
@@ -359,8 +356,7 @@ def test_study_continues_from_its_store_alone(tmp_path, kind):
     }
     study = small_study(store, param_space=space, random_state=random_state)
     expected = study.fit(*data).results_
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute("DELETE FROM models WHERE model IN (1, 6)")
+    forget(store, {1, 6})
     read = RobustnessStudy.from_store(store)
     assert len(read.results_) == 6
     assert canonical(read.correlator) == canonical(study.correlator)
@@ -369,7 +365,7 @@ def test_study_continues_from_its_store_alone(tmp_path, kind):
 
 
 def test_store_of_parts_of_python_continues_with_the_study_alone(tmp_path):
-    data, store = small_data(), tmp_path / "study.sqlite"
+    data, store = small_data(), tmp_path / "study.store"
     study = small_study(store, analyses={"own": n_sources_of}).fit(*data)
     with pytest.raises(ValueError, match=r"TOML cannot: analyses\['own'\] is <func"):
         config_of_store(store)
@@ -380,12 +376,10 @@ def test_store_of_parts_of_python_continues_with_the_study_alone(tmp_path):
 
 def test_store_of_an_older_format_is_read_and_says_how_to_continue(tmp_path):
     """As it was before stores held TOML."""
-    data, store = small_data(), tmp_path / "study.sqlite"
+    data, store = small_data(), tmp_path / "study.store"
     study = small_study(store).fit(*data)
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute("DELETE FROM study WHERE name = 'config'")
-        command = json.dumps("robustkit study --seed 3")
-        connection.execute("INSERT INTO study VALUES ('command', ?)", (command,))
+    (store / "config.json").unlink()
+    (store / "command.json").write_text('"robustkit study --seed 3"')
     assert_same_table(RobustnessStudy.from_store(store).results_, study.results_)
     message = (
         r"older format.*give the command that began it.*: robustkit study --seed 3"
@@ -398,20 +392,18 @@ def test_store_of_an_older_format_is_read_and_says_how_to_continue(tmp_path):
 
 
 def test_store_of_a_class_that_is_gone_can_be_read(tmp_path):
-    data, store = small_data(), tmp_path / "study.sqlite"
+    data, store = small_data(), tmp_path / "study.store"
     study = small_study(store).fit(*data)
-    with closing(sqlite3.connect(store)) as connection, connection:
-        connection.execute(
-            "UPDATE study SET value = replace(value, 'FGSMAttack', 'GoneAttack')"
-        )
+    config = store / "config.json"
+    config.write_text(config.read_text().replace("FGSMAttack", "GoneAttack"))
     with pytest.warns(UserWarning, match="cannot be continued: .*'GoneAttack'"):
         read = RobustnessStudy.from_store(store)
     assert_same_table(read.results_, study.results_)
 
 
 def test_store_without_a_study_holds_none(tmp_path):
-    Store(tmp_path / "study.sqlite").close()
-    assert config_of_store(tmp_path / "study.sqlite") is None
+    Store(tmp_path / "study.store")
+    assert config_of_store(tmp_path / "study.store") is None
 
 
 def test_mapper_of_a_file_is_that_of_a_call():

@@ -28,7 +28,7 @@ NEW = {"pgd": (PGD, 20), "radius": (CertifiedRadius(), 5)}
 
 
 def kept_study(folder, **params):
-    return small_study(folder / "study.sqlite", keep_models=True, **params)
+    return small_study(folder / "study.store", keep_models=True, **params)
 
 
 def no_training(*_args, **_kwargs):
@@ -49,7 +49,7 @@ def test_measures_added_later_are_those_measured_at_first(tmp_path, monkeypatch)
 def test_fit_and_from_store_find_what_was_added(tmp_path):
     study = kept_study(tmp_path).fit(*DATA).measure(NEW, *DATA)
     assert_same_table(kept_study(tmp_path).fit(*DATA).results_, study.results_)
-    read = RobustnessStudy.from_store(tmp_path / "study.sqlite")
+    read = RobustnessStudy.from_store(tmp_path / "study.store")
     assert_same_table(read.results_, study.results_)
 
 
@@ -103,8 +103,8 @@ def test_a_model_that_failed_to_train_is_passed_over(tmp_path):
 
 
 def test_nothing_is_kept_unless_asked_for(tmp_path):
-    small_study(tmp_path / "study.sqlite").fit(*DATA)
-    assert not (tmp_path / "study.sqlite.models").exists()
+    small_study(tmp_path / "study.store").fit(*DATA)
+    assert not (tmp_path / "study.store.models").exists()
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_another_attack_of_the_same_name_is_refused(tmp_path):
 
 
 def test_a_study_that_kept_nothing_cannot_be_measured(tmp_path):
-    study = small_study(tmp_path / "study.sqlite").fit(*DATA)
+    study = small_study(tmp_path / "study.store").fit(*DATA)
     with pytest.raises(FileNotFoundError, match="8 of 8 models are not in"):
         study.measure({"pgd": PGD}, *DATA)
 
@@ -171,15 +171,12 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
     study = kept_study(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         study.fit(*DATA)
-    with pytest.raises(
-        ValueError, match="3 of 8 models are finished"
-    ):
+    with pytest.raises(ValueError, match="3 of 8 models are finished"):
         study.measure({"pgd": PGD}, *DATA)
 
 
 def test_rows_without_a_store_beside_them_stay_as_they_are(tmp_path):
     rows = [{"place": {"model": 0}, "measures": {"a": 1}, "seconds": {}}]
-    (tmp_path / "s.measured-b-wal").touch()
     assert with_added(rows, tmp_path / "s") == rows
 
 

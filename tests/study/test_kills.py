@@ -34,9 +34,9 @@ def live(how, folder, *numbers):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    with Store(folder / "study.db") as store:
-        told = json.loads(done.stdout.splitlines()[-1])
-        return {**told, "errors": done.stderr}, table_of(store.rows())
+    store = Store(folder / "study.store")
+    told = json.loads(done.stdout.splitlines()[-1])
+    return {**told, "errors": done.stderr}, table_of(store.rows())
 
 
 @pytest.fixture(scope="module")

@@ -215,3 +215,18 @@ def test_a_size_may_be_one_number_and_a_number_of_images_one():
 def test_a_size_is_a_pair_in_order(size):
     with pytest.raises(ValueError, match=r"None or a pair \(low, high\) with low"):
         check_design(RobustnessStudy(n_parameters=size))
+
+
+@given(seed=st.integers(0, 20), n_graphs=st.integers(1, 8))
+@settings(max_examples=10)
+def test_graphs_that_are_drawn_later_are_the_same(seed, n_graphs):
+    prior, args = GraphPrior(), (SPACE, n_graphs, None, SHAPE, seed)
+    whole = draw_graphs(prior, *args)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_plan, "_DRAWN_AHEAD", 3)
+        few = draw_graphs(prior, *args)
+        # Where the size matters, all are drawn.
+        assert draw_graphs(prior, SPACE, n_graphs, (1, 10**6), SHAPE, seed) == whole
+    assert few[:3] == whole[:3]
+    assert [draw[:2] for draw in few] == [draw[:2] for draw in whole]
+    assert all(draw[2:] == (0, 0, 0) for draw in few[3:])

@@ -34,10 +34,9 @@ class Task:
 
 def test_chunks_have_one_seed_and_hold_every_task_once():
     tasks = [Task(k, seed=k % 2) for k in range(10)]
-    with Store(None) as store:
-        store.plan(range(10))
-        store.add(3, [{"place": {"model": 3}}])
-        chunks = list(_run._chunks(store, tasks, 3))
+    store = Store(None)
+    store.add(3, [{"place": {"model": 3}}])
+    chunks = list(_run._chunks(store, tasks, _run._Pace(1, n_together=3)))
     assert [[task.number for task in chunk] for chunk in chunks] == [
         [0, 2, 4],
         [1, 5, 7],
@@ -49,10 +48,8 @@ def test_chunks_have_one_seed_and_hold_every_task_once():
 def share_out_badly(errors, n_rows):
     """In place of the real one: yield some rows, then raise."""
 
-    def share_out(chunks, *_):
-        for _ in range(n_rows):
-            for task in next(chunks, []):
-                yield row_of(task)
+    def share_out(calls, *_):
+        yield from islice(map(worked, calls), n_rows)
         if errors:
             raise errors.pop(0)
 
@@ -64,10 +61,15 @@ def row_of(task):
     return task.number, [{"place": {"model": task.number}}]
 
 
+def worked(call):
+    """What comes back of a chunk from a worker that does not share the store."""
+    chunk = call[1][0]
+    return _run._Finished(len(chunk), 20.0 * len(chunk), list(map(row_of, chunk)))
+
+
 def execute(store, n_tasks=9, n_jobs=2, n_together=None, watch=lambda: None):
     """Carry out tasks of one seed, several together if a number is given."""
     tasks = [Task(k, seed=0) for k in range(n_tasks)]
-    store.plan(range(n_tasks))
     recipe = SimpleNamespace(engine="single")
     if n_together is not None:
         estimator = SparseNetClassifier()
@@ -79,10 +81,10 @@ def execute(store, n_tasks=9, n_jobs=2, n_together=None, watch=lambda: None):
 def test_after_a_death_the_others_go_on(monkeypatch):
     errors = [CancelledError("data lost"), CancelledError("data lost")]
     monkeypatch.setattr(_run, "_share_out", share_out_badly(errors, 3))
-    with Store(None) as store:
-        with pytest.warns(UserWarning, match="CancelledError: data lost"):
-            execute(store)
-        assert store.n_models() == 9
+    store = Store(None)
+    with pytest.warns(UserWarning, match="CancelledError: data lost"):
+        execute(store)
+    assert store.n_models() == 9
 
 
 # In place of what Ray and Dask raise, which need not be installed.
@@ -95,34 +97,34 @@ KilledWorker = type("KilledWorker", (Exception,), {})
 def test_a_death_is_known_by_the_name_that_a_cluster_gives_it(monkeypatch, kind):
     errors = [kind("its worker died\nOn node 3")]
     monkeypatch.setattr(_run, "_share_out", share_out_badly(errors, 5))
-    with Store(None) as store:
-        with pytest.warns(UserWarning, match=rf"\({kind.__name__}: its worker died\)"):
-            execute(store)
-        assert store.n_models() == 9
+    store = Store(None)
+    with pytest.warns(UserWarning, match=rf"\({kind.__name__}: its worker died\)"):
+        execute(store)
+    assert store.n_models() == 9
 
 
 def test_one_death_before_anything_is_finished_is_not_the_end(monkeypatch):
     """It may have taken a whole round of results with it."""
     n_calls = []
 
-    def die_at_once(chunks, *args):
+    def die_at_once(calls, *args):
         n_calls.append(1)
         if len(n_calls) == 1:
             raise CancelledError("data lost")
-        yield from share_out_badly([], 9)(chunks, *args)
+        yield from share_out_badly([], 9)(calls, *args)
 
     monkeypatch.setattr(_run, "_share_out", die_at_once)
-    with Store(None) as store:
-        with pytest.warns(UserWarning, match="others go on"):
-            execute(store)
-        assert store.n_models() == 9
+    store = Store(None)
+    with pytest.warns(UserWarning, match="others go on"):
+        execute(store)
+    assert store.n_models() == 9
 
 
 def test_when_nothing_is_finished_any_more_the_study_ends(monkeypatch):
     errors = [CancelledError("data lost")] * 2
     monkeypatch.setattr(_run, "_share_out", share_out_badly(errors, 0))
+    store = Store(None)
     with (
-        Store(None) as store,
         pytest.warns(UserWarning, match="others go on"),
         pytest.raises(RuntimeError, match="call fit again with the same parameters"),
     ):
@@ -132,7 +134,8 @@ def test_when_nothing_is_finished_any_more_the_study_ends(monkeypatch):
 def test_a_mistake_in_a_task_is_not_tried_again(monkeypatch):
     errors = [ValueError("my mistake")]
     monkeypatch.setattr(_run, "_share_out", share_out_badly(errors, 1))
-    with Store(None) as store, pytest.raises(ValueError, match="my mistake"):
+    store = Store(None)
+    with pytest.raises(ValueError, match="my mistake"):
         execute(store)
 
 
@@ -183,11 +186,13 @@ def test_a_backend_without_generators_keeps_some_results_often(only_lists, monke
         yield from map(row_of, chunk)
 
     def watch():
-        query = "SELECT count(*) FROM claims WHERE n_claims = 0"
-        n_unclaimed.append(store._connection.execute(query).fetchone()[0])
+        n_unclaimed.append(50 - len(store.done() | set(store._claims)))
 
     monkeypatch.setattr(_run, "finish", finish)
-    with Store(None) as store, parallel_config(only_lists):
+    # However fast they are.
+    monkeypatch.setattr(_run._Pace, "note", lambda *_: None)
+    store = Store(None)
+    with parallel_config(only_lists):
         execute(store, n_tasks=50, watch=watch)
         assert store.done() == set(range(50))
     # Four for each worker; the last round is of two.
@@ -201,14 +206,13 @@ def test_deaths_in_vain_count_anew_after_a_model_is_finished(monkeypatch):
     """Dead, a row and dead, dead, a row and dead, dead twice."""
     n_rows = iter([0, 1, 0, 1, 0, 0, 9])
 
-    def die(chunks, *_):
-        for (task,) in islice(chunks, next(n_rows)):
-            yield row_of(task)
+    def die(calls, *_):
+        yield from islice(map(worked, calls), next(n_rows))
         raise CancelledError("data lost")
 
     monkeypatch.setattr(_run, "_share_out", die)
+    store = Store(None)
     with (
-        Store(None) as store,
         pytest.warns(UserWarning, match="others go on") as caught,
         pytest.raises(RuntimeError, match="Worker processes die before"),
     ):
@@ -230,16 +234,17 @@ def test_a_chunk_is_small_enough_for_every_worker_to_have_four(
         sizes.append(len(chunk))
         yield from map(row_of, chunk)
 
-    def share_out(chunks, *_):
-        for chunk in chunks:
-            yield from finish(chunk)
+    def share_out(calls, *_):
+        for call in calls:
+            sizes.append(len(call[1][0]))
+            yield worked(call)
 
     monkeypatch.setattr(_run, "finish", finish)
     monkeypatch.setattr(_run, "_share_out", share_out)
     monkeypatch.setattr(_run, "networks_that_fit", lambda *_: n_together)
-    with Store(None) as store:
-        execute(store, n_tasks, n_jobs, n_together)
-        assert store.done() == set(range(n_tasks))
+    store = Store(None)
+    execute(store, n_tasks, n_jobs, n_together)
+    assert store.done() == set(range(n_tasks))
     assert max(sizes) == largest
 
 

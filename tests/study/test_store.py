@@ -1,14 +1,16 @@
-"""What is in a store is safe, and what is not a store is left alone.
+"""What is in a store is safe, whoever writes, and what is not a store is left alone.
 
 Equal studies have equal descriptions, others do not.
 """
 
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import sys
-from functools import partial
+import warnings
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -25,22 +27,24 @@ from robustkit.classifiers import (
 )
 from robustkit.exceptions import CorruptFileError
 from robustkit.graphs import GraphPrior, LayeredGraph
+from robustkit.study import _store
 from robustkit.study._store import Store, canonical, differences, digest
 
 as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+
+IDENTITY = {"n_graphs": 2, "attacks": {"fgsm": {"eps": 0.1}}}
 
 
 def row(model, **measures):
     return {"place": {"model": model}, "measures": measures}
 
 
-def fill(path, n_rows=3):
-    """A store with some finished tasks."""
-    with Store(path) as store:
-        store.open_study(identity={"n_graphs": 2, "attacks": {"fgsm": {"eps": 0.1}}})
-        store.plan(range(5))
-        for task in range(n_rows):
-            store.add(task, [row(task, error=0.1 * task)])
+def fill(path, tasks=range(3), **changes):
+    """A store with some finished tasks, all in the shard of one process."""
+    store = Store(path)
+    store.open_study(identity=IDENTITY | changes)
+    for task in tasks:
+        store.add(task, [row(task, error=0.1 * task)])
     return path
 
 
@@ -50,11 +54,31 @@ def fill_up(store, n_rows):
         store.add(task, [row(task, error=list(range(500)))])
 
 
+def shards(path, ending=".rows"):
+    """The files of all processes, oldest first."""
+    return sorted(path.glob(f"*{ending}"))
+
+
+def old_store(path, n_rows=3):
+    """A store as it was before there were shards: one SQLite file."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        run = connection.execute
+        run("PRAGMA application_id = 1919052660")
+        run("CREATE TABLE study (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        run("CREATE TABLE models (model INTEGER PRIMARY KEY, task, record TEXT)")
+        run("INSERT INTO study VALUES ('identity', ?)", (json.dumps(IDENTITY),))
+        for model in range(n_rows):
+            made = {"made": {"version_robustkit": _store.__version__}}
+            record = json.dumps(row(model, error=0.1 * model) | made)
+            run("INSERT INTO models VALUES (?, ?, ?)", (model, model, record))
+    return path
+
+
 @given(value=st.floats(allow_infinity=False))
 def test_numbers_come_back_bit_by_bit(value):
-    with Store(None) as store:
-        store.add(0, [row(0, plain=value, numpy=np.float64(value))])
-        (back,) = store.rows()
+    store = Store(None)
+    store.add(0, [row(0, plain=value, numpy=np.float64(value))])
+    (back,) = store.rows()
     assert np.array([back["measures"]["plain"]]).tobytes() == (
         np.array([value]).tobytes()
     ) or np.isnan(value)
@@ -63,9 +87,9 @@ def test_numbers_come_back_bit_by_bit(value):
 
 
 def test_numpy_numbers_are_kept_as_numbers():
-    with Store(None) as store:
-        store.add(0, [row(0, count=np.int64(3), small=np.float32(0.1))])
-        (back,) = store.rows()
+    store = Store(None)
+    store.add(0, [row(0, count=np.int64(3), small=np.float32(0.1))])
+    (back,) = store.rows()
     assert back["measures"] == {"count": 3, "small": float(np.float32(0.1))}
 
 
@@ -90,228 +114,401 @@ def test_numpy_numbers_are_kept_as_numbers():
 )
 def test_odd_values_come_back(value, expected, tmp_path):
     """Of the settings of a user, who may choose anything."""
-    with Store(tmp_path / "study.db") as store:
-        store.add(0, [row(0, **{"it": value, "Größe": 1})])
-    with Store(tmp_path / "study.db") as store:
-        (back,) = store.rows()
+    Store(tmp_path / "study").add(0, [row(0, **{"it": value, "Größe": 1})])
+    (back,) = Store(tmp_path / "study").rows()
     expected = value if expected is None else expected
     assert back["measures"] == {"it": expected, "Größe": 1}
     assert type(back["measures"]["it"]) is type(expected)
 
 
-def test_rows_are_there_when_the_file_is_opened_again(tmp_path):
-    path = fill(tmp_path / "study.db")
-    with Store(path) as store:
-        assert [r["place"]["model"] for r in store.rows()] == [0, 1, 2]
-        assert store.done() == {0, 1, 2}
-        assert store.n_models() == 3
+def test_rows_are_there_when_the_store_is_opened_again(tmp_path):
+    store = Store(fill(tmp_path / "study"))
+    assert [found["place"]["model"] for found in store.rows()] == [0, 1, 2]
+    assert store.done() == {0, 1, 2}
+    assert store.n_models() == 3
+
+
+def test_a_reader_writes_nothing(tmp_path):
+    path = fill(tmp_path / "study")
+    before = {file: file.read_bytes() for file in path.iterdir()}
+    Store(path, must_exist=True).rows()
+    assert {file: file.read_bytes() for file in path.iterdir()} == before
 
 
 def test_the_first_row_of_a_model_stays(tmp_path):
-    with Store(fill(tmp_path / "study.db")) as store:
-        store.add(0, [row(0, error=9.0)])
-        assert store.rows()[0]["measures"]["error"] == 0.0
+    store = Store(fill(tmp_path / "study"))
+    store.add(0, [row(0, error=9.0)])
+    for opened in (store, Store(store.path)):
+        assert opened.rows()[0]["measures"]["error"] == 0.0
 
 
 def test_rows_of_a_task_come_all_or_not_at_all(tmp_path):
-    with Store(fill(tmp_path / "study.db")) as store:
-        with pytest.raises(KeyError, match="place"):
-            store.add(3, [row(3), {}])
-        assert store.done() == {0, 1, 2}
-        store.add(3, [row(3), row(4)])
-        assert store.n_models() == 5
+    store = Store(fill(tmp_path / "study"))
+    with pytest.raises(KeyError, match="place"):
+        store.add(3, [row(3), {}])
+    assert store.done() == {0, 1, 2}
+    store.add(3, [row(3), row(4)])
+    assert store.n_models() == Store(store.path).n_models() == 5
+
+
+def test_every_process_writes_to_a_shard_of_its_own(tmp_path):
+    path = fill(tmp_path / "study")
+    one, other = Store(path), Store(path)
+    one.add(3, [row(3)])
+    other.add(4, [row(4)])
+    one.add(5, [row(5)])
+    assert len(shards(path)) == 3
+    for store in (one, other, Store(path)):
+        assert store.done() == set(range(6))
+        assert [found["place"]["model"] for found in store.rows()] == list(range(6))
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.sampled_from(["add", "claim", "open"]), st.integers(0, 9)
+    ),
+    max_size=30,
+)
+
+
+@given(steps=STEPS)
+def test_readers_merge_what_any_processes_did_in_any_order(steps, tmp_path_factory):
+    """Compared with a dictionary: the first rows of a task, by the age of shards."""
+    path = fill(tmp_path_factory.mktemp("any") / "study", tasks=[])
+    stores, expected = [Store(path) for _ in range(3)], {}
+    for k, (who, what, task) in enumerate(steps):
+        if what == "open":
+            stores[who] = Store(path)
+        elif what == "claim":
+            chosen = stores[who].claim(range(10), 2)
+            assert set(chosen).isdisjoint(expected)
+            assert bool(chosen) == (len(expected) < 10)
+        else:
+            stores[who].add(task, [row(task, step=k)])
+            expected.setdefault(task, []).append(k)
+    for store in (*stores, Store(path)):
+        assert store.done() == expected.keys()
+        for found in store.rows():
+            model = found["place"]["model"]
+            assert found["measures"]["step"] in expected[model]
+
+
+def test_without_its_index_a_shard_says_the_same(tmp_path):
+    path = fill(tmp_path / "study", tasks=range(20))
+    expected = Store(path).rows()
+    (index,) = shards(path, ".index")
+    content = index.read_bytes()
+    for n_bytes in (0, 1, 31, 32, 100, len(content) - 1):
+        index.write_bytes(content[:n_bytes])
+        store = Store(path)
+        assert store.rows() == expected
+        assert store.n_models() == 20
+    index.unlink()
+    assert Store(path).rows() == expected
+
+
+@pytest.mark.parametrize("n_torn", [1, 2, 30])
+def test_a_torn_last_line_alone_is_lost_and_told(tmp_path, n_torn):
+    path = fill(tmp_path / "study")
+    (shard,) = shards(path)
+    os.truncate(shard, shard.stat().st_size - n_torn)
+    with pytest.warns(UserWarning, match=rf"last line of the shard {shard.name} in"):
+        store = Store(path)
+    assert store.done() == {0, 1}
+    store.add(2, [row(2, error=0.2)])
+    assert [found["measures"]["error"] for found in store.rows()] == [0.0, 0.1, 0.2]
+
+
+def test_a_line_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    path = fill(tmp_path / "study")
+    (shard,) = shards(path)
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-5])
+    monkeypatch.setattr(_store.time, "sleep", lambda _: shard.write_bytes(whole))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store = Store(path)
+    assert store.done() == {0, 1, 2}
 
 
 def test_tasks_that_nobody_claimed_come_first(tmp_path):
-    path = fill(tmp_path / "study.db", n_rows=1)
-    with Store(path) as one, Store(path) as other:
-        assert one.claim(set()) == 1
-        assert other.claim(set()) == 2
-        assert one.claim({1}) == 3
-        assert other.claim({2}) == 4
-        # All are claimed: take from the other what it has not finished.
-        one.add(1, [row(1)])
-        assert other.claim({2, 4}) == 3
-        assert one.claim({1, 3}) == 2
-        one.add(2, [row(2)])
-        assert other.claim({2, 4, 3}) is None
+    path = fill(tmp_path / "study", tasks=[0])
+    one, other = Store(path), Store(path)
+    assert one.claim(range(5), 1) == [1]
+    (second,) = other.claim(range(5), 1)
+    assert second in (2, 3, 4)
+    rest = [task for task in (2, 3, 4) if task != second]
+    assert sorted(one.claim(rest, 1) + other.claim(rest, 1)) == rest
+    # All are claimed: take from the other what it has not finished, one by one.
+    (stolen,) = other.claim([1], 4)
+    assert stolen == 1
+    one.add(1, [row(1)])
+    assert other.claim([1], 4) == []
 
 
-def test_a_claim_can_be_restricted(tmp_path):
-    with Store(fill(tmp_path / "study.db")) as store:
-        assert store.claim(set(), among={4}) == 4
-        assert store.claim({4}, among={4}) is None
+def test_whoever_is_alone_goes_in_order():
+    store = Store(None)
+    assert store.claim(range(6), 2) == [0, 1]
+    assert store.claim(range(2, 6), 3) == [2, 3, 4]
 
 
-def test_what_was_kept_first_stays():
-    with Store(None) as store:
+def test_claims_are_of_one_kind():
+    store = Store(None)
+    assert store.claim([1, 2, 3, 4, 5], 9, lambda task: task % 2) == [1, 3, 5]
+
+
+def test_what_was_kept_first_stays(tmp_path):
+    for path in (None, tmp_path / "study"):
+        store = Store(path)
         assert store.keep_first("seed", 3) == 3
         assert store.keep_first("seed", 4) == 3
         assert store.read("seed") == 3
         assert store.read("settings") is None
 
 
+def test_of_two_that_write_at_once_the_first_stays(tmp_path, monkeypatch):
+    """The slower one has seen that nothing is there."""
+    store, faster = Store(tmp_path / "study"), Store(tmp_path / "study")
+    link = os.link
+
+    def slow_link(new, path):
+        monkeypatch.setattr(os, "link", link)
+        faster.keep_first("seed", 3)
+        link(new, path)
+
+    monkeypatch.setattr(os, "link", slow_link)
+    assert store.keep_first("seed", 4) == 3
+    assert not list(store.path.glob(".*"))
+
+
+def test_a_file_system_without_links_will_do(tmp_path, monkeypatch):
+    def no_link(*_):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", no_link)
+    store = Store(fill(tmp_path / "study"))
+    assert store.read("identity") == IDENTITY
+    assert store.keep_first("identity", {}) == IDENTITY
+    assert not list(store.path.glob(".*"))
+
+
 def test_another_study_is_refused_and_named(tmp_path):
-    with Store(fill(tmp_path / "study.db")) as store:
-        other = {"n_graphs": 3, "attacks": {"fgsm": {"eps": 0.1}, "pgd": {}}}
-        message = (
-            r"study\.db holds another study: attacks\.pgd is not set there and "
-            r"\{\} here; n_graphs is 2 there and 3 here"
-        )
-        with pytest.raises(ValueError, match=message):
-            store.open_study(identity=other)
-        assert store.n_models() == 3
+    store = Store(fill(tmp_path / "study"))
+    other = {"n_graphs": 3, "attacks": {"fgsm": {"eps": 0.1}, "pgd": {}}}
+    message = (
+        r"study holds another study: attacks\.pgd is not set there and "
+        r"\{\} here; n_graphs is 2 there and 3 here"
+    )
+    with pytest.raises(ValueError, match=message):
+        store.open_study(identity=other)
+    assert store.n_models() == 3
+
+
+def test_shards_of_two_studies_in_one_folder_are_refused_by_name(tmp_path):
+    path = fill(tmp_path / "study")
+    other = fill(tmp_path / "other", n_graphs=7)
+    (shard,) = shards(other)
+    shutil.copy(shard, path)
+    message = (
+        rf"shards of two studies: {shard.name} is not of that of identity\.json "
+        r"\(n_graphs is 2 there and 7 here\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        Store(path)
+    # Also where nothing says which is the right one.
+    (path / "identity.json").unlink()
+    with pytest.raises(ValueError, match="shards of two studies"):
+        Store(path)
+
+
+def test_another_version_of_the_package_is_refused_by_name(tmp_path, monkeypatch):
+    path = fill(tmp_path / "study")
+    here, home = Store(path), Store(path).home()
+    monkeypatch.setattr(_store, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"begun by robustkit .*-\d+ has 9\.9"):
+        here.open_study(identity=IDENTITY)
+    with pytest.raises(RuntimeError, match=r"worker .*-\d+ has robustkit 9\.9, and"):
+        home.open()
+    here.add(3, [row(3)])
+    name = shards(path)[-1].name
+    with pytest.raises(ValueError, match=rf"{name} .* robustkit 9\.9, and the study"):
+        Store(path)
+
+
+def test_a_worker_finds_the_store_where_it_shares_the_folder(tmp_path):
+    path = fill(tmp_path / "study")
+    home = Store(path).home()
+    worker = home.open()
+    assert worker is home.open()
+    worker.add(3, [row(3)])
+    assert Store(path).done() == {0, 1, 2, 3}
+    # What is there is another study, or nothing.
+    other = fill(tmp_path / "other", n_graphs=7)
+    assert home._replace(path=other).open() is None
+    assert home._replace(path=tmp_path / "nowhere").open() is None
+    assert Store(None).home().open() is None
+
+
+def test_a_worker_sees_that_the_store_was_begun_anew(tmp_path):
+    """It has the store open for as long as it lives."""
+    path = fill(tmp_path / "study")
+    worker = Store(path).home().open()
+    worker.add(3, [row(3)])
+    shutil.rmtree(path)
+    fill(path, tasks=[1])
+    assert worker.done() == {1}
+    worker.add(2, [row(2)])
+    assert Store(path).done() == worker.done() == {1, 2}
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear Sir or Madam")
+    for must_exist in (False, True):
+        with pytest.raises(CorruptFileError, match="left as it is"):
+            Store(tmp_path, must_exist=must_exist)
+    assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"Dear Sir or Madam, " * 100])
+def test_a_file_that_is_no_store_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "letter.txt"
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match="left as it is"):
+        Store(path)
+    assert path.read_bytes() == content
 
 
 def test_a_foreign_database_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "foreign.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE mine (x)")
-    connection.close()
     before = path.read_bytes()
     with pytest.raises(CorruptFileError, match="not the store of a study"):
         Store(path)
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
-    path = tmp_path / "letter.txt"
-    path.write_text("Dear Sir or Madam, " * 100)
+def test_a_store_of_before_is_read_and_can_be_copied(tmp_path):
+    path = old_store(tmp_path / "study.sqlite")
     before = path.read_bytes()
-    with pytest.raises(CorruptFileError, match="left as it is"):
-        Store(path)
+    old = Store(path, must_exist=True)
+    assert old.read("identity") == IDENTITY
+    assert old.done() == {0, 1, 2}
+    message = r"one SQLite file.*robustkit export .*study\.sqlite --store FOLDER"
+    for refused in (
+        lambda: old.open_study(identity=IDENTITY),
+        lambda: old.add(3, [row(3)]),
+        lambda: old.keep_first("seed", 3),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+    new = old.copy_to(tmp_path / "study")
+    assert new.rows() == old.rows()
+    new.open_study(identity=IDENTITY)
+    new.add(3, [row(3)])
+    assert Store(tmp_path / "study").done() == {0, 1, 2, 3}
     assert path.read_bytes() == before
 
 
+def test_many_shards_are_copied_into_one(tmp_path):
+    path = fill(tmp_path / "study")
+    for task in range(3, 9):
+        Store(path).add(task, [row(task)])
+    assert len(shards(path)) == 7
+    copy = Store(path).copy_to(tmp_path / "copy")
+    assert copy.rows() == Store(path).rows()
+    assert len(shards(tmp_path / "copy")) == 1
+
+
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
-def test_a_damaged_store_is_refused_and_left_alone(tmp_path, place):
-    path = tmp_path / "study.db"
-    with Store(path) as store:
-        store.open_study(identity={})
-        fill_up(store, 20)
-    content = bytearray(path.read_bytes())
-    at = int(place * len(content)) // 4096 * 4096
-    content[at : at + 4096] = b"\xff" * 4096
-    path.write_bytes(content)
-    with pytest.raises(CorruptFileError, match=r"damaged: .*bring a copy back"):
+def test_a_damaged_line_is_refused_and_left_alone(tmp_path, place):
+    path = tmp_path / "study"
+    store = Store(path)
+    store.open_study(identity={})
+    fill_up(store, 20)
+    (shard,) = shards(path)
+    content = bytearray(shard.read_bytes())
+    content[int(place * len(content))] ^= 1
+    shard.write_bytes(content)
+    # The index has its place: it is read when it is needed.
+    with pytest.raises(CorruptFileError, match=rf"{shard.name} .* damaged\. Bring"):
+        Store(path).rows()
+    shards(path, ".index")[0].unlink()
+    with pytest.raises(CorruptFileError, match=rf"{shard.name} .* damaged\. Bring"):
         Store(path)
-    assert path.read_bytes() == content
+    assert shard.read_bytes() == content
 
 
-def test_a_damaged_row_is_refused(tmp_path):
-    path = fill(tmp_path / "study.db")
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE models SET record = '{' WHERE model = 1")
-    connection.commit()
-    connection.close()
-    with Store(path) as store, pytest.raises(CorruptFileError, match="model 1"):
-        store.rows()
+def test_a_damaged_description_is_refused(tmp_path):
+    path = fill(tmp_path / "study")
+    (path / "identity.json").write_text("{")
+    with pytest.raises(CorruptFileError, match=r"identity\.json is damaged"):
+        Store(path).read("identity")
 
 
 def test_a_newer_format_is_refused(tmp_path):
-    path = fill(tmp_path / "study.db")
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
+    path = fill(tmp_path / "study")
+    (path / "robustkit-store.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match=r"has format 99, .*Update robustkit"):
         Store(path)
 
 
 def test_a_store_that_must_exist_is_not_made(tmp_path):
     with pytest.raises(FileNotFoundError, match="no store of a study"):
-        Store(tmp_path / "study.db", must_exist=True)
+        Store(tmp_path / "study", must_exist=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(PermissionError, match="Its folder must exist"):
-        Store(tmp_path / "missing" / "study.db")
+    with pytest.raises(PermissionError, match="must exist, and both"):
+        Store(tmp_path / "missing" / "study")
 
 
 @pytest.mark.skipif(as_root, reason="root may write everywhere")
-def test_a_read_only_file_is_named(tmp_path):
-    path = fill(tmp_path / "study.db")
-    path.chmod(stat.S_IRUSR)
-    with (
-        pytest.raises(PermissionError, match="must be writable"),
-        Store(path) as store,
-    ):
-        store.add(4, [row(4)])
-
-
-def test_sqlite_saying_read_only_is_translated(tmp_path):
-    """As with a file that may only be read, also where root runs the tests."""
-    with Store(fill(tmp_path / "study.db")) as store:
-        store._connection.execute("PRAGMA query_only = 1")
+def test_a_read_only_folder_is_named(tmp_path):
+    path = fill(tmp_path / "study")
+    path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
         with pytest.raises(PermissionError, match="must be writable"):
-            store.add(4, [row(4)])
+            Store(path).add(4, [row(4)])
+    finally:
+        path.chmod(stat.S_IRWXU)
 
 
-def test_a_full_disk_loses_nothing(tmp_path):
-    path = fill(tmp_path / "study.db")
-    with Store(path) as store:
-        (n_pages,) = store._connection.execute("PRAGMA page_count").fetchone()
-        store._connection.execute(f"PRAGMA max_page_count = {n_pages + 2}")
-        with pytest.raises(OSError, match=r"is full.*make room and call fit again"):
-            fill_up(store, 100)
-        n_models = store.n_models()
-        assert 3 <= n_models < 100
-    with Store(path) as store:
-        assert store.n_models() == n_models
-        store.add(99, [row(99)])
+def test_the_system_saying_no_is_translated(tmp_path, monkeypatch):
+    """As with a folder that may only be read, also where root runs the tests."""
+
+    def read_only(*_):
+        raise OSError(30, "Read-only file system")
+
+    store = Store(fill(tmp_path / "study"))
+    monkeypatch.setattr(_store, "_append", read_only)
+    with pytest.raises(PermissionError, match="must be writable"):
+        store.add(4, [row(4)])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
 def test_a_file_that_may_not_grow_loses_nothing(tmp_path):
-    """The same, with the operating system saying no."""
+    """As a full disk: half a line is written, and taken back."""
     import resource
     import signal
 
-    path = fill(tmp_path / "study.db")
+    path = fill(tmp_path / "study")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     usual = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with Store(path) as store:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
-            with pytest.raises(OSError, match="The models before are safe"):
-                fill_up(store, 1000)
-            n_models = store.n_models()
+        store = Store(path)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
+        with pytest.raises(OSError, match=r"safe: make room and call fit again"):
+            fill_up(store, 1000)
+        n_models = store.n_models()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, usual)
-    with Store(path) as store:
-        assert 3 <= store.n_models() == n_models
-        store.add(999, [row(999)])
-
-
-def test_nothing_in_a_store_is_ever_executed(tmp_path):
-    path = fill(tmp_path / "study.db")
-    connection = sqlite3.connect(path)
-    records = connection.execute("SELECT record FROM models").fetchall()
-    connection.close()
-    assert [json.loads(record)["place"]["model"] for (record,) in records] == [0, 1, 2]
-
-
-@pytest.mark.parametrize("n_statements", range(4))
-def test_another_process_may_make_the_store_in_between(
-    monkeypatch, tmp_path, n_statements
-):
-    """However many statements the slower one has carried out by then."""
-    path, statements, connect = tmp_path / "study.db", [], sqlite3.connect
-
-    class Slower(sqlite3.Connection):
-        def execute(self, statement, *values):
-            statements.append(statement)
-            if len(statements) == n_statements + 1:
-                monkeypatch.setattr(sqlite3, "connect", connect)
-                with Store(path) as store:
-                    store.add(0, [row(0)])
-            return super().execute(statement, *values)
-
-    monkeypatch.setattr(sqlite3, "connect", partial(connect, factory=Slower))
-    with Store(path) as store:
-        assert [found["place"]["model"] for found in store.rows()] == [0]
-    assert len(statements) > n_statements
+    assert shards(path)[-1].read_bytes().endswith(b"\n")
+    # The same process goes on where it was, too.
+    store.add(999, [row(999)])
+    assert 3 < Store(path).n_models() == n_models + 1
 
 
 class Die:
