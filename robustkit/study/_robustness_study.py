@@ -137,8 +137,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         report. None leaves none out.
 
     store : str or path-like, default=None
-        SQLite file in which finished models are kept. None keeps them in memory until
-        `fit` ends.
+        Folder in which finished models are kept, made if it is not there. None keeps
+        them in memory until `fit` ends.
 
     keep_models : bool, default=False
         Whether to keep the trained networks themselves, one file each in the
