@@ -192,7 +192,8 @@ def draw(verdicts, path):
             axes.plot([], [], "o-", color=COLORS[name], label=name)
     if any(_published_coefficient(row["source"]) is not None for row in rows):
         axes.plot([], [], "D", mfc="none", color="black", label="published", ls="none")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    if rows:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     save_figure(figure, path)

@@ -130,6 +130,7 @@ def test_every_claim_is_counted_once():
 def test_pictures_are_drawn(tmp_path):
     found = family(lambda: table(), [CLAIM, CLAIM]).check()
     verdicts.draw(found, tmp_path / "one.png")
+    verdicts.draw(family(missing).check(), tmp_path / "none.png")
     verdicts.draw_counts(list(counts({"some": found})), tmp_path / "two.png")
     assert (tmp_path / "one.png").stat().st_size > 1000
     assert (tmp_path / "two.png").stat().st_size > 1000
