@@ -7,7 +7,8 @@ Networks of five kinds, from the same dense network 784-50-100-100-50-10 of each
 - *pruned*: a share of the weights between hidden layers removed at random, not trained
   again;
 - *pruned, retrained*: removed in steps, and trained after each, as in the paper;
-- *small*: a dense network of the same depth with as many parameters as are left.
+- *small*: a dense network of the same depth with as many parameters as are left,
+  trained for as many epochs.
 
 So the effect of pruning is that of *pruned, retrained* over *dense, retrained*, and
 *small* says whether it is the size.
@@ -76,7 +77,7 @@ def without_training(model, n_steps, seed):
     layers = removable(twin)
     rng = np.random.RandomState(seed)
     for _ in range(n_steps):
-        remove_at_random(layers, rng)
+        twin.n_parameters_ -= remove_at_random(layers, rng)
     return twin
 
 
@@ -87,7 +88,7 @@ def removable(model):
 
 
 def remove_at_random(layers, rng):
-    """Set a tenth of the weights that are left to zero, over all layers."""
+    """Set a tenth of the weights left to zero, over all layers; return how many."""
     weights = [layer.weight.detach().numpy() for layer in layers]
     left = [np.flatnonzero(weight) for weight in weights]
     owner = np.repeat(np.arange(len(left)), [len(places) for places in left])
@@ -95,6 +96,7 @@ def remove_at_random(layers, rng):
     gone = rng.permutation(len(places))[: round(AMOUNT * len(places))]
     for number, weight in enumerate(weights):
         weight.ravel()[places[gone[owner[gone] == number]]] = 0
+    return len(gone)
 
 
 def small_sizes(n_parameters, n_features=784, n_classes=10):
@@ -130,7 +132,9 @@ def networks(seed, settings, data):
         yield "pruned", left, without_training(whole, n_steps, seed)
         yield "pruned, retrained", left, steps[n_steps - 1]
         sizes = small_sizes(steps[n_steps - 1].n_parameters_)
-        yield "small", left, dense(seed, settings, sizes).fit(X, y)
+        # As many epochs as the pruned network had.
+        as_long = settings | {"epochs": settings["epochs"] + trained}
+        yield "small", left, dense(seed, as_long, sizes).fit(X, y)
 
 
 def measured(model, data, sizes):

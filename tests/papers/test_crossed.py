@@ -185,6 +185,7 @@ def test_pruned_copies_lose_a_tenth_of_what_is_left_in_every_step(digits):
     twin = controls.without_training(model, 2, seed=0)
     left = sum((layer.weight != 0).sum().item() for layer in controls.removable(twin))
     assert left == 300 - 30 - 27
+    assert model.n_parameters_ - twin.n_parameters_ == 30 + 27
     whole = sum((layer.weight != 0).sum().item() for layer in controls.removable(model))
     assert whole == 300
 
