@@ -177,7 +177,7 @@ def test_patience_begins_anew_with_every_graph_found(monkeypatch):
     [([1, 2, 3], 3, 2), ([2], 3, 1), ([3], 64, 0), ([1, 2], 2, 0), ([0, 2, 9], 9, 2)],
 )
 def test_two_sources_are_narrow_for_three_features(n_sources, n_features, n_narrow):
-    draws = [Draw({}, 0, n_sources=n) for n in n_sources]
+    draws = [Draw({}, 0, n_nodes=9, n_sources=n) for n in n_sources]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _plan._warn_of_narrow_graphs(draws, n_features)
