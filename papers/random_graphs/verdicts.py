@@ -79,14 +79,18 @@ def _relations():
     rows = {(row.measure, row.property): row for row in published.rows}
     for pair, sentence in RELATIONS.items():
         row = rows[pair]
-        yield Claim(
-            row.property_columns[0],
-            row.measure_column,
-            sign=1 if row.rho > 0 else -1,
-            smallest=SMALL,
-            name=sentence,
-            source=f"ρ = {row.rho:.2f}".replace("-", "−"),
-        )
+        # The paper says "path length" of one kind; graphs have another, undirected.
+        for column, kind in zip(
+            row.property_columns, ("", " (undirected)"), strict=False
+        ):
+            yield Claim(
+                column,
+                row.measure_column,
+                sign=1 if row.rho > 0 else -1,
+                smallest=SMALL,
+                name=f"{sentence}{kind}",
+                source=f"ρ = {row.rho:.2f}".replace("-", "−"),
+            )
 
 
 def _distance(column, sign, sentence, given=()):

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pandas.api.types import is_object_dtype
+
 from robustkit.study._store import Store
 from robustkit.study._table import table_of
 
@@ -38,7 +40,7 @@ def to_parquet(store: Store, path: str | os.PathLike) -> Path:
             "Writing Parquet needs pyarrow: pip install robustkit[parquet]"
         ) from error
     table = table_of(store.rows())
-    for name in table.select_dtypes("object"):
+    for name in filter(lambda name: is_object_dtype(table[name]), table):
         values = table[name].dropna()
         if len({type(value) for value in values}) > 1 or values.map(_is_nested).any():
             # A column has one type: such as of a parameter that is a number or a word.

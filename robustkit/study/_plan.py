@@ -202,7 +202,7 @@ class GraphPopulation:
             shape,
             graphs_seed,
         )
-        _warn_of_narrow_graphs(draws, n_features=shape[0])
+        _warn_of_narrow_graphs(draws[:_DRAWN_AHEAD], n_features=shape[0])
         if design.n_seeds == 1:
             seeds = draw_seeds(inits_seed, len(design.inits))
             starts = list(zip(design.inits, seeds, strict=True))
@@ -493,11 +493,10 @@ def draw_graphs(
 
 def _warn_of_narrow_graphs(draws: Sequence[Draw], n_features: int) -> None:
     """Say once what every training would say of its own graph."""
-    drawn = [draw for draw in draws if draw.n_nodes]
-    n_narrow = sum(draw.n_sources <= 2 < n_features for draw in drawn)
+    n_narrow = sum(draw.n_sources <= 2 < n_features for draw in draws)
     if n_narrow:
         warnings.warn(
-            f"{n_narrow} of {len(drawn)} graphs squeeze all {n_features} features "
+            f"{n_narrow} of {len(draws)} graphs squeeze all {n_features} features "
             "through 2 units or fewer: see the column n_sources. A prior with more "
             "vertices, fewer neighbours or more rewiring has more sources.",
             NarrowInputWarning,

@@ -43,7 +43,7 @@ def test_the_best_trial_is_found_and_can_be_made_again(names):
     net = SparseNetClassifier(GraphPrior(), batch_size=64, lr=0.01, random_state=0)
     net.set_params(**best.params)
     for _ in range(12):
-        net.partial_fit(names["X"], names["y"])
+        net.partial_fit(names["X"], names["y"], classes=range(10))
     attack = MinimalDistanceAttack(FrozenEstimator(net)).fit(names["X"], names["y"])
     score = attack.score(names["X_test"][:100], names["y_test"][:100])
     assert score == pytest.approx(best.value)
