@@ -103,8 +103,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
     n_seeds : int, default=1
         How often each graph is trained from each initialisation: with so many seeds,
         the same for all graphs and initialisations. So what the seed does can be told
-        from what the initialisation does, and from the graph. (Pruned networks have
-        seeds of their own.)
+        from what the initialisation does, and from the graph. Pruned networks have
+        seeds of their own.
 
     n_parameters : pair of int, default=None
         Keep only graphs whose network has at least so many and at most so many
