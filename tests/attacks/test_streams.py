@@ -187,6 +187,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_stream_larger_than_memory_is_attacked_and_counted():
     sizes = {"n": 320, "features": 256 * 256, "mib": 80}

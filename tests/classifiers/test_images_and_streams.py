@@ -678,6 +678,7 @@ print(size)
 """
 
 
+@pytest.mark.slow
 def test_data_larger_than_the_memory_used_are_learned():
     with started(sys.executable, "-c", LARGER_THAN_MEMORY) as program:
         out, errors = program.communicate(timeout=PATIENCE)

@@ -173,6 +173,7 @@ def test_callable_generator_with_invalid_result_raises(generator, error, message
         ({"n_neighbors": 1.5}, "'n_neighbors' .* must be an int"),
         ({"rewiring": 1.1}, r"'rewiring' .* in the range \[0.0, 1.0\]. Got 1.1"),
         ({"edge_probability": -0.1}, "'edge_probability' .* Got -0.1"),
+        ({"edge_probability": 1.5}, "'edge_probability' .* Got 1.5"),
         ({"n_attachments": 0}, "'n_attachments' .* Got 0"),
         ({"n_blocks": 0}, "'n_blocks' .* Got 0"),
         ({"orientation": "up"}, "'orientation' .* Got 'up'"),

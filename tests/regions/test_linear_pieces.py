@@ -1,5 +1,7 @@
 """Where regions lie: intervals of segments, and polygons of planes."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,16 +195,45 @@ def test_regions_of_cnn6_agree_with_its_logits():
     assert (pattern[1:] != pattern[:-1]).any(axis=1).all()
 
 
+def test_of_functions_that_are_equal_the_steepest_goes_on():
+    """So that nothing of no width lies between it and what came before."""
+    # Constants, then slopes: at 0 the first two meet, at 1 the last three.
+    f = np.array([[0.0, 0.0, -1.0, -2.0], [0.0, 1.0, 2.0, 3.0]])
+    for order in itertools.permutations(range(4)):
+        place = np.argsort(order)
+        g = np.ascontiguousarray(f[:, order])
+        assert _linear_pieces._first_winner(g, 0.0, 1e-12) == place[1]
+        found = _linear_pieces._overtaken(g, place[1], 0.0, 5.0, 1e-12)
+        assert found == (place[3], 1.0)
+
+
+@pytest.mark.parametrize(("n_found", "n_more"), [(0, 5), (6, 12), (1000, 2000)])
+def test_arrays_become_long_enough(n_found, n_more):
+    cuts, parents = np.arange(2000.0), np.arange(2000)
+    longer = _linear_pieces._longer(cuts, parents, n_found, n_more)
+    for old, new in zip((cuts, parents), longer, strict=True):
+        assert len(new) >= n_found + n_more
+        np.testing.assert_array_equal(new[:n_found], old[:n_found])
+
+
+def test_regions_of_a_plane_are_numbered_from_zero():
+    a, u, v = np.random.default_rng(0).normal(size=(3, 25))
+    region = regions_in_plane(convolutional(0), a, u, v, extent=(0, 0.2, 0, 0.2)).region
+    np.testing.assert_array_equal(np.unique(region), np.arange(region.max() + 1))
+    assert len(np.unique(region)) > 1
+
+
 def test_pieces_do_not_depend_on_how_many_are_carried_on_at_once(monkeypatch):
     rng = np.random.default_rng(0)
     module = convolutional(0)
     a, b = rng.normal(size=(2, 3, 25))
     whole = regions_along(module, a, b)
-    plane = regions_in_plane(module, a[0], b[0], b[1])
+    extent = (-0.3, 0.3, -0.3, 0.3)
+    plane = regions_in_plane(module, a[0], b[0], b[1], extent=extent)
     monkeypatch.setattr(_linear_pieces, "_AT_ONCE", 700)
     for one, other in (
         (whole, regions_along(module, a, b)),
-        (plane, regions_in_plane(module, a[0], b[0], b[1])),
+        (plane, regions_in_plane(module, a[0], b[0], b[1], extent=extent)),
     ):
         for name in one:
             np.testing.assert_allclose(one[name], other[name], rtol=1e-9, atol=1e-9)

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import Bunch
 
+from robustkit.attacks import MinimalDistanceAttack
+
 
 def small_images(n_samples=120, side=6):
     """Two kinds of images: bright above, bright below."""
@@ -34,4 +36,6 @@ def cheap(study):
     for attack, _ in (a for a in study.attacks.values() if isinstance(a, tuple)):
         if getattr(attack, "method", None) == "differential_evolution":
             attack.set_params(pop_size=10, max_iter=2)
+        elif isinstance(attack, MinimalDistanceAttack):
+            attack.set_params(max_iter=5)
     return study

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -144,6 +144,8 @@ def test_linear_models_have_their_exact_distance(
     assert (error <= slack).all()
 
 
+# An exact answer takes as long as a search of many samples.
+@settings(max_examples=10)
 @given(
     seed=seeds,
     n_classes=st.integers(2, 4),
@@ -291,6 +293,35 @@ def test_corners_are_tried_where_there_are_no_known_samples():
     for clip in ((0.0, 1.0), None):
         _, distances = search(module, X, y, "linf", clip)
         assert np.isfinite(distances).all()
+
+
+class Quadrant(nn.Module):
+    """Errs where one feature is large and another is small; there is no gradient."""
+
+    def forward(self, x):
+        errs = (x[:, :1] > 2) & (x[:, 1:2] < -2)
+        return torch.cat([0.5 + 0 * x[:, :1], errs.to(x.dtype)], dim=1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_features_may_have_to_move_in_opposite_directions(norm):
+    X = uniform(0, 10, 2, low=-1.0)
+    _, distances = search(Quadrant(), X, own_labels(Quadrant(), X), norm)
+    assert np.isfinite(distances).all()
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])
+def test_euclidean_distances_do_not_depend_on_the_scale_of_the_logits(factor):
+    module, scaled = (network(4, (6, 12, 12, 3)) for _ in range(2))
+    with torch.no_grad():
+        for weight in scaled[-1].parameters():
+            weight.mul_(factor)
+    X = uniform(1, 20, 6)
+    y = own_labels(module, X)
+    _, expected = search(module, X, y, "l2", (0.0, 1.0))
+    _, distances = search(scaled, X, y, "l2", (0.0, 1.0))
+    assert np.isfinite(expected).any()
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
 
 
 def test_dead_units_hide_no_error():

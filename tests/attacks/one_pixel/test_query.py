@@ -8,11 +8,12 @@ from torch import nn
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._one_pixel import _as_seen_by, _module_or_none
 from robustkit.attacks.one_pixel._query import (
+    FirstMap,
     PixelSpace,
     query_about,
     split_first_map,
 )
-from robustkit.bridge import as_module
+from robustkit.bridge import ElementwiseScale, as_module
 from tests.attacks.pixel_victims import (
     MODELS,
     WITHOUT_PROOF,
@@ -127,3 +128,20 @@ def test_query_gives_candidates_as_they_would_be_returned(name):
     tried[np.arange(400), pixel] = -3 + level[:, 0]
     np.testing.assert_allclose(query.images(rows, pixel, level), tried, atol=1e-6)
     np.testing.assert_array_equal(errs.numpy(), model.predict(tried) != y[rows])
+
+
+@pytest.mark.parametrize("scales", [[1e6], [1e-3, 1e6], [1e6, 1e-3], [1e3, 1e3, 1e3]])
+def test_the_loss_covers_small_values_that_become_zero(scales):
+    """Arithmetic that has no subnormal numbers makes each of them zero."""
+    first = FirstMap(
+        [ElementwiseScale(scale=s, dtype=torch.float32) for s in scales],
+        torch.ones(1, 1),
+        torch.zeros(1),
+        nn.Identity(),
+        [],
+    )
+    loss = float(first.scaled_loss(torch.tensor([0])))
+    tiny = torch.finfo(torch.float32).tiny
+    # The largest pixel that is lost wherever it falls below the smallest number.
+    lost = max(tiny * np.prod(scales[k:], initial=1.0) for k in range(len(scales) + 1))
+    assert lost <= loss < 10 * lost

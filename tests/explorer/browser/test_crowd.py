@@ -16,6 +16,8 @@ from tests.explorer.conftest import samples_of
 from tests.explorer.test_load import EPS, Watched
 from tests.processes import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 N_FRAMES = 20
 
 
@@ -42,6 +44,8 @@ def test_2_000_nodes_are_drawn_once_a_frame(open_page, ratio):
     assert seen.shape()[0] == 2000
     places = {"drag": seen.place("Home"), "zoom": middle(seen), "pan": seen.corner()}
     seen.page.mouse.move(*seen.corner())
+    # On a busy machine, a picture comes to rest between two frames, and is drawn again.
+    seen.page.evaluate("() => { window.setTimeout = () => 0; }")
     for kind, place in places.items():
         n_drawn = gesture(seen.page, kind, place, N_FRAMES)
         # The first steps are too short to be more than a click.

@@ -14,6 +14,8 @@ from PIL import Image
 from tests.explorer.browser.conftest import CLASS_NAMES, MARKUP, Watch, context_of
 from tests.explorer.browser.seen import Seen, colours_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_picture_shows_the_graph(seen):
     on_screen = colours_of(seen.canvas_pixels())
