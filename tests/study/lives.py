@@ -19,7 +19,7 @@ from tests.study.studies import small_data, small_study
 N_GRAPHS = 40
 
 
-def study_of(store, log):
+def study_of(store, log, n_graphs):
     """A study that notes who trained what."""
 
     def noted(model, X, y, X_test, y_test):
@@ -27,17 +27,17 @@ def study_of(store, log):
             file.write(f"{os.getpid()}\n")
         return {}
 
-    return small_study(store, n_graphs=N_GRAPHS, analyses={"noted": noted})
+    return small_study(store, n_graphs=n_graphs, analyses={"noted": noted})
 
 
-def begin(store, log):
+def begin(store, log, n_graphs=N_GRAPHS):
     """Start a study; return the process."""
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        study_of(store, log).fit(*small_data())
+        study_of(store, log, n_graphs).fit(*small_data())
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -73,17 +73,17 @@ def kill_after(child, store, wanted, seconds):
     return not has_ended
 
 
-def live_and_die(store, log, n_kills, seed):
+def live_and_die(store, log, n_kills, seed, n_graphs=N_GRAPHS):
     """Kill a study again and again, at random points; then let it end."""
     rng = random.Random(seed)
     counts = []
     while len(counts) < n_kills:
         wanted = n_models(store) + rng.choice([0, 0, 1])
-        child = begin(store, log)
+        child = begin(store, log, n_graphs)
         if not kill_after(child, store, wanted, rng.uniform(0, 0.1)):
             break
         counts.append(n_models(store))
-    _, status = os.waitpid(begin(store, log), 0)
+    _, status = os.waitpid(begin(store, log, n_graphs), 0)
     return {"counts": counts, "status": status}
 
 

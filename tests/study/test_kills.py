@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,12 @@ import pytest
 from robustkit.study._store import Store
 from robustkit.study._table import table_of
 from tests.processes import PATIENCE
-from tests.study.studies import assert_same_table
+from tests.study import backends
+from tests.study.studies import assert_same_table, small_data, small_study
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def live(how, folder, *numbers):
@@ -47,6 +46,7 @@ def undisturbed(tmp_path_factory):
     return table
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_table(undisturbed, tmp_path):
     told, table = live("killed", tmp_path / "study", 20, 0)
     assert len(told["counts"]) == 20
@@ -57,6 +57,34 @@ def test_killed_twenty_times_it_ends_with_the_same_table(undisturbed, tmp_path):
     assert_same_table(table, undisturbed)
 
 
+def test_killed_a_few_times_it_ends_with_the_same_table(tmp_path):
+    told, table = live("killed", tmp_path / "study", 3, 0, 6)
+    assert told["status"] == 0, told["errors"]
+    assert len(told["counts"]) == 3
+    assert_same_table(table, small_study(n_graphs=6).fit(*small_data()).results_)
+
+
+# Backend -> the package that it needs.
+BACKENDS = {"loky": "joblib", "dask": "distributed", "ray": "ray", "slurm": "submitit"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_killed_twenty_times_on_a_backend_it_ends_with_the_same_table(
+    backend, tmp_path
+):
+    """The whole study with all its workers, each time."""
+    if find_spec(BACKENDS[backend]) is None:
+        pytest.skip(f"{BACKENDS[backend]} is missing")
+    told = backends.live_and_die(backend, tmp_path, 20)
+    assert told["status"] == 0, (tmp_path / "log").read_text()
+    assert len(told["counts"]) == 20
+    expected = small_study(n_graphs=backends.N_GRAPHS).fit(*small_data()).results_
+    found = table_of(Store(tmp_path / "study.store").rows())
+    assert_same_table(found, expected)
+
+
+@pytest.mark.slow
 def test_two_processes_share_a_store(undisturbed, tmp_path):
     told, table = live("together", tmp_path / "study")
     assert told["status"] == [0, 0], told["errors"]
