@@ -8,6 +8,7 @@ from sklearn.cluster import DBSCAN
 
 from benchmarks import peers
 from benchmarks.harness import Case, Growth
+from robustkit._randomness import draw_seeds
 from robustkit.topology import MapperGraph, UniformCover, fit_filter
 from robustkit.topology._cover import interval_slices
 from robustkit.topology._mapper import join_clusters, nerve_graph, shared_samples
@@ -192,6 +193,7 @@ def cases():
                 if module != "tdamapper" or setting == (40, 0.5):
                     yield against(module, X, eps, name, setting, limit)
         yield again(X, eps, name)
+    yield resamples(*logits(), "60,000 x 10")
     for module in there:
         yield more_samples(module, logits, "samples x 10", 60_000)
         yield more_samples(module, features, "samples x 512 float32", 50_000)
@@ -254,4 +256,41 @@ def again(X, eps, name):
         seconds=0,
         note="`warm_start=True`, after a fit with another cover; "
         "promised: less than 0.5 s",
+    )
+
+
+def resamples(X, eps, name, n_bootstrap=100, n_refitted=5):
+    """What comes back in resamples, against refitting some of them from scratch."""
+    mapper = MapperGraph(
+        eps=eps, min_samples=MIN_SAMPLES, n_bootstrap=n_bootstrap, random_state=0,
+        n_jobs=2,
+    )  # fmt: skip
+    n_drawn = int(np.ceil(0.8 * len(X)))
+
+    def refitted():
+        clusterer = DBSCAN(eps=eps, min_samples=MIN_SAMPLES)
+        sizes = []
+        for seed in draw_seeds(0, n_bootstrap)[:n_refitted]:
+            drawn = np.random.RandomState(seed).permutation(len(X))[:n_drawn]
+            some = X[np.sort(drawn)]
+            values = np.linalg.norm(some, axis=1)
+            parts = [
+                some[(low <= values) & (values <= high)] for low, high in intervals
+            ]
+            labels = [clusterer.fit_predict(part) for part in parts if len(part)]
+            sizes.append(sum(int(part.max()) + 1 for part in labels))
+        return sizes
+
+    intervals = MapperGraph(eps=eps).fit(X).intervals_
+    return Case(
+        name=f"{name}, {n_bootstrap} resamples, two threads",
+        peer=f"DBSCAN in every interval of {n_refitted} resamples",
+        ours=lambda: mapper.fit(X).stability_.resamples["n_nodes"].tolist(),
+        theirs=refitted,
+        same=lambda ours, theirs: ours[:n_refitted] == theirs,
+        limit=1.0,
+        repeats=1,
+        seconds=0,
+        note=f"ours builds the graph and {n_bootstrap} resamples, theirs clusters "
+        f"{n_refitted}; promised: less than 40 s",
     )

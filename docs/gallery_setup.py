@@ -21,6 +21,7 @@ ORDER = (
     "plot_how_many_regions.py",
     "plot_low_ratio.py",
     "plot_clean_and_adversarial.py",
+    "plot_attack_levels.py",
     "plot_choose_parameters.py",
     "plot_explorer.py",
     "plot_correlate.py",

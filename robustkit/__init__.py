@@ -65,6 +65,8 @@ _ROOMS = {
         "node_purity",
         "weighted_average_purity",
         "node_accuracy",
+        "compare_mappers",
+        "mapper_evolution",
     ),
     # Models made robust by what was learned about them.
     "defenses": ("WeakRegionRefiner",),
@@ -78,6 +80,7 @@ _ROOMS = {
         "RobustnessBracketDisplay",
         "AdversarialExamplesDisplay",
         "MapperGraphDisplay",
+        "MapperEvolutionDisplay",
         "PopulatedRegionsDisplay",
         "RegionPlaneDisplay",
         "CorrelationDisplay",

@@ -96,6 +96,10 @@ class Graph:
     n_shared: np.ndarray
     n_intervals: int
     note: str = ""
+    stability: np.ndarray | None = None
+    """Share of resamples that have each node; None without resamples."""
+
+    edge_stability: np.ndarray | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -132,7 +136,8 @@ class _QuietMapper(MapperGraph):
 class Graphs:
     """Computes the graphs of a run, and caches the `n_kept` most recently used.
 
-    The metric, the clusterer and the initial parameters are those of `mapper`.
+    The metric, the clusterer, the number of resamples and the initial parameters are
+    those of `mapper`.
     """
 
     def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
@@ -142,6 +147,9 @@ class Graphs:
         self._warm_mapper = _QuietMapper(
             **self._mapper.get_params(deep=False) | {"warm_start": True}
         )
+        if self._mapper.random_state is None:
+            # A page that is loaded again shows the same.
+            self._warm_mapper.random_state = 0
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
         self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
         self._searched: set[tuple[int, str]] = set()
@@ -159,6 +167,11 @@ class Graphs:
         columns = range(width if width <= _MOST_COLUMNS else 0)
         given = [] if self._given_filter is None else ["given"]
         return [*given, "l2norm", "pca", *(f"column {column}" for column in columns)]
+
+    @property
+    def has_stability(self) -> bool:
+        """Whether graphs tell how often their nodes come back in resamples."""
+        return self._mapper.n_bootstrap > 0
 
     @property
     def _given_filter(self):
@@ -255,7 +268,7 @@ class Graphs:
             key = parameters.view, parameters.filter
             # Only the Euclidean metric has a fast search whose neighbours are cached.
             if mapper.metric == "euclidean" and key not in self._searched:
-                mapper.set_params(eps=auto).fit(view.activations)
+                clone(mapper).set_params(eps=auto, n_bootstrap=0).fit(view.activations)
                 self._searched.add(key)
         mapper.set_params(eps=auto if parameters.eps == "auto" else parameters.eps)
 
@@ -301,6 +314,8 @@ class Graphs:
             n_shared=np.array(shared, dtype=np.int64),
             n_intervals=len(mapper.intervals_),
             note=mapper.note_,
+            stability=mapper.stability_.nodes if self.has_stability else None,
+            edge_stability=mapper.stability_.edges if self.has_stability else None,
         )
 
 

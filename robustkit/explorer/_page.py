@@ -100,6 +100,7 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
         "limits": LIMITS,
         "filters": graphs.filters,
         "covers": graphs.covers,
+        "has_stability": graphs.has_stability,
         "embedded": False,
     }
 
@@ -107,7 +108,7 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
 def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
     """Describe a graph and its layout for JSON."""
     graph, layout = picture.graph, picture.layout
-    return {
+    described = {
         "graph": graph.parameters.key,
         "parameters": asdict(graph.parameters),
         "eps": round(graph.eps, 12) if np.isfinite(graph.eps) else None,
@@ -134,6 +135,10 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
             "shared": graph.n_shared.tolist(),
         },
     }
+    if graph.stability is not None and graph.edge_stability is not None:
+        described["nodes"]["stability"] = np.round(graph.stability, 6).tolist()
+        described["edges"]["stability"] = np.round(graph.edge_stability, 6).tolist()
+    return described
 
 
 def column_as_bytes(run: Run, name: str, view: int | None = None) -> bytes:

@@ -159,7 +159,7 @@ def measure(
     n_nodes: int,
     *,
     directed: bool,
-    n_layers: int | None = None,
+    n_layers: float | None = None,
     extra: bool = False,
     random_state: int | RandomState | None = 0,
 ) -> pd.Series:

@@ -6,6 +6,7 @@ from robustkit.plotting._adversarial_examples_display import (
 from robustkit.plotting._correlation_display import CorrelationDisplay
 from robustkit.plotting._layered_graph_display import LayeredGraphDisplay
 from robustkit.plotting._loss_curve_display import LossCurveDisplay
+from robustkit.plotting._mapper_evolution_display import MapperEvolutionDisplay
 from robustkit.plotting._mapper_graph_display import MapperGraphDisplay
 from robustkit.plotting._mapper_graph_display import class_colors as class_colors
 from robustkit.plotting._mapper_graph_display import known_classes as known_classes
@@ -22,6 +23,7 @@ __all__ = [
     "RobustnessBracketDisplay",
     "AdversarialExamplesDisplay",
     "MapperGraphDisplay",
+    "MapperEvolutionDisplay",
     "PopulatedRegionsDisplay",
     "RegionPlaneDisplay",
     "CorrelationDisplay",

@@ -43,13 +43,19 @@ _MOST_COLORS = 3 * len(_ON_LIGHT)
 # One ramp of lightness, so that it reads in grey as well.
 _COLORMAP = "cividis"
 
-_COLORINGS = ("pie", "majority", "purity", "accuracy", "size", "filter_mean")
+_COLORINGS = (
+    "pie", "majority", "purity", "accuracy", "size", "filter_mean", "stability",
+)  # fmt: skip
+
+# Opacity of what no resample has: it is still to be seen.
+_FAINTEST = 0.12
 
 
 class MapperGraphDisplay:
     """A mapper graph whose nodes are pies of labels, or coloured by a number.
 
-    Larger nodes hold more samples. Nodes are laid out by the
+    Larger nodes hold more samples. The nodes and edges of a mapper with `n_bootstrap`
+    are the fainter the fewer of its resamples have them. Nodes are laid out by the
     stress of the graph (Kamada and Kawai), each component by itself, the largest first:
     the same graph always gets the same picture.
 
@@ -63,7 +69,8 @@ class MapperGraphDisplay:
 
     nodes : DataFrame of shape (n_nodes, n_columns)
         One row per node: `size`, the columns it may be coloured by, and
-        `count_<label>` for the pies.
+        `count_<label>` for the pies. If there is a column `stability`, from 0 to 1, it
+        is the opacity of the nodes, and that of the edges is theirs in the graph.
 
     labels : array-like of shape (n_labels,), default=()
         The labels, in the order of their columns.
@@ -159,7 +166,7 @@ class MapperGraphDisplay:
             :class:`~robustkit.topology.MapperGraph` with its defaults.
 
         color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
-                "filter_mean"}, default="auto"
+                "filter_mean", "stability"}, default="auto"
             What the nodes show, as in :meth:`from_mapper`; accuracy is that of the
             classifier.
 
@@ -230,7 +237,7 @@ class MapperGraphDisplay:
             Predicted labels of its training samples.
 
         color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
-                "filter_mean"}, default="auto"
+                "filter_mean", "stability"}, default="auto"
             What the nodes show: a pie of the labels in it, the most frequent one, or a
             number of :meth:`robustkit.topology.MapperGraph.describe`. "auto" is
             "accuracy" with `y_pred`, "pie" with `y` alone, and "filter_mean" without.
@@ -269,7 +276,7 @@ class MapperGraphDisplay:
             Where to draw. None makes a new figure.
 
         color : {"auto", "pie", "majority", "purity", "accuracy", "size", \
-                "filter_mean"}, default="auto"
+                "filter_mean", "stability"}, default="auto"
             What the nodes show, as in :meth:`from_mapper`.
 
         Returns
@@ -280,7 +287,7 @@ class MapperGraphDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
 
-        color = self._check_color(color)
+        color = self._color = self._check_color(color)
         if ax is None:
             _, ax = plt.subplots(figsize=(8, 6.5), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
@@ -295,6 +302,8 @@ class MapperGraphDisplay:
             self._draw_numbers(color)
         ax.set(aspect="equal", xticks=[], yticks=[])
         ax.set_frame_on(False)
+        if self._opacities() is not None and len(self.nodes):
+            ax.set_xlabel("opacity: share of resamples that have it")
         return self
 
     def _check_color(self, color):
@@ -307,7 +316,10 @@ class MapperGraphDisplay:
                 f"The 'color' parameter must be 'auto' or one of {_COLORINGS}. Got "
                 f"{color!r} instead."
             )
-        needs = {"pie": "y", "majority": "y", "purity": "y", "accuracy": "y_pred"}
+        needs = {
+            "pie": "y", "majority": "y", "purity": "y", "accuracy": "y_pred",
+            "stability": "n_bootstrap",
+        }  # fmt: skip
         is_there = len(self.labels) > 0 if color == "pie" else color in self.nodes
         if not is_there:
             raise ValueError(f"color={color!r} needs {needs.get(color, color)!r}.")
@@ -327,23 +339,33 @@ class MapperGraphDisplay:
         shared = np.array([weight for *_, weight in edges], dtype=float)
         widths = 0.6 + 1.6 * np.sqrt(shared / shared.max(initial=1))
         segments = [self.positions_[[i, j]] for i, j, _ in edges]
-        self.ax_.add_collection(
-            LineCollection(segments, linewidths=widths, colors="0.72", zorder=1)
-        )
+        lines = LineCollection(segments, linewidths=widths, colors="0.72", zorder=1)
+        if self._opacities() is not None:
+            stability = [s for *_, s in self.graph.edges(data="stability", default=1)]
+            # More ink than where all are drawn: the faint ones are to be told apart.
+            lines.set(color="0.45", alpha=_opacity(stability))
+        self.ax_.add_collection(lines)
+
+    def _opacities(self):
+        """Return the opacity of each node; None if all are opaque."""
+        if "stability" not in self.nodes or self._color == "stability":
+            return None
+        return _opacity(self.nodes["stability"])
 
     def _draw_labels(self, color):
         colors = self._label_colors()
         counts = self._counts()
         if color == "majority":
             counts = np.eye(len(self.labels))[counts.argmax(axis=1)]
-        wedges, faces = [], []
-        for place, radius, row in zip(
-            self.positions_, self._radii(), counts, strict=True
+        wedges, faces, owners = [], [], []
+        for node, (place, radius, row) in enumerate(
+            zip(self.positions_, self._radii(), counts, strict=True)
         ):
             for label, wedge in _pie(place, radius, row):
                 wedges.append(wedge)
                 faces.append(colors[label])
-        self._add_nodes(wedges, facecolors=faces)
+                owners.append(node)
+        self._add_nodes(wedges, owners, facecolors=faces)
         self._draw_outlines()
         self._draw_legend(colors)
 
@@ -365,7 +387,8 @@ class MapperGraphDisplay:
             Circle(place, radius)
             for place, radius in zip(self.positions_, self._radii(), strict=True)
         ]
-        self._add_nodes(circles, facecolors="none", edgecolors="0.25", linewidths=0.5)
+        outlines = {"facecolors": "none", "edgecolors": "0.25", "linewidths": 0.5}
+        self._add_nodes(circles, range(len(circles)), **outlines)
 
     def _draw_numbers(self, column):
         from matplotlib.patches import Circle
@@ -374,8 +397,11 @@ class MapperGraphDisplay:
             Circle(place, radius)
             for place, radius in zip(self.positions_, self._radii(), strict=True)
         ]
-        nodes = self._add_nodes(circles, edgecolors="0.25", linewidths=0.5)
+        style = {"edgecolors": "0.25", "linewidths": 0.5}
+        nodes = self._add_nodes(circles, range(len(circles)), **style)
         nodes.set(array=self.nodes[column].to_numpy(dtype=float), cmap=_COLORMAP)
+        if column == "stability":
+            nodes.set_clim(0, 1)
         if column in ("purity", "accuracy"):
             # Most nodes are near 1, and the others are those that matter.
             lowest = self.nodes[column].min() if len(self.nodes) else 0
@@ -384,9 +410,18 @@ class MapperGraphDisplay:
             nodes, ax=self.ax_, label=column.replace("_", " "), shrink=0.7
         )
 
-    def _add_nodes(self, patches, **style):
+    def _add_nodes(self, patches, owners, **style):
+        """Add patches, each of which is a part of the node that owns it."""
         from matplotlib.collections import PatchCollection
 
+        opacities = self._opacities()
+        if opacities is not None and patches:
+            # Nothing shines through a faint node but the ground.
+            ground = self.ax_.get_facecolor()
+            self.ax_.add_collection(
+                PatchCollection(patches, facecolors=[ground], zorder=1.5)
+            )
+            style["alpha"] = opacities[list(owners)]
         nodes = PatchCollection(patches, zorder=2, **style)
         self.ax_.add_collection(nodes)
         self.ax_.autoscale_view()
@@ -405,6 +440,10 @@ class MapperGraphDisplay:
             frameon=False,
             ncols=1 + (len(self.labels) - 1) // 20,
         )
+
+
+def _opacity(stability):
+    return _FAINTEST + (1 - _FAINTEST) * np.asarray(stability, dtype=float)
 
 
 def class_colors(n_classes: int, *, dark: bool = False) -> list[str]:

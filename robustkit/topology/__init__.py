@@ -3,6 +3,7 @@
 
 # What is not in `__all__` is for other rooms, not for users: the parts from which the
 # explorer composes its graphs, and what a budget of weak samples may be.
+from robustkit.topology._compare import compare_mappers, mapper_evolution
 from robustkit.topology._cover import BalancedCover, UniformCover
 from robustkit.topology._mapper import fit_filter
 from robustkit.topology._mapper_graph import MapperGraph
@@ -28,4 +29,6 @@ __all__ = [
     "node_purity",
     "weighted_average_purity",
     "node_accuracy",
+    "compare_mappers",
+    "mapper_evolution",
 ]

@@ -72,6 +72,20 @@ class Mapper:
     anchors: Labels
     """Of each interval the samples that draw new ones into their cluster."""
 
+    clusterer: Any
+    """What clustered each interval; None for Euclidean DBSCAN, from neighbours."""
+
+    min_samples: int
+    """Neighbours that make a core sample; of use only without a clusterer."""
+
+    is_lipschitz: bool
+    """Whether the filter values of two samples differ by at most their distance."""
+
+    @property
+    def reach(self) -> float:
+        """The distance within which neighbours are looked for."""
+        return usable_distance(self.eps, bounding_diagonal(self.X))
+
     @property
     def node_sizes(self) -> NDArray:
         """How many samples each node holds."""
@@ -122,10 +136,8 @@ def build_mapper(
     eps = float(eps)
     if clusterer is None and learned.name == "euclidean":
         clusters, anchors = dbscan_in_slices(
-            X, values, slices,
-            # A distance above all there are may be too large to be squared.
-            min(eps, 1.01 * diagonal or 1.0),
-            min_samples, is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
+            X, values, slices, usable_distance(eps, diagonal), min_samples,
+            is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
         )  # fmt: skip
     else:
         if clusterer is None:
@@ -144,8 +156,14 @@ def build_mapper(
         X=X, filter=filter, metric=learned, eps=eps, intervals=intervals,
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
-        anchors=anchors,
+        anchors=anchors, clusterer=clusterer, min_samples=min_samples,
+        is_lipschitz=is_lipschitz,
     )  # fmt: skip
+
+
+def usable_distance(eps: float, diagonal: float) -> float:
+    """Return eps, or a distance above all there are: eps may be too large to square."""
+    return min(eps, 1.01 * diagonal or 1.0)
 
 
 def _auto_eps(X, values, is_lipschitz, min_samples, metric, cache, n_jobs):

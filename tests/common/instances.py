@@ -60,7 +60,8 @@ def _mapper_graphs():
     few = {"n_intervals": 4, "min_samples": 1}
     yield MapperGraph(**few)
     yield MapperGraph("pca", cover="balanced", eps=1.0, warm_start=True, **few)
-    yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few)
+    doubt = {"n_bootstrap": 2, "random_state": 0}
+    yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few, **doubt)
 
 
 def _refiners():

@@ -217,3 +217,21 @@ def test_columns_of_wide_activations_are_not_offered_as_filters():
     views = [View("M", 0, np.eye(40), np.zeros(40, int))]
     wide = make_run(y=np.zeros(40, int), views=views)
     assert Graphs(wide).filters == ["l2norm", "pca"]
+
+
+def test_resamples_are_those_of_the_mapper(run):
+    mapper = MapperGraph(n_bootstrap=3, eps=2.0, min_samples=3)
+    graphs = Graphs(run, mapper)
+    graph = graphs.compute(BASE)
+    # A page that is loaded again shows the same, whatever the mapper draws.
+    expected = fitted(run, BASE).set_params(n_bootstrap=3, random_state=0)
+    expected.fit(run.views[0].activations)
+    np.testing.assert_array_equal(graph.stability, expected.stability_.nodes)
+    np.testing.assert_array_equal(graph.edge_stability, expected.stability_.edges)
+    assert graphs.has_stability
+
+
+def test_without_resamples_there_is_no_stability(graphs):
+    graph = graphs.compute(BASE)
+    assert graph.stability is None
+    assert not graphs.has_stability

@@ -270,3 +270,47 @@ def test_labels_beside_the_classes_have_colors(pyplot, iris):
     labels = np.unique(y)[::-1]
     plain = MapperGraphDisplay(mapper.graph_, mapper.describe(y), labels).plot()
     assert legend_of(plain) == colors_of([0, 1, 2], labels)
+
+
+@pytest.fixture(scope="module")
+def doubted():
+    X, y = load_iris(return_X_y=True)
+    mapper = MapperGraph(n_intervals=8, eps=0.6, n_bootstrap=10, random_state=0)
+    return mapper.fit(X), y
+
+
+@pytest.mark.parametrize("color", ["pie", "size"])
+def test_opacity_is_the_share_of_resamples(pyplot, doubted, color):
+    mapper, y = doubted
+    display = MapperGraphDisplay.from_mapper(mapper, y, color=color)
+    stability = mapper.describe()["stability"].to_numpy()
+    assert stability.min() < stability.max() == 1
+    ground, nodes = patches_of(display)[:2]
+    n_patches = 1
+    if color == "pie":
+        n_patches = (mapper.describe(y).filter(like="count_") > 0).sum(axis=1)
+    np.testing.assert_allclose(
+        nodes.get_alpha(), np.repeat(0.12 + 0.88 * stability, n_patches)
+    )
+    # Nothing shines through faint nodes but the ground.
+    assert ground.get_alpha() is None
+    assert ground.get_zorder() < nodes.get_zorder()
+    lines = display.ax_.collections[0]
+    expected = [s for *_, s in mapper.graph_.edges(data="stability")]
+    np.testing.assert_allclose(lines.get_alpha(), 0.12 + 0.88 * np.array(expected))
+    assert sorted(expected) == sorted(mapper.stability_.edges)
+    display.figure_.canvas.draw()
+
+
+def test_a_colour_of_stability_is_opaque(pyplot, doubted):
+    display = MapperGraphDisplay.from_mapper(doubted[0], color="stability")
+    (nodes,) = patches_of(display)
+    assert nodes.get_alpha() is None
+    assert nodes.get_clim() == (0, 1)
+    stability = doubted[0].describe()["stability"]
+    np.testing.assert_array_equal(nodes.get_array(), stability)
+
+
+def test_colour_of_stability_needs_resamples(pyplot, iris):
+    with pytest.raises(ValueError, match="'stability' needs 'n_bootstrap'"):
+        MapperGraphDisplay.from_mapper(iris[0], color="stability")

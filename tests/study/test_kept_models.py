@@ -61,11 +61,11 @@ def test_what_is_added_continues_where_it_was_stopped(tmp_path, monkeypatch):
     def dies(self, X, y):
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped")
         return usual(self, X, y)
 
     monkeypatch.setattr(CertifiedRadius, "report", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped"):
         study.measure(NEW, *DATA)
     study.measure(NEW, *DATA)
     assert len(calls) == 8 + 1
@@ -169,7 +169,7 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SparseNetClassifier, "_train", dies)
     study = kept_study(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="models are done"):
         study.fit(*DATA)
     with pytest.raises(ValueError, match="3 of 8 models are finished"):
         study.measure({"pgd": PGD}, *DATA)

@@ -9,6 +9,7 @@ import {
   paintChosen,
   paintEdges,
   paintGesture,
+  faded,
   paintNode,
   paintPointedOut,
   paintScene,
@@ -164,10 +165,10 @@ class CoarsePicture {
     paintEdges(ctx, scene);
     const front = items.filter(({ i }) => scene.inFront(i));
     const back = items.filter(({ i }) => !scene.inFront(i));
-    ctx.globalAlpha = STEPPED_BACK;
-    this.#nodes.paint(ctx, scene, back);
-    ctx.globalAlpha = 1;
-    this.#nodes.paint(ctx, scene, front);
+    /** @type {(ctx: any, scene: Scene, items: Item[]) => void} */
+    const paint = (...what) => this.#nodes.paint(...what);
+    faded(ctx, scene, STEPPED_BACK, back, paint);
+    faded(ctx, scene, 1, front, paint);
     const chosen = items.filter(({ i }) => marks.has(i) || selection.has(i));
     if (chosen.length > MANY_RINGS) this.#rings.paint(ctx, scene, chosen);
     else paintChosen(ctx, scene, chosen);

@@ -221,6 +221,10 @@ const ORDERS = {
     key: (nodes, i) => -nodes.size[i] * (1 - nodes.accuracy[i]),
   },
   purity: { text: "Purity, lowest first", key: (nodes, i) => nodes.purity[i] },
+  stability: {
+    text: "Stability, lowest first",
+    key: (nodes, i) => nodes.stability?.[i] ?? 1,
+  },
   size: { text: "Size, largest first", key: (nodes, i) => -nodes.size[i] },
 };
 const STEP = 100;
@@ -233,7 +237,9 @@ export class WeakPanel {
   /** @param {Session} session */
   constructor(session) {
     this.session = session;
-    const pairs = Object.entries(ORDERS).map(([name, { text }]) => [name, text]);
+    const pairs = Object.entries(ORDERS)
+      .filter(([name]) => name !== "stability" || session.run.has_stability)
+      .map(([name, { text }]) => [name, text]);
     const order = select("Order", "weak-order", pairs, (value) => {
       this.#order = value;
       this.#shown = STEP;

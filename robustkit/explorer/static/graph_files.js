@@ -13,6 +13,7 @@ const nodesOf = ({ nodes }) =>
     filter_mean: nodes.filter_mean[id],
     purity: nodes.purity[id],
     accuracy: nodes.accuracy[id],
+    ...(nodes.stability && { stability: nodes.stability[id] }),
     counts: nodes.counts[id],
   }));
 
@@ -22,6 +23,7 @@ const edgesOf = ({ edges }) =>
     source,
     target: edges.target[e],
     shared: edges.shared[e],
+    ...(edges.stability && { stability: edges.stability[e] }),
   }));
 
 /**
@@ -60,6 +62,7 @@ export function graphAsGraphml(run, graph) {
     filter_mean: "double",
     purity: "double",
     accuracy: "double",
+    ...(graph.nodes.stability && { stability: "double" }),
     majority: "string",
     // By number: two classes may have one name.
     ...Object.fromEntries(names.map((_, k) => [`count_${k}`, "long"])),

@@ -77,8 +77,11 @@ export function buildNodeList(pane, redraw) {
 }
 
 /** @param {ReturnType<Pane["describe"]>} node */
-export function words({ id, size, accuracy, purity, name }) {
-  return `Node ${id}: ${count(size, "sample")}, mostly ${name}, accuracy ${percent(accuracy)}, purity ${fraction(purity)}`;
+export function words({ id, size, accuracy, purity, stability, name }) {
+  const known = `Node ${id}: ${count(size, "sample")}, mostly ${name}, accuracy ${percent(accuracy)}, purity ${fraction(purity)}`;
+  return stability === undefined
+    ? known
+    : `${known}, in ${percent(stability)} of resamples`;
 }
 
 /** @param {Pane} pane @param {KeyboardEvent} event */

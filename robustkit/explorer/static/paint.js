@@ -119,6 +119,31 @@ const PATH_LENGTH = 32;
 export const RING_REACH = 6;
 // Opacity of nodes without the highlighted class.
 export const STEPPED_BACK = 0.14;
+// Opacity of what no resample has: it is still to be seen.
+const FAINTEST = 0.12;
+// So many opacities are told apart; all of one are drawn together.
+const OPACITIES = 16;
+
+/**
+ * Nodes or edges in groups of one opacity: the fainter, the fewer resamples have them.
+ *
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => number | undefined} stability share of resamples, if known
+ * @returns {[number, T[]][]}
+ */
+export function byOpacity(items, stability) {
+  /** @type {Map<number, T[]>} */
+  const groups = new Map();
+  for (const item of items) {
+    const step = Math.round((stability(item) ?? 1) * OPACITIES);
+    const opacity = FAINTEST + ((1 - FAINTEST) * step) / OPACITIES;
+    const group = groups.get(opacity);
+    if (group === undefined) groups.set(opacity, [item]);
+    else group.push(item);
+  }
+  return [...groups];
+}
 
 /** @param {Canvas} ctx @param {Scene} scene */
 export function paintScene(ctx, scene) {
@@ -132,7 +157,7 @@ export function paintScene(ctx, scene) {
 /** @param {Canvas} ctx @param {Scene} scene */
 export function paintEdges(ctx, scene) {
   if (scene.graph === null) return;
-  const { source, target, shared } = scene.graph.edges;
+  const { source, target, shared, stability } = scene.graph.edges;
   const { camera } = scene;
   const { x, y } = scene.onScreen();
   // Among a thousand edges, thick ones would hide the nodes.
@@ -149,17 +174,20 @@ export function paintEdges(ctx, scene) {
     groups[Math.min(2, Math.floor(3 * strength))].push(e);
   }
   ctx.strokeStyle = scene.ink.edge;
-  ctx.globalAlpha = scene.emphasis === null ? 1 : 0.4;
+  const whole = scene.emphasis === null ? 1 : 0.4;
   groups.forEach((edges, k) => {
     ctx.lineWidth = widths[k];
-    inChunks(edges, (chunk) => {
-      ctx.beginPath();
-      for (const e of chunk) {
-        ctx.moveTo(x[source[e]], y[source[e]]);
-        ctx.lineTo(x[target[e]], y[target[e]]);
-      }
-      ctx.stroke();
-    });
+    for (const [opacity, group] of byOpacity(edges, (e) => stability?.[e])) {
+      ctx.globalAlpha = whole * opacity;
+      inChunks(group, (chunk) => {
+        ctx.beginPath();
+        for (const e of chunk) {
+          ctx.moveTo(x[source[e]], y[source[e]]);
+          ctx.lineTo(x[target[e]], y[target[e]]);
+        }
+        ctx.stroke();
+      });
+    }
   });
   ctx.globalAlpha = 1;
 }
@@ -192,12 +220,23 @@ export function paintNodes(ctx, scene, items) {
     const group = item.r < SMALLEST_PIE ? small : large;
     group[scene.inFront(item.i) ? "front" : "back"].push(item);
   }
-  ctx.globalAlpha = STEPPED_BACK;
-  paintDiscs(ctx, scene, small.back);
-  paintPies(ctx, scene, large.back);
+  faded(ctx, scene, STEPPED_BACK, small.back, paintDiscs);
+  faded(ctx, scene, STEPPED_BACK, large.back, paintPies);
+  faded(ctx, scene, 1, large.front, paintPies);
+  faded(ctx, scene, 1, small.front, paintDiscs);
+}
+
+/**
+ * Paint nodes, each as faint as its stability says, and all by one factor more.
+ * @param {Canvas} ctx @param {Scene} scene @param {number} whole @param {Item[]} items
+ * @param {(ctx: any, scene: Scene, items: Item[]) => void} paint
+ */
+export function faded(ctx, scene, whole, items, paint) {
+  for (const [opacity, group] of byOpacity(items, ({ i }) => scene.stability(i))) {
+    ctx.globalAlpha = whole * opacity;
+    paint(ctx, scene, group);
+  }
   ctx.globalAlpha = 1;
-  paintPies(ctx, scene, large.front);
-  paintDiscs(ctx, scene, small.front);
 }
 
 /**

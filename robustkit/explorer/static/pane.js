@@ -403,6 +403,7 @@ export class Pane extends Emitter {
       size: nodes.size[i],
       accuracy: nodes.accuracy[i],
       purity: nodes.purity[i],
+      stability: nodes.stability?.[i],
       name,
     };
   }

@@ -30,6 +30,7 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {Record<"n_intervals" | "overlap" | "min_samples", [number, number]>} limits
  * @property {string[]} filters
  * @property {string[]} covers
+ * @property {boolean} has_stability whether graphs are resampled
  * @property {boolean} embedded whether the graphs are those of an exported page
  *
  * @typedef {Object} Nodes one entry in each column for each node
@@ -41,6 +42,7 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} filter_mean
  * @property {number[]} purity
  * @property {number[]} accuracy
+ * @property {number[]} [stability] share of resamples that have the node
  * @property {number[][]} counts samples of each class
  *
  * @typedef {Object} Graph
@@ -54,7 +56,8 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number} accuracy
  * @property {string} note
  * @property {Nodes} nodes
- * @property {{source: number[], target: number[], shared: number[]}} edges
+ * @property {{source: number[], target: number[], shared: number[],
+ *     stability?: number[]}} edges
  *
  * @typedef {{i: number, y: number, p: number, c: number | null, r: number | null}} Sample
  *     index, true and predicted class, confidence and region

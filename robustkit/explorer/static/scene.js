@@ -164,6 +164,7 @@ export function colouringsOf(run) {
     ["accuracy", "Accuracy"],
     ...(knowsConfidence ? [["confidence", "Confidence"]] : []),
     ["purity", "Purity"],
+    ...(run.has_stability ? [["stability", "Stability"]] : []),
     ["size", "Size"],
     ["filter", "Filter value"],
     ...run.columns.map(({ name }, k) => [`column ${k}`, name]),
@@ -322,6 +323,14 @@ export class Scene {
           ...unit,
           ends: ["0", "1"],
         };
+      case "stability":
+        return {
+          title: "Stability (share of resamples)",
+          ramp: "purity",
+          values: this.nodes.stability ?? [],
+          ...unit,
+          ends: percents,
+        };
       case "confidence":
         return {
           title: "Confidence (mean)",
@@ -346,6 +355,15 @@ export class Scene {
           `${textOf(this.run, colouring)} (mean)`,
         );
     }
+  }
+
+  /**
+   * The share of resamples that have a node, where it shows as opacity: not beside a
+   * colour that says the same.
+   * @param {number} i
+   */
+  stability(i) {
+    return this.colouring === "stability" ? undefined : this.nodes.stability?.[i];
   }
 
   /** The places where the nodes come to rest: the layout's, or where they were dragged. */

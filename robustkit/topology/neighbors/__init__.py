@@ -11,6 +11,7 @@ from robustkit.topology.neighbors._dbscan import (
     NeighborCache,
     dbscan_in_slices,
     digest,
+    find_neighbors,
 )
 from robustkit.topology.neighbors._distance import (
     METRIC_NAMES,
@@ -32,6 +33,7 @@ __all__ = [
     "choose_eps",
     "dbscan_in_slices",
     "digest",
+    "find_neighbors",
     "learn_metric",
     "typical_distance",
 ]

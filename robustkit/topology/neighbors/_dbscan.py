@@ -11,6 +11,7 @@ cluster that reaches it.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from copy import copy
 from functools import partial
 from hashlib import blake2b
 
@@ -91,20 +92,34 @@ def dbscan_in_slices(
     clusters, cores : list of (samples, labels)
         One entry per interval: all samples but the noise; the core samples.
     """
-    if cache is None:
-        neighbors = Neighbors(
-            X, values, eps, is_lipschitz, slices=slices, n_jobs=n_jobs
-        )
-    else:
-        key = digest(X), digest(values)
-        neighbors = cache.find(key, eps)
-        if neighbors is None:
-            neighbors = Neighbors(
-                X, values, eps, is_lipschitz, look_ahead=cache.look_ahead,
-                max_pairs=cache.max_pairs_each, n_jobs=n_jobs,
-            )  # fmt: skip
-            cache.keep(key, neighbors)
+    neighbors = find_neighbors(
+        X, values, slices, eps, is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs
+    )
     return neighbors.clusters(eps, slices, min_samples, n_jobs)
+
+
+def find_neighbors(
+    X: NDArray,
+    values: NDArray,
+    slices: NDArray,
+    eps: float,
+    *,
+    is_lipschitz: bool,
+    cache: "NeighborCache | None" = None,
+    n_jobs: int | None = None,
+) -> "Neighbors":
+    """Find who is near whom, or look it up; the parameters of `dbscan_in_slices`."""
+    if cache is None:
+        return Neighbors(X, values, eps, is_lipschitz, slices=slices, n_jobs=n_jobs)
+    key = digest(X), digest(values)
+    neighbors = cache.find(key, eps)
+    if neighbors is None:
+        neighbors = Neighbors(
+            X, values, eps, is_lipschitz, look_ahead=cache.look_ahead,
+            max_pairs=cache.max_pairs_each, n_jobs=n_jobs,
+        )  # fmt: skip
+        cache.keep(key, neighbors)
+    return neighbors
 
 
 class Neighbors:
@@ -168,6 +183,8 @@ class Neighbors:
         )  # fmt: skip
         # The pairs within the distance last asked for.
         self._nearer = self.radius, self._pairs
+        # The positions that are clustered; None is all.
+        self._is_present: NDArray | None = None
 
     def _ends(self, eps):
         samples = self._samples
@@ -185,6 +202,21 @@ class Neighbors:
         """How many pairs are kept."""
         return len(self._pairs.indices)
 
+    def among(self, is_present: NDArray, eps: float) -> "Neighbors":
+        """Return the neighbours within eps, at most `radius`, of some samples only.
+
+        Clusters are those of the samples that are present, under the same numbers.
+        """
+        is_present = is_present[self._samples.order]
+        pairs = self._pairs_within(eps)
+        indptr, indices = _choose_present(pairs.indptr, pairs.indices, is_present)
+        some = copy(self)
+        some._pairs = Pairs(pairs.rows, indptr, indices, pairs.distances[:0])
+        some._nearer = eps, some._pairs
+        some.radius = some._farthest = eps
+        some._is_present = is_present
+        return some
+
     def clusters(
         self, eps: float, slices: NDArray, min_samples: int, n_jobs: int | None = None
     ) -> tuple[Labels, Labels]:
@@ -196,6 +228,9 @@ class Neighbors:
         found = cluster_windows(graph, windows, order, min_samples)
         for (start, stop), (roots, is_core) in zip(windows.slices, found, strict=True):
             is_member = roots != NOISE
+            if self._is_present is not None:
+                # Alone, one that is absent may pass for a cluster of its own.
+                is_member &= self._is_present[start:stop]
             _, labels = np.unique(roots[is_member], return_inverse=True)
             samples, is_core = order[start:stop][is_member], is_core[is_member]
             clusters.append((samples, labels))
@@ -206,11 +241,14 @@ class Neighbors:
         if eps > self.radius:
             ends = self._ends(eps)
             return UnlistedGraph(self._pairs, self._samples, eps, ends, n_jobs)
+        return ListedGraph(self._pairs_within(eps))
+
+    def _pairs_within(self, eps):
         nearer_eps, pairs = self._nearer
         if eps != nearer_eps:
             pairs = pairs_within(self._pairs, self._samples, self.radius, eps)
             self._nearer = eps, pairs
-        return ListedGraph(pairs)
+        return pairs
 
 
 def cluster_windows(
@@ -444,6 +482,22 @@ def _choose(indptr, indices, ends, is_wanted):
                 chosen[target] = indices[k]
                 target += 1
     return chosen_indptr, chosen
+
+
+@njit(cache=True, nogil=True)
+def _choose_present(indptr, indices, is_present):
+    """Keep the pairs of positions that are both present."""
+    chosen_indptr = np.zeros_like(indptr)
+    chosen = np.empty_like(indices)
+    target = 0
+    for i in range(len(indptr) - 1):
+        if is_present[i]:
+            for k in range(indptr[i], indptr[i + 1]):
+                if is_present[indices[k]]:
+                    chosen[target] = indices[k]
+                    target += 1
+        chosen_indptr[i + 1] = target
+    return chosen_indptr, chosen[:target].copy()
 
 
 class NeighborCache:
