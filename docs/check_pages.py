@@ -2,8 +2,8 @@
 
 Each page is opened in Chromium, 1280 pixels wide and as wide as a phone. What is wrong
 is printed: errors on the console, files that are missing, pages that are wider than
-their window, and tables and formulas that do not fit into their column on the wider
-one. Needs playwright and Chromium.
+their window, tables and formulas that do not fit into their column on the wider one,
+and pages of results that are too long there. Needs playwright and Chromium.
 """
 
 import argparse
@@ -18,10 +18,14 @@ from playwright.sync_api import sync_playwright
 
 BUILT = Path(__file__).parent / "_build" / "html"
 DESK, PHONE = 1280, 390
+# A page of results says first what holds, and folds the rest: of these pages so many
+# pixels are enough.
+RESULTS, TALLEST = "/results/", 6000
 # Pages that Sphinx writes for another purpose than to be read.
 LEFT_OUT = ("genindex", "search", "py-modindex", "_static/", "_downloads/")
 
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+HEIGHT = "document.documentElement.scrollHeight"
 TABLES = r"""[...document.querySelectorAll("article table")].filter(table => {
     const scrolled = table.closest(".pst-scrollable-table-container");
     const column = scrolled ?? table.parentElement;
@@ -64,6 +68,9 @@ def look_at(context, address):
     wrong += [
         f"a formula does not fit, below: {title}" for title in page.evaluate(FORMULAS)
     ]
+    height = page.evaluate(HEIGHT)
+    if RESULTS in address and height > TALLEST:
+        wrong.append(f"{height} px tall; fold what is not read first")
     for width in (DESK, PHONE):
         page.set_viewport_size({"width": width, "height": 900})
         wider = page.evaluate(WIDER)

@@ -23,10 +23,14 @@ class ResultTable:
 
     keys : list of str
         The columns that say which run it was.
+
+    defaults : dict, default=None
+        Column -> what it was in the rows of a file that is older than the column.
     """
 
-    def __init__(self, path, keys):
+    def __init__(self, path, keys, defaults=None):
         self.path, self.keys = Path(path), list(keys)
+        self.defaults = dict(defaults or {})
 
     def read(self):
         """All rows so far."""
@@ -34,7 +38,10 @@ class ResultTable:
             return pd.DataFrame(columns=self.keys)
         # An empty cell is a number that was not measured, and a key that is a word
         # may well be "none".
-        return pd.read_csv(self.path, keep_default_na=False, na_values=[""])
+        rows = pd.read_csv(self.path, keep_default_na=False, na_values=[""])
+        for name, value in self.defaults.items():
+            rows[name] = rows[name].fillna(value) if name in rows else value
+        return rows
 
     def has(self, **key):
         """Tell whether a run was finished."""
@@ -49,13 +56,13 @@ class ResultTable:
         table = pd.concat([self.read(), pd.DataFrame(rows)], ignore_index=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self.path.with_suffix(".part")
-        table.to_csv(fresh, index=False, float_format="%.6g")
+        table.to_csv(fresh, index=False)
         os.replace(fresh, self.path)
 
 
 def _equal(column, value):
     if isinstance(value, float):
-        # The file keeps six digits of it.
+        # Older files keep six digits of it.
         return np.isclose(column.to_numpy(dtype=float), value)
     return (column == value).to_numpy(dtype=bool)
 

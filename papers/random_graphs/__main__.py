@@ -46,7 +46,7 @@ def main():
         n_graphs = evidence.results["graph"].nunique()
         print(f"{name}: {len(evidence.results)} models of {n_graphs} graphs")
     tables.keep_amounts(amounts)
-    verdicts.write("random_graphs")
+    verdicts.update("random_graphs")
 
 
 if __name__ == "__main__":

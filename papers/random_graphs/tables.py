@@ -78,13 +78,13 @@ def keep_amounts(new):
 
 
 def keep_models(evidence, name):
-    """Keep the row of every model, less what says how long it took and with what."""
-    dull = ("seconds_", "version_", "n_samples", "n_queries")
+    """Keep the row of every model, less the versions of what made it."""
+    dull = ("version_", "n_samples", "n_queries")
     table = evidence.results
     table = table[[c for c in table if not any(word in c for word in dull)]]
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.csv"
-    table.to_csv(path, index=False, float_format="%.5g")
+    table.to_csv(path, index=False)
 
 
 def beside_the_paper(evidence, published):
@@ -127,7 +127,7 @@ def keep_joint(evidence):
     held = evidence.held.set_index(keys)[["coefficient", "p_value", "p_adjusted"]]
     joint = evidence.pairs.set_index(keys).drop(columns="strength")
     joint = joint.join(held.add_suffix("_held"))
-    joint.to_csv(RESULTS / "joint.csv", float_format="%.4g")
+    joint.to_csv(RESULTS / "joint.csv")
 
 
 def within_nets_rows(evidence):

@@ -49,7 +49,9 @@ MEASURES = (
 )
 # Models are compared with all others, or only where they have these in common.
 WITHIN = ((), ("batch_size",), ("batch_size", "epochs"))
-KEYS = ["dataset", "network", "batch_size", "strength", "seed", "epochs"]
+KEYS = ["dataset", "network", "batch_size", "strength", "smoothing", "seed", "epochs"]
+# Of rows that are older than the column.
+DEFAULTS = {"smoothing": 0.0}
 
 NETWORKS = {
     "mlp": {"module": "mlp", "module_params": {"hidden_layer_sizes": (128, 64)}},
@@ -225,7 +227,7 @@ def matched(plain, regularised):
 
 
 def trainings(settings):
-    """Yield (batch size, strength, seed, epochs to measure at), one a training."""
+    """Yield (batch size, strength, smoothing, seed, epochs to measure at) of each."""
     checkpoints = sorted(settings["epochs"])
     rivals = np.linspace(1, checkpoints[-1], settings["n_rivals"]).astype(int).tolist()
     first = settings["batch_sizes"][0]
@@ -233,19 +235,21 @@ def trainings(settings):
         for batch_size in settings["batch_sizes"]:
             # Those at the first batch size are what regularised ones are compared with.
             more = rivals if batch_size == first else []
-            yield batch_size, 0.0, seed, sorted({*checkpoints, *more})
+            yield batch_size, 0.0, 0.0, seed, sorted({*checkpoints, *more})
         for strength in settings["strengths"]:
-            yield first, strength, seed, checkpoints[-1:]
+            yield first, strength, 0.0, seed, checkpoints[-1:]
+        for smoothing in settings.get("smoothings") or []:
+            yield first, 0.0, smoothing, seed, checkpoints[-1:]
 
 
 def run(dataset, network, settings, data, table):
     """Do the trainings that are missing in the table."""
-    for batch_size, strength, seed, epochs in trainings(settings):
+    for batch_size, strength, smoothing, seed, epochs in trainings(settings):
         key = {"dataset": dataset, "network": network, "batch_size": batch_size}
-        key |= {"strength": strength, "seed": seed}
+        key |= {"strength": strength, "smoothing": smoothing, "seed": seed}
         if table.has(**key, epochs=epochs[-1]):
             continue
-        start, params = time.process_time(), {}
+        start, params = time.process_time(), {"label_smoothing": smoothing}
         if strength:
             # In one go, since the penalty sets in after half of it.
             params["regularizer"] = PopulatedRegionRegularizer(strength)
@@ -278,6 +282,10 @@ def main():
     parser.add_argument("--n-rivals", type=int, help="plain models to choose from")
     parser.add_argument("--epochs", type=int, nargs="+")
     parser.add_argument("--strengths", type=float, nargs="*")
+    parser.add_argument(
+        "--smoothings", type=float, nargs="*",
+        help="label smoothing of networks beside the regularised ones",
+    )  # fmt: skip
     parser.add_argument("--batch-sizes", type=int, nargs="+")
     parser.add_argument(
         "--out", type=Path, default=RESULTS, help="default: results/ beside the code"
@@ -286,9 +294,9 @@ def main():
     dataset, network = chosen.dataset, chosen.network
     if (dataset, network) not in SETTINGS:
         parser.error(f"the network {network} is too large for the images of {dataset}")
-    settings = dict(SETTINGS[dataset, network])
+    settings = {"smoothings": [], **SETTINGS[dataset, network]}
     given = {name: getattr(chosen, name) for name in settings}
     settings |= {name: value for name, value in given.items() if value is not None}
     data = load(dataset, settings, chosen.data_home)
-    table = ResultTable(chosen.out / f"{dataset}_{network}.csv", KEYS)
+    table = ResultTable(chosen.out / f"{dataset}_{network}.csv", KEYS, DEFAULTS)
     run(dataset, network, settings, data, table)

@@ -100,7 +100,10 @@ def main():
     published = read_published(PUBLISHED)
     for (dataset, network), settings in experiment.SETTINGS.items():
         name = f"{dataset}_{network}"
-        results = ResultTable(RESULTS / f"{name}.csv", experiment.KEYS).read()
+        path = RESULTS / f"{name}.csv"
+        results = ResultTable(path, experiment.KEYS, experiment.DEFAULTS).read()
+        # Those with label smoothing have claims, and no table here.
+        results = results[results["smoothing"] == 0]
         is_plain = results["strength"] == 0
         compared = is_plain & results["epochs"].isin(settings["epochs"])
         plain = results[compared]
@@ -115,7 +118,7 @@ def main():
         if (~is_plain).any():
             pairs = experiment.matched(results[is_plain], results[~is_plain])
             write_table(matched_rows(pairs), TABLES / f"{name}_matched.csv")
-    verdicts.write("regions")
+    verdicts.update("regions")
 
 
 if __name__ == "__main__":

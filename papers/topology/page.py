@@ -183,7 +183,7 @@ def main():
             panels[f"{name}, {norm}"] = purity_curves(results, "full", norm)
     figures.purity_against_eps(panels, FIGURES / "purity.png")
     draw_graphs()
-    verdicts.write("topology")
+    verdicts.update("topology")
 
 
 def write_accuracies(results, dataset, norm, name):

@@ -31,6 +31,7 @@ from robustkit.classifiers._pruned_net_classifier import (
     removable_layers,
 )
 from robustkit.classifiers._sparse_net_classifier import SparseNetClassifier
+from robustkit.classifiers._stored import with_weights
 from robustkit.classifiers._torch_classifier import TorchClassifier
 
 __all__ = [

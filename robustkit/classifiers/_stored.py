@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from robustkit._randomness import seeded_torch
 from robustkit._tensors import as_array, dtype_of, evaluating
 from robustkit.networks import MaskedLinear, mask_hidden_layers
 
-__all__ = ["network_from_arrays", "state_of_arrays", "to_cpu"]
+__all__ = ["network_from_arrays", "state_of_arrays", "to_cpu", "with_weights"]
 
 # Samples on which a network is compared with its twin.
 _N_SAMPLES = 16
@@ -41,6 +42,31 @@ def network_from_arrays(classifier: Any, weights: dict[str, Any]) -> nn.Module:
     is_pruned = any(name.endswith(".kept") for name in weights)
     module = classifier._rebuild_module()
     return _given_weights(module, tensors, is_pruned=is_pruned).eval()
+
+
+def with_weights(
+    classifier: Any, X: NDArray, y: NDArray, weights: dict[str, Any]
+) -> Any:
+    """Make a classifier the fitted one that has these weights, without training.
+
+    `X` and `y` are what it was fitted to, or anything with the same features and
+    classes.
+    """
+    X, y = classifier._validate(X, y, reset=True)
+    classifier._start(X, np.unique(y), y)
+    tensors = {name: torch.as_tensor(w) for name, w in weights.items()}
+    kept = [w for name, w in tensors.items() if name.endswith(".kept")]
+    try:
+        module = _given_weights(classifier.module_, tensors, is_pruned=bool(kept))
+    except RuntimeError as error:
+        raise ValueError(
+            f"The weights are not those of this {type(classifier).__name__}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    classifier.module_ = module.eval()
+    n_lost = sum(int((~mask.bool()).sum()) for mask in kept)
+    classifier.n_parameters_ -= n_lost
+    return classifier
 
 
 def _given_weights(module, weights, *, is_pruned):

@@ -120,6 +120,7 @@ class MapperPersistenceDisplay:
         display : MapperPersistenceDisplay
             The display, drawn.
         """
+        check_matplotlib_support(f"{cls.__name__}.from_mapper")
         if n_intervals is None:
             fitted = clone(mapper).fit(X)
             bars = mapper_persistence(mapper, X, eps=eps)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from inspect import signature
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,6 +96,9 @@ class Recipe:
     walls: int = 0
     """How many test samples to measure the distance to the nearest wall of."""
 
+    models: Path | None = None
+    """The folder in which trained models are kept, if they are."""
+
 
 def default_attacks() -> dict[str, Any]:
     """Make the attacks of a study that names none."""
@@ -159,7 +163,12 @@ def _mapper_of(entry: Any) -> Any:
 
 
 def make_recipe(
-    design: Design, *, seed: int, device: str | torch.device, engine: str
+    design: Design,
+    *,
+    seed: int,
+    device: str | torch.device,
+    engine: str,
+    models: Path | None = None,
 ) -> Recipe:
     """Copy what measures, seed what it leaves to chance, and say where to compute.
 
@@ -184,6 +193,7 @@ def make_recipe(
         engine=engine,
         extra=design.extra,
         walls=design.walls,
+        models=models,
     )
 
 

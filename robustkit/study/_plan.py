@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -190,7 +190,8 @@ class GraphPopulation:
 
         All networks of one initialisation have one seed: they see the samples in the
         same order, so that they differ in their graphs alone, and so that a model does
-        not depend on which others are trained together with it.
+        not depend on which others are trained together with it. Several seeds are the
+        same for all initialisations, so that the two can be told apart.
         """
         graphs_seed, inits_seed = draw_seeds(seed, 2)
         draws = draw_graphs(
@@ -202,14 +203,18 @@ class GraphPopulation:
             graphs_seed,
         )
         _warn_of_narrow_graphs(draws[:_DRAWN_AHEAD], n_features=shape[0])
-        seeds = draw_seeds(inits_seed, len(design.inits))
+        if design.n_seeds == 1:
+            seeds = draw_seeds(inits_seed, len(design.inits))
+            starts = list(zip(design.inits, seeds, strict=True))
+        else:
+            starts = list(product(design.inits, draw_seeds(inits_seed, design.n_seeds)))
         sizes = [(draw.n_nodes, draw.n_parameters) for draw in draws]
         return [
             Task(k, k, graph, init, seed, draw.seed, draw.params, *sizes[graph])
             for k, (graph, draw, init, seed) in enumerate(
                 (graph, draw, init, seed)
                 for graph, draw in enumerate(draws)
-                for init, seed in zip(design.inits, seeds, strict=True)
+                for init, seed in starts
             )
         ]
 
@@ -275,15 +280,17 @@ class PrunedPopulation:
         rng = check_random_state(settings_seed)
         settings = draw_settings(design.param_space, rng)
         draws = [Draw(next(settings), draw_seed(rng)) for _ in range(design.n_graphs)]
-        seeds = draw_seeds(seeds_seed, design.n_graphs * len(design.inits))
+        starts = [
+            (graph, draw, init)
+            for graph, draw in enumerate(draws)
+            for init in design.inits
+            for _ in range(design.n_seeds)
+        ]
+        seeds = draw_seeds(seeds_seed, len(starts))
         rows = self.rows_per_task
         return [
             Task(k, k * rows, graph, init, seeds[k], draw.seed, draw.params)
-            for k, (graph, draw, init) in enumerate(
-                (graph, draw, init)
-                for graph, draw in enumerate(draws)
-                for init in design.inits
-            )
+            for k, (graph, draw, init) in enumerate(starts)
         ]
 
     def build(self, task: Task) -> Any:
@@ -317,6 +324,7 @@ class Design:
     param_space: Mapping[str, Any]
     n_graphs: int
     inits: list[str]
+    n_seeds: int
     n_parameters: tuple[int, int] | None
     extra: bool
     walls: int
@@ -340,6 +348,7 @@ def check_design(study: RobustnessStudy) -> Design:
         param_space=space,
         n_graphs=study.n_graphs,
         inits=inits,
+        n_seeds=study.n_seeds,
         n_parameters=_check_size(study.n_parameters),
         extra=study.extra,
         walls=study.walls,

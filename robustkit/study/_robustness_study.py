@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,13 @@ from robustkit._validation import caller_depth, check_magnitude
 from robustkit.classifiers import check_classes
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write_config
-from robustkit.study._measure import Recipe, make_recipe
+from robustkit.study._kept_models import (
+    add_measure,
+    check_keeps,
+    models_kept,
+    with_added,
+)
+from robustkit.study._measure import Recipe, check_attacks, make_recipe
 from robustkit.study._plan import (
     POPULATIONS,
     Data,
@@ -92,6 +99,12 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             "he_uniform", "normal", "uniform")
         Initialisations from each of which every graph is trained once.
 
+    n_seeds : int, default=1
+        How often each graph is trained from each initialisation: with so many seeds,
+        the same for all graphs and initialisations. So what the seed does can be told
+        from what the initialisation does, and from the graph. Pruned networks have
+        seeds of their own.
+
     n_parameters : pair of int, default=None
         Keep only graphs whose network has at least so many and at most so many
         parameters. None keeps all.
@@ -131,8 +144,13 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         report. None leaves none out.
 
     store : str or path-like, default=None
-        SQLite file in which finished models are kept. None keeps them in memory until
-        `fit` ends.
+        Folder in which finished models are kept, made if it is not there. None keeps
+        them in memory until `fit` ends.
+
+    keep_models : bool, default=False
+        Whether to keep the trained networks themselves, one file each in the
+        safetensors format, in a folder beside the store. Then :meth:`measure` adds
+        columns to a finished study. Workers on other machines must share that folder.
 
     engine : {"auto", "single", "batched"}, default="auto"
         "single" trains and attacks one network at a time, "batched" as many together as
@@ -226,6 +244,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "population": [StrOptions(set(POPULATIONS))],
         "n_graphs": [Interval(Integral, 1, None, closed="left")],
         "inits": ["array-like"],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "n_parameters": ["array-like", None],
         "extra": ["boolean"],
         "walls": [Interval(Integral, 0, None, closed="left")],
@@ -234,6 +253,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         "correlator": [HasMethods(["fit"]), None],
         "max_accuracy_gap": [Interval(Real, 0, 1, closed="right"), None],
         "store": [str, HasMethods(["__fspath__"]), None],
+        "keep_models": ["boolean"],
         "engine": [StrOptions({"auto", "single", "batched"})],
         "n_jobs": [Integral, None],
         "device": [str, torch.device],
@@ -256,6 +276,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             "normal",
             "uniform",
         ),
+        n_seeds: int = 1,
         n_parameters: tuple[int, int] | None = None,
         extra: bool = False,
         walls: int = 0,
@@ -264,6 +285,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         correlator: RobustnessCorrelator | None = None,
         max_accuracy_gap: float | None = None,
         store: str | os.PathLike | None = None,
+        keep_models: bool = False,
         engine: str = "auto",
         n_jobs: int | None = None,
         device: str | torch.device = "auto",
@@ -275,6 +297,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.population = population
         self.n_graphs = n_graphs
         self.inits = inits
+        self.n_seeds = n_seeds
         self.n_parameters = n_parameters
         self.extra = extra
         self.walls = walls
@@ -283,6 +306,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self.correlator = correlator
         self.max_accuracy_gap = max_accuracy_gap
         self.store = store
+        self.keep_models = keep_models
         self.engine = engine
         self.n_jobs = n_jobs
         self.device = device
@@ -321,8 +345,30 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         """
         self.__dict__.pop("correlator_", None)
         design = check_design(self)
+        models = None
+        if self.keep_models:
+            models = check_keeps(self.store, design.population)
         given = self._check_data(X, y, X_test, y_test)
         store = Store(self.store)
+        data, recipe_seed = self._begin(store, design, given)
+        engine = choose_engine(self.engine, design, self.device)
+        recipe = make_recipe(
+            design,
+            seed=recipe_seed,
+            device=self.device,
+            engine=engine,
+            models=models,
+        )
+        try:
+            self._execute(store, recipe, data)
+        finally:
+            # Also if it was interrupted: what is there can be looked at.
+            self._tabulate(store)
+        self.correlator_ = self._correlate()
+        return self
+
+    def _begin(self, store: Store, design: Design, given: tuple) -> tuple[Data, int]:
+        """Open the store; return the data, and the seed of what measures models."""
         seed = self._seed(store)
         split_seed, recipe_seed, plan_seed = draw_seeds(seed, 3)
         X, y, X_test, y_test = given
@@ -334,15 +380,61 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self._population = design.population
         self._tasks = self._population.tasks(design, data.shape, plan_seed)
         self._open(store, design, seed, given, data)
-        engine = choose_engine(self.engine, design, self.device)
-        recipe = make_recipe(
-            design, seed=recipe_seed, device=self.device, engine=engine
-        )
-        try:
-            self._execute(store, recipe, data)
-        finally:
-            # Also if it was interrupted: what is there can be looked at.
-            self._tabulate(store)
+        return data, recipe_seed
+
+    def measure(
+        self,
+        attacks: Mapping[str, Any],
+        X: ArrayLike,
+        y: ArrayLike,
+        X_test: ArrayLike | None = None,
+        y_test: ArrayLike | None = None,
+    ) -> RobustnessStudy:
+        """Attack the models of a finished study once more, without new training.
+
+        Parameters
+        ----------
+        attacks : dict
+            As the parameter `attacks`, under names that are new. The columns are those
+            that a study would have with these attacks behind its own.
+
+        X : array-like of shape (n_samples, n_features)
+            The training samples of the study.
+
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        X_test : array-like of shape (n_test_samples, n_features), default=None
+            The samples that the study attacks, if it was given some.
+
+        y_test : array-like of shape (n_test_samples,), default=None
+            Their classes.
+
+        Returns
+        -------
+        self : object
+            With the new columns in `results_`. They are kept beside the store, where
+            :meth:`fit` and :meth:`from_store` find them as well.
+        """
+        design, attacks = check_design(self), check_attacks(attacks)
+        check_keeps(self.store, design.population)
+        known = {*design.attacks, *design.analyses}
+        for name in attacks:
+            if name in known:
+                raise ValueError(
+                    f"The study has measured {name!r} already. Give what is new "
+                    "another name."
+                )
+        given = self._check_data(X, y, X_test, y_test)
+        store = Store(self.store, must_exist=True)
+        data, seed = self._begin(store, design, given)
+        tasks = models_kept(store, self._tasks, self._population)
+        # Seeded as if they had been there, behind the others, from the first.
+        whole = replace(design, attacks={**design.attacks, **attacks})
+        recipe = make_recipe(whole, seed=seed, device=self.device, engine="single")
+        for name in attacks:
+            add_measure(store, name, recipe, tasks, data, n_jobs=self.n_jobs)
+        self._tabulate(store)
         self.correlator_ = self._correlate()
         return self
 
@@ -410,11 +502,13 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
             ),
             "data": dict(zip(names, given, strict=True)),
         }
+        # Only where they are used: there are stores older than these parameters.
         if design.extra:
-            # Only then: stores of studies without are older than the parameter.
             identity["extra"] = True
         if design.walls:
             identity["walls"] = int(design.walls)
+        if design.n_seeds > 1:
+            identity["n_seeds"] = design.n_seeds
         identity = canonical(identity)
         n_models = len(self._tasks) * design.population.rows_per_task
         settings = {**identity, "data": data.sizes(), "n_models": n_models}
@@ -457,6 +551,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
 
     def _tabulate(self, store: Store) -> None:
         rows = store.rows()
+        if store.path is not None:
+            rows = with_added(rows, store.path)
         self.results_ = table_of(rows)
         self.columns_ = columns_of(rows)
         self._settings = {**store.read("settings"), "command": store.read("command")}

@@ -26,10 +26,16 @@ from rich.progress import (
 
 from robustkit._tensors import resolve_device
 from robustkit._validation import caller_depth
+from robustkit.study._kept_models import keep_model
 from robustkit.study._measure import Recipe, measure, send_to
 from robustkit.study._plan import Data, Design, Task
 from robustkit.study._store import Home, Store
-from robustkit.study._train import networks_that_fit, one_thread, train_together
+from robustkit.study._train import (
+    Trained,
+    networks_that_fit,
+    one_thread,
+    train_together,
+)
 
 __all__ = ["StudyProgress", "choose_engine", "execute", "finish"]
 
@@ -72,6 +78,7 @@ def finish(
                 continue
             with one_thread():
                 trained = population.train(classifier, data)
+                _keep(task, trained, recipe)
                 rows = [measure([task], [one], recipe, data)[0] for one in trained]
             yield task.number, rows
         return
@@ -85,10 +92,19 @@ def finish(
         if not places:
             continue
         some, models = [tasks[k] for k in places], [together[k] for k in places]
+        for task, one in zip(some, models, strict=True):
+            _keep(task, [one], recipe)
         with one_thread():
             found = measure(some, models, recipe, data)
         for task, row in zip(some, found, strict=True):
             yield task.number, [row]
+
+
+def _keep(task: Task, trained: Sequence[Trained], recipe: Recipe) -> None:
+    """Write trained models into files, if the study keeps them."""
+    if recipe.models is not None:
+        for one in trained:
+            keep_model(recipe.models, task, one)
 
 
 @dataclass

@@ -88,16 +88,18 @@ def test_every_network_goes_the_whole_way(tmp_path, dataset, network):
     )  # fmt: skip
     settings = regions.SETTINGS[dataset, network] | {
         "epochs": [1, 2], "n_seeds": 1, "n_rivals": 0, "batch_sizes": [16],
-        "strengths": [0.8],
+        "strengths": [0.8], "smoothings": [0.1],
     }  # fmt: skip
-    table = regions.ResultTable(tmp_path / "regions.csv", regions.KEYS)
+    path = tmp_path / "regions.csv"
+    table = regions.ResultTable(path, regions.KEYS, regions.DEFAULTS)
     for _ in range(2):
         regions.run(dataset, network, settings, data, table)
     rows = table.read()
-    assert rows[["strength", "epochs"]].to_numpy().tolist() == [
-        [0, 1],
-        [0, 2],
-        [0.8, 2],
+    assert rows[["strength", "smoothing", "epochs"]].to_numpy().tolist() == [
+        [0, 0, 1],
+        [0, 0, 2],
+        [0.8, 0, 2],
+        [0, 0.1, 2],
     ]
     assert rows[["prs_ratio", *regions.MEASURES]].stack().between(0, 1).all()
 
@@ -115,10 +117,11 @@ def test_rival_is_the_plain_model_trained_alike_nearest_in_accuracy():
 
 def test_trainings_measure_more_often_what_is_compared_with():
     settings = {"epochs": [5, 10], "n_rivals": 4, "n_seeds": 1}
-    settings |= {"batch_sizes": [64, 128], "strengths": [0.8]}
+    settings |= {"batch_sizes": [64, 128], "strengths": [0.8], "smoothings": [0.1]}
     every = list(regions.trainings(settings))
     assert every == [
-        (64, 0.0, 0, [1, 4, 5, 7, 10]),
-        (128, 0.0, 0, [5, 10]),
-        (64, 0.8, 0, [10]),
+        (64, 0.0, 0.0, 0, [1, 4, 5, 7, 10]),
+        (128, 0.0, 0.0, 0, [5, 10]),
+        (64, 0.8, 0.0, 0, [10]),
+        (64, 0.0, 0.1, 0, [10]),
     ]

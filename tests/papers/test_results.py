@@ -38,6 +38,20 @@ def test_rows_may_measure_different_things(table):
     np.testing.assert_array_equal(rows["robust"], [np.nan, 0.5])
 
 
+def test_a_column_that_is_newer_than_the_file_has_its_default(tmp_path):
+    path = tmp_path / "results.csv"
+    ResultTable(path, KEYS).add([FIRST])
+    table = ResultTable(path, [*KEYS, "smoothing"], {"smoothing": 0.0})
+    assert table.has(**FIRST, smoothing=0.0)
+    table.add([FIRST | {"smoothing": 0.1}])
+    assert table.read()["smoothing"].tolist() == [0.0, 0.1]
+
+
+def test_numbers_keep_their_full_precision(table):
+    table.add([FIRST | {"clean": 1 / 3}])
+    assert table.read()["clean"].tolist() == [1 / 3]
+
+
 def test_a_half_written_file_changes_nothing(table):
     table.add([FIRST])
     table.path.with_suffix(".part").write_text("attack,eps,se")

@@ -1,20 +1,33 @@
-"""A verdict is what the stated rule makes of the tables, and nothing else."""
+"""A verdict is what `check_claims` makes of the rows, and nothing else."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from papers import _claims, verdicts
 from papers._claims import Estimate
-from papers.verdicts import (
-    OPEN,
-    OPPOSITE,
-    PAPERS,
-    YES,
-    holds_in_level,
-    holds_in_sign,
-    rows_of,
-)
+from papers.verdicts import PAPERS, Family, counts, shown
+from robustkit.correlation import Claim, check_claims
 
-ABOVE, BELOW, AROUND, ALONE = "+0.3 ± 0.1", "−0.3 [−0.4, −0.2]", "0.1 ± 0.1", "0.9"
+CLAIM = Claim("size", "distance", sign=1, smallest=0.3, name="It grows", source="ρ = 1")
+
+
+def table(slope=1.0, n=40, seed=0):
+    """Rows of models whose distance grows with their size, or does not."""
+    rng = np.random.default_rng(seed)
+    size = rng.normal(size=n)
+    return pd.DataFrame(
+        {"size": size, "distance": slope * size + rng.normal(scale=0.3, size=n)}
+    )
+
+
+def family(rows, claims=(CLAIM,), **params):
+    params = {"unit": "graphs", "command": "python -m papers.some", **params}
+    return Family(rows, claims, **params)
+
+
+def missing():
+    raise FileNotFoundError
 
 
 def read(*cells):
@@ -42,31 +55,6 @@ def test_empty_cell_is_no_estimate(cell):
     assert Estimate.read(cell) is None
 
 
-@pytest.mark.parametrize(
-    ("cells", "above", "below"),
-    [
-        ([ABOVE], YES, OPPOSITE),
-        ([BELOW], OPPOSITE, YES),
-        ([AROUND], OPEN, OPEN),
-        ([ALONE], OPEN, OPEN),
-        ([ABOVE, ABOVE, AROUND], "in 2 of 3", f"{OPEN}; the opposite in 2 of 3"),
-        (
-            [ABOVE, BELOW],
-            "in 1 of 2; the opposite in 1",
-            "in 1 of 2; the opposite in 1",
-        ),
-        (
-            [ABOVE, ABOVE, AROUND, BELOW],
-            "in 2 of 4; the opposite in 1",
-            "in 1 of 4; the opposite in 2",
-        ),
-    ],
-)
-def test_sign_holds_where_the_interval_excludes_zero(cells, above, below):
-    assert holds_in_sign(1, read(*cells)) == above
-    assert holds_in_sign(-1, read(*cells)) == below
-
-
 def test_intervals_of_a_table_are_those_of_its_estimates(tmp_path, monkeypatch):
     folder = tmp_path / "some" / "results" / "tables"
     folder.mkdir(parents=True)
@@ -80,54 +68,94 @@ def test_intervals_of_a_table_are_those_of_its_estimates(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("ours", "verdict"),
-    [
-        (["92 ± 1", "88"], YES),
-        (["92.1 ± 9", "88"], "at 1 of 2 levels"),
-        (["93", "95"], "no, ours is higher"),
-        (["93", "70"], "no"),
-        (["80", "70"], "no, ours is lower"),
-    ],
+    ("slope", "verdict"), [(1.0, "holds"), (-1.0, "reversed"), (0.05, "undecided")]
 )
-def test_level_holds_within_two_points(ours, verdict):
-    assert holds_in_level([90, 90], read(*ours)) == verdict
+def test_verdict_is_that_of_check_claims(slope, verdict):
+    found = family(lambda: table(slope)).check()
+    theirs = check_claims(table(slope), [CLAIM], n_bootstrap=1000, random_state=0)
+    assert found["verdict"].tolist() == theirs["verdict"].tolist() == [verdict]
+    pd.testing.assert_frame_equal(found[theirs.columns], theirs)
+
+
+def test_what_is_decided_needs_nothing_and_what_is_not_says_what():
+    found = [family(lambda s=slope: table(s)).check() for slope in (1.0, 0.1)]
+    assert found[0]["to_decide"].item() == ""
+    number = found[1]["n_needed"].item()
+    assert found[1]["to_decide"].item() == f"about {number:,.0f} graphs"
+
+
+def test_few_groups_ask_for_more():
+    found = family(lambda: table(n=5)).check()
+    assert found["to_decide"].item() == "at least 8 graphs; there are 5"
+
+
+def test_level_without_which_nothing_is_left_asks_for_other_levels():
+    rows = table().assign(init=["a"] * 37 + ["b"] * 3)
+    found = family(lambda: rows, factors=["init"]).check()
+    assert found["verdict"].item() == "undecided"
+    assert found["to_decide"].item().startswith("more graphs of other levels: ")
+    assert "without init=a" in found["to_decide"].item()
+
+
+def test_study_that_was_not_carried_out_names_its_command():
+    (row,) = shown(family(missing).check())
+    assert row == {
+        "claim": "It grows",
+        "published": "ρ = 1",
+        "ours": "",
+        "verdict": "undecided",
+        "what it would take": "not measured yet: ``python -m papers.some``",
+    }
+
+
+def test_estimate_is_shown_with_its_interval_and_number():
+    found = family(lambda: table(-1.0)).check()
+    (row,) = shown(found)
+    middle, low, high = found[["estimate", "ci_low", "ci_high"]].iloc[0]
+    text = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}], 40 graphs".replace("-", "−")
+    assert row["ours"] == text
+
+
+def test_every_claim_is_counted_once():
+    found = {
+        "a_b": pd.concat([family(lambda: table()).check(), family(missing).check()])
+    }
+    (row,) = counts(found)
+    assert row == {
+        "paper": "a b", "claims": 2, "holds": 1, "reversed": 0, "absent": 0,
+        "undecided": 1,
+    }  # fmt: skip
+
+
+def test_pictures_are_drawn(tmp_path):
+    found = family(lambda: table(), [CLAIM, CLAIM]).check()
+    verdicts.draw(found, tmp_path / "one.png")
+    verdicts.draw(family(missing).check(), tmp_path / "none.png")
+    verdicts.draw_counts(list(counts({"some": found})), tmp_path / "two.png")
+    assert (tmp_path / "one.png").stat().st_size > 1000
+    assert (tmp_path / "two.png").stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def all_found():
+    """The verdicts of all papers, from their rows."""
+    return {paper: verdicts.check(paper) for paper in PAPERS}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_page_shows_the_verdicts_of_its_tables(paper):
-    shown = _claims.Table(paper, "verdicts").rows.to_dict("records")
-    assert shown == rows_of(paper)
-    claims = verdicts.import_module(f"papers.{paper}.verdicts").CLAIMS
-    assert len(shown) == len(claims)
+def test_page_opens_with_the_verdicts_of_its_rows(paper, all_found):
+    kept = _claims.Table(paper, "verdicts").rows.to_dict("records")
+    assert kept == list(shown(all_found[paper]))
     page = (_claims.HERE / paper / "page.rst").read_text("utf-8")
     assert page.index("results/tables/verdicts.csv") < 1200
+    assert page.index("results/figures/verdicts.png") < 1700
 
 
-def test_verdict_changes_with_its_table(tmp_path, monkeypatch):
-    names = ("graphs_paper", "graphs_figures", "pruning_within", "pruning_paper")
-    folder = tmp_path / "random_graphs" / "results" / "tables"
-    folder.mkdir(parents=True)
-    for name in names:
-        path = _claims.HERE / "random_graphs" / "results" / "tables" / f"{name}.csv"
-        text = path.read_text("utf-8").replace("[−0.89, −0.73]", "[−0.89, 0.73]")
-        (folder / f"{name}.csv").write_text(text, "utf-8")
-    before = {row["claim"]: row["holds?"] for row in rows_of("random_graphs")}
-    monkeypatch.setattr(_claims, "HERE", tmp_path)
-    after = {row["claim"]: row["holds?"] for row in rows_of("random_graphs")}
-    claim = "FGSM fools larger networks less"
-    assert before == after | {claim: YES}
-    assert after[claim] == OPEN
+def test_overview_counts_the_verdicts_of_all_papers(all_found):
+    kept = pd.read_csv(_claims.HERE / "results" / "verdicts.csv")
+    assert kept.to_dict("records") == list(counts(all_found))
 
 
-def test_study_that_is_not_finished_has_fewer_verdicts(tmp_path, monkeypatch):
-    tables = _claims.HERE / "topology" / "results" / "tables"
-    folder = tmp_path / "topology" / "results" / "tables"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(_claims, "HERE", tmp_path)
-    assert rows_of("random_graphs") == rows_of("topology") == []
-    for name, n_lines in (("mnist_fall", None), ("mnist_linf", 4), ("cifar10_fall", 1)):
-        lines = (tables / f"{name}.csv").read_text("utf-8").splitlines()
-        (folder / f"{name}.csv").write_text("\n".join(lines[:n_lines]), "utf-8")
-    verdict = {row["claim"]: row["holds?"] for row in rows_of("topology")}
-    assert list(verdict.values()) == [YES, "in 3 of 4"]
-    assert all("Purity falls" in claim and "MNIST" in claim for claim in verdict)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_claims_of_a_paper_have_names_of_their_own(paper, all_found):
+    assert all_found[paper]["claim"].is_unique

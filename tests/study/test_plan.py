@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 import pandas as pd
@@ -230,3 +230,14 @@ def test_graphs_that_are_drawn_later_are_the_same(seed, n_graphs):
     assert few[:3] == whole[:3]
     assert [draw[:2] for draw in few] == [draw[:2] for draw in whole]
     assert all(draw[2:] == (0, 0, 0) for draw in few[3:])
+
+
+def test_several_seeds_are_the_same_for_all_initialisations():
+    study = RobustnessStudy(n_graphs=3, inits=["he_normal", "uniform"], n_seeds=4)
+    design = check_design(study)
+    tasks = design.population.tasks(design, SHAPE, 0)
+    cells = [(task.graph, task.init, task.seed) for task in tasks]
+    seeds = {task.seed for task in tasks}
+    assert len(seeds) == 4
+    assert sorted(cells) == sorted(product(range(3), study.inits, seeds))
+    assert [task.number for task in tasks] == [task.model for task in tasks]

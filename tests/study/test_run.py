@@ -270,7 +270,18 @@ PLAIN = GraphPopulation(None)
 
 def design(population=PLAIN, space=None):
     """A design of which only the estimator and the space matter."""
-    return Design(population, space or {}, 1, ["normal"], None, False, 0, {}, {})
+    return Design(
+        population,
+        param_space=space or {},
+        n_graphs=1,
+        inits=["normal"],
+        n_seeds=1,
+        n_parameters=None,
+        extra=False,
+        walls=0,
+        attacks={},
+        analyses={},
+    )
 
 
 def test_the_engine_is_the_one_asked_for():

@@ -1,0 +1,204 @@
+"""The crossed design of random graphs: its graphs, effects and small versions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.frozen import FrozenEstimator
+
+from papers.random_graphs import controls, crossed, retrained
+from papers.random_graphs.effects import (
+    component_rows,
+    effect_rows,
+    linear_and_curved,
+    variance_components,
+)
+from papers.random_graphs.measures import SIZES, DistanceProfile, measures
+from papers.random_graphs.prior import MatchedPrior
+from papers.topology import two_by_two
+from robustkit.attacks import FGSMAttack
+from robustkit.classifiers import MLPNetClassifier
+from robustkit.correlation import RobustnessCorrelator
+from robustkit.datasets import load_digits_images
+from tests.study.studies import small_data
+
+
+@given(
+    n_nodes=st.integers(20, 150),
+    n_neighbors=st.integers(2, 8),
+    rewiring=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_every_graph_has_the_same_ends(n_nodes, n_neighbors, rewiring, seed):
+    prior = MatchedPrior(n_nodes, n_neighbors, rewiring, n_ends=10, n_links=160)
+    graph = prior.sample(seed)
+    assert len(graph.sources) == len(graph.sinks) == 10
+    assert graph.n_nodes == n_nodes + 20
+    # As many edges at both ends, none of them between ends.
+    ends = [np.isin(graph.edges[k], side) for k, side in ((0, graph.sources),)]
+    ends.append(np.isin(graph.edges[1], graph.sinks))
+    assert [end.sum() for end in ends] == [160, 160]
+    assert not (ends[0] & ends[1]).any()
+
+
+def test_too_few_links_are_refused():
+    with pytest.raises(ValueError, match=r"n_links must be at least .* Got 3"):
+        MatchedPrior(100, n_links=3).sample(0)
+
+
+def test_rewiring_takes_clustering_away_and_then_paths():
+    ring, small, random = (
+        MatchedPrior(400, 4, rewiring).sample(0).properties()
+        for rewiring in (0.0, 0.1, 1.0)
+    )
+    # A small world is as clustered as a lattice, and its paths are nearly as short as
+    # those of a random graph.
+    assert small["average_clustering"] > 5 * random["average_clustering"]
+    path = "average_path_length"
+    assert (small[path] - random[path]) < (ring[path] - random[path]) / 2
+
+
+def test_crossed_study_has_every_combination_once(tmp_path):
+    X, y, X_test, y_test = small_data(100, 20)
+    study = crossed.make(
+        tmp_path / "c.sqlite",
+        epochs=1,
+        n_graphs=4,
+        extra=False,
+        attacks={"fgsm": FGSMAttack(eps=0.1)},
+        param_space={"prior__n_nodes": [40, 50], "prior__n_neighbors": [2]},
+        correlator=RobustnessCorrelator(n_bootstrap=0),
+    )
+    study.fit(X, y, X_test, y_test)
+    table = crossed.rows_of_store(tmp_path / "c.sqlite")
+    cells = table[["graph", "init", "seed"]]
+    assert not cells.duplicated().any()
+    assert [cells[name].nunique() for name in cells] == [4, 2, 3]
+    assert len(table) == 24
+    part = table.drop(index=table.index[-1])
+    assert crossed.whole_graphs(part, 6)["graph"].unique().tolist() == [0, 1, 2]
+
+
+def test_published_population_keeps_its_design_and_its_models(tmp_path):
+    study = retrained.make(tmp_path / "r.sqlite")
+    assert study.keep_models
+    assert study.n_graphs == 100
+    assert tuple(study.n_parameters) == (50_000, 91_000)
+    assert study.attacks["one_pixel"][1] == 1000
+    assert len(study.inits) == 6
+
+
+def factorial(seed=0, effect=0.0, curve=0.0, spreads=(0.0, 0.0, 0.0), noise=0.1):
+    """A balanced table whose effects are known."""
+    rng = np.random.default_rng(seed)
+    names = ("graph", "init", "seed")
+    sizes = (27, 4, 5)
+    grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), -1)
+    table = pd.DataFrame(grid.reshape(-1, 3), columns=names)
+    table["size"] = np.array([10, 20, 40])[table["graph"] % 3]
+    step = table["graph"] % 3 / 2
+    table["y"] = effect * step + curve * 4 * step * (1 - step)
+    for name, size, spread in zip(names, sizes, spreads, strict=True):
+        table["y"] += spread * rng.normal(size=size)[table[name]]
+    table["y"] += noise * rng.normal(size=len(table))
+    return table
+
+
+def test_linear_and_curved_effects_are_found():
+    found = linear_and_curved(factorial(effect=1.0, curve=0.5), "y", ("size",))
+    effects = found.set_index("part")["effect"]
+    halves = found.set_index("part")["half"]
+    assert abs(effects["linear"] - 1) < 2 * halves["linear"] < 0.2
+    assert abs(effects["curved"] - 0.5) < 2 * halves["curved"] < 0.2
+
+
+def test_intervals_of_effects_cover_the_truth():
+    # Graphs differ as such: repeats of one graph make nothing more certain.
+    hits = [
+        abs(row["effect"]) <= row["half"]
+        for seed in range(100)
+        for row in linear_and_curved(
+            factorial(seed, spreads=(1.0, 0.5, 0.5)), "y", ("size",)
+        ).to_dict("records")
+        if row["part"] == "linear"
+    ]
+    # Of 100 intervals of 95 %, between 89 and 100 in all but one of a thousand.
+    assert np.sum(hits) >= 88
+
+
+def test_shares_of_the_variance_are_those_drawn():
+    shares = pd.DataFrame(
+        [
+            variance_components(
+                factorial(seed, spreads=(2.0, 1.0, 1.0), noise=1.0), "y"
+            )
+            for seed in range(60)
+        ]
+    ).mean()
+    # Variances 4, 1, 1 and 1 of 7; few levels of the last two vary widely.
+    assert shares["graph"] == pytest.approx(4 / 7, abs=0.1)
+    assert shares["the rest"] == pytest.approx(1 / 7, abs=0.05)
+
+
+def test_incomplete_design_is_refused():
+    with pytest.raises(ValueError, match=r"540 in all\. Got 539"):
+        variance_components(factorial().iloc[1:], "y")
+
+
+def test_few_graphs_are_told_on_the_page():
+    table = pd.DataFrame({"graph": [0, 1]})
+    assert {row["factor"] for row in effect_rows(table)} == {"too few graphs so far: 2"}
+    assert {row["graph"] for row in component_rows(table)} == {"too few so far"}
+
+
+def test_more_effects_than_graphs_are_refused():
+    with pytest.raises(ValueError, match=r"more graphs than the 3 effects\. Got 3"):
+        linear_and_curved(factorial().query("graph < 3"), "y", ("size",))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits_images(return_X_y=True)
+    model = MLPNetClassifier((20,), max_epochs=5, random_state=0).fit(X[:300], y[:300])
+    return model, X[:300], y[:300]
+
+
+def test_robust_accuracies_are_those_of_the_distances(digits):
+    model, X, y = digits
+    attack = DistanceProfile(FrozenEstimator(model)).fit(X, y)
+    distance = np.asarray(attack.perturb(X[:40], y[:40]).distance)
+    report = attack.report(X[:40], y[:40])
+    for size in SIZES:
+        assert report[f"robust_at_{size:.2f}"] == np.mean(distance > size)
+    assert report["median_distance"] == np.median(distance)
+
+
+def test_measures_take_as_many_images_as_asked():
+    found = measures(3, 4, 5)
+    assert [found[name][1] for name in ("linf", "certified", "one_pixel")] == [3, 4, 5]
+
+
+def test_pruned_copies_lose_a_tenth_of_what_is_left_in_every_step(digits):
+    X, y = digits[1:]
+    model = MLPNetClassifier((10, 10, 10, 10), max_epochs=1, random_state=0).fit(X, y)
+    twin = controls.without_training(model, 2, seed=0)
+    left = sum((layer.weight != 0).sum().item() for layer in controls.removable(twin))
+    assert left == 300 - 30 - 27
+    assert model.n_parameters_ - twin.n_parameters_ == 30 + 27
+    whole = sum((layer.weight != 0).sum().item() for layer in controls.removable(model))
+    assert whole == 300
+
+
+def test_small_networks_have_nearly_as_many_parameters():
+    for n_parameters in (45_000, 50_000, 55_000):
+        sizes = controls.small_sizes(n_parameters)
+        assert abs(controls.count(sizes, 784, 10) - n_parameters) < 1000
+
+
+def test_confusions_are_counted_by_pair():
+    y, y_pred = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 0, 2])
+    assert two_by_two.confusions(y, y_pred) == [
+        {"class": 0, "predicted": 1, "number": 1},
+        {"class": 1, "predicted": 0, "number": 2},
+    ]
