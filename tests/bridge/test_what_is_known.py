@@ -33,7 +33,8 @@ def registered():
     return {
         cls: function
         for cls, function in _as_module._convert.registry.items()
-        if function.__module__.startswith("robustkit.") and cls is not object
+        if function.__module__.startswith("robustkit.")
+        and cls is not object
         # Networks side by side are no model that a user has.
         and cls is not ClassifierUnion
     }
