@@ -382,9 +382,7 @@ def _solve(a, b, costs, alpha):
 
 
 def _starts(a, b, costs, alpha, plan):
-    """Yield couplings to start from: the nodes in order, by features, by structure,
-    by both, by neither, and by chance.
-    """
+    """Yield couplings to start from: by features, order, structure, both; chance."""
     yield plan(costs)
     if alpha > 0:
         if np.array_equal(a.weights, b.weights):

@@ -74,9 +74,9 @@ def mapper_graphs(
         table : DataFrame
             One row per layer: `n_units`, `eps`, `n_nodes`, `n_edges`, `n_components`,
             `n_loops`, the number of independent loops (three nodes that share a sample
-            are none), and `noise`, the share of the samples that lie in no node. With `y` also `purity`, the average over the
-            nodes, weighted by their sizes, and `pure_nodes`, the share of the nodes
-            whose samples all have one label.
+            are none), and `noise`, the share of the samples that lie in no node. With
+            `y` also `purity`, the average over the nodes, weighted by their sizes, and
+            `pure_nodes`, the share of the nodes whose samples all have one label.
 
     See Also
     --------

@@ -18,6 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     SortedSamples,
+    around_zero,
     ends_of_band,
     find_pairs_that_fit,
     squared_distance,
@@ -102,10 +103,11 @@ def fast_nearest(
     """
     n_samples = len(X)
     everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    everyone.set_params(n_jobs=n_jobs).fit(X)
+    Z = around_zero(X)
+    everyone.set_params(n_jobs=n_jobs).fit(Z)
     guessed = np.arange(0, n_samples, n_samples // _N_GUESSED)
     # A sample is its own nearest: the last of one more is the one asked for.
-    of_guessed = everyone.kneighbors(X[guessed])[0][:, -1]
+    of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
     radius = np.quantile(of_guessed, 1 - _SHARE_LEFT)
     samples = SortedSamples(X, values)
     ends = np.full(n_samples, n_samples)
@@ -119,7 +121,7 @@ def fast_nearest(
     _keep_nearest(pairs.indptr, pairs.indices, samples.order, X, squared, nearest)
     left = np.flatnonzero(nearest[:, -1] < 0)
     if len(left):
-        found = everyone.kneighbors(X[left], return_distance=False)
+        found = everyone.kneighbors(Z[left], return_distance=False)
         for row, others in zip(left, found, strict=True):
             # Where samples have twins, it need not be its own first.
             others = others[others != row][:n_neighbors]
