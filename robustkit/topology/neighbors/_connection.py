@@ -220,7 +220,8 @@ def is_too_coarse(
     for _, distances in _distances_of(some, X, metric, metric_params, n_jobs):
         # A sample is its own nearest.
         place = min(min_samples, len(X) - 1)
-        cores.append(np.partition(distances, place, axis=1)[:, place])
+        # A view would keep all distances.
+        cores.append(np.partition(distances, place, axis=1)[:, place].copy())
     radius = np.quantile(np.concatenate(cores), 0.25)
     for rows, distances in _distances_of(some, X, metric, metric_params, n_jobs):
         differences = np.abs(values[rows, None] - values)
@@ -237,13 +238,22 @@ def _distances_of(
     some, X, metric, metric_params, n_jobs
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Yield a few of some samples at a time, and their distances to all."""
-    X = _centered(X, metric)
+    is_euclidean = metric == "euclidean"
+    mean = X.mean(axis=0, dtype=np.float64) if is_euclidean else None
+
+    def around(rows):
+        return rows - mean if is_euclidean else rows
+
+    # Only so many samples are centred, and float64, at one time.
+    n_columns = max(1, _N_KEPT // X.shape[1]) if is_euclidean else len(X)
     n_rows = max(1, _N_KEPT // len(X))
     for start in range(0, len(some), n_rows):
         rows = some[start : start + n_rows]
-        yield (
-            rows,
+        found = [
             pairwise_distances(
-                X[rows], X, metric=metric, n_jobs=n_jobs, **(metric_params or {})
-            ),
-        )
+                around(X[rows]), around(X[left : left + n_columns]), metric=metric,
+                n_jobs=n_jobs, **(metric_params or {}),
+            )
+            for left in range(0, len(X), n_columns)
+        ]  # fmt: skip
+        yield rows, np.hstack(found) if len(found) > 1 else found[0]
