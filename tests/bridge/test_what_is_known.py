@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from robustkit.bridge import _as_module, as_module
 from robustkit.bridge._sklearn_classifiers import has_no_gradient
+from robustkit.classifiers import ClassifierUnion
 from tests.bridge.converted import BINARY, CLASSIFIERS, TRANSFORMERS
 from tests.docs_snippets.pages import text_of
 
@@ -32,7 +33,10 @@ def registered():
     return {
         cls: function
         for cls, function in _as_module._convert.registry.items()
-        if function.__module__.startswith("robustkit.") and cls is not object
+        if function.__module__.startswith("robustkit.")
+        and cls is not object
+        # Networks side by side are no model that a user has.
+        and cls is not ClassifierUnion
     }
 
 

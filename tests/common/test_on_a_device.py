@@ -229,7 +229,7 @@ ATTACKS = {
         net, max_iter=10, device=device
     ),
     "minimal distance of a target": lambda net, device: robustkit.MinimalDistanceAttack(
-        net, max_iter=10, targeted=True, device=device
+        net, max_iter=3, targeted=True, device=device
     ),
     "one pixel": lambda net, device: robustkit.OnePixelAttack(
         net, pop_size=8, max_iter=2, random_state=0, device=device

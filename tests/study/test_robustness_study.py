@@ -133,11 +133,11 @@ def test_walls_are_measured_by_one_switch():
         return {}
 
     params = {"n_graphs": 3, "inits": ["normal"], "analyses": {"keep": keep}}
-    table = small_study(walls=5, engine="single", **params).fit(*DATA).results_
+    table = small_study(walls=3, engine="single", **params).fit(*DATA).results_
     X, y, X_test, y_test = DATA
     assert len(models) == len(table)
     for model, row in zip(models, table.itertuples(), strict=True):
-        right = np.flatnonzero(model.predict(X_test) == y_test)[:5]
+        right = np.flatnonzero(model.predict(X_test) == y_test)[:3]
         some, labels = X_test[right], y_test[right]
         attack = MinimalDistanceAttack(FrozenEstimator(model), random_state=0)
         result = attack.fit(X, y).perturb(some, labels)

@@ -181,6 +181,7 @@ def held(session):
     return [values[k] for k in ("Nodes", "JSEventListeners", "JSHeapUsedSize")]
 
 
+@pytest.mark.slow
 def test_the_page_keeps_nothing_of_graphs_that_are_gone(open_page):
     """Twenty graphs of some 60 nodes: lists of nodes that stay would be seen."""
     seen = open_page()
