@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
 from robustkit._sklearn_private import check_matplotlib_support
-from robustkit.topology import MapperGraph, mapper_persistence
+from robustkit.topology import (
+    MapperGraph,
+    count_loops,
+    filled_triangles,
+    mapper_persistence,
+)
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -216,16 +222,9 @@ def _count(mapper: MapperGraph, X: Any, numbers: np.ndarray):
     rows = []
     for number in numbers:
         graph = varied.set_params(n_intervals=int(number)).fit(X)
-        rows.append(_betti(graph.membership_.shape[1], graph.edges_))
+        n_nodes = graph.membership_.shape[1]
+        triangles = filled_triangles(graph.membership_)
+        n_loops = count_loops(graph.edges_, n_nodes, triangles)
+        rows.append((nx.number_connected_components(graph.graph_), n_loops))
     counts = pd.DataFrame(rows, columns=_NAMES, index=pd.Index(numbers))
     return counts.rename_axis("n_intervals"), len(fitted.intervals_)
-
-
-def _betti(n_nodes, edges):
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    ones = np.ones(len(edges))
-    graph = coo_array((ones, tuple(edges.T)), shape=(n_nodes, n_nodes))
-    n_components = connected_components(graph, directed=False)[0] if n_nodes else 0
-    return n_components, len(edges) - n_nodes + n_components

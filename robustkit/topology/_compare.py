@@ -382,9 +382,12 @@ def _solve(a, b, costs, alpha):
 
 
 def _starts(a, b, costs, alpha, plan):
-    """Yield couplings to start from: by features, structure, both, neither; chance."""
+    """Yield couplings to start from: by features, order, structure, both; chance."""
     yield plan(costs)
     if alpha > 0:
+        if np.array_equal(a.weights, b.weights):
+            # Of a graph and itself, also where features do not tell its nodes apart.
+            yield np.diag(a.weights)
         profiles = _profile_costs(a, b)
         yield plan(profiles)
         yield plan((1 - alpha) * costs + alpha * profiles)

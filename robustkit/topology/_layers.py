@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 
+from robustkit.topology._loops import count_loops, filled_triangles
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology._purity import weighted_average_purity
 
@@ -72,10 +73,10 @@ def mapper_graphs(
             The fitted mapper of every layer, by its name, from first to last.
         table : DataFrame
             One row per layer: `n_units`, `eps`, `n_nodes`, `n_edges`, `n_components`,
-            `n_loops`, the number of independent cycles, and `noise`, the share of the
-            samples that lie in no node. With `y` also `purity`, the average over the
-            nodes, weighted by their sizes, and `pure_nodes`, the share of the nodes
-            whose samples all have one label.
+            `n_loops`, the number of independent loops (three nodes that share a sample
+            are none), and `noise`, the share of the samples that lie in no node. With
+            `y` also `purity`, the average over the nodes, weighted by their sizes, and
+            `pure_nodes`, the share of the nodes whose samples all have one label.
 
     See Also
     --------
@@ -131,7 +132,9 @@ def _describe(mapper, y):
         "n_nodes": n_nodes,
         "n_edges": n_edges,
         "n_components": n_components,
-        "n_loops": n_edges - n_nodes + n_components,
+        "n_loops": count_loops(
+            mapper.edges_, n_nodes, filled_triangles(mapper.membership_)
+        ),
         "noise": mapper.n_noise_ / len(mapper.membership_.indptr[1:]),
     }
     if y is not None:

@@ -6,7 +6,7 @@ a bar, as in persistent homology.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_array
 
 from robustkit.topology._cover import GivenCover
+from robustkit.topology._loops import filled_triangles
 from robustkit.topology._mapper import build_mapper, join_clusters, shared_samples
 from robustkit.topology._mapper_graph import MapperGraph
 from robustkit.topology.neighbors import NeighborCache
@@ -35,6 +36,9 @@ class _CoreGraph:
     n_nodes: int
     edges: list[tuple[int, int]]
 
+    triangles: list[tuple[int, int, int]]
+    """Triples of nodes that share a sample."""
+
 
 def mapper_persistence(
     mapper: MapperGraph, X: ArrayLike, *, eps: ArrayLike | None = None
@@ -43,7 +47,8 @@ def mapper_persistence(
 
     The cover is that of the mapper for `X` and stays; the neighbours are searched for
     once. Clusters are taken as their core samples, which only become more, so that each
-    graph maps into the next.
+    graph maps into the next. Three nodes that share a sample fill the triangle between
+    them, so that it is no loop.
 
     Parameters
     ----------
@@ -128,7 +133,8 @@ def _core_graph(anchors, n_samples):
         dict(zip(samples.tolist(), (first + labels).tolist(), strict=True))
         for first, (samples, labels) in zip(firsts, anchors, strict=True)
     ]
-    return _CoreGraph(clusters, len(intervals), [tuple(e) for e in edges.tolist()])
+    edges = [tuple(edge) for edge in edges.tolist()]
+    return _CoreGraph(clusters, len(intervals), edges, filled_triangles(membership))
 
 
 def _bars(graphs):
@@ -151,8 +157,11 @@ def _bars(graphs):
             else:
                 merged[place] = birth
         births = {place: merged.get(place, k) for place in set(name)}
-        # Loops: a basis of the cycles, the oldest first.
+        # Loops: a basis of the cycles, but for those filled by triangles; the oldest
+        # first.
         basis = _Basis(graph.edges)
+        for triple in graph.triangles:
+            basis.add(list(combinations(triple, 2)))
         alive = []
         for birth, cycle in cycles:
             image = [

@@ -45,6 +45,14 @@ def test_curves_count_the_graphs(pyplot, circles):
     np.testing.assert_array_equal(loops.get_ydata(), display.counts["loops"])
 
 
+def test_curves_count_no_filled_triangles(pyplot):
+    line = np.linspace(0, 1, 100)[:, None]
+    display = MapperPersistenceDisplay.from_mapper(
+        MapperGraph(0, overlap=0.7), line, n_intervals=[4, 6]
+    )
+    assert display.counts["loops"].tolist() == [0, 0]
+
+
 def test_nothing_to_draw_is_drawn(pyplot):
     with pytest.warns(UserWarning, match="No cluster was found"):
         display = MapperPersistenceDisplay.from_mapper(MapperGraph(), np.zeros((2, 2)))

@@ -209,6 +209,16 @@ def test_labels_compare_graphs_of_different_samples():
     assert compare_mappers(a, a, Y, features="labels").distance < 1e-6
 
 
+def test_a_graph_is_itself_where_features_do_not_tell_its_nodes_apart():
+    """Two labels by chance: many nodes have the same shares of them."""
+    rng = np.random.RandomState(2)
+    points, y = rng.normal(size=(120, 2)), rng.randint(0, 2, 120)
+    graph = MapperGraph(0, n_intervals=8, eps=0.25, min_samples=1).fit(points)
+    for alpha in (0.5, 1.0):
+        found = compare_mappers(graph, graph, y, features="labels", alpha=alpha)
+        assert found.distance < 1e-6
+
+
 def without_nodes():
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No cluster was found", UserWarning)

@@ -51,6 +51,15 @@ def test_some_layers_without_labels(model):
     assert "purity" not in graphs.table
 
 
+def test_triangles_of_nodes_that_share_a_sample_are_no_loops():
+    line = np.linspace(0, 1, 100)[:, None]
+    model = LogisticRegression().fit(line, line[:, 0] > 0.5)
+    mapper = MapperGraph("pca", n_intervals=6, overlap=0.7)
+    table = mapper_graphs(model, line, mapper=mapper).table
+    assert table["n_edges"].item() > table["n_nodes"].item() > 3
+    assert table["n_loops"].item() == 0
+
+
 def test_a_model_without_hidden_layers_has_logits():
     model = LogisticRegression(max_iter=1000).fit(X, y)
     for layers in ("all", "logits"):

@@ -1,6 +1,7 @@
 """Bars are those of the maps between the graphs, counted one by one."""
 
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -90,7 +91,15 @@ def ranks(first, last):
             if edge[0] != edge[1]:
                 image[last[1].index(edge)] ^= 1
         images.append(image)
-    return len({names[place] for place in places}), rank(images)
+    # Three nodes that share a sample fill the triangle between them.
+    filled = []
+    for i, j, k in combinations(range(len(last[0])), 3):
+        if last[0][i][1] & last[0][j][1] & last[0][k][1]:
+            filled.append(np.zeros(len(last[1]), int))
+            for edge in ((i, j), (i, k), (j, k)):
+                filled[-1][last[1].index(edge)] = 1
+    n_loops = rank(images + filled) - rank(filled)
+    return len({names[place] for place in places}), n_loops
 
 
 @given(seeds, st.integers(1, 3), st.sampled_from([0.3, 0.5, 0.7]))
@@ -122,6 +131,14 @@ def test_the_mapper_is_not_changed():
     assert not hasattr(mapper, "eps_")
     assert list(bars) == ["dimension", "birth", "death"]
     assert (bars["death"] > bars["birth"]).all()
+
+
+def test_a_line_has_no_loop_however_much_its_intervals_overlap():
+    """Where three intervals overlap, their nodes are triangles, which are filled."""
+    X = np.linspace(0, 1, 100)[:, None]
+    bars = mapper_persistence(MapperGraph(0, n_intervals=6, overlap=0.7), X)
+    lasting = bars[np.isinf(bars["death"])]
+    assert lasting["dimension"].tolist() == [0]
 
 
 def test_one_place_is_one_component():

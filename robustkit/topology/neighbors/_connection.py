@@ -18,6 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     SortedSamples,
+    around_zero,
     ends_of_band,
     find_pairs_that_fit,
     squared_distance,
@@ -102,10 +103,11 @@ def fast_nearest(
     """
     n_samples = len(X)
     everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    everyone.set_params(n_jobs=n_jobs).fit(X)
+    Z = around_zero(X)
+    everyone.set_params(n_jobs=n_jobs).fit(Z)
     guessed = np.arange(0, n_samples, n_samples // _N_GUESSED)
     # A sample is its own nearest: the last of one more is the one asked for.
-    of_guessed = everyone.kneighbors(X[guessed])[0][:, -1]
+    of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
     radius = np.quantile(of_guessed, 1 - _SHARE_LEFT)
     samples = SortedSamples(X, values)
     ends = np.full(n_samples, n_samples)
@@ -119,7 +121,7 @@ def fast_nearest(
     _keep_nearest(pairs.indptr, pairs.indices, samples.order, X, squared, nearest)
     left = np.flatnonzero(nearest[:, -1] < 0)
     if len(left):
-        found = everyone.kneighbors(X[left], return_distance=False)
+        found = everyone.kneighbors(Z[left], return_distance=False)
         for row, others in zip(left, found, strict=True):
             # Where samples have twins, it need not be its own first.
             others = others[others != row][:n_neighbors]
@@ -218,7 +220,8 @@ def is_too_coarse(
     for _, distances in _distances_of(some, X, metric, metric_params, n_jobs):
         # A sample is its own nearest.
         place = min(min_samples, len(X) - 1)
-        cores.append(np.partition(distances, place, axis=1)[:, place])
+        # A view would keep all distances.
+        cores.append(np.partition(distances, place, axis=1)[:, place].copy())
     radius = np.quantile(np.concatenate(cores), 0.25)
     for rows, distances in _distances_of(some, X, metric, metric_params, n_jobs):
         differences = np.abs(values[rows, None] - values)
@@ -235,13 +238,22 @@ def _distances_of(
     some, X, metric, metric_params, n_jobs
 ) -> Iterator[tuple[NDArray, NDArray]]:
     """Yield a few of some samples at a time, and their distances to all."""
-    X = _centered(X, metric)
+    is_euclidean = metric == "euclidean"
+    mean = X.mean(axis=0, dtype=np.float64) if is_euclidean else None
+
+    def around(rows):
+        return rows - mean if is_euclidean else rows
+
+    # Only so many samples are centred, and float64, at one time.
+    n_columns = max(1, _N_KEPT // X.shape[1]) if is_euclidean else len(X)
     n_rows = max(1, _N_KEPT // len(X))
     for start in range(0, len(some), n_rows):
         rows = some[start : start + n_rows]
-        yield (
-            rows,
+        found = [
             pairwise_distances(
-                X[rows], X, metric=metric, n_jobs=n_jobs, **(metric_params or {})
-            ),
-        )
+                around(X[rows]), around(X[left : left + n_columns]), metric=metric,
+                n_jobs=n_jobs, **(metric_params or {}),
+            )
+            for left in range(0, len(X), n_columns)
+        ]  # fmt: skip
+        yield rows, np.hstack(found) if len(found) > 1 else found[0]

@@ -15,6 +15,7 @@ from sklearn.neighbors import VALID_METRICS, NearestNeighbors
 from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     SortedSamples,
+    around_zero,
     ends_of_band,
     find_pairs_that_fit,
     level_step,
@@ -232,10 +233,11 @@ def fast_neighbor_distances(
     n_samples = len(X)
     n_neighbors = min(n_neighbors, n_samples - 1)
     everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    everyone.set_params(n_jobs=n_jobs).fit(X)
+    Z = around_zero(X)
+    everyone.set_params(n_jobs=n_jobs).fit(Z)
     guessed = np.arange(0, n_samples, max(1, n_samples // _N_GUESSED))
     # A sample is its own nearest: the last of one more is the one asked for.
-    of_guessed = everyone.kneighbors(X[guessed])[0][:, -1]
+    of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
     eps = np.quantile(of_guessed, 1 - _SHARE_LEFT)
     samples = SortedSamples(X, values)
     ends = np.full(n_samples, n_samples)
@@ -252,7 +254,7 @@ def fast_neighbor_distances(
     distances = np.sqrt(smallest.max(axis=1))
     left = np.flatnonzero(~np.isfinite(distances))
     if len(left):
-        nearest = everyone.kneighbors(X[left], return_distance=False)[:, -1]
+        nearest = everyone.kneighbors(Z[left], return_distance=False)[:, -1]
         distances[left] = _measure(X[left], X[nearest])
     return distances
 

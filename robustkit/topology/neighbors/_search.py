@@ -61,6 +61,10 @@ _CHUNK = 2**20
 # Fewer samples are compared faster than they are split into cells.
 _FEWEST_FOR_CELLS = 2048
 
+# So many times their extent away from zero, samples are centred for other searches:
+# squares of it are rounded by less than 1e-9 of the squared extent.
+_FAR = 1000
+
 _N_CENTERS = 16
 _N_SAMPLES_FOR_CENTERS = 2048
 
@@ -113,6 +117,17 @@ def squared_distance(X, i, j):
 def is_within(X, i, j, limit):
     """Whether the squared distance of two samples is not above a limit."""
     return squared_distance(X, i, j) <= limit
+
+
+def around_zero(X: NDArray) -> NDArray:
+    """Centre samples that lie far from zero, where products of them are rounded.
+
+    Others are returned as they are, without a copy.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    # Halves, which cannot overflow.
+    extent = 2 * float((X.max(axis=0) / 2 - X.min(axis=0) / 2).max())
+    return X - mean if np.abs(mean).max() > _FAR * extent else X
 
 
 def ends_of_band(values: NDArray, eps: float) -> NDArray:

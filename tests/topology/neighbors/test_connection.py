@@ -1,5 +1,7 @@
 """The distance at which a shape is connected, and how far the filter steps there."""
 
+import tracemalloc
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from robustkit.topology.neighbors import (
     is_too_coarse,
     longest_step,
 )
-from robustkit.topology.neighbors._connection import fast_nearest
+from robustkit.topology.neighbors._connection import _N_KEPT, fast_nearest
 from tests.topology.strategies import point_clouds, seeds
 
 
@@ -118,6 +120,22 @@ def test_many_samples_are_compared_as_far_as_time_allows(monkeypatch):
     monkeypatch.setattr("robustkit.topology.neighbors._connection._MOST_MEASURED", 1)
     some = longest_step(X, X[:, 0], 0.05)
     assert 0.9 * full <= some <= full
+
+
+def test_large_data_are_not_copied():
+    X = np.random.RandomState(0).normal(size=(40_000, 250)).astype(np.float32)
+    for measure in (
+        lambda: is_too_coarse(X, X[:, 0], 1, 1e9),
+        lambda: longest_step(X, X[:, 0], 1.0),
+    ):
+        tracemalloc.start()
+        try:
+            measure()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        # In float64 they are 80 MB; some distances and some samples are kept.
+        assert peak < 5.5 * 8 * _N_KEPT
 
 
 @given(seeds, st.integers(1, 6), st.floats(0.01, 3))

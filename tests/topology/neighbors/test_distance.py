@@ -13,6 +13,7 @@ from sklearn.neighbors import VALID_METRICS
 
 from robustkit.topology import MapperGraph, UniformCover
 from robustkit.topology.neighbors import _distance as module
+from robustkit.topology.neighbors._connection import fast_nearest
 from robustkit.topology.neighbors._distance import (
     fast_neighbor_distances,
     knee,
@@ -200,6 +201,20 @@ def test_neighbor_distances_do_not_depend_on_an_offset(fast, n_features, dtype):
         else:
             found = neighbor_distances(X, min_samples)
         np.testing.assert_allclose(found, expected[:, min_samples], rtol=1e-9)
+
+
+@pytest.mark.parametrize("offset", [2.0**20, 2.0**30, 2.0**36])
+def test_the_fast_ways_do_not_depend_on_a_large_offset(offset):
+    """Where squares of the samples are rounded by more than their distances."""
+    rng = np.random.RandomState(0)
+    near = rng.randint(640, size=(700, 9)) / 16
+    near[:40] *= 30
+    expected = np.sort(squareform(pdist(near)), axis=1)
+    X = near + offset
+    found = fast_neighbor_distances(X, X[:, 0], True, 4)
+    np.testing.assert_allclose(found, expected[:, 4], rtol=1e-9)
+    found, _ = fast_nearest(X, X[:, 0], True, 12)
+    np.testing.assert_allclose(found, expected[:, 1:13], rtol=1e-9)
 
 
 def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
