@@ -218,8 +218,14 @@ def _joined_attacks(
     if not joins(first):
         yield from _alone(attacks)
         return
-    pieces = [(np.asarray(flat_samples(X)[0]), np.asarray(y)) for X, y in samples]
-    if any(X.dtype not in _FLOATS or y.shape != X.shape[:1] for X, y in pieces):
+    given = [flat_samples(X)[0] for X, _ in samples]
+    pieces = [
+        (np.asarray(X), np.asarray(y)) for X, (_, y) in zip(given, samples, strict=True)
+    ]
+    n_features = getattr(first.estimator_, "n_features_in_", None)
+    if any(isinstance(X, list) for X in given) or any(
+        X.dtype not in _FLOATS or (*y.shape, n_features) != X.shape for X, y in pieces
+    ):
         # They are converted, or refused, where they are taken.
         yield from _alone(attacks)
         return

@@ -593,7 +593,7 @@ def _grow_masked(module, X, goal, direction, lengths, clip):
             X, direction, rows, left, *kept = (
                 t.index_select(0, keep) for t in (X, direction, rows, left, *kept)
             )
-            goal = goal.take(keep)
+            goal, module = goal.take(keep), of_rows(module, keep)
     for whole, values in zip(found, kept, strict=True):
         whole.index_copy_(0, rows, values)
     return found

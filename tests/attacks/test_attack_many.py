@@ -175,6 +175,19 @@ def test_what_cannot_be_joined_is_attacked_by_itself(unions):
     assert unions == [2]
 
 
+def test_lists_and_samples_that_do_not_fit_are_taken_as_by_one_classifier():
+    X, y = few(5)
+    attack, models = FGSMAttack(eps=0.1), classifiers()[:2]
+    alone = one_by_one(attack, models, X, y)
+    found = attack_many(attack, models, X.tolist(), y.tolist())
+    for ours, one in zip(found, alone, strict=True):
+        theirs = one.perturb(X.tolist(), y.tolist())
+        assert ours.X_adv.dtype == theirs.X_adv.dtype
+        assert_array_equal(ours.X_adv, theirs.X_adv)
+    with pytest.raises(ValueError, match="64"):
+        attack_many(attack, models, X[:, :40], y)
+
+
 def test_classifiers_of_other_labels_are_not_put_together(unions):
     X, y = few(60)
     named = clone(classifiers()[0]).fit(X, np.char.add("d", y.astype(str)))

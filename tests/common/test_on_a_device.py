@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 import robustkit
@@ -22,7 +23,7 @@ from robustkit import (
     SparseNetClassifier,
     TorchClassifier,
 )
-from robustkit.attacks import functional
+from robustkit.attacks import attack_many, functional
 from robustkit.classifiers import fit_many
 from robustkit.networks import (
     AutogradStep,
@@ -261,6 +262,37 @@ def test_attacks_of_estimators_find_the_same_there(name, net, data):
     found, expected = (a.fit(*data).perturb(X, y, **target) for a in (there, here))
     np.testing.assert_allclose(found.X_adv, expected.X_adv, atol=1e-4)
     assert found.success.tolist() == expected.success.tolist()
+
+
+MANY = {
+    "fgsm": FGSMAttack(eps=0.1),
+    "pgd": PGDAttack(eps=0.08, max_iter=12, n_restarts=2, random_state=0),
+    # Samples fall at each of the first steps, so that the batch shrinks.
+    "growing eps": robustkit.GrowingEpsilonAttack(start=0.1, step=0.1, stop=1.0),
+    "minimal distance": robustkit.MinimalDistanceAttack(max_iter=2),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_attacks_of_many_networks_find_the_same_there(name, data):
+    n_samples = 6 if name == "minimal distance" else 30
+    X, y = data[0][:n_samples], data[1][:n_samples]
+    # Most samples are right, so that there is something to attack.
+    models = [
+        SparseNetClassifier(
+            GraphPrior(n_nodes=40), lr=0.03, max_epochs=20, random_state=seed
+        ).fit(*data)
+        for seed in (0, 1)
+    ]
+    there, here = (
+        attack_many(clone(MANY[name]).set_params(device=device), models, X, y)
+        for device in (STANDIN, "cpu")
+    )
+    for found, expected in zip(there, here, strict=True):
+        np.testing.assert_allclose(found.X_adv, expected.X_adv, atol=1e-4)
+        assert found.success.tolist() == expected.success.tolist()
+        if name != "minimal distance":
+            assert found.n_queries.tolist() == expected.n_queries.tolist()
 
 
 def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
