@@ -169,7 +169,9 @@ class Store:
             path.mkdir(exist_ok=True)
         mark = path / _MARK
         if not mark.exists():
-            if must_exist or any(not name.startswith(".") for name in os.listdir(path)):
+            names = {name for name in os.listdir(path) if not name.startswith(".")}
+            # Another process may have made it in the meantime.
+            if must_exist or (names and _MARK not in names):
                 raise CorruptFileError(
                     f"{path} is not the store of a study. It was left as it is; choose "
                     "another 'store'."
@@ -354,6 +356,13 @@ class Store:
     def copy_to(self, path: str | os.PathLike) -> Store:
         """Copy all that is finished into another store, which can be continued."""
         other = Store(path)
+        known, identity = other.read("identity"), self.read("identity")
+        places = differences(known, identity or {}) if known is not None else []
+        if places:
+            raise ValueError(
+                f"{other.path} is the store of another study: {'; '.join(places)}. "
+                "Choose another folder."
+            )
         for name in _NAMES:
             value = self.read(name)
             if value is not None:
@@ -440,9 +449,12 @@ class Store:
             seen.n_entries += n_entries
         is_claim = entries[:, 1] == 0
         if seen.stop:
-            # A line that the index knows, and that is not there, was torn off.
+            # A line that the index knows, and that is not there, was torn off or comes
+            # later: then it is looked for below, as one that the index does not know.
             there = (entries[:, 2] >= seen.stop) & (entries[:, 3] <= size)
             for task, n_rows, start, stop in entries[~is_claim & there].tolist():
+                if start > seen.stop:
+                    self._read_lines(shard, seen, start)
                 self._note(task, _Place(shard, start, stop, n_rows))
                 seen.stop = stop
         if size > seen.stop:
@@ -481,9 +493,9 @@ class Store:
             )
         return len(line)
 
-    def _read_lines(self, shard: str, seen: _Seen) -> None:
-        """Read the lines of a shard that its index does not know yet."""
-        content = _content(self._file(_LINES, shard), seen.stop)
+    def _read_lines(self, shard: str, seen: _Seen, until: int | None = None) -> None:
+        """Read the lines of a shard that its index does not know (yet)."""
+        content = _content(self._file(_LINES, shard), seen.stop, until)
         for line in content.splitlines(keepends=True) if seen.stop else ():
             if not line.endswith(b"\n"):
                 return
@@ -609,10 +621,10 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _content(path: Path, start: int) -> bytes:
+def _content(path: Path, start: int, stop: int | None = None) -> bytes:
     with path.open("rb") as file:
         file.seek(start)
-        return file.read()
+        return file.read(-1 if stop is None else stop - start)
 
 
 def _as_line(content: str) -> bytes:

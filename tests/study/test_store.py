@@ -231,6 +231,54 @@ def test_a_line_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
     assert store.done() == {0, 1, 2}
 
 
+def test_a_reader_that_a_writer_overtakes_loses_no_task(tmp_path, monkeypatch):
+    path = fill(tmp_path / "study.store", tasks=[0])
+    reader, writer, usual = Store(path), Store(path), _store._content
+    writer.add(1, [row(1)])
+    assert reader.done() == {0, 1}
+
+    def overtaken(file, *args):
+        # Between a look at how long the lines are and one at the index.
+        if file.name == f"{writer._shard}.index" and 2 not in writer._done:
+            writer.add(2, [row(2)])
+        return usual(file, *args)
+
+    monkeypatch.setattr(_store, "_content", overtaken)
+    reader.done()
+    assert 2 in writer._done
+    writer.add(3, [row(3)])
+    assert reader.done() == {0, 1, 2, 3}
+    assert [found["place"]["model"] for found in reader.rows()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_line_that_the_index_passes_over_is_found(tmp_path, lost):
+    path = fill(tmp_path / "study.store")
+    (index,) = shards(path, ".index")
+    content = index.read_bytes()
+    index.write_bytes(content[: 32 * lost] + content[32 * (lost + 1) :])
+    assert Store(path).rows() == Store(fill(tmp_path / "whole")).rows()
+
+
+def test_two_that_make_one_folder_at_once_share_it(tmp_path, monkeypatch):
+    path, usual = tmp_path / "study.store", os.listdir
+
+    def overtaken(folder):
+        monkeypatch.setattr(os, "listdir", usual)
+        Store(path).open_study(identity=IDENTITY)
+        return usual(folder)
+
+    monkeypatch.setattr(os, "listdir", overtaken)
+    Store(path).open_study(identity=IDENTITY)
+
+
+def test_a_copy_into_another_study_is_refused(tmp_path):
+    one, other = fill(tmp_path / "one"), fill(tmp_path / "other", [0], n_graphs=9)
+    with pytest.raises(ValueError, match="another study: n_graphs is 9 there and 2"):
+        Store(one).copy_to(other)
+    assert Store(other).done() == {0}
+
+
 def test_tasks_that_nobody_claimed_come_first(tmp_path):
     path = fill(tmp_path / "study", tasks=[0])
     one, other = Store(path), Store(path)
