@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from robustkit import __version__
+from robustkit._tensors import as_array
 from robustkit._validation import caller_depth
 from robustkit.exceptions import CorruptFileError
 
@@ -148,6 +150,8 @@ class Store:
         # Where the study is described, and how.
         self._study: tuple[str, Any] | None = None
         self._look_again = 0.0
+        # Of what made the models, where it is not this one.
+        self._version: str | None = None
         # Oldest first, in the order of their names.
         self._shard = f"{time.time_ns():016x}-{_whoami()}-{secrets.token_hex(4)}"
         self._random = random.Random(self._shard)
@@ -363,17 +367,27 @@ class Store:
                 f"{other.path} is the store of another study: {'; '.join(places)}. "
                 "Choose another folder."
             )
+        finished = list(self.finished())
+        version = self.read("version")
+        if version is None and finished:
+            # Of stores of before: every row had it, and the study had not.
+            made = finished[0][1][0].get("made", {})
+            version = made.get("version_robustkit", __version__)
+        if other.read("version") not in (None, version):
+            raise ValueError(
+                f"{other.path} was begun by robustkit {other.read('version')}, and "
+                f"{self.path} by {version}. Choose another folder."
+            )
         for name in _NAMES:
-            value = self.read(name)
+            value = version if name == "version" else self.read(name)
             if value is not None:
                 other.keep_first(name, value)
-        for task, rows in self.finished():
-            if self._is_old:
-                # Then every row had it, and the study had not.
-                made = rows[0].get("made", {})
-                other.keep_first("version", made.get("version_robustkit", __version__))
+        # What made the models, and not what copies them.
+        other._version = version
+        for task, rows in finished:
             if not other.is_done(task):
                 other.add(task, rows)
+        other._version = None
         return other
 
     # Shards.
@@ -394,7 +408,10 @@ class Store:
         return self._shards.setdefault(self._shard, _Seen())
 
     def _header(self) -> bytes:
-        study = {"version": __version__, "identity": self.read("identity")}
+        study = {
+            "version": self._version or __version__,
+            "identity": self.read("identity"),
+        }
         return _as_line(json.dumps(study))
 
     def _enter(self, entries: Sequence[tuple[int, int, int, int]]) -> None:
@@ -679,6 +696,8 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted((canonical(item) for item in value), key=json.dumps)
+    if isinstance(value, torch.Tensor):
+        value = as_array(value)
     if isinstance(value, np.ndarray):
         return {"array": digest(value)}
     if isinstance(value, type) or not hasattr(value, "__dict__"):

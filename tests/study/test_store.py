@@ -14,6 +14,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -456,6 +457,30 @@ def test_a_store_of_before_is_read_and_can_be_copied(tmp_path):
     new.add(3, [row(3)])
     assert Store(tmp_path / "study").done() == {0, 1, 2, 3}
     assert path.read_bytes() == before
+
+
+def test_a_copy_keeps_the_version_that_made_the_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "__version__", "0.0.9")
+    old = old_store(tmp_path / "study.sqlite")
+    path = fill(tmp_path / "study")
+    monkeypatch.setattr(_store, "__version__", "0.1")
+    for source in (old, path):
+        copy = Store(source).copy_to(tmp_path / f"of_{source.name}").path
+        assert Store(copy).rows() == Store(source).rows()
+        with pytest.raises(ValueError, match=r"begun by robustkit 0\.0\.9"):
+            Store(copy).open_study(identity=IDENTITY)
+    with pytest.raises(ValueError, match="Choose another folder"):
+        Store(path).copy_to(fill(tmp_path / "young"))
+
+
+def test_tensors_are_told_apart_by_what_they_hold():
+    ones, zeros = torch.ones(3), torch.zeros(3)
+    assert canonical(ones) == canonical(torch.ones(3, requires_grad=True))
+    assert canonical(ones) != canonical(zeros)
+    one, other = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    assert canonical(one) == canonical(other)
+    torch.nn.init.zeros_(other.weight)
+    assert canonical(one) != canonical(other)
 
 
 def test_many_shards_are_copied_into_one(tmp_path):
