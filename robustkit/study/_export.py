@@ -12,6 +12,7 @@ from typing import Any
 
 from pandas.api.types import is_object_dtype
 
+from robustkit.study._kept_models import with_added
 from robustkit.study._store import Store
 from robustkit.study._table import table_of
 
@@ -27,7 +28,7 @@ _LONGEST = 6000
 
 def to_csv(store: Store, path: str | os.PathLike) -> Path:
     """Write one row per model."""
-    table_of(store.rows()).to_csv(path, index=False)
+    table_of(with_added(store)).to_csv(path, index=False)
     return Path(path)
 
 
@@ -39,7 +40,7 @@ def to_parquet(store: Store, path: str | os.PathLike) -> Path:
         raise ImportError(
             "Writing Parquet needs pyarrow: pip install robustkit[parquet]"
         ) from error
-    table = table_of(store.rows())
+    table = table_of(with_added(store))
     for name in filter(lambda name: is_object_dtype(table[name]), table):
         values = table[name].dropna()
         if len({type(value) for value in values}) > 1 or values.map(_is_nested).any():
@@ -81,7 +82,7 @@ def _log(store: Store, client: Any, name: str) -> str:
     settings = dict(_leaves(store.read("settings") or {}))
     client.log_batch(study, params=[Param(*item) for item in _as_text(settings)])
     n_models = 0
-    for row in store.rows():
+    for row in with_added(store):
         number, made = row["place"]["model"], row["made"]
         tags = {MLFLOW_PARENT_RUN_ID: study}
         run = client.create_run(where, tags=tags, run_name=f"model {number}")

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import secrets
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,7 @@ __all__ = [
     "file_of",
     "folder_of",
     "keep_model",
+    "mark_folder",
     "models_kept",
     "read_arrays",
     "store_of_measure",
@@ -62,6 +64,8 @@ _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
 _LENGTH = struct.Struct("<Q")
 # The arrays begin at a multiple of it.
 _ALIGNMENT = 8
+# Beside the models: which study they are of.
+_MARK = "study"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
@@ -77,8 +81,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
         offset = stop
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    # Of this process alone: another may be doing the same model.
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    # Of this process alone: another, perhaps elsewhere, may be doing the same model.
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with open(fresh, "wb") as file:
         file.write(_LENGTH.pack(len(text)) + text)
         for array in arrays.values():
@@ -136,6 +140,27 @@ def check_keeps(store: str | os.PathLike | None, population: Population) -> Path
     return folder_of(store)
 
 
+def mark_folder(store: Store) -> None:
+    """Write into the folder of the models whose they are; refuse that of others."""
+    assert store.path is not None, "check_keeps asks for one"
+    folder = folder_of(store.path)
+    folder.mkdir(exist_ok=True)
+    if not (folder / _MARK).exists() and not any(folder.glob("*.safetensors")):
+        fresh = folder / f".{_MARK}.{secrets.token_hex(4)}"
+        fresh.write_text(store.home().study, "utf-8")
+        os.replace(fresh, folder / _MARK)
+    _check_folder(store, folder)
+
+
+def _check_folder(store: Store, folder: Path) -> None:
+    mark = folder / _MARK
+    if not mark.exists() or mark.read_text("utf-8") != store.home().study:
+        raise ValueError(
+            f"{folder} holds the models of another study. Move it away, or choose "
+            "another 'store'."
+        )
+
+
 def file_of(folder: Path, model: int) -> Path:
     """Name the file of a model."""
     return folder / f"{model}.safetensors"
@@ -175,6 +200,7 @@ def models_kept(
             f"model {missing[0]}. A study keeps them if it has keep_models=True when "
             "it trains them."
         )
+    _check_folder(store, folder)
     return {model: task_of[model] for model in models}
 
 
@@ -193,11 +219,13 @@ def add_measure(
     """
     assert store.path is not None, "check_keeps asks for one"
     path, folder = store_of_measure(store.path, name), folder_of(store.path)
-    others = [other for other in added_to(store.path) if other != path]
+    others = [other for other in added_to(store) if other.path != path]
     attack, n_images = recipe.attacks[name]
     added = Store(path)
     added.open_study(
-        identity=canonical({"attack": attack, "n_images": n_images}),
+        identity=canonical(
+            {"attack": attack, "n_images": n_images, "study": store.home().study}
+        ),
         settings={"position": len(others)},
     )
     done = added.done()
@@ -239,25 +267,34 @@ def store_of_measure(store: str | os.PathLike, name: str) -> Path:
     return path.with_name(f"{path.name}.measured-{name}")
 
 
-def added_to(store: str | os.PathLike) -> list[Path]:
-    """Find the stores of what was measured later, in the order in which it was."""
-    path = Path(store).absolute()
-    found = path.parent.glob(f"{glob.escape(path.name)}.measured-*")
-    return sorted(found, key=_position)
+def added_to(store: Store) -> list[Store]:
+    """Open the stores of what was measured later, in the order in which it was.
+
+    They lie beside that of the study, and are refused if they are of another one.
+    """
+    if store.path is None:
+        return []
+    path, found = store.path, []
+    for beside in sorted(path.parent.glob(f"{glob.escape(path.name)}.measured-*")):
+        added = Store(beside, must_exist=True)
+        identity, settings = added.read("identity"), added.read("settings")
+        # Whoever began it was stopped before it was known.
+        if identity is None or settings is None:
+            continue
+        if identity.get("study") != store.home().study:
+            raise ValueError(
+                f"{beside} holds what was measured of another study than that in "
+                f"{path}. Move it away, or choose another 'store'."
+            )
+        found.append((settings["position"], added))
+    return [added for _, added in sorted(found, key=lambda pair: pair[0])]
 
 
-def _position(path):
-    return Store(path, must_exist=True).read("settings")["position"], path.name
-
-
-def with_added(
-    rows: Sequence[dict[str, Any]], store: str | os.PathLike
-) -> list[dict[str, Any]]:
-    """Put what was measured later into the rows of a study."""
-    rows = [dict(row) for row in rows]
-    for path in added_to(store):
-        added = Store(path, must_exist=True).rows()
-        added = {row["place"]["model"]: row for row in added}
+def with_added(store: Store) -> list[dict[str, Any]]:
+    """Read the rows of a study, with what was measured later."""
+    rows = [dict(row) for row in store.rows()]
+    for beside in added_to(store):
+        added = {row["place"]["model"]: row for row in beside.rows()}
         for row in rows:
             more = added.get(row["place"]["model"], {})
             for group in ("measures", "seconds"):

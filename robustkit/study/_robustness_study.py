@@ -38,7 +38,9 @@ from robustkit.correlation import RobustnessCorrelator
 from robustkit.study._config import parse, read_config, write_config
 from robustkit.study._kept_models import (
     add_measure,
+    added_to,
     check_keeps,
+    mark_folder,
     models_kept,
     with_added,
 )
@@ -351,6 +353,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         given = self._check_data(X, y, X_test, y_test)
         store = Store(self.store)
         data, recipe_seed = self._begin(store, design, given)
+        if self.keep_models:
+            mark_folder(store)
         engine = choose_engine(self.engine, design, self.device)
         recipe = make_recipe(
             design,
@@ -380,6 +384,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         self._population = design.population
         self._tasks = self._population.tasks(design, data.shape, plan_seed)
         self._open(store, design, seed, given, data)
+        # Before hours of training, if they are of another study.
+        added_to(store)
         return data, recipe_seed
 
     def measure(
@@ -550,9 +556,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         )
 
     def _tabulate(self, store: Store) -> None:
-        rows = store.rows()
-        if store.path is not None:
-            rows = with_added(rows, store.path)
+        rows = with_added(store)
         self.results_ = table_of(rows)
         self.columns_ = columns_of(rows)
         self._settings = {**store.read("settings"), "command": store.read("command")}

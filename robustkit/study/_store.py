@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from robustkit import __version__
+from robustkit._tensors import as_array
 from robustkit._validation import caller_depth
 from robustkit.exceptions import CorruptFileError
 
@@ -148,6 +150,8 @@ class Store:
         # Where the study is described, and how.
         self._study: tuple[str, Any] | None = None
         self._look_again = 0.0
+        # Of what made the models, where it is not this one.
+        self._version: str | None = None
         # Oldest first, in the order of their names.
         self._shard = f"{time.time_ns():016x}-{_whoami()}-{secrets.token_hex(4)}"
         self._random = random.Random(self._shard)
@@ -169,7 +173,9 @@ class Store:
             path.mkdir(exist_ok=True)
         mark = path / _MARK
         if not mark.exists():
-            if must_exist or any(not name.startswith(".") for name in os.listdir(path)):
+            names = {name for name in os.listdir(path) if not name.startswith(".")}
+            # Another process may have made it in the meantime.
+            if must_exist or (names and _MARK not in names):
                 raise CorruptFileError(
                     f"{path} is not the store of a study. It was left as it is; choose "
                     "another 'store'."
@@ -354,17 +360,34 @@ class Store:
     def copy_to(self, path: str | os.PathLike) -> Store:
         """Copy all that is finished into another store, which can be continued."""
         other = Store(path)
+        known, identity = other.read("identity"), self.read("identity")
+        places = differences(known, identity or {}) if known is not None else []
+        if places:
+            raise ValueError(
+                f"{other.path} is the store of another study: {'; '.join(places)}. "
+                "Choose another folder."
+            )
+        finished = list(self.finished())
+        version = self.read("version")
+        if version is None and finished:
+            # Of stores of before: every row had it, and the study had not.
+            made = finished[0][1][0].get("made", {})
+            version = made.get("version_robustkit", __version__)
+        if other.read("version") not in (None, version):
+            raise ValueError(
+                f"{other.path} was begun by robustkit {other.read('version')}, and "
+                f"{self.path} by {version}. Choose another folder."
+            )
         for name in _NAMES:
-            value = self.read(name)
+            value = version if name == "version" else self.read(name)
             if value is not None:
                 other.keep_first(name, value)
-        for task, rows in self.finished():
-            if self._is_old:
-                # Then every row had it, and the study had not.
-                made = rows[0].get("made", {})
-                other.keep_first("version", made.get("version_robustkit", __version__))
+        # What made the models, and not what copies them.
+        other._version = version
+        for task, rows in finished:
             if not other.is_done(task):
                 other.add(task, rows)
+        other._version = None
         return other
 
     # Shards.
@@ -385,7 +408,10 @@ class Store:
         return self._shards.setdefault(self._shard, _Seen())
 
     def _header(self) -> bytes:
-        study = {"version": __version__, "identity": self.read("identity")}
+        study = {
+            "version": self._version or __version__,
+            "identity": self.read("identity"),
+        }
         return _as_line(json.dumps(study))
 
     def _enter(self, entries: Sequence[tuple[int, int, int, int]]) -> None:
@@ -440,9 +466,12 @@ class Store:
             seen.n_entries += n_entries
         is_claim = entries[:, 1] == 0
         if seen.stop:
-            # A line that the index knows, and that is not there, was torn off.
+            # A line that the index knows, and that is not there, was torn off or comes
+            # later: then it is looked for below, as one that the index does not know.
             there = (entries[:, 2] >= seen.stop) & (entries[:, 3] <= size)
             for task, n_rows, start, stop in entries[~is_claim & there].tolist():
+                if start > seen.stop:
+                    self._read_lines(shard, seen, start)
                 self._note(task, _Place(shard, start, stop, n_rows))
                 seen.stop = stop
         if size > seen.stop:
@@ -481,9 +510,9 @@ class Store:
             )
         return len(line)
 
-    def _read_lines(self, shard: str, seen: _Seen) -> None:
-        """Read the lines of a shard that its index does not know yet."""
-        content = _content(self._file(_LINES, shard), seen.stop)
+    def _read_lines(self, shard: str, seen: _Seen, until: int | None = None) -> None:
+        """Read the lines of a shard that its index does not know (yet)."""
+        content = _content(self._file(_LINES, shard), seen.stop, until)
         for line in content.splitlines(keepends=True) if seen.stop else ():
             if not line.endswith(b"\n"):
                 return
@@ -609,10 +638,10 @@ def _read_json(path: Path) -> Any:
         ) from error
 
 
-def _content(path: Path, start: int) -> bytes:
+def _content(path: Path, start: int, stop: int | None = None) -> bytes:
     with path.open("rb") as file:
         file.seek(start)
-        return file.read()
+        return file.read(-1 if stop is None else stop - start)
 
 
 def _as_line(content: str) -> bytes:
@@ -667,6 +696,8 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted((canonical(item) for item in value), key=json.dumps)
+    if isinstance(value, torch.Tensor):
+        value = as_array(value)
     if isinstance(value, np.ndarray):
         return {"array": digest(value)}
     if isinstance(value, type) or not hasattr(value, "__dict__"):

@@ -36,7 +36,7 @@ def test_a_job_that_is_preempted_is_queued_again(monkeypatch, tmp_path):
     job.result()
     assert "Requeued job" in job.stderr() + job.stdout()
     # Two lives, two shards; what the first had finished was not done again.
-    lives = [shard.read_bytes().count(b"\\n") - 1 for shard in store.glob("*.rows")]
+    lives = [shard.read_bytes().count(b"\n") - 1 for shard in store.glob("*.rows")]
     assert len(lives) == 2
     assert sum(lives) == 200
     found = RobustnessStudy.from_store(store).results_

@@ -1,8 +1,10 @@
 """Models that are kept, and measures that are added without training."""
 
 import json
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from robustkit.classifiers import (
     SparseNetClassifier,
 )
 from robustkit.exceptions import CorruptFileError
-from robustkit.study import RobustnessStudy
+from robustkit.study import RobustnessStudy, Store, to_csv
 from robustkit.study._kept_models import read_arrays, with_added, write_arrays
 from tests.study.studies import assert_same_table, small_data, small_study
 
@@ -177,7 +179,44 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
 
 def test_rows_without_a_store_beside_them_stay_as_they_are(tmp_path):
     rows = [{"place": {"model": 0}, "measures": {"a": 1}, "seconds": {}}]
-    assert with_added(rows, tmp_path / "s") == rows
+    for path in (None, tmp_path / "s"):
+        store = Store(path)
+        store.add(0, rows)
+        assert with_added(store) == rows
+
+
+def test_what_was_added_is_exported(tmp_path):
+    study = kept_study(tmp_path).fit(*DATA).measure({"pgd": (PGD, 20)}, *DATA)
+    to_csv(Store(tmp_path / "study.store"), tmp_path / "table.csv")
+    found = pd.read_csv(tmp_path / "table.csv")
+    assert list(found) == list(study.results_)
+    assert_array_equal(found["pgd_error_rate"], study.results_["pgd_error_rate"])
+
+
+def test_what_was_added_to_another_study_is_refused(tmp_path):
+    kept_study(tmp_path).fit(*DATA).measure({"pgd": (PGD, 20)}, *DATA)
+    # Its store goes, and what lies beside it is forgotten.
+    shutil.rmtree(tmp_path / "study.store")
+    with pytest.raises(ValueError, match=r"measured-pgd holds what .* another study"):
+        small_study(tmp_path / "study.store", random_state=8).fit(*DATA)
+
+
+def test_models_of_another_study_are_refused(tmp_path):
+    kept_study(tmp_path).fit(*DATA)
+    shutil.rmtree(tmp_path / "study.store")
+    message = r"study\.store\.models holds the models of another study"
+    with pytest.raises(ValueError, match=message):
+        kept_study(tmp_path, random_state=8).fit(*DATA)
+    study = small_study(tmp_path / "study.store", random_state=8).fit(*DATA)
+    with pytest.raises(ValueError, match=message):
+        study.measure({"pgd": (PGD, 20)}, *DATA)
+
+
+def test_a_measure_that_was_hardly_begun_is_begun_anew(tmp_path):
+    study = kept_study(tmp_path).fit(*DATA)
+    Store(tmp_path / "study.store.measured-pgd")
+    study.measure({"pgd": (PGD, 20)}, *DATA)
+    assert study.results_["pgd_error_rate"].notna().all()
 
 
 NUMBERS = st.sampled_from(["f8", "f4", "f2", "i8", "i4", "u1", "?"])

@@ -14,6 +14,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -231,6 +232,54 @@ def test_a_line_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
     assert store.done() == {0, 1, 2}
 
 
+def test_a_reader_that_a_writer_overtakes_loses_no_task(tmp_path, monkeypatch):
+    path = fill(tmp_path / "study.store", tasks=[0])
+    reader, writer, usual = Store(path), Store(path), _store._content
+    writer.add(1, [row(1)])
+    assert reader.done() == {0, 1}
+
+    def overtaken(file, *args):
+        # Between a look at how long the lines are and one at the index.
+        if file.name == f"{writer._shard}.index" and 2 not in writer._done:
+            writer.add(2, [row(2)])
+        return usual(file, *args)
+
+    monkeypatch.setattr(_store, "_content", overtaken)
+    reader.done()
+    assert 2 in writer._done
+    writer.add(3, [row(3)])
+    assert reader.done() == {0, 1, 2, 3}
+    assert [found["place"]["model"] for found in reader.rows()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_line_that_the_index_passes_over_is_found(tmp_path, lost):
+    path = fill(tmp_path / "study.store")
+    (index,) = shards(path, ".index")
+    content = index.read_bytes()
+    index.write_bytes(content[: 32 * lost] + content[32 * (lost + 1) :])
+    assert Store(path).rows() == Store(fill(tmp_path / "whole")).rows()
+
+
+def test_two_that_make_one_folder_at_once_share_it(tmp_path, monkeypatch):
+    path, usual = tmp_path / "study.store", os.listdir
+
+    def overtaken(folder):
+        monkeypatch.setattr(os, "listdir", usual)
+        Store(path).open_study(identity=IDENTITY)
+        return usual(folder)
+
+    monkeypatch.setattr(os, "listdir", overtaken)
+    Store(path).open_study(identity=IDENTITY)
+
+
+def test_a_copy_into_another_study_is_refused(tmp_path):
+    one, other = fill(tmp_path / "one"), fill(tmp_path / "other", [0], n_graphs=9)
+    with pytest.raises(ValueError, match="another study: n_graphs is 9 there and 2"):
+        Store(one).copy_to(other)
+    assert Store(other).done() == {0}
+
+
 def test_tasks_that_nobody_claimed_come_first(tmp_path):
     path = fill(tmp_path / "study", tasks=[0])
     one, other = Store(path), Store(path)
@@ -408,6 +457,30 @@ def test_a_store_of_before_is_read_and_can_be_copied(tmp_path):
     new.add(3, [row(3)])
     assert Store(tmp_path / "study").done() == {0, 1, 2, 3}
     assert path.read_bytes() == before
+
+
+def test_a_copy_keeps_the_version_that_made_the_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "__version__", "0.0.9")
+    old = old_store(tmp_path / "study.sqlite")
+    path = fill(tmp_path / "study")
+    monkeypatch.setattr(_store, "__version__", "0.1")
+    for source in (old, path):
+        copy = Store(source).copy_to(tmp_path / f"of_{source.name}").path
+        assert Store(copy).rows() == Store(source).rows()
+        with pytest.raises(ValueError, match=r"begun by robustkit 0\.0\.9"):
+            Store(copy).open_study(identity=IDENTITY)
+    with pytest.raises(ValueError, match="Choose another folder"):
+        Store(path).copy_to(fill(tmp_path / "young"))
+
+
+def test_tensors_are_told_apart_by_what_they_hold():
+    ones, zeros = torch.ones(3), torch.zeros(3)
+    assert canonical(ones) == canonical(torch.ones(3, requires_grad=True))
+    assert canonical(ones) != canonical(zeros)
+    one, other = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    assert canonical(one) == canonical(other)
+    torch.nn.init.zeros_(other.weight)
+    assert canonical(one) != canonical(other)
 
 
 def test_many_shards_are_copied_into_one(tmp_path):
