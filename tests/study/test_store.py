@@ -270,7 +270,9 @@ def test_two_that_make_one_folder_at_once_share_it(tmp_path, monkeypatch):
         return usual(folder)
 
     monkeypatch.setattr(os, "listdir", overtaken)
-    Store(path).open_study(identity=IDENTITY)
+    second = Store(path)
+    second.open_study(identity=IDENTITY)
+    assert second.home() == Store(path).home()
 
 
 def test_a_copy_into_another_study_is_refused(tmp_path):
