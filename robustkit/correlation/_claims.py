@@ -319,7 +319,8 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     values, labels = values[complete], labels[complete]
     levels = table.loc[complete, list(factors)]
     X, Y = _group_means(values, labels)
-    n, n_given = len(X), n_directions(varying(X[:, 1:]))
+    n = len(X)
+    n_given = n_directions(varying(X[:, 1:])) if n else 0
     found = {
         "claim": _label(claim),
         "property": claim.property,
@@ -333,7 +334,8 @@ def _measure(table, claim, labels, factors, alpha, n_bootstrap, seed):
     }
     given = values[:, 2:]
     of_property, of_measure = (
-        reliability(values[:, k], labels, given, levels) for k in (0, 1)
+        reliability(values[:, k], labels, given, levels) if n else math.nan
+        for k in (0, 1)
     )
     found["reliability_property"], found["reliability"] = of_property, of_measure
     found["max_possible"] = math.sqrt(of_property * of_measure)

@@ -508,3 +508,15 @@ def test_reliability_given_a_column_is_that_of_a_regression(seed):
     ratio = ((means - left.mean()) ** 2).sum() / (8 - 2) / noise
     found = reliability_of(values, labels, given=column)
     np.testing.assert_allclose(found, 1 - 1 / ratio)
+
+
+def test_a_claim_without_a_complete_row_is_undecided():
+    table = pd.DataFrame(
+        {"x": [1.0, np.nan, 2.0], "y": [np.nan, 1.0, np.nan], "z": 1.0}
+    )
+    found = check_claims(
+        table, [Claim("x", "y", sign=1, smallest=0.3, given=("z",))], random_state=0
+    )
+    assert found.loc[0, "n"] == 0
+    assert found.loc[0, "verdict"] == "undecided"
+    assert found.loc[0, "reason"]
