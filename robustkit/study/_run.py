@@ -244,7 +244,7 @@ def _chunks(store: Store, tasks: Sequence[Task], pace: _Pace) -> Iterator[list]:
     left = {task.number: task for task in tasks if task.number not in done}
     seed_of = None if pace.n_together is None else lambda number: left[number].seed
     while numbers := store.claim(list(left), pace.chunk(len(left)), seed_of):
-        yield [left.pop(number) for number in sorted(numbers)]
+        yield [left.pop(number) for number in numbers]
 
 
 def _share_out(

@@ -310,8 +310,9 @@ class Store:
         if fewest:
             # Whoever has claimed them goes from the first to the last.
             n_tasks, left = 1, left[len(left) // 2 :]
-        if self._claims - self._own_claims:
-            # Others are at work, and may look for a task right now: not the same one.
+        if len(self._shards) > 1:
+            # Others may look for tasks right now. Whoever begins at another place
+            # passes over what they have done when it comes to it.
             first = self._random.randrange(len(left))
             left = left[first:] + left[:first]
         if kind_of is not None:
