@@ -91,6 +91,6 @@ def test_two_processes_share_a_store(undisturbed, tmp_path):
     assert_same_table(table, undisturbed)
     who = (tmp_path / "study" / "log").read_text().split()
     assert len(set(who)) == 2
-    # A claim is no lock: where they begin, and where one comes to what the other is about
-    # to finish, a model is made twice. Side by side all the way, it would be every one.
+    # A claim is no lock: where they begin, and where one comes to what the other is
+    # about to finish, a model is made twice. Side by side, it would be every one.
     assert len(table) <= len(who) <= 1.25 * len(table)
