@@ -35,11 +35,13 @@ from robustkit.topology.neighbors import (
     Labels,
     Metric,
     NeighborCache,
+    Neighbors,
+    around_zero,
     bounding_diagonal,
     choose_eps,
     connection_distance,
-    dbscan_in_slices,
     digest,
+    find_neighbors,
     is_too_coarse,
     learn_metric,
     longest_step,
@@ -106,6 +108,9 @@ class Mapper:
     is_lipschitz: bool
     """Whether the filter values of two samples differ by at most their distance."""
 
+    neighbors: Neighbors | None = None
+    """The neighbours that the clusters were found from, if they were to be kept."""
+
     @property
     def reach(self) -> float:
         """The distance within which neighbours are looked for."""
@@ -141,6 +146,7 @@ def build_mapper(
     min_samples: int,
     metric: str | Callable,
     cache: NeighborCache | None = None,
+    keep_neighbors: bool = False,
     n_jobs: int | None = None,
 ) -> Mapper:
     """Build the mapper graph of some samples, float32 or float64 and C-contiguous.
@@ -148,6 +154,7 @@ def build_mapper(
     The parameters are those of :class:`MapperGraph`, but for `cover`, which is a
     function of the number of intervals if the samples are to say how many they can
     bear. With a `cache`, neighbours are looked for there first, and kept there.
+    `keep_neighbors` leaves them in the mapper, for resamples to use.
     """
     diagonal = bounding_diagonal(X)
     learned = learn_metric(metric, X)
@@ -181,19 +188,25 @@ def build_mapper(
             metric_params=learned.params,
         )  # fmt: skip
 
+    reach = usable_distance(eps, diagonal)
+    neighbors = None
+
     def cluster(slices):
-        if clusterer is None:
-            return dbscan_in_slices(
-                X, values, slices, usable_distance(eps, diagonal), min_samples,
-                is_lipschitz=is_lipschitz, cache=cache, n_jobs=n_jobs,
-            )  # fmt: skip
-        return cluster_slices(clusterer, X, order, slices, n_jobs)
+        nonlocal neighbors
+        if clusterer is not None:
+            return cluster_slices(clusterer, X, order, slices, n_jobs)
+        neighbors = find_neighbors(
+            X, values, slices, reach, is_lipschitz=is_lipschitz, cache=cache,
+            n_jobs=n_jobs,
+        )  # fmt: skip
+        return neighbors.clusters(reach, slices, min_samples, n_jobs)
 
     if isinstance(cover, AdaptiveCover):
         intervals = cover.intervals(values, X, lambda slices: cluster(slices)[0])
     else:
         intervals = cover.intervals(values)
     clusters, anchors = cluster(interval_slices(values[order], intervals))
+    neighbors = neighbors if keep_neighbors else None
 
     # Nerve: clusters are nodes, and those that share samples are joined.
     membership, node_intervals = join_clusters(clusters, len(X))
@@ -204,7 +217,7 @@ def build_mapper(
         membership=membership, node_intervals=node_intervals,
         filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
         anchors=anchors, clusterer=clusterer, min_samples=min_samples,
-        is_lipschitz=is_lipschitz,
+        is_lipschitz=is_lipschitz, neighbors=neighbors,
     )  # fmt: skip
 
 
@@ -606,7 +619,12 @@ def nearest_labels(
     search = NearestNeighbors(
         n_neighbors=1, metric=metric, metric_params=metric_params, n_jobs=n_jobs
     )
-    distances, found = (column[:, 0] for column in search.fit(anchors).kneighbors(X))
+    near, wanted = anchors, X
+    if metric == "euclidean":
+        near, wanted = around_zero(anchors, X)
+    distances, found = (
+        column[:, 0] for column in search.fit(near).kneighbors(wanted)
+    )
     if metric == "euclidean":
         # Measured again: those of the search are rounded like products of the samples.
         differences = np.subtract(X, anchors[found], dtype=np.float64)

@@ -349,15 +349,16 @@ class MapperGraph(
         mapper = build_mapper(
             samples, filter=self.filter, cover=self._make_cover(),
             clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
-            metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
+            metric=self.metric, cache=self._cache,
+            keep_neighbors=self.n_bootstrap > 0, n_jobs=self.n_jobs,
         )  # fmt: skip
-        self._mapper, self._fit_X = mapper, samples
+        self._mapper, self._fit_X = replace(mapper, neighbors=None), samples
         self.intervals_, self.eps_ = mapper.intervals, mapper.eps
         self.membership_, self.edges_ = mapper.membership, mapper.edges
         self.graph_ = mapper.graph
         self.noise_ = np.flatnonzero(np.diff(mapper.membership.indptr) == 0)
         self.n_noise_ = len(self.noise_)
-        self._doubt()
+        self._doubt(mapper)
         if self._n_features_out == 0:
             self._warn_of_an_empty_graph(samples)
         return self
@@ -374,15 +375,14 @@ class MapperGraph(
                 f"{self.n_bootstrap} and clusterer={self.clusterer!r}."
             )
 
-    def _doubt(self):
+    def _doubt(self, mapper):
         """Draw resamples, if any are wanted."""
         # Those of an earlier fit say nothing of this one.
         self.__dict__.pop("stability_", None)
         if self.n_bootstrap:
             self.stability_ = resample_mapper(
-                self._mapper, self.n_bootstrap, self.random_state, cache=self._cache,
-                n_jobs=self.n_jobs,
-            )  # fmt: skip
+                mapper, self.n_bootstrap, self.random_state, n_jobs=self.n_jobs
+            )
             nodes = dict(enumerate(self.stability_.nodes.tolist()))
             edges = map(tuple, self.edges_.tolist())
             edges = dict(zip(edges, self.stability_.edges.tolist(), strict=True))

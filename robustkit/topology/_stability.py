@@ -31,7 +31,7 @@ from robustkit.topology._mapper import (
     join_clusters,
     shared_samples,
 )
-from robustkit.topology.neighbors import Labels, dbscan_in_slices, find_neighbors
+from robustkit.topology.neighbors import Labels, dbscan_in_slices
 
 # Share of the samples in a resample: fewer thin out the clusters, more tell little.
 _SHARE = 0.8
@@ -44,13 +44,14 @@ _NOISE, _ABSENT = -1, -2
 
 
 def resample_mapper(
-    mapper: Mapper, n_bootstrap: int, random_state=None, *, cache=None, n_jobs=None
+    mapper: Mapper, n_bootstrap: int, random_state=None, *, n_jobs=None
 ) -> Bunch:
     """Draw resamples, cluster them, and tell how often each part comes back.
 
-    Returns what :class:`MapperGraph` has as `stability_`.
+    Returns what :class:`MapperGraph` has as `stability_`. The mapper was built with
+    `keep_neighbors`.
     """
-    resampler = _Resampler(mapper, cache, n_jobs)
+    resampler = _Resampler(mapper)
     whole = _Whole.of(mapper)
     seeds = draw_seeds(random_state, n_bootstrap)
     found = Parallel(n_jobs=n_jobs, prefer="threads")(
@@ -87,22 +88,17 @@ def _try_once(resampler, whole, seed):
 class _Resampler:
     """Clusters resamples in the intervals of a mapper."""
 
-    def __init__(self, mapper, cache, n_jobs):
+    def __init__(self, mapper):
         self.mapper = mapper
         self.values = mapper.filter(mapper.X)
         self._reach = mapper.reach
-        self._neighbors = None
+        self._neighbors = mapper.neighbors
         order = np.argsort(self.values, kind="stable")
         slices = interval_slices(self.values[order], mapper.intervals)
         self.slots = _Slots(order, slices)
-        if mapper.clusterer is None:
-            self._neighbors = find_neighbors(
-                mapper.X, self.values, slices, self._reach,
-                is_lipschitz=mapper.is_lipschitz, cache=cache, n_jobs=n_jobs,
-            )  # fmt: skip
-            if self._reach > self._neighbors.radius:
-                # Too many to be kept: each resample is searched by itself.
-                self._neighbors = None
+        if self._neighbors is not None and self._reach > self._neighbors.radius:
+            # Too many to be kept: each resample is searched by itself.
+            self._neighbors = None
 
     def clusters(self, is_drawn: NDArray) -> Labels:
         """Cluster those of the samples drawn that each interval holds."""

@@ -259,3 +259,20 @@ def test_nearest_anchor_within_eps():
     found = nearest_labels(X, anchors, labels, 0.3)
     assert {-1, 0} < set(found.tolist())
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("n_features", [2, 40])
+@pytest.mark.parametrize("offset", [2.0**20, 2.0**30, 2.0**36])
+def test_nearest_anchor_does_not_depend_on_an_offset(offset, n_features):
+    """Where squares of the samples are rounded by more than their distances."""
+    rng = np.random.RandomState(0)
+    # Whole sixteenths, so that the offset rounds nothing.
+    anchors, X = (rng.randint(64, size=(n, n_features)) / 16 for n in (60, 90))
+    labels, eps = np.arange(60), 1.5 * np.sqrt(n_features)
+    distances = cdist(X, anchors)
+    nearest = distances.min(axis=1)
+    found = nearest_labels(X + offset, anchors + offset, labels, eps)
+    assert 0 < (nearest <= eps).sum()
+    np.testing.assert_array_equal(found >= 0, nearest <= eps)
+    some = found >= 0
+    np.testing.assert_array_equal(distances[some, found[some]], nearest[some])

@@ -128,6 +128,26 @@ def test_resamples_are_searched_anew_where_pairs_are_too_many(monkeypatch):
     assert_agrees_with_the_definition(mapper, X, np.linalg.norm(X, axis=1), clusterer)
 
 
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_resamples_reuse_the_neighbours_of_the_graph(warm_start, monkeypatch):
+    searches = []
+
+    class Counted(_dbscan.Neighbors):
+        def __init__(self, *args, **kwargs):
+            searches.append(args)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(_dbscan, "Neighbors", Counted)
+    X = np.random.RandomState(0).normal(size=(80, 2))
+    mapper = MapperGraph(
+        0, n_intervals=4, eps=0.6, warm_start=warm_start, n_bootstrap=3, random_state=0
+    ).fit(X)
+    assert len(mapper.stability_.resamples) == 3
+    assert len(searches) == 1
+    # They are as many as 40 million pairs: none stay in the fitted estimator.
+    assert mapper._mapper.neighbors is None
+
+
 def test_other_clusterers_are_fitted_to_each_resample():
     X = np.random.RandomState(0).normal(size=(40, 2))
     clusterer = AgglomerativeClustering(n_clusters=2, linkage="single")

@@ -16,6 +16,7 @@ from robustkit.topology.neighbors._connection import (
 from robustkit.topology.neighbors._dbscan import (
     Labels,
     NeighborCache,
+    Neighbors,
     dbscan_in_slices,
     digest,
     find_neighbors,
@@ -28,7 +29,7 @@ from robustkit.topology.neighbors._distance import (
     learn_metric,
     typical_distance,
 )
-from robustkit.topology.neighbors._search import LARGEST_N_PAIRS
+from robustkit.topology.neighbors._search import LARGEST_N_PAIRS, around_zero
 
 __all__ = [
     "LARGEST_N_PAIRS",
@@ -36,6 +37,8 @@ __all__ = [
     "Labels",
     "Metric",
     "NeighborCache",
+    "Neighbors",
+    "around_zero",
     "bounding_diagonal",
     "choose_eps",
     "connection_distance",

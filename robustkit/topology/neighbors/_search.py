@@ -119,15 +119,16 @@ def is_within(X, i, j, limit):
     return squared_distance(X, i, j) <= limit
 
 
-def around_zero(X: NDArray) -> NDArray:
+def around_zero(X: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
     """Centre samples that lie far from zero, where products of them are rounded.
 
-    Others are returned as they are, without a copy.
+    Others are returned as they are, without a copy. `others` move as the samples do.
     """
     mean = X.mean(axis=0, dtype=np.float64)
     # Halves, which cannot overflow.
     extent = 2 * float((X.max(axis=0) / 2 - X.min(axis=0) / 2).max())
-    return X - mean if np.abs(mean).max() > _FAR * extent else X
+    is_far = np.abs(mean).max() > _FAR * extent
+    return tuple(some - mean if is_far else some for some in (X, *others))
 
 
 def ends_of_band(values: NDArray, eps: float) -> NDArray:
