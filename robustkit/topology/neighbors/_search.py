@@ -710,13 +710,18 @@ class SortedSamples:
         # No clusters, or none at this distance: one cell is cheaper.
         return np.zeros_like(self._cells), np.ones((len(self._cells), 1), dtype=bool)
 
-    def may_be_near(self, rows: NDArray, columns: NDArray, eps: float) -> NDArray:
-        """Return False for columns that are farther than eps from all of the rows."""
-        depths = self._depths[rows].min(axis=0).astype(np.float64)
-        cells = np.unique(self._cells[rows])
-        bounds = depths[self._cells[columns]]
-        bounds += self._depths[columns[:, None], cells].min(axis=1)
-        return bounds <= eps * self.scale
+    def depths(self, positions: NDArray, cell: int | None = None) -> NDArray:
+        """Return lower bounds on the distances to the planes towards all cells, or one.
+
+        The distance of two samples in different cells is at least the sum of the depths
+        towards the cell of the other. Where there is no plane, the depth is 0.
+        """
+        if cell is None:
+            depths = self._depths[positions].astype(np.float64)
+        else:
+            depths = self._depths[positions, cell].astype(np.float64)
+        depths[np.isneginf(depths)] = 0
+        return depths
 
     def cell_of(self, positions: NDArray) -> NDArray:
         """Return the cells of some positions."""

@@ -27,6 +27,10 @@ from robustkit.topology.neighbors._search import (
 _N_ROWS = 256
 _N_COLUMNS = 512
 
+# Rows whose tiles are chosen together: consecutive, so that the band of the filter
+# excludes columns.
+_N_ROWS_OF_CHUNK = 4096
+
 
 class Windows:
     """The windows of a cover, and which of them hold each position.
@@ -286,18 +290,18 @@ class UnlistedPairs:
         """Join what some rows and columns have in different components."""
         edges = [np.empty((2, 0), dtype=np.int32)]
         for some, others in self._groups(rows, columns, start, parents):
-            for begin in range(0, len(some), _N_ROWS):
-                tile = np.sort(some[begin : begin + _N_ROWS])
-                edges.append(self._connect_tile(tile, others, start, parents))
+            for begin in range(0, len(some), _N_ROWS_OF_CHUNK):
+                chunk = some[begin : begin + _N_ROWS_OF_CHUNK]
+                for tile, near in self._tiles(chunk, others):
+                    edges.append(self._connect_tile(tile, near, start, parents))
         return np.concatenate(edges, axis=1)
 
     def _groups(self, rows, columns, start, parents):
-        """Yield rows and the columns that they may be connected with.
+        """Yield rows of one cell, and the columns that they may be connected with.
 
-        The rows of a large component and one cell are a group, and only those of them
-        are left that may be near a column that is left. All other rows are together,
-        and are compared with all columns. Where both of a pair are rows and columns,
-        one of the two ways to compare them is left out.
+        The rows of a large component and one cell are a group. All other rows of a cell
+        are together, and are compared with all columns. Where both of a pair are rows
+        and columns, one of the two ways to compare them is left out.
         """
         if len(rows) == 0 or len(columns) == 0:
             return
@@ -329,36 +333,53 @@ class UnlistedPairs:
             group, root = rows[first:last], roots[first]
             is_other = column_roots != root
             is_old = group < first_column
-            for some, others in (
-                (group[is_old], columns[is_other]),
-                (group[~is_old], columns[is_other & (looked_at_by > root)]),
-            ):
-                if len(some) and len(others):
-                    yield self._near_each_other(some, others)
-        yield rows[~is_grouped], columns
+            yield group[is_old], columns[is_other]
+            yield group[~is_old], columns[is_other & (looked_at_by > root)]
+        rows, cells = rows[~is_grouped], cells[~is_grouped]
+        for cell in np.unique(cells):
+            yield np.sort(rows[cells == cell]), columns
 
-    def _near_each_other(self, rows, columns):
-        samples, eps = self._samples, self._eps
-        columns = columns[samples.may_be_near(rows, columns, eps)]
-        if len(columns):
-            rows = rows[samples.may_be_near(columns, rows, eps)]
-        if len(rows):
-            columns = columns[samples.may_be_near(rows, columns, eps)]
-        return rows[: len(rows) * (len(columns) > 0)], columns
+    def _tiles(self, rows, columns):
+        """Yield some rows of a cell and columns that may be near, the nearest first.
 
-    def _connect_tile(self, rows, columns, start, parents):
+        Of two samples in different cells the depths add up to less than their distance.
+        """
+        samples, limit = self._samples, self._eps * self._samples.scale
+        is_in_band = (columns < self._ends[rows[-1]]) & (self._ends[columns] > rows[0])
+        columns = columns[is_in_band]
+        depths = samples.depths(rows)
+        cells = samples.cell_of(columns)
+        nearest = depths.min(axis=0)
+        bounds = nearest[cells] + samples.depths(columns, samples.cell_of(rows[:1])[0])
+        is_near = bounds <= limit
+        columns, cells, bounds = columns[is_near], cells[is_near], bounds[is_near]
+        ordered = np.lexsort((bounds, cells))
+        columns, cells, bounds = columns[ordered], cells[ordered], bounds[ordered]
+        firsts = np.flatnonzero(np.diff(cells, prepend=-1))
+        lasts = np.append(firsts[1:], len(cells))
+        for piece in np.argsort(bounds[firsts], kind="stable"):
+            first, last = firsts[piece], lasts[piece]
+            beyond = depths[:, cells[first]] - nearest[cells[first]]
+            by_depth = np.argsort(beyond, kind="stable")
+            beyond = beyond[by_depth]
+            n_rows = np.searchsorted(beyond, limit - bounds[first], side="right")
+            for begin in range(0, n_rows, _N_ROWS):
+                tile = by_depth[begin : min(begin + _N_ROWS, n_rows)]
+                n_near = np.searchsorted(
+                    bounds[first:last], limit - beyond[begin], side="right"
+                )
+                yield np.sort(rows[tile]), columns[first : first + n_near]
+
+    def _connect_tile(self, rows, left, start, parents):
         samples, n_edges = self._samples, 0
-        edges = np.empty((2, len(rows) + len(columns)), dtype=np.int32)
-        left = columns[: np.searchsorted(columns, self._ends[rows[-1]])]
+        edges = np.empty((2, len(rows) + len(left)), dtype=np.int32)
         left = elsewhere(parents, rows - start, left - start) + start
-        if len(left):
-            left = left[samples.may_be_near(rows, left, self._eps)]
         if len(left) == 0:
             return edges[:, :0]
         near = Products(samples, self._eps, rows)
         exact = samples.exact_distance(self._eps)
         while len(left):
-            some, left = left[:_N_COLUMNS], left[_N_COLUMNS:]
+            some, left = np.sort(left[:_N_COLUMNS]), left[_N_COLUMNS:]
             norms = samples.norms[some]
             products = near.with_columns(samples.rows(some), norms.astype(np.float32))
             tile = Tile(products, *near.thresholds(norms), rows, some)

@@ -203,16 +203,19 @@ def test_compiled_loops_as_python(monkeypatch):
     assert nearer == near_pairs(X, samples.order, 2**0.5, ends)
 
 
-@given(point_clouds(), st.sampled_from([0.5, 1.0, 2.0, 8.0]), st.integers(1, 9))
-def test_cells_exclude_only_what_is_not_near(X, eps, n_cells):
+@given(point_clouds(), st.integers(1, 9))
+def test_depths_add_up_to_no_more_than_the_distance(X, n_cells):
     with tiny_tiles(n_cells):
         samples = SortedSamples(X, X[:, 0].astype(float))
-    rng, everyone = np.random.RandomState(0), np.arange(len(X))
-    rows = np.sort(rng.choice(len(X), size=rng.randint(1, len(X) + 1), replace=False))
-    may_be = samples.may_be_near(rows, everyone, eps)
+    everyone = np.arange(len(X))
+    cells = samples.cell_of(everyone)
+    towards = samples.depths(everyone)[:, cells]
+    for cell in np.unique(cells):
+        one = samples.depths(everyone, cell)
+        np.testing.assert_array_equal(one, samples.depths(everyone)[:, cell])
     ordered = X[samples.order].astype(float)
-    distances = np.linalg.norm(ordered[rows][:, None] - ordered[None], axis=2)
-    assert may_be[(distances <= eps).any(axis=0)].all()
+    distances = np.linalg.norm(ordered[:, None] - ordered[None], axis=2)
+    assert (towards + towards.T <= distances * samples.scale).all()
 
 
 @pytest.mark.parametrize(("n_counted", "stride"), [(20, 2), (10**6, 1)])

@@ -155,6 +155,7 @@ def test_unlisted_pairs_connect_what_all_pairs_do(X, eps, share_known, has_band,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_N_ROWS", 3)
         patch.setattr(module, "_N_COLUMNS", 4)
+        patch.setattr(module, "_N_ROWS_OF_CHUNK", 7)
         far = UnlistedPairs(samples, eps, ends, is_vertex)
         for k, (start, stop) in enumerate(several.slices):
             forest.slide(start, stop)
