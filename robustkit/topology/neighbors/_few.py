@@ -81,6 +81,9 @@ def find_few(
     left = is_wanted & (windows.first <= windows.last)
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     run = delayed(_search_blocks)
+    farthest = np.empty(n_samples, dtype=np.int64)
+    for inside in members:
+        farthest[inside] = _largest_reach(windows, inside)
     for reach in _REACHES:
         with _get_threadpool_controller().limit(limits=1, user_api="blas"):
             parallel(
@@ -88,6 +91,8 @@ def find_few(
                 for inside in members
                 for blocks in _tasks(inside[left[inside]])
             )
+        # Farther away, those compared with all of their cell would find no others.
+        left &= reach < farthest
         left &= ~windows.in_all(found.counts >= min_samples)
     return found.counts, _as_pairs(found.partners)
 
@@ -97,6 +102,17 @@ def _tasks(rows):
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         yield [part[k : k + _N_ROWS] for k in range(0, len(part), _N_ROWS)]
+
+
+def _largest_reach(windows, members):
+    """Return how far each member of a cell is from the last that shares a window."""
+    starts, stops = windows.slices.T
+    # Those in no window are not looked at.
+    first = np.minimum(windows.first[members], len(starts) - 1)
+    low = np.searchsorted(members, starts[first])
+    high = np.searchsorted(members, stops[windows.last[members]]) - 1
+    places = np.arange(len(members))
+    return np.maximum(places - low, high - places)
 
 
 def _search_blocks(samples, eps, windows, members, blocks, reach, min_samples, found):

@@ -661,8 +661,14 @@ class SortedSamples:
         self.order = np.argsort(values, kind="stable")
         self.values = values[self.order]
         # Centring shrinks the norms, and with them the rounding errors.
-        self._mean = X.mean(axis=0, dtype=np.float64)
+        mean = X.mean(axis=0, dtype=np.float64)
+        # Rounded as the samples are: then float32 says exactly where it is.
+        self._mean = mean.astype(X.dtype).astype(np.float64)
         self.scale = _power_of_two_scale(X, self._mean)
+        # Of float32 samples, a difference is rounded once in float32, too.
+        is_tame = 2.0**-64 < self.scale < 2.0**64
+        dtype = X.dtype if is_tame else np.dtype(np.float64)
+        self._shift = self._mean.astype(dtype), dtype.type(self.scale)
         centers = self._guess_centers()
         fits = 4 * X.size <= _LARGEST_COPY
         self._copy = np.empty(X.shape, dtype=np.float32) if fits else None
@@ -686,7 +692,7 @@ class SortedSamples:
             if len(positions) and positions[-1] - positions[0] == len(positions) - 1:
                 return self._copy[positions[0] : positions[-1] + 1]
             return self._copy[positions]
-        return _center_rows(self.X, self.order, positions, self._mean, self.scale)
+        return _center_rows(self.X, self.order, positions, *self._shift)
 
     def _centered(self, samples):
         rows = self.X[samples] - self._mean
@@ -746,12 +752,12 @@ class SortedSamples:
 
 @njit(cache=True, nogil=True)
 def _center_rows(X, order, positions, mean, scale):
-    """Centre and scale in float64, as `_centered` does, but without a copy of it."""
+    """Centre and scale as `_centered` does, but without a float64 copy."""
     rows = np.empty((len(positions), X.shape[1]), np.float32)
     for r in range(len(positions)):
         sample = order[positions[r]]
         for k in range(X.shape[1]):
-            rows[r, k] = (np.float64(X[sample, k]) - mean[k]) * scale
+            rows[r, k] = (X[sample, k] - mean[k]) * scale
     return rows
 
 

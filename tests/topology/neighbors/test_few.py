@@ -28,7 +28,7 @@ def counts_of(pairs, windows):
     point_clouds(max_samples=40),
     st.sampled_from([1.0, 2.0, 8.0]),
     st.integers(1, 6),
-    st.sampled_from([(1,), (1, 3), (EVERYONE,)]),
+    st.sampled_from([(1,), (1, 3), (EVERYONE,), (1, 3, EVERYONE)]),
     st.data(),
 )
 def test_what_is_found_is_there(X, eps, min_samples, reaches, data):
@@ -56,31 +56,50 @@ def test_what_is_found_is_there(X, eps, min_samples, reaches, data):
     for row in range(n_samples):
         columns = found.indices[found.indptr[row] : found.indptr[row + 1]]
         assert (np.diff(columns) >= 0).all()
-    enough = np.minimum(expected, max(min_samples, module._ENOUGH))
-    if reaches == (EVERYONE,):
+    # Those that have enough after one reach are left alone by the next.
+    most = max(min_samples, module._ENOUGH) if len(reaches) == 1 else min_samples
+    if reaches[-1] == EVERYONE:
         wanted = np.repeat(is_wanted, np.diff(several.offsets))
-        assert (counts[wanted] >= enough[wanted]).all()
+        assert (counts[wanted] >= np.minimum(expected, most)[wanted]).all()
         assert (counts[~wanted] == 1).all()
 
 
-def test_few_are_compared_where_all_are_neighbours(monkeypatch):
-    """Of 4,000 samples each finds its neighbours in the first tile."""
-    X = np.random.RandomState(0).uniform(size=(4000, 3))
-    samples = SortedSamples(X, X[:, 0])
-    n_products = 0
+@pytest.fixture
+def n_products(monkeypatch):
+    """How many products of two samples there were, one number a tile."""
+    of_tiles = []
 
     class Counted(module.Products):
         def with_columns(self, vectors, norms):
-            nonlocal n_products
-            n_products += len(vectors) * len(self.norms)
+            of_tiles.append(len(vectors) * len(self.norms))
             return super().with_columns(vectors, norms)
 
     monkeypatch.setattr(module, "Products", Counted)
+    return of_tiles
+
+
+def test_few_are_compared_where_all_are_neighbours(n_products):
+    """Of 4,000 samples each finds its neighbours in the first tile."""
+    X = np.random.RandomState(0).uniform(size=(4000, 3))
+    samples = SortedSamples(X, X[:, 0])
     window = module.Windows([[0, 4000]], 4000)
     counts, pairs = find_few(samples, 10.0, window, np.ones(4000, dtype=bool), 5)
     assert (counts == module._ENOUGH).all()
     assert 0 < len(pairs.indices) <= 4000 * module._N_PARTNERS
-    assert n_products <= 4000 * module._N_COLUMNS
+    assert sum(n_products) <= 4000 * module._N_COLUMNS
+
+
+def test_those_compared_with_their_whole_cell_are_not_compared_again(
+    n_products, monkeypatch
+):
+    X = np.random.RandomState(0).uniform(size=(900, 3))
+    samples = SortedSamples(X, X[:, 0])
+    sizes = np.bincount(samples.cell_of(np.arange(900)))
+    monkeypatch.setattr(module, "_REACHES", (900, 9000))
+    window = module.Windows([[0, 900]], 900)
+    counts, _ = find_few(samples, 1e-9, window, np.ones(900, dtype=bool), 5)
+    assert (counts == 1).all()
+    assert sum(n_products) == (sizes**2).sum()
 
 
 def test_compiled_loops_as_python(monkeypatch):
