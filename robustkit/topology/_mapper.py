@@ -622,9 +622,7 @@ def nearest_labels(
     near, wanted = anchors, X
     if metric == "euclidean":
         near, wanted = around_zero(anchors, X)
-    distances, found = (
-        column[:, 0] for column in search.fit(near).kneighbors(wanted)
-    )
+    distances, found = (column[:, 0] for column in search.fit(near).kneighbors(wanted))
     if metric == "euclidean":
         # Measured again: those of the search are rounded like products of the samples.
         differences = np.subtract(X, anchors[found], dtype=np.float64)

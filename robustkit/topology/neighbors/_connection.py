@@ -15,14 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from robustkit.topology.neighbors._search import (
-    LARGEST_N_PAIRS,
-    SortedSamples,
-    around_zero,
-    ends_of_band,
-    find_pairs_that_fit,
-    squared_distance,
-)
+from robustkit.topology.neighbors._distance import fast_nearest
 from robustkit.topology.neighbors._windows import find
 
 # Neighbours in the graph that tells pieces apart: so many for each of `min_samples`.
@@ -33,9 +26,6 @@ _N_TIMES = 3
 # From so many samples and features on the fast search is worth a detour: where features
 # are few, a tree is faster.
 _LARGE, _MANY_FEATURES = 5000, 8
-
-# All samples but this share are served by pairs within a distance that is guessed.
-_SHARE_LEFT = 0.03
 
 # Samples from which something is guessed.
 _N_GUESSED = 500
@@ -87,67 +77,6 @@ def connection_distance(
 def _centered(X, metric):
     """Around zero products of samples are rounded least."""
     return X - X.mean(axis=0, dtype=np.float64) if metric == "euclidean" else X
-
-
-def fast_nearest(
-    X: NDArray,
-    values: NDArray,
-    is_lipschitz: bool,
-    n_neighbors: int,
-    n_jobs: int | None = None,
-) -> tuple[NDArray, NDArray]:
-    """Return Euclidean distances and numbers of nearest others, quickly for large data.
-
-    All pairs within a distance, guessed from a few samples, give the answer for nearly
-    every sample. The others are compared with all.
-    """
-    n_samples = len(X)
-    everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    Z = around_zero(X)
-    everyone.set_params(n_jobs=n_jobs).fit(Z)
-    guessed = np.arange(0, n_samples, n_samples // _N_GUESSED)
-    # A sample is its own nearest: the last of one more is the one asked for.
-    of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
-    radius = np.quantile(of_guessed, 1 - _SHARE_LEFT)
-    samples = SortedSamples(X, values)
-    ends = np.full(n_samples, n_samples)
-    if is_lipschitz:
-        ends = ends_of_band(samples.values, radius)
-    _, pairs = find_pairs_that_fit(
-        samples, radius, radius, ends, LARGEST_N_PAIRS, n_jobs=n_jobs
-    )
-    squared = np.full((n_samples, n_neighbors), np.inf)
-    nearest = np.full((n_samples, n_neighbors), -1)
-    _keep_nearest(pairs.indptr, pairs.indices, samples.order, X, squared, nearest)
-    left = np.flatnonzero(nearest[:, -1] < 0)
-    if len(left):
-        found = everyone.kneighbors(Z[left], return_distance=False)
-        for row, others in zip(left, found, strict=True):
-            # Where samples have twins, it need not be its own first.
-            others = others[others != row][:n_neighbors]
-            differences = np.subtract(X[others], X[row], dtype=np.float64)
-            nearest[row] = others
-            squared[row] = np.einsum("ij,ij->i", differences, differences)
-    return np.sqrt(squared), nearest
-
-
-@njit(cache=True, nogil=True)
-def _keep_nearest(indptr, indices, order, X, squared, nearest):
-    """Keep the nearest of those paired with each sample, in ascending order."""
-    for position in range(len(indptr) - 1):
-        i = order[position]
-        for k in range(indptr[position], indptr[position + 1]):
-            j = order[indices[k]]
-            distance = squared_distance(X, i, j)
-            for a, b in ((i, j), (j, i)):
-                place = squared.shape[1] - 1
-                if distance >= squared[a, place]:
-                    continue
-                while place > 0 and squared[a, place - 1] > distance:
-                    squared[a, place] = squared[a, place - 1]
-                    nearest[a, place] = nearest[a, place - 1]
-                    place -= 1
-                squared[a, place], nearest[a, place] = distance, b
 
 
 @njit(cache=True, nogil=True)

@@ -180,9 +180,8 @@ def choose_eps(
         A little above the distance where the sorted distances turn from flat to steep.
     """
     if metric == "euclidean" and len(X) >= _LARGE:
-        distances = fast_neighbor_distances(
-            X, values, is_lipschitz, min_samples, n_jobs
-        )
+        found, _ = fast_nearest(X, values, is_lipschitz, min_samples, n_jobs)
+        distances = found[:, -1]
     else:
         distances = neighbor_distances(X, min_samples, metric, metric_params, n_jobs)
     if not np.isfinite(distances).all():
@@ -218,25 +217,25 @@ def neighbor_distances(
     return _measure(X, X[nearest]) if metric == "euclidean" else distances
 
 
-def fast_neighbor_distances(
+def fast_nearest(
     X: NDArray,
     values: NDArray,
     is_lipschitz: bool,
     n_neighbors: int,
     n_jobs: int | None = None,
-) -> NDArray:
-    """Return the same Euclidean distances, quickly for large data.
+) -> tuple[NDArray, NDArray]:
+    """Return Euclidean distances and numbers of nearest others, quickly for large data.
 
     All pairs within a distance, guessed from a few samples, give the answer for nearly
     every sample. The others are compared with all.
     """
     n_samples = len(X)
     n_neighbors = min(n_neighbors, n_samples - 1)
+    # A sample is its own nearest: the last of one more is the one asked for.
     everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    Z = around_zero(X)
+    (Z,) = around_zero(X)
     everyone.set_params(n_jobs=n_jobs).fit(Z)
     guessed = np.arange(0, n_samples, max(1, n_samples // _N_GUESSED))
-    # A sample is its own nearest: the last of one more is the one asked for.
     of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
     eps = np.quantile(of_guessed, 1 - _SHARE_LEFT)
     samples = SortedSamples(X, values)
@@ -246,17 +245,21 @@ def fast_neighbor_distances(
     radius, pairs = find_pairs_that_fit(
         samples, eps, eps, ends, LARGEST_N_PAIRS, with_distances=True, n_jobs=n_jobs
     )
-    smallest = np.full((n_samples, n_neighbors), np.inf)
+    squared = np.full((n_samples, n_neighbors), np.inf)
+    nearest = np.full((n_samples, n_neighbors), -1)
     # Distances as they are kept: of scaled samples, in levels, with rounding errors.
     tolerance = rounding_bound(X.shape[1], samples.norms.max())
     levels = level_step(samples, radius), tolerance, samples.scale**2
-    _keep_smallest(*pairs[1:], levels, samples.order, X, smallest)
-    distances = np.sqrt(smallest.max(axis=1))
-    left = np.flatnonzero(~np.isfinite(distances))
+    _keep_nearest(*pairs[1:], levels, samples.order, X, squared, nearest)
+    distances = np.sqrt(squared, out=squared)
+    left = np.flatnonzero(nearest[:, -1] < 0)
     if len(left):
-        nearest = everyone.kneighbors(Z[left], return_distance=False)[:, -1]
-        distances[left] = _measure(X[left], X[nearest])
-    return distances
+        found = everyone.kneighbors(Z[left], return_distance=False)
+        for row, others in zip(left, found, strict=True):
+            # Where samples have twins, it need not be its own first.
+            nearest[row] = others[others != row][:n_neighbors]
+            distances[row] = _measure(X[nearest[row]], X[row])
+    return distances, nearest
 
 
 def _measure(X, others):
@@ -265,31 +268,32 @@ def _measure(X, others):
 
 
 @njit(cache=True, nogil=True)
-def _keep_smallest(indptr, indices, levels, step_of_levels, order, X, smallest):
-    """Keep the smallest squared distances of each sample, in ascending order."""
+def _keep_nearest(indptr, indices, levels, step_of_levels, order, X, squared, nearest):
+    """Keep the nearest of those paired with each sample, in ascending order."""
     step, tolerance, unit = step_of_levels
     for position in range(len(indptr) - 1):
         i = order[position]
         for k in range(indptr[position], indptr[position + 1]):
             j = order[indices[k]]
-            # Only what may be among the smallest is measured exactly.
-            largest = max(smallest[i, -1], smallest[j, -1])
+            # Only what may be among the nearest is measured exactly.
+            largest = max(squared[i, -1], squared[j, -1])
             if levels[k] * step - tolerance > largest * unit:
                 continue
-            squared = squared_distance(X, i, j)
-            _insert(squared, smallest[i])
-            _insert(squared, smallest[j])
+            distance = squared_distance(X, i, j)
+            _insert(distance, j, squared[i], nearest[i])
+            _insert(distance, i, squared[j], nearest[j])
 
 
 @njit(cache=True, nogil=True)
-def _insert(value, ascending):
+def _insert(value, number, ascending, numbers):
     place = len(ascending) - 1
     if value >= ascending[place]:
         return
     while place > 0 and ascending[place - 1] > value:
         ascending[place] = ascending[place - 1]
+        numbers[place] = numbers[place - 1]
         place -= 1
-    ascending[place] = value
+    ascending[place], numbers[place] = value, number
 
 
 def typical_distance(

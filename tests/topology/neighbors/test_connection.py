@@ -15,7 +15,8 @@ from robustkit.topology.neighbors import (
     is_too_coarse,
     longest_step,
 )
-from robustkit.topology.neighbors._connection import _N_KEPT, fast_nearest
+from robustkit.topology.neighbors._connection import _N_KEPT
+from robustkit.topology.neighbors._distance import fast_nearest
 from tests.topology.strategies import point_clouds, seeds
 
 

@@ -13,9 +13,8 @@ from sklearn.neighbors import VALID_METRICS
 
 from robustkit.topology import MapperGraph, UniformCover
 from robustkit.topology.neighbors import _distance as module
-from robustkit.topology.neighbors._connection import fast_nearest
 from robustkit.topology.neighbors._distance import (
-    fast_neighbor_distances,
+    fast_nearest,
     knee,
     neighbor_distances,
     typical_distance,
@@ -177,11 +176,17 @@ def test_the_fast_way_finds_the_same_distances(filter, n_neighbors, dtype):
     X[:30] = X[30:60]
     X[60:70] *= 20
     values = np.linalg.norm(X, axis=1) if filter == "l2norm" else rng.normal(size=700)
-    found = fast_neighbor_distances(
+    found, nearest = fast_nearest(
         X, values.astype(float), filter == "l2norm", n_neighbors
     )
-    expected = np.sort(squareform(pdist(X.astype(float))), axis=1)[:, n_neighbors]
+    distances = squareform(pdist(X.astype(float)))
+    expected = np.sort(distances, axis=1)[:, 1 : n_neighbors + 1]
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+    # The numbers are those of others at these distances, each only once.
+    rows = np.arange(len(X))[:, None]
+    np.testing.assert_allclose(found, distances[rows, nearest], rtol=1e-6, atol=1e-4)
+    assert (nearest != rows).all()
+    assert (np.diff(np.sort(nearest, axis=1), axis=1) > 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -197,7 +202,7 @@ def test_neighbor_distances_do_not_depend_on_an_offset(fast, n_features, dtype):
         expected = np.sort(squareform(pdist(near.astype(float))), axis=1)
         X = near + dtype(2.0**17)
         if fast:
-            found = fast_neighbor_distances(X, X[:, 0].astype(float), True, min_samples)
+            found = fast_nearest(X, X[:, 0].astype(float), True, min_samples)[0][:, -1]
         else:
             found = neighbor_distances(X, min_samples)
         np.testing.assert_allclose(found, expected[:, min_samples], rtol=1e-9)
@@ -211,8 +216,6 @@ def test_the_fast_ways_do_not_depend_on_a_large_offset(offset):
     near[:40] *= 30
     expected = np.sort(squareform(pdist(near)), axis=1)
     X = near + offset
-    found = fast_neighbor_distances(X, X[:, 0], True, 4)
-    np.testing.assert_allclose(found, expected[:, 4], rtol=1e-9)
     found, _ = fast_nearest(X, X[:, 0], True, 12)
     np.testing.assert_allclose(found, expected[:, 1:13], rtol=1e-9)
 
@@ -221,10 +224,10 @@ def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
     X = np.random.RandomState(0).normal(size=(100, 3))
     expected = neighbor_distances(X, 4)
     monkeypatch.setattr(module, "LARGEST_N_PAIRS", 3)
-    found = fast_neighbor_distances(X, X[:, 0], True, 4)
-    np.testing.assert_allclose(found, expected)
-    few = fast_neighbor_distances(X[:3], X[:3, 0], True, 4)
-    np.testing.assert_allclose(few, neighbor_distances(X[:3], 4))
+    found, _ = fast_nearest(X, X[:, 0], True, 4)
+    np.testing.assert_allclose(found[:, -1], expected)
+    few, _ = fast_nearest(X[:3], X[:3, 0], True, 4)
+    np.testing.assert_allclose(few[:, -1], neighbor_distances(X[:3], 4))
 
 
 def test_large_data_take_the_fast_way_to_the_same_eps(monkeypatch):
@@ -236,12 +239,11 @@ def test_large_data_take_the_fast_way_to_the_same_eps(monkeypatch):
 
 def test_compiled_loops_as_python(monkeypatch):
     X = np.random.RandomState(0).normal(size=(30, 2))
-    expected = fast_neighbor_distances(X, X[:, 0], True, 3)
-    for name in ("_keep_smallest", "_insert"):
+    expected = fast_nearest(X, X[:, 0], True, 3)
+    for name in ("_keep_nearest", "_insert"):
         monkeypatch.setattr(module, name, getattr(module, name).py_func)
-    np.testing.assert_array_equal(
-        fast_neighbor_distances(X, X[:, 0], True, 3), expected
-    )
+    for one, other in zip(fast_nearest(X, X[:, 0], True, 3), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_typical_distance():
