@@ -62,6 +62,10 @@ _LARGEST_EXTENT = 1e300
 # The number of intervals where the samples do not say how many they can bear.
 N_INTERVALS = 40
 
+# Fewer than `FEWEST_INTERVALS` show a shape, too, but only if it reaches evenly along
+# the filter: no interval may hold more than two thirds of the samples.
+_FEWEST_EVEN = 3
+
 # Numbers that are float64 at one time: large float32 data are never copied whole.
 _CHUNK = 2**22
 
@@ -262,7 +266,7 @@ class _Scale:
             positions = np.unique(positions, return_inverse=True)[1].astype(np.float64)
         # Halves, which cannot overflow.
         extent = 2 * min(positions.max() / 2 - positions.min() / 2, _LARGEST_EXTENT)
-        limit = largest_step(extent, FEWEST_INTERVALS, overlap)
+        limit = largest_step(extent, self._fewest_intervals(overlap), overlap)
         coarse = "knee" if eps == "auto" else eps
         if eps in ("auto", "connected", np.inf):
             if eps == "auto" and self._is_too_coarse(positions, limit):
@@ -278,6 +282,12 @@ class _Scale:
             return self.choose_eps(coarse), N_INTERVALS, np.inf
         eps = CONNECTED * radius if isinstance(eps, str) else eps
         return float(eps), count_intervals(extent, step, overlap), step
+
+    def _fewest_intervals(self, overlap):
+        intervals = UniformCover(_FEWEST_EVEN, overlap).intervals(self.values)
+        sizes = np.diff(interval_slices(np.sort(self.values), intervals))
+        is_even = 3 * sizes.max() <= 2 * len(self.values)
+        return _FEWEST_EVEN if is_even else FEWEST_INTERVALS
 
     def choose_eps(self, eps):
         """Choose eps by one of the rules, unless it is a number."""

@@ -79,8 +79,9 @@ class MapperGraph(
         Number of intervals; for "gmapper" the maximum. "auto" is the most intervals, up
         to 100, of which one holds both of any two samples that are near, so that no
         chain of samples is cut: near as `eps` says, or else as the pieces of the shape
-        are connected. Where that makes fewer than 5, the samples are too sparse to show
-        a shape along the filter, and there are 40.
+        are connected. Where that makes fewer than 5 (fewer than 3, if none of 3
+        intervals would hold more than two thirds of the samples), the samples are too
+        sparse to show a shape along the filter, and there are 40.
 
     overlap : float, default=0.3
         Share of an interval that it has in common with the next one, in (0, 1). For
@@ -98,7 +99,8 @@ class MapperGraph(
         the one farthest from the straight line between the smallest and the largest,
         plus a millionth of it, so that rounding decides about no pair. "auto" is
         "connected" if the cover chooses its intervals itself and the samples are dense
-        enough for at least 5; else, and with a given number of intervals, "knee".
+        enough to show a shape (see `n_intervals`); else, and with a given number of
+        intervals, "knee".
 
     min_samples : int, default=5
         Number of samples within `eps`, itself included, that make a sample a core

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.cluster import AgglomerativeClustering
 
-from robustkit.topology import AdaptiveCover, MapperGraph, mapper_persistence
+from robustkit.topology import (
+    AdaptiveCover,
+    MapperGraph,
+    _mapper,
+    mapper_persistence,
+)
 from tests.topology.shapes import SHAPES, n_components_and_loops
 
 CASES = pytest.mark.parametrize("name", SHAPES)
@@ -75,6 +80,26 @@ def test_samples_that_are_too_sparse_keep_the_knee_and_forty_intervals():
     assert auto.eps_ == given.eps_ == MapperGraph(eps="knee").fit(X).eps_
     assert (auto.membership_ != given.membership_).nnz == 0
     np.testing.assert_array_equal(auto.intervals_, given.intervals_)
+
+
+@pytest.mark.parametrize("name", ["two circles", "klein bottle", "human", "blobs"])
+def test_few_samples_that_reach_evenly_along_the_filter_show_their_shape(name):
+    """A Klein bottle of 300 samples bears three intervals, and these are enough."""
+    mapper = MapperGraph(0).fit(cloud(name, n_samples=300))
+    assert 3 <= len(mapper.intervals_) < 40
+    assert n_components_and_loops(mapper.graph_) == SHAPES[name][1]
+
+
+def test_three_intervals_of_which_one_holds_most_samples_show_nothing(monkeypatch):
+    """A ball bears three intervals, too, and they say no more than that it is one."""
+    X = np.random.RandomState(0).normal(size=(300, 3))
+    mapper = MapperGraph("pca").fit(X)
+    assert len(mapper.intervals_) == 40
+    assert mapper.eps_ == MapperGraph("pca", eps="knee").fit(X).eps_
+    monkeypatch.setattr(_mapper, "FEWEST_INTERVALS", 3)
+    sizes = MapperGraph("pca").fit(X).describe()["size"]
+    assert len(sizes) == 3
+    assert sizes.max() > 200
 
 
 @pytest.mark.parametrize("cover", ["uniform", "balanced"])
