@@ -192,7 +192,7 @@ def build_mapper(
             metric_params=learned.params,
         )  # fmt: skip
 
-    reach = usable_distance(eps, diagonal)
+    reach = usable_distance(float(eps), diagonal)
     neighbors = None
 
     def cluster(slices):
