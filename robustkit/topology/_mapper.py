@@ -113,7 +113,7 @@ class Mapper:
     """Whether the filter values of two samples differ by at most their distance."""
 
     neighbors: Neighbors | None = None
-    """The neighbours that the clusters were found from, if they were to be kept."""
+    """The neighbours that the clusters were found from, as long as they are kept."""
 
     @property
     def reach(self) -> float:
@@ -150,7 +150,6 @@ def build_mapper(
     min_samples: int,
     metric: str | Callable,
     cache: NeighborCache | None = None,
-    keep_neighbors: bool = False,
     n_jobs: int | None = None,
 ) -> Mapper:
     """Build the mapper graph of some samples, float32 or float64 and C-contiguous.
@@ -158,7 +157,6 @@ def build_mapper(
     The parameters are those of :class:`MapperGraph`, but for `cover`, which is a
     function of the number of intervals if the samples are to say how many they can
     bear. With a `cache`, neighbours are looked for there first, and kept there.
-    `keep_neighbors` leaves them in the mapper, for resamples to use.
     """
     diagonal = bounding_diagonal(X)
     learned = learn_metric(metric, X)
@@ -210,7 +208,6 @@ def build_mapper(
     else:
         intervals = cover.intervals(values)
     clusters, anchors = cluster(interval_slices(values[order], intervals))
-    neighbors = neighbors if keep_neighbors else None
 
     # Nerve: clusters are nodes, and those that share samples are joined.
     membership, node_intervals = join_clusters(clusters, len(X))

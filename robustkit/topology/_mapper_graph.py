@@ -351,9 +351,9 @@ class MapperGraph(
         mapper = build_mapper(
             samples, filter=self.filter, cover=self._make_cover(),
             clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
-            metric=self.metric, cache=self._cache,
-            keep_neighbors=self.n_bootstrap > 0, n_jobs=self.n_jobs,
+            metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
         )  # fmt: skip
+        # Only resamples ask for neighbours.
         self._mapper, self._fit_X = replace(mapper, neighbors=None), samples
         self.intervals_, self.eps_ = mapper.intervals, mapper.eps
         self.membership_, self.edges_ = mapper.membership, mapper.edges

@@ -48,8 +48,7 @@ def resample_mapper(
 ) -> Bunch:
     """Draw resamples, cluster them, and tell how often each part comes back.
 
-    Returns what :class:`MapperGraph` has as `stability_`. The mapper was built with
-    `keep_neighbors`.
+    Returns what :class:`MapperGraph` has as `stability_`.
     """
     resampler = _Resampler(mapper)
     whole = _Whole.of(mapper)
