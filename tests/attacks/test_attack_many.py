@@ -135,6 +135,7 @@ def test_one_eps_per_sample_or_feature():
     for attack in (
         FGSMAttack(eps=eps[:, None]),
         PGDAttack(eps=np.linspace(0, 0.2, 64), max_iter=3, random_state=0),
+        PGDAttack(eps=np.linspace(0, 0.2, 64)[None], max_iter=3, random_state=0),
         FGSMAttack(eps=0.5, eps_unit="std"),
     ):
         expected = [a.perturb(X, y) for a in one_by_one(attack, classifiers(), X, y)]
