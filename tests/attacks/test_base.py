@@ -17,7 +17,7 @@ from sklearn.utils import ClassifierTags, get_tags
 from torch import nn
 
 from robustkit._sklearn_private import ProgressBar
-from robustkit.attacks import FGSMAttack, LeastLikelyAttack, PGDAttack
+from robustkit.attacks import BIMAttack, FGSMAttack, LeastLikelyAttack, PGDAttack
 from robustkit.classifiers import TorchClassifier
 from tests.attacks.victims import (
     GRADIENT_ATTACKS,
@@ -369,6 +369,22 @@ def test_impossible_eps_is_refused(cls, eps):
     attack = aim(cls(), digits_pipeline(), X, y).set_params(eps=eps)
     with pytest.raises(ValueError, match=r"'eps' parameter of \w+ must be a float"):
         attack.perturb(X, y)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (BIMAttack, "max_iter"),
+        (LeastLikelyAttack, "max_iter"),
+        (PGDAttack, "max_iter"),
+        (PGDAttack, "n_restarts"),
+        (FGSMAttack, "batch_size"),
+    ],
+)
+def test_a_number_of_zero_is_refused(cls, name):
+    X, y = digits(20)
+    with pytest.raises(ValueError, match=rf"'{name}' parameter .* Got 0"):
+        cls(torch_net(), **{name: 0}).fit(X, y)
 
 
 @pytest.mark.parametrize("clip", [(1, 0), (0, 0), (0, 1, 2), ("a", "b"), (np.nan, 1)])
