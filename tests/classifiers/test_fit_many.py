@@ -242,15 +242,15 @@ def test_fit_many_in_double_precision_equals_separate_fits(digits, double_precis
 def test_adversaries_of_different_losses_differ_by_rounding_alone(
     digits, double_precision
 ):
-    """In single precision a gradient near zero may turn its sign, and a feature jump.
+    """In double precision no gradient is so near zero that rounding turns its sign.
 
-    That changes a loss by some thousandths. In double precision no gradient is so near.
+    Random starts, which depend on the weights to the last digit, are left out.
     """
     X, y = digits[0][:250].astype(np.float64), digits[1][:250]
     classifiers = [
         SparseNetClassifier(
             prior,
-            adversary=PGDAttack(eps=0.1, max_iter=3, loss=loss),
+            adversary=PGDAttack(eps=0.1, max_iter=3, loss=loss, random_start=False),
             **QUICK,
         )
         for prior, loss in zip(PRIORS, ("ce", "margin", "dlr", "ce"), strict=True)
