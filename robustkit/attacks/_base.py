@@ -28,7 +28,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from robustkit._samples import flat_samples, is_stream, shaped_like, stream_batches
+from robustkit._samples import (
+    flat_samples,
+    is_stream,
+    is_table,
+    shaped_like,
+    stream_batches,
+)
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -68,8 +74,6 @@ from robustkit.classifiers import fit_classifier, fit_on_stream, unfitted_classi
 from robustkit.exceptions import UndecidedSamplesWarning
 
 __all__ = ["BaseAttack", "Batch", "Plan", "joins"]
-
-_FLOATS = (np.float32, np.float64)
 
 # From this share on all samples of a batch are attacked, and the few that should not be
 # get their old values back: that costs less than copying all others.
@@ -365,7 +369,7 @@ class BaseAttack(
 
     def _validate_samples(self, given):
         X = given
-        if not self._is_as_wanted(given):
+        if hasattr(self, "feature_names_in_") or not is_table(X, self.n_features_in_):
             X = validate_data(
                 self,
                 given,
@@ -382,18 +386,6 @@ class BaseAttack(
             validate_data(self, given, reset=False)
             check_range(X.min(), X.max(), low, high)
         return X
-
-    def _is_as_wanted(self, X):
-        """Whether `validate_data` would return this very array; it takes its time."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype in _FLOATS
-            and X.ndim == 2
-            and X.flags.c_contiguous
-            and X.shape[1] == self.n_features_in_
-            and len(X) > 0
-            and not hasattr(self, "feature_names_in_")
-        )
 
     def _attack_batch(self, model, plan, X, y, target, loss, out):
         """Search, make what was found obey the rules, and ask the model again.

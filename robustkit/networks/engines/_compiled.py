@@ -93,14 +93,14 @@ class CompiledEngine:
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph."""
         losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
-        values, classes, *results = _arrays(rows, targets, losses, gradient)
+        values, classes, means, slopes = _arrays(rows, targets, losses, gradient)
         given, lasting = (weight, bias, *out), self._lasting
         if list(map(id, given)) != list(map(id, lasting[0])):
             lasting = self._lasting = given, _arrays(*given)
         weights, biases, *written = lasting[1]
         find_gradients(
-            self._edges, weights, biases, values, classes, label_smoothing, *results,
-            tuple(written),
+            self._edges, weights, biases, values, classes, label_smoothing, means,
+            slopes, tuple(written),
         )  # fmt: skip
         return losses, gradient
 
