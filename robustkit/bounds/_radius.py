@@ -357,9 +357,9 @@ def _costliest(bounds, problems, rows, signs):
     place = np.empty(len(signs), dtype=np.int64)
     place[problems] = np.arange(len(problems))
 
-    def watch(layer, ids, A):
+    def watch(layer, ids, a):
         here = slice(layer.start, layer.stop)
-        a, at_zero = A[:, here], lines.at_zero[ids, here]
+        at_zero = layer.by_unit(lines.at_zero[ids, here])
         gap = np.minimum(-bounds.lower[ids, here], bounds.upper[ids, here])
         gap = np.where(at_zero > 0, np.maximum(gap, 0), 0)
         cost[place[ids], here] = (
