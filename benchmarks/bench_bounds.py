@@ -154,6 +154,56 @@ class AsLayers(nn.Module):
         return self.last(units)
 
 
+class RectifiedPools(nn.Module):
+    """A stack whose maximum poolings are rectifiers, as ours are."""
+
+    def __init__(self, stack):
+        super().__init__()
+        self.parts = nn.ModuleList()
+        channels = None
+        for part in stack:
+            if isinstance(part, nn.Conv2d):
+                channels = part.out_channels
+            is_pool = isinstance(part, nn.MaxPool2d)
+            self.parts.append(_RectifiedPool(channels) if is_pool else part)
+
+    def forward(self, x):
+        """Logits of a batch."""
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+class _RectifiedPool(nn.Module):
+    """The largest of four: with m(a, b) = b + max(a - b, 0), m(m(a, b), m(c, d))."""
+
+    def __init__(self, channels):
+        super().__init__()
+
+        def sums(kernels, n_in=1, stride=2):
+            weight = torch.tensor(kernels, dtype=torch.float32)
+            n_out, size = len(kernels), weight.shape[-1]
+            layer = nn.Conv2d(
+                n_in * channels, n_out * channels, size, stride,
+                groups=channels, bias=False,
+            )  # fmt: skip
+            with torch.no_grad():
+                layer.weight.copy_(weight.repeat(channels, 1, 1, 1))
+            return layer
+
+        self.halves = sums([[[[1.0, -1], [0, 0]]], [[[0, 0], [1, -1]]]])
+        self.difference = sums([[[[0.0, 1], [0, -1]]]])
+        self.last = sums([[[[0.0, 0], [0, 1]]]])
+        self.fold = sums([[[[1.0]], [[-1.0]]]], 2, 1)
+        self.second = sums([[[[0.0]], [[1.0]]]], 2, 1)
+
+    def forward(self, x):
+        """Images of half the size."""
+        halves = self.halves(x).relu()
+        larger = (self.difference(x) + self.fold(halves)).relu()
+        return larger + self.second(halves) + self.last(x)
+
+
 def _filled(weight, bias):
     layer = nn.utils.skip_init(nn.Linear, weight.shape[1], len(weight))
     layer = layer.to(weight.dtype)

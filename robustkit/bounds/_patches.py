@@ -13,15 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from robustkit.bounds._relu_network import ReluNetwork
 
 __all__ = ["Patch", "Places", "add_groups", "add_tile"]
 
@@ -102,9 +98,7 @@ class Places:
         Which units of the next layer rows begin at. None: everything is needed.
     """
 
-    def __init__(
-        self, network: ReluNetwork, n_layers: int, n_rows: int, units: NDArray | None
-    ):
+    def __init__(self, network, n_layers: int, n_rows: int, units: NDArray | None):
         self.layers, self.n_layers = network.layers, n_layers
         self.input = Patch.whole(network.images, n_rows)
         self.patches: list[Patch | None] = [
