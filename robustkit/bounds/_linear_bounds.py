@@ -309,7 +309,7 @@ class Bounds:
 
     def _bound_layer(self, number, layer, split):
         here = slice(layer.start, layer.stop)
-        lower, upper, slack = self._interval(layer)
+        lower, upper, slack, moves = self._interval(layer)
         self.lines.slack[:, here] = slack
         if layer.inputs is None:
             self.lines.shift[:, here] = layer.bias
@@ -322,6 +322,9 @@ class Bounds:
             np.minimum(upper, split.upper[:, here], out=upper)
         # Intervals of the first layer are hardly improved.
         if layer.rectified and self.method == "crown" and layer.inputs is None:
+            # Of what moves by no more than rounding nothing is learned: differences of
+            # zeros, of which a pooling has many.
+            fresh = fresh & moves if self.better else fresh
             self._tighten(number, lower, upper, fresh)
         if signs is not None:
             lower[(signs > 0) & (lower < 0)] = 0
@@ -352,7 +355,7 @@ class Bounds:
         self._lost += largest * (lower.shape[1] * np.finfo(np.float64).tiny)
 
     def _interval(self, layer):
-        """Interval arithmetic, and the cost of rounding."""
+        """Interval arithmetic, the cost of rounding, and what moves at all."""
         network, anchors = self.network, self.region.anchors
         n_terms, own = layer.fan_in + 2, DOUBLE
         if layer.inputs is not None:
@@ -376,6 +379,7 @@ class Bounds:
                 half = half + both[: len(rad)]
                 size = size + both[len(rad) :]
             lower, upper, moved = middle - half, middle + half, size
+        width = upper - lower
         slack = (gamma(n_terms, anchors.roundoff) + 16 * DOUBLE) * size
         slack += gamma(network.fan_out + 8, own) * moved
         slack += gamma(network.n_units + network.n_features + 16, DOUBLE) * size
@@ -390,7 +394,7 @@ class Bounds:
         if anchors.roundoff == SINGLE:
             slack[size > LARGEST] = np.inf
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
-        return lower - wider, upper + wider, slack
+        return lower - wider, upper + wider, slack, ~(width <= 4 * slack)
 
     def _tighten(self, number, lower, upper, fresh):
         """Bound the units of a layer by CROWN where their sign is in doubt."""

@@ -34,7 +34,7 @@ _WIDTH_OF_LINEAR = 1e-9
 # Without a clip range nothing bounds how far one may go.
 _MOST_STEPS = 100
 # Numbers of one kind at most that are kept of the units of all samples of a batch.
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 # Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
 # A margin that the softmax does not round away, in units of roundoff.

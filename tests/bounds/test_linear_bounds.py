@@ -162,8 +162,32 @@ def test_patches_of_images_give_the_bounds_of_all_of_them(seed, norm, how, size)
             (patches.upper, whole.upper),
             (patches.margins(C), whole.margins(C)),
         ):
-            largest = np.abs(expected).max()
+            # Sums of numbers that are about as large as one may be next to nothing.
+            largest = max(np.abs(expected).max(), 1.0)
             np.testing.assert_allclose(found, expected, atol=close * largest, rtol=0)
+
+
+def test_units_that_do_not_move_are_not_carried(monkeypatch):
+    """A maximum of zeros is zero but for rounding, whatever CROWN says of it."""
+    module, carried, carry = IMAGES["pooled"][0](0), [], Bounds._carry
+
+    def counted(self, start, total, problems, places, watch=None):
+        carried.append(places.n_layers)
+        carry(self, start, total, problems, places, watch)
+
+    monkeypatch.setattr(Bounds, "_carry", counted)
+    x = np.random.default_rng(0).random((1, 40)).astype(np.float32)
+    for bias, layers in ((0.0, {1, 2, 5, 6}), (-100.0, {5, 6})):
+        with torch.no_grad():
+            module[1].bias[:] = bias
+        carried.clear()
+        network = ReluNetwork(module, 40)
+        region = Region(Anchors(network, x), [0], [0.1], "linf", (0, 1))
+        bounds = Bounds(region)
+        assert set(carried) == layers
+        logits = logits_of(module, x)[0]
+        assert (bounds.lower[0, -3:] <= logits).all()
+        assert (logits <= bounds.upper[0, -3:]).all()
 
 
 def test_only_what_a_unit_reads_is_carried():
