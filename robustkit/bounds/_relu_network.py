@@ -130,7 +130,8 @@ class _Convolution(_Map):
         self.weight, self.how, self.images = weight.double().contiguous(), how, shape
         self.absolute = self.weight.abs()
         there = functional.conv2d(torch.zeros(1, *shape).double(), self.weight, **how)
-        self.out_images = tuple(there.shape[1:])
+        channels, height, width = there.shape[1:]
+        self.out_images = channels, height, width
         n_in, n_out = int(np.prod(shape)), int(np.prod(self.out_images))
         self.shape = n_out, n_in
         self.fan_in = int((weight != 0).flatten(1).sum(dim=1).max())
