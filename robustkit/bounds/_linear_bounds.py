@@ -497,14 +497,15 @@ class Bounds:
             if patch is None:
                 continue
             columns = here.columns[number]
+            a = A[:, columns]
             if watch is not None:
                 watch(layer, ids, layer.by_unit(units[:, columns]))
             first = columns.start, layer.start
             _relax(units, first, patch.where, ids, table, acc)
             for p, q, chart in layer.sources:
-                here.pull(chart, A[:, columns], patch, A, (p, q))
+                here.pull(chart, a, patch, A, (p, q))
             if layer.inputs is not None:
-                here.pull(layer.inputs, A[:, columns], patch, D, None)
+                here.pull(layer.inputs, a, patch, D, None)
             if self.method == "interval" and layer.stop == self.network.n_units:
                 # The units behind it have their intervals.
                 return
@@ -623,23 +624,24 @@ def _relax(A, first, where, ids, table, acc):
     for r in range(A.shape[0]):
         s = ids[r]
         total = 0.0
-        for pixel in range(n_lines * n_columns):
-            y, x = top[r] + pixel // n_columns, left[r] + pixel % n_columns
-            column = first[0] + pixel * channels
-            a = A[r, column : column + channels]
-            if y < 0 or y >= height or x < 0 or x >= width:
-                a[:] = 0
-                continue
-            k = first[1] + (y * width + x) * channels
-            slopes, zeros = up[s, k : k + channels], at_zero[s, k : k + channels]
-            costs, adds = slack[s, k : k + channels], shift[s, k : k + channels]
-            for c in range(channels):
-                slope = slopes[c]
-                lower = 1.0 if slope > 0.5 else 0.0
-                new = a[c] * (slope if a[c] < 0 else lower)
-                down = a[c] if a[c] < 0 else 0.0
-                total += down * zeros[c] + new * adds[c] - abs(new) * costs[c]
-                a[c] = new
+        column = first[0]
+        for y in range(top[r], top[r] + n_lines):
+            for x in range(left[r], left[r] + n_columns):
+                a = A[r, column : column + channels]
+                column += channels
+                if y < 0 or y >= height or x < 0 or x >= width:
+                    a[:] = 0
+                    continue
+                k = first[1] + (y * width + x) * channels
+                slopes, zeros = up[s, k : k + channels], at_zero[s, k : k + channels]
+                costs, adds = slack[s, k : k + channels], shift[s, k : k + channels]
+                for c in range(channels):
+                    slope = slopes[c]
+                    lower = 1.0 if slope > 0.5 else 0.0
+                    new = a[c] * (slope if a[c] < 0 else lower)
+                    down = a[c] if a[c] < 0 else 0.0
+                    total += down * zeros[c] + new * adds[c] - abs(new) * costs[c]
+                    a[c] = new
         acc[r] += total
 
 
@@ -676,28 +678,34 @@ def _over_ball(D, where, ids, box, acc):
     double precision and measured in the radius of the ball: there squares of numbers
     that matter are neither zero nor infinite.
     """
-    (_channels, height, width, n_lines, n_columns), top, left = where
+    (channels, height, width, n_lines, n_columns), top, left = where
     scale, low, high, eps = box
     n = D.shape[1]
-    d, room = np.empty(n), np.empty(n)
+    d, room = np.zeros(n), np.zeros(n)
     for r in range(D.shape[0]):
         s = ids[r]
         radius = eps[s] if 1e-290 < eps[s] < 1e290 else 1.0
         share = 1 / radius
         total, squares = 0.0, 0.0
-        for k in range(n):
-            line, x = k // n_columns, k % n_columns + left[r]
-            y = line % n_lines + top[r]
-            if y < 0 or y >= height or x < 0 or x >= width:
-                d[k], room[k] = 0.0, 0.0
+        first, last = max(0, -left[r]), min(n_columns, width - left[r])
+        if n_lines < height or n_columns < width:
+            d[:], room[:] = 0, 0
+        for line in range(channels * n_lines):
+            channel, y = line // n_lines, line % n_lines + top[r]
+            if y < 0 or y >= height or last <= first:
                 continue
-            j = (line // n_lines * height + y) * width + x
-            # Not in the precision of D.
-            own = np.float64(D[r, k]) * scale[j]
-            move = (low[s, j] if own > 0 else high[s, j]) * share
-            total += own * move
-            squares += own * own if move != 0 else 0.0
-            d[k], room[k] = own, move
+            begin = (channel * height + y) * width + left[r]
+            here = slice(line * n_columns + first, line * n_columns + last)
+            there = slice(begin + first, begin + last)
+            row, owns, moves = D[r, here], d[here], room[here]
+            scales, lows, highs = scale[there], low[s, there], high[s, there]
+            for j in range(len(row)):
+                # Not in the precision of D.
+                own = np.float64(row[j]) * scales[j]
+                move = (lows[j] if own > 0 else highs[j]) * share
+                total += own * move
+                squares += own * own if move != 0 else 0.0
+                owns[j], moves[j] = own, move
         # The ball may hold the whole box, whose bound is negative.
         best = total * (1 + (n + 12) * 2.0**-52)
         # Not where there is nothing to gain, nor with what is no number.

@@ -48,10 +48,10 @@ class Patch:
         """How many coefficients there are."""
         return self.images[0] * self.height * self.width
 
-    @property
-    def where(self) -> tuple:
-        """What compiled functions want to know."""
-        return (*self.images, self.height, self.width), self.top, self.left
+    def __post_init__(self) -> None:
+        # What compiled functions want to know.
+        shape = *self.images, self.height, self.width
+        self.where = shape, self.top, self.left
 
     def part(self, rows: slice) -> Patch:
         """Keep some rows."""
