@@ -38,6 +38,9 @@ ROOT = HERE.parent
 # A decorator that is removed makes a function slower (njit) or is no code that runs
 # (abstractmethod): no test can notice. The other two want the name of a variable.
 LEFT_OUT = {"RemoveDecorator", "VariableReplacer", "VariableInserter"}
+# Rooms whose code for other devices runs in tests that they share.
+ON_DEVICES = {"attacks", "classifiers", "networks"}
+DEVICE_TESTS = "tests/common/test_on_a_device.py"
 # A mutant that computes this many times as long as its tests without it, or that many
 # seconds more, runs for ever; and so does one that waits, on a busy machine, for
 # many times as long as that.
@@ -256,6 +259,7 @@ class Tests:
             f"--cov=robustkit/{room}", "--cov-context=test", "--cov-report=",
             "--cov-fail-under=0", "-o", "junit_family=xunit1",
             f"--junitxml={report}", f"tests/{room}",
+            *([DEVICE_TESTS] if room in ON_DEVICES else []),
         ]  # fmt: skip
         said = subprocess.run(
             command, cwd=folder, env=environment(folder), capture_output=True, text=True

@@ -20,6 +20,7 @@ __all__ = [
     "flat_samples",
     "is_read_once",
     "is_stream",
+    "is_table",
     "places_of",
     "shaped_like",
     "stream_batches",
@@ -109,6 +110,21 @@ def shaped_like(rows: NDArray, X: Any) -> Any:
     from robustkit._tensors import as_tensor
 
     return as_tensor(rows, device=X.device, dtype=None)
+
+
+def is_table(X: Any, n_features: int) -> bool:
+    """Whether X is an array that scikit-learn takes, and returns, as it is.
+
+    To ask it takes longer than a step of an attack on a few hundred samples.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.dtype in (np.float32, np.float64)
+        and X.flags.c_contiguous
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == n_features
+    )
 
 
 def is_stream(X: Any) -> bool:

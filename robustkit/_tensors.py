@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ __all__ = [
     "map_batches",
     "on_device",
     "pad_rows",
+    "parts_of",
     "resolve_device",
+    "tensors_of",
     "threads_for",
 ]
 
@@ -64,9 +65,35 @@ def on_device(module: nn.Module, device: torch.device) -> nn.Module:
     """
     # A tensor knows which of several GPUs "cuda" means.
     there = torch.empty(0, device=device).device
-    if all(t.device == there for t in chain(module.parameters(), module.buffers())):
+    if all(tensor.device == there for tensor in tensors_of(module)):
         return module
     return deepcopy(module).to(device)
+
+
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """List a module and all modules in it, each once, in the order of `modules()`.
+
+    That makes their names, too: an attack of one step on a few samples waits for it.
+    """
+    found: dict[int, nn.Module] = {}
+    left = [module]
+    while left:
+        part = left.pop()
+        if id(part) not in found:
+            found[id(part)] = part
+            children = list(part._modules.values())
+            left += [child for child in children[::-1] if child is not None]
+    return list(found.values())
+
+
+def tensors_of(module: nn.Module, *, buffers: bool = True) -> list[torch.Tensor]:
+    """List the parameters of a module, each once, and after them its buffers."""
+    parts = parts_of(module)
+    stores = [part._parameters for part in parts]
+    if buffers:
+        stores += [part._buffers for part in parts]
+    found = [t for store in stores for t in store.values() if t is not None]
+    return list({id(tensor): tensor for tensor in found}.values())
 
 
 def as_tensor(
@@ -110,7 +137,7 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     That is the one a module computes in; if it begins in float64, its input loses no
     digit.
     """
-    for tensor in chain(module.parameters(), module.buffers()):
+    for tensor in tensors_of(module):
         if tensor.is_floating_point():
             return tensor.dtype
     return torch.float32
@@ -162,7 +189,7 @@ def evaluating(module: nn.Module) -> Generator[None, None, None]:
     Every part gets its own mode back: a part that the caller froze in eval mode, while
     the rest trains, must not come back training.
     """
-    training = [part for part in module.modules() if part.training]
+    training = [part for part in parts_of(module) if part.training]
     try:
         for part in training:
             part.training = False
@@ -192,7 +219,7 @@ def threads_for(module: nn.Module, n_rows: int) -> Generator[None, None, None]:
 
 def _products(module: nn.Module, n_rows: int) -> float:
     """Count the products of one pass; infinitely many with a convolution."""
-    weights = list(module.parameters())
+    weights = tensors_of(module, buffers=False)
     if any(weight.ndim > 2 for weight in weights):
         return float("inf")
     return n_rows * sum(weight.numel() for weight in weights)

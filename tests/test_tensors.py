@@ -15,7 +15,9 @@ from robustkit._tensors import (
     map_batches,
     on_device,
     pad_rows,
+    parts_of,
     resolve_device,
+    tensors_of,
     threads_for,
 )
 
@@ -202,3 +204,28 @@ def test_pad_rows_repeats_the_last_row_in_a_copy(n_rows, multiple):
     assert torch.equal(padded[:n_rows], rows)
     assert all(torch.equal(row, rows[-1]) for row in padded[n_rows:])
     assert n_rows == 0 or padded.data_ptr() != rows.data_ptr()
+
+
+def odd_module():
+    """A part and a weight that are used twice, what is empty, and what is None."""
+    with torch.random.fork_rng():
+        shared, tied = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, bias=False)
+    tied.weight = shared.weight
+    module = torch.nn.Sequential(
+        torch.nn.Sequential(shared, torch.nn.BatchNorm1d(2)),
+        torch.nn.Sequential(),
+        torch.nn.ModuleDict({"again": shared, "tied": tied}),
+    )
+    module.register_module("nothing", None)
+    module.register_buffer("none", None)
+    module.register_buffer("own", torch.ones(1))
+    return module
+
+
+def test_parts_and_tensors_are_those_that_torch_lists():
+    module = odd_module()
+    assert list(map(id, parts_of(module))) == list(map(id, module.modules()))
+    expected = [*module.parameters(), *module.buffers()]
+    assert list(map(id, tensors_of(module))) == list(map(id, expected))
+    weights = tensors_of(module, buffers=False)
+    assert list(map(id, weights)) == list(map(id, module.parameters()))

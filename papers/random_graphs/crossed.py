@@ -76,23 +76,21 @@ def make(store, *, n_graphs=N_GRAPHS, epochs=EPOCHS, attacks=None, **params):
     return RobustnessStudy(estimator, store=store, **params)
 
 
-def main():
-    """Do what is missing."""
+def run(make, publish, prog, description):
+    """Carry out a study on MNIST as the command line asks, or publish it."""
     parser = argparse.ArgumentParser(
-        prog="python -m papers.random_graphs.crossed",
-        description=__doc__,
+        prog=prog,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("store", help="file of the study, made or continued")
+    parser.add_argument("store", help="folder of the study, made or continued")
     parser.add_argument("--data-home", help="where MNIST is kept")
     parser.add_argument(
         "--publish", action="store_true", help="only write what is finished"
     )
     given = parser.parse_args()
     if given.publish:
-        table = whole_graphs(rows_of_store(given.store), len(INITS) * N_SEEDS)
-        table.to_csv(RESULTS / "crossed.csv", index=False)
-        effects.write(table)
+        publish(rows_of_store(given.store))
         return
     size = {"n_train": None, "n_test": None, "side": None}
     data = load("mnist", size, given.data_home)
@@ -100,5 +98,12 @@ def main():
     study.fit(data.X_train, data.y_train, data.X_test, data.y_test)
 
 
+def publish(rows):
+    """Write the results of the graphs that are finished, and their effects."""
+    table = whole_graphs(rows, len(INITS) * N_SEEDS)
+    table.to_csv(RESULTS / "crossed.csv", index=False)
+    effects.write(table)
+
+
 if __name__ == "__main__":
-    main()
+    run(make, publish, "python -m papers.random_graphs.crossed", __doc__)

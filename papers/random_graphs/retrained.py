@@ -12,11 +12,9 @@ where it was stopped: three hours on one core. With ``--publish`` it trains noth
 writes results/retrained.csv, the rows of all graphs that are finished.
 """
 
-import argparse
 from pathlib import Path
 
-from papers._data import load
-from papers.random_graphs.crossed import rows_of_store, whole_graphs
+from papers.random_graphs.crossed import run, whole_graphs
 from papers.random_graphs.measures import measures
 from robustkit.attacks import GrowingEpsilonAttack
 from robustkit.study import RobustnessStudy
@@ -41,29 +39,11 @@ def make(store, *, attacks=None, **params):
     )
 
 
-def main():
-    """Do what is missing, or write what is finished."""
-    parser = argparse.ArgumentParser(
-        prog="python -m papers.random_graphs.retrained",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("store", help="file of the study, made or continued")
-    parser.add_argument("--data-home", help="where MNIST is kept")
-    parser.add_argument(
-        "--publish", action="store_true", help="only write what is finished"
-    )
-    given = parser.parse_args()
-    if given.publish:
-        rows = rows_of_store(given.store)
-        table = whole_graphs(rows, rows["init"].nunique())
-        table.to_csv(HERE / "results" / "retrained.csv", index=False)
-        return
-    size = {"n_train": None, "n_test": None, "side": None}
-    data = load("mnist", size, given.data_home)
-    study = make(given.store, verbose=1)
-    study.fit(data.X_train, data.y_train, data.X_test, data.y_test)
+def publish(rows):
+    """Write the results of the graphs that are finished."""
+    table = whole_graphs(rows, rows["init"].nunique())
+    table.to_csv(HERE / "results" / "retrained.csv", index=False)
 
 
 if __name__ == "__main__":
-    main()
+    run(make, publish, "python -m papers.random_graphs.retrained", __doc__)

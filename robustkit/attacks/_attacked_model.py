@@ -4,7 +4,6 @@ import copy
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from robustkit._tensors import (
     as_tensor,
     evaluating,
     on_device,
+    tensors_of,
     threads_for,
 )
 from robustkit.bridge import as_module, thawed
@@ -66,7 +66,8 @@ class AttackedModel:
         self.estimator = estimator
         self.classes = np.asarray(estimator.classes_)
         self.module, self.device = module, device
-        self.dtype = torch.float32 if module is None else _dtypes_of(module)[0]
+        self._dtypes = [torch.float32] if module is None else _dtypes_of(module)
+        self.dtype = self._dtypes[0]
         # Then what it says need not be confirmed by `predict`.
         self.is_the_model = answers_with_module(estimator, module)
 
@@ -113,7 +114,7 @@ class AttackedModel:
             yield
 
     def _choose_dtype(self, X):
-        dtypes = _dtypes_of(self.module)
+        dtypes = self._dtypes
         if isinstance(thawed(self.estimator), _OUR_NETWORKS):
             # So does its `predict`, whatever the network makes of that.
             dtypes = [torch.float32, *dtypes]
@@ -307,7 +308,7 @@ def _dtypes_of(module):
     """
     found = {
         tensor.dtype: None
-        for tensor in chain(module.parameters(), module.buffers())
+        for tensor in tensors_of(module)
         if tensor.is_floating_point()
     }
     return sorted(found, key=lambda t: torch.finfo(t).eps) or [torch.float32]

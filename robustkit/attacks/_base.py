@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -28,7 +28,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from robustkit._samples import flat_samples, is_stream, shaped_like, stream_batches
+from robustkit._samples import (
+    flat_samples,
+    is_stream,
+    is_table,
+    shaped_like,
+    stream_batches,
+)
 from robustkit._sklearn_private import (
     CallbackSupportMixin,
     HasMethods,
@@ -237,8 +243,19 @@ class BaseAttack(
         else:
             warn_of_scales(self, std)
 
+    def _own_params(self) -> dict[str, Any]:
+        """Return the parameters as `get_params(deep=False)` does, only sooner."""
+        return {name: getattr(self, name) for name in _names_of(type(self))}
+
+    def _validate_changes(self):
+        """Check the parameters, unless they are those that `fit` has checked."""
+        known, own = vars(self).get("_params_at_fit", {}), self._own_params()
+        if any(known.get(name, self) is not value for name, value in own.items()):
+            self._validate_params()
+
     def _finish_fit(self, X, extent=None):
         self.classes_ = self.estimator_.classes_
+        self._params_at_fit = self._own_params()
         self._check_model(X, extent)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
@@ -295,8 +312,9 @@ class BaseAttack(
     @with_callbacks
     def _perturb(self, X, y, target, loss=None):
         """Attack as `perturb` does; a `loss` that is given replaces the own one."""
-        check_is_fitted(self)
-        self._validate_params()
+        if not hasattr(self, "estimator_"):
+            check_is_fitted(self)
+        self._validate_changes()
         given = X
         X = self._validate_samples(self._rows(X))
         # No gradient could follow what a caller's inference mode touches.
@@ -350,14 +368,16 @@ class BaseAttack(
         return flat_samples(X, image_shape_of(self))[0]
 
     def _validate_samples(self, given):
-        X = validate_data(
-            self,
-            given,
-            dtype=[np.float32, np.float64],
-            order="C",
-            reset=False,
-            ensure_all_finite=False,
-        )
+        X = given
+        if hasattr(self, "feature_names_in_") or not is_table(X, self.n_features_in_):
+            X = validate_data(
+                self,
+                given,
+                dtype=[np.float32, np.float64],
+                order="C",
+                reset=False,
+                ensure_all_finite=False,
+            )
         # One pass over X says whether it is finite, and inside the clip range.
         most = np.finfo(X.dtype).max
         low, high = map(X.dtype.type, self.clip_ or (-most, most))
@@ -514,7 +534,10 @@ class BaseAttack(
         return self.step_size * std.view(1, *X.shape[1:])
 
     def _has_ball(self) -> bool:
-        return not np.all(np.isinf(self._ball()["radius"]))
+        radius = self._ball()["radius"]
+        if isinstance(radius, Real):
+            return not math.isinf(radius)
+        return not np.all(np.isinf(radius))
 
     def _settings(self) -> dict[str, Any]:
         """Say what was asked for: the parameters that decide on the result."""
@@ -523,7 +546,7 @@ class BaseAttack(
             settings["norm"] = getattr(self, "norm", Plan.norm)
         settings |= self._fixed_settings | {
             name: value
-            for name, value in self.get_params(deep=False).items()
+            for name, value in self._own_params().items()
             if name not in _HOW
         }
         if settings.get("image_shape", 0) is None:
@@ -583,7 +606,8 @@ class BaseAttack(
         return self._encode(model, target, n_samples, "target")
 
     def _encode(self, model, labels, n_samples, name):
-        labels = column_or_1d(labels)
+        if type(labels) is not np.ndarray or labels.ndim != 1:
+            labels = column_or_1d(labels)
         if len(labels) != n_samples:
             raise ValueError(
                 f"'{name}' must have one label per sample. Got {len(labels)} labels "
@@ -738,6 +762,12 @@ class BaseAttack(
 def _module_of(attack: BaseAttack) -> torch.nn.Module:
     check_is_fitted(attack)
     return as_module(attack.estimator_)
+
+
+@cache
+def _names_of(kind: type) -> tuple[str, ...]:
+    """Names of the parameters of an estimator, in the order of scikit-learn."""
+    return tuple(kind._get_param_names())
 
 
 def joins(attack: Any) -> bool:

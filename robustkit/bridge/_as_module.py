@@ -5,12 +5,13 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import singledispatch
-from itertools import chain
 from typing import Any, Protocol, cast
 
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
+
+from robustkit._tensors import parts_of, tensors_of
 
 __all__ = ["as_module"]
 
@@ -144,13 +145,13 @@ def as_module(estimator: Any) -> nn.Module:
             importlib.import_module(converters)
     module = _convert(estimator)
     _check_precision(module)
-    if any(part.training for part in module.modules()):
+    if any(part.training for part in parts_of(module)):
         module = copy.deepcopy(module).eval()
     return module
 
 
 def _check_precision(module: nn.Module) -> None:
-    for tensor in chain(module.parameters(), module.buffers()):
+    for tensor in tensors_of(module):
         if tensor.is_floating_point() and tensor.dtype not in _DTYPES:
             raise TypeError(
                 "as_module needs a network in float32 or float64. This one has weights "

@@ -55,7 +55,10 @@ def fit_many(
 
     An `adversary` that is one of our attacks by gradients, the same for all networks
     but for its seed, perturbs the samples of all as one. Any other one, and every
-    `regularizer`, is asked network by network.
+    `regularizer`, is asked network by network. The random starts of a
+    :class:`~robustkit.attacks.PGDAttack` depend on the weights to the last digit: once
+    rounding has changed one, it starts elsewhere than in a separate `fit`, and losses
+    differ by thousandths. With ``random_start=False`` they are equal up to rounding.
 
     Parameters
     ----------

@@ -235,7 +235,6 @@ class UnionStep:
         is_cuda = device.type == "cuda" and not regularizers
         self._run = _CUDAGraph(self._descend) if is_cuda else self._descend
 
-    @torch.no_grad()
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Change the weights of every network once.
 
@@ -243,13 +242,14 @@ class UnionStep:
         n_features) if each network has its own of these samples. Returns the mean loss
         of each network over the batch, before the change.
         """
-        return self._run(inputs, targets)
+        with torch.no_grad():
+            return self._run(inputs, targets)
 
     def _descend(self, inputs: Tensor, targets: Tensor) -> Tensor:
         input_weight, bias, weight = self._weights
         of_input, of_bias, of_weight = self._gradients
-        n_sources = len(input_weight)
-        rows = inputs.new_empty(len(bias), len(targets))
+        n_sources = input_weight.shape[0]
+        rows = inputs.new_empty(bias.shape[0], targets.shape[0])
         if inputs.ndim == 2:
             torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
         else:
@@ -363,6 +363,7 @@ class FusedStep(UnionStep):
         self._views, self._means, self._squares = (
             self._union.split(vector)[0] for vector in vectors
         )
+        self._places = [view.data_ptr() for view in self._views]
         self._take_over()
 
     @staticmethod
@@ -385,11 +386,12 @@ class FusedStep(UnionStep):
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Change the weights once; return the mean loss of the batch before that."""
-        pairs = zip(self._parameters, self._views, strict=True)
-        if any(p.data_ptr() != view.data_ptr() for p, view in pairs):
+        if [parameter.data_ptr() for parameter in self._parameters] != self._places:
             # Something gave them other memory, such as another step.
             self._take_over()
         frozen = [not parameter.requires_grad for parameter in self._parameters]
+        if True not in frozen:
+            return super().step(inputs, targets)[0]
         kept = [
             (tensor, tensor.clone())
             for tensors in (self._views, self._means, self._squares)

@@ -22,8 +22,9 @@ __all__ = ["to_csv", "to_mlflow", "to_parquet"]
 _FOUND = ("properties", "measures", "seconds")
 _ASKED = ("place", "parameters")
 
-# What MLflow keeps of a parameter.
+# What MLflow keeps of a parameter, and how many it takes in one call.
 _LONGEST = 6000
+_MOST = 100
 
 
 def to_csv(store: Store, path: str | os.PathLike) -> Path:
@@ -80,7 +81,7 @@ def _log(store: Store, client: Any, name: str) -> str:
     where = experiment.experiment_id if experiment else client.create_experiment(name)
     study = client.create_run(where, run_name=name).info.run_id
     settings = dict(_leaves(store.read("settings") or {}))
-    client.log_batch(study, params=[Param(*item) for item in _as_text(settings)])
+    _log_batches(client, study, params=[Param(*item) for item in _as_text(settings)])
     n_models = 0
     for row in with_added(store):
         number, made = row["place"]["model"], row["made"]
@@ -88,7 +89,8 @@ def _log(store: Store, client: Any, name: str) -> str:
         run = client.create_run(where, tags=tags, run_name=f"model {number}")
         asked = {key: value for group in _ASKED for key, value in row[group].items()}
         now = round(1000 * time.time())
-        client.log_batch(
+        _log_batches(
+            client,
             run.info.run_id,
             metrics=[Metric(key, value, now, 0) for key, value in _numbers(row)],
             params=[Param(*item) for item in _as_text(asked)],
@@ -100,6 +102,12 @@ def _log(store: Store, client: Any, name: str) -> str:
     client.log_metric(study, "n_models", n_models)
     client.set_terminated(study)
     return study
+
+
+def _log_batches(client: Any, run: str, **kinds: list[Any]) -> None:
+    for start in range(0, max(map(len, kinds.values())), _MOST):
+        some = {kind: all_[start : start + _MOST] for kind, all_ in kinds.items()}
+        client.log_batch(run, **some)
 
 
 def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -613,7 +613,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         Parameters
         ----------
         store : str or path-like
-            The file.
+            The folder that `store` named when the study was carried out.
 
         correlator : RobustnessCorrelator, default=None
             In place of the one of the study.

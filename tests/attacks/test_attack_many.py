@@ -135,6 +135,7 @@ def test_one_eps_per_sample_or_feature():
     for attack in (
         FGSMAttack(eps=eps[:, None]),
         PGDAttack(eps=np.linspace(0, 0.2, 64), max_iter=3, random_state=0),
+        PGDAttack(eps=np.linspace(0, 0.2, 64)[None], max_iter=3, random_state=0),
         FGSMAttack(eps=0.5, eps_unit="std"),
     ):
         expected = [a.perturb(X, y) for a in one_by_one(attack, classifiers(), X, y)]
@@ -273,11 +274,12 @@ def test_streams_are_refused():
         attack_many(FGSMAttack(), classifiers(), TensorDataset(X, y), None)
 
 
-def test_adversaries_of_networks_in_training_draw_their_own_starts():
+@pytest.mark.parametrize("eps", [0.1, np.linspace(0, 0.2, 64)])
+def test_adversaries_of_networks_in_training_draw_their_own_starts(eps):
     """Each from its own seed, and from its own weights."""
     X, y = few()
     modules = [c.module_ for c in classifiers()[:3]]
-    attacks = [PGDAttack(eps=0.1, max_iter=3, random_state=k) for k in range(3)]
+    attacks = [PGDAttack(eps=eps, max_iter=3, random_state=k) for k in range(3)]
     tensors = torch.from_numpy(X), torch.from_numpy(y)
     union = NetworkUnion(modules, [len(X)] * 3)
     joint = attacks[0].perturb_union(
@@ -297,3 +299,10 @@ def test_adversaries_that_differ_are_not_made_one(other):
     first = PGDAttack(eps=0.1)
     X, y = map(torch.from_numpy, few(2))
     assert first.perturb_union(None, X, y, [first, other]) is None
+
+
+def test_adversaries_with_one_eps_per_sample_are_not_made_one():
+    """The batches of the union have the samples of each network once more."""
+    X, y = map(torch.from_numpy, few(4))
+    attack = PGDAttack(eps=np.full((4, 1), 0.1))
+    assert attack.perturb_union(None, X, y, [attack, attack]) is None

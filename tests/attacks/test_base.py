@@ -17,7 +17,7 @@ from sklearn.utils import ClassifierTags, get_tags
 from torch import nn
 
 from robustkit._sklearn_private import ProgressBar
-from robustkit.attacks import FGSMAttack, LeastLikelyAttack, PGDAttack
+from robustkit.attacks import BIMAttack, FGSMAttack, LeastLikelyAttack, PGDAttack
 from robustkit.classifiers import TorchClassifier
 from tests.attacks.victims import (
     GRADIENT_ATTACKS,
@@ -369,6 +369,53 @@ def test_impossible_eps_is_refused(cls, eps):
     attack = aim(cls(), digits_pipeline(), X, y).set_params(eps=eps)
     with pytest.raises(ValueError, match=r"'eps' parameter of \w+ must be a float"):
         attack.perturb(X, y)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (BIMAttack, "max_iter"),
+        (LeastLikelyAttack, "max_iter"),
+        (PGDAttack, "max_iter"),
+        (PGDAttack, "n_restarts"),
+        (FGSMAttack, "batch_size"),
+    ],
+)
+def test_a_number_of_zero_is_refused(cls, name):
+    X, y = digits(20)
+    with pytest.raises(ValueError, match=rf"'{name}' parameter .* Got 0"):
+        cls(torch_net(), **{name: 0}).fit(X, y)
+
+
+def test_a_parameter_that_was_changed_to_another_one_is_checked_once_more():
+    X, y = digits(20)
+    attack = aim(FGSMAttack(eps=0.1), digits_pipeline(), X, y)
+    attack.eps = 0.2
+    assert attack.perturb(X, y).eps.max() == pytest.approx(0.2)
+    attack.eps_unit = "inch"
+    with pytest.raises(ValueError, match=r"'eps_unit' parameter of FGSMAttack must be"):
+        attack.perturb(X, y)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X.tolist(),
+        lambda X: np.asfortranarray(X),
+        lambda X: X[:, ::-1][:, ::-1],
+        lambda X: X.astype(np.float16),
+        lambda X: X.view(np.recarray),
+    ],
+    ids=["list", "columns", "strides", "half", "subclass"],
+)
+def test_arrays_in_any_form_are_attacked_alike(change):
+    X, y = digits(20)
+    X = (X * 16).round() / 16
+    attack = aim(FGSMAttack(), digits_pipeline(), X, y)
+    expected = attack.perturb(X, y)
+    result = attack.perturb(change(X), y)
+    np.testing.assert_allclose(result.X_adv, expected.X_adv, atol=1e-3)
+    assert result.success.tolist() == expected.success.tolist()
 
 
 @pytest.mark.parametrize("clip", [(1, 0), (0, 0), (0, 1, 2), ("a", "b"), (np.nan, 1)])

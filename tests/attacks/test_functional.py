@@ -1,5 +1,7 @@
 """The algorithms do what their formulas say, to samples of any shape."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -376,6 +378,43 @@ def test_least_likely_goes_towards_the_smallest_logit():
     found = functional.least_likely(module, x, labels, eps=0.2)
     expected = functional.bim(module, x, labels, eps=0.2, target=smallest)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["BIM", "LeastLikely", "PGD", "growing"])
+def test_function_and_estimator_have_the_same_defaults(name):
+    names = {"BIM": "bim", "LeastLikely": "least_likely", "PGD": "pgd"}
+    function = getattr(functional, names.get(name, "grow_epsilon"))
+    own = GRADIENT_ATTACKS[name].__class__().get_params()
+    given = inspect.signature(function).parameters
+    # The range of the data is known to an estimator, and a step may depend on eps.
+    shared = {
+        key
+        for key in set(given) & set(own) - {"clip"}
+        if given[key].default is not inspect.Parameter.empty
+    }
+    assert len(shared) > 1
+    assert {key: given[key].default for key in shared} == {k: own[k] for k in shared}
+
+
+def test_masked_search_with_growing_eps_finds_the_same():
+    """On a GPU samples that are done are masked; every batch that is left is."""
+    module, x, labels = setting(60)
+    for stop in (0.03, 0.5):
+        grid = {"start": 0.01, "step": 0.02, "stop": stop}
+        trace = functional.Trace()
+        expected = functional.grow_epsilon(
+            module, x, labels, **grid, clip=(0, 1), trace=trace
+        )
+        lengths = functional.epsilon_grid(**grid)
+        goal = Goal(labels, "ce")
+        _, direction = input_gradient(module, x, goal)
+        points, n_queries, eps = functional._grow_masked(
+            module, x, goal, direction.sign(), lengths, (0, 1)
+        )
+        assert torch.equal(points, expected)
+        assert torch.equal(n_queries, trace.n_queries)
+        torch.testing.assert_close(eps, trace.eps, equal_nan=True)
+    assert len(n_queries.unique()) > 2
 
 
 def test_epsilon_grid_ends_at_stop():

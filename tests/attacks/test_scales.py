@@ -196,6 +196,7 @@ def test_training_takes_eps_per_feature_and_fitted_standard_deviations():
         ),
         ({"eps": np.full((20, 64), np.nan)}, r"Got nan at \[0, 0\] instead"),
         ({"eps": []}, r"Got \[\] instead"),
+        ({"eps": {"digits": 0.1}}, "must be a number of at least 0, or an array"),
         ({"eps": "large"}, "must be a float in the range .* or an array-like"),
         ({"eps": -1.0}, "The 'eps' parameter of PGDAttack must be"),
         ({"eps": np.ones(64), "norm": "l2"}, r"or one per sample .* Got 64 numbers"),

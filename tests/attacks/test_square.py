@@ -28,6 +28,7 @@ from sklearn.tree import DecisionTreeClassifier
 from robustkit import SparseNetClassifier, SquareAttack
 from robustkit.attacks._attacked_model import AttackedModel
 from robustkit.attacks._decision_tree import nearest_in_other_leaf
+from robustkit.attacks._square import _shrunk
 
 
 @pytest.fixture(scope="module")
@@ -291,3 +292,12 @@ def test_the_smallest_budget_is_one_query(digits):
     result = frozen(forest, X, y, max_queries=1).perturb(X[:20], y[:20])
     assert result.n_queries.max() == 1
     assert frozen(forest, X, y, eps=0).perturb(X[:20], y[:20]).success.sum() == 0
+
+
+def test_squares_shrink_as_published():
+    """Andriushchenko et al. halve the share at these queries of 10,000."""
+    halved = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]
+    queries = np.arange(10_000)
+    n_halvings = np.searchsorted(halved, queries, side="right")
+    shares = [_shrunk(0.8, query / 10_000) for query in queries]
+    np.testing.assert_array_equal(shares, 0.8 / 2**n_halvings)

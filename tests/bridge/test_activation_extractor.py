@@ -17,6 +17,7 @@ from torch import nn
 from robustkit._randomness import seeded_torch
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import ActivationExtractor, as_module
+from robustkit.bridge._given_model import input_shape
 from robustkit.classifiers import TorchClassifier
 
 
@@ -325,3 +326,19 @@ def test_several_layers_take_one_pass(images):
     classifier.module_.register_forward_hook(lambda *_: calls.append(1))
     extractor.transform_layers(X)
     assert len(calls) == 1
+
+
+def test_a_module_takes_images_in_the_shape_that_it_was_made_for():
+    rows = np.zeros((2, 36))
+    with seeded_torch(0):
+        convolution, flat = nn.Conv2d(1, 2, 3), nn.Linear(36, 3)
+        lines = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    for module, shape, wants_images, expected in (
+        (convolution, (6, 6), True, (1, 6, 6)),
+        (convolution, (1, 6, 6), False, (1, 6, 6)),
+        (flat, (6, 6), False, None),
+        (lines, (6, 6), True, (6, 6)),
+        (flat, None, False, None),
+    ):
+        found = input_shape(module, rows, shape, wants_images=wants_images)
+        assert found == expected

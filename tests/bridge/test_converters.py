@@ -21,6 +21,7 @@ from sklearn.svm import SVC
 
 from robustkit.attacks import PGDAttack
 from robustkit.bridge import as_module
+from robustkit.bridge._calibrations import Rising
 from robustkit.bridge._votes import WeightedVotes
 from tests.bridge.converted import (
     BINARY,
@@ -374,6 +375,17 @@ def test_model_of_a_table_with_names_is_attacked():
     np.testing.assert_array_equal(model.predict(moved), result.prediction)
     # What the model drops has no gradient: nobody moved it.
     np.testing.assert_array_equal(moved["b"], frame["b"])
+
+
+def test_a_level_piece_has_the_mean_slope_of_its_line():
+    line = Rising(np.array([0.0, 1.0, 3.0, 4.0]), np.array([0.0, 0.5, 0.5, 1.0]))
+    x = torch.tensor(
+        [-1.0, 0.5, 2.0, 3.5, 6.0], dtype=torch.float64, requires_grad=True
+    )
+    y = line(x)
+    torch.testing.assert_close(y.detach(), x.new_tensor([0, 0.25, 0.5, 0.75, 1]))
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(gradient, x.new_tensor([0.25, 0.5, 0.25, 0.5, 0.25]))
 
 
 def test_isotonic_line_has_its_slope_and_that_of_the_score_where_it_is_level():

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, NuSVC
 
 from robustkit.attacks import FGSMAttack, PGDAttack
 from robustkit.bridge import as_module
+from robustkit.bridge._kernels import _norms, kernel_decisions
 
 EPS = 0.1
 
@@ -200,3 +202,14 @@ def test_a_pair_of_classes_that_are_alike_has_no_boundary():
     x = torch.from_numpy(points).requires_grad_()
     as_module(model)(x).sum().backward()
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_decisions_are_as_long_as_their_weights_in_the_space_of_the_kernel(n_classes):
+    """The squared length of sum_i a_i phi(x_i) is the sum of a_i a_j k(x_i, x_j)."""
+    X, y = load_digits(n_class=n_classes, return_X_y=True)
+    machine = SVC(gamma=0.001, C=10.0, random_state=0).fit(X[:120], y[:120])
+    features, coef, _ = kernel_decisions(machine)
+    values = rbf_kernel(machine.support_vectors_, gamma=0.001)
+    expected = [np.sqrt(row @ values @ row) for row in coef]
+    np.testing.assert_allclose(_norms(features, coef), expected)

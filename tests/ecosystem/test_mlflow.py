@@ -75,6 +75,34 @@ def test_a_study_is_a_run_with_a_child_for_every_model(capsys, client, tmp_path)
     assert failed.data.tags["error"] == "not finite"
 
 
+def test_a_study_may_have_more_of_everything_than_one_call_takes(
+    capsys, client, monkeypatch, tmp_path
+):
+    """A server of MLflow takes 100 parameters a call, and 1,000 numbers."""
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def as_a_server(self, run_id, metrics=(), params=(), tags=()):
+        assert len(params) <= 100
+        assert len(tags) <= 100
+        assert len(metrics) + len(params) + len(tags) <= 1000
+        return log_batch(self, run_id, metrics, params, tags)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", as_a_server)
+    settings = {f"setting {k}": k for k in range(130)}
+    store = Store(tmp_path / "study.store")
+    store.open_study(identity=IDENTITY, settings={**settings, "n_models": 1})
+    store.add(0, [row(0, **{f"measure_{k}": float(k) for k in range(1100)})])
+    uri = (tmp_path / "runs").as_uri()
+    status, _, err = run(capsys, "export", str(store.path), "--mlflow", uri)
+    assert status == 0, err
+    model, study = sorted(
+        runs_of(client, tmp_path.name), key=lambda one: len(one.data.params)
+    )
+    assert {f"setting {k}" for k in range(130)} <= set(study.data.params)
+    assert model.data.metrics["measure_1099"] == 1099
+    assert len(model.data.metrics) == 1103
+
+
 def test_what_mlflow_refuses_is_told_in_one_line(capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
     Store(tmp_path / "study.store").add(0, [row(0)])

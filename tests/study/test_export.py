@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from robustkit.study import Store, to_csv, to_mlflow, to_parquet
+from robustkit.study._export import _numbers
 from robustkit.study._table import table_of
 from tests.test_cli import run
 
@@ -115,3 +116,15 @@ def test_bad_use_ends_in_one_line(capsys, tmp_path, words, message):
     assert status == 2
     assert message.format(tmp_path) in err
     assert len(err.splitlines()) == 1
+
+
+def test_what_is_no_number_is_not_logged_as_one():
+    of_model = row(0, a=1, b=None, c=float("nan"), d=float("inf"), e=True)
+    of_model["seconds"]["measure"] = None
+    assert dict(_numbers(of_model)) == {
+        "n_edges": 80.0,
+        "density": 0.1,
+        "a": 1.0,
+        "e": 1.0,
+        "seconds_train": 0.5,
+    }

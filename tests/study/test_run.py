@@ -44,6 +44,22 @@ def test_chunks_have_one_seed_and_hold_every_task_once():
     ]
 
 
+def test_only_the_task_that_another_process_has_done_is_left_out(monkeypatch):
+    trained = []
+    population = SimpleNamespace(
+        build=lambda task: SparseNetClassifier(random_state=task.number),
+        train=lambda classifier, data: trained.append(classifier) or [classifier],
+    )
+    recipe = SimpleNamespace(
+        population=population, device="cpu", engine="single", models=None
+    )
+    monkeypatch.setattr(_run, "measure", lambda tasks, *_: [row_of(tasks[0])])
+    tasks = [Task(k, seed=0) for k in range(3)]
+    found = _run.finish(tasks, recipe, DATA, lambda number: number == 1)
+    assert [number for number, _ in found] == [0, 2]
+    assert [classifier.random_state for classifier in trained] == [0, 2]
+
+
 def share_out_badly(errors, n_rows):
     """In place of the real one: yield some rows, then raise."""
 

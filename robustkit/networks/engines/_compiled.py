@@ -39,6 +39,8 @@ class CompiledEngine:
             wiring.target,
             wiring.leaving,
         )
+        # Tensors that every step of a training passes, and their arrays.
+        self._lasting: tuple[tuple[Tensor, ...], list[NDArray]] = (), []
 
     def forward(
         self,
@@ -91,11 +93,15 @@ class CompiledEngine:
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph."""
         losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
-        weights, biases, values, classes = _arrays(weight, bias, rows, targets)
-        results = *_arrays(losses, gradient), tuple(_arrays(*out))
+        values, classes, means, slopes = _arrays(rows, targets, losses, gradient)
+        given, lasting = (weight, bias, *out), self._lasting
+        if list(map(id, given)) != list(map(id, lasting[0])):
+            lasting = self._lasting = given, _arrays(*given)
+        weights, biases, *written = lasting[1]
         find_gradients(
-            self._edges, weights, biases, values, classes, label_smoothing, *results
-        )
+            self._edges, weights, biases, values, classes, label_smoothing, means,
+            slopes, tuple(written),
+        )  # fmt: skip
         return losses, gradient
 
     @staticmethod
@@ -127,13 +133,15 @@ class CompiledAdam:
         self.lr, self.weight_decay = lr, weight_decay
         self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
         self.count = torch.zeros(())
+        self._count = self.count.numpy()
         self._arrays = [t.numpy() for t in (weight, gradient, self.mean, self.square)]
         self._tiny = torch.finfo(weight.dtype).tiny
 
     def step(self) -> None:
         """Change the weights once."""
-        self.count += 1
-        corrections = [1 - beta ** self.count.item() for beta in BETAS]
+        self._count += 1
+        count = self._count.item()
+        corrections = [1 - beta**count for beta in BETAS]
         rates = [self.lr / corrections[0], corrections[1] ** -0.5]
         # In double precision: 1 - 0.999 has five correct digits in single precision.
         rates += [part for beta in BETAS for part in (beta, 1 - beta)]

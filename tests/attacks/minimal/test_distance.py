@@ -113,6 +113,22 @@ def rounding(weight, bias, X, distances):
     return 100 * finest * size / gap * np.sqrt(X.shape[1]) + 1e-5 * distances
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_features_without_a_say_stay_as_they_are(norm):
+    """Also where several boundaries meet."""
+    for seed in range(5):
+        module, *_, X, _ = linear_setting(seed, 4, 6, (-1.0, 1.0), torch.float64)
+        network = nn.Sequential(
+            module, nn.ReLU(), *linear_setting(seed, 3, 4, None, torch.float64)[:1]
+        )
+        with torch.no_grad():
+            module.weight[:, 2] = 0
+        y = own_labels(network, X)
+        points, distances = search(network, X, y, norm, (-1.0, 1.0))
+        assert np.isfinite(distances).any()
+        np.testing.assert_array_equal(points[:, 2], X[:, 2])
+
+
 @given(
     seed=seeds,
     n_classes=st.integers(2, 4),

@@ -16,6 +16,7 @@ from robustkit.attacks.functional import Trace, one_pixel
 from robustkit.attacks.one_pixel._query import Found, PixelSpace
 from robustkit.attacks.one_pixel._search import (
     _draw,
+    _evaluate,
     _first_generation,
     _mutate,
     _partners,
@@ -274,6 +275,20 @@ def test_evolution_equals_its_definition(shape, levels):
     assert set(pixels) == set(range(space.n_pixels))
     assert (values.min(axis=0) == 0).all()
     assert (values.max(axis=0) == levels - 1).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (3, 2, 4)])
+def test_the_far_end_of_every_axis_is_its_last_pixel(shape):
+    """What is drawn inside the range may be rounded to its end."""
+    space = space_of(shape, 11, int(np.prod(shape)))
+    n_axes = len(space.grid)
+    genes = np.random.default_rng(0).random((2, 5, n_axes + space.n_channels))
+    genes = torch.from_numpy(genes)
+    genes[0, 0], genes[1, 1, :n_axes] = 1, 1
+    model = Recorder(space, [0] * genes.shape[-1], np.zeros((2, np.prod(shape))))
+    fitness, _, (pixel, _) = _evaluate(model, torch.arange(2), genes)
+    assert pixel[0, 0] == pixel[1, 1] == space.n_pixels - 1
+    np.testing.assert_allclose(fitness, reference_ask(model, space, genes.numpy()))
 
 
 def test_evolution_stops_only_where_predict_is_fooled():

@@ -2,6 +2,10 @@
 
 import re
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 NAMES = "(all) => all.map((e) => e.outerHTML)"
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from robustkit.plotting import class_colors
 
+pytestmark = pytest.mark.slow
+
 # How colours look to readers who lack one kind of cone, in linear light.
 # Machado, Oliveira and Fernandes, 2009, doi:10.1109/TVCG.2009.113, severity 1.
 VISION = {

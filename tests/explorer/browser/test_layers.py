@@ -15,6 +15,8 @@ from robustkit.plotting import class_colors
 from robustkit.topology import MapperGraph
 from tests.explorer.browser.test_graph import legend_colours
 
+pytestmark = pytest.mark.slow
+
 N = 90
 NAMES = ["airplane", "automobile", "bird"]
 MAPPER = MapperGraph(n_intervals=4, eps=1.5, min_samples=2)

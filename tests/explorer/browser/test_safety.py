@@ -12,6 +12,8 @@ from tests.explorer.browser.conftest import MARKUP, TITLE, Watch, context_of
 from tests.explorer.conftest import ask_graph
 from tests.processes import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 
 def test_markup_is_shown_as_text(seen):
     seen.expect(seen.page.locator("#run-title")).to_have_text(TITLE)

@@ -12,6 +12,8 @@ from robustkit.explorer import explore
 from tests.explorer.browser.conftest import Watch, context_of
 from tests.explorer.browser.seen import Seen
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def doubted(browser, run_folder, mapper):

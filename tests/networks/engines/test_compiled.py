@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from robustkit.networks.engines import _compiled as kernels
-from robustkit.networks.engines._compiled import CompiledAdam
+from robustkit.networks.engines._compiled import CompiledAdam, CompiledEngine
 from robustkit.networks.engines._in_torch import TorchAdam
 from robustkit.networks.engines._union import Wiring
 from tests.networks.shapes import SHAPES, every_shape
@@ -211,3 +211,28 @@ def test_both_adams_equal_torch_adam(kind, weight_decay, dtype):
     torch.testing.assert_close(adam.mean, state["exp_avg"])
     torch.testing.assert_close(adam.square, state["exp_avg_sq"])
     assert adam.count == state["step"] == 20
+
+
+def test_gradients_are_those_of_the_tensors_that_are_passed():
+    """Also of others than before, and of the same ones with other numbers."""
+    wiring, draws = Wiring([SHAPES["one source"]], 3), torch.Generator().manual_seed(0)
+    kept, targets = CompiledEngine(wiring, torch.device("cpu")), torch.tensor([0, 1, 2])
+    drive = torch.rand(wiring.n_rows, 3, generator=draws)
+
+    def tensors():
+        sizes = len(wiring.source), wiring.n_rows
+        return [torch.rand(size, generator=draws) for size in sizes * 2]
+
+    def gradients(engine, weight, bias, *out):
+        rows = drive.clone()
+        losses, gradient = engine.find_gradients(
+            weight, bias, rows, targets, label_smoothing=0.0, n_graphs=1, out=tuple(out)
+        )
+        return [losses, gradient, rows, *(written.clone() for written in out)]
+
+    one, other = tensors(), tensors()
+    for given, factor in ((one, 1), (other, 1), (one, 1), (one, 2), (other, 1)):
+        given[0].mul_(factor)
+        found = gradients(kept, *given)
+        anew = gradients(CompiledEngine(wiring, torch.device("cpu")), *given)
+        assert all(map(torch.equal, found, anew))

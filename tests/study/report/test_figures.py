@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 from robustkit.study.report import _figures
 from robustkit.study.report._figures import (
@@ -18,6 +19,7 @@ from robustkit.study.report._figures import (
     scatter,
 )
 from robustkit.study.report._findings import gather
+from robustkit.study.report._labels import label
 from tests.study import populations
 
 VALUES = pd.Series([1.0, 2.5, 3.0, 4.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, np.nan])
@@ -180,6 +182,24 @@ def test_the_line_at_zero_and_grids_are_below_what_is_shown(figures):
     others = [mark.get_zorder() for mark in ax.collections]
     assert zero.get_zorder() < min(others)
     assert compared.axes[0].get_axisbelow() is True
+
+
+def test_every_mark_stands_in_the_row_of_its_property(figures):
+    """Above the coefficient, a circle; below, smaller, the one given the controls."""
+    pairs = PAIRS.assign(coefficient=[0.5, 0.1, 0.2, 0.4])
+    measures = ["x_error_rate", "y_average_eps"]
+    coefficients(pairs, pairs, measures, alpha=0.05, method="spearman")
+    # All panels share the names of the first.
+    names = [tick.get_text() for tick in figures[0].axes[0].get_yticklabels()]
+    for ax, measure in zip(figures[0].axes, measures, strict=True):
+        of_panel = pairs[pairs["measure"] == measure]
+        rows = of_panel["property"].map(label).map(names.index).to_list()
+        given, plain = (c for c in ax.collections if isinstance(c, PathCollection))
+        for marks, (low, high) in ((given, (-0.5, 0)), (plain, (0, 0.5))):
+            x, y = marks.get_offsets().T
+            assert x.tolist() == of_panel["coefficient"].to_list()
+            assert ((low < y - rows) & (y - rows < high)).all()
+        assert given.get_sizes() < plain.get_sizes()
 
 
 def test_every_second_row_lies_on_a_band(figures):

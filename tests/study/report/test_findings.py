@@ -468,6 +468,32 @@ def test_variance_shares_of_noise_are_small():
     assert (shares[["graph", "init"]] >= 0).all(axis=None)
 
 
+def test_variance_shares_are_those_of_an_analysis_of_variance():
+    """With random effects: the mean squares less the one of the residuals."""
+    n_graphs, n_inits = 6, 4
+    rng = np.random.default_rng(1)
+    error = rng.normal(size=(n_graphs, n_inits))
+    error += 2 * rng.normal(size=(n_graphs, 1)) + rng.normal(size=n_inits)
+    table = pd.DataFrame(
+        {
+            "graph": np.repeat(np.arange(n_graphs), n_inits),
+            "init": np.tile(list("abcd"), n_graphs),
+            "error": error.ravel(),
+        }
+    )
+    mean, of_graph, of_init = error.mean(), error.mean(axis=1), error.mean(axis=0)
+    rest = error - of_graph[:, None] - of_init + mean
+    freedom = (n_graphs - 1) * (n_inits - 1)
+    noise = (rest**2).sum() / freedom
+    squares = n_inits * of_graph.var(ddof=1), n_graphs * of_init.var(ddof=1)
+    # The variance of the effects that were drawn, not of all that might have been.
+    graph = (squares[0] - noise) / n_inits * (n_graphs - 1) / n_graphs
+    init = (squares[1] - noise) / n_graphs * (n_inits - 1) / n_inits
+    (row,) = variance_shares(table, ["error"]).to_dict("records")
+    assert_allclose(row["graph"], graph / error.var())
+    assert_allclose(row["init"], init / error.var())
+
+
 def test_what_one_initialisation_carries_is_unsettled():
     table = populations.graphs(60)
     rng = np.random.default_rng(0)
