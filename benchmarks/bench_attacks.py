@@ -1,14 +1,9 @@
 """Attacks: the same model, images, budget and success, ours and the peers'."""
 
-import itertools
 from functools import partial
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.frozen import FrozenEstimator
-from sklearn.neural_network import MLPClassifier
 from torch import nn
 from torch.nn import functional
 
@@ -24,13 +19,11 @@ from robustkit._randomness import seeded_torch
 from robustkit.attacks import (
     FGSMAttack,
     GrowingEpsilonAttack,
-    MinimalDistanceAttack,
     OnePixelAttack,
     PGDAttack,
-    SquareAttack,
 )
 
-PEERS = ("torchattacks", "foolbox", "art", "autoattack", "adv_lib")
+PEERS = ("torchattacks", "foolbox", "art", "autoattack")
 GRID = 0.001 + 0.01 * np.arange(26)
 
 
@@ -49,12 +42,8 @@ def cases(device="cpu"):
         yield from _one_pixel(here)
     if "art" in there:
         yield _one_pixel_art(here)
-        yield from _square_art()
     if "autoattack" in there:
         yield _rotate(here)
-    for peer in DISTANCES:
-        if peer in there:
-            yield from _distances(here, peer)
     for growth in GROWTHS:
         yield from growth(here, there)
 
@@ -299,71 +288,6 @@ def _same_eps(ours, theirs):
     return np.array_equal(ours.eps[correct], theirs[correct], equal_nan=True)
 
 
-def _distances(here, peer):
-    X, y = many(smooth_digits, 1000)
-    for norm, trained in itertools.product(("linf", "l2"), (0.0, 0.1)):
-        module = here.module(smooth_digits, trained)
-        attack = here.aim(MinimalDistanceAttack(norm=norm), module, X, y)
-        words, theirs = DISTANCES[peer][norm]
-        yield Case(
-            name=f"nearest error, {norm}, 1,000 images, "
-            f"{'adversarially' if trained else 'plainly'} trained",
-            peer=f"{peers.title(peer)}, {words}",
-            ours=partial(attack.perturb, X, y),
-            theirs=theirs(here, module, X, y),
-            limit=here.promise(0.95 if peer == "adv_lib" else None),
-            same=partial(_as_near, here, module, X, y, norm),
-            repeats=5,
-            clock=here.clock,
-            note=f"median {attack.score(X, y):.4f}; same result: theirs not nearer",
-        )
-
-
-def _as_near(here, module, X, y, norm, ours, theirs):
-    """No sample is missed, and the median distance is at most theirs."""
-    distance = ours.distance
-    x, moved = here.images(X), theirs.detach()
-    with torch.no_grad():
-        fooled = (Image(module)(moved).argmax(1) != here.tensor(y)).cpu().numpy()
-    order = np.inf if norm == "linf" else 2
-    away = torch.linalg.vector_norm((moved - x).flatten(1), ord=order, dim=1)
-    away = np.where(fooled, away.cpu().numpy(), np.inf)
-    right = ours.clean_prediction == y
-    nearest = np.median(distance[right]) <= np.median(away[right])
-    return bool(nearest and np.isfinite(distance).all())
-
-
-def _their_distances_adv_lib(here, module, X, y, norm):
-    # Of a metric, and of a monitor.
-    peers.stand_in("torchvision", "torchvision.models", "visdom")
-    from adv_lib import attacks
-
-    x, labels, model = here.images(X), here.tensor(y), Image(module)
-    if norm == "linf":
-        return lambda: attacks.fmn(model, x, labels, norm=np.inf, steps=200)
-    return lambda: attacks.ddn(model, x, labels, steps=200, levels=None)
-
-
-def _their_distances_foolbox(here, module, X, y, norm):
-    attacks = peers.load("foolbox").attacks
-    kind = attacks.LInfFMNAttack if norm == "linf" else attacks.L2FMNAttack
-    attack, model = kind(steps=200), _foolbox_model(here, module)
-    x, labels = here.images(X), here.tensor(y)
-    return _seeded(lambda: attack(model, x, labels, epsilons=None)[1])
-
-
-DISTANCES = {
-    "adv_lib": {
-        "linf": ("FMN, 200 steps", partial(_their_distances_adv_lib, norm="linf")),
-        "l2": ("DDN, 200 steps", partial(_their_distances_adv_lib, norm="l2")),
-    },
-    "foolbox": {
-        "linf": ("FMN, 200 steps", partial(_their_distances_foolbox, norm="linf")),
-        "l2": ("FMN, 200 steps", partial(_their_distances_foolbox, norm="l2")),
-    },
-}
-
-
 def _recognized(here, n_samples):
     """A module, and images that it recognizes: those that one pixel may change."""
     module = here.module(small_digits_on_a_canvas)
@@ -444,54 +368,6 @@ def _one_pixel_art(here):
     )
 
 
-def _square_art():
-    """Models without a gradient, which ART sees through a function."""
-    from art.attacks.evasion import SquareAttack as TheirSquareAttack
-    from art.estimators.classification import BlackBoxClassifierNeuralNetwork
-
-    X, y = load_digits(return_X_y=True)
-    X = (X / 16).astype(np.float32)
-    X_test, y_test = X[1000:1200], y[1000:1200]
-    for model in (
-        RandomForestClassifier(30, random_state=0),
-        HistGradientBoostingClassifier(max_iter=30, random_state=0),
-        MLPClassifier(max_iter=60, random_state=0),
-    ):
-        frozen = FrozenEstimator(model.fit(X[:1000], y[:1000]))
-        attack = SquareAttack(
-            frozen, max_queries=500, image_shape=(8, 8), random_state=0
-        ).fit(X_test, y_test)
-        seen = BlackBoxClassifierNeuralNetwork(
-            lambda x, model=model: model.predict_proba(x.reshape(len(x), -1)),
-            (1, 8, 8),
-            10,
-            clip_values=(0, 1),
-        )
-        attacker = TheirSquareAttack(
-            seen, eps=0.1, max_iter=500, p_init=0.05, batch_size=200, verbose=False
-        )
-        images, one_hot = X_test.reshape(-1, 1, 8, 8), np.eye(10)[y_test]
-        theirs = partial(attacker.generate, images, one_hot)
-        found = model.predict(theirs().reshape(len(X_test), -1))
-        yield Case(
-            name=f"square, 500 queries, 200 digits, {type(model).__name__}",
-            peer=peers.title("art"),
-            ours=partial(attack.perturb, X_test, y_test),
-            theirs=theirs,
-            limit=1 / 2,
-            same=partial(_stronger_than_art, model, y_test),
-            repeats=3,
-            seconds=0.1,
-            note=f"robust accuracy {attack.score(X_test, y_test):.3f}, "
-            f"theirs {np.mean(found == y_test):.3f}",
-        )
-
-
-def _stronger_than_art(model, y, result, theirs):
-    ours = np.mean(result.prediction == y)
-    return ours <= np.mean(model.predict(theirs.reshape(len(y), -1)) == y) + 0.02
-
-
 def _more_images(here, name, peer, sizes, attack, theirs, trained=0.0, **options):
     module = here.module(smooth_digits, trained)
     same = options.pop("same", None)
@@ -570,22 +446,6 @@ def _grow_rotate(here, there):
         )
 
 
-def _grow_distances(here, there):
-    for norm in ("linf", "l2"):
-        for peer in DISTANCES:
-            if peer in there:
-                words, theirs = DISTANCES[peer][norm]
-                yield _more_images(
-                    here,
-                    f"nearest error, {norm}",
-                    f"{peers.title(peer)}, {words}",
-                    (125, 500, 2000),
-                    MinimalDistanceAttack(norm=norm),
-                    theirs,
-                    repeats=1,
-                )
-
-
 def _grow_pixel(here, there):
     if "torchattacks" not in there:
         return
@@ -613,6 +473,5 @@ GROWTHS = (
     _grow_pgd,
     _grow_ladder,
     _grow_rotate,
-    _grow_distances,
     _grow_pixel,
 )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks import peers
+from benchmarks import cifar_setting, peers
 from benchmarks.attack_setting import network, smooth_digits
 from benchmarks.harness import Case, Growth
 from robustkit._randomness import seeded_torch
@@ -17,6 +17,7 @@ from robustkit.bounds._radius import Search, certified_radii
 from robustkit.bounds._relu_network import ReluNetwork
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.graphs import GraphPrior
+from robustkit.networks import ToImages
 
 PEERS = ("auto_LiRPA",)
 SINGLE = 2.0**-24
@@ -55,6 +56,7 @@ def cases():
             limit=0.7,
             repeats=3,
         )
+    yield from convolutions(title)
     for along, sizes in (
         ("images", (32, 128, 512)),
         ("units per layer", (32, 64, 128, 256)),
@@ -67,6 +69,71 @@ def cases():
             sizes=sizes,
             sides=partial(sides, along),
         )
+
+
+def convolutions(title):
+    """Images whose bounds are equal, and one image for the network that is large.
+
+    Theirs reads a maximum pooling in another way, which is less tight. The same bounds
+    are those of a network whose poolings are written as ours reads them.
+    """
+    module, X, labels = small_images()
+    rectified = RectifiedPools(module)
+    yield Case(
+        name="CROWN, 16 images of 12 x 12 pixels, eps 0.01, 2 convolutions and pooling",
+        peer=f"{title}, its own pooling",
+        ours=partial(our_margins, module, X, labels, 0.01),
+        theirs=their_margins(module, X, labels, 0.01, conv_mode="matrix"),
+        same=partial(same_bounds, module, X, labels, 0.01, like=rectified),
+        limit=0.7,
+        repeats=3,
+    )
+    module = cifar_setting.network("cnn6")
+    X, labels = recognized_in_color(module, 1)
+    eps = 0.0005
+    yield Case(
+        name=f"CROWN, one image of CIFAR-10, eps {eps}, cnn6",
+        peer=f"{title}, its own pooling",
+        ours=partial(our_margins, module, X, labels, eps),
+        theirs=their_margins(module, X, labels, eps),
+        same=lambda ours, theirs: bool((ours >= theirs - 1e-5).all()),
+        limit=0.7,
+        repeats=1,
+        note="same result: no looser",
+    )
+
+
+@cache
+def small_images():
+    """A network of two convolutions that reads small digits, and some of those."""
+    X, y, _, _ = smooth_digits()
+    x = nn.functional.interpolate(torch.from_numpy(X).view(-1, 1, 28, 28), size=12)
+    x, labels = x.flatten(1), torch.from_numpy(y)
+    with seeded_torch(0):
+        module = nn.Sequential(
+            ToImages((1, 12, 12)),
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * 6 * 6, 10),
+        )
+        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+        for _ in range(40):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(x), labels).backward()
+            optimizer.step()
+    return module.eval(), x[:16].numpy(), y[:16]
+
+
+def recognized_in_color(module, n):
+    """So many images of CIFAR-10 that a module recognizes."""
+    X, y = cifar_setting.images("test")
+    with torch.no_grad():
+        right = (module(X[: 4 * n]).argmax(1) == y[: 4 * n]).nonzero()[:n, 0]
+    return X[right].flatten(1).numpy(), y[right].numpy()
 
 
 @cache
@@ -154,6 +221,56 @@ class AsLayers(nn.Module):
         return self.last(units)
 
 
+class RectifiedPools(nn.Module):
+    """A stack whose maximum poolings are rectifiers, as ours are."""
+
+    def __init__(self, stack):
+        super().__init__()
+        self.parts = nn.ModuleList()
+        channels = None
+        for part in stack:
+            if isinstance(part, nn.Conv2d):
+                channels = part.out_channels
+            is_pool = isinstance(part, nn.MaxPool2d)
+            self.parts.append(_RectifiedPool(channels) if is_pool else part)
+
+    def forward(self, x):
+        """Logits of a batch."""
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+class _RectifiedPool(nn.Module):
+    """The largest of four: with m(a, b) = b + max(a - b, 0), m(m(a, b), m(c, d))."""
+
+    def __init__(self, channels):
+        super().__init__()
+
+        def sums(kernels, n_in=1, stride=2):
+            weight = torch.tensor(kernels, dtype=torch.float32)
+            n_out, size = len(kernels), weight.shape[-1]
+            layer = nn.Conv2d(
+                n_in * channels, n_out * channels, size, stride,
+                groups=channels, bias=False,
+            )  # fmt: skip
+            with torch.no_grad():
+                layer.weight.copy_(weight.repeat(channels, 1, 1, 1))
+            return layer
+
+        self.halves = sums([[[[1.0, -1], [0, 0]]], [[[0, 0], [1, -1]]]])
+        self.difference = sums([[[[0.0, 1], [0, -1]]]])
+        self.last = sums([[[[0.0, 0], [0, 1]]]])
+        self.fold = sums([[[[1.0]], [[-1.0]]]], 2, 1)
+        self.second = sums([[[[0.0]], [[1.0]]]], 2, 1)
+
+    def forward(self, x):
+        """Images of half the size."""
+        halves = self.halves(x).relu()
+        larger = (self.difference(x) + self.fold(halves)).relu()
+        return larger + self.second(halves) + self.last(x)
+
+
 def _filled(weight, bias):
     layer = nn.utils.skip_init(nn.Linear, weight.shape[1], len(weight))
     layer = layer.to(weight.dtype)
@@ -187,10 +304,18 @@ def their_margins(module, X, labels, eps, dtype=torch.float32, **options):
     return run
 
 
-def same_bounds(module, X, labels, eps, ours, theirs):
+def same_bounds(module, X, labels, eps, ours, theirs, like=None):
     """Equal in exact arithmetic, with all intervals by CROWN, as theirs are then."""
     every = {"sparse_intermediate_bounds": False}
-    exact = their_margins(module, X, labels, eps, torch.float64, **every)()
+    if like is not None:
+        # Of images they compute all intervals as matrices alone.
+        every["conv_mode"] = "matrix"
+    read = module if like is None else like
+    torch.set_default_dtype(torch.float64)
+    try:
+        exact = their_margins(read, X, labels, eps, torch.float64, **every)()
+    finally:
+        torch.set_default_dtype(torch.float32)
     plain = our_margins(module, X, labels, eps, roundoff=0.0, better=False)
     return bool((np.abs(plain - exact) <= 1e-5 * (1 + np.abs(exact))).all())
 

@@ -119,11 +119,17 @@ def _as_numbers(eps: Any) -> NDArray:
     try:
         radius = np.asarray(eps, dtype=np.float64)
     except (TypeError, ValueError):
-        radius = np.full(1, -1.0)
-    if radius.size == 0 or not np.all((radius >= 0) & (radius < np.inf)):
+        radius = np.empty(0)
+    wrong = np.argwhere(~((radius >= 0) & (radius < np.inf)))
+    if radius.size == 0 or len(wrong):
+        got = repr(eps)
+        if radius.size > 1:
+            # Not all of them, which may be thousands.
+            where = tuple(wrong[0].tolist())
+            got = f"{radius[where]} at {list(where)}"
         raise ValueError(
             "The 'eps' parameter must be a number of at least 0, or an array of such "
-            f"numbers. Got {eps!r} instead."
+            f"numbers. Got {got} instead."
         )
     return radius
 

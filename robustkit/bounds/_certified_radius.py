@@ -88,7 +88,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         training data lie in it, else no range.
 
     batch_size : int, default=128
-        Samples bounded at once. Convolutional networks of large images need fewer.
+        Samples bounded at once; of networks with many units fewer are.
 
     device : str or torch.device, default="auto"
         The bounds are computed on the CPU, in double precision: "auto" or "cpu".

@@ -42,6 +42,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from robustkit.bounds._interval_bounds import LARGEST, gamma
+from robustkit.bounds._patches import Places
 from robustkit.bounds._relu_network import ReluNetwork
 
 __all__ = [
@@ -60,7 +61,7 @@ __all__ = [
 # Rows of coefficients that are carried backward at once, and numbers in them at most:
 # more leave the cache, or the memory.
 _ROWS = 512
-_NUMBERS = 2**25
+_NUMBERS = 2**22
 SINGLE, DOUBLE = 2.0**-24, 2.0**-53
 # More than what computing a bound of rounding in single precision is off.
 _ROUND_UP = 1 + 2.0**-9
@@ -183,14 +184,19 @@ class Region:
             part.least, part.most = self.least[problems], self.most[problems]
         return part
 
-    def concretize(self, D, problems, total):
-        """Add the smallest value of rows of coefficients to their totals."""
+    def concretize(self, D, patch, problems, total):
+        """Add the smallest value of rows of coefficients to their totals.
+
+        They are those of a patch of the features.
+        """
         if self.norm == "linf":
-            _over_box(D, problems, self.least, self.most, total)
+            ends = self.least, self.most
+            _over_box(D, patch.where, problems, ends, total)
         else:
             scale = self.anchors.scale
-            scale = np.ones(D.shape[1]) if scale is None else scale
-            _over_ball(D, scale, problems, self.low, self.high, self.eps, total)
+            scale = np.ones(self.low.shape[1]) if scale is None else scale
+            box = scale, self.low, self.high, self.eps
+            _over_ball(D, patch.where, problems, box, total)
 
     def first_interval(self):
         """Intervals of the units of the first layer, and two sizes.
@@ -227,7 +233,10 @@ class Lines:
     """Around every unit of every problem, two lines; and what rounding does to it."""
 
     up: NDArray
-    """Slope of the upper line. That of the lower is 1 if it is more than half, or 0."""
+    """Slope of the upper line. That of the lower is 1 if it is more than half, or 0.
+
+    All of them are in the order in which coefficients are carried.
+    """
 
     at_zero: NDArray
     """Value of the upper line at zero."""
@@ -300,7 +309,7 @@ class Bounds:
 
     def _bound_layer(self, number, layer, split):
         here = slice(layer.start, layer.stop)
-        lower, upper, slack = self._interval(layer)
+        lower, upper, slack, moves = self._interval(layer)
         self.lines.slack[:, here] = slack
         if layer.inputs is None:
             self.lines.shift[:, here] = layer.bias
@@ -313,6 +322,9 @@ class Bounds:
             np.minimum(upper, split.upper[:, here], out=upper)
         # Intervals of the first layer are hardly improved.
         if layer.rectified and self.method == "crown" and layer.inputs is None:
+            # Of what moves by no more than rounding nothing is learned: differences of
+            # zeros, of which a pooling has many.
+            fresh = fresh & moves if self.better else fresh
             self._tighten(number, lower, upper, fresh)
         if signs is not None:
             lower[(signs > 0) & (lower < 0)] = 0
@@ -330,6 +342,10 @@ class Bounds:
             layer.rectified,
         )
         floor = 0 if layer.rectified else -np.inf
+        if layer.order is not None:
+            lines = self.lines
+            for table in (lines.up, lines.at_zero, lines.slack, lines.shift):
+                table[:, here] = layer.carried(table[:, here])
         self.low[:, here] = np.maximum(lower, floor)
         self.high[:, here] = np.maximum(upper, floor)
         # More than the sum of absolute values, and cheap.
@@ -339,7 +355,7 @@ class Bounds:
         self._lost += largest * (lower.shape[1] * np.finfo(np.float64).tiny)
 
     def _interval(self, layer):
-        """Interval arithmetic, and the cost of rounding."""
+        """Interval arithmetic, the cost of rounding, and what moves at all."""
         network, anchors = self.network, self.region.anchors
         n_terms, own = layer.fan_in + 2, DOUBLE
         if layer.inputs is not None:
@@ -363,6 +379,7 @@ class Bounds:
                 half = half + both[: len(rad)]
                 size = size + both[len(rad) :]
             lower, upper, moved = middle - half, middle + half, size
+        width = upper - lower
         slack = (gamma(n_terms, anchors.roundoff) + 16 * DOUBLE) * size
         slack += gamma(network.fan_out + 8, own) * moved
         slack += gamma(network.n_units + network.n_features + 16, DOUBLE) * size
@@ -377,7 +394,7 @@ class Bounds:
         if anchors.roundoff == SINGLE:
             slack[size > LARGEST] = np.inf
         wider = slack + 3 * gamma(layer.fan_in + 8, DOUBLE) * moved
-        return lower - wider, upper + wider, slack
+        return lower - wider, upper + wider, slack, ~(width <= 4 * slack)
 
     def _tighten(self, number, lower, upper, fresh):
         """Bound the units of a layer by CROWN where their sign is in doubt."""
@@ -387,21 +404,21 @@ class Bounds:
         problems, units = np.nonzero(doubt)
         if len(problems) == 0:
             return
-        index, ours = torch.from_numpy(units), layer.start + units
         shift, slack = (
-            table[problems, ours] for table in (self.lines.shift, self.lines.slack)
+            table[problems, layer.start + units]
+            for table in (self.lines.shift, self.lines.slack)
         )
+        places = self._places(number, len(units), units)
         for sign, side, better in ((1, lower, np.maximum), (-1, upper, np.minimum)):
 
-            def start(part, A, D, sign=sign):
-                maps = [(A[:, p:q], m) for p, q, m in layer.sources]
+            def start(part, A, D, here, sign=sign):
+                for p, q, chart in layer.sources:
+                    here.write_rows(chart, units[part], sign, A, (p, q))
                 if layer.inputs is not None:
-                    maps.append((D, layer.inputs))
-                for out, chart in maps:
-                    out += sign * chart.rows(index[part])
+                    here.write_rows(layer.inputs, units[part], sign, D, None)
 
             total = sign * shift - slack
-            self._carry(start, total, problems, number)
+            self._carry(start, total, problems, places)
             found = sign * total
             if self.better:
                 found = better(side[problems, units], found)
@@ -426,56 +443,80 @@ class Bounds:
 
     def values(self, problems: NDArray, C: NDArray, watch=None) -> NDArray:
         """Bound linear functions, one row each, of the logits of some problems."""
-        rows = torch.from_numpy(np.ascontiguousarray(C))
+        last = self.network.layers[-1]
+        rows = torch.from_numpy(np.ascontiguousarray(last.carried(C)))
         total = np.zeros(len(rows))
 
-        def start(part, A, D):
+        def start(part, A, D, here):
             A[:, -self.network.n_outputs :] += rows[part]
 
+        places = self._places(len(self.network.layers), len(rows))
         with np.errstate(over="ignore", invalid="ignore"):
-            self._carry(start, total, problems, len(self.network.layers), watch)
+            self._carry(start, total, problems, places, watch)
         total[np.isnan(total)] = -np.inf
         total[self.is_empty[problems]] = np.inf
         return total
 
-    def _carry(self, start, total, problems, n_layers, watch=None):
-        """Carry rows of coefficients backward through the first so many layers."""
+    def _places(self, n_layers, n_rows, units=None):
+        """Lay out rows of coefficients; those of a flat network are all alike."""
         network = self.network
-        width = max(network.layers[n_layers - 1].stop if n_layers else 0, 1)
-        n_rows = max(1, min(_ROWS, _NUMBERS // (width + network.n_features)))
+        if network.has_images:
+            return Places(network, n_layers, n_rows, units)
+        if n_layers not in network.places:
+            network.places[n_layers] = Places(network, n_layers, _ROWS, None)
+        return network.places[n_layers]
+
+    def _carry(self, start, total, problems, places, watch=None):
+        """Carry rows of coefficients backward, from where they are started."""
+        network, n_features = self.network, places.input.size
+        n_rows = max(1, min(_ROWS, _NUMBERS // (places.width + n_features)))
         for begin in range(0, len(total), n_rows):
             part = slice(begin, begin + n_rows)
             ids, acc = problems[part], total[part]
-            A = self._buffer("A", len(ids), width, torch.float64).zero_()
+            here = places.part(part) if network.has_images else places
+            A = self._buffer("A", len(ids), max(here.width, 1), torch.float64).zero_()
             dtype = torch.float32 if self._single else torch.float64
-            D = self._buffer("D", len(ids), network.n_features, dtype)
-            if n_layers == 0:
+            D = self._buffer("D", len(ids), n_features, dtype)
+            if here.n_layers == 0:
                 D.zero_()
-            start(part, A, D)
-            self._through_layers((A, D), ids, acc, n_layers, watch)
-            if self.method == "interval" and n_layers == len(network.layers) > 1:
-                _over_box(A.numpy(), ids, self.low, self.high, acc)
+            start(part, A, D, here)
+            self._through_layers((A, D), ids, acc, here, watch)
+            is_last = here.n_layers == len(network.layers) > 1
+            if self.method == "interval" and is_last:
+                self._over_intervals(A.numpy(), ids, acc, here)
             else:
-                self.region.concretize(D.numpy(), ids, acc)
+                self.region.concretize(D.numpy(), here.input, ids, acc)
             acc -= (network.fan_out + 4) * self._lost[ids]
 
-    def _through_layers(self, coefficients, ids, acc, n_layers, watch):
+    def _through_layers(self, coefficients, ids, acc, here, watch):
         A, D = coefficients
-        lines = self.lines
+        lines, units = self.lines, A.numpy()
         table = lines.up, lines.at_zero, lines.slack, lines.shift
-        for layer in reversed(self.network.layers[:n_layers]):
+        for number in reversed(range(here.n_layers)):
+            layer, patch = self.network.layers[number], here.patches[number]
+            if patch is None:
+                continue
+            columns = here.columns[number]
+            a = A[:, columns]
             if watch is not None:
-                watch(layer, ids, A.numpy())
-            _relax(A.numpy(), layer.start, layer.stop, ids, table, acc)
-            a = A[:, layer.start : layer.stop]
+                watch(layer, ids, layer.by_unit(units[:, columns]))
+            first = columns.start, layer.start
+            _relax(units, first, patch.where, ids, table, acc)
             for p, q, chart in layer.sources:
-                chart.pull(a, A[:, p:q])
+                here.pull(chart, a, patch, A, (p, q))
             if layer.inputs is not None:
-                layer.inputs.pull(a, D, keep=False)
+                here.pull(layer.inputs, a, patch, D, None)
             if self.method == "interval" and layer.stop == self.network.n_units:
                 # The units behind it have their intervals.
-                A[:, layer.start :] = 0
                 return
+
+    def _over_intervals(self, A, ids, acc, here):
+        """Add the smallest values of coefficients over the intervals of their units."""
+        for p, q, _ in self.network.layers[-1].sources:
+            a = here.by_unit(A, p, q)
+            row = np.zeros(len(a), dtype=np.int64)
+            where = (1, 1, q - p, 1, q - p), row, row
+            _over_box(a, where, ids, (self.low[:, p:q], self.high[:, p:q]), acc)
 
     def _buffer(self, name, n_rows, width, dtype):
         """Give kept memory: fresh memory costs more than the arithmetic."""
@@ -525,7 +566,7 @@ def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
     region = Region(anchors, np.arange(n), np.zeros(n), norm)
     lengths = []
 
-    def measure(D, problems, total):
+    def measure(D, patch, problems, total):
         D = D if anchors.scale is None else D * anchors.scale
         if norm == "linf":
             lengths.append(np.abs(D).sum(axis=1, dtype=np.float64))
@@ -572,64 +613,103 @@ def _moves(x, rows, eps, clip, low, high):
 
 
 @njit(cache=True, fastmath=_FASTMATH)
-def _relax(A, start, stop, ids, table, acc):
+def _relax(A, first, where, ids, table, acc):
     """Replace coefficients of rectified units by those of their arguments, in place.
 
-    What the lines, rounding and what is added amount to goes to `acc`.
+    What the lines, rounding and what is added amount to goes to `acc`. `first` are the
+    first column of the layer in the rows, and its first unit in the table.
     """
+    (channels, height, width, n_lines, n_columns), top, left = where
     up, at_zero, slack, shift = table
     for r in range(A.shape[0]):
         s = ids[r]
         total = 0.0
-        for k in range(start, stop):
-            a = A[r, k]
-            slope = up[s, k]
-            lower = 1.0 if slope > 0.5 else 0.0
-            new = a * (slope if a < 0 else lower)
-            down = a if a < 0 else 0.0
-            total += down * at_zero[s, k] + new * shift[s, k] - abs(new) * slack[s, k]
-            A[r, k] = new
+        column = first[0]
+        for y in range(top[r], top[r] + n_lines):
+            for x in range(left[r], left[r] + n_columns):
+                a = A[r, column : column + channels]
+                column += channels
+                if y < 0 or y >= height or x < 0 or x >= width:
+                    a[:] = 0
+                    continue
+                k = first[1] + (y * width + x) * channels
+                slopes, zeros = up[s, k : k + channels], at_zero[s, k : k + channels]
+                costs, adds = slack[s, k : k + channels], shift[s, k : k + channels]
+                for c in range(channels):
+                    slope = slopes[c]
+                    lower = 1.0 if slope > 0.5 else 0.0
+                    new = a[c] * (slope if a[c] < 0 else lower)
+                    down = a[c] if a[c] < 0 else 0.0
+                    total += down * zeros[c] + new * adds[c] - abs(new) * costs[c]
+                    a[c] = new
         acc[r] += total
 
 
 @njit(cache=True, fastmath=_FASTMATH)
-def _over_box(D, ids, low, high, acc):
-    """Add the smallest value of linear functions over boxes."""
+def _over_box(D, where, ids, ends, acc):
+    """Add the smallest value of linear functions of patches of features over boxes."""
+    (channels, height, width, n_lines, n_columns), top, left = where
+    low, high = ends
     for r in range(D.shape[0]):
         s = ids[r]
         total = 0.0
-        for j in range(D.shape[1]):
-            d = D[r, j]
-            total += d * (low[s, j] if d > 0 else high[s, j])
+        first, last = max(0, -left[r]), min(n_columns, width - left[r])
+        for line in range(channels * n_lines):
+            channel, y = line // n_lines, line % n_lines + top[r]
+            if y < 0 or y >= height or last <= first:
+                continue
+            begin = (channel * height + y) * width + left[r]
+            row = D[r, line * n_columns + first : line * n_columns + last]
+            lows, highs = (
+                low[s, begin + first : begin + last],
+                high[s, begin + first : begin + last],
+            )
+            for j in range(len(row)):
+                d = row[j]
+                total += d * (lows[j] if d > 0 else highs[j])
         acc[r] += total
 
 
 @njit(cache=True, fastmath=_FASTMATH)
-def _over_ball(D, scale, ids, low, high, eps, acc):
+def _over_ball(D, where, ids, box, acc):
     """Add a bound on the smallest value of linear functions over ball and box.
 
     A coefficient is multiplied by the scale of its feature. Everything is computed in
     double precision and measured in the radius of the ball: there squares of numbers
     that matter are neither zero nor infinite.
     """
+    (channels, height, width, n_lines, n_columns), top, left = where
+    scale, low, high, eps = box
     n = D.shape[1]
-    d, room = np.empty(n), np.empty(n)
+    d, room = np.zeros(n), np.zeros(n)
     for r in range(D.shape[0]):
         s = ids[r]
         radius = eps[s] if 1e-290 < eps[s] < 1e290 else 1.0
         share = 1 / radius
-        box, squares = 0.0, 0.0
-        for j in range(n):
-            # Not in the precision of D.
-            own = np.float64(D[r, j]) * scale[j]
-            move = (low[s, j] if own > 0 else high[s, j]) * share
-            box += own * move
-            squares += own * own if move != 0 else 0.0
-            d[j], room[j] = own, move
+        total, squares = 0.0, 0.0
+        first, last = max(0, -left[r]), min(n_columns, width - left[r])
+        if n_lines < height or n_columns < width:
+            d[:], room[:] = 0, 0
+        for line in range(channels * n_lines):
+            channel, y = line // n_lines, line % n_lines + top[r]
+            if y < 0 or y >= height or last <= first:
+                continue
+            begin = (channel * height + y) * width + left[r]
+            here = slice(line * n_columns + first, line * n_columns + last)
+            there = slice(begin + first, begin + last)
+            row, owns, moves = D[r, here], d[here], room[here]
+            scales, lows, highs = scale[there], low[s, there], high[s, there]
+            for j in range(len(row)):
+                # Not in the precision of D.
+                own = np.float64(row[j]) * scales[j]
+                move = (lows[j] if own > 0 else highs[j]) * share
+                total += own * move
+                squares += own * own if move != 0 else 0.0
+                owns[j], moves[j] = own, move
         # The ball may hold the whole box, whose bound is negative.
-        best = box * (1 + (n + 12) * 2.0**-52)
+        best = total * (1 + (n + 12) * 2.0**-52)
         # Not where there is nothing to gain, nor with what is no number.
-        if box < 0 and radius == eps[s]:
+        if total < 0 and radius == eps[s]:
             unit = 1.0
             if not 1e-200 < squares < 1e200:
                 unit, squares = _rescale(d, room)

@@ -33,6 +33,8 @@ _WIDTH, _WIDTH_OF_SPLITS = 1e-3, 8e-3
 _WIDTH_OF_LINEAR = 1e-9
 # Without a clip range nothing bounds how far one may go.
 _MOST_STEPS = 100
+# Numbers of one kind at most that are kept of the units of all samples of a batch.
+_NUMBERS = 2**20
 # Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
 # A margin that the softmax does not round away, in units of roundoff.
@@ -97,8 +99,9 @@ def certified_radii(
         Whether the method cannot prove a radius much larger. False where time was up.
     """
     radii, settled = np.zeros(len(X)), np.zeros(len(X), dtype=bool)
-    for start in range(0, len(X), search.batch_size):
-        rows = slice(start, start + search.batch_size)
+    at_once = max(1, min(search.batch_size, _NUMBERS // network.n_units))
+    for start in range(0, len(X), at_once):
+        rows = slice(start, start + at_once)
         if search.is_late():
             break
         first = None if guess is None else guess[rows]
@@ -331,8 +334,9 @@ def _bound_parts(everywhere, ball, split, left, C):
     The unit is -1 where there is none. The intervals of the split are written to.
     """
     unit, still = np.full(len(ball), -1), left.copy()
-    for start in range(0, len(ball), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    at_once = max(1, min(_CHUNK, _NUMBERS // split.signs.shape[1]))
+    for start in range(0, len(ball), at_once):
+        part = slice(start, start + at_once)
         region = everywhere.take(ball[part])
         some = Split(
             split.signs[part], split.lower[part], split.upper[part], split.start[part]
@@ -357,9 +361,9 @@ def _costliest(bounds, problems, rows, signs):
     place = np.empty(len(signs), dtype=np.int64)
     place[problems] = np.arange(len(problems))
 
-    def watch(layer, ids, A):
+    def watch(layer, ids, a):
         here = slice(layer.start, layer.stop)
-        a, at_zero = A[:, here], lines.at_zero[ids, here]
+        at_zero = layer.by_unit(lines.at_zero[ids, here])
         gap = np.minimum(-bounds.lower[ids, here], bounds.upper[ids, here])
         gap = np.where(at_zero > 0, np.maximum(gap, 0), 0)
         cost[place[ids], here] = (

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from robustkit._tensors import as_array
 from robustkit.bounds._interval_bounds import refusal
+from robustkit.bounds._patches import Patch, add_groups, add_tile
 from robustkit.bridge import ElementwiseScale, SecondWinsTies
 from robustkit.networks import (
     MaskedLinear,
@@ -33,11 +34,20 @@ __all__ = ["Layer", "ReluNetwork"]
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
+# Numbers that a product writes before they are added up: more leave the cache.
+_TILE = 2**16
+
+
 class _Map:
     """A linear map, in double precision and in single."""
 
+    is_local = False
+    """Whether what a result reads is a patch of images."""
+
     weight: Tensor
     absolute: Tensor
+    carried: Tensor
+    """As coefficients are multiplied by it."""
 
     def _in_range(self, scale: NDArray | None) -> tuple[Tensor, NDArray | None, float]:
         """Return weights and scales whose products can be squared, and their unit."""
@@ -50,10 +60,10 @@ class _Map:
 
     def in_type(self, dtype: torch.dtype) -> Tensor:
         """Return the weights in a type; those in single precision are kept."""
-        if dtype == self.weight.dtype:
-            return self.weight
+        if dtype == self.carried.dtype:
+            return self.carried
         if not hasattr(self, "_single"):
-            self._single = self.weight.to(dtype)
+            self._single = self.carried.to(dtype)
         return self._single
 
 
@@ -61,7 +71,7 @@ class _Dense(_Map):
     """A matrix."""
 
     def __init__(self, weight: Tensor):
-        self.weight = weight.double().contiguous()
+        self.weight = self.carried = weight.double().contiguous()
         self.absolute = self.weight.abs()
         nonzero = weight != 0
         self.fan_in = int(nonzero.sum(dim=1).max()) if weight.numel() else 0
@@ -76,6 +86,16 @@ class _Dense(_Map):
         """Map rows of absolute values by the absolute values of the weights."""
         return X @ self.absolute.t()
 
+    def order(self, results: NDArray | None, arguments: NDArray | None) -> None:
+        """Learn in which orders coefficients are carried, None for that of units."""
+        if results is not None:
+            self.carried = self.carried[torch.from_numpy(results)]
+        if arguments is not None:
+            self.carried = self.carried[:, torch.from_numpy(arguments)]
+        self._rows = self.weight
+        if arguments is not None:
+            self._rows = self.weight[:, torch.from_numpy(arguments)]
+
     def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
         """Write what coefficients of the results amount to for the arguments.
 
@@ -85,7 +105,7 @@ class _Dense(_Map):
 
     def rows(self, units: Tensor) -> Tensor:
         """Coefficients of some results."""
-        return self.weight.index_select(0, units)
+        return self._rows.index_select(0, units)
 
     def squares(
         self, sign: int, features: NDArray, scale: NDArray | None
@@ -104,19 +124,26 @@ class _Dense(_Map):
 class _Convolution(_Map):
     """A convolution of images, given and returned as flat rows."""
 
+    is_local = True
+
     def __init__(self, weight: Tensor, shape: tuple[int, int, int], **how):
         self.weight, self.how, self.images = weight.double().contiguous(), how, shape
         self.absolute = self.weight.abs()
         there = functional.conv2d(torch.zeros(1, *shape).double(), self.weight, **how)
-        back = functional.conv_transpose2d(there, self.weight, **how)
-        self.out_images = tuple(there.shape[1:])
-        # What the transposed convolution does not reach at the lower right.
-        self.missing = shape[1] - back.shape[2], shape[2] - back.shape[3]
+        channels, height, width = there.shape[1:]
+        self.out_images = channels, height, width
         n_in, n_out = int(np.prod(shape)), int(np.prod(self.out_images))
         self.shape = n_out, n_in
         self.fan_in = int((weight != 0).flatten(1).sum(dim=1).max())
         n_reached = len(weight) // how["groups"] * weight[0, 0].numel()
         self.fan_out = np.full(n_in, n_reached)
+        # For every pixel of the kernel, what goes from a result to each argument.
+        self.carried = self.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
+        self.stride, self.padding, dilation = (
+            _pair(how.get(name, default))
+            for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        self.kernel = *weight.shape[2:], *dilation, how["groups"]
 
     def _apply(self, X: Tensor, weight: Tensor) -> Tensor:
         images = X.reshape(len(X), *self.images)
@@ -128,25 +155,64 @@ class _Convolution(_Map):
     def magnitude(self, X: Tensor) -> Tensor:
         return self._apply(X, self.absolute)
 
-    def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
-        pulled = functional.conv_transpose2d(
-            a.to(out.dtype).reshape(len(a), *self.out_images),
-            self.in_type(out.dtype),
-            output_padding=self.missing,
-            **self.how,
-        )
-        pulled = pulled.flatten(1)
-        if keep:
-            out += pulled
-        else:
-            out.copy_(pulled)
+    def at(self, units: NDArray) -> Patch:
+        """Return the patches that have single results as their only pixels."""
+        _, height, width = self.out_images
+        line, column = units // width % height, units % width
+        return Patch(self.out_images, 1, 1, line, column)
 
-    def rows(self, units: Tensor) -> Tensor:
-        one = torch.zeros(len(units), self.shape[0], dtype=torch.float64)
-        one[torch.arange(len(units)), units] = 1
-        out = torch.zeros(len(units), self.shape[1], dtype=torch.float64)
-        self.pull(one, out)
-        return out
+    def reach(self, patch: Patch) -> Patch:
+        """Return the patches of the arguments that patches of the results read."""
+        height, width = (
+            (n - 1) * stride + (size - 1) * dilation + 1
+            for n, stride, size, dilation in zip(
+                (patch.height, patch.width),
+                self.stride,
+                self.kernel[:2],
+                self.kernel[2:4],
+                strict=True,
+            )
+        )
+        top = patch.top * self.stride[0] - self.padding[0]
+        left = patch.left * self.stride[1] - self.padding[1]
+        return Patch(self.images, height, width, top, left)
+
+    def pull(self, a: NDArray, patch: Patch, out: tuple, into: Patch) -> None:
+        """Add what coefficients of a patch amount to for a patch of the arguments.
+
+        Rows of both are in the order height, width, channels. `out` is what is added
+        to, and the first of its columns.
+        """
+        how = self._how(patch, into)
+        if self.how["groups"] > 1:
+            add_groups(a, self.weight.numpy(), how, *out)
+            return
+        single = out[0].dtype == np.float32
+        weight = self.in_type(torch.float32 if single else torch.float64)
+        pixels = torch.from_numpy(a).reshape(-1, self.out_images[0])
+        step = max(16, _TILE // weight.shape[1])
+        for start in range(0, len(pixels), step):
+            tile = pixels[start : start + step].to(weight.dtype) @ weight
+            add_tile(tile.numpy(), start, how, *out)
+
+    def rows(self, units: NDArray, sign: float, out: tuple, into: Patch) -> None:
+        """Add coefficients of some results, times a sign."""
+        how = self._how(self.at(units), into)
+        channels = units // np.prod(self.out_images[1:])
+        if self.how["groups"] > 1:
+            one = np.zeros((len(units), self.out_images[0]))
+            one[np.arange(len(units)), channels] = sign
+            add_groups(one, self.weight.numpy(), how, *out)
+            return
+        tile = self.carried[torch.from_numpy(channels)] * sign
+        add_tile(tile.numpy(), 0, how, *out)
+
+    def _how(self, patch, into):
+        """Say where the pixels of a patch, and those that they read, are in another."""
+        seen = self.reach(patch)
+        shift = seen.top - into.top, seen.left - into.left
+        sides = patch.height, patch.width, into.height, into.width
+        return sides, self.stride, self.kernel, shift
 
     def squares(
         self, sign: int, features: NDArray, scale: NDArray | None
@@ -180,9 +246,23 @@ class Layer:
 
     rectified: bool = False
 
+    images: tuple[int, int, int] = (0, 1, 1)
+    """Channels, height and width; of what is no image, units and one pixel."""
+
+    order: NDArray | None = None
+    """Of units, where coefficients are carried in another order."""
+
     windows: NDArray | None = None
     """Of a max-pooling, which this and the next two layers compute: earlier units, one
     row for each of its results. None elsewhere."""
+
+    def carried(self, values: NDArray) -> NDArray:
+        """Put what belongs to units into the order of coefficients."""
+        return values if self.order is None else values[..., self.order]
+
+    def by_unit(self, values: NDArray) -> NDArray:
+        """Put coefficients into the order of units."""
+        return values if self.order is None else values[..., np.argsort(self.order)]
 
     def maps(self) -> list[Map]:
         """Return all maps that lead here."""
@@ -228,6 +308,9 @@ class ReluNetwork:
             self._take(part)
         if not self.layers or self.layers[-1].rectified:
             self._append(_Dense(torch.eye(self._width())), np.zeros(self._width()))
+        self._order_coefficients()
+        # Of rows of coefficients, where nothing is an image.
+        self.places: dict = {}
         self.is_double = all(t == torch.float64 for t in self._dtypes)
         self.n_units = self.layers[-1].stop
         self.n_outputs = self.layers[-1].stop - self.layers[-1].start
@@ -239,6 +322,32 @@ class ReluNetwork:
             if layer.inputs is not None:
                 self.fan_out = int(np.max(layer.inputs.fan_out, initial=0))
         self.fan_out = max(self.fan_out, int(out.max(initial=0)))
+
+    def _order_coefficients(self):
+        """Tell dense maps in which orders coefficients are carried."""
+        self.images = (1, 1, self.n_features)
+        self.has_images = False
+        for layer in self.layers:
+            if np.prod(layer.images[1:]) > 1:
+                self.has_images = True
+                grid = np.arange(np.prod(layer.images)).reshape(layer.images)
+                layer.order = grid.transpose(1, 2, 0).ravel()
+            for chart in layer.maps():
+                if isinstance(chart, _Dense):
+                    sources = self.read_by(layer)
+                    arguments = sources[0].order if len(sources) == 1 else None
+                    chart.order(layer.order, arguments)
+            if isinstance(layer.inputs, _Convolution):
+                self.images, self.has_images = layer.inputs.images, True
+
+    def read_by(self, layer: Layer) -> list[Layer]:
+        """List the layers that a layer reads."""
+        return [
+            other
+            for p, q, _ in layer.sources
+            for other in self.layers
+            if p < other.stop and other.start < q
+        ]
 
     @property
     def first(self) -> Map:
@@ -252,14 +361,20 @@ class ReluNetwork:
             return self.n_features
         return self.layers[-1].stop - self.layers[-1].start
 
-    def _append(self, chart, bias):
+    def _append(self, chart, bias, before=None):
+        """Append a layer that reads the last one, or another one before it."""
         start = self.layers[-1].stop if self.layers else 0
         layer = Layer(start, start + len(bias), np.asarray(bias, dtype=np.float64))
+        layer.images = (len(bias), 1, 1)
+        if isinstance(chart, _Convolution):
+            layer.images = chart.out_images
         if not self.layers:
             layer.inputs = chart
         else:
-            before = self.layers[-1]
+            before = before or self.layers[-1]
             layer.sources.append((before.start, before.stop, chart))
+            if isinstance(chart, _Convolution):
+                before.images = chart.images
         self.layers.append(layer)
         return layer
 
@@ -315,7 +430,10 @@ class ReluNetwork:
     def _to_images(self, part):
         if len(part.image_shape) != 3 or np.prod(part.image_shape) != self._width():
             return False
-        self._images = part.image_shape
+        self._images = tuple(part.image_shape)
+        if self.layers and np.prod(self.layers[-1].images[1:]) > 1:
+            # Coefficients of a layer are of images of one shape.
+            self._append(_Dense(torch.eye(self._width())), np.zeros(self._width()))
         return True
 
     def _scale(self, part):
@@ -370,6 +488,7 @@ class ReluNetwork:
             self.layers[-1].stop + len(bias),
             np.asarray(bias, dtype=np.float64),
             sources=[(first + low, first + high, _Dense(weight[:, low:high]))],
+            images=(len(bias), 1, 1),
         )
         self.layers.append(layer)
 
@@ -420,14 +539,13 @@ class ReluNetwork:
         first.windows = _windows(self._images) + before.start
         pairs = halves.out_images
         difference = self._append(
-            chart([[[0, 1], [0, -1]]], self._images), np.zeros(halves.shape[0] // 2)
+            chart([[[0, 1], [0, -1]]], self._images),
+            np.zeros(halves.shape[0] // 2),
+            before,
         )
         # Of one channel of the halves come two, next to each other.
         fold = _grouped([1.0, -1.0], pairs)
-        difference.sources = [
-            (before.start, before.stop, difference.sources[0][2]),
-            (first.start, first.stop, fold),
-        ]
+        difference.sources.append((first.start, first.stop, fold))
         difference.rectified = True
         images = (channels, *pairs[1:])
         last = self._append(chart([[[1.0]]], images), np.zeros(difference.bias.size))

@@ -190,7 +190,12 @@ def test_training_takes_eps_per_feature_and_fitted_standard_deviations():
             r"or \(20, 1\), one per sample\. Got the shape \(4, 1\)",
         ),
         ({"eps": np.ones(3), "eps_unit": "std"}, r"Got the shape \(3,\)"),
-        ({"eps": [-0.1] * 64}, "must be a number of at least 0, or an array"),
+        (
+            {"eps": np.linspace(0.2, -0.1, 64)},
+            r"at least 0, or an array of such numbers\. Got -0.0\d+ at \[43\] instead",
+        ),
+        ({"eps": np.full((20, 64), np.nan)}, r"Got nan at \[0, 0\] instead"),
+        ({"eps": []}, r"Got \[\] instead"),
         ({"eps": {"digits": 0.1}}, "must be a number of at least 0, or an array"),
         ({"eps": "large"}, "must be a float in the range .* or an array-like"),
         ({"eps": -1.0}, "The 'eps' parameter of PGDAttack must be"),
@@ -201,8 +206,9 @@ def test_training_takes_eps_per_feature_and_fitted_standard_deviations():
 )
 def test_eps_that_does_not_fit_says_what_would(params, message):
     X, y = digits(20)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         aim(PGDAttack(random_state=0, **params), torch_net(), X, y).perturb(X, y)
+    assert "\n" not in str(caught.value)
 
 
 def test_one_eps_for_features_of_different_scale_warns():

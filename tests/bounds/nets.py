@@ -1,5 +1,6 @@
 """Small networks of every kind, and their bounds computed the slow way."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit.bounds._relu_network import ReluNetwork, _Dense
 from robustkit.bridge import ElementwiseScale
 from robustkit.graphs import GraphPrior
 from robustkit.networks import ARCHITECTURES, SparseNetwork, ToImages, initialize
@@ -151,6 +153,60 @@ def cnn6(seed):
         return ARCHITECTURES["cnn6"](64, 3, image_shape=(1, 8, 8)).eval()
 
 
+def any_convolutions(seed):
+    """Convolutions of any stride, padding, dilation and groups, and some pooling.
+
+    Returns also the number of pixels.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        shape = int(rng.integers(1, 3)), *map(int, rng.integers(3, 9, size=2))
+        parts, channels = [ToImages(shape)], shape[0]
+        for _ in range(int(rng.integers(1, 4))):
+            groups = channels if rng.random() < 0.3 else 1
+            wide = groups * int(rng.integers(1, 4))
+            how = {
+                "kernel_size": tuple(map(int, rng.integers(1, 4, size=2))),
+                "stride": tuple(map(int, rng.integers(1, 3, size=2))),
+                "padding": tuple(map(int, rng.integers(0, 3, size=2))),
+                "dilation": tuple(map(int, rng.integers(1, 3, size=2))),
+            }
+            with seeded_torch(seed):
+                parts.append(nn.Conv2d(channels, wide, groups=groups, **how))
+            channels = wide
+            if rng.random() < 0.8:
+                parts.append(nn.ReLU())
+            if rng.random() < 0.3:
+                parts.append(nn.MaxPool2d(2))
+        parts.append(nn.Flatten())
+        n_pixels = int(np.prod(shape))
+        try:
+            width = nn.Sequential(*parts)(torch.zeros(1, n_pixels)).shape[1]
+        except RuntimeError:
+            # The images are smaller than a kernel.
+            continue
+        if 0 < width <= 60:
+            with seeded_torch(seed):
+                parts += [nn.Linear(width, 5), nn.ReLU(), nn.Linear(5, 3)]
+            return balanced(louder(nn.Sequential(*parts), 1.5), n_pixels), n_pixels
+
+
+def of_matrices(network):
+    """Write the convolutions of a network as matrices, which carry everything."""
+    twin = copy.deepcopy(network)
+    for layer in twin.layers:
+        layer.images, layer.order = (layer.stop - layer.start, 1, 1), None
+        if layer.inputs is not None:
+            layer.inputs = _as_matrix(layer.inputs)
+        layer.sources = [(p, q, _as_matrix(chart)) for p, q, chart in layer.sources]
+    twin._order_coefficients()
+    return twin
+
+
+def _as_matrix(chart):
+    return _Dense(chart.forward(torch.eye(chart.shape[1], dtype=torch.float64)).t())
+
+
 IMAGES = {"convolutional": (convolutional, 40), "pooled": (pooled, 40)}
 
 
@@ -227,6 +283,20 @@ def as_lists(module, n_inputs):
         network += [([0.0] * start + w, b, part is not parts[-1]) for w, b in rows]
         start = n_inputs if first else start + weight.shape[1]
     return network
+
+
+def units_as_lists(network: ReluNetwork):
+    """Write a network that was taken apart as `slow_margins` takes it."""
+    lists, n_inputs = [], network.n_features
+    for layer in of_matrices(network).layers:
+        weight = np.zeros((layer.stop - layer.start, n_inputs + layer.start))
+        if layer.inputs is not None:
+            weight[:, :n_inputs] = layer.inputs.weight.numpy()
+        for p, q, chart in layer.sources:
+            weight[:, n_inputs + p : n_inputs + q] += chart.weight.numpy()
+        rows = zip(weight.tolist(), layer.bias.tolist(), strict=True)
+        lists += [(w, b, layer.rectified) for w, b in rows]
+    return lists
 
 
 def _graph_as_lists(net, n_inputs):

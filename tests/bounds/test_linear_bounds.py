@@ -17,8 +17,22 @@ from robustkit.bounds._linear_bounds import (
     linear_distances,
     margin_rows,
 )
+from robustkit.bounds._patches import Places
 from robustkit.bounds._relu_network import ReluNetwork
-from tests.bounds.nets import FLAT, IMAGES, as_lists, cnn6, mlp, slow_margins, sparse
+from robustkit.networks import ToImages
+from tests.bounds.nets import (
+    FLAT,
+    IMAGES,
+    any_convolutions,
+    as_lists,
+    balanced,
+    cnn6,
+    mlp,
+    of_matrices,
+    slow_margins,
+    sparse,
+    units_as_lists,
+)
 
 NORMS = ("linf", "l2")
 ALL = {**{name: (make, 6) for name, make in FLAT.items()}, **IMAGES}
@@ -85,6 +99,119 @@ def test_crown_equals_slow_reference(make, seed, better):
             slow = slow_margins(as_lists(module, 6), low, high, C[i], better)
             np.testing.assert_allclose(found[i], slow, rtol=1e-9, atol=1e-9)
             assert (found[i] <= np.array(slow) + 1e-15).all()
+
+
+def tiny_images():
+    with seeded_torch(0):
+        parts = (
+            ToImages((2, 3, 3)),
+            nn.Conv2d(2, 2, 2, stride=(2, 1), padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(2, 4, (1, 2), padding=(0, 1), groups=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(12, 3),
+        )
+        return balanced(nn.Sequential(*parts), 18)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_crown_of_convolutions_equals_slow_reference(better):
+    network = ReluNetwork(tiny_images(), 18)
+    X, C = np.random.default_rng(0).random((2, 18)), margin_rows(np.array([0, 2]), 3)
+    for eps in (0.02, 0.3):
+        region = Region(Anchors(network, X, 0.0), [0, 1], [eps] * 2, "linf", (0, 1))
+        found = Bounds(region, "crown", better).margins(C)
+        for i in range(2):
+            low, high = (X[i] - eps).clip(0, 1), (X[i] + eps).clip(0, 1)
+            slow = slow_margins(units_as_lists(network), low, high, C[i], better)
+            np.testing.assert_allclose(found[i], slow, rtol=1e-9, atol=1e-9)
+
+
+def bounds_of(network, X, eps, norm, how, roundoff):
+    n = len(X)
+    anchors = Anchors(network, X, roundoff)
+    region = Region(anchors, np.arange(n), np.full(n, eps), norm, (0.0, 1.0))
+    return Bounds(region, *how)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    norm=st.sampled_from(NORMS),
+    how=st.sampled_from(METHODS),
+    size=st.floats(-3, -0.5),
+)
+def test_patches_of_images_give_the_bounds_of_all_of_them(seed, norm, how, size):
+    """Against the same network with matrices for convolutions.
+
+    No ball holds all of the clip range: there both triangles of a rectifier are often
+    equal, and rounding chooses the lower line.
+    """
+    module, n_pixels = any_convolutions(seed)
+    network = ReluNetwork(module, n_pixels)
+    rng = np.random.default_rng(seed)
+    X, C = rng.random((2, n_pixels)), margin_rows(rng.integers(3, size=2), 3)
+    both = network, of_matrices(network)
+    for roundoff, close in ((0.0, 1e-9), (SINGLE, 1e-3)):
+        patches, whole = (
+            bounds_of(each, X, 10.0**size, norm, how, roundoff) for each in both
+        )
+        for found, expected in (
+            (patches.lower, whole.lower),
+            (patches.upper, whole.upper),
+            (patches.margins(C), whole.margins(C)),
+        ):
+            # Sums of numbers that are about as large as one may be next to nothing.
+            largest = max(np.abs(expected).max(), 1.0)
+            np.testing.assert_allclose(found, expected, atol=close * largest, rtol=0)
+
+
+def test_units_that_do_not_move_are_not_carried(monkeypatch):
+    """A maximum of zeros is zero but for rounding, whatever CROWN says of it."""
+    module, carried, carry = IMAGES["pooled"][0](0), [], Bounds._carry
+
+    def counted(self, start, total, problems, places, watch=None):
+        carried.append(places.n_layers)
+        carry(self, start, total, problems, places, watch)
+
+    monkeypatch.setattr(Bounds, "_carry", counted)
+    x = np.random.default_rng(0).random((1, 40)).astype(np.float32)
+    for bias, layers in ((0.0, {1, 2, 5, 6}), (-100.0, {5, 6})):
+        with torch.no_grad():
+            module[1].bias[:] = bias
+        carried.clear()
+        network = ReluNetwork(module, 40)
+        region = Region(Anchors(network, x), [0], [0.1], "linf", (0, 1))
+        bounds = Bounds(region)
+        assert set(carried) == layers
+        logits = logits_of(module, x)[0]
+        assert (bounds.lower[0, -3:] <= logits).all()
+        assert (logits <= bounds.upper[0, -3:]).all()
+
+
+def test_only_what_a_unit_reads_is_carried():
+    with torch.no_grad(), seeded_torch(0):
+        module = nn.Sequential(
+            ToImages((2, 20, 20)),
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(4, 8, (3, 5), stride=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 6, 2, dilation=2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(6 * 7 * 6, 2),
+        )
+    network = ReluNetwork(module, 800)
+    places = Places(network, 2, 1, np.array([0]))
+    sides = [(patch.height, patch.width) for patch in (*places.patches, places.input)]
+    # Two pixels apart, of every second line, and of three by three.
+    assert sides == [(7, 9), (3, 3), (9, 11)]
+    assert places.width == 4 * 7 * 9 + 8 * 3 * 3
+    # Where it would be more than all there is, it is all.
+    last = Places(network, 3, 1, None)
+    assert last.width == 4 * 400 + 8 * 9 * 8 + 6 * 7 * 6
 
 
 @given(

@@ -12,11 +12,12 @@ from scipy.optimize import linprog
 from torch import nn
 
 from robustkit._randomness import seeded_torch
+from robustkit.bounds import _radius
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE, Anchors, margin_rows
 from robustkit.bounds._radius import Search, certified_radii, proved_by_splitting
 from robustkit.bounds._relu_network import ReluNetwork
 from robustkit.bridge import ElementwiseScale
-from tests.bounds.nets import FLAT, IMAGES, mlp, steepest
+from tests.bounds.nets import FLAT, IMAGES, balanced, mlp, of_matrices, steepest
 from tests.bounds.test_linear_bounds import logits_of, points_in
 
 METHODS = ("interval", "crown", "split")
@@ -414,3 +415,41 @@ def test_margin_rows_compare_label_with_every_other():
     logits = np.array([1.0, 10.0, 100.0])
     assert sorted(rows[0] @ logits) == [90, 99]
     assert sorted(rows[1] @ logits) == [-99, -9]
+
+
+@pytest.mark.parametrize("name", sorted(IMAGES))
+@pytest.mark.parametrize("method", ["crown", "split"])
+def test_radii_of_convolutions_are_those_of_their_matrices(name, method):
+    make, n_pixels = IMAGES[name]
+    module = balanced(make(2), n_pixels)
+    network = ReluNetwork(module, n_pixels)
+    X = np.random.default_rng(2).random((8, n_pixels)).astype(np.float32)
+    labels = logits_of(module, X).argmax(axis=1)
+    search = Search("linf", method, (0, 1), max_subproblems=8)
+    found, expected = (
+        certified_radii(each, X, labels, search, SINGLE)[0]
+        for each in (network, of_matrices(network))
+    )
+    assert (expected > 0).any()
+    np.testing.assert_allclose(
+        found, expected, rtol=2e-3 if method == "crown" else 0.02
+    )
+
+
+def test_few_samples_of_large_networks_are_bounded_at_once(monkeypatch):
+    module = balanced(IMAGES["pooled"][0](0), 40)
+    network = ReluNetwork(module, 40)
+    X = np.random.default_rng(0).random((9, 40)).astype(np.float32)
+    labels = logits_of(module, X).argmax(axis=1)
+    at_once = []
+
+    class Counted(Anchors):
+        def __init__(self, network, X, *how):
+            at_once.append(len(X))
+            super().__init__(network, X, *how)
+
+    monkeypatch.setattr(_radius, "Anchors", Counted)
+    monkeypatch.setattr(_radius, "_NUMBERS", 4 * network.n_units)
+    search = Search("linf", "crown", (0, 1))
+    certified_radii(network, X, labels, search, SINGLE)
+    assert at_once == [4, 4, 1]
