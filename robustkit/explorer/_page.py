@@ -35,6 +35,7 @@ __all__ = [
     "members_as_bytes",
     "open_run",
     "page_as_html",
+    "page_of_a_cell",
     "static_files",
 ]
 
@@ -57,6 +58,10 @@ _SUFFIXES = (".html", ".css", ".js", ".svg")
 
 _STYLE = '<link rel="stylesheet" href="static/style.css">'
 _SCRIPT = '<script type="module" src="static/app.js"></script>'
+
+# Where a page has its data from, one of these; and what shows a page in a notebook.
+_SOURCES = ("data_from_server.js", "data_in_page.js", "data_from_notebook.js")
+_WIDGET = "widget.js"
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' data:; img-src data: blob:; "
@@ -294,18 +299,31 @@ def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
 
     All graphs have the same parameters, except for the view.
     """
-    parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
     data = json.dumps(
         page_data(run, graphs, parameters), allow_nan=False, separators=(",", ":")
     )
-    imports = json.dumps({"imports": _imports(parts)})
+    return _whole_page(
+        "data_in_page.js",
+        '<script type="application/json" id="robustkit-data">'
+        # No name can end the element.
+        + data.replace("<", "\\u003c")
+        + "</script>",
+    )
+
+
+def page_of_a_cell() -> str:
+    """Return the page for a cell of a notebook, which asks the kernel for its data."""
+    return _whole_page("data_from_notebook.js")
+
+
+def _whole_page(source, data=""):
+    """Return the page, whose data come from the module `source`, as one HTML text."""
+    parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
+    imports = json.dumps({"imports": _imports(parts, source)})
     script = "\n".join(
         [
             f'<script type="importmap">{imports}</script>',
-            # No name can end the element.
-            '<script type="application/json" id="robustkit-data">'
-            + data.replace("<", "\\u003c")
-            + "</script>",
+            data,
             '<script type="module">import "robustkit/app.js";</script>',
         ]
     )
@@ -316,22 +334,27 @@ def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
         (_STYLE, f"<style>\n{parts['style.css']}</style>"),
         (_SCRIPT, script),
     ):
-        if page.count(old) != 1:
-            raise RuntimeError(f"index.html must hold {old} once")
-        page = page.replace(old, new)
+        page = _replaced(page, old, new)
     return page
 
 
-def _imports(parts):
+def _imports(parts, source):
     """Map names of modules to their texts, in the form of an import map."""
     modules = {name: text for name, text in parts.items() if name.endswith(".js")}
-    # The same arrays, from the page instead of from a server.
-    modules["data_from_server.js"] = modules.pop("data_in_page.js")
+    # The same arrays, from elsewhere than a server.
+    modules["app.js"] = _replaced(modules["app.js"], _SOURCES[0], source)
     return {
         f"robustkit/{name}": "data:text/javascript;base64,"
         + _base64(text.replace('from "./', 'from "robustkit/').encode())
         for name, text in modules.items()
+        if name == source or name not in (*_SOURCES, _WIDGET)
     }
+
+
+def _replaced(text, old, new):
+    if text.count(old) != 1:
+        raise RuntimeError(f"the page must hold {old} once")
+    return text.replace(old, new)
 
 
 def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -30,9 +31,14 @@ __all__ = [
     "File",
     "GoneError",
     "NewestOnly",
+    "Reply",
     "RequestError",
     "in_thread",
+    "refusal",
+    "reply",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 _EPS = (1e-12, 1e12)
 _LARGEST_SEQ = 2**53
@@ -56,12 +62,55 @@ class File:
 Answer = Callable[[object], Awaitable[dict | bytes | File]]
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back for a request, with a status as in HTTP."""
+
+    status: int
+    body: bytes
+    media_type: str
+    file_name: str | None = None
+
+
 class GoneError(LookupError):
     """A resource does not exist, or is no longer kept."""
 
 
 class RequestError(ValueError):
     """A request is invalid; the message says why."""
+
+
+async def reply(answer: Answer, values: object) -> Reply:
+    """Answer a request; an error becomes one line that says why there is no answer."""
+    try:
+        result = await answer(values)
+    except SupersededError:
+        return _json({"superseded": True}, 409)
+    except RequestError as error:
+        return refusal(400, error)
+    except GoneError as error:
+        return refusal(404, error)
+    except (ValueError, MemoryError) as error:
+        # Caused by the parameters, not by an error in the program.
+        return refusal(500, f"The computation failed: {str(error) or 'out of memory'}")
+    except Exception as error:
+        _LOG.exception("A request failed")
+        return refusal(500, f"{type(error).__name__}: {error}")
+    if isinstance(result, bytes):
+        return Reply(200, result, "application/octet-stream")
+    if isinstance(result, File):
+        return Reply(200, result.text.encode(), result.media_type, result.name)
+    return _json(result)
+
+
+def refusal(status: int, message: object) -> Reply:
+    """Say in one line why there is no answer."""
+    return _json({"error": " ".join(str(message).split())}, status)
+
+
+def _json(content, status=200):
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Reply(status, text.encode(), "application/json")
 
 
 class Fields:

@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from robustkit.explorer import _server as server_module
+from robustkit.explorer import _requests as requests_module
 from tests.explorer.conftest import CURVE, ask_graph, expect_error
 from tests.processes import PATIENCE
 
@@ -166,7 +166,7 @@ def test_failed_computation_returns_its_reason(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "compute", fail)
-        patch.setattr(server_module._LOG, "exception", lambda *_: None)
+        patch.setattr(requests_module._LOG, "exception", lambda *_: None)
         assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
     # The last graph is still there, and the pane goes on.
     assert client.get(f"api/members?graph={before}").status_code == 200

@@ -58,7 +58,7 @@ export function buildTopBar(session, { downloads, help }) {
 /**
  * The menu that saves the view and its data, and copies a link to it.
  * @param {Session} session
- * @param {{link: () => string, say: (text: string) => void}} actions
+ * @param {{link: (() => string) | null, say: (text: string) => void}} actions
  */
 export function buildDownloads(session, { link, say }) {
   const { questions, run, source } = session;
@@ -105,7 +105,9 @@ export function buildDownloads(session, { link, say }) {
       },
     ]);
   }
-  items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
+  if (link !== null) {
+    items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
+  }
   const menu = el(
     "details",
     { class: "menu", "data-testid": "export-menu" },
