@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
         "filters": graphs.filters,
         "covers": graphs.covers,
         "has_stability": graphs.has_stability,
+        "can_match": find_spec("ot") is not None,
         "embedded": False,
     }
 
@@ -143,6 +145,12 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
     if graph.stability is not None and graph.edge_stability is not None:
         described["nodes"]["stability"] = np.round(graph.stability, 6).tolist()
         described["edges"]["stability"] = np.round(graph.edge_stability, 6).tolist()
+    if picture.beside is not None:
+        described["beside"] = {
+            "graph": picture.beside.other.parameters.key,
+            "other_nodes": picture.beside.other_nodes.tolist(),
+            "nodes": picture.beside.nodes.tolist(),
+        }
     return described
 
 
@@ -369,7 +377,9 @@ def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
             if getattr(view, name) is not None:
                 columns[f"{name} {i}"] = _base64(column_as_bytes(run, name, i))
     return {
-        "run": describe_run(run, graphs) | {"defaults": shared, "embedded": True},
+        # The levels of a model have their nodes matched already.
+        "run": describe_run(run, graphs)
+        | {"defaults": shared, "embedded": True, "can_match": True},
         "columns": columns,
         "graphs": {
             str(i): describe_graph(run, picture, 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 
 from robustkit._validation import did_you_mean
 from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
-from robustkit.explorer._layout import Picture, next_picture
+from robustkit.explorer._layout import Picture, next_picture, picture_beside
 from robustkit.explorer._page import (
     COLUMNS,
     LIMITS,
@@ -402,20 +402,27 @@ class Api:
 
     async def graph(self, values: object) -> dict:
         """Compute a graph and its layout."""
-        known = ["tab", "pane", "seq", "x", "y", "view", *_PARAMETERS]
+        known = ["tab", "pane", "seq", "x", "y", "view", "beside", *_PARAMETERS]
         fields = Fields(values, known)
         tab, seq = self._order(fields)
         places = None
         if "x" in fields or "y" in fields:
             places = fields.numbers("x", _FARTHEST), fields.numbers("y", _FARTHEST)
-        pane = tab, fields.choice("pane", ["left", "right"])
+        side = fields.choice("pane", ["left", "right"])
+        pane, other = (tab, side), (tab, "left" if side == "right" else "right")
+        beside = fields.text("beside", 64) if "beside" in fields else None
         view = fields.integer("view", 0, len(self.run.views) - 1)
         parameters = self._parameters(fields, view)
 
         def compute(cancelled):
             start = time.perf_counter()
             graph = self.graphs.compute(parameters, cancelled)
-            picture = next_picture(graph, self._pictures.get(pane), places)
+            shown = self._pictures.get(other)
+            # The other pane may have moved on; then the page asks once more.
+            if shown is not None and shown.graph.parameters.key == beside:
+                picture = picture_beside(graph, shown)
+            else:
+                picture = next_picture(graph, self._pictures.get(pane), places)
             return picture, time.perf_counter() - start
 
         picture, seconds = await self._newest.run(pane, seq, compute)

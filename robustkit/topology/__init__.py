@@ -2,9 +2,9 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users: the parts from which the
-# explorer composes its graphs, a small picture of one, how displays count loops, and
-# what a budget of weak samples may be.
-from robustkit.topology._compare import compare_mappers, mapper_evolution
+# explorer composes its graphs and matches their nodes, a small picture of one, how
+# displays count loops, and what a budget of weak samples may be.
+from robustkit.topology._compare import compare_mappers, mapper_evolution, match_nodes
 from robustkit.topology._cover import (
     AdaptiveCover,
     BalancedCover,

@@ -89,7 +89,9 @@ function watch(session) {
   for (const pane of Object.values(session.panes)) {
     // A graph keeps the nodes selected that persist, but other samples may lie in them.
     for (const event of ["selection", "graph"]) pane.on(event, select);
-    for (const event of ["graph", "setting", "look"]) pane.on(event, look);
+    for (const event of ["graph", "setting"]) pane.on(event, look);
+    // What is only pointed out is in no picture.
+    pane.on("look", (how) => how !== "points" && look());
   }
   session.on("focus", select);
   session.on("layout", look);

@@ -31,6 +31,7 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {string[]} filters
  * @property {string[]} covers
  * @property {boolean} has_stability whether graphs are resampled
+ * @property {boolean} can_match whether the nodes of two panes can be matched
  * @property {boolean} embedded whether the graphs are those of an exported page
  * @property {string} [fragment] in a cell of a notebook, the view seen there before, as
  *     in an address
@@ -60,6 +61,10 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {Nodes} nodes
  * @property {{source: number[], target: number[], shared: number[],
  *     stability?: number[]}} edges
+ * @property {Beside} [beside] where it was asked for
+ *
+ * @typedef {{graph: string, other_nodes: number[], nodes: number[]}} Beside the graph of
+ *     the other pane, and which of its nodes are which of this graph
  *
  * @typedef {{i: number, y: number, p: number, c: number | null, r: number | null}} Sample
  *     index, true and predicted class, confidence and region
@@ -75,12 +80,15 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} held how many each of these holds
  * @property {number} noise how many lie in no node
  *
+ * @typedef {Parameters & {view: number, beside?: string}} Asked the graph of a view; its
+ *     nodes are matched with those of the graph that the other pane shows, if it is named
+ *
  * @typedef {string} Column a key of COLUMNS, or "column 0" and so on
  *
  * @typedef {Object} Source
  * @property {() => Promise<Run>} run
  * @property {(name: Column, view?: number) => Promise<ArrayBuffer>} column
- * @property {(side: string, asked: Parameters & {view: number}) => Promise<Graph>} graph
+ * @property {(side: string, asked: Asked) => Promise<Graph>} graph
  * @property {(graph: Graph) => Promise<ArrayBuffer>} members the samples of each node,
  *     ascending, node after node
  * @property {(views: number[], parameters: Parameters) => Promise<number[]>} purities of
