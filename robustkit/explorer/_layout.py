@@ -144,6 +144,8 @@ def picture_beside(graph: Graph, other: Picture) -> Picture:
     matches = match_nodes(
         _membership(other.graph).T.tocsr(), _membership(graph).T.tocsr()
     )
+    # What is left over is carried between nodes that have nothing in common.
+    matches = matches[matches["feature_distance"] < 1]
     old, new = matches["node_a"].to_numpy(), matches["node_b"].to_numpy()
     layout = lay_out(graph)
     ids = np.full(graph.n_nodes, -1)

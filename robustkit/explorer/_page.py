@@ -398,7 +398,7 @@ def _pictures(run, graphs, parameters):
     pictures, last = {}, {}
     for i in sorted(range(len(run.views)), key=lambda i: run.views[i].level):
         shown = run.views[i].model, run.views[i].layer
-        graph = graphs.compute(replace(parameters, view=i))
+        graph = graphs.compute(replace(parameters, view=i), soon=True)
         pictures[i] = last[shown] = next_picture(graph, last.get(shown))
     return pictures
 

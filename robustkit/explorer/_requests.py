@@ -416,7 +416,7 @@ class Api:
 
         def compute(cancelled):
             start = time.perf_counter()
-            graph = self.graphs.compute(parameters, cancelled)
+            graph = self.graphs.compute(parameters, cancelled, soon=True)
             shown = self._pictures.get(other)
             # The other pane may have moved on; then the page asks once more.
             if shown is not None and shown.graph.parameters.key == beside:
@@ -426,6 +426,7 @@ class Api:
             return picture, time.perf_counter() - start
 
         picture, seconds = await self._newest.run(pane, seq, compute)
+        self.graphs.look_ahead(parameters)
         self._pictures[pane] = picture
         self._pictures.move_to_end(pane)
         while len(self._pictures) > _MOST_PANES:

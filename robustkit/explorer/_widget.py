@@ -177,7 +177,7 @@ class MapperWidget(AnyWidget):
             content, width = self._picture
             return {"image/png": content}, {"image/png": {"width": width}}
         first = GraphParameters(view=self._run.opening[0], **self._graphs.defaults)
-        graph = self._graphs.compute(first)
+        graph = self._graphs.compute(first, soon=True)
         bundle = {"text/plain": f"Mapper graph of {graph.n_nodes} nodes"}
         if 0 < graph.n_nodes <= _MOST_NODES:
             bundle["image/svg+xml"] = graph_as_svg(

@@ -39,6 +39,23 @@ def test_positions_of_a_link_are_used(client, answer):
     assert message == "the field 'y' is missing"
 
 
+def test_a_pane_is_matched_with_the_graph_that_the_other_one_shows(client):
+    left = ask_graph(client, tab="two").json()
+    right = {"tab": "two", "pane": "right", "view": 1}
+    asked = ask_graph(client, **right, seq=1, beside=left["graph"]).json()
+    beside = asked["beside"]
+    assert beside["graph"] == left["graph"]
+    assert [asked["nodes"]["id"][j] for j in beside["nodes"]] == [
+        left["nodes"]["id"][i] for i in beside["other_nodes"]
+    ]
+    # Of a graph that the other pane no longer shows, nothing is said.
+    later = ask_graph(client, **right, seq=2, beside="what was there before").json()
+    assert "beside" not in later
+    assert later["nodes"]["id"] == asked["nodes"]["id"]
+    message = expect_error(ask_graph(client, **right, seq=3, beside=3), 400)
+    assert "'beside' must be a string" in message
+
+
 def test_oldest_pane_is_dropped(client, monkeypatch):
     monkeypatch.setattr("robustkit.explorer._requests._MOST_PANES", 2)
     ids = [
