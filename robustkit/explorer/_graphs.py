@@ -39,6 +39,9 @@ _MOST_PAIRS = 200_000_000
 # eps can be changed without another search.
 _LOOK_AHEAD = 4.0
 
+# From so many samples on, graphs are computed on all cores, unless told otherwise.
+_MANY_SAMPLES = 10_000
+
 # Purities that are cached for longer than their graphs.
 _N_PURITIES = 2000
 
@@ -153,6 +156,9 @@ class Graphs:
         if self._mapper.random_state is None:
             # A page that is loaded again shows the same.
             self._warm_mapper.random_state = 0
+        if self._mapper.n_jobs is None and run.n_samples >= _MANY_SAMPLES:
+            # Somebody waits for it, and the result is the same.
+            self._warm_mapper.n_jobs = -1
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
         self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
         # Views and filters whose neighbours are known, or are being searched for.
