@@ -2,6 +2,7 @@
 
 import os
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 # Where torch multiplies with MKL, some processors round a row otherwise where it lies
@@ -20,6 +21,9 @@ import rich.console  # noqa: F401 isort: skip
 import sklearn.feature_selection  # noqa: F401 isort: skip
 
 pytest_plugins = ["pytester"]
+
+# Its example shows a widget, which needs the extra `notebook`.
+collect_ignore = [] if find_spec("anywidget") else ["robustkit/explorer/_widget.py"]
 
 mpl.use("Agg")
 

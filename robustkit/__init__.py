@@ -107,6 +107,7 @@ _ROOMS = {
         "make_views",
         "View",
         "export_html",
+        "MapperWidget",
     ),
 }
 

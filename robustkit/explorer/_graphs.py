@@ -39,6 +39,9 @@ _MOST_PAIRS = 200_000_000
 # eps can be changed without another search.
 _LOOK_AHEAD = 4.0
 
+# From so many samples on, graphs are computed on all cores, unless told otherwise.
+_MANY_SAMPLES = 10_000
+
 # Purities that are cached for longer than their graphs.
 _N_PURITIES = 2000
 
@@ -153,15 +156,21 @@ class Graphs:
         if self._mapper.random_state is None:
             # A page that is loaded again shows the same.
             self._warm_mapper.random_state = 0
+        if self._mapper.n_jobs is None and run.n_samples >= _MANY_SAMPLES:
+            # Somebody waits for it, and the result is the same.
+            self._warm_mapper.n_jobs = -1
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
         self._warm_mapper._cache = NeighborCache(_MOST_PAIRS, most_each, _LOOK_AHEAD)
+        # Views and filters whose neighbours are known, or are being searched for.
         self._searched: set[tuple[int, str]] = set()
+        self._begun: set[tuple[int, str]] = set()
         self._eps: dict[int, float] = {}
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
         self._purities: OrderedDict[GraphParameters, float] = OrderedDict()
         self._lock = threading.Lock()
         # A view is prepared only once, even if two panes request it at the same time.
-        self._locks = [threading.Lock() for _ in run.views]
+        self._eps_locks = [threading.Lock() for _ in run.views]
+        self._search_locks = [threading.Lock() for _ in run.views]
 
     @property
     def filters(self) -> list[str]:
@@ -229,15 +238,23 @@ class Graphs:
         return graph
 
     def compute(
-        self, parameters: GraphParameters, cancelled: threading.Event | None = None
+        self,
+        parameters: GraphParameters,
+        cancelled: threading.Event | None = None,
+        *,
+        soon: bool = False,
     ) -> Graph:
         """Compute a graph, or return it from the cache.
 
-        Once `cancelled` is set, SupersededError is raised at the next step.
+        The first graph of a view and filter takes a search for all neighbours that
+        others could need. With `soon`, only those of this graph are searched for, which
+        takes a fraction of the time, unless the others are known already; `look_ahead`
+        finds them meanwhile. Once `cancelled` is set, SupersededError is raised at the
+        next step.
         """
         graph = self.find(parameters.key)
         if graph is None:
-            graph = self._compute(parameters, cancelled)
+            graph = self._compute(parameters, cancelled, soon)
             with self._lock:
                 self._graphs[parameters.key] = graph
                 while len(self._graphs) > self.n_kept:
@@ -250,48 +267,75 @@ class Graphs:
         """Return the weighted purity of a graph; purities are cached for longer."""
         purity = self._purities.get(parameters)
         if purity is None:
-            purity = self.compute(parameters, cancelled).mean_purity
+            purity = self.compute(parameters, cancelled, soon=True).mean_purity
             with self._lock:
                 self._purities[parameters] = purity
                 while len(self._purities) > _N_PURITIES:
                     self._purities.popitem(last=False)
         return purity
 
-    def _compute(self, parameters, cancelled):
-        view = self.run.views[parameters.view]
-        # A mapper for this computation only; the cache of neighbours is shared.
-        mapper = clone(self._warm_mapper).set_params(
+    def look_ahead(self, parameters: GraphParameters) -> None:
+        """Search in the background for what other graphs of this view need."""
+        key = parameters.view, parameters.filter
+        with self._lock:
+            if key in self._begun:
+                return
+            self._begun.add(key)
+        mapper = self._make_mapper(parameters)
+        if _has_fast_search(mapper):
+            search = threading.Thread(
+                target=self._search, args=(mapper, parameters), daemon=True
+            )
+            search.start()
+
+    def _make_mapper(self, parameters):
+        """Make a mapper for one computation; the cache of neighbours is shared."""
+        return clone(self._warm_mapper).set_params(
             filter=self._filter(parameters.filter),
             cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
             min_samples=parameters.min_samples,
         )
+
+    def _compute(self, parameters, cancelled, soon):
+        view = self.run.views[parameters.view]
+        mapper = self._make_mapper(parameters)
+        _stop_if(cancelled)
         if mapper.clusterer is None:
-            self._search(mapper, parameters, view, cancelled)
+            eps = parameters.eps
+            if _has_fast_search(mapper) and not (soon and self._is_unknown(parameters)):
+                self._search(mapper, parameters)
+            elif mapper.n_bootstrap == 0:
+                # Neighbours of this graph alone are kept for no other.
+                mapper.set_params(warm_start=False)
+            if eps == "auto":
+                eps = self._choose_eps(parameters.view, view.activations, mapper.n_jobs)
+            mapper.set_params(eps=eps)
         _stop_if(cancelled)
         mapper.fit(view.activations)
         _stop_if(cancelled)
         return self._describe(parameters, view, mapper)
 
-    def _search(self, mapper, parameters, view, cancelled):
-        """Choose eps; the first time, also search the neighbours, which is slow."""
-        with self._locks[parameters.view]:
-            _stop_if(cancelled)
-            auto = self._choose_eps(parameters.view, view.activations, mapper.n_jobs)
-            key = parameters.view, parameters.filter
-            # Only the Euclidean metric has a fast search whose neighbours are cached.
-            if mapper.metric == "euclidean" and key not in self._searched:
-                clone(mapper).set_params(eps=auto, n_bootstrap=0).fit(view.activations)
-                self._searched.add(key)
-        mapper.set_params(eps=auto if parameters.eps == "auto" else parameters.eps)
+    def _is_unknown(self, parameters):
+        return (parameters.view, parameters.filter) not in self._searched
+
+    def _search(self, mapper, parameters):
+        """Search for the neighbours of all graphs of a view and filter, once."""
+        X = self.run.views[parameters.view].activations
+        with self._search_locks[parameters.view]:
+            if self._is_unknown(parameters):
+                auto = self._choose_eps(parameters.view, X, mapper.n_jobs)
+                clone(mapper).set_params(eps=auto, n_bootstrap=0).fit(X)
+                self._searched.add((parameters.view, parameters.filter))
 
     def _choose_eps(self, i, X, n_jobs):
         """Choose the automatic eps of a view, once for all filters."""
-        if i not in self._eps:
-            filter, is_lipschitz = fit_filter("l2norm", X)
-            self._eps[i] = choose_eps(
-                X, filter(X), is_lipschitz, self._mapper.min_samples,
-                *learn_metric(self._mapper.metric, X), n_jobs,
-            )  # fmt: skip
+        with self._eps_locks[i]:
+            if i not in self._eps:
+                filter, is_lipschitz = fit_filter("l2norm", X)
+                self._eps[i] = choose_eps(
+                    X, filter(X), is_lipschitz, self._mapper.min_samples,
+                    *learn_metric(self._mapper.metric, X), n_jobs,
+                )  # fmt: skip
         return self._eps[i]
 
     def _filter(self, name):
@@ -329,6 +373,11 @@ class Graphs:
             stability=mapper.stability_.nodes if self.has_stability else None,
             edge_stability=mapper.stability_.edges if self.has_stability else None,
         )
+
+
+def _has_fast_search(mapper):
+    """Only the Euclidean metric has a fast search whose neighbours are cached."""
+    return mapper.clusterer is None and mapper.metric == "euclidean"
 
 
 def _stop_if(cancelled):

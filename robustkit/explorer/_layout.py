@@ -8,10 +8,11 @@ as there is room, so that isolated nodes fill what is left. The layout is determ
 
 Nodes that persist from one graph of a pane to the next keep their number, and their
 position while the layout around them stays clear. Two nodes are considered the same if
-they share most of their samples.
+they share most of their samples. Of two graphs side by side, matched nodes have one
+number, and one position if that leaves both layouts clear.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -19,8 +20,10 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from robustkit.explorer._graphs import Graph
+from robustkit.topology import match_nodes
 
 __all__ = [
+    "Beside",
     "Layout",
     "Picture",
     "lay_out",
@@ -28,6 +31,7 @@ __all__ = [
     "lay_out_at",
     "matching_nodes",
     "next_picture",
+    "picture_beside",
 ]
 
 # The unit of all lengths is the space that the largest node takes.
@@ -94,6 +98,16 @@ class Picture:
     layout: Layout
     ids: np.ndarray
     n_ids: int
+    beside: "Beside | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """Which nodes of a graph are those of another one, which is shown beside it."""
+
+    other: Graph
+    other_nodes: np.ndarray
+    nodes: np.ndarray
 
 
 def next_picture(
@@ -116,8 +130,38 @@ def next_picture(
         old, new = matching_nodes(before.graph, graph)
         if len(new) > 0 and len(new) >= _SMALLEST_SHARE_KEPT * graph.n_nodes:
             ids[new] = before.ids[old]
-            x, y = before.layout.x[old], before.layout.y[old]
-            layout = lay_out_around(graph, layout, new, x, y) or layout
+            layout = _keep_places(graph, layout, before, old, new)
+    return _number_the_rest(graph, layout, ids, n_ids)
+
+
+def picture_beside(graph: Graph, other: Picture) -> Picture:
+    """Assign to matched nodes the numbers and positions of those beside them.
+
+    The match is that of :func:`robustkit.topology.compare_mappers`: optimal transport
+    of the samples, so that nodes also find each other where an attack moved most
+    samples.
+    """
+    matches = match_nodes(
+        _membership(other.graph).T.tocsr(), _membership(graph).T.tocsr()
+    )
+    # What is left over is carried between nodes that have nothing in common.
+    matches = matches[matches["feature_distance"] < 1]
+    old, new = matches["node_a"].to_numpy(), matches["node_b"].to_numpy()
+    layout = lay_out(graph)
+    ids = np.full(graph.n_nodes, -1)
+    ids[new] = other.ids[old]
+    if len(new) > 0 and _is_comparable(graph, other.graph):
+        layout = _keep_places(graph, layout, other, old, new)
+    picture = _number_the_rest(graph, layout, ids, other.n_ids)
+    return replace(picture, beside=Beside(other.graph, old, new))
+
+
+def _keep_places(graph, layout, before, old, new):
+    x, y = before.layout.x[old], before.layout.y[old]
+    return lay_out_around(graph, layout, new, x, y) or layout
+
+
+def _number_the_rest(graph, layout, ids, n_ids):
     n_new = int((ids < 0).sum())
     ids[ids < 0] = np.arange(n_ids, n_ids + n_new)
     return Picture(graph, layout, ids, n_ids + n_new)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 
@@ -35,6 +36,7 @@ __all__ = [
     "members_as_bytes",
     "open_run",
     "page_as_html",
+    "page_of_a_cell",
     "static_files",
 ]
 
@@ -57,6 +59,10 @@ _SUFFIXES = (".html", ".css", ".js", ".svg")
 
 _STYLE = '<link rel="stylesheet" href="static/style.css">'
 _SCRIPT = '<script type="module" src="static/app.js"></script>'
+
+# Where a page has its data from, one of these; and what shows a page in a notebook.
+_SOURCES = ("data_from_server.js", "data_in_page.js", "data_from_notebook.js")
+_WIDGET = "widget.js"
 
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' data:; img-src data: blob:; "
@@ -101,6 +107,7 @@ def describe_run(run: Run, graphs: Graphs) -> dict:
         "filters": graphs.filters,
         "covers": graphs.covers,
         "has_stability": graphs.has_stability,
+        "can_match": find_spec("ot") is not None,
         "embedded": False,
     }
 
@@ -138,6 +145,12 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
     if graph.stability is not None and graph.edge_stability is not None:
         described["nodes"]["stability"] = np.round(graph.stability, 6).tolist()
         described["edges"]["stability"] = np.round(graph.edge_stability, 6).tolist()
+    if picture.beside is not None:
+        described["beside"] = {
+            "graph": picture.beside.other.parameters.key,
+            "other_nodes": picture.beside.other_nodes.tolist(),
+            "nodes": picture.beside.nodes.tolist(),
+        }
     return described
 
 
@@ -294,18 +307,31 @@ def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
 
     All graphs have the same parameters, except for the view.
     """
-    parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
     data = json.dumps(
         page_data(run, graphs, parameters), allow_nan=False, separators=(",", ":")
     )
-    imports = json.dumps({"imports": _imports(parts)})
+    return _whole_page(
+        "data_in_page.js",
+        '<script type="application/json" id="robustkit-data">'
+        # No name can end the element.
+        + data.replace("<", "\\u003c")
+        + "</script>",
+    )
+
+
+def page_of_a_cell() -> str:
+    """Return the page for a cell of a notebook, which asks the kernel for its data."""
+    return _whole_page("data_from_notebook.js")
+
+
+def _whole_page(source, data=""):
+    """Return the page, whose data come from the module `source`, as one HTML text."""
+    parts = {name: path.read_text("utf-8") for name, path in static_files().items()}
+    imports = json.dumps({"imports": _imports(parts, source)})
     script = "\n".join(
         [
             f'<script type="importmap">{imports}</script>',
-            # No name can end the element.
-            '<script type="application/json" id="robustkit-data">'
-            + data.replace("<", "\\u003c")
-            + "</script>",
+            data,
             '<script type="module">import "robustkit/app.js";</script>',
         ]
     )
@@ -316,22 +342,27 @@ def page_as_html(run: Run, graphs: Graphs, parameters: GraphParameters) -> str:
         (_STYLE, f"<style>\n{parts['style.css']}</style>"),
         (_SCRIPT, script),
     ):
-        if page.count(old) != 1:
-            raise RuntimeError(f"index.html must hold {old} once")
-        page = page.replace(old, new)
+        page = _replaced(page, old, new)
     return page
 
 
-def _imports(parts):
+def _imports(parts, source):
     """Map names of modules to their texts, in the form of an import map."""
     modules = {name: text for name, text in parts.items() if name.endswith(".js")}
-    # The same arrays, from the page instead of from a server.
-    modules["data_from_server.js"] = modules.pop("data_in_page.js")
+    # The same arrays, from elsewhere than a server.
+    modules["app.js"] = _replaced(modules["app.js"], _SOURCES[0], source)
     return {
         f"robustkit/{name}": "data:text/javascript;base64,"
         + _base64(text.replace('from "./', 'from "robustkit/').encode())
         for name, text in modules.items()
+        if name == source or name not in (*_SOURCES, _WIDGET)
     }
+
+
+def _replaced(text, old, new):
+    if text.count(old) != 1:
+        raise RuntimeError(f"the page must hold {old} once")
+    return text.replace(old, new)
 
 
 def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
@@ -346,7 +377,9 @@ def page_data(run: Run, graphs: Graphs, parameters: GraphParameters) -> dict:
             if getattr(view, name) is not None:
                 columns[f"{name} {i}"] = _base64(column_as_bytes(run, name, i))
     return {
-        "run": describe_run(run, graphs) | {"defaults": shared, "embedded": True},
+        # The levels of a model have their nodes matched already.
+        "run": describe_run(run, graphs)
+        | {"defaults": shared, "embedded": True, "can_match": True},
         "columns": columns,
         "graphs": {
             str(i): describe_graph(run, picture, 0.0)
@@ -365,7 +398,7 @@ def _pictures(run, graphs, parameters):
     pictures, last = {}, {}
     for i in sorted(range(len(run.views)), key=lambda i: run.views[i].level):
         shown = run.views[i].model, run.views[i].layer
-        graph = graphs.compute(replace(parameters, view=i))
+        graph = graphs.compute(replace(parameters, view=i), soon=True)
         pictures[i] = last[shown] = next_picture(graph, last.get(shown))
     return pictures
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -12,7 +13,7 @@ import numpy as np
 
 from robustkit._validation import did_you_mean
 from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
-from robustkit.explorer._layout import Picture, next_picture
+from robustkit.explorer._layout import Picture, next_picture, picture_beside
 from robustkit.explorer._page import (
     COLUMNS,
     LIMITS,
@@ -30,9 +31,14 @@ __all__ = [
     "File",
     "GoneError",
     "NewestOnly",
+    "Reply",
     "RequestError",
     "in_thread",
+    "refusal",
+    "reply",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 _EPS = (1e-12, 1e12)
 _LARGEST_SEQ = 2**53
@@ -56,12 +62,55 @@ class File:
 Answer = Callable[[object], Awaitable[dict | bytes | File]]
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back for a request, with a status as in HTTP."""
+
+    status: int
+    body: bytes
+    media_type: str
+    file_name: str | None = None
+
+
 class GoneError(LookupError):
     """A resource does not exist, or is no longer kept."""
 
 
 class RequestError(ValueError):
     """A request is invalid; the message says why."""
+
+
+async def reply(answer: Answer, values: object) -> Reply:
+    """Answer a request; an error becomes one line that says why there is no answer."""
+    try:
+        result = await answer(values)
+    except SupersededError:
+        return _json({"superseded": True}, 409)
+    except RequestError as error:
+        return refusal(400, error)
+    except GoneError as error:
+        return refusal(404, error)
+    except (ValueError, MemoryError) as error:
+        # Caused by the parameters, not by an error in the program.
+        return refusal(500, f"The computation failed: {str(error) or 'out of memory'}")
+    except Exception as error:
+        _LOG.exception("A request failed")
+        return refusal(500, f"{type(error).__name__}: {error}")
+    if isinstance(result, bytes):
+        return Reply(200, result, "application/octet-stream")
+    if isinstance(result, File):
+        return Reply(200, result.text.encode(), result.media_type, result.name)
+    return _json(result)
+
+
+def refusal(status: int, message: object) -> Reply:
+    """Say in one line why there is no answer."""
+    return _json({"error": " ".join(str(message).split())}, status)
+
+
+def _json(content, status=200):
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Reply(status, text.encode(), "application/json")
 
 
 class Fields:
@@ -353,23 +402,31 @@ class Api:
 
     async def graph(self, values: object) -> dict:
         """Compute a graph and its layout."""
-        known = ["tab", "pane", "seq", "x", "y", "view", *_PARAMETERS]
+        known = ["tab", "pane", "seq", "x", "y", "view", "beside", *_PARAMETERS]
         fields = Fields(values, known)
         tab, seq = self._order(fields)
         places = None
         if "x" in fields or "y" in fields:
             places = fields.numbers("x", _FARTHEST), fields.numbers("y", _FARTHEST)
-        pane = tab, fields.choice("pane", ["left", "right"])
+        side = fields.choice("pane", ["left", "right"])
+        pane, other = (tab, side), (tab, "left" if side == "right" else "right")
+        beside = fields.text("beside", 64) if "beside" in fields else None
         view = fields.integer("view", 0, len(self.run.views) - 1)
         parameters = self._parameters(fields, view)
 
         def compute(cancelled):
             start = time.perf_counter()
-            graph = self.graphs.compute(parameters, cancelled)
-            picture = next_picture(graph, self._pictures.get(pane), places)
+            graph = self.graphs.compute(parameters, cancelled, soon=True)
+            shown = self._pictures.get(other)
+            # The other pane may have moved on; then the page asks once more.
+            if shown is not None and shown.graph.parameters.key == beside:
+                picture = picture_beside(graph, shown)
+            else:
+                picture = next_picture(graph, self._pictures.get(pane), places)
             return picture, time.perf_counter() - start
 
         picture, seconds = await self._newest.run(pane, seq, compute)
+        self.graphs.look_ahead(parameters)
         self._pictures[pane] = picture
         self._pictures.move_to_end(pane)
         while len(self._pictures) > _MOST_PANES:

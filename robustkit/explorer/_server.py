@@ -6,7 +6,6 @@ routes of :class:`~robustkit.explorer._requests.Api`.
 """
 
 import json
-import logging
 import secrets
 
 from starlette.applications import Starlette
@@ -16,14 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from robustkit.explorer._graphs import Graphs, SupersededError
+from robustkit.explorer._graphs import Graphs
 from robustkit.explorer._page import static_files
-from robustkit.explorer._requests import Answer, Api, File, GoneError, RequestError
+from robustkit.explorer._requests import Answer, Api, Reply, refusal, reply
 from robustkit.explorer._run import Run
 
 __all__ = ["Guard", "make_app"]
-
-_LOG = logging.getLogger(__name__)
 
 _LARGEST_BODY = 2**20
 
@@ -161,7 +158,7 @@ def _get(name: str, answer: Answer) -> Route:
         pairs = request.query_params.multi_items()
         if len(dict(pairs)) < len(pairs):
             return _error(400, "a field was given twice")
-        return await _answer(answer, dict(pairs))
+        return _response(await reply(answer, dict(pairs)))
 
     return Route(f"/api/{name}", endpoint, methods=["GET"])
 
@@ -177,7 +174,7 @@ def _post(name: str, answer: Answer) -> Route:
             values = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return _error(400, "the request is no JSON")
-        return await _answer(answer, values)
+        return _response(await reply(answer, values))
 
     return Route(f"/api/{name}", endpoint, methods=["POST"])
 
@@ -196,36 +193,17 @@ def _no_constant(name):
     raise ValueError(f"{name} is no JSON")
 
 
-async def _answer(answer: Answer, values: object) -> Response:
-    try:
-        result = await answer(values)
-    except SupersededError:
-        return _json({"superseded": True}, 409)
-    except RequestError as error:
-        return _error(400, error)
-    except GoneError as error:
-        return _error(404, error)
-    except (ValueError, MemoryError) as error:
-        # Caused by the parameters, not by an error in the program.
-        return _error(500, f"The computation failed: {str(error) or 'out of memory'}")
-    except Exception as error:
-        _LOG.exception("A request failed")
-        return _error(500, f"{type(error).__name__}: {error}")
-    if isinstance(result, bytes):
-        return Response(result, media_type="application/octet-stream")
-    if isinstance(result, File):
-        headers = {"Content-Disposition": f'attachment; filename="{result.name}"'}
-        return Response(result.text, media_type=result.media_type, headers=headers)
-    return _json(result)
-
-
-def _json(content: dict, status: int = 200) -> Response:
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return Response(text, status, media_type="application/json")
+def _response(reply: Reply) -> Response:
+    headers = {}
+    if reply.file_name is not None:
+        headers = {"Content-Disposition": f'attachment; filename="{reply.file_name}"'}
+    return Response(
+        reply.body, reply.status, headers=headers, media_type=reply.media_type
+    )
 
 
 def _error(status, message):
-    return _json({"error": " ".join(str(message).split())}, status)
+    return _response(refusal(status, message))
 
 
 async def _http_error(request, error):

@@ -2,9 +2,9 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users: the parts from which the
-# explorer composes its graphs, how displays count loops, and what a budget of weak
-# samples may be.
-from robustkit.topology._compare import compare_mappers, mapper_evolution
+# explorer composes its graphs and matches their nodes, a small picture of one, how
+# displays count loops, and what a budget of weak samples may be.
+from robustkit.topology._compare import compare_mappers, mapper_evolution, match_nodes
 from robustkit.topology._cover import (
     AdaptiveCover,
     BalancedCover,
@@ -14,7 +14,7 @@ from robustkit.topology._cover import (
 from robustkit.topology._layers import mapper_graphs
 from robustkit.topology._loops import count_loops, filled_triangles
 from robustkit.topology._mapper import N_INTERVALS, fit_filter
-from robustkit.topology._mapper_graph import MapperGraph
+from robustkit.topology._mapper_graph import MapperGraph, graph_as_svg
 from robustkit.topology._persistence import mapper_persistence
 from robustkit.topology._purity import (
     BUDGET_CONSTRAINT,

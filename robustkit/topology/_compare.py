@@ -280,10 +280,14 @@ class _MeasuredGraph:
             )
         check_is_fitted(mapper)
         membership = mapper.membership_
-        n_nodes_of = np.diff(membership.indptr)
-        weights = membership.T @ (1 / np.maximum(n_nodes_of, 1))
-        weights = weights / max(weights.sum(), 1)
-        return cls(membership, weights, _hops(mapper.edges_, membership.shape[1]))
+        hops = _hops(mapper.edges_, membership.shape[1])
+        return cls(membership, _node_weights(membership), hops)
+
+
+def _node_weights(membership):
+    n_nodes_of = np.diff(membership.indptr)
+    weights = membership.T @ (1 / np.maximum(n_nodes_of, 1))
+    return weights / max(weights.sum(), 1)
 
 
 def _hops(edges, n_nodes):
@@ -454,6 +458,18 @@ def _load_pot():
             "install 'robustkit[transport]'"
         ) from error
     return ot
+
+
+def match_nodes(a: csr_matrix, b: csr_matrix) -> pd.DataFrame:
+    """Match the nodes of two graphs by the samples in them, of shape (n_samples, n).
+
+    These are the `matches` of :func:`compare_mappers` with ``alpha=0``.
+    """
+    distances = _jaccard_distances(a, b)
+    if not distances.size:
+        return _matches(distances, distances)
+    coupling = _load_pot().emd(_node_weights(a), _node_weights(b), distances**2)
+    return _matches(coupling, distances)
 
 
 def _matches(coupling, distances):

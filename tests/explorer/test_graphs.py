@@ -115,6 +115,7 @@ def test_caches_are_bounded(run, monkeypatch):
     n_computed = 0
     for view in range(len(run.views)):
         for filter in ("l2norm", "pca", "column 0", "column 1"):
+            graphs.compute(replace(BASE, view=view, filter=filter))
             graphs.mean_purity(replace(BASE, view=view, filter=filter))
             n_computed += 1
     assert len(graphs._purities) == 2
@@ -145,6 +146,59 @@ def test_neighbours_are_searched_once_for_each_view_and_filter(run, monkeypatch)
     graphs.compute(replace(start, view=1))
     graphs.compute(start)
     assert len(searches) == 3
+
+
+def same_graphs(a, b):
+    names = ("indptr", "members", "interval", "edges", "n_shared", "counts", "purity")
+    for name in names:
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    return a.eps == b.eps
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"eps": "auto"}, {"cover": "balanced", "overlap": 0.5}, {"filter": "pca"}],
+)
+def test_a_graph_that_is_there_soon_is_the_same(run, changes):
+    parameters = replace(BASE, **changes)
+    assert same_graphs(
+        Graphs(run).compute(parameters, soon=True), Graphs(run).compute(parameters)
+    )
+
+
+def test_after_a_graph_that_is_there_soon_neighbours_are_found_meanwhile(
+    run, monkeypatch
+):
+    graphs = Graphs(run)
+    parameters = replace(BASE, eps="auto")
+    graphs.compute(parameters, soon=True)
+    assert len(graphs._warm_mapper._cache._neighbors) == 0
+    threads = []
+    monkeypatch.setattr(
+        module.threading.Thread, "start", lambda thread: threads.append(thread)
+    )
+    graphs.look_ahead(parameters)
+    graphs.look_ahead(replace(parameters, n_intervals=20))
+    assert len(threads) == 1
+    threads[0].run()
+    searches = []
+    monkeypatch.setattr(dbscan_module, "Neighbors", lambda *_, **__: searches.append(1))
+    changed = graphs.compute(replace(parameters, n_intervals=20), soon=True)
+    assert not searches
+    monkeypatch.undo()
+    assert same_graphs(changed, Graphs(run).compute(changed.parameters))
+
+
+def test_without_a_fast_search_nothing_is_looked_for_ahead(run, monkeypatch):
+    threads = []
+    monkeypatch.setattr(module.threading.Thread, "start", threads.append)
+    ward = AgglomerativeClustering(2)
+    for params in ({"metric": "manhattan"}, {"clusterer": ward}):
+        graphs = Graphs(run, MapperGraph(**params))
+        graphs.look_ahead(BASE)
+        graph = graphs.compute(BASE, soon=True)
+        assert same_graphs(graph, Graphs(run, MapperGraph(**params)).compute(BASE))
+    assert not threads
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

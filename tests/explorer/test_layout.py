@@ -19,6 +19,7 @@ from robustkit.explorer._layout import (
     lay_out_around,
     matching_nodes,
     next_picture,
+    picture_beside,
 )
 from tests.explorer.conftest import samples_of
 from tests.explorer.test_graphs import BASE
@@ -381,3 +382,56 @@ def test_link_restores_node_positions(graphs):
     for places in (([], []), (x.tolist(), [0.0])):
         other = next_picture(graph, places=places)
         np.testing.assert_array_equal(other.layout.x, own.layout.x)
+
+
+@pytest.fixture(scope="module")
+def levels(run):
+    """The graphs of one model without and with an attack."""
+    graphs = Graphs(run)
+    return [graphs.compute(replace(BASE, view=view)) for view in (0, 1)]
+
+
+def test_matched_nodes_of_two_levels_have_one_number_and_one_place(levels, run):
+    clean, attacked = levels
+    left = next_picture(clean)
+    right = picture_beside(attacked, left)
+    beside = right.beside
+    assert beside.other is clean
+    assert len(beside.nodes) == len(beside.other_nodes) > 0.5 * attacked.n_nodes
+    assert len(set(beside.nodes)) == len(set(beside.other_nodes)) == len(beside.nodes)
+    np.testing.assert_array_equal(right.ids[beside.nodes], left.ids[beside.other_nodes])
+    # All others have numbers that no node of either graph has.
+    others = np.delete(right.ids, beside.nodes)
+    assert len(set(right.ids)) == attacked.n_nodes
+    assert not set(others) & set(left.ids)
+    shared = [
+        np.intersect1d(samples_of(clean, [i]), samples_of(attacked, [j])).size
+        for i, j in zip(beside.other_nodes, beside.nodes, strict=True)
+    ]
+    assert min(shared) > 0
+    assert overlaps(right.layout) <= 1e-12
+
+
+def test_a_graph_beside_itself_is_the_same_picture(levels):
+    left = next_picture(levels[0])
+    right = picture_beside(levels[0], left)
+    np.testing.assert_array_equal(right.ids, left.ids)
+    np.testing.assert_allclose(right.layout.x, left.layout.x)
+    np.testing.assert_allclose(right.layout.y, left.layout.y)
+
+
+def test_along_another_filter_matched_nodes_have_places_of_their_own(levels, run):
+    """There, a horizontal position means something else."""
+    other = Graphs(run).compute(replace(BASE, filter="pca"))
+    picture = picture_beside(other, next_picture(levels[0]))
+    assert len(picture.beside.nodes) > 0
+    np.testing.assert_array_equal(picture.layout.x, lay_out(other).x)
+
+
+def test_an_empty_graph_has_no_matches(levels, run):
+    empty = Graphs(run).compute(replace(BASE, eps=1e-9))
+    assert empty.n_nodes == 0
+    for graph, other in ((empty, levels[0]), (levels[0], empty)):
+        picture = picture_beside(graph, next_picture(other))
+        assert len(picture.beside.nodes) == 0
+        assert len(set(picture.ids)) == graph.n_nodes

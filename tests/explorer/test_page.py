@@ -72,8 +72,8 @@ def test_exported_page_requests_nothing(run, graphs):
     assert not re.search(r'(src|href)\s*=\s*"(?!#|data:)', outside_data)
     parts = json.loads(re.search('importmap">(.*?)</script>', page)[1])["imports"]
     names = {name for name in static_files() if name.endswith(".js")}
-    expected = {f"robustkit/{name}" for name in names - {"data_in_page.js"}}
-    assert set(parts) == expected
+    others = {"data_from_server.js", "data_from_notebook.js", "widget.js"}
+    assert set(parts) == {f"robustkit/{name}" for name in names - others}
     for address in parts.values():
         text = b64decode(address.partition("base64,")[2]).decode()
         assert "fetch(" not in text

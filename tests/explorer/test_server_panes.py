@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from robustkit.explorer import _server as server_module
+from robustkit.explorer import _requests as requests_module
 from tests.explorer.conftest import CURVE, ask_graph, expect_error
 from tests.processes import PATIENCE
 
@@ -37,6 +37,23 @@ def test_positions_of_a_link_are_used(client, answer):
     assert "'x' must be a list of numbers" in message
     message = expect_error(ask_graph(client, tab="linked", x=x), 400)
     assert message == "the field 'y' is missing"
+
+
+def test_a_pane_is_matched_with_the_graph_that_the_other_one_shows(client):
+    left = ask_graph(client, tab="two").json()
+    right = {"tab": "two", "pane": "right", "view": 1}
+    asked = ask_graph(client, **right, seq=1, beside=left["graph"]).json()
+    beside = asked["beside"]
+    assert beside["graph"] == left["graph"]
+    assert [asked["nodes"]["id"][j] for j in beside["nodes"]] == [
+        left["nodes"]["id"][i] for i in beside["other_nodes"]
+    ]
+    # Of a graph that the other pane no longer shows, nothing is said.
+    later = ask_graph(client, **right, seq=2, beside="what was there before").json()
+    assert "beside" not in later
+    assert later["nodes"]["id"] == asked["nodes"]["id"]
+    message = expect_error(ask_graph(client, **right, seq=3, beside=3), 400)
+    assert "'beside' must be a string" in message
 
 
 def test_oldest_pane_is_dropped(client, monkeypatch):
@@ -166,7 +183,7 @@ def test_failed_computation_returns_its_reason(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "compute", fail)
-        patch.setattr(server_module._LOG, "exception", lambda *_: None)
+        patch.setattr(requests_module._LOG, "exception", lambda *_: None)
         assert expect_error(ask_graph(client, tab=tab, seq=2), 500) == message
     # The last graph is still there, and the pane goes on.
     assert client.get(f"api/members?graph={before}").status_code == 200

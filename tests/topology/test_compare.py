@@ -15,7 +15,12 @@ from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 
 from robustkit.topology import MapperGraph, compare_mappers, mapper_evolution
-from robustkit.topology._compare import _MeasuredGraph, _transport, count_confusions
+from robustkit.topology._compare import (
+    _MeasuredGraph,
+    _transport,
+    count_confusions,
+    match_nodes,
+)
 from tests.topology.strategies import seeds
 
 pytest.importorskip("ot", reason="POT, an optional dependency, solves the transport")
@@ -197,6 +202,15 @@ def test_matches_follow_the_samples():
     assert flows.loc[0, 2] == pytest.approx(20 / 180)
     assert flows.to_numpy().sum() == pytest.approx(1)
     assert found.coupling[0, 2] == pytest.approx(20 / 180)
+
+
+@pytest.mark.parametrize("eps", [0.5, 0.9, 1e-6])
+def test_nodes_are_matched_by_samples_alone_as_without_structure(eps):
+    a, b = fit(), fit(eps, 9) if eps > 1e-3 else without_nodes()
+    pd.testing.assert_frame_equal(
+        match_nodes(a.membership_, b.membership_),
+        compare_mappers(a, b, alpha=0).matches,
+    )
 
 
 def test_labels_compare_graphs_of_different_samples():

@@ -33,23 +33,30 @@ async function start() {
   useClassColours(run.class_colors);
   const questions = new Questions(source, run);
   const session = new Session({ run, source, questions, theme });
-  const tab = readLink(session, location.hash.slice(1));
+  const tab = readLink(session, run.fragment ?? location.hash.slice(1));
   document.title = `${run.title ?? "Run"} · robustkit explorer`;
   const say = announcer();
   const tabs = buildSide(session, say);
-  const link = () => `${location.href.split("#")[0]}#${writeLink(session, tabs.shown)}`;
+  const fragment = () => writeLink(session, tabs.shown);
+  const link = () => `${location.href.split("#")[0]}#${fragment()}`;
+  const keep = source.cell?.keep ?? (() => history.replaceState(null, "", link()));
   const shortcuts = new Shortcuts(shortcutTable(session, tabs));
   const help = buildHelp(shortcuts);
   document.body.append(help);
   session.on("help", () => help.showModal());
-  const downloads = buildDownloads(session, { link, say });
+  const downloads = buildDownloads(session, {
+    // A cell of a notebook has no address of its own.
+    link: source.cell === undefined ? link : null,
+    say,
+  });
   byId("top").replaceChildren(...buildTopBar(session, { downloads, help }));
   byId("run-title").textContent = run.title ?? "";
   byId("run-note").textContent =
     `${count(run.n_samples, "sample")}, ${whole(run.class_names.length)} classes`;
   tabs.show(tab);
   buildPanes(session);
-  keepLink(session, tabs, link);
+  keepLink(session, tabs, () => keep(fragment()));
+  source.cell?.watch(session);
   for (const pane of session.shown) pane.recompute(0);
 }
 
@@ -134,15 +141,15 @@ function noiseNote({ graph, parameters }) {
 
 /**
  * Keep the link to the current view in the address bar.
- * @param {Session} session @param {Tabs} tabs @param {() => string} link
+ * @param {Session} session @param {Tabs} tabs @param {() => void} keep
  */
-function keepLink(session, tabs, link) {
+function keepLink(session, tabs, keep) {
   let timer = 0;
   const later = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
       try {
-        history.replaceState(null, "", link());
+        keep();
       } catch {
         // A sandboxed frame has no address of its own to keep.
       }

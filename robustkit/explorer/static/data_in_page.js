@@ -4,7 +4,7 @@
  */
 
 import { byId } from "./elements.js";
-import { SourceError } from "./questions.js";
+import { SourceError, viewOf } from "./questions.js";
 
 /**
  * @typedef {Object} PageData arrays are little-endian numbers in base64
@@ -24,7 +24,13 @@ export function openData() {
     run: async () => data.run,
     column: async (name, view) =>
       decoded(data.columns[view === undefined ? name : `${name} ${view}`]).buffer,
-    graph: async (_, { view }) => data.graphs[view],
+    graph: async (_, { view, beside }) => {
+      const graph = data.graphs[view];
+      const other = Object.values(data.graphs).find((each) => each.graph === beside);
+      return other === undefined
+        ? graph
+        : { ...graph, beside: besideOf(data.run, other, graph) };
+    },
     members: async ({ graph }) => decoded(data.members[graph]).buffer,
     purities: async (views) => views.map((view) => data.graphs[view].purity),
     images: async (view, ids) => images.of(view, ids),
@@ -32,6 +38,29 @@ export function openData() {
       throw new SourceError("This page is the file already.");
     },
   };
+}
+
+/**
+ * The levels of a model have their nodes matched already: they bear the same numbers.
+ * @param {import("./questions.js").Run} run
+ * @param {import("./questions.js").Graph} other
+ * @param {import("./questions.js").Graph} graph
+ */
+function besideOf(run, other, graph) {
+  const [one, two] = [other, graph].map(({ parameters: { view } }) =>
+    viewOf(run, view),
+  );
+  const same = one.model === two.model && one.layer === two.layer;
+  const at = new Map(other.nodes.id.map((id, i) => [id, i]));
+  /** @type {import("./questions.js").Beside} */
+  const beside = { graph: other.graph, other_nodes: [], nodes: [] };
+  graph.nodes.id.forEach((id, i) => {
+    const j = at.get(id);
+    if (!same || j === undefined) return;
+    beside.other_nodes.push(j);
+    beside.nodes.push(i);
+  });
+  return beside;
 }
 
 /** Images that are embedded; null for samples left out to keep the file small. */

@@ -25,6 +25,7 @@ export function writeLink(session, tab) {
   if (session.two || session.run.opening.length > 1)
     out.set("panes", session.two ? "2" : "1");
   if (!session.linked) out.set("linked", "0");
+  if (session.matched) out.set("matched", "1");
   if (session.side === "right") out.set("focus", "right");
   if (tab !== "selection") out.set("tab", tab);
   for (const pane of session.shown) writePane(out, pane);
@@ -73,6 +74,7 @@ const cameraNumbers = ({ x, y, scale, stretch, fitScale, width }) => [
 export function readLink(session, fragment) {
   const values = new URLSearchParams(fragment);
   session.linked = values.get("linked") !== "0";
+  session.matched = values.get("matched") === "1" && session.run.can_match;
   if (values.has("panes")) session.two = values.get("panes") === "2";
   if (session.two && values.get("focus") === "right") session.side = "right";
   for (const pane of Object.values(session.panes)) readPane(values, pane);

@@ -374,11 +374,13 @@ export function paintChosen(ctx, scene, items) {
  * @param {Canvas} ctx @param {Scene} scene @param {{keyboard: boolean}} where
  */
 export function paintPointedOut(ctx, scene, { keyboard }) {
-  const { active, hover, ink } = scene;
+  const { active, hover, ink, partner } = scene;
   const { x, y } = scene.onScreen();
   /** @param {number} i */
   const item = (i) => ({ i, x: x[i], y: y[i], r: scene.radius(i) });
   if (hover >= 0) rings(ctx, [item(hover)], { gap: 1, width: 1.5, colour: ink.text });
+  if (partner >= 0)
+    rings(ctx, [item(partner)], { gap: 4, width: 2, colour: ink.focus });
   if (keyboard && active >= 0) {
     ctx.setLineDash([4, 3]);
     rings(ctx, [item(active)], { gap: 5, width: 2, colour: ink.focus });

@@ -59,7 +59,7 @@ export const PARAMETERS = [
 
 /**
  * Emits "setting", "computing", "graph", "failure", "selection", "active", "marks",
- * "noise" (what lies in no node is asked for) and "look".
+ * "noise" (what lies in no node is asked for), "pointed" (at a node) and "look".
  */
 export class Pane extends Emitter {
   #source;
@@ -96,6 +96,13 @@ export class Pane extends Emitter {
     this.told = "";
     /** Until the reader pans or zooms, every new graph is shown whole. */
     this.fitted = true;
+    /**
+     * The graph of the other pane with whose nodes those of this one are matched.
+     * @type {() => string | undefined}
+     */
+    this.beside = () => undefined;
+    /** What this was when the graph was asked for. @type {string | undefined} */
+    this.besideAsked = undefined;
     /** Whether the graph's places come from those of a graph before it. */
     this.inherited = false;
   }
@@ -177,7 +184,14 @@ export class Pane extends Emitter {
   /** @param {number} mine */
   async #compute(mine) {
     const places = this.graph === null ? this.wanted?.places : null;
-    const asked = { view: this.view, ...this.parameters, ...places };
+    const beside = this.beside();
+    this.besideAsked = beside;
+    const asked = {
+      view: this.view,
+      ...this.parameters,
+      ...places,
+      ...(beside === undefined ? {} : { beside }),
+    };
     try {
       const graph = await this.#source.graph(this.side, asked);
       if (mine !== this.#newest) return;
@@ -278,10 +292,16 @@ export class Pane extends Emitter {
     return [...this.scene.selection].sort((a, b) => a - b);
   }
 
+  /** A node is pointed at; -1 for none. @param {number} i */
+  point(i) {
+    this.emit("pointed", i);
+  }
+
   /** @param {number} i */
   activate(i) {
     this.scene.active = i;
     this.emit("active");
+    this.point(i);
     this.emit("look");
   }
 

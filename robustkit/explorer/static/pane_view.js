@@ -80,6 +80,7 @@ function pointerActions(pane, canvas, tool, hint) {
     if (i !== scene.hover) {
       scene.hover = i;
       canvas.redraw("points");
+      pane.point(i);
     }
     canvas.surface.classList.toggle("on-node", i >= 0);
     if (i < 0) hint.hidden = true;
@@ -214,8 +215,13 @@ const statusText = ({ nodes, edges, seconds }) =>
   `${count(nodes.size.length, "node")}, ${count(edges.source.length, "edge")}, ${seconds.toFixed(2)} s`;
 
 /** @param {Graph} graph */
-function measureItems({ accuracy, purity, n_in_nodes: kept }) {
+function measureItems({ accuracy, purity, n_in_nodes: kept, beside, nodes }) {
+  const matched =
+    beside === undefined
+      ? []
+      : [["Matched", `${beside.nodes.length} of ${count(nodes.size.length, "node")}`]];
   const pairs = [
+    ...matched,
     ["Accuracy", percent(accuracy)],
     ["Purity", fraction(kept > 0 ? purity : NaN)],
   ];

@@ -31,7 +31,10 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {string[]} filters
  * @property {string[]} covers
  * @property {boolean} has_stability whether graphs are resampled
+ * @property {boolean} can_match whether the nodes of two panes can be matched
  * @property {boolean} embedded whether the graphs are those of an exported page
+ * @property {string} [fragment] in a cell of a notebook, the view seen there before, as
+ *     in an address
  *
  * @typedef {Object} Nodes one entry in each column for each node
  * @property {number[]} id a number that stays while a node persists
@@ -58,6 +61,10 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {Nodes} nodes
  * @property {{source: number[], target: number[], shared: number[],
  *     stability?: number[]}} edges
+ * @property {Beside} [beside] where it was asked for
+ *
+ * @typedef {{graph: string, other_nodes: number[], nodes: number[]}} Beside the graph of
+ *     the other pane, and which of its nodes are which of this graph
  *
  * @typedef {{i: number, y: number, p: number, c: number | null, r: number | null}} Sample
  *     index, true and predicted class, confidence and region
@@ -73,12 +80,15 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} held how many each of these holds
  * @property {number} noise how many lie in no node
  *
+ * @typedef {Parameters & {view: number, beside?: string}} Asked the graph of a view; its
+ *     nodes are matched with those of the graph that the other pane shows, if it is named
+ *
  * @typedef {string} Column a key of COLUMNS, or "column 0" and so on
  *
  * @typedef {Object} Source
  * @property {() => Promise<Run>} run
  * @property {(name: Column, view?: number) => Promise<ArrayBuffer>} column
- * @property {(side: string, asked: Parameters & {view: number}) => Promise<Graph>} graph
+ * @property {(side: string, asked: Asked) => Promise<Graph>} graph
  * @property {(graph: Graph) => Promise<ArrayBuffer>} members the samples of each node,
  *     ascending, node after node
  * @property {(views: number[], parameters: Parameters) => Promise<number[]>} purities of
@@ -86,6 +96,12 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {(view: number | "clean", ids: number[]) => Promise<(Uint8Array | null)[]>
  *     } images the bytes of each; null where there are none
  * @property {(parameters: Parameters) => Promise<Blob>} page all of it as one file
+ * @property {Cell} [cell] the cell of a notebook in which the page is shown
+ *
+ * @typedef {Object} Cell
+ * @property {(fragment: string) => void} keep the view for the next time it is opened
+ * @property {(session: import("./session.js").Session) => void} watch what is selected
+ *     and seen
  */
 
 /**
@@ -110,6 +126,91 @@ export class SourceError extends Error {
     /** Whether something newer took its place, so that nothing need be said. */
     this.superseded = superseded;
   }
+}
+
+// Two tabs on one server must not cancel each other's computations.
+const TAB = Array.from(crypto.getRandomValues(new Uint32Array(3)), (word) =>
+  word.toString(36),
+).join("");
+
+/**
+ * Sends what is asked for, and waits for the response.
+ *
+ * @typedef {(route: string, values: Record<string, any>,
+ *     how?: {posted?: boolean, signal?: AbortSignal}) => Promise<Response>} Send
+ */
+
+/**
+ * A source that asks elsewhere, by whatever way.
+ * @param {Send} send
+ * @returns {Source}
+ */
+export function sourceOf(send) {
+  /** @type {Map<string, AbortController>} */
+  const running = new Map();
+  let last = 0;
+  /**
+   * Request a computation, and abort the previous request of the same name.
+   * @param {string} name @param {string} route @param {Object} values
+   */
+  const newest = async (name, route, values) => {
+    running.get(name)?.abort();
+    const controller = new AbortController();
+    running.set(name, controller);
+    last += 1;
+    const response = await send(
+      route,
+      { tab: TAB, seq: last, ...values },
+      { posted: true, signal: controller.signal },
+    );
+    return response.json();
+  };
+  return {
+    run: async () => (await send("run", {})).json(),
+
+    async column(name, view) {
+      const query = view === undefined ? { name } : { name, view };
+      return (await send("column", query)).arrayBuffer();
+    },
+
+    /** The newest wins: a request for a pane ends the pane's older one. */
+    graph: (pane, asked) => newest(pane, "graph", { pane, ...asked }),
+
+    members: async ({ graph }) => (await send("members", { graph })).arrayBuffer(),
+
+    /** The page shows one curve: a newer one ends the older one, of whatever pane. */
+    purities: async (views, parameters) =>
+      (await newest("curve", "purities", { views, ...parameters })).purities,
+
+    async images(view, ids) {
+      const response = await send("images", { view, ids: ids.join(",") });
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      const size = bytes.length / ids.length;
+      return ids.map((_, k) => bytes.subarray(k * size, (k + 1) * size));
+    },
+
+    page: async (parameters) => (await send("page.html", parameters)).blob(),
+  };
+}
+
+/** Of a request that a newer one made useless. */
+export const replaced = () =>
+  new SourceError("replaced by a newer request", { superseded: true });
+
+/** The response itself, unless it says why there is none. @param {Response} response */
+export async function accepted(response) {
+  if (response.ok) return response;
+  /** @type {{error?: string, superseded?: boolean}} */
+  let body = {};
+  try {
+    body = await response.json();
+  } catch {
+    // Without a readable body, only the status is reported.
+  }
+  throw new SourceError(body.error ?? `The server answered ${response.status}.`, {
+    status: response.status,
+    superseded: body.superseded === true,
+  });
 }
 
 export class Questions {

@@ -227,6 +227,8 @@ export class Scene {
   marks = new Map();
   active = -1;
   hover = -1;
+  /** The match of the node that is pointed at in the other pane. */
+  partner = -1;
   /**
    * The class highlighted in the legend: nodes without it are faded.
    *
@@ -272,6 +274,7 @@ export class Scene {
     this.marks = new Map();
     this.active = index.get(before[this.active]) ?? -1;
     this.hover = -1;
+    this.partner = -1;
     this.graph = graph;
     this.indexOf = index;
     this.largest = nodes.size.reduce((a, b) => Math.max(a, b), 1);

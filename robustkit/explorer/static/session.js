@@ -29,12 +29,18 @@ export class Session extends Emitter {
     this.two = second !== undefined;
     /** Whether a parameter changed in one pane changes in the other. */
     this.linked = true;
+    /** Whether nodes of the right pane are matched with those of the left one. */
+    this.matched = false;
     /** @type {"left" | "right"} */
     this.side = "left";
     this.panes.right.view = second ?? opposite(run, this.panes.left);
     for (const pane of Object.values(this.panes)) {
       pane.on("setting", () => this.#link(pane));
+      pane.on("pointed", (i) => this.#pointOut(pane, i));
     }
+    const { left, right } = this.panes;
+    right.beside = () => (this.two && this.matched ? left.graph?.graph : undefined);
+    for (const pane of [left, right]) pane.on("graph", () => this.#match());
     theme.addEventListener("change", () => {
       for (const pane of Object.values(this.panes)) pane.paint(theme.ink);
     });
@@ -69,6 +75,7 @@ export class Session extends Emitter {
       if (this.linked) this.#link(this.panes.left);
       const { right } = this.panes;
       if (right.graph === null) right.recompute(0);
+      else this.#match();
     }
     this.emit("layout");
     this.emit("focus");
@@ -81,6 +88,38 @@ export class Session extends Emitter {
     if (other.graph === null && !other.computing) {
       Object.assign(other.parameters, pane.parameters);
     } else other.set({ ...pane.parameters });
+  }
+
+  /** @param {boolean} matched */
+  matchPanes(matched) {
+    this.matched = matched;
+    this.#match();
+    this.emit("layout");
+  }
+
+  /** Ask for the right graph again if it is not matched with the left one as it is now. */
+  #match() {
+    const { right } = this.panes;
+    for (const pane of Object.values(this.panes)) pane.scene.partner = -1;
+    if (right.graph === null || right.computing) return;
+    if (right.beside() !== right.besideAsked) right.recompute(0);
+  }
+
+  /**
+   * Point out the match of a node in the other pane.
+   * @param {Pane} pane @param {number} i
+   */
+  #pointOut(pane, i) {
+    const { left, right } = this.panes;
+    const beside = right.beside() === undefined ? undefined : right.graph?.beside;
+    if (beside === undefined || beside.graph !== left.graph?.graph) return;
+    const [own, others] =
+      pane === right
+        ? [beside.nodes, beside.other_nodes]
+        : [beside.other_nodes, beside.nodes];
+    const other = this.other(pane);
+    other.scene.partner = others[own.indexOf(i)] ?? -1;
+    other.emit("look", "points");
   }
 
   /** @param {boolean} linked */

@@ -22,6 +22,23 @@ export function buildTopBar(session, { downloads, help }) {
     on: { change: () => session.linkPanes(linked.checked) },
   });
   const linkedField = el("label", { class: "check" }, linked, "Same parameters");
+  const matched = el("input", {
+    type: "checkbox",
+    disabled: !session.run.can_match,
+    "data-testid": "match-nodes",
+    on: { change: () => session.matchPanes(matched.checked) },
+  });
+  const matchedField = el(
+    "label",
+    {
+      class: "check",
+      title: session.run.can_match
+        ? "Nodes of the right graph have the number and place of those of the left one that hold the same samples"
+        : "It needs POT: pip install 'robustkit[transport]'",
+    },
+    matched,
+    "Match nodes",
+  );
   const look = select(
     "Theme",
     "theme",
@@ -40,11 +57,14 @@ export function buildTopBar(session, { downloads, help }) {
     );
     linked.checked = session.linked;
     linkedField.hidden = !session.two;
+    matched.checked = session.matched;
+    matchedField.hidden = !session.two;
   };
   session.on("layout", sync);
   sync();
   return [
     linkedField,
+    matchedField,
     el("div", { class: "segments", role: "group", "aria-label": "Panes" }, ...panes),
     downloads,
     look.element,
@@ -58,7 +78,7 @@ export function buildTopBar(session, { downloads, help }) {
 /**
  * The menu that saves the view and its data, and copies a link to it.
  * @param {Session} session
- * @param {{link: () => string, say: (text: string) => void}} actions
+ * @param {{link: (() => string) | null, say: (text: string) => void}} actions
  */
 export function buildDownloads(session, { link, say }) {
   const { questions, run, source } = session;
@@ -105,7 +125,9 @@ export function buildDownloads(session, { link, say }) {
       },
     ]);
   }
-  items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
+  if (link !== null) {
+    items.push(["Copy a link to this view", "export-link", () => copy(link(), say)]);
+  }
   const menu = el(
     "details",
     { class: "menu", "data-testid": "export-menu" },

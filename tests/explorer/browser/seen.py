@@ -42,16 +42,20 @@ class Seen:
     ----------
     page : Page
         Playwright's.
+
+    frame : FrameLocator, default=None
+        Where in the page the explorer is, if it is not the whole.
     """
 
-    def __init__(self, page):
+    def __init__(self, page, frame=None):
         from playwright.sync_api import expect
 
         self.page = page
+        self.inside = page if frame is None else frame
         self.expect = lambda locator: expect(locator)
 
     def __call__(self, testid):
-        return self.page.get_by_test_id(testid)
+        return self.inside.get_by_test_id(testid)
 
     def settled(self, side="left"):
         """Wait until a pane shows the graph of its settings."""
@@ -89,7 +93,7 @@ class Seen:
     def active(self, side="left"):
         """The node that the keyboard is at."""
         option = self(f"nodes-{side}").get_attribute("aria-activedescendant")
-        return Node.read(self.page.locator(f"#{option}").inner_text())
+        return Node.read(self.inside.locator(f"#{option}").inner_text())
 
     def go(self, *keys, side="left"):
         """Press keys in the graph, and return the node that they lead to."""

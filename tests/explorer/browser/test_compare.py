@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from robustkit.topology import compare_mappers
+
 pytestmark = pytest.mark.slow
 
 
@@ -138,3 +140,38 @@ def test_a_curve_that_is_computed_says_so_and_the_newest_one_is_shown(seen):
     waiting[-1].continue_()
     seen.expect(seen("curve")).not_to_have_attribute("aria-busy", "true")
     assert names.first.get_attribute("aria-label") != before
+
+
+def count_matches(a, b):
+    """Nodes that are matched by samples that they share."""
+    return (compare_mappers(a, b, alpha=0).matches["feature_distance"] < 1).sum()
+
+
+def test_matched_nodes_of_two_levels_are_pointed_out_together(two, graph_of):
+    two("model-right").select_option("M_clean")
+    two.set_slider("level-right", 1)
+    two.expect_shape(shape_of(graph_of(view=1)), "right")
+    two("match-nodes").check()
+    n_nodes = graph_of(view=1).membership_.shape[1]
+    measures = two("measures-right")
+    two.expect(measures).to_contain_text(re.compile(rf"Matched \d+ of {n_nodes} nodes"))
+    n_matched = count_matches(graph_of(view=0), graph_of(view=1))
+    two.expect(measures).to_contain_text(f"Matched {n_matched} of")
+    # Matched nodes have one number.
+    ids = {node.id: node.size for node in two.nodes()}
+    others = {node.id: node.size for node in two.nodes("right")}
+    assert len(set(ids) & set(others)) == n_matched
+    # The ring around the match of the node that the keyboard is at.
+    before = two.canvas_pixels("right")
+    node = two.go("Home")
+    assert node.id in others
+    two.expect(two("hint-left")).to_contain_text(f"Node {node.id}:")
+    assert (two.canvas_pixels("right") != before).any()
+    # An address holds it, and a new graph at the left is matched anew.
+    two.set_slider("intervals-left", 14)
+    two.expect_shape(shape_of(graph_of(view=1, n_intervals=14)), "right")
+    again = [graph_of(view=v, n_intervals=14) for v in (0, 1)]
+    two.expect(measures).to_contain_text(f"Matched {count_matches(*again)} of")
+    two.page.wait_for_url(re.compile("matched=1"))
+    two("match-nodes").uncheck()
+    two.expect(measures).not_to_contain_text("Matched")
