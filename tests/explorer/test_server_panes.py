@@ -71,12 +71,12 @@ def test_newer_request_supersedes_in_the_same_tab_only(client, explorer, graphs)
     """The first computation hangs until it is told that it is not wanted."""
     begun, compute, answers = threading.Event(), graphs.compute, {}
 
-    def hang(parameters, cancelled=None):
+    def hang(parameters, cancelled=None, **how):
         if parameters.n_intervals != 17:
-            return compute(parameters, cancelled)
+            return compute(parameters, cancelled, **how)
         begun.set()
         assert cancelled.wait(PATIENCE)
-        return compute(parameters, cancelled)
+        return compute(parameters, cancelled, **how)
 
     def ask(name, **params):
         with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
