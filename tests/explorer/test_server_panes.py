@@ -134,13 +134,13 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
     running, most, lock = [0], [0], threading.Lock()
     compute = graphs.compute
 
-    def count(parameters, cancelled=None):
+    def count(parameters, cancelled=None, **how):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
         try:
             time.sleep(0.02)
-            return compute(parameters, cancelled)
+            return compute(parameters, cancelled, **how)
         finally:
             with lock:
                 running[0] -= 1
@@ -178,7 +178,7 @@ def test_failed_computation_returns_its_reason(
     tab = f"fail {message}"
     before = ask_graph(client, tab=tab, seq=1).json()["graph"]
 
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
