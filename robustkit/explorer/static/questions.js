@@ -128,11 +128,6 @@ export class SourceError extends Error {
   }
 }
 
-// Two tabs on one server must not cancel each other's computations.
-const TAB = Array.from(crypto.getRandomValues(new Uint32Array(3)), (word) =>
-  word.toString(36),
-).join("");
-
 /**
  * Sends what is asked for, and waits for the response.
  *
@@ -146,6 +141,9 @@ const TAB = Array.from(crypto.getRandomValues(new Uint32Array(3)), (word) =>
  * @returns {Source}
  */
 export function sourceOf(send) {
+  // Two tabs on one server must not cancel each other's computations.
+  const words = crypto.getRandomValues(new Uint32Array(3));
+  const tab = Array.from(words, (word) => word.toString(36)).join("");
   /** @type {Map<string, AbortController>} */
   const running = new Map();
   let last = 0;
@@ -160,7 +158,7 @@ export function sourceOf(send) {
     last += 1;
     const response = await send(
       route,
-      { tab: TAB, seq: last, ...values },
+      { tab, seq: last, ...values },
       { posted: true, signal: controller.signal },
     );
     return response.json();

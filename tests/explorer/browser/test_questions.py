@@ -22,12 +22,13 @@ from tests.explorer.browser.conftest import context_of
 from tests.explorer.conftest import NASTY, PARAMETERS, TITLE, small_run
 from tests.explorer.test_graphs import BASE
 
-# On a server, a tab of its own: the page's later questions would supersede these.
+# A source of its own: the page's later questions would supersede these.
 ASK = """async ([where, view, parameters, method, args]) => {
-    const load = (name, query) => import(where === "file"
-        ? `robustkit/${name}` : new URL(`static/${name}${query}`, document.baseURI));
-    const { openData } = await load("data_from_server.js", "?own");
-    const { Questions } = await load("questions.js", "");
+    const load = (name) => import(where === "file"
+        ? `robustkit/${name}` : new URL(`static/${name}`, document.baseURI));
+    const { openData } = await load(
+        where === "file" ? "data_in_page.js" : "data_from_server.js");
+    const { Questions } = await load("questions.js");
     const source = openData();
     const questions = new Questions(source, await source.run());
     if (method === "curve") return questions.curve(...args);
