@@ -148,6 +148,14 @@ def pooled(seed):
         return louder(nn.Sequential(*parts))
 
 
+def scaled_images(seed):
+    rng = np.random.default_rng(seed)
+    scale = ElementwiseScale(
+        rng.normal(size=40), rng.normal(size=40), rng.normal(size=40), torch.float32
+    )
+    return balanced(nn.Sequential(scale, convolutional(seed)), 40)
+
+
 def cnn6(seed):
     with seeded_torch(seed):
         return ARCHITECTURES["cnn6"](64, 3, image_shape=(1, 8, 8)).eval()
@@ -274,7 +282,11 @@ def _as_matrix(chart):
     return _Dense(chart.forward(torch.eye(chart.shape[1], dtype=torch.float64)).t())
 
 
-IMAGES = {"convolutional": (convolutional, 40), "pooled": (pooled, 40)}
+IMAGES = {
+    "convolutional": (convolutional, 40),
+    "pooled": (pooled, 40),
+    "scaled images": (scaled_images, 40),
+}
 
 
 def slow_margins(network, lows, highs, C, better):
