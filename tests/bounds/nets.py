@@ -153,7 +153,7 @@ def scaled_images(seed):
     scale = ElementwiseScale(
         rng.normal(size=40), rng.normal(size=40), rng.normal(size=40), torch.float32
     )
-    return balanced(nn.Sequential(scale, convolutional(seed)), 40)
+    return balanced(nn.Sequential(scale, pooled(seed)), 40)
 
 
 def cnn6(seed):
