@@ -573,10 +573,11 @@ def linear_distances(anchors: Anchors, labels: NDArray, norm: str) -> tuple:
         else:
             lengths.append(row_lengths(D))
 
+    # At the samples nothing moves, and only the margins are measured, of all features.
+    region.concretize = lambda D, patch, problems, total: None
+    bounds = Bounds(region, "crown")
     region.concretize = measure
     C = margin_rows(labels, network.n_outputs)
-    bounds = Bounds(region, "crown")
-    lengths.clear()
     margins = bounds.margins(C)
     slopes = np.concatenate(lengths).reshape(margins.shape)
     with np.errstate(divide="ignore", invalid="ignore"):

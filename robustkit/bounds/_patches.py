@@ -101,9 +101,10 @@ class Places:
     def __init__(self, network, n_layers: int, n_rows: int, units: NDArray | None):
         self.layers, self.n_layers = network.layers, n_layers
         self.input = Patch.whole(network.images, n_rows)
+        # What a matrix computes is carried through it as a whole.
         self.patches: list[Patch | None] = [
             Patch.whole(layer.images, n_rows)
-            if units is None or layer.order is None
+            if units is None or layer.order is None or not layer.is_local
             else None
             for layer in network.layers[:n_layers]
         ]

@@ -270,6 +270,11 @@ class Layer:
         return own + [source[2] for source in self.sources]
 
     @property
+    def is_local(self) -> bool:
+        """Whether what every unit reads is a patch of images."""
+        return all(chart.is_local for chart in self.maps())
+
+    @property
     def fan_in(self) -> int:
         """Most terms that a unit sums."""
         return sum(m.fan_in for m in self.maps()) + 1
@@ -329,16 +334,16 @@ class ReluNetwork:
         self.has_images = False
         for layer in self.layers:
             if np.prod(layer.images[1:]) > 1:
-                self.has_images = True
                 grid = np.arange(np.prod(layer.images)).reshape(layer.images)
                 layer.order = grid.transpose(1, 2, 0).ravel()
             for chart in layer.maps():
+                self.has_images |= chart.is_local
                 if isinstance(chart, _Dense):
                     sources = self.read_by(layer)
                     arguments = sources[0].order if len(sources) == 1 else None
                     chart.order(layer.order, arguments)
             if isinstance(layer.inputs, _Convolution):
-                self.images, self.has_images = layer.inputs.images, True
+                self.images = layer.inputs.images
 
     def read_by(self, layer: Layer) -> list[Layer]:
         """List the layers that a layer reads."""
@@ -431,7 +436,8 @@ class ReluNetwork:
         if len(part.image_shape) != 3 or np.prod(part.image_shape) != self._width():
             return False
         self._images = tuple(part.image_shape)
-        if self.layers and np.prod(self.layers[-1].images[1:]) > 1:
+        last = self.layers[-1] if self.layers else None
+        if last and last.is_local and last.images != self._images:
             # Coefficients of a layer are of images of one shape.
             self._append(_Dense(torch.eye(self._width())), np.zeros(self._width()))
         return True

@@ -148,6 +148,14 @@ def pooled(seed):
         return louder(nn.Sequential(*parts))
 
 
+def scaled_images(seed):
+    rng = np.random.default_rng(seed)
+    scale = ElementwiseScale(
+        rng.normal(size=40), rng.normal(size=40), rng.normal(size=40), torch.float32
+    )
+    return balanced(nn.Sequential(scale, pooled(seed)), 40)
+
+
 def cnn6(seed):
     with seeded_torch(seed):
         return ARCHITECTURES["cnn6"](64, 3, image_shape=(1, 8, 8)).eval()
@@ -191,6 +199,73 @@ def any_convolutions(seed):
             return balanced(louder(nn.Sequential(*parts), 1.5), n_pixels), n_pixels
 
 
+def _seen_anew(shape, n_channels, kernel, new):
+    """Convolve images, take what comes out as other images, and convolve those."""
+    return (
+        ToImages(shape),
+        nn.Conv2d(shape[0], n_channels, kernel),
+        nn.ReLU(),
+        nn.Flatten(),
+        ToImages(new),
+        nn.Conv2d(new[0], 3, 2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(3, 2, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(3),
+    )
+
+
+def _after_matrix(shape, size, padding):
+    """Take what a linear layer computes as images."""
+    return (
+        nn.Linear(16, int(np.prod(shape))),
+        nn.ReLU(),
+        ToImages(shape),
+        nn.Conv2d(shape[0], 4, size, padding=padding),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, size, padding=padding),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(3),
+    )
+
+
+RESHAPED = {
+    "channels as lines": lambda: _seen_anew((1, 4, 4), 6, 4, (1, 6, 1)),
+    "channels as images": lambda: _seen_anew((1, 4, 4), 6, 4, (1, 2, 3)),
+    "images as other images": lambda: _seen_anew((1, 4, 4), 4, 3, (2, 2, 4)),
+    "images as they are": lambda: _seen_anew((1, 4, 4), 4, 3, (4, 2, 2)),
+    "matrix": lambda: _after_matrix((2, 3, 4), 2, 0),
+    "matrix and single pixels": lambda: _after_matrix((4, 1, 1), 1, 0),
+    "matrix, pixels and padding": lambda: _after_matrix((4, 1, 1), 3, 1),
+    "rectifier": lambda: (
+        ToImages((1, 4, 4)),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(1, 3, 2),
+        nn.Flatten(),
+    ),
+    "pooled channels": lambda: (
+        ToImages((1, 4, 4)),
+        nn.Conv2d(1, 8, 4),
+        nn.Flatten(),
+        ToImages((1, 2, 4)),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2, 3),
+    ),
+}
+
+
+def reshaped(name, seed):
+    """Images that are taken as images of another shape, of 16 numbers."""
+    with seeded_torch(seed):
+        module = nn.Sequential(*RESHAPED[name]())
+        module(torch.zeros(1, 16))
+    return louder(module)
+
+
 def of_matrices(network):
     """Write the convolutions of a network as matrices, which carry everything."""
     twin = copy.deepcopy(network)
@@ -207,7 +282,11 @@ def _as_matrix(chart):
     return _Dense(chart.forward(torch.eye(chart.shape[1], dtype=torch.float64)).t())
 
 
-IMAGES = {"convolutional": (convolutional, 40), "pooled": (pooled, 40)}
+IMAGES = {
+    "convolutional": (convolutional, 40),
+    "pooled": (pooled, 40),
+    "scaled images": (scaled_images, 40),
+}
 
 
 def slow_margins(network, lows, highs, C, better):

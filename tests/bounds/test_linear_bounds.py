@@ -23,12 +23,14 @@ from robustkit.networks import ToImages
 from tests.bounds.nets import (
     FLAT,
     IMAGES,
+    RESHAPED,
     any_convolutions,
     as_lists,
     balanced,
     cnn6,
     mlp,
     of_matrices,
+    reshaped,
     slow_margins,
     sparse,
     units_as_lists,
@@ -165,6 +167,27 @@ def test_patches_of_images_give_the_bounds_of_all_of_them(seed, norm, how, size)
             # Sums of numbers that are about as large as one may be next to nothing.
             largest = max(np.abs(expected).max(), 1.0)
             np.testing.assert_allclose(found, expected, atol=close * largest, rtol=0)
+
+
+@pytest.mark.parametrize("name", RESHAPED)
+@pytest.mark.parametrize("how", METHODS)
+def test_images_may_be_taken_as_images_of_another_shape(name, how):
+    rng = np.random.default_rng(0)
+    X = rng.random((3, 16)).astype(np.float32)
+    for seed, norm in enumerate(NORMS):
+        module = reshaped(name, seed)
+        labels = logits_of(module, X).argmax(axis=1)
+        network, C = ReluNetwork(module, 16), margin_rows(labels, 3)
+        both = network, of_matrices(network)
+        found, expected = (
+            bounds_of(each, X, 0.1, norm, how, SINGLE).margins(C) for each in both
+        )
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+        for i in range(3):
+            points = points_in(rng, X[i].astype(np.float64), 0.1, norm, (0, 1), 50)
+            logits = logits_of(module.double(), points, torch.float64)
+            margins = margins_of(logits, np.repeat(labels[i], 50))
+            assert (margins >= found[i] - 1e-12).all()
 
 
 def test_units_that_do_not_move_are_not_carried(monkeypatch):
