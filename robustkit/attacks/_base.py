@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.base import (
     ClassifierMixin,
     MetaEstimatorMixin,
@@ -255,7 +256,9 @@ class BaseAttack(
 
     def _finish_fit(self, X, extent=None):
         self.classes_ = self.estimator_.classes_
-        self._params_at_fit = self._own_params()
+        # Else nothing has checked them.
+        if not get_config()["skip_parameter_validation"]:
+            self._params_at_fit = self._own_params()
         self._check_model(X, extent)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
