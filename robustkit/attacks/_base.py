@@ -609,7 +609,11 @@ class BaseAttack(
         return self._encode(model, target, n_samples, "target")
 
     def _encode(self, model, labels, n_samples, name):
-        if type(labels) is not np.ndarray or labels.ndim != 1:
+        if (
+            type(labels) is not np.ndarray
+            or labels.ndim != 1
+            or labels.dtype.kind == "c"
+        ):
             labels = column_or_1d(labels)
         if len(labels) != n_samples:
             raise ValueError(

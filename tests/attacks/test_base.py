@@ -496,6 +496,8 @@ def test_labels_that_the_model_does_not_know_are_refused():
         attack.perturb(X, np.full(20, 11))
     with pytest.raises(ValueError, match="Got 19 labels for 20 samples"):
         attack.perturb(X, y[:-1])
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        attack.perturb(X, y.astype(complex))
 
 
 def test_model_without_gradient_is_refused_with_the_cure():
