@@ -30,10 +30,10 @@ class Watched(Graphs):
         with self._log_lock:
             self.log.append((what, parameters.n_intervals))
 
-    def compute(self, parameters, cancelled=None):
+    def compute(self, parameters, cancelled=None, *, soon=False):
         self._note("begin", parameters)
         try:
-            return super().compute(parameters, cancelled)
+            return super().compute(parameters, cancelled, soon=soon)
         finally:
             self._note("end", parameters)
 

@@ -71,12 +71,12 @@ def test_newer_request_supersedes_in_the_same_tab_only(client, explorer, graphs)
     """The first computation hangs until it is told that it is not wanted."""
     begun, compute, answers = threading.Event(), graphs.compute, {}
 
-    def hang(parameters, cancelled=None):
+    def hang(parameters, cancelled=None, **how):
         if parameters.n_intervals != 17:
-            return compute(parameters, cancelled)
+            return compute(parameters, cancelled, **how)
         begun.set()
         assert cancelled.wait(PATIENCE)
-        return compute(parameters, cancelled)
+        return compute(parameters, cancelled, **how)
 
     def ask(name, **params):
         with httpx.Client(base_url=explorer.url, timeout=PATIENCE) as own:
@@ -134,13 +134,13 @@ def test_twenty_quick_moves_leave_no_queue(client, explorer, graphs):
     running, most, lock = [0], [0], threading.Lock()
     compute = graphs.compute
 
-    def count(parameters, cancelled=None):
+    def count(parameters, cancelled=None, **how):
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
         try:
             time.sleep(0.02)
-            return compute(parameters, cancelled)
+            return compute(parameters, cancelled, **how)
         finally:
             with lock:
                 running[0] -= 1
@@ -178,7 +178,7 @@ def test_failed_computation_returns_its_reason(
     tab = f"fail {message}"
     before = ask_graph(client, tab=tab, seq=1).json()["graph"]
 
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
