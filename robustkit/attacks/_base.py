@@ -609,11 +609,8 @@ class BaseAttack(
         return self._encode(model, target, n_samples, "target")
 
     def _encode(self, model, labels, n_samples, name):
-        if (
-            type(labels) is not np.ndarray
-            or labels.ndim != 1
-            or labels.dtype.kind == "c"
-        ):
+        is_plain = type(labels) is np.ndarray and labels.dtype.kind != "c"
+        if not is_plain or labels.ndim != 1:
             labels = column_or_1d(labels)
         if len(labels) != n_samples:
             raise ValueError(
