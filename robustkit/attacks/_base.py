@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.base import (
     ClassifierMixin,
     MetaEstimatorMixin,
@@ -255,7 +256,9 @@ class BaseAttack(
 
     def _finish_fit(self, X, extent=None):
         self.classes_ = self.estimator_.classes_
-        self._params_at_fit = self._own_params()
+        # Else nothing has checked them.
+        if not get_config()["skip_parameter_validation"]:
+            self._params_at_fit = self._own_params()
         self._check_model(X, extent)
         if hasattr(self, "max_iter"):
             self.n_iter_ = self.max_iter
@@ -606,7 +609,8 @@ class BaseAttack(
         return self._encode(model, target, n_samples, "target")
 
     def _encode(self, model, labels, n_samples, name):
-        if type(labels) is not np.ndarray or labels.ndim != 1:
+        is_plain = type(labels) is np.ndarray and labels.dtype.kind != "c"
+        if not is_plain or labels.ndim != 1:
             labels = column_or_1d(labels)
         if len(labels) != n_samples:
             raise ValueError(

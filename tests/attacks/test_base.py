@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
@@ -397,6 +398,16 @@ def test_a_parameter_that_was_changed_to_another_one_is_checked_once_more():
         attack.perturb(X, y)
 
 
+def test_parameters_that_fit_did_not_check_are_checked_later():
+    X, y = digits(20)
+    attack = aim(FGSMAttack(eps=0.1), digits_pipeline(), X, y)
+    attack.eps_unit = "inch"
+    with config_context(skip_parameter_validation=True):
+        attack.fit(X, y)
+    with pytest.raises(ValueError, match=r"'eps_unit' parameter of FGSMAttack must be"):
+        attack.perturb(X, y)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -485,6 +496,8 @@ def test_labels_that_the_model_does_not_know_are_refused():
         attack.perturb(X, np.full(20, 11))
     with pytest.raises(ValueError, match="Got 19 labels for 20 samples"):
         attack.perturb(X, y[:-1])
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        attack.perturb(X, y.astype(complex))
 
 
 def test_model_without_gradient_is_refused_with_the_cure():

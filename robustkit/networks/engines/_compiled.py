@@ -132,7 +132,7 @@ class CompiledAdam:
     ) -> None:
         self.lr, self.weight_decay = lr, weight_decay
         self.mean, self.square = torch.zeros_like(weight), torch.zeros_like(weight)
-        self.count = torch.zeros(())
+        self.count = torch.zeros((), device=weight.device)
         self._count = self.count.numpy()
         self._arrays = [t.numpy() for t in (weight, gradient, self.mean, self.square)]
         self._tiny = torch.finfo(weight.dtype).tiny

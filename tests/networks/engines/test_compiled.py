@@ -213,6 +213,17 @@ def test_both_adams_equal_torch_adam(kind, weight_decay, dtype):
     assert adam.count == state["step"] == 20
 
 
+@pytest.mark.parametrize("kind", [CompiledAdam, TorchAdam])
+def test_adam_counts_where_the_weights_are(kind):
+    """Whatever the default device of torch: one like "meta" has no memory at all."""
+    weight, gradient = torch.zeros(3), torch.ones(3)
+    with torch.device("meta"):
+        adam = kind(weight, gradient, lr=0.1, weight_decay=0.0)
+        adam.step()
+    assert adam.count.item() == 1
+    torch.testing.assert_close(weight, torch.full((3,), -0.1))
+
+
 def test_gradients_are_those_of_the_tensors_that_are_passed():
     """Also of others than before, and of the same ones with other numbers."""
     wiring, draws = Wiring([SHAPES["one source"]], 3), torch.Generator().manual_seed(0)
