@@ -265,5 +265,11 @@ class MapperWidget(AnyWidget):
 def _run(loop):
     try:
         loop.run_forever()
+        # Whoever waits for an answer waits no longer.
+        answering = asyncio.all_tasks(loop)
+        for task in answering:
+            task.cancel()
+        if answering:
+            loop.run_until_complete(asyncio.wait(answering))
     finally:
         loop.close()

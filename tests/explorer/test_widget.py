@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from robustkit.explorer import MapperWidget
 from robustkit.explorer import _widget as module
 from robustkit.topology import MapperGraph
 from tests.explorer.conftest import CURVE, PARAMETERS, ask_graph
+from tests.processes import PATIENCE
 
 GRAPH = {"tab": "w", "pane": "left", "seq": 0, "view": 0, **PARAMETERS}
 
@@ -113,6 +115,36 @@ def test_requests_are_answered_within_a_running_loop(widget, ask):
     asyncio.run(kernel())
     assert {content["id"] for content, _ in ask.sent} == {"r0", "r1", "r2"}
     assert not module._TASKS
+
+
+def test_a_widget_that_is_closed_meanwhile_leaves_no_request_behind(run, monkeypatch):
+    pytest.importorskip("anywidget", reason="widgets need anywidget")
+    widget = MapperWidget(run)
+    sent, begun, goes_on = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(widget, "send", lambda *_, **__: sent.append(1))
+
+    def compute(*_, **__):
+        begun.set()
+        goes_on.wait(PATIENCE)
+        raise ValueError("nobody waits for this")
+
+    monkeypatch.setattr(widget._graphs, "compute", compute)
+
+    async def kernel():
+        hear(widget, "graph", GRAPH, id="r")
+        (task,) = module._TASKS
+        while not begun.is_set():
+            await asyncio.sleep(0.01)
+        widget.close()
+        try:
+            await asyncio.wait([task], timeout=PATIENCE)
+            assert task.cancelled()
+        finally:
+            goes_on.set()
+
+    asyncio.run(kernel())
+    assert not module._TASKS
+    assert not sent
 
 
 def test_what_is_selected_comes_back(widget, run):

@@ -29,7 +29,7 @@ from robustkit.topology.neighbors._search import (
     find_pairs_that_fit,
     join_pairs,
     pairs_within,
-    touching_pairs,
+    search_pairs,
 )
 from robustkit.topology.neighbors._windows import (
     SlidingForest,
@@ -459,6 +459,30 @@ class UnlistedGraph:
         ends = np.minimum(self._ends, windows.ends)
         return touching_pairs(
             self._samples, self._eps, ends, is_wanted, start, stop, self._n_jobs
+        )
+
+
+def touching_pairs(
+    samples: SortedSamples,
+    eps: float,
+    ends: NDArray,
+    is_wanted: NDArray,
+    start: int,
+    stop: int,
+    n_jobs: int | None = None,
+) -> Iterator[Pairs]:
+    """Search for the pairs that hold a wanted position, a few at a time.
+
+    Both positions lie from `start` up to `stop`. A row may come several times, a pair
+    only once.
+    """
+    ends = np.minimum(ends, stop)
+    wanted, others = np.zeros((2, len(is_wanted)), dtype=bool)
+    wanted[start:stop] = is_wanted[start:stop]
+    others[start:stop] = ~is_wanted[start:stop]
+    for rows, columns in ((wanted, None), (others, wanted)):
+        yield from search_pairs(
+            samples, eps, ends, rows=rows, columns=columns, n_jobs=n_jobs
         )
 
 

@@ -14,12 +14,12 @@ from numba import njit
 from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
-from robustkit._sklearn_private import _get_threadpool_controller
 from robustkit.topology.neighbors._search import (
     Pairs,
     Products,
     SortedSamples,
     is_within,
+    one_blas_thread,
 )
 from robustkit.topology.neighbors._windows import Windows
 
@@ -85,7 +85,7 @@ def find_few(
     for inside in members:
         farthest[inside] = _largest_reach(windows, inside)
     for reach in _REACHES:
-        with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             parallel(
                 run(samples, eps, windows, inside, blocks, reach, min_samples, found)
                 for inside in members

@@ -11,7 +11,9 @@ A pair is two *positions* in the sorted order, the smaller one first.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -255,30 +257,6 @@ def find_pairs(
     return join_pairs(found, len(ends), with_distances)
 
 
-def touching_pairs(
-    samples: "SortedSamples",
-    eps: float,
-    ends: NDArray,
-    is_wanted: NDArray,
-    start: int,
-    stop: int,
-    n_jobs: int | None = None,
-) -> Iterator[Pairs]:
-    """Search for the pairs that hold a wanted position, a few at a time.
-
-    Both positions lie from `start` up to `stop`. A row may come several times, a pair
-    only once.
-    """
-    ends = np.minimum(ends, stop)
-    wanted, others = np.zeros((2, len(is_wanted)), dtype=bool)
-    wanted[start:stop] = is_wanted[start:stop]
-    others[start:stop] = ~is_wanted[start:stop]
-    for rows, columns in ((wanted, None), (others, wanted)):
-        yield from search_pairs(
-            samples, eps, ends, rows=rows, columns=columns, n_jobs=n_jobs
-        )
-
-
 def search_pairs(
     samples: "SortedSamples",
     eps: float,
@@ -299,12 +277,36 @@ def search_pairs(
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     run = delayed(_pairs_of_rows)
     for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
-        # Tiles are too small to be shared out among threads again.
-        with _get_threadpool_controller().limit(limits=1, user_api="blas"):
+        with one_blas_thread():
             # So many tasks are handed out before the caller can give up.
             found = parallel(run(search, *task) for task in tasks[batch])
         for blocks in found:
             yield from blocks
+
+
+# One entry for each search that runs; the first one knows how many threads there were.
+_LIMITS: list = []
+_LIMITS_LOCK = Lock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS at one thread, since tiles are too small to be shared out again.
+
+    The limit is one of the whole process. Of searches at the same time, the last to end
+    lifts it: what the others found when they began may have been a limit already.
+    """
+    with _LIMITS_LOCK:
+        limits = {"limits": 1, "user_api": "blas"}
+        first = None if _LIMITS else _get_threadpool_controller().limit(**limits)
+        _LIMITS.append(first)
+    try:
+        yield
+    finally:
+        with _LIMITS_LOCK:
+            last = _LIMITS.pop()
+            if last is not None:
+                last.restore_original_limits()
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ widget = MapperWidget(mapper, y=y, images=images)
 widget
 """
 SELECTION = "print(widget.selection.tolist())"
+# What a page that is loaded again will show.
+KEPT = "print(widget._fragment)"
 
 
 class Lab:
@@ -124,6 +127,24 @@ def run_cell(page, n):
     return cell.locator(".jp-OutputArea")
 
 
+def expect_printed(page, n, is_expected):
+    """Run a cell until it prints what is expected; the page tells it some time."""
+    give_up = time.monotonic() + PATIENCE
+    while not is_expected(text := run_cell(page, n).inner_text().strip()):
+        assert time.monotonic() < give_up, text
+
+
+def save(page):
+    """Save the notebook, and wait until it is."""
+
+    def is_saved(response):
+        return response.request.method == "PUT" and "/api/contents/" in response.url
+
+    with page.expect_response(is_saved) as waiting:
+        page.locator("[data-jp-item-name=save]").first.click()
+    assert waiting.value.ok
+
+
 def explorer_in(page):
     frame = page.frame_locator("iframe[title='robustkit explorer']")
     seen = Seen(page, frame)
@@ -169,17 +190,18 @@ def test_what_is_selected_in_the_widget_comes_back_and_the_picture_stays(
     browser, lab, membership
 ):
     pytest.importorskip("anywidget", reason="the widget needs anywidget")
-    lab.write("widget.ipynb", DATA + WIDGET, SELECTION)
+    lab.write("widget.ipynb", DATA + WIDGET, SELECTION, KEPT)
     with window(browser) as page:
         lab.open(page, "widget.ipynb")
         run_cell(page, 0)
         seen = explorer_in(page)
         assert seen.shape()[0] == membership.shape[1]
 
-        def selected():
-            return eval(run_cell(page, 1).inner_text())
+        def expect_selected(is_inside):
+            samples = str(np.flatnonzero(is_inside).tolist())
+            expect_printed(page, 1, lambda text: text == samples)
 
-        assert selected() == []
+        expect_selected([])
         # With a click.
         place = seen.place("Home")
         node = seen.active()
@@ -187,24 +209,22 @@ def test_what_is_selected_in_the_widget_comes_back_and_the_picture_stays(
         title = seen("selection-title")
         seen.expect(title).to_contain_text("1 node")
         seen.expect(seen("image-card").first).to_be_visible()
-        assert selected() == np.flatnonzero(membership[:, node.id]).tolist()
+        expect_selected(membership[:, node.id])
         # With a box around all.
         seen.select_all()
         seen.expect(title).to_contain_text(f"{membership.shape[1]} nodes")
-        seen.expect(seen("image-card").first).to_be_visible()
-        assert selected() == np.flatnonzero(membership.any(axis=1)).tolist()
+        expect_selected(membership.any(axis=1))
         # A page that is loaded again shows what it did.
         moved = seen.go("End")
         page.keyboard.press("Enter")
         seen.expect(title).to_contain_text("1 node")
-        picture = page.locator(".jp-OutputArea-output img")
+        expect_selected(membership[:, moved.id])
+        nodes = f"left.nodes={moved.id}"
+        expect_printed(page, 2, lambda text: nodes in text.split("&"))
+        picture = page.locator(".jp-OutputArea-output img[src^='data:image/png']")
+        picture.wait_for(state="attached")
         seen.expect(picture).to_be_hidden()
-        page.wait_for_timeout(1500)
-        page.keyboard.press("Escape")
-        page.locator(
-            ".jp-NotebookPanel-toolbar [data-command*=save], [data-jp-item-name=save]"
-        ).first.click()
-        page.wait_for_function("() => !document.title.startsWith('*')")
+        save(page)
         page.reload()
         seen = explorer_in(page)
         assert [node.id for node in seen.selected()] == [moved.id]
@@ -218,7 +238,8 @@ def test_what_is_selected_in_the_widget_comes_back_and_the_picture_stays(
         picture = page.locator(".jp-OutputArea-output img")
         seen.expect(page.locator("iframe[title='robustkit explorer']")).to_have_count(0)
         picture.wait_for()
-        assert picture.evaluate("(image) => image.naturalWidth") == image.width
+        shown = "async (image) => { await image.decode(); return image.naturalWidth; }"
+        assert picture.evaluate(shown) == image.width
 
 
 def _from_base64(text):
