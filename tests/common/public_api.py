@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import warnings
 
 from sklearn.base import BaseEstimator
 
@@ -19,7 +20,11 @@ def public_objects(modules=None):
 
 def public_methods(path, thing):
     """Yield (path, function) for the methods of a class that this package wrote."""
-    for name, member in inspect.getmembers(thing):
+    with warnings.catch_warnings():
+        # Looking at what a class inherits from elsewhere may say that it is old.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        members = inspect.getmembers(thing)
+    for name, member in members:
         function = getattr(member, "__func__", member)
         ours = getattr(function, "__module__", None) or ""
         if (
