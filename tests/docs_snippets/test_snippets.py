@@ -34,6 +34,7 @@ NEEDS = {
     "how_to/cluster": "distributed",
     "guide/study": "distributed",
     "guide/datasets": "real data",
+    "guide/explorer": "anywidget",
     "how_to/large_data": "real data",
     "how_to/optuna": "optuna",
     "how_to/results_elsewhere": "mlflow",

@@ -308,6 +308,6 @@ def test_searches_at_the_same_time_leave_the_threads_of_blas_as_they_were():
 def test_a_search_that_fails_leaves_the_threads_of_blas_as_they_were():
     with threadpool_limits(2, user_api="blas"):
         before = blas_threads()
-        with pytest.raises(KeyboardInterrupt), one_blas_thread():
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt, match="now"), one_blas_thread():
+            raise KeyboardInterrupt("now")
         assert blas_threads() == before
