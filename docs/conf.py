@@ -1,5 +1,6 @@
 """How the documentation is built: ``sphinx-build -W docs docs/_build/html``."""
 
+import inspect
 import os
 import re
 import sys
@@ -155,9 +156,20 @@ def narrow(app, doctree):
 
 
 def skip_member(app, what, name, thing, skip, options):
-    """Leave out what is inherited: scikit-learn and torch document it."""
-    module = getattr(thing, "__module__", None) or ""
-    return skip or module.startswith(("sklearn.", "torch."))
+    """Leave out what is inherited: other packages document it."""
+    module = getattr(getattr(thing, "fget", thing), "__module__", None) or ""
+    others = ("sklearn.", "torch.", "anywidget.", "ipywidgets.", "traitlets.")
+    return skip or module.startswith(others)
+
+
+def sign_widget(app, what, name, thing, options, signature, returned):
+    """Give a widget the signature of its `__init__`; Sphinx takes that of `__new__`."""
+    if what != "class" or signature != "(*args, **kwargs)":
+        return None
+    own = inspect.signature(thing.__init__)
+    _, *given = own.parameters.values()
+    given = [one.replace(annotation=one.empty) for one in given]
+    return str(own.replace(parameters=given, return_annotation=own.empty)), returned
 
 
 def find_results(app, path, docname, content):
@@ -169,6 +181,7 @@ def find_results(app, path, docname, content):
 def setup(app):
     """Tell sphinx."""
     app.connect("autodoc-skip-member", skip_member)
+    app.connect("autodoc-process-signature", sign_widget)
     app.connect("include-read", find_results)
     app.connect("doctree-read", narrow)
     app.connect("html-page-context", edit_links.add)

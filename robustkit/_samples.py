@@ -112,7 +112,7 @@ def shaped_like(rows: NDArray, X: Any) -> Any:
     return as_tensor(rows, device=X.device, dtype=None)
 
 
-def is_table(X: Any, n_features: int) -> bool:
+def is_table(X: Any, n_features: int | None) -> bool:
     """Whether X is an array that scikit-learn takes, and returns, as it is.
 
     To ask it takes longer than a step of an attack on a few hundred samples.

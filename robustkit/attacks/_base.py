@@ -372,7 +372,9 @@ class BaseAttack(
 
     def _validate_samples(self, given):
         X = given
-        if hasattr(self, "feature_names_in_") or not is_table(X, self.n_features_in_):
+        if hasattr(self, "feature_names_in_") or not is_table(
+            X, getattr(self, "n_features_in_", None)
+        ):
             X = validate_data(
                 self,
                 given,
