@@ -358,8 +358,12 @@ def _transport(a, b, feature_distances, alpha):
     return _solve(a, b, costs, alpha)
 
 
+def _cheapest_plan(a_weights, b_weights, costs):
+    # Costs below 0 may stop its search early; a constant changes no plan.
+    return _load_pot().emd(a_weights, b_weights, costs - costs.min())
+
+
 def _solve(a, b, costs, alpha):
-    transport = _load_pot()
     # What the marginals alone decide of the sum over both structures.
     constant = (
         (a.weights @ a.distances**2 @ a.weights)
@@ -367,8 +371,7 @@ def _solve(a, b, costs, alpha):
     )  # fmt: skip
 
     def plan(linear):
-        # Costs below 0 may stop its search early; a constant changes no plan.
-        return transport.emd(a.weights, b.weights, linear - linear.min())
+        return _cheapest_plan(a.weights, b.weights, linear)
 
     def value(coupling):
         structure = constant - 2 * np.sum(
@@ -463,12 +466,14 @@ def _load_pot():
 def match_nodes(a: csr_matrix, b: csr_matrix) -> pd.DataFrame:
     """Match the nodes of two graphs by the samples in them, of shape (n_samples, n).
 
-    These are the `matches` of :func:`compare_mappers` with ``alpha=0``.
+    These are the `matches` of :func:`compare_mappers` with ``alpha=0``, without the
+    distances in the graphs, which do not count then. Of couplings that cost the same,
+    it may be another one.
     """
     distances = _jaccard_distances(a, b)
     if not distances.size:
         return _matches(distances, distances)
-    coupling = _load_pot().emd(_node_weights(a), _node_weights(b), distances**2)
+    coupling = _cheapest_plan(_node_weights(a), _node_weights(b), distances**2)
     return _matches(coupling, distances)
 
 

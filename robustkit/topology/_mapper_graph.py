@@ -80,8 +80,8 @@ class MapperGraph(
         to 100, of which one holds both of any two samples that are near, so that no
         chain of samples is cut: near as `eps` says, or else as the pieces of the shape
         are connected. Where that makes fewer than 5 (fewer than 3, if none of 3
-        intervals would hold more than two thirds of the samples), the samples are too
-        sparse to show a shape along the filter, and there are 40.
+        intervals of equal length would hold more than two thirds of the samples), the
+        samples are too sparse to show a shape along the filter, and there are 40.
 
     overlap : float, default=0.3
         Share of an interval that it has in common with the next one, in (0, 1). For
