@@ -31,7 +31,7 @@ __all__ = ["average_curvatures", "extra_properties", "swap_ends"]
 _MOST_NODES = 4000
 
 # Of the products of the degrees at the two ends, over the edges: what the transport
-# problems of the curvature together take. This many are a minute or so.
+# problems of the curvature together take. This many are ten seconds at most.
 _MOST_WORK = 2 * 10**9
 
 # As many as networkx draws, and swaps that each of them tries for every edge.
