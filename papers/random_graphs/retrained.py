@@ -16,6 +16,7 @@ from pathlib import Path
 
 from papers.random_graphs.crossed import run, whole_graphs
 from papers.random_graphs.measures import measures
+from papers.random_graphs.tables import keep_amount_of_rows
 from robustkit.attacks import GrowingEpsilonAttack
 from robustkit.study import RobustnessStudy
 
