@@ -184,10 +184,8 @@ def draw(table):
         found = levels(table, factor, "linf_median_distance")
         names = [f"{level:g}" for level in found.index]
         above.errorbar(names, found["mean"], found["half"], fmt="o-", capsize=3)
-        for column, style in (
-            ("average_clustering", "s-"),
-            ("average_path_length", "^-"),
-        ):
+        styles = {"average_clustering": "s-", "average_path_length": "^-"}
+        for column, style in styles.items():
             means = levels(table, factor, column)["mean"]
             below.plot(names, means / means.max(), style, label=STRUCTURE[column])
         below.set_xlabel(title)
