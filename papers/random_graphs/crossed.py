@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from papers._data import load
-from papers.random_graphs import effects
+from papers.random_graphs import effects, tables
 from papers.random_graphs.measures import measures
 from papers.random_graphs.prior import MatchedPrior
 from robustkit.classifiers import SparseNetClassifier
@@ -103,6 +103,7 @@ def publish(rows):
     table = whole_graphs(rows, len(INITS) * N_SEEDS)
     table.to_csv(RESULTS / "crossed.csv", index=False)
     effects.write(table)
+    tables.keep_amount_of_rows("crossed", table, N_GRAPHS, INITS, N_SEEDS)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from papers._results import write_table
+from papers._results import plt, save_figure, write_table
 
 RESULTS = Path(__file__).parent / "results"
 FACTORS = {
@@ -31,6 +31,12 @@ MEASURES = {
     "certified_median_radius": "certified radius",
     "fgsm_error_rate": "FGSM error rate at .1",
     "one_pixel_error_rate": "One Pixel error rate",
+}
+# What makes a small world: much clustering, and short paths nevertheless.
+STRUCTURE = {
+    "average_clustering": "clustering",
+    "average_path_length": "path length",
+    "small_world_sigma": "small-world sigma",
 }
 
 
@@ -139,8 +145,62 @@ def component_rows(table):
         yield {"measure": title, "graphs": n_graphs, **cells}
 
 
+def levels(table, factor, measure):
+    """Means of the graphs at every level of a factor, with 95 % intervals (Student)."""
+    graphs = table.groupby("graph")[[factor, measure]].mean()
+    found = graphs.groupby(factor)[measure].agg(["mean", "sem", "size"])
+    found["half"] = found["sem"] * stats.t.ppf(0.975, found["size"] - 1)
+    return found[["mean", "half", "size"]]
+
+
+def level_rows(table):
+    """Rows of the page: every level of every factor, its graphs and their distances."""
+    measured = ("linf_median_distance", "l2_median_distance", "certified_median_radius")
+    for factor, title in FACTORS.items():
+        structure = {name: levels(table, factor, name)["mean"] for name in STRUCTURE}
+        found = {name: levels(table, factor, name) for name in measured}
+        for level, n_graphs in found[measured[0]]["size"].items():
+            yield {
+                "factor": title,
+                "level": f"{level:g}",
+                "graphs": n_graphs,
+                **{
+                    name: f"{structure[column][level]:.3g}"
+                    for column, name in STRUCTURE.items()
+                },
+                **{
+                    MEASURES[name]: "{mean:.4f} ± {half:.4f}".format(**rows.loc[level])
+                    for name, rows in found.items()
+                },
+            }
+
+
+def draw(table):
+    """Draw the distances and the structure of the graphs against every factor."""
+    figure, axes = plt.subplots(
+        2, len(FACTORS), figsize=(9, 5), sharey="row", layout="constrained"
+    )
+    for (factor, title), (above, below) in zip(FACTORS.items(), axes.T, strict=True):
+        found = levels(table, factor, "linf_median_distance")
+        names = [f"{level:g}" for level in found.index]
+        above.errorbar(names, found["mean"], found["half"], fmt="o-", capsize=3)
+        styles = {"average_clustering": "s-", "average_path_length": "^-"}
+        for column, style in styles.items():
+            means = levels(table, factor, column)["mean"]
+            below.plot(names, means / means.max(), style, label=STRUCTURE[column])
+        below.set_xlabel(title)
+    axes[0, 0].set_ylabel("median distance to\nthe nearest error (max. norm)")
+    axes[1, 0].set_ylabel("share of the largest level")
+    axes[1, 0].set_ylim(0, 1.05)
+    axes[1, -1].legend(frameon=False)
+    save_figure(figure, RESULTS / "figures" / "crossed.png")
+
+
 def write(table):
-    """Keep both tables for the page."""
+    """Keep the tables and the picture for the page."""
     folder = RESULTS / "tables"
+    if table["graph"].nunique() >= FEWEST:
+        write_table(list(level_rows(table)), folder / "crossed_levels.csv")
+        draw(table)
     write_table(list(effect_rows(table)), folder / "crossed_effects.csv")
     write_table(list(component_rows(table)), folder / "crossed_variance.csv")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from papers.random_graphs.crossed import run, whole_graphs
 from papers.random_graphs.measures import measures
+from papers.random_graphs.tables import keep_amount_of_rows
 from robustkit.attacks import GrowingEpsilonAttack
 from robustkit.study import RobustnessStudy
 
@@ -41,8 +42,10 @@ def make(store, *, attacks=None, **params):
 
 def publish(rows):
     """Write the results of the graphs that are finished."""
-    table = whole_graphs(rows, rows["init"].nunique())
+    planned = make(None)
+    table = whole_graphs(rows, len(planned.inits))
     table.to_csv(HERE / "results" / "retrained.csv", index=False)
+    keep_amount_of_rows("retrained", table, planned.n_graphs, planned.inits)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ PRESETS = {
     "pruning": "pruning",
     "pruning_mismatched": "pruning-mismatched",
 }
+# The studies of version 2, by distances.
+VERSION_2 = ("crossed", "retrained")
 
 
 def read(store):
@@ -74,7 +76,23 @@ def keep_amounts(new):
     path = RESULTS / "tables" / "amounts.csv"
     known = pd.read_csv(path).to_dict("records") if path.exists() else []
     rows = {row["study"]: row for row in [*known, *new]}
-    write([rows[name] for name in PRESETS.values() if name in rows], "amounts")
+    order = (*PRESETS.values(), *VERSION_2)
+    write([rows[name] for name in order if name in rows], "amounts")
+
+
+def keep_amount_of_rows(name, rows, n_graphs, inits, n_seeds=1):
+    """Put how much of a study of version 2 is finished beside the others."""
+    keep_amounts(
+        [
+            {
+                "study": name,
+                "networks": len(rows),
+                "asked for": n_graphs * len(inits) * n_seeds,
+                "graphs": rows["graph"].nunique(),
+                "initialisations": ", ".join(sorted(inits)),
+            }
+        ]
+    )
 
 
 def keep_models(evidence, name):

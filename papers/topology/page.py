@@ -7,6 +7,7 @@ import argparse
 from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from papers import verdicts
 from papers._results import (
@@ -25,6 +26,9 @@ TABLES, FIGURES, GRAPHS = (RESULTS / name for name in ("tables", "figures", "gra
 # with a uniform and with a balanced cover changes; mean and standard deviation of two
 # seeds.
 PUBLISHED = RESULTS.parent / "published.csv"
+
+# A confusion persists if it is among so many of the commonest ones at every level.
+N_COMMONEST = 10
 
 GRAPH_KINDS = [
     f"{cover} {scale:g}"
@@ -166,6 +170,76 @@ def purity_curves(results, attack, norm):
     return {kind: (shown["eps"], shown[f"purity {kind}"]) for kind in GRAPH_KINDS}
 
 
+def apart_rows(table):
+    """Purity of each network shown each kind of data, and what each of them changes."""
+    purity = table[[name for name in table if name.startswith("purity")]].mean(axis=1)
+    table = table.assign(purity=purity)
+    for eps, level in table.groupby("eps"):
+        cells = level.pivot(index="seed", columns=["network", "data"], values="purity")
+        cells = cells.dropna()
+        row = {"eps": radius(eps), "n": len(cells)}
+        for network, data in product(("clean", "adversarial"), ("clean", "attacked")):
+            row[f"{network} network, {data} images"] = percent(cells[network, data])
+        # Paired by seed, and averaged over what is held fixed.
+        by_network = cells["adversarial"] - cells["clean"]
+        by_data = cells.xs("attacked", axis=1, level="data") - cells.xs(
+            "clean", axis=1, level="data"
+        )
+        row["changed by the network"] = change(by_network.mean(axis=1))
+        row["changed by the images"] = change(by_data.mean(axis=1))
+        yield row
+
+
+def persisting_rows(confusions):
+    """Pairs of classes that are among the commonest confusions of every level.
+
+    Of adversarially trained networks, shown attacked images. A share is that of all
+    errors of a network, averaged over seeds.
+    """
+    shown = confusions[
+        (confusions["network"] == "adversarial") & (confusions["data"] == "attacked")
+    ]
+    of_all = shown.groupby(["eps", "seed"])["number"].transform("sum")
+    shares = (
+        shown.assign(share=shown["number"] / of_all)
+        .pivot_table(
+            index=["class", "predicted"],
+            columns=["eps", "seed"],
+            values="share",
+            fill_value=0.0,
+        )
+        .T.groupby("eps")
+        .mean()
+        .T
+    )
+    ranks = shares.rank(ascending=False, method="min")
+    persists = (ranks <= N_COMMONEST).all(axis=1)
+    kept = shares[persists]
+    for pair in kept.mean(axis=1).sort_values(ascending=False).index:
+        yield {
+            "class": pair[0],
+            "taken for": pair[1],
+            **{
+                f"eps {radius(eps)}": f"{100 * share:.1f} %"
+                for eps, share in kept.loc[pair].items()
+            },
+        }
+
+
+def write_apart():
+    """Write the tables of network and data apart, as far as they are measured."""
+    for name, source, rows in (
+        ("two_by_two", "two_by_two", apart_rows),
+        ("persisting", "confusions", persisting_rows),
+    ):
+        path, found = RESULTS / f"{source}.csv", []
+        if path.exists():
+            found = list(rows(pd.read_csv(path)))
+        write_table(
+            found or [{"eps": "nothing is measured so far"}], TABLES / f"{name}.csv"
+        )
+
+
 def main():
     """Write the tables and figures of the mapper graphs."""
     argparse.ArgumentParser(description=__doc__).parse_args()
@@ -181,6 +255,7 @@ def main():
         for norm in results.loc[results["norm"] != "none", "norm"].drop_duplicates():
             write_accuracies(results, dataset, norm, f"{name}_{norm}")
             panels[f"{name}, {norm}"] = purity_curves(results, "full", norm)
+    write_apart()
     figures.purity_against_eps(panels, FIGURES / "purity.png")
     draw_graphs()
     verdicts.update("topology")

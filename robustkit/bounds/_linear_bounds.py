@@ -470,6 +470,8 @@ class Bounds:
         """Carry rows of coefficients backward, from where they are started."""
         network, n_features = self.network, places.input.size
         n_rows = max(1, min(_ROWS, _NUMBERS // (places.width + n_features)))
+        # What is compiled for other strides is compiled twice.
+        problems = np.ascontiguousarray(problems)
         for begin in range(0, len(total), n_rows):
             part = slice(begin, begin + n_rows)
             ids, acc = problems[part], total[part]

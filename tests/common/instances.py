@@ -101,15 +101,17 @@ def _joined_attacks():
 
 
 def _studies():
+    from robustkit.attacks import FGSMAttack
     from robustkit.correlation import RobustnessCorrelator
     from robustkit.study import RobustnessStudy
 
-    # As few models as can be correlated.
+    # As few models as can be correlated, and the cheapest attack.
     yield RobustnessStudy(
         _small_net("SparseNetClassifier"),
         {"prior__n_nodes": [30, 40, 50]},
         n_graphs=3,
         inits=["he_uniform"],
+        attacks={"fgsm": FGSMAttack(eps=0.1)},
         analyses={},
         correlator=RobustnessCorrelator(n_bootstrap=3),
         device="cpu",

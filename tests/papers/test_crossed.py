@@ -5,12 +5,17 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
 from papers.random_graphs import controls, crossed, retrained
 from papers.random_graphs.effects import (
+    FACTORS,
+    RESULTS,
     component_rows,
     effect_rows,
+    levels,
     linear_and_curved,
     variance_components,
 )
@@ -111,6 +116,37 @@ def test_linear_and_curved_effects_are_found():
     halves = found.set_index("part")["half"]
     assert abs(effects["linear"] - 1) < 2 * halves["linear"] < 0.2
     assert abs(effects["curved"] - 0.5) < 2 * halves["curved"] < 0.2
+
+
+def test_levels_are_means_over_graphs_with_students_interval():
+    table = factorial(effect=1.0, spreads=(0.3, 0.2, 0.1))
+    found = levels(table, "size", "y")
+    for level, row in found.iterrows():
+        means = [
+            graph["y"].mean()
+            for _, graph in table[table["size"] == level].groupby("graph")
+        ]
+        low, high = stats.t.interval(
+            0.95, len(means) - 1, np.mean(means), stats.sem(means)
+        )
+        assert row["size"] == len(means) == 9
+        assert_allclose(
+            [row["mean"] - row["half"], row["mean"] + row["half"]], [low, high]
+        )
+
+
+def test_levels_on_the_page_are_those_of_the_rows():
+    rows = pd.read_csv(RESULTS / "crossed.csv")
+    page = pd.read_csv(RESULTS / "tables" / "crossed_levels.csv")
+    assert page["graphs"].sum() == 3 * rows["graph"].nunique()
+    for factor, title in FACTORS.items():
+        levels = page[page["factor"] == title]
+        assert levels["level"].tolist() == sorted(rows[factor].unique())
+        for _, level in levels.iterrows():
+            graphs = rows[rows[factor] == level["level"]].groupby("graph")
+            mean = graphs["linf_median_distance"].mean().mean()
+            text = level["median distance, maximum norm"]
+            assert abs(float(text.split(" ")[0]) - mean) <= 0.5e-4
 
 
 def test_intervals_of_effects_cover_the_truth():

@@ -63,6 +63,52 @@ def test_gain_is_paired_by_seed():
     assert first["published gain"] == "+0.27 (0.30)"
 
 
+def test_network_and_images_change_purity_apart():
+    # Purity is .9, .2 less by the network and .1 less by the images; seeds differ.
+    rows = [
+        {
+            "eps": 0.1, "seed": seed, "network": network, "data": data,
+            "purity uniform 1": 0.9 + 0.01 * seed
+            - 0.2 * (network == "adversarial") - 0.1 * (data == "attacked"),
+        }
+        for seed in range(3)
+        for network in ("clean", "adversarial")
+        for data in ("clean", "attacked")
+    ]  # fmt: skip
+    # Seed 3 is not finished.
+    unfinished = rows[0] | {"seed": 3}
+    (row,) = pages.apart_rows(pd.DataFrame([*rows, unfinished]))
+    assert row["n"] == 3
+    assert row["changed by the network"] == "-20.00\u00a0±\u00a00.00"
+    assert row["changed by the images"] == "-10.00\u00a0±\u00a00.00"
+    assert row["clean network, clean images"].startswith("91.00")
+    assert row["adversarial network, attacked images"].startswith("61.00")
+
+
+def test_only_confusions_common_at_every_level_persist(monkeypatch):
+    monkeypatch.setattr(pages, "N_COMMONEST", 2)
+    numbers = {
+        # (eps, seed): errors by (class, predicted).
+        (0.1, 0): {(4, 9): 60, (9, 4): 30, (3, 5): 10},
+        (0.1, 1): {(4, 9): 20, (9, 4): 70, (3, 5): 10},
+        (0.2, 0): {(4, 9): 500, (3, 5): 400, (9, 4): 100},
+        (0.2, 1): {(4, 9): 400, (3, 5): 600},
+    }
+    kinds = (("adversarial", "attacked", 1), ("clean", "clean", 9))
+    rows = [
+        {"eps": eps, "seed": seed, "network": network, "data": data,
+         "class": pair[0], "predicted": pair[1], "number": n * factor}
+        for (eps, seed), pairs in numbers.items()
+        for pair, n in pairs.items()
+        for network, data, factor in kinds
+    ]  # fmt: skip
+    found = list(pages.persisting_rows(pd.DataFrame(rows)))
+    # At .2 a network made no error of 9 for 4: a share of zero, not a gap.
+    assert found == [
+        {"class": 4, "taken for": 9, "eps 0.1": "40.0 %", "eps 0.2": "45.0 %"}
+    ]
+
+
 def coloured(n_samples, seed):
     """Images of 8 x 8 pixels, each mostly of one of three colours."""
     rng = np.random.RandomState(seed)

@@ -21,12 +21,19 @@ from robustkit.classifiers import (
 from robustkit.exceptions import CorruptFileError
 from robustkit.study import RobustnessStudy, Store, to_csv
 from robustkit.study._kept_models import read_arrays, with_added, write_arrays
-from tests.study.studies import assert_same_table, small_data, small_study
+from tests.study import studies
+from tests.study.studies import assert_same_table, small_data
 
 DATA = small_data()
 # Its random starts are drawn by the study.
 PGD = PGDAttack(eps=0.05, max_iter=3, random_state=None)
 NEW = {"pgd": (PGD, 20), "radius": (CertifiedRadius(), 5)}
+
+
+def small_study(store=None, **params):
+    """Three models, which are as few as can be correlated."""
+    few = {"n_graphs": 3, "inits": ["he_uniform"]}
+    return studies.small_study(store, **few | params)
 
 
 def kept_study(folder, **params):
@@ -62,7 +69,7 @@ def test_what_is_added_continues_where_it_was_stopped(tmp_path, monkeypatch):
 
     def dies(self, X, y):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 2:
             raise KeyboardInterrupt("stopped")
         return usual(self, X, y)
 
@@ -70,7 +77,7 @@ def test_what_is_added_continues_where_it_was_stopped(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         study.measure(NEW, *DATA)
     study.measure(NEW, *DATA)
-    assert len(calls) == 8 + 1
+    assert len(calls) == 3 + 1
     assert_same_table(study.results_, whole.results_)
 
 
@@ -121,7 +128,7 @@ def test_processes_measure_the_same(tmp_path):
     ("change", "error", "message"),
     [
         ({"store": None}, ValueError, "beside the store. Pass a 'store'"),
-        ({"n_graphs": 5}, ValueError, "holds another study: n_graphs is 4"),
+        ({"n_graphs": 5}, ValueError, "holds another study: n_graphs is 3"),
     ],
 )
 def test_bad_studies_are_refused(tmp_path, change, error, message):
@@ -156,7 +163,7 @@ def test_another_attack_of_the_same_name_is_refused(tmp_path):
 
 def test_a_study_that_kept_nothing_cannot_be_measured(tmp_path):
     study = small_study(tmp_path / "study.store").fit(*DATA)
-    with pytest.raises(FileNotFoundError, match="8 of 8 models are not in"):
+    with pytest.raises(FileNotFoundError, match="3 of 3 models are not in"):
         study.measure({"pgd": PGD}, *DATA)
 
 
@@ -165,7 +172,7 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
 
     def dies(self, *args, **kwargs):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return usual(self, *args, **kwargs)
 
@@ -173,7 +180,7 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
     study = kept_study(tmp_path)
     with pytest.raises(KeyboardInterrupt, match="models are done"):
         study.fit(*DATA)
-    with pytest.raises(ValueError, match="3 of 8 models are finished"):
+    with pytest.raises(ValueError, match="1 of 3 models are finished"):
         study.measure({"pgd": PGD}, *DATA)
 
 

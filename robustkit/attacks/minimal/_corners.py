@@ -13,7 +13,7 @@ margins with which it is a bound, and the cube grows to where that bound is zero
 import numpy as np
 from numba import njit
 
-from robustkit.attacks.minimal._paths import solve
+from robustkit.attacks.minimal._paths import Box, solve
 
 __all__ = ["corners"]
 
@@ -42,10 +42,12 @@ def corners(box, samples, at, gradients, margins, ahead, out):
                 offset -= models[k, j] * (at[i, j] - x[j])
             offsets[k] = offset
         offsets -= ahead * np.abs(offsets).max()
+        # In double precision whatever the samples are: all below is compiled once.
+        own = Box(x.reshape((1, n)), box.low, box.high, box.euclidean)
         if box.euclidean:
-            move = _corner_of_ball(x, models, offsets, box)
+            move = _corner_of_ball(x, models, offsets, own)
         else:
-            move = _corner_of_cube(x, models, offsets, box)
+            move = _corner_of_cube(x, models, offsets, own)
         for j in range(n):
             out[i, j] = min(max(x[j] + move[j], box.low), box.high)
 
@@ -89,7 +91,8 @@ def _corner_of_cube(x, models, offsets, box):
     # number, the weight of class k by -1 - k.
     active = np.empty(m - 1, dtype=np.int64)
     first = offsets.argmin()
-    active[:] = [-1 - k for k in range(m) if k != first]
+    for i in range(m - 1):
+        active[i] = -1 - i - (i >= first)
     weights[first] = 1.0
     for j in range(n):
         sides[j] = np.sign(models[first, j])
@@ -116,7 +119,8 @@ def _best_vertex(models, offsets, least, most, weights, active, sides, move):
         for i in range(m - 1):
             a = active[i]
             if a >= 0:
-                normals[i] = models[:, a]
+                for k in range(m):
+                    normals[i, k] = models[k, a]
             else:
                 normals[i] = 0
                 normals[i, -1 - a] = 1

@@ -132,6 +132,13 @@ def _write(x, g, level, box, out):
 
 
 @njit(cache=True)
+def _copy(source, out):
+    """Do what ``out[:] = source`` does, which takes numba seconds to compile."""
+    for j in range(len(out)):
+        out[j] = source[j]
+
+
+@njit(cache=True)
 def begin(box, gradients, margins, levels, sizes):
     """Find levels and sizes by the margins and gradients at the samples themselves.
 
@@ -174,7 +181,7 @@ def restart(box, rows, which, far, new, margins, out):
         level = far * rows.best_level[r]
         gain, _, _ = _follow(x, rows.best_slope[r], new[i], level, box)
         rows.offset[r] = margins[i] - gain
-        g[:] = new[i]
+        _copy(new[i], g)
         start = 0.0 if box.euclidean else rows.best_level[r]
         rows.level[r] = solve(x, g, -rows.offset[r], start, 4, box)
         rows.moving[r] = np.isfinite(gain)
@@ -209,10 +216,10 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         if abs(crossing - e) < _NEAR * e and size < rows.best_size[r]:
             rows.best_size[r], rows.best_level[r] = size, crossing
             rows.best_growth[r] = growth
-            rows.best_slope[r, :] = g
+            _copy(g, rows.best_slope[r])
         offset = m - gain
         if share == 1:
-            g[:] = new[i]
+            _copy(new[i], g)
             rows.offset[r] = offset
         else:
             _blend(g, new[i], share)
@@ -264,7 +271,7 @@ def _glide_to(x, z, g, rho, level, box, out):
     for j in range(len(x)):
         square += np.float64(g[j]) * np.float64(g[j])
     if square == 0:
-        out[:] = z
+        _copy(z, out)
         return
     step, square = kind(rho / np.sqrt(square)), 0.0
     for j in range(len(x)):
@@ -299,7 +306,7 @@ def slide(box, rows, which, state, new, margins, rho, momentum):
         x, z, m, e = box.X[rows.sample[which[i]]], Z[i], margins[i], sizes[i]
         if m > 0 and e < best_sizes[i]:
             best_sizes[i] = e
-            best[i, :] = z
+            _copy(z, best[i])
         _blend(G[i], new[i], 1 - momentum)
         step = rho * first[i]
         if box.euclidean:
@@ -315,7 +322,7 @@ def slide(box, rows, which, state, new, margins, rho, momentum):
             _glide_to(x, z, G[i], step, e, box, other)
         else:
             _slide_to(x, z, G[i], step, e, box, other)
-        z[:] = other
+        _copy(other, z)
 
 
 @njit(cache=True)

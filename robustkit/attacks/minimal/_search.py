@@ -422,7 +422,8 @@ def _first_rows(margins, box, true, target, plan):
 def _make_rows(sample, true, wrong, slope, offset, level):
     n_rows = len(sample)
     return Rows(
-        sample,
+        # Whatever is compiled for other strides is compiled twice.
+        np.ascontiguousarray(sample),
         true,
         wrong,
         slope,

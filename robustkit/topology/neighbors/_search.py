@@ -502,10 +502,13 @@ def join_pairs(
 @njit(cache=True, nogil=True)
 def _copy_rows(rows, indptr, columns, distances, targets, indices, levels):
     for r in range(len(rows)):
-        target, count = targets[rows[r]], indptr[r + 1] - indptr[r]
-        indices[target : target + count] = columns[indptr[r] : indptr[r + 1]]
-        if len(levels) > 0:
-            levels[target : target + count] = distances[indptr[r] : indptr[r + 1]]
+        target, start = targets[rows[r]], indptr[r]
+        count = indptr[r + 1] - start
+        # Slices assigned to slices would take seconds to compile.
+        for k in range(count):
+            indices[target + k] = columns[start + k]
+            if len(levels) > 0:
+                levels[target + k] = distances[start + k]
         targets[rows[r]] += count
 
 
@@ -514,9 +517,12 @@ def _sort_rows(rows, indptr, indices, levels):
     for row in rows:
         start, stop = indptr[row], indptr[row + 1]
         order = np.argsort(indices[start:stop])
-        indices[start:stop] = indices[start:stop][order]
-        if len(levels) > 0:
-            levels[start:stop] = levels[start:stop][order]
+        columns = indices[start:stop].copy()
+        distances = levels[start:stop].copy()
+        for k in range(stop - start):
+            indices[start + k] = columns[order[k]]
+            if len(levels) > 0:
+                levels[start + k] = distances[order[k]]
 
 
 def level_step(samples: "SortedSamples", eps: float) -> float:

@@ -8,6 +8,8 @@ import pytest
 from tests.explorer.browser.conftest import CLASS_NAMES
 from tests.explorer.browser.seen import colours_of
 
+pytestmark = pytest.mark.slow
+
 
 def legend_colours(seen):
     """The colours of the classes, as the legend shows them."""

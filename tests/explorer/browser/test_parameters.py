@@ -7,6 +7,8 @@ import pytest
 from robustkit.topology import UniformCover
 from tests.explorer.browser.seen import colours_of
 
+pytestmark = pytest.mark.slow
+
 
 def shape_of(mapper):
     return mapper.membership_.shape[1], len(mapper.edges_)
@@ -181,7 +183,6 @@ def held(session):
     return [values[k] for k in ("Nodes", "JSEventListeners", "JSHeapUsedSize")]
 
 
-@pytest.mark.slow
 def test_the_page_keeps_nothing_of_graphs_that_are_gone(open_page):
     """Twenty graphs of some 60 nodes: lists of nodes that stay would be seen."""
     seen = open_page()
