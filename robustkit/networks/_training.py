@@ -271,7 +271,12 @@ def train(
             join_last=join_last,
             device=X.device,
         )
-        return ((X.index_select(0, b), y.index_select(0, b)) for b in batches)
+        # Labels are small: those of all batches at once.
+        labels = y.index_select(0, torch.cat(batches)).split([len(b) for b in batches])
+        return (
+            (X.index_select(0, batch), targets)
+            for batch, targets in zip(batches, labels, strict=True)
+        )
 
     return train_on_stream(
         module,
