@@ -153,7 +153,8 @@ class CompiledAdam:
         count, rates = self._count.item(), self._rates
         rates[0] = self.lr / (1 - BETAS[0] ** count)
         rates[1] = (1 - BETAS[1] ** count) ** -0.5
-        descend(*self._arrays, rates, self._tiny)
+        weight, gradient, mean, square = self._arrays
+        descend(weight, gradient, mean, square, rates, self._tiny)
 
 
 _OPTIONS: dict[str, Any] = {
