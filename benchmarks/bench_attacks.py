@@ -147,6 +147,29 @@ def _their_fgsm_torchattacks(here, module, X, y, eps=0.1):
     return partial(attack, here.images(X), here.tensor(y))
 
 
+def _their_fgsm_judged(here, module, X, y, eps=0.1):
+    """The peer, and one prediction of its images, which ours has made of them."""
+    perturb, labels = _their_fgsm_torchattacks(here, module, X, y, eps), here.tensor(y)
+    model = Image(module)
+
+    def judged():
+        points = perturb()
+        with torch.no_grad():
+            return points, model(points).argmax(1) == labels
+
+    return judged
+
+
+def _same_verdict(here, module, y, ours, theirs, tolerance):
+    """Images that fool as often, and as many of them found to."""
+    points, is_right = theirs
+    share = float((ours.prediction == ours.y).mean())
+    return (
+        _same_accuracy(here, module, y, ours, points, tolerance)
+        and abs(share - float(is_right.double().mean())) <= tolerance
+    )
+
+
 def _their_fgsm_foolbox(here, module, X, y, eps=0.1):
     attack = peers.load("foolbox").attacks.FGSM()
     model, x, labels = _foolbox_model(here, module), here.images(X), here.tensor(y)
@@ -381,6 +404,16 @@ def _more_images(here, name, peer, sizes, attack, theirs, trained=0.0, **options
 
 
 def _grow_fgsm(here, there):
+    if "torchattacks" in there:
+        yield _more_images(
+            here,
+            "FGSM, eps 0.1, images and verdicts",
+            f"{peers.title('torchattacks')}, and a prediction of its images",
+            (250, 1000, 4000, 16_000),
+            FGSMAttack(eps=0.1),
+            _their_fgsm_judged,
+            same=partial(_same_verdict, tolerance=0.001),
+        )
     for module, theirs in (
         ("torchattacks", _their_fgsm_torchattacks),
         ("foolbox", _their_fgsm_foolbox),

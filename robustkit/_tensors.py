@@ -81,17 +81,19 @@ def parts_of(module: nn.Module) -> list[nn.Module]:
         part = left.pop()
         if id(part) not in found:
             found[id(part)] = part
-            children = list(part._modules.values())
-            left += [child for child in children[::-1] if child is not None]
+            if part._modules:
+                children = list(part._modules.values())
+                left += [child for child in children[::-1] if child is not None]
     return list(found.values())
 
 
 def tensors_of(module: nn.Module, *, buffers: bool = True) -> list[torch.Tensor]:
     """List the parameters of a module, each once, and after them its buffers."""
     parts = parts_of(module)
-    stores = [part._parameters for part in parts]
+    # Most parts have none of the one or the other.
+    stores = [part._parameters for part in parts if part._parameters]
     if buffers:
-        stores += [part._buffers for part in parts]
+        stores += [part._buffers for part in parts if part._buffers]
     found = [t for store in stores for t in store.values() if t is not None]
     return list({id(tensor): tensor for tensor in found}.values())
 

@@ -233,13 +233,61 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
             trace=batch.trace,
         )
 
-    def _training_seed(self, module):
-        """Hash the weights: training changes them with every batch.
+    def perturb_batch(
+        self,
+        module: torch.nn.Module,
+        X: torch.Tensor,
+        y: torch.Tensor,
+        *,
+        epoch: int,
+        batch: int,
+    ) -> torch.Tensor:
+        """Perturb a batch as `perturb_module` does, with random starts of its own.
 
-        So the same sample starts elsewhere in every epoch, and at the same point in the
-        same training.
+        They depend on `random_state`, on the two numbers and on the content of each
+        sample, and no longer on the weights. Our classifiers call this when they train.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Takes a batch, returns logits.
+
+        X : torch.Tensor of shape (n_samples, ...)
+            Clean samples, on the device of the module.
+
+        y : torch.Tensor of shape (n_samples,)
+            Index of the true class.
+
+        epoch : int
+            Number of the epoch, from 0.
+
+        batch : int
+            Number of the batch in its epoch, from 0.
+
+        Returns
+        -------
+        X_adv : torch.Tensor of the shape of `X`
+            Perturbed samples.
         """
-        if isinstance(module, NetworkUnion):
+        self._place = epoch, batch
+        try:
+            return self.perturb_module(module, X, y)
+        finally:
+            del self._place
+
+    def _training_seed(self, module):
+        """Mix the seed with the place in the training, or with a hash of the weights.
+
+        Training changes both with every batch. So the same sample starts elsewhere in
+        every epoch, and at the same point in the same training. Only the place is the
+        same where rounding differs.
+        """
+        is_union = isinstance(module, NetworkUnion)
+        if self._place is not None:
+            partners = self._partners if is_union else [self]
+            seeds = [_mixed(_seed_of(one), *self._place) for one in partners]
+            return np.array(seeds) if is_union else seeds[0]
+        if is_union:
             seeds = [_seed_of(one) for one in self._partners]
             keys = sample_keys(module.output_biases()[:, :_N_HASHED], np.array(seeds))
             return as_array(keys % 2**31)
@@ -250,6 +298,11 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         key = sample_keys(last, seed)[0] % 2**31
         # Nobody waits for a GPU to answer: the number can be used where it is.
         return int(key) if key.device.type == "cpu" else key
+
+
+def _mixed(seed, *numbers):
+    mixed = np.random.SeedSequence((seed, *numbers)).generate_state(1)
+    return int(mixed[0]) % 2**31
 
 
 def _seed_of(attack):

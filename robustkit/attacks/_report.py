@@ -93,6 +93,8 @@ class GradientAttackMixin:
 
     # In training many networks as one: the adversary of each.
     _partners: Sequence[Any]
+    # In training: the numbers of the epoch and of the batch, if they are known.
+    _place: tuple[int, int] | None = None
 
     def perturb_module(
         self, module: torch.nn.Module, X: torch.Tensor, y: torch.Tensor
@@ -132,6 +134,9 @@ class GradientAttackMixin:
         X: torch.Tensor,
         y: torch.Tensor,
         adversaries: Sequence[Any],
+        *,
+        epoch: int | None = None,
+        batch: int | None = None,
     ) -> torch.Tensor | None:
         """Perturb the batch of each network as its own adversary would.
 
@@ -151,6 +156,9 @@ class GradientAttackMixin:
         adversaries : sequence of objects
             One for each network; this is the first one.
 
+        epoch, batch : int, default=None
+            Their numbers in the training, if they are known.
+
         Returns
         -------
         X_adv : torch.Tensor of the shape of `X` or None
@@ -162,6 +170,8 @@ class GradientAttackMixin:
             return None
         twin = copy(self)
         twin._partners = adversaries
+        if epoch is not None and batch is not None:
+            twin._place = epoch, batch
         return twin.perturb_module(union, X, y)
 
     def _radius_in_training(self, X):

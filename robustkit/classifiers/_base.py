@@ -385,6 +385,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             max_epochs=most_epochs(max_epochs),
             batch_size=size or batch_size_for("auto"),
             generator=generator,
+            n_epochs_before=self.n_iter_,
         )
         join_last = normalises_batches(network)
 
@@ -443,6 +444,7 @@ class BaseNetClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator, AB
             batch_size=batch_size_for(self.batch_size, len(samples)),
             generator=torch_generator(order_seed),
             n_iter_no_change=self.n_iter_no_change,
+            n_epochs_before=self.n_iter_,
         )
         run = partial(
             train, network, samples, targets, schedule=schedule, validation=validation

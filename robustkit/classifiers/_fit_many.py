@@ -55,10 +55,7 @@ def fit_many(
 
     An `adversary` that is one of our attacks by gradients, the same for all networks
     but for its seed, perturbs the samples of all as one. Any other one, and every
-    `regularizer`, is asked network by network. The random starts of a
-    :class:`~robustkit.attacks.PGDAttack` depend on the weights to the last digit: once
-    rounding has changed one, it starts elsewhere than in a separate `fit`, and losses
-    differ by thousandths. With ``random_start=False`` they are equal up to rounding.
+    `regularizer`, is asked network by network.
 
     Parameters
     ----------
@@ -242,18 +239,23 @@ class _Learners:
         parts = [pair[name] for pair in self.pairs]
         return parts if any(part is not None for part in parts) else []
 
-    def perturb_module(self, _: Any, X: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Perturb a batch, once for each network."""
+    def perturb_batch(
+        self, _: Any, X: torch.Tensor, y: torch.Tensor, **place: int
+    ) -> torch.Tensor:
+        """Perturb a batch, whose place in the training is given, for each network."""
         adversaries = self.of("adversary")
         n, own = len(adversaries), [part.learner for part in adversaries]
         found = None
         if hasattr(own[0], "perturb_union"):
             union = self.step.network.with_counts([len(X)] * n)
-            found = own[0].perturb_union(union, X.repeat(n, 1), y.repeat(n), own)
+            rows = X.repeat(n, 1), y.repeat(n)
+            found = own[0].perturb_union(union, *rows, own, **place)
         if found is None:
             self.step.store()
             pairs = zip(adversaries, self.step.modules, strict=True)
-            found = torch.cat([one.perturb_module(to, X, y) for one, to in pairs])
+            found = torch.cat(
+                [one.perturb_batch(to, X, y, **place) for one, to in pairs]
+            )
         return found.detach().view(n, *X.shape)
 
     def on_epoch_begin(self, _: Any, X: Any, y: Any, **when: Any) -> None:
@@ -287,8 +289,10 @@ class _Learner:
     learner: Any
     stream: _Stream
 
-    def perturb_module(self, *batch: Any) -> torch.Tensor:
+    def perturb_batch(self, *batch: Any, **place: int) -> torch.Tensor:
         with self.stream:
+            if hasattr(self.learner, "perturb_batch"):
+                return self.learner.perturb_batch(*batch, **place)
             return self.learner.perturb_module(*batch)
 
     def penalty(self, *batch: Any) -> torch.Tensor:

@@ -33,7 +33,8 @@ __all__ = [
     "why_not_recorded",
 ]
 
-# Shapes of batches that are recorded: the usual one, the last one, and as many again.
+# Shapes of batches that are recorded, or have buffers: the usual one, the last one,
+# and as many again.
 _MOST_RECORDS = 4
 
 # What the compiled engine computes in.
@@ -234,6 +235,10 @@ class UnionStep:
         # A penalty is not ours to record.
         is_cuda = device.type == "cuda" and not regularizers
         self._run = _CUDAGraph(self._descend) if is_cuda else self._descend
+        # Number of samples -> what a step writes. On a GPU memory is not worth keeping.
+        self._kept: dict[int, tuple[Tensor, ...]] | None = (
+            {} if device.type == "cpu" else None
+        )
 
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Change the weights of every network once.
@@ -248,14 +253,13 @@ class UnionStep:
     def _descend(self, inputs: Tensor, targets: Tensor) -> Tensor:
         input_weight, bias, weight = self._weights
         of_input, of_bias, of_weight = self._gradients
-        n_sources = input_weight.shape[0]
-        rows = inputs.new_empty(bias.shape[0], targets.shape[0])
+        rows, gradient, drive, of_drive = self._buffers(targets.shape[0])
         if inputs.ndim == 2:
-            torch.mm(input_weight, inputs.t(), out=rows[:n_sources])
+            torch.mm(input_weight, inputs.t(), out=drive)
         else:
             union = self.network.with_counts([len(targets)] * len(self.modules))
-            union.drive(inputs.flatten(0, 1), rows[:n_sources])
-        losses, gradient = self._engine.find_gradients(
+            union.drive(inputs.flatten(0, 1), drive)
+        losses, _ = self._engine.find_gradients(
             weight,
             bias,
             rows,
@@ -263,16 +267,34 @@ class UnionStep:
             label_smoothing=self.label_smoothing,
             n_graphs=len(self.modules),
             out=(of_weight, of_bias),
+            gradient=gradient,
         )
         if inputs.ndim == 2:
-            torch.mm(gradient[:n_sources], inputs, out=of_input)
+            torch.mm(of_drive, inputs, out=of_input)
         else:
-            union.pull_weights(gradient[:n_sources], inputs.flatten(0, 1), of_input)
+            union.pull_weights(of_drive, inputs.flatten(0, 1), of_input)
         if self._regularizers:
             self._descend_with_penalties(inputs, targets, losses)
         else:
             self._adam.step()
         return losses
+
+    def _buffers(self, n_samples: int) -> tuple[Tensor, ...]:
+        """Return memory for the rows and their gradient, and the part of the sources.
+
+        Where a step takes microseconds, so does making them anew.
+        """
+        kept = {} if self._kept is None else self._kept
+        if n_samples not in kept:
+            if len(kept) >= _MOST_RECORDS:
+                kept.clear()
+            input_weight, bias, _ = self._weights
+            rows = bias.new_empty(bias.shape[0], n_samples)
+            gradient = torch.empty_like(rows)
+            n_sources = input_weight.shape[0]
+            parts = rows[:n_sources], gradient[:n_sources]
+            kept[n_samples] = rows, gradient, *parts
+        return kept[n_samples]
 
     def _descend_with_penalties(self, inputs, targets, losses):
         """Add the gradients of the penalties; leave weights that are frozen alone."""
@@ -390,8 +412,9 @@ class FusedStep(UnionStep):
             # Something gave them other memory, such as another step.
             self._take_over()
         frozen = [not parameter.requires_grad for parameter in self._parameters]
-        if True not in frozen:
-            return super().step(inputs, targets)[0]
+        if True not in frozen and not inputs.requires_grad:
+            # Nothing here has a gradient: to say so again takes microseconds.
+            return self._descend(inputs, targets)[0]
         kept = [
             (tensor, tensor.clone())
             for tensors in (self._views, self._means, self._squares)

@@ -143,6 +143,9 @@ class Schedule:
     n_iter_no_change: int = 5
     """Epochs without a better validation score after which the loop stops."""
 
+    n_epochs_before: int = 0
+    """Passes that the module has been trained for already."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -230,7 +233,9 @@ def train(
 
     adversary : object or None, default=None
         Its ``perturb_module(module, X, y)`` is called with each batch, while the module
-        is in eval mode, and returns the batch to train on.
+        is in eval mode, and returns the batch to train on. If it has a method
+        ``perturb_batch(module, X, y, *, epoch, batch)``, that is called instead, with
+        the numbers of the epoch, those before this training included, and of the batch.
 
     regularizer : object or None, default=None
         It, or `adversary`, may have a method ``on_epoch_begin(module, X, y, *, epoch,
@@ -271,7 +276,12 @@ def train(
             join_last=join_last,
             device=X.device,
         )
-        return ((X.index_select(0, b), y.index_select(0, b)) for b in batches)
+        # Labels are small: those of all batches at once.
+        labels = y.index_select(0, torch.cat(batches)).split([len(b) for b in batches])
+        return (
+            (X.index_select(0, batch), targets)
+            for batch, targets in zip(batches, labels, strict=True)
+        )
 
     return train_on_stream(
         module,
@@ -315,7 +325,8 @@ def train_on_stream(
                 progress.epoch_begins()
             if hasattr(stepper, "epoch_begins"):
                 stepper.epoch_begins(number)
-            loss = _run_epoch(module, draw_batches(number), stepper, adversary)
+            perturb = _perturbing(adversary, schedule.n_epochs_before + number)
+            loss = _run_epoch(module, draw_batches(number), stepper, perturb)
             if keeper is None:
                 epoch = Epoch(number, loss.tolist())
             else:
@@ -352,21 +363,32 @@ def epoch_batches(
     return batches
 
 
+def _perturbing(adversary: Any, epoch: int) -> Callable[..., Tensor] | None:
+    """Return what perturbs the batches of an epoch, given the number of each."""
+    if adversary is None:
+        return None
+    if not hasattr(adversary, "perturb_batch"):
+        return lambda _, *batch: adversary.perturb_module(*batch)
+    return lambda number, *batch: adversary.perturb_batch(
+        *batch, epoch=epoch, batch=number
+    )
+
+
 def _run_epoch(
     module: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     stepper: Any,
-    adversary: Any,
+    perturb: Callable[..., Tensor] | None,
 ) -> Any:
     """Return the mean loss, a tensor unless it is on the CPU."""
     module.train()
     # Summed on the device: asking a GPU for the number would wait for every step.
     total: Any = 0
     n_samples = 0
-    for inputs, targets in batches:
-        if adversary is not None:
+    for number, (inputs, targets) in enumerate(batches):
+        if perturb is not None:
             with evaluating(module):
-                inputs = adversary.perturb_module(module, inputs, targets).detach()
+                inputs = perturb(number, module, inputs, targets).detach()
         loss, size = stepper.step(inputs, targets), targets.shape[0]
         # Autocast holds weights in half precision, which are now those of before.
         torch.clear_autocast_cache()

@@ -97,6 +97,42 @@ def test_perturb_module_random_start_depends_on_weights():
     assert not torch.isclose(one, attack.perturb_module(module, x, y), atol=1e-4).all()
 
 
+def test_random_starts_of_a_training_depend_on_epoch_and_batch_but_not_on_weights():
+    x, y = batch()
+    attack = PGDAttack(eps=0.1, step_size=1e-6, max_iter=1, random_state=0)
+    module, other = fresh_module(0), fresh_module(1)
+
+    def start(module, epoch, number):
+        return attack.perturb_batch(module, x, y, epoch=epoch, batch=number)
+
+    first = start(module, 2, 5)
+    torch.testing.assert_close(first, start(other, 2, 5), rtol=0, atol=1e-5)
+    for place in ((2, 6), (3, 5), (5, 2)):
+        assert not torch.isclose(first, start(module, *place), atol=1e-4).all()
+    assert attack._place is None
+
+
+class Noting(PGDAttack):
+    """Notes where in the training it is called."""
+
+    def perturb_batch(self, module, X, y, *, epoch, batch):
+        self.places = [*getattr(self, "places", []), (epoch, batch)]
+        return super().perturb_batch(module, X, y, epoch=epoch, batch=batch)
+
+
+def test_epochs_are_numbered_over_all_calls_of_partial_fit():
+    X, y = digits(70)
+    net = MLPNetClassifier(
+        max_epochs=2,
+        batch_size=40,
+        adversary=Noting(eps=0.1, max_iter=1),
+        random_state=0,
+    ).fit(X, y)
+    assert net.adversary_.places == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    net.partial_fit(X, y)
+    assert net.adversary_.places == [(2, 0), (2, 1)]
+
+
 @pytest.mark.parametrize("clip", [(0.2, 0.8), None])
 def test_perturb_module_clips_to_parameter_or_fit(clip):
     x, y = batch()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from robustkit.networks import AutogradStep, FusedStep, UnionStep
-from robustkit.networks._fused_step import _CUDAGraph
+from robustkit.networks._fused_step import _MOST_RECORDS, _CUDAGraph
 from tests.networks.reference import reference_gradients
 from tests.networks.shapes import (
     SHAPES,
@@ -70,6 +70,22 @@ def test_fused_step_in_float32(engine):
         SHAPES["five predecessors and more"], dtype=torch.float32, n_features=3
     )
     expect_same_steps(network, engine, {}, tolerance=1e-4)
+
+
+@every_engine
+def test_fused_steps_with_more_sizes_of_batches_than_have_buffers(engine):
+    network = network_of(SHAPES["five predecessors and more"])
+    twin = copy.deepcopy(network)
+    ours, theirs = FusedStep(network, engine=engine), AutogradStep(twin)
+    losses = []
+    for size in (5, 3, 5, 7, 2, 6, 4, 5, 3, 7):
+        X, y = samples(size, seed=size, dtype=network.bias.dtype)
+        losses.append((ours.step(X, y), theirs.step(X, y)))
+        expect_same_weights(network, twin)
+    # Nobody has written to a loss since it was returned.
+    for mine, other in losses:
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-8)
+    assert len(ours._kept) <= _MOST_RECORDS
 
 
 def expect_gradients_of_the_definition(network, engine, label_smoothing=0.0):

@@ -77,11 +77,13 @@ class Engine(Protocol):
         label_smoothing: float,
         n_graphs: int,
         out: tuple[Tensor, Tensor],
+        gradient: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph.
 
         Returns the mean loss of each graph and the gradient of all pre-activations;
-        those of the weights and of the biases are written into `out`.
+        those of the weights and of the biases are written into `out`. A training passes
+        a buffer like `rows` for that gradient, and the same ones at every step.
         """
 
     def adam(

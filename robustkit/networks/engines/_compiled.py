@@ -39,7 +39,7 @@ class CompiledEngine:
             wiring.target,
             wiring.leaving,
         )
-        # Tensors that every step of a training passes, and their arrays.
+        # Tensors that a training passes at every step, and their arrays.
         self._lasting: tuple[tuple[Tensor, ...], list[NDArray]] = (), []
 
     def forward(
@@ -90,17 +90,22 @@ class CompiledEngine:
         label_smoothing: float,
         n_graphs: int,
         out: tuple[Tensor, Tensor],
+        gradient: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph."""
-        losses, gradient = rows.new_empty(n_graphs), torch.empty_like(rows)
-        values, classes, means, slopes = _arrays(rows, targets, losses, gradient)
-        given, lasting = (weight, bias, *out), self._lasting
-        if list(map(id, given)) != list(map(id, lasting[0])):
-            lasting = self._lasting = given, _arrays(*given)
-        weights, biases, *written = lasting[1]
+        if gradient is None:
+            gradient = torch.empty_like(rows)
+            arrays = _arrays(weight, bias, rows, gradient, *out)
+        else:
+            given = (weight, bias, rows, gradient, *out)
+            if list(map(id, given)) != list(map(id, self._lasting[0])):
+                self._lasting = given, _arrays(*given)
+            arrays = self._lasting[1]
+        weights, biases, values, slopes, *written = arrays
+        losses = rows.new_empty(n_graphs)
         find_gradients(
-            self._edges, weights, biases, values, classes, label_smoothing, means,
-            slopes, tuple(written),
+            self._edges, weights, biases, values, targets.numpy(), label_smoothing,
+            losses.numpy(), slopes, tuple(written),
         )  # fmt: skip
         return losses, gradient
 
@@ -136,17 +141,18 @@ class CompiledAdam:
         self._count = self.count.numpy()
         self._arrays = [t.numpy() for t in (weight, gradient, self.mean, self.square)]
         self._tiny = torch.finfo(weight.dtype).tiny
+        # In double precision: 1 - 0.999 has five correct digits in single precision.
+        rates = [part for beta in BETAS for part in (beta, 1 - beta)]
+        rates = [0.0, 0.0, *rates, weight_decay, EPS]
+        # The first two are those of a step.
+        self._rates = np.array(rates, dtype=self._arrays[0].dtype)
 
     def step(self) -> None:
         """Change the weights once."""
         self._count += 1
-        count = self._count.item()
-        corrections = [1 - beta**count for beta in BETAS]
-        rates = [self.lr / corrections[0], corrections[1] ** -0.5]
-        # In double precision: 1 - 0.999 has five correct digits in single precision.
-        rates += [part for beta in BETAS for part in (beta, 1 - beta)]
-        rates += [self.weight_decay, EPS]
-        rates = np.array(rates, dtype=self._arrays[0].dtype)
+        count, rates = self._count.item(), self._rates
+        rates[0] = self.lr / (1 - BETAS[0] ** count)
+        rates[1] = (1 - BETAS[1] ** count) ** -0.5
         weight, gradient, mean, square = self._arrays
         descend(weight, gradient, mean, square, rates, self._tiny)
 

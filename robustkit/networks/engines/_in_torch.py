@@ -105,11 +105,12 @@ class SparseEngine:
         label_smoothing: float,
         n_graphs: int,
         out: tuple[Tensor, Tensor],
+        gradient: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Do all of the above for the cross-entropy of each graph."""
         of_weight, of_bias = out
         self.forward(weight, bias, rows, rows)
-        gradient = torch.zeros_like(rows)
+        gradient = torch.zeros_like(rows) if gradient is None else gradient.zero_()
         first, _ = self.layers[-1]
         losses, gradient[first:] = _cross_entropy(
             rows[first:], targets, label_smoothing, n_graphs
