@@ -15,9 +15,9 @@ from sklearn.cluster import (
 from sklearn.decomposition import PCA
 
 from robustkit.topology import MapperGraph, fit_filter
-from robustkit.topology import _mapper as module
+from robustkit.topology import _filters as module
 from robustkit.topology._mapper import (
-    cluster_slices,
+    cluster_parts,
     find_known_rows,
     join_clusters,
     nearest_labels,
@@ -134,8 +134,7 @@ def test_a_new_sample_whose_norm_overflows_lies_nowhere():
 
 
 def clusters_of(clusterer, X):
-    slices = np.array([[0, len(X)]])
-    (cluster,), (anchor,) = cluster_slices(clusterer, X, np.arange(len(X)), slices)
+    (cluster,), (anchor,) = cluster_parts(clusterer, X, [np.arange(len(X))])
     return cluster, anchor
 
 
