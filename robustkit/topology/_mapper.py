@@ -49,7 +49,7 @@ from robustkit.topology.neighbors import (
     find_neighbors,
     is_too_coarse,
     learn_metric,
-    longest_step,
+    longest_steps,
 )
 
 Cover = UniformCover | BalancedCover | GMapperCover | AdaptiveCover | GivenCover
@@ -429,9 +429,8 @@ class _Scale:
         ]
         if not open_axes:
             return self.choose_eps("knee" if eps == "auto" else eps), covers
-        axes = [axis for _, axis in open_axes]
-        eps, steps = self._choose(eps, axes, diagonal)
-        is_grid = len(columns) == 2
+        axes, is_grid = [axis for _, axis in open_axes], len(columns) == 2
+        eps, steps = self._choose(eps, axes, diagonal, is_grid)
         most = N_INTERVALS_OF_GRID if is_grid else MOST_CELLS
         otherwise = N_INTERVALS_OF_GRID if is_grid else N_INTERVALS
         covers = list(covers)
@@ -439,12 +438,16 @@ class _Scale:
             covers[k] = axis.cover_of_step(step, most, otherwise)
         return eps, covers
 
-    def _choose(self, eps, axes, diagonal):
+    def _choose(self, eps, axes, diagonal, is_grid):
         """Choose eps, and tell the longest step along each filter.
 
         Where the samples bear so few intervals of every filter that no loop could be
         seen, they are too sparse to show their shape at the distance at which it is
         connected: then "auto" is the knee, and the steps are infinite.
+
+        Where four cells of a grid meet is a hole unless samples lie there. They do if
+        near samples, which a cell holds both of, are those within eps: so far, the
+        steps of a grid are longer.
         """
         coarse = "knee" if eps == "auto" else eps
         endless = [np.inf] * len(axes)
@@ -457,11 +460,16 @@ class _Scale:
                 return self.choose_eps(coarse), endless
         else:
             radius = eps = self.choose_eps(eps)
-        reach = usable_distance(radius, diagonal)
-        steps = [self._step(axis.positions, reach) for axis in axes]
-        if all(step > axis.limit for step, axis in zip(steps, axes, strict=True)):
+        eps = float(CONNECTED * radius if isinstance(eps, str) else eps)
+        reaches = [usable_distance(radius, diagonal)]
+        if is_grid:
+            reaches.append(usable_distance(eps, diagonal))
+        steps = self._steps(axes, reaches)
+        limits = np.array([axis.limit for axis in axes])
+        if (steps[0] > limits).all():
             return self.choose_eps(coarse), endless
-        return float(CONNECTED * radius if isinstance(eps, str) else eps), steps
+        long = steps[-1]
+        return eps, np.where(long <= limits, long, np.maximum(steps[0], limits))
 
     def choose_eps(self, eps):
         """Choose eps by one of the rules, unless it is a number."""
@@ -497,10 +505,11 @@ class _Scale:
             ),
         )  # fmt: skip
 
-    def _step(self, positions, radius):
+    def _steps(self, axes, radii):
+        columns = [axis.positions for axis in axes]
         return self._remember(
-            ("step", digest(positions), radius),
-            lambda: longest_step(self.X, positions, radius, *self.metric, self.n_jobs),
+            ("steps", *map(digest, columns), *radii),
+            lambda: longest_steps(self.X, columns, radii, *self.metric, self.n_jobs),
         )
 
     def _remember(self, name, compute):

@@ -95,9 +95,12 @@ def test_filter_pca_in_chunks(monkeypatch):
         ("l1norm", "The 'filter' parameter of MapperGraph must be a str among"),
         (
             np.ones(3),
-            "one number for each of 40 samples. Got an array of shape \\(3,\\)",
+            "one number for each of 40 samples, or two. Got an array of shape \\(3,",
         ),
-        (lambda X: X, "one number for each of 40 samples. Got an array of shape"),
+        (
+            lambda X: X,
+            "for each of 40 samples, or two. Got an array of shape",
+        ),
         (lambda X: np.full(len(X), np.nan), "gave values that are NaN or infinite"),
     ],
 )
