@@ -1,6 +1,7 @@
 """The layout of a graph, and how nodes persist from one graph to the next.
 
-Within a component, the horizontal position of a node shows its interval of the filter.
+Within a component, the horizontal position of a node shows its interval of the filter,
+of the first one if there are two.
 Vertically, neighbours are near each other: in every interval the nodes are sorted by
 the mean position of their neighbours, and moved towards it as far as the other nodes of
 the interval allow. The components are then packed, the largest first, each as high up

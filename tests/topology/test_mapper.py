@@ -14,7 +14,7 @@ from sklearn.cluster import (
 )
 from sklearn.decomposition import PCA
 
-from robustkit.topology import MapperGraph, fit_filter
+from robustkit.topology import MapperGraph, _mapper, fit_filter
 from robustkit.topology import _filters as module
 from robustkit.topology._mapper import (
     cluster_parts,
@@ -244,7 +244,7 @@ def test_the_two_zeros_are_equal(dtype):
 
 
 def test_rows_that_share_a_key_are_told_apart(monkeypatch):
-    monkeypatch.setattr(module, "hash_rows", lambda X: np.zeros(len(X), np.uint64))
+    monkeypatch.setattr(_mapper, "hash_rows", lambda X: np.zeros(len(X), np.uint64))
     found = find_known_rows(np.array([[1.0], [2.0]]), np.array([[2.0], [3.0]]))
     # A known row may be missed among those of its key, but never mistaken.
     np.testing.assert_array_equal(found, [-1, 0])
