@@ -159,7 +159,9 @@ function parameterRow(pane) {
         bounds(limits.n_intervals, 1),
       );
       second.choice.value = values.second_filter;
-      secondsField.hidden = values.second_filter === NO_FILTER;
+      const isAlone = values.second_filter === NO_FILTER;
+      secondsField.hidden = isAlone;
+      fields.classList.toggle("of-two-filters", !isAlone);
       seconds.show(
         values.second_intervals,
         String(values.second_intervals),
