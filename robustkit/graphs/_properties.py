@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "average_clustering",
     "by_source",
+    "count_bits",
     "distance_counts",
     "distance_sums",
     "graph_properties",
@@ -340,7 +341,7 @@ def _ratio(numerator, denominator):
 
 
 @njit(cache=True)
-def _count_bits(word):
+def count_bits(word: np.uint64) -> np.int64:
     """Add up the bits of 64 in parallel: pairs, fours, bytes, and all bytes at once."""
     word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
     pairs = np.uint64(0x3333333333333333)
@@ -397,7 +398,7 @@ def _follow_sources(start, successors, first, n_sources, found):
                 arrived[vertex, k] = 0
                 frontier[vertex, k] = new
                 seen[vertex, k] |= new
-                n_new += _count_bits(new)
+                n_new += count_bits(new)
             if n_new > 0:
                 totals[vertex] += distance * n_new
                 reached[vertex] += n_new

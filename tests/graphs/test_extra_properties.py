@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from robustkit.graphs import GraphPrior, LayeredGraph, graph_properties
 from robustkit.graphs import _extra_properties as extra
 from robustkit.graphs._edges import edges_of_networkx, undirected_pairs
-from tests.graphs.extra_reference import extra_reference
+from tests.graphs.extra_reference import extra_reference, ollivier
 from tests.strategies import dag_edges, seeds, undirected_graphs
 
 DRAWN = ["small_world_sigma", "small_world_omega", "modularity"]
@@ -40,6 +42,19 @@ SHAPES = {
     "two rings": nx.disjoint_union(nx.cycle_graph(4), nx.cycle_graph(7)),
     "two hubs": nx.complete_bipartite_graph(2, 9),
     "barbell": nx.barbell_graph(5, 3),
+}
+
+
+# Their sets of neighbors take up to three words of bits.
+MANY_NEIGHBORS = {
+    "star": nx.star_graph(131),
+    "two stars": nx.Graph(
+        [(0, 1), *((0, i) for i in range(2, 66)), *((1, i) for i in range(66, 195))]
+    ),
+    "parts joined at random": nx.bipartite.random_graph(75, 140, 0.9, seed=0),
+    "components": nx.disjoint_union_all(
+        [nx.gnp_random_graph(80, 0.9, seed=0), nx.empty_graph(3), nx.path_graph(2)]
+    ),
 }
 
 
@@ -105,6 +120,52 @@ def test_curvatures_equal_those_of_graph_ricci_curvature():
         ),
     }
     assert dict(measured(graph)[[*expected]]) == pytest.approx(expected)
+
+
+@st.composite
+def transport_problems(draw, sizes):
+    """Costs, supply and demand of equal sums; some takers may want nothing."""
+    shape = draw(sizes), draw(sizes)
+    rng = np.random.RandomState(draw(seeds))
+    shares = rng.dirichlet(np.ones(3))
+    cost = rng.choice(np.arange(1, 4, dtype=np.int8), size=shape, p=shares)
+    supply = rng.randint(1, draw(st.integers(2, 6)), size=shape[0])
+    wanted_by = rng.randint(shape[1], size=supply.sum())
+    return cost, supply, np.bincount(wanted_by, minlength=shape[1])
+
+
+def least_cost(cost, supply, demand):
+    """Move every unit for itself."""
+    units = cost.repeat(supply, axis=0).repeat(demand, axis=1)
+    return units[linear_sum_assignment(units)].sum()
+
+
+@given(
+    transport_problems(st.integers(1, 12))
+    | transport_problems(st.sampled_from([1, 2, 63, 64, 65, 128, 129]))
+)
+def test_transport_costs_no_more_than_that_of_single_units(problem):
+    cost, supply, demand = problem
+    expected = least_cost(cost, supply, demand)
+    givers, takers = (np.arange(n) for n in cost.shape)
+    assert extra._cheapest(cost, givers, takers, supply, demand) == expected
+
+
+@given(undirected_graphs(max_nodes=9))
+def test_ollivier_curvature_of_every_edge_is_that_of_the_linear_program(graph):
+    pairs = pairs_of(graph)
+    found = extra._ollivier_curvatures(pairs, *extra._neighbors(pairs, len(graph)))
+    expected = [ollivier(graph, u, v) for u, v in pairs.T.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", MANY_NEIGHBORS)
+def test_ollivier_curvature_of_ends_with_many_neighbors(shape):
+    graph = MANY_NEIGHBORS[shape]
+    pairs = pairs_of(graph)
+    found = extra._ollivier_curvatures(pairs, *extra._neighbors(pairs, len(graph)))
+    u, v = pairs[:, 0].tolist()
+    assert found[0] == pytest.approx(ollivier(graph, u, v), abs=1e-9)
 
 
 def test_ollivier_curvature_of_complete_graph_is_known():
