@@ -13,6 +13,7 @@ from robustkit.explorer._run import Run
 from robustkit.topology import (
     LARGEST_N_PAIRS,
     N_INTERVALS,
+    N_INTERVALS_OF_GRID,
     AdaptiveCover,
     BalancedCover,
     GMapperCover,
@@ -22,11 +23,15 @@ from robustkit.topology import (
     choose_eps,
     count_labels,
     fit_filter,
+    is_pair_of_filters,
     learn_metric,
     purity_of_counts,
 )
 
-__all__ = ["Graph", "GraphParameters", "Graphs", "SupersededError"]
+__all__ = ["NO_FILTER", "Graph", "GraphParameters", "Graphs", "SupersededError"]
+
+# In the place of a second filter where there is one alone.
+NO_FILTER = "none"
 
 # Single columns are offered as filters for logits, but not for wide layers.
 _MOST_COLUMNS = 32
@@ -70,6 +75,8 @@ class GraphParameters:
     overlap: float
     eps: float | str
     min_samples: int
+    second_filter: str = NO_FILTER
+    second_intervals: int = N_INTERVALS_OF_GRID
 
     @property
     def key(self) -> str:
@@ -106,6 +113,11 @@ class Graph:
     """Share of resamples that have each node; None without resamples."""
 
     edge_stability: np.ndarray | None = None
+
+    second_interval: np.ndarray | None = None
+    """That of the second filter, if there is one; `interval` is that of the first."""
+
+    second_filter_mean: np.ndarray | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -177,8 +189,9 @@ class Graphs:
         """Names of the filters."""
         width = min(view.activations.shape[1] for view in self.run.views)
         columns = range(width if width <= _MOST_COLUMNS else 0)
-        given = [] if self._given_filter is None else ["given"]
-        return [*given, "l2norm", "pca", *(f"column {column}" for column in columns)]
+        components = ["pca", "pc2"] if width > 1 else ["pca"]
+        names = ["l2norm", *components, *(f"column {column}" for column in columns)]
+        return [*self._given_filters, *names]
 
     @property
     def has_stability(self) -> bool:
@@ -186,10 +199,21 @@ class Graphs:
         return self._mapper.n_bootstrap > 0
 
     @property
-    def _given_filter(self):
-        """The filter given by the user, if it is not one with a name."""
+    def _pair(self):
+        """The filters of the mapper, one or two."""
         given = self._mapper.filter
-        return None if isinstance(given, str | int | np.integer) else given
+        return list(given) if is_pair_of_filters(given) else [given]
+
+    @property
+    def _given_filters(self):
+        """Those of the user's filters that have no names of their own."""
+        given = [one for one in self._pair if not _has_name(one)]
+        return dict(zip(["given", "given 2"], given, strict=False))
+
+    def _name_of(self, filter):
+        if _has_name(filter):
+            return filter if isinstance(filter, str) else f"column {filter}"
+        return next(k for k, one in self._given_filters.items() if one is filter)
 
     @property
     def covers(self) -> list[str]:
@@ -199,34 +223,35 @@ class Graphs:
     @property
     def defaults(self) -> dict:
         """The initial parameters, without the view."""
-        mapper, cover = self._mapper, self._mapper.cover
-        given, name = mapper, cover
-        if not isinstance(cover, str):
-            given = cover
-            name = "balanced" if isinstance(cover, BalancedCover) else "uniform"
-            if getattr(cover, "convention", "range") == "kepler":
-                name = "kepler"
-        n_intervals, eps = given.n_intervals, mapper.eps
-        splits = (AdaptiveCover, GMapperCover)
-        if n_intervals == "auto" or name not in _COVERS or isinstance(cover, splits):
-            # The page lays covers before the samples are seen; a fitted mapper says
-            # what its own came to.
-            name = name if name in _COVERS else "uniform"
-            n_intervals = len(getattr(mapper, "intervals_", range(N_INTERVALS)))
+        mapper = self._mapper
+        names = [self._name_of(one) for one in self._pair]
+        # A fitted mapper says what its own intervals came to.
+        axes = mapper._mapper.axes if hasattr(mapper, "intervals_") else ()
+        is_grid = len(names) == 2 or len(axes) == 2
+        otherwise = N_INTERVALS_OF_GRID if is_grid else N_INTERVALS
+        counts, eps = [len(axis) for axis in axes] or [otherwise] * 2, mapper.eps
+        cover, n_intervals, overlap = map(
+            _as_pair, (mapper.cover, mapper.n_intervals, mapper.overlap)
+        )
+        for k in (0, 1):
+            if not isinstance(cover[k], str):
+                n_intervals[k], overlap[k] = cover[k].n_intervals, cover[k].overlap
+        name = _name_of_cover(cover[0])
+        if name not in _COVERS or "auto" in n_intervals[: len(names)]:
+            # The page lays covers before the samples are seen.
+            name, n_intervals = name if name in _COVERS else "uniform", counts * 2
             eps = getattr(mapper, "eps_", eps)
         is_auto = isinstance(eps, str) or np.isinf(eps)
-        filter = mapper.filter
-        if self._given_filter is not None:
-            filter = "given"
-        elif not isinstance(filter, str):
-            filter = f"column {filter}"
+        second = n_intervals[1] if is_grid else N_INTERVALS_OF_GRID
         return {
-            "filter": filter,
+            "filter": names[0],
             "cover": name,
-            "n_intervals": int(n_intervals),
-            "overlap": float(given.overlap),
+            "n_intervals": int(n_intervals[0]),
+            "overlap": float(overlap[0]),
             "eps": "auto" if is_auto else float(eps),
             "min_samples": int(mapper.min_samples),
+            "second_filter": names[1] if len(names) == 2 else NO_FILTER,
+            "second_intervals": int(second),
         }
 
     def find(self, key: str) -> Graph | None:
@@ -290,11 +315,17 @@ class Graphs:
 
     def _make_mapper(self, parameters):
         """Make a mapper for one computation; the cache of neighbours is shared."""
+        filter = self._filter(parameters.filter)
+        make, overlap = _COVERS[parameters.cover], parameters.overlap
+        cover = make(parameters.n_intervals, overlap)
+        if parameters.second_filter != NO_FILTER:
+            filter = filter, self._filter(parameters.second_filter)
+            cover = cover, make(parameters.second_intervals, overlap)
         return clone(self._warm_mapper).set_params(
-            filter=self._filter(parameters.filter),
-            cover=_COVERS[parameters.cover](parameters.n_intervals, parameters.overlap),
-            min_samples=parameters.min_samples,
-        )
+            filter=filter, cover=cover, min_samples=parameters.min_samples,
+            # An instance has its own.
+            n_intervals="auto", overlap=overlap,
+        )  # fmt: skip
 
     def _compute(self, parameters, cancelled, soon):
         view = self.run.views[parameters.view]
@@ -324,7 +355,15 @@ class Graphs:
         with self._search_locks[parameters.view]:
             if self._is_unknown(parameters):
                 auto = self._choose_eps(parameters.view, X, mapper.n_jobs)
-                clone(mapper).set_params(eps=auto, n_bootstrap=0).fit(X)
+                # The neighbours are those of the first filter.
+                alone = clone(mapper).set_params(eps=auto, n_bootstrap=0)
+                alone.set_params(
+                    filter=self._filter(parameters.filter),
+                    cover=_COVERS[parameters.cover](
+                        parameters.n_intervals, parameters.overlap
+                    ),
+                )
+                alone.fit(X)
                 self._searched.add((parameters.view, parameters.filter))
 
     def _choose_eps(self, i, X, n_jobs):
@@ -339,8 +378,8 @@ class Graphs:
         return self._eps[i]
 
     def _filter(self, name):
-        if name == "given":
-            return self._given_filter
+        if name in self._given_filters:
+            return self._given_filters[name]
         if name.startswith("column "):
             return int(name.removeprefix("column "))
         return name
@@ -354,13 +393,20 @@ class Graphs:
         right = membership.T @ (y == view.prediction).astype(float)
         shared = [n for *_, n in mapper.graph_.edges(data="weight")]
         nodes = mapper.describe()
+        interval = nodes["interval"].to_numpy()
+        second = means = None
+        if "first_interval" in nodes:
+            interval, second, means = (
+                nodes[name].to_numpy()
+                for name in ("first_interval", "second_interval", "second_filter_mean")
+            )
         return Graph(
             parameters=parameters,
             eps=mapper.eps_,
             n_samples=self.run.n_samples,
             indptr=membership.indptr,
             members=membership.indices,
-            interval=nodes["interval"].to_numpy(),
+            interval=interval,
             filter_mean=nodes["filter_mean"].to_numpy(),
             counts=counts.astype(np.int64),
             # As MapperGraph does: evenly mixed are the labels that samples have.
@@ -368,11 +414,32 @@ class Graphs:
             accuracy=right / np.maximum(sizes, 1),
             edges=mapper.edges_,
             n_shared=np.array(shared, dtype=np.int64),
-            n_intervals=len(mapper.intervals_),
+            n_intervals=len(mapper._mapper.axes[0]),
             note=mapper.note_,
             stability=mapper.stability_.nodes if self.has_stability else None,
             edge_stability=mapper.stability_.edges if self.has_stability else None,
+            second_interval=second,
+            second_filter_mean=means,
         )
+
+
+def _has_name(filter):
+    return isinstance(filter, str | int | np.integer)
+
+
+def _as_pair(value):
+    return list(value) if isinstance(value, list | tuple) else [value, value]
+
+
+def _name_of_cover(cover):
+    """Return the name of a cover; one that splits intervals has none here."""
+    if isinstance(cover, str):
+        return cover
+    if isinstance(cover, AdaptiveCover | GMapperCover):
+        return ""
+    if isinstance(cover, BalancedCover):
+        return "balanced"
+    return "kepler" if cover.convention == "kepler" else "uniform"
 
 
 def _has_fast_search(mapper):

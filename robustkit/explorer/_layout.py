@@ -1,6 +1,7 @@
 """The layout of a graph, and how nodes persist from one graph to the next.
 
-Within a component, the horizontal position of a node shows its interval of the filter.
+Within a component, the horizontal position of a node shows its interval of the filter,
+of the first one if there are two.
 Vertically, neighbours are near each other: in every interval the nodes are sorted by
 the mean position of their neighbours, and moved towards it as far as the other nodes of
 the interval allow. The components are then packed, the largest first, each as high up
@@ -40,6 +41,9 @@ _GAP = 0.08
 
 # Room at both sides of a component, so that it does not seem to continue in the next.
 _ASIDE = 0.25
+
+# Share of the width of a column that every other cell of a grid lies aside.
+_ASIDE_IN_COLUMN = 0.15
 
 # Space per node including its edges, and width over height of the whole layout.
 _ROOM = 1.7
@@ -170,7 +174,7 @@ def _number_the_rest(graph, layout, ids, n_ids):
 def _is_comparable(graph, other):
     """Whether horizontal positions have the same meaning in both graphs."""
     a, b = graph.parameters, other.parameters
-    return (a.filter, a.cover) == (b.filter, b.cover)
+    return (a.filter, a.second_filter, a.cover) == (b.filter, b.second_filter, b.cover)
 
 
 def matching_nodes(old: Graph, new: Graph) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +230,7 @@ def _extent(places):
 def _pack(graph, components, radius, spacing):
     """Arrange the nodes of each component in columns, and pack the components."""
     column = np.asarray(graph.interval, dtype=np.int64)
-    x, y = column * spacing, np.zeros(graph.n_nodes)
+    x, y = (column + _aside(graph)) * spacing, np.zeros(graph.n_nodes)
     neighbors = _neighbors(graph.edges, graph.n_nodes)
     outlines, area = [], 0.0
     for nodes, edges in components:
@@ -245,6 +249,17 @@ def _pack(graph, components, radius, spacing):
         x[nodes] += shift
         y[nodes] += offset
     return x, y, n_bins / _BINS_PER_UNIT
+
+
+def _aside(graph):
+    """How far nodes are from the middle of their column.
+
+    With two filters, nodes of one column are joined: every other interval of the second
+    filter lies aside, so that no edge is vertical and lost behind nodes.
+    """
+    if graph.second_interval is None:
+        return 0.0
+    return np.where(graph.second_interval % 2, _ASIDE_IN_COLUMN, -_ASIDE_IN_COLUMN)
 
 
 def lay_out_at(layout: Layout, x: np.ndarray, y: np.ndarray) -> Layout:

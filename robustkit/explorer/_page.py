@@ -45,6 +45,7 @@ LIMITS = {
     "n_intervals": (2, 200),
     "overlap": (0.01, 0.9),
     "min_samples": (1, 50),
+    "second_intervals": (1, 50),
 }
 
 # Columns with one number per sample, in the types that questions.js expects. Region ids
@@ -142,6 +143,11 @@ def describe_graph(run: Run, picture: Picture, seconds: float) -> dict:
             "shared": graph.n_shared.tolist(),
         },
     }
+    if graph.second_interval is not None and graph.second_filter_mean is not None:
+        described["nodes"] |= {
+            "second_interval": graph.second_interval.tolist(),
+            "second_filter_mean": graph.second_filter_mean.tolist(),
+        }
     if graph.stability is not None and graph.edge_stability is not None:
         described["nodes"]["stability"] = np.round(graph.stability, 6).tolist()
         described["edges"]["stability"] = np.round(graph.edge_stability, 6).tolist()

@@ -8,11 +8,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from robustkit._validation import did_you_mean
-from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
+from robustkit.explorer._graphs import (
+    NO_FILTER,
+    GraphParameters,
+    Graphs,
+    SupersededError,
+)
 from robustkit.explorer._layout import Picture, next_picture, picture_beside
 from robustkit.explorer._page import (
     COLUMNS,
@@ -44,7 +50,10 @@ _EPS = (1e-12, 1e12)
 _LARGEST_SEQ = 2**53
 _FARTHEST = 1e6
 
-_PARAMETERS = ("filter", "cover", "n_intervals", "overlap", "eps", "min_samples")
+_PARAMETERS = (
+    "filter", "cover", "n_intervals", "overlap", "eps", "min_samples",
+    "second_filter", "second_intervals",
+)  # fmt: skip
 _MOST_IMAGES = 500
 _MOST_PANES = 64
 
@@ -457,6 +466,14 @@ class Api:
         eps: float | str = "auto"
         if not fields.is_text("eps", "auto"):
             eps = fields.number("eps", *_EPS)
+        second: dict[str, Any] = {}
+        if "second_filter" in fields:
+            names = [NO_FILTER, *self.graphs.filters]
+            second["second_filter"] = fields.choice("second_filter", names)
+        if second.get("second_filter", NO_FILTER) != NO_FILTER:
+            second["second_intervals"] = fields.integer(
+                "second_intervals", *LIMITS["second_intervals"]
+            )
         return GraphParameters(
             view=view,
             filter=fields.choice("filter", self.graphs.filters),
@@ -465,6 +482,7 @@ class Api:
             overlap=fields.number("overlap", *LIMITS["overlap"]),
             eps=eps,
             min_samples=fields.integer("min_samples", *LIMITS["min_samples"]),
+            **second,
         )
 
 

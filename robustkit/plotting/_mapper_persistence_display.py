@@ -227,4 +227,6 @@ def _count(mapper: MapperGraph, X: Any, numbers: np.ndarray):
         n_loops = count_loops(graph.edges_, n_nodes, triangles)
         rows.append((nx.number_connected_components(graph.graph_), n_loops))
     counts = pd.DataFrame(rows, columns=_NAMES, index=pd.Index(numbers))
-    return counts.rename_axis("n_intervals"), len(fitted.intervals_)
+    # Of two filters, the intervals of the first.
+    intervals = fitted.intervals_.reshape(len(fitted.intervals_), -1)[:, :2]
+    return counts.rename_axis("n_intervals"), len(np.unique(intervals, axis=0))

@@ -11,9 +11,10 @@ from robustkit.topology._cover import (
     GMapperCover,
     UniformCover,
 )
+from robustkit.topology._filters import fit_filter, is_pair_of_filters
 from robustkit.topology._layers import mapper_graphs
 from robustkit.topology._loops import count_loops, filled_triangles
-from robustkit.topology._mapper import N_INTERVALS, fit_filter
+from robustkit.topology._mapper import N_INTERVALS, N_INTERVALS_OF_GRID
 from robustkit.topology._mapper_graph import MapperGraph, graph_as_svg
 from robustkit.topology._persistence import mapper_persistence
 from robustkit.topology._purity import (

@@ -2,13 +2,15 @@
 
 `UniformCover` and `BalancedCover` are told how many intervals there are, or
 `count_intervals` says how many the samples can bear; `GMapperCover` and `AdaptiveCover`
-split intervals for as long as that improves them.
+split intervals for as long as that improves them. `Cells` tells which samples lie in
+the intervals of one filter, or in the grid that those of two make.
 """
 
 import heapq
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from numbers import Integral, Real
 
 import numpy as np
@@ -38,8 +40,8 @@ _SPLIT_CONSTRAINTS = COVER_CONSTRAINTS | {
     "max_intervals": [Interval(Integral, 1, None, closed="left")],
 }
 
-# More intervals than these make a graph that nobody reads.
-_MOST_INTERVALS = 100
+# More cells than these make a graph that nobody reads.
+MOST_CELLS = 100
 
 # Where samples bear fewer intervals, the distance at which their shape is connected is
 # hardly smaller than the shape: no loop would be seen.
@@ -574,7 +576,9 @@ def _without_contained(intervals):
     return intervals[reaches_on]
 
 
-def count_intervals(extent: float, step: float, overlap: float) -> int:
+def count_intervals(
+    extent: float, step: float, overlap: float, most: int = MOST_CELLS
+) -> int:
     """Return how many intervals of one length the samples can bear: GUDHI's rule.
 
     Parameters
@@ -588,11 +592,14 @@ def count_intervals(extent: float, step: float, overlap: float) -> int:
     overlap : float
         Share of an interval that it has in common with the next one.
 
+    most : int, default=MOST_CELLS
+        The largest number that may be returned.
+
     Returns
     -------
     n_intervals : int
         The most intervals that overlap by at least the step, so that some interval
-        holds both of any two samples that are near; at least 1 and at most 100.
+        holds both of any two samples that are near; at least 1.
     """
     if extent <= 0:
         return 1
@@ -601,7 +608,7 @@ def count_intervals(extent: float, step: float, overlap: float) -> int:
         n_lengths = np.divide(extent * overlap, step)
     count = (n_lengths - overlap) / (1 - overlap)
     # A whole number but for rounding is one.
-    return int(np.clip(np.floor(min(count, 1e6) + 1e-9), 1, _MOST_INTERVALS))
+    return int(np.clip(np.floor(min(count, 1e6) + 1e-9), 1, most))
 
 
 def largest_step(extent: float, n_intervals: int, overlap: float) -> float:
@@ -643,3 +650,58 @@ def interval_slices(sorted_values: NDArray, intervals: NDArray) -> NDArray:
             np.searchsorted(sorted_values, intervals[:, 1], side="right"),
         ]
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Which samples lie in each cell of a cover.
+
+    Of one filter, a cell is an interval. Of two, it is what an interval of the first
+    and one of the second have in common; cells are numbered row by row, a row for each
+    interval of the first filter.
+    """
+
+    values: tuple[NDArray, ...]
+    """The value of each sample, for each filter."""
+
+    axes: tuple[NDArray, ...]
+    """The intervals of each filter, of shape (n_intervals, 2)."""
+
+    @cached_property
+    def slices(self) -> NDArray:
+        """Where the rows lie among the samples that the first filter sorts."""
+        return interval_slices(np.sort(self.values[0]), self.axes[0])
+
+    @cached_property
+    def columns(self) -> list[NDArray | None]:
+        """Which samples lie in each interval of the second filter; None is all."""
+        if len(self.axes) == 1:
+            return [None]
+        return _in_intervals(self.values[1], self.axes[1])
+
+    def samples(self) -> list[NDArray]:
+        """List the samples of each cell, ascending."""
+        rows = map(np.flatnonzero, _in_intervals(self.values[0], self.axes[0]))
+        columns = self.columns
+        return [
+            row if column is None else row[column[row]]
+            for row in rows
+            for column in columns
+        ]
+
+
+def _in_intervals(values, intervals):
+    return [(low <= values) & (values <= high) for low, high in intervals]
+
+
+def cell_bounds(axes: tuple[NDArray, ...]) -> NDArray:
+    """Return the ends of all cells.
+
+    Of shape (n_intervals, 2) for the intervals of one filter, and (n_cells, 2, 2) for
+    those of two: one interval of each filter.
+    """
+    if len(axes) == 1:
+        return axes[0]
+    first, second = axes
+    rows = np.repeat(first, len(second), axis=0)
+    return np.stack([rows, np.tile(second, (len(first), 1))], axis=1)

@@ -1,8 +1,9 @@
 """The mapper algorithm: filter -> cover -> cluster -> nerve.
 
 `build_mapper` is the whole of it, and `place_samples` finds the nodes of new samples.
-The steps follow in the order in which they are taken; the covers are in `_cover`, and
-DBSCAN, which clusters unless another clusterer is given, in `neighbors`.
+The steps follow in the order in which they are taken; the filters are in `_filters`,
+the covers in `_cover`, and DBSCAN, which clusters unless another clusterer is given, in
+`neighbors`.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,8 +12,7 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, triu
 from sklearn.base import clone
 from sklearn.cluster import DBSCAN
@@ -22,15 +22,19 @@ from sklearn.utils.parallel import Parallel, delayed
 from robustkit._randomness import hash_rows
 from robustkit.topology._cover import (
     FEWEST_INTERVALS,
+    MOST_CELLS,
     AdaptiveCover,
     BalancedCover,
+    Cells,
     GivenCover,
     GMapperCover,
     UniformCover,
+    cell_bounds,
     count_intervals,
     interval_slices,
     largest_step,
 )
+from robustkit.topology._filters import FilterFunction, filter_columns, fit_filter
 from robustkit.topology.neighbors import (
     Labels,
     Metric,
@@ -40,21 +44,25 @@ from robustkit.topology.neighbors import (
     bounding_diagonal,
     choose_eps,
     connection_distance,
+    dbscan_in_slices,
     digest,
     find_neighbors,
     is_too_coarse,
     learn_metric,
-    longest_step,
+    longest_steps,
 )
 
-# A function of rows that returns one float64 value for each.
-FilterFunction = Callable[[NDArray], NDArray]
-
 Cover = UniformCover | BalancedCover | GMapperCover | AdaptiveCover | GivenCover
+
+# A cover, or a function of the number of intervals, which the samples are to say.
+CoverOrMaker = Cover | Callable[[int], UniformCover | BalancedCover]
 
 # Where a shape is connected at a distance, intervals cut chains of samples; at so many
 # times that distance, what is left of them is still connected.
 CONNECTED = 1.75
+
+# Attributes of the nodes of a grid: their intervals of the first and second filter.
+CELL_NAMES = "first_interval", "second_interval"
 
 # Of a filter whose values differ by more, the range would overflow.
 _LARGEST_EXTENT = 1e300
@@ -62,12 +70,13 @@ _LARGEST_EXTENT = 1e300
 # The number of intervals where the samples do not say how many they can bear.
 N_INTERVALS = 40
 
+# Of each of two filters, in a grid: the most intervals that the samples choose, and how
+# many there are where they do not say.
+N_INTERVALS_OF_GRID = int(MOST_CELLS**0.5)
+
 # Fewer than `FEWEST_INTERVALS` show a shape, too, but only if it reaches evenly along
 # the filter: no interval may hold more than two thirds of the samples.
 _FEWEST_EVEN = 3
-
-# Numbers that are float64 at one time: large float32 data are never copied whole.
-_CHUNK = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,17 +91,17 @@ class Mapper:
     eps: float
     """The distance used; infinity for a clusterer that has none."""
 
-    intervals: NDArray
-    """First and last value of each closed interval, shape (n_intervals, 2)."""
+    axes: tuple[NDArray, ...]
+    """The closed intervals of each filter, of shape (n_intervals, 2)."""
 
     membership: csr_matrix
     """1.0 where a sample lies in a node, shape (n_samples, n_nodes)."""
 
     node_intervals: NDArray
-    """The interval of each node, ascending."""
+    """The interval, or cell, of each node, ascending."""
 
     filter_means: NDArray
-    """Mean filter value of each node."""
+    """Mean filter value of each node; of two filters one row per node."""
 
     edges: NDArray
     """Pairs of nodes that share samples, the smaller first, shape (n_edges, 2)."""
@@ -101,7 +110,7 @@ class Mapper:
     """How many samples the nodes of each edge share."""
 
     anchors: Labels
-    """Of each interval the samples that draw new ones into their cluster."""
+    """Of each cell the samples that draw new ones into their cluster."""
 
     clusterer: Any
     """What clustered each interval; None for Euclidean DBSCAN, from neighbours."""
@@ -110,7 +119,7 @@ class Mapper:
     """Neighbours that make a core sample; of use only without a clusterer."""
 
     is_lipschitz: bool
-    """Whether the filter values of two samples differ by at most their distance."""
+    """Whether the (first) filter differs by at most the distance of two samples."""
 
     neighbors: Neighbors | None = None
     """The neighbours that the clusters were found from, as long as they are kept."""
@@ -119,6 +128,16 @@ class Mapper:
     def reach(self) -> float:
         """The distance within which neighbours are looked for."""
         return usable_distance(self.eps, bounding_diagonal(self.X))
+
+    @property
+    def intervals(self) -> NDArray:
+        """First and last values of the intervals, or cells, as `cell_bounds` says."""
+        return cell_bounds(self.axes)
+
+    @property
+    def node_cells(self) -> tuple[NDArray, ...]:
+        """The interval of each node, for each filter."""
+        return np.unravel_index(self.node_intervals, tuple(map(len, self.axes)))
 
     @property
     def node_sizes(self) -> NDArray:
@@ -135,16 +154,20 @@ class Mapper:
     @property
     def graph(self) -> nx.Graph:
         """The graph, made anew."""
-        return nerve_graph(
+        graph = nerve_graph(
             self.node_intervals, self.node_sizes, self.edges, self.n_shared
         )
+        if len(self.axes) == 2:
+            for name, places in zip(CELL_NAMES, self.node_cells, strict=True):
+                nx.set_node_attributes(graph, dict(enumerate(places.tolist())), name)
+        return graph
 
 
 def build_mapper(
     X: NDArray,
     *,
-    filter: str | int | Callable | ArrayLike,
-    cover: Cover | Callable[[int], UniformCover | BalancedCover],
+    filter: Any,
+    cover: CoverOrMaker | tuple[CoverOrMaker, ...],
     clusterer: Any,
     eps: float | str,
     min_samples: int,
@@ -156,31 +179,24 @@ def build_mapper(
 
     The parameters are those of :class:`MapperGraph`, but for `cover`, which is a
     function of the number of intervals if the samples are to say how many they can
-    bear. With a `cache`, neighbours are looked for there first, and kept there.
+    bear, and a tuple if each filter has its own. With a `cache`, neighbours are looked
+    for there first, and kept there.
     """
     diagonal = bounding_diagonal(X)
     learned = learn_metric(metric, X)
 
-    # Filter: one number per sample.
+    # Filter: one number per sample, or two.
     filter, is_lipschitz = fit_filter(filter, X)
     values = filter(X)
+    columns = filter_columns(values)
 
     # Scale: how near neighbours are, and how many intervals tell them apart.
     if clusterer is not None:
         eps = float(clusterer.eps) if isinstance(clusterer, DBSCAN) else np.inf
-    scale = _Scale(X, values, is_lipschitz, min_samples, learned, cache, n_jobs)
-    chooses = callable(cover) or isinstance(cover, GMapperCover | AdaptiveCover)
-    if not chooses:
-        eps = scale.choose_eps("knee" if eps == "auto" else eps)
-    else:
-        eps, n_intervals, step = scale.choose(eps, cover, diagonal)
-        cover = (
-            cover(n_intervals) if callable(cover) else _start(cover, n_intervals, step)
-        )
-
-    # Cover and cluster: overlapping intervals, and the clusters in each.
-    order = np.argsort(values, kind="stable")
-    if isinstance(cover, AdaptiveCover) and cache is None:
+    scale = _Scale(X, columns[0], is_lipschitz, min_samples, learned, cache, n_jobs)
+    covers = _one_for_each(cover, len(columns))
+    eps, covers = scale.choose_covers(eps, columns, covers, diagonal)
+    if cache is None and any(isinstance(one, AdaptiveCover) for one in covers):
         # Every split asks for clusters: the neighbours are searched for once.
         cache = NeighborCache()
 
@@ -190,36 +206,144 @@ def build_mapper(
             metric_params=learned.params,
         )  # fmt: skip
 
-    reach = usable_distance(float(eps), diagonal)
-    neighbors = None
-
-    def cluster(slices):
-        nonlocal neighbors
-        if clusterer is not None:
-            return cluster_slices(clusterer, X, order, slices, n_jobs)
-        neighbors = find_neighbors(
-            X, values, slices, reach, is_lipschitz=is_lipschitz, cache=cache,
-            n_jobs=n_jobs,
-        )  # fmt: skip
-        return neighbors.clusters(reach, slices, min_samples, n_jobs)
-
-    if isinstance(cover, AdaptiveCover):
-        intervals = cover.intervals(values, X, lambda slices: cluster(slices)[0])
-    else:
-        intervals = cover.intervals(values)
-    clusters, anchors = cluster(interval_slices(values[order], intervals))
+    # Cover and cluster: overlapping intervals, and the clusters in each.
+    clustering = _Clustering(
+        X, clusterer, usable_distance(float(eps), diagonal), min_samples, cache, n_jobs
+    )
+    axes = tuple(
+        clustering.intervals(one, column, is_lipschitz and k == 0)
+        for k, (one, column) in enumerate(zip(covers, columns, strict=True))
+    )
+    clusters, anchors, neighbors = clustering.of_cells(
+        Cells(columns, axes), is_lipschitz
+    )
 
     # Nerve: clusters are nodes, and those that share samples are joined.
     membership, node_intervals = join_clusters(clusters, len(X))
     edges, n_shared = shared_samples(membership)
     sizes = np.bincount(membership.indices, minlength=membership.shape[1])
     return Mapper(
-        X=X, filter=filter, metric=learned, eps=float(eps), intervals=intervals,
+        X=X, filter=filter, metric=learned, eps=float(eps), axes=axes,
         membership=membership, node_intervals=node_intervals,
-        filter_means=(membership.T @ values) / sizes, edges=edges, n_shared=n_shared,
-        anchors=anchors, clusterer=clusterer, min_samples=min_samples,
-        is_lipschitz=is_lipschitz, neighbors=neighbors,
+        filter_means=((membership.T @ values).T / sizes).T, edges=edges,
+        n_shared=n_shared, anchors=anchors, clusterer=clusterer,
+        min_samples=min_samples, is_lipschitz=is_lipschitz, neighbors=neighbors,
     )  # fmt: skip
+
+
+def _one_for_each(cover, n_filters):
+    """Return the cover of each filter."""
+    if not isinstance(cover, tuple):
+        return [cover] * n_filters
+    if len(cover) != n_filters:
+        raise ValueError(
+            "A pair of 'cover', 'n_intervals' or 'overlap' needs two filters, but the "
+            "'filter' parameter gives one number per sample."
+        )
+    return list(cover)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clustering:
+    """What clusters the samples of intervals and cells."""
+
+    X: NDArray
+    clusterer: Any
+    reach: float
+    min_samples: int
+    cache: NeighborCache | None
+    n_jobs: int | None
+
+    def intervals(self, cover, values, is_lipschitz):
+        """Return the intervals of one filter."""
+        if not isinstance(cover, AdaptiveCover):
+            return cover.intervals(values)
+        order = np.argsort(values, kind="stable")
+
+        def cluster(slices):
+            if self.clusterer is not None:
+                parts = [np.sort(order[start:stop]) for start, stop in slices]
+                return cluster_parts(self.clusterer, self.X, parts, self.n_jobs)[0]
+            neighbors = self._neighbors(values, slices, is_lipschitz)
+            return neighbors.clusters(
+                self.reach, slices, self.min_samples, self.n_jobs
+            )[0]
+
+        return cover.intervals(values, self.X, cluster)
+
+    def of_cells(self, cells, is_lipschitz):
+        """Return clusters, anchors, and the neighbours that they were found from."""
+        if self.clusterer is not None:
+            parts = cells.samples()
+            return *cluster_parts(self.clusterer, self.X, parts, self.n_jobs), None
+        neighbors = self._neighbors(cells.values[0], cells.slices, is_lipschitz)
+        found = dbscan_in_cells(
+            self.X, cells, neighbors, self.reach, self.min_samples,
+            is_lipschitz=is_lipschitz, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        return *found, neighbors
+
+    def _neighbors(self, values, slices, is_lipschitz):
+        return find_neighbors(
+            self.X, values, slices, self.reach, is_lipschitz=is_lipschitz,
+            cache=self.cache, n_jobs=self.n_jobs,
+        )  # fmt: skip
+
+
+def dbscan_in_cells(
+    X: NDArray,
+    cells: Cells,
+    neighbors: Neighbors,
+    reach: float,
+    min_samples: int,
+    *,
+    is_lipschitz: bool,
+    is_drawn: NDArray | None = None,
+    n_jobs: int | None = None,
+) -> tuple[Labels, Labels]:
+    """Cluster the samples of every cell, or those of them that are drawn.
+
+    The neighbours within reach serve all cells, if they could be kept; else those of
+    each column of cells are searched for. Returns what `dbscan_in_slices` does.
+    """
+    slices, found = cells.slices, []
+    for column in cells.columns:
+        is_present = is_drawn if column is None else column
+        if column is not None and is_drawn is not None:
+            is_present = column & is_drawn
+        if is_present is None:
+            found.append(neighbors.clusters(reach, slices, min_samples, n_jobs))
+        elif reach <= neighbors.radius:
+            some = neighbors.among(is_present, reach)
+            found.append(some.clusters(reach, slices, min_samples, n_jobs))
+        else:
+            found.append(
+                _dbscan_among(
+                    X, cells, is_present, reach, min_samples,
+                    is_lipschitz=is_lipschitz, n_jobs=n_jobs,
+                )
+            )  # fmt: skip
+    # Row by row, as cells are numbered.
+    clusters, cores = (
+        [column[kind][row] for row in range(len(slices)) for column in found]
+        for kind in (0, 1)
+    )
+    return clusters, cores
+
+
+def _dbscan_among(
+    X, cells, is_present, reach, min_samples, *, is_lipschitz, n_jobs
+):  # fmt: skip
+    """Search some of the samples anew, and cluster them in the rows of cells."""
+    samples = np.flatnonzero(is_present)
+    some = Cells((cells.values[0][samples],), cells.axes[:1])
+    if len(samples) == 0:
+        return ([(samples, samples)] * len(some.axes[0]),) * 2
+    labels = dbscan_in_slices(
+        X[samples], some.values[0], some.slices, reach, min_samples,
+        is_lipschitz=is_lipschitz, n_jobs=n_jobs,
+    )  # fmt: skip
+    return tuple([(samples[rows], names) for rows, names in part] for part in labels)
 
 
 def usable_distance(eps: float, diagonal: float) -> float:
@@ -238,6 +362,50 @@ def _start(cover, n_intervals, step):
 
 
 @dataclass(frozen=True, eq=False)
+class _Axis:
+    """A filter whose number of intervals, or their splits, are to be chosen."""
+
+    cover: Any
+
+    positions: NDArray
+    """Its values, or what the intervals divide evenly."""
+
+    extent: float
+    overlap: float
+
+    limit: float
+    """The step above which the samples are too sparse to show a shape along it."""
+
+    @classmethod
+    def of(cls, values: NDArray, cover: Any) -> "_Axis":
+        """Take the values of a filter, and its cover."""
+        positions = values
+        overlap = cover.overlap if not callable(cover) else cover(1).overlap
+        if callable(cover) and isinstance(cover(1), BalancedCover):
+            positions = np.unique(positions, return_inverse=True)[1].astype(np.float64)
+        # Halves, which cannot overflow.
+        extent = 2 * min(positions.max() / 2 - positions.min() / 2, _LARGEST_EXTENT)
+        limit = largest_step(extent, _fewest_intervals(values, overlap), overlap)
+        return cls(cover, positions, extent, overlap, limit)
+
+    def cover_of_step(self, step: float, most: int, otherwise: int) -> Cover:
+        """Return the cover for the longest step; an infinite one is unknown."""
+        n_intervals = otherwise
+        if np.isfinite(step):
+            n_intervals = count_intervals(self.extent, step, self.overlap, most)
+        if callable(self.cover):
+            return self.cover(n_intervals)
+        return _start(self.cover, n_intervals, step)
+
+
+def _fewest_intervals(values, overlap):
+    intervals = UniformCover(_FEWEST_EVEN, overlap).intervals(values)
+    sizes = np.diff(interval_slices(np.sort(values), intervals))
+    is_even = 3 * sizes.max() <= 2 * len(values)
+    return _FEWEST_EVEN if is_even else FEWEST_INTERVALS
+
+
+@dataclass(frozen=True, eq=False)
 class _Scale:
     """How near neighbours are, and how many intervals tell them apart."""
 
@@ -249,42 +417,59 @@ class _Scale:
     cache: NeighborCache | None
     n_jobs: int | None
 
-    def choose(self, eps, cover, diagonal):
-        """Choose eps and the number of intervals together; also tell the longest step.
+    def choose_covers(self, eps, columns, covers, diagonal):
+        """Choose eps, and the number of intervals of covers that leave it open.
 
-        Where the samples bear so few intervals that no loop could be seen, they are too
-        sparse to show their shape at the distance at which it is connected: then "auto"
-        is the knee, the number `N_INTERVALS`, and the step infinite.
+        A grid has as many of each filter as this one can bear.
         """
-        positions = self.values
-        overlap = cover.overlap if not callable(cover) else cover(1).overlap
-        if callable(cover) and isinstance(cover(1), BalancedCover):
-            # What its intervals divide evenly.
-            positions = np.unique(positions, return_inverse=True)[1].astype(np.float64)
-        # Halves, which cannot overflow.
-        extent = 2 * min(positions.max() / 2 - positions.min() / 2, _LARGEST_EXTENT)
-        limit = largest_step(extent, self._fewest_intervals(overlap), overlap)
+        open_axes = [
+            (k, _Axis.of(column, cover))
+            for k, (column, cover) in enumerate(zip(columns, covers, strict=True))
+            if callable(cover) or isinstance(cover, GMapperCover | AdaptiveCover)
+        ]
+        if not open_axes:
+            return self.choose_eps("knee" if eps == "auto" else eps), covers
+        axes, is_grid = [axis for _, axis in open_axes], len(columns) == 2
+        eps, steps = self._choose(eps, axes, diagonal, is_grid)
+        most = N_INTERVALS_OF_GRID if is_grid else MOST_CELLS
+        otherwise = N_INTERVALS_OF_GRID if is_grid else N_INTERVALS
+        covers = list(covers)
+        for (k, axis), step in zip(open_axes, steps, strict=True):
+            covers[k] = axis.cover_of_step(step, most, otherwise)
+        return eps, covers
+
+    def _choose(self, eps, axes, diagonal, is_grid):
+        """Choose eps, and tell the longest step along each filter.
+
+        Where the samples bear so few intervals of every filter that no loop could be
+        seen, they are too sparse to show their shape at the distance at which it is
+        connected: then "auto" is the knee, and the steps are infinite.
+
+        Where four cells of a grid meet is a hole unless samples lie there. They do if
+        near samples, which a cell holds both of, are those within eps: so far, the
+        steps of a grid are longer.
+        """
         coarse = "knee" if eps == "auto" else eps
+        endless = [np.inf] * len(axes)
         if eps in ("auto", "connected", np.inf):
-            if eps == "auto" and self._is_too_coarse(positions, limit):
-                return self.choose_eps(coarse), N_INTERVALS, np.inf
+            if eps == "auto" and all(map(self._is_too_coarse, axes)):
+                return self.choose_eps(coarse), endless
             radius = self._connection()
             # Samples that all have twins are connected at no distance.
             if not 0 < radius < np.inf:
-                return self.choose_eps(coarse), N_INTERVALS, np.inf
+                return self.choose_eps(coarse), endless
         else:
             radius = eps = self.choose_eps(eps)
-        step = self._step(positions, usable_distance(radius, diagonal))
-        if step > limit:
-            return self.choose_eps(coarse), N_INTERVALS, np.inf
-        eps = CONNECTED * radius if isinstance(eps, str) else eps
-        return float(eps), count_intervals(extent, step, overlap), step
-
-    def _fewest_intervals(self, overlap):
-        intervals = UniformCover(_FEWEST_EVEN, overlap).intervals(self.values)
-        sizes = np.diff(interval_slices(np.sort(self.values), intervals))
-        is_even = 3 * sizes.max() <= 2 * len(self.values)
-        return _FEWEST_EVEN if is_even else FEWEST_INTERVALS
+        eps = float(CONNECTED * radius if isinstance(eps, str) else eps)
+        reaches = [usable_distance(radius, diagonal)]
+        if is_grid:
+            reaches.append(usable_distance(eps, diagonal))
+        steps = self._steps(axes, reaches)
+        limits = np.array([axis.limit for axis in axes])
+        if (steps[0] > limits).all():
+            return self.choose_eps(coarse), endless
+        long = steps[-1]
+        return eps, np.where(long <= limits, long, np.maximum(steps[0], limits))
 
     def choose_eps(self, eps):
         """Choose eps by one of the rules, unless it is a number."""
@@ -311,18 +496,20 @@ class _Scale:
             ),
         )  # fmt: skip
 
-    def _is_too_coarse(self, positions, limit):
+    def _is_too_coarse(self, axis):
         return self._remember(
-            ("coarse", digest(positions), limit),
+            ("coarse", digest(axis.positions), axis.limit),
             lambda: is_too_coarse(
-                self.X, positions, self.min_samples, limit, *self.metric, self.n_jobs
+                self.X, axis.positions, self.min_samples, axis.limit, *self.metric,
+                self.n_jobs,
             ),
-        )
+        )  # fmt: skip
 
-    def _step(self, positions, radius):
+    def _steps(self, axes, radii):
+        columns = [axis.positions for axis in axes]
         return self._remember(
-            ("step", digest(positions), radius),
-            lambda: longest_step(self.X, positions, radius, *self.metric, self.n_jobs),
+            ("steps", *map(digest, columns), *radii),
+            lambda: longest_steps(self.X, columns, radii, *self.metric, self.n_jobs),
         )
 
     def _remember(self, name, compute):
@@ -335,150 +522,17 @@ class _Scale:
         return self.cache.eps[key]
 
 
-def fit_filter(
-    filter: str | int | Callable | ArrayLike, X: NDArray
-) -> tuple[FilterFunction, bool]:
-    """Turn the `filter` parameter of :class:`MapperGraph` into a function of rows.
-
-    Also tells whether the values of two rows never differ by more than their Euclidean
-    distance.
-    """
-    if isinstance(filter, str):
-        if filter == "l2norm":
-            return _l2norm, True
-        return _Projection(*_first_principal_axis(X)), True
-    if callable(filter):
-        return _Checked(filter), False
-    if np.ndim(filter) == 0:
-        if filter >= X.shape[1]:
-            raise ValueError(
-                f"filter={filter} asks for a column, but X has {X.shape[1]} features; "
-                f"the last column is {X.shape[1] - 1}."
-            )
-        return _Column(int(np.asarray(filter))), True
-    return _OnlyTraining(_check_filter_values(filter, len(X)), X), False
-
-
-def _in_float64(function, X):
-    """Apply a function of float64 rows in chunks.
-
-    It must be one whose value of a sample does not depend on the other samples, not
-    even by rounding: no matrix product.
-    """
-    step = max(1, _CHUNK // X.shape[1])
-    return np.concatenate(
-        [
-            function(np.ascontiguousarray(X[start : start + step], dtype=np.float64))
-            for start in range(0, len(X), step)
-        ]
-    )
-
-
-def _l2norm(X):
-    with np.errstate(over="ignore"):
-        # The norm of a new sample may be infinite: then it lies in no interval.
-        return _in_float64(lambda rows: np.linalg.norm(rows, axis=1), X)
-
-
-def _first_principal_axis(X):
-    mean = X.mean(axis=0, dtype=np.float64)
-    n_samples, n_features = X.shape
-    if n_features <= n_samples:
-        step = max(1, _CHUNK // n_features)
-        scatter = np.zeros((n_features, n_features))
-        for start in range(0, n_samples, step):
-            centered = X[start : start + step] - mean
-            scatter += centered.T @ centered
-        axis = eigh(scatter, subset_by_index=[n_features - 1] * 2)[1][:, 0]
-    else:
-        centered = X - mean
-        scatter = centered @ centered.T
-        weights = eigh(scatter, subset_by_index=[n_samples - 1] * 2)[1][:, 0]
-        axis = centered.T @ weights
-    norm = np.linalg.norm(axis)
-    if norm == 0:
-        # All samples are the same: every axis is as good.
-        return np.eye(1, n_features)[0], mean
-    # An axis has no sign; the largest coordinate is made positive, as in PCA.
-    return axis / norm * np.sign(axis[np.argmax(np.abs(axis))]), mean
-
-
-@dataclass(frozen=True, eq=False)
-class _Projection:
-    axis: NDArray
-    mean: NDArray
-
-    def __call__(self, X):
-        return _in_float64(
-            lambda rows: np.einsum("ij,j->i", rows - self.mean, self.axis), X
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Column:
-    column: int
-
-    def __call__(self, X):
-        return X[:, self.column].astype(np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Checked:
-    """A function of the user's; what it returns is checked."""
-
-    function: Callable
-
-    def __call__(self, X):
-        # It may write to what it gets.
-        return _check_filter_values(self.function(X.copy()), len(X))
-
-
-@dataclass(frozen=True, eq=False)
-class _OnlyTraining:
-    """Values given for the training samples: nothing is known about others."""
-
-    values: NDArray
-    X: NDArray
-
-    def __call__(self, X):
-        if not np.array_equal(X, self.X):
-            raise ValueError(
-                "The 'filter' parameter is an array of values, so only the training "
-                "samples can be transformed. Give a callable for new samples."
-            )
-        return self.values
-
-
-def _check_filter_values(values, n_samples):
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape == (n_samples, 1):
-        values = values[:, 0]
-    if values.shape != (n_samples,):
-        raise ValueError(
-            f"The 'filter' parameter must give one number for each of {n_samples} "
-            f"samples. Got an array of shape {values.shape} instead."
-        )
-    if not np.isfinite(values).all():
-        raise ValueError("The 'filter' parameter gave values that are NaN or infinite.")
-    return values
-
-
-def cluster_slices(
-    clusterer: Any,
-    X: NDArray,
-    order: NDArray,
-    slices: NDArray,
-    n_jobs: int | None = None,
+def cluster_parts(
+    clusterer: Any, X: NDArray, parts: list[NDArray], n_jobs: int | None = None
 ) -> tuple[Labels, Labels]:
-    """Fit a clone of any clusterer to the samples of each interval.
+    """Fit a clone of any clusterer to the samples of each interval, or cell.
 
-    Interval k holds the samples ``order[slices[k, 0]:slices[k, 1]]``; a negative label
-    is noise. Returns the clusters, without the noise, and their anchors, which draw new
-    samples into the cluster: DBSCAN's core samples, or else all.
+    A negative label is noise. Returns the clusters, without the noise, and their
+    anchors, which draw new samples into the cluster: DBSCAN's core samples, or else
+    all.
     """
     results = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_cluster)(clusterer, X, np.sort(order[start:stop]))
-        for start, stop in slices
+        delayed(_cluster)(clusterer, X, samples) for samples in parts
     )
     return [cluster for cluster, _ in results], [anchor for _, anchor in results]
 
@@ -569,20 +623,20 @@ def nerve_graph(
 def place_samples(mapper: Mapper, X: NDArray, n_jobs: int | None = None) -> csr_matrix:
     """Find the nodes of samples, of the training data or new, of the mapper's dtype.
 
-    A sample equal to a training sample lies in the nodes of that one. Of each interval
-    that holds its filter value, a new sample lies in the node of the nearest anchor
+    A sample equal to a training sample lies in the nodes of that one. Of each cell that
+    its filter values lie in, a new sample lies in the node of the nearest anchor
     within eps. Returns a membership as `join_clusters` does.
     """
     if np.array_equal(X, mapper.X):
         return mapper.membership.copy()
-    values = mapper.filter(X)
+    cells = Cells(filter_columns(mapper.filter(X)), mapper.axes)
     known = find_known_rows(X, mapper.X)
     samples, nodes = mapper.membership[known].nonzero()
     is_old = known[samples] >= 0
     found = [(samples[is_old], nodes[is_old])]
     is_new = known < 0
-    for k, (low, high) in enumerate(mapper.intervals):
-        inside = np.flatnonzero(is_new & (low <= values) & (values <= high))
+    for k, inside in enumerate(cells.samples()):
+        inside = inside[is_new[inside]]
         anchors, labels = mapper.anchors[k]
         if len(inside) == 0 or len(anchors) == 0:
             continue

@@ -1,9 +1,10 @@
 """Mapper graphs: the shape of a point cloud as a graph of overlapping clusters."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ from robustkit._sklearn_private import (
     StrOptions,
     _clone_parametrized,
     _fit_context,
+    validate_parameter_constraints,
 )
 from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit.topology._cover import (
@@ -35,7 +37,8 @@ from robustkit.topology._cover import (
     GMapperCover,
     UniformCover,
 )
-from robustkit.topology._mapper import build_mapper, place_samples
+from robustkit.topology._filters import is_pair_of_filters
+from robustkit.topology._mapper import CELL_NAMES, build_mapper, place_samples
 from robustkit.topology._purity import (
     count_labels,
     node_accuracy,
@@ -46,7 +49,23 @@ from robustkit.topology._purity import (
 from robustkit.topology._stability import resample_mapper
 from robustkit.topology.neighbors import METRIC_NAMES, NeighborCache, typical_distance
 
+_Filter = str | int | Callable | ArrayLike
+_Cover = str | UniformCover | BalancedCover | GMapperCover | AdaptiveCover
+
 _COVERS = {"uniform": UniformCover, "balanced": BalancedCover, "gmapper": GMapperCover}
+
+# What one filter may be, and what goes with it; of two, there may be a pair.
+_OF_ONE_FILTER = {
+    "filter": [
+        StrOptions({"l2norm", "pca", "pc2"}),
+        Interval(Integral, 0, None, closed="left"),
+        callable,
+        "array-like",
+    ],
+    "cover": [StrOptions(set(_COVERS)), *_COVERS.values(), AdaptiveCover],
+    "n_intervals": [StrOptions({"auto"}), *COVER_CONSTRAINTS["n_intervals"]],
+    "overlap": COVER_CONSTRAINTS["overlap"],
+}
 
 # A graph of more nodes has no small picture.
 _LARGEST_PICTURE = 400
@@ -59,31 +78,37 @@ class MapperGraph(
 
     A filter gives each sample one number. Overlapping intervals cover the values. The
     samples of each interval are clustered; a cluster is a node. Two nodes that share a
-    sample are joined by an edge.
+    sample are joined by an edge. Two filters are covered by a grid, whose cells are
+    what an interval of the first and one of the second have in common.
 
     Parameters
     ----------
-    filter : {"l2norm", "pca"}, int, callable or array-like of shape (n_samples,), \
-            default="l2norm"
-        One number per sample: its Euclidean norm, its coordinate along the first
-        principal component, a column of `X`, what the function returns for `X`, or the
-        value given for each training sample (then only these can be transformed).
+    filter : {"l2norm", "pca", "pc2"}, int, callable, array-like of shape (n_samples,) \
+            or (n_samples, 2), or a pair of these, default="l2norm"
+        One number per sample: its Euclidean norm, its coordinate along the first or the
+        second principal component, a column of `X`, what the function returns for `X`,
+        or the value given for each training sample (then only these can be
+        transformed). A list or tuple of two of these, or two columns, make a grid:
+        ``("pca", "pc2")``. A list of two integers is a pair of columns of `X`.
 
     cover : {"uniform", "balanced", "gmapper"}, UniformCover, BalancedCover, \
-            GMapperCover or AdaptiveCover, default="uniform"
+            GMapperCover or AdaptiveCover, or a pair of these, default="uniform"
         Intervals of one length, intervals that contain equally many samples, or
         intervals that are split until the values in each look normally distributed. An
-        instance has its own `n_intervals` and `overlap`.
+        instance has its own `n_intervals` and `overlap`. Of two filters, each is
+        covered as if it were alone: both in the same way, or, with a pair, each in its
+        own.
 
-    n_intervals : "auto" or int, default="auto"
-        Number of intervals; for "gmapper" the maximum. "auto" is the most intervals, up
-        to 100, of which one holds both of any two samples that are near, so that no
-        chain of samples is cut: near as `eps` says, or else as the pieces of the shape
-        are connected. Where that makes fewer than 5 (fewer than 3, if none of 3
-        intervals of equal length would hold more than two thirds of the samples), the
-        samples are too sparse to show a shape along the filter, and there are 40.
+    n_intervals : "auto" or int, or a pair of these, default="auto"
+        Number of intervals, of each filter if there are two; for "gmapper" the maximum.
+        "auto" is the most intervals, up to 100 (10 of each of two filters), of which
+        one holds both of any two samples that are near, so that no chain of samples is
+        cut: near as `eps` says, or else as the pieces of the shape are connected. Where
+        that makes fewer than 5 (fewer than 3, if none of 3 intervals of equal length
+        would hold more than two thirds of the samples), along each of two filters, the
+        samples are too sparse to show a shape, and there are 40 (10 of each).
 
-    overlap : float, default=0.3
+    overlap : float, or a pair of floats, default=0.3
         Share of an interval that it has in common with the next one, in (0, 1). For
         "gmapper", see `overlap` of :class:`GMapperCover`.
 
@@ -134,19 +159,22 @@ class MapperGraph(
     ----------
     membership_ : csr_matrix of shape (n_samples, n_nodes)
         1.0 where a training sample lies in a node. Nodes are numbered interval by
-        interval.
+        interval, or cell by cell.
 
     graph_ : networkx.Graph
-        The nodes, with `interval` and `size`, and the edges, with `weight`, the number
+        The nodes, with `interval` and `size`, with two filters also `first_interval`
+        and `second_interval`, and the edges, with `weight`, the number
         of shared samples, and `jaccard`, their share of the samples of the two nodes;
         with `n_bootstrap` both also with `stability`.
 
     edges_ : ndarray of shape (n_edges, 2)
         The pairs of nodes that share a sample, the smaller number first.
 
-    intervals_ : ndarray of shape (n_intervals, 2)
+    intervals_ : ndarray of shape (n_intervals, 2) or (n_cells, 2, 2)
         First and last value of each closed interval. Fewer than `n_intervals` where
-        several would be the same; a constant filter has one.
+        several would be the same; a constant filter has one. With two filters, the two
+        intervals of each cell, row by row: all cells of the first interval of the first
+        filter come first. The `interval` of a node says which of these is its own.
 
     eps_ : float
         The distance used; infinity for a clusterer that has none.
@@ -190,7 +218,7 @@ class MapperGraph(
     distances in float64 whatever the dtype of `X`; but each pair of neighbours is found
     once, not once for each interval that contains it.
 
-    `transform` finds the intervals by the filter value of a new sample, which may lie
+    `transform` finds the intervals by the filter values of a new sample, which may lie
     in none; in each, the sample belongs to the node of the nearest core sample within
     `eps_` (of the nearest sample, for a clusterer without core samples). A sample equal
     to a training sample lies in the nodes of that sample.
@@ -201,12 +229,13 @@ class MapperGraph(
     on the same condition, for the samples of all nodes of the component; an edge if it
     has both nodes, and they are joined; a loop if the nodes more than half of whose
     samples lie in nodes of the loop hold one that reaches from its first interval to
-    its last. Three nodes that share a sample fill the triangle between them, so that it
-    is no loop. The instability is the share of samples that lie in different clusters
-    in two resamples that both hold them, averaged over pairs of resamples (the nearest
-    5,000 pairs, of more). Clusters are matched interval by interval so that as few
-    samples as possible differ; [3]_ minimise over all intervals together, which may
-    give less where many samples lie in several.
+    its last, with two filters of each. Three nodes that share a sample fill the
+    triangle between them, so that it is no loop. The instability is the share of
+    samples that lie in different clusters in two resamples that both hold them,
+    averaged over pairs of resamples (the nearest 5,000 pairs, of more). Clusters are
+    matched interval by interval so that as few samples as possible differ; [3]_
+    minimise over all intervals together, which may give less where many samples lie in
+    several.
 
     Resamples hold no sample twice, because copies would pass for clusters of their own:
     with replacement, graphs of noisy data have several times as many components. They
@@ -242,6 +271,12 @@ class MapperGraph(
     >>> mapper = MapperGraph("pca").fit(circle)
     >>> mapper.graph_.number_of_nodes() == mapper.graph_.number_of_edges()
     True
+
+    Two filters, and a grid of 3 x 4 cells:
+
+    >>> mapper = MapperGraph(("pca", "pc2"), n_intervals=(3, 4), eps=0.2).fit(circle)
+    >>> mapper.intervals_.shape
+    (12, 2, 2)
     """
 
     membership_: csr_matrix
@@ -256,15 +291,7 @@ class MapperGraph(
     feature_names_in_: NDArray
 
     _parameter_constraints: dict = {
-        "filter": [
-            StrOptions({"l2norm", "pca"}),
-            Interval(Integral, 0, None, closed="left"),
-            callable,
-            "array-like",
-        ],
-        "cover": [StrOptions(set(_COVERS)), *_COVERS.values(), AdaptiveCover],
-        **COVER_CONSTRAINTS,
-        "n_intervals": [StrOptions({"auto"}), *COVER_CONSTRAINTS["n_intervals"]],
+        **{name: [*one, list, tuple] for name, one in _OF_ONE_FILTER.items()},
         "clusterer": [HasMethods(["fit_predict", "get_params"]), None],
         "eps": [
             StrOptions({"auto", "knee", "connected"}),
@@ -280,15 +307,11 @@ class MapperGraph(
 
     def __init__(
         self,
-        filter: str | int | Callable | ArrayLike = "l2norm",
+        filter: _Filter | Sequence[_Filter] = "l2norm",
         *,
-        cover: str
-        | UniformCover
-        | BalancedCover
-        | GMapperCover
-        | AdaptiveCover = "uniform",
-        n_intervals: str | int = "auto",
-        overlap: float = 0.3,
+        cover: _Cover | Sequence[_Cover] = "uniform",
+        n_intervals: str | int | Sequence[str | int] = "auto",
+        overlap: float | Sequence[float] = 0.3,
         clusterer: BaseEstimator | None = None,
         eps: str | float = "auto",
         min_samples: int = 5,
@@ -345,6 +368,7 @@ class MapperGraph(
         samples = validate_data(
             self, _widen_halves(X), dtype=[np.float64, np.float32], order="C"
         )
+        self._check_pairs()
         self._check_resamples()
         # Without warm start nothing found before is of use any longer.
         self._cache = self._warm_cache() if self.warm_start else None
@@ -364,6 +388,24 @@ class MapperGraph(
         if self._n_features_out == 0:
             self._warn_of_an_empty_graph(samples)
         return self
+
+    def _check_pairs(self):
+        """Check what is given for each of two filters."""
+        for name, constraints in _OF_ONE_FILTER.items():
+            value = getattr(self, name)
+            if name == "filter" and not is_pair_of_filters(value):
+                continue
+            if not isinstance(value, list | tuple):
+                continue
+            if len(value) != 2:
+                raise ValueError(
+                    f"The {name!r} parameter must be one, or a pair, for two filters. "
+                    f"Got {value!r}."
+                )
+            for one in value:
+                validate_parameter_constraints(
+                    {name: constraints}, {name: one}, type(self).__name__
+                )
 
     def _check_resamples(self):
         """Refuse clusterers to which the columns of X are the samples."""
@@ -392,14 +434,12 @@ class MapperGraph(
             nx.set_edge_attributes(self.graph_, edges, "stability")
 
     def _make_cover(self):
-        if not isinstance(self.cover, str):
-            return self.cover
-        if self.cover == "gmapper":
-            cover = GMapperCover(overlap=self.overlap)
-            is_free = self.n_intervals == "auto"
-            return cover if is_free else replace(cover, max_intervals=self.n_intervals)
-        make = partial(_COVERS[self.cover], overlap=self.overlap)
-        return make if self.n_intervals == "auto" else make(self.n_intervals)
+        """Return a cover, or what makes one; a pair if the two filters differ."""
+        given = self.cover, self.n_intervals, self.overlap
+        if not any(isinstance(value, list | tuple) for value in given):
+            return _make_cover(*given)
+        pairs = [v if isinstance(v, list | tuple) else (v, v) for v in given]
+        return tuple(starmap(_make_cover, zip(*pairs, strict=True)))
 
     def _warn_of_an_empty_graph(self, X):
         warnings.warn(self._explain_an_empty_graph(X), UserWarning, stacklevel=4)
@@ -495,19 +535,23 @@ class MapperGraph(
         Returns
         -------
         nodes : DataFrame of shape (n_nodes, n_columns)
-            `interval`, `size` and `filter_mean`, the mean filter value. With
-            `n_bootstrap` also `stability`, the share of resamples that have the node.
-            With `y` also `purity`, `majority`, the most frequent label, and
-            `count_<label>` for each label. With `y` and `y_pred` also `accuracy`.
+            `interval`, `size` and `filter_mean`, the mean filter value. With two
+            filters also `first_interval`, `second_interval` and `second_filter_mean`;
+            `filter_mean` is then that of the first. With `n_bootstrap` also
+            `stability`, the share of resamples that have the node. With `y` also
+            `purity`, `majority`, the most frequent label, and `count_<label>` for each
+            label. With `y` and `y_pred` also `accuracy`.
         """
         check_is_fitted(self)
+        mapper, means = self._mapper, self._mapper.filter_means
+        columns = {"interval": mapper.node_intervals, "size": mapper.node_sizes}
+        if means.ndim == 2:
+            columns |= dict(zip(CELL_NAMES, mapper.node_cells, strict=True))
+            columns |= {"filter_mean": means[:, 0], "second_filter_mean": means[:, 1]}
+        else:
+            columns["filter_mean"] = means
         nodes = pd.DataFrame(
-            {
-                "interval": self._mapper.node_intervals,
-                "size": self._mapper.node_sizes,
-                "filter_mean": self._mapper.filter_means,
-            },
-            index=pd.RangeIndex(self._n_features_out, name="node"),
+            columns, index=pd.RangeIndex(self._n_features_out, name="node")
         )
         if hasattr(self, "stability_"):
             nodes["stability"] = self.stability_.nodes
@@ -583,8 +627,20 @@ class MapperGraph(
         }
         if not 0 < n_nodes <= _LARGEST_PICTURE:
             return facts_as_html(facts)
-        intervals, sizes = self._mapper.node_intervals, self._mapper.node_sizes
+        # Of a grid, each row of cells is a column of the picture.
+        intervals, sizes = self._mapper.node_cells[0], self._mapper.node_sizes
         return facts_as_html(facts) + graph_as_svg(intervals, sizes, self.edges_)
+
+
+def _make_cover(cover, n_intervals, overlap):
+    if not isinstance(cover, str):
+        return cover
+    if cover == "gmapper":
+        cover = GMapperCover(overlap=overlap)
+        is_free = n_intervals == "auto"
+        return cover if is_free else replace(cover, max_intervals=n_intervals)
+    make = partial(_COVERS[cover], overlap=overlap)
+    return make if n_intervals == "auto" else make(n_intervals)
 
 
 def _widen_halves(X):

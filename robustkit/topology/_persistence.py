@@ -100,14 +100,15 @@ def mapper_persistence(
     fitted = clone(mapper).fit(X)
     samples = fitted._mapper.X
     scales = _check_scales(eps, fitted.eps_)
+    cover = tuple(map(GivenCover, fitted._mapper.axes))
     cache = NeighborCache()
     graphs = []
     # The largest distance first: its neighbours hold those of the others.
     for scale in scales[::-1]:
         built = build_mapper(
-            samples, filter=mapper.filter, cover=GivenCover(fitted.intervals_),
-            clusterer=None, eps=scale, min_samples=mapper.min_samples,
-            metric=mapper.metric, cache=cache, n_jobs=mapper.n_jobs,
+            samples, filter=mapper.filter, cover=cover, clusterer=None, eps=scale,
+            min_samples=mapper.min_samples, metric=mapper.metric, cache=cache,
+            n_jobs=mapper.n_jobs,
         )  # fmt: skip
         graphs.append(_core_graph(built.anchors, len(samples)))
     return _as_table(_bars(graphs[::-1]), scales)

@@ -23,15 +23,17 @@ from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._randomness import draw_seeds
-from robustkit.topology._cover import interval_slices
+from robustkit.topology._cover import Cells
+from robustkit.topology._filters import filter_columns
 from robustkit.topology._loops import count_loops, filled_triangles, find_loops
 from robustkit.topology._mapper import (
     Mapper,
-    cluster_slices,
+    cluster_parts,
+    dbscan_in_cells,
     join_clusters,
     shared_samples,
 )
-from robustkit.topology.neighbors import Labels, dbscan_in_slices
+from robustkit.topology.neighbors import Labels
 
 # Share of the samples in a resample: fewer thin out the clusters, more tell little.
 _SHARE = 0.8
@@ -74,7 +76,7 @@ def resample_mapper(
 
 
 def _try_once(resampler, whole, seed):
-    n_samples = len(resampler.values)
+    n_samples = resampler.n_samples
     n_drawn = int(np.ceil(_SHARE * n_samples))
     drawn = np.random.RandomState(seed).permutation(n_samples)[:n_drawn]
     is_drawn = np.zeros(n_samples, dtype=bool)
@@ -89,55 +91,36 @@ class _Resampler:
 
     def __init__(self, mapper):
         self.mapper = mapper
-        self.values = mapper.filter(mapper.X)
-        self._reach = mapper.reach
-        self._neighbors = mapper.neighbors
-        order = np.argsort(self.values, kind="stable")
-        slices = interval_slices(self.values[order], mapper.intervals)
-        self.slots = _Slots(order, slices)
-        if self._neighbors is not None and self._reach > self._neighbors.radius:
-            # Too many to be kept: each resample is searched by itself.
-            self._neighbors = None
+        self._cells = Cells(filter_columns(mapper.filter(mapper.X)), mapper.axes)
+        self.n_samples = len(mapper.X)
+        self.slots = _Slots(self._cells.samples())
 
     def clusters(self, is_drawn: NDArray) -> Labels:
         """Cluster those of the samples drawn that each interval holds."""
-        mapper, eps = self.mapper, self._reach
-        if self._neighbors is not None:
-            some = self._neighbors.among(is_drawn, eps)
-            return some.clusters(eps, self.slots.slices, mapper.min_samples)[0]
-        drawn = np.flatnonzero(is_drawn)
-        X, values = mapper.X[drawn], self.values[drawn]
-        order = np.argsort(values, kind="stable")
-        slices = interval_slices(values[order], mapper.intervals)
-        if mapper.clusterer is None:
-            clusters, _ = dbscan_in_slices(
-                X, values, slices, eps, mapper.min_samples,
-                is_lipschitz=mapper.is_lipschitz,
-            )  # fmt: skip
-        else:
-            clusters, _ = cluster_slices(mapper.clusterer, X, order, slices)
-        return [(drawn[samples], labels) for samples, labels in clusters]
+        mapper = self.mapper
+        if mapper.clusterer is not None:
+            parts = [samples[is_drawn[samples]] for samples in self.slots.parts]
+            return cluster_parts(mapper.clusterer, mapper.X, parts)[0]
+        return dbscan_in_cells(
+            mapper.X, self._cells, mapper.neighbors, mapper.reach, mapper.min_samples,
+            is_lipschitz=mapper.is_lipschitz, is_drawn=is_drawn,
+        )[0]  # fmt: skip
 
 
 class _Slots:
     """A slot for each sample in each interval that holds it, interval by interval."""
 
-    def __init__(self, order: NDArray, slices: NDArray):
-        self.slices = slices
-        self._rank = np.empty(len(order), dtype=np.int64)
-        self._rank[order] = np.arange(len(order))
-        lengths = slices[:, 1] - slices[:, 0]
-        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
-        positions = [np.arange(start, stop) for start, stop in slices]
-        self.positions = np.concatenate(positions).astype(np.int32)
-        self._samples = order[self.positions]
+    def __init__(self, parts: list[NDArray]):
+        self.parts = parts
+        self.offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+        self.samples = np.concatenate(parts).astype(np.int32)
 
     def labels(self, clusters: Labels, is_drawn: NDArray) -> NDArray:
         """Return the label in each slot; a label counts in its interval only."""
-        labels = np.where(is_drawn[self._samples], _NOISE, _ABSENT).astype(np.int32)
+        labels = np.where(is_drawn[self.samples], _NOISE, _ABSENT).astype(np.int32)
         for k, (samples, of_samples) in enumerate(clusters):
-            start = self.offsets[k] - self.slices[k, 0]
-            labels[start + self._rank[samples]] = of_samples
+            place = np.searchsorted(self.parts[k], samples)
+            labels[self.offsets[k] + place] = of_samples
         return labels
 
 
@@ -147,6 +130,9 @@ class _Whole:
 
     membership: csr_matrix
     node_intervals: NDArray
+    shape: tuple[int, ...]
+    """How many intervals of each filter there are."""
+
     edges: NDArray
     component: NDArray
     """Of each node."""
@@ -159,8 +145,8 @@ class _Whole:
         n_nodes = len(mapper.node_intervals)
         triangles = filled_triangles(mapper.membership)
         return cls(
-            mapper.membership, mapper.node_intervals, mapper.edges,
-            _components(mapper.edges, n_nodes),
+            mapper.membership, mapper.node_intervals, tuple(map(len, mapper.axes)),
+            mapper.edges, _components(mapper.edges, n_nodes),
             find_loops(mapper.edges, n_nodes, triangles),
         )  # fmt: skip
 
@@ -258,6 +244,8 @@ def _are_joined(pairs, edges, n_nodes):
 def _has_loop(whole, loop, is_drawn, membership, intervals, edges):
     """Whether nodes in a loop hold one from its first interval to its last.
 
+    With two filters, from the first to the last interval of each.
+
     A node lies in a loop if more than half of its samples do.
     """
     in_loop = np.zeros(whole.membership.shape[1])
@@ -271,12 +259,12 @@ def _has_loop(whole, loop, is_drawn, membership, intervals, edges):
     triangles = filled_triangles(membership[:, chosen])
     place = np.flatnonzero(chosen)
     found = find_loops(np.searchsorted(place, some), len(place), triangles)
-    ends = _span(whole.node_intervals[loop])
-    return any(_span(intervals[place[other]]) == ends for other in found)
+    ends = _span(whole.node_intervals[loop], whole.shape)
+    return any(_span(intervals[place[other]], whole.shape) == ends for other in found)
 
 
-def _span(intervals):
-    return intervals.min(), intervals.max()
+def _span(intervals, shape):
+    return [(k.min(), k.max()) for k in np.unravel_index(intervals, shape)]
 
 
 def _instability(labels, slots, n_jobs):
@@ -290,7 +278,7 @@ def _instability(labels, slots, n_jobs):
         return np.nan
     pairs = ((i, i + step) for step in range(1, n) for i in range(n - step))
     chosen = list(islice(pairs, _MOST_COMPARISONS))
-    distance = partial(matching_distance, slots.offsets, slots.positions)
+    distance = partial(matching_distance, slots.offsets, slots.samples)
     distances = Parallel(n_jobs=n_jobs, prefer="threads")(
         delayed(distance)(labels[i], labels[j]) for i, j in chosen
     )
@@ -298,7 +286,7 @@ def _instability(labels, slots, n_jobs):
 
 
 def matching_distance(
-    offsets: NDArray, positions: NDArray, labels: NDArray, others: NDArray
+    offsets: NDArray, samples: NDArray, labels: NDArray, others: NDArray
 ) -> float:
     """Measure the share of samples, of those in both, that lie in different clusters.
 
@@ -307,7 +295,7 @@ def matching_distance(
     """
     partner, firsts = _match(offsets, labels, others)
     n_both, n_differ = _count_different(
-        offsets, positions, labels, others, partner, firsts
+        offsets, samples, labels, others, partner, firsts
     )
     return n_differ / n_both if n_both else 0.0
 
@@ -339,10 +327,10 @@ def _count_common(labels, others):
 
 
 @njit(cache=True, nogil=True)
-def _count_different(offsets, positions, labels, others, partner, firsts):
+def _count_different(offsets, samples, labels, others, partner, firsts):
     n_samples = 0
-    for k in range(len(positions)):
-        n_samples = max(n_samples, positions[k] + 1)
+    for k in range(len(samples)):
+        n_samples = max(n_samples, samples[k] + 1)
     seen = np.zeros(n_samples, np.int8)
     for window in range(len(offsets) - 1):
         for k in range(offsets[window], offsets[window + 1]):
@@ -351,7 +339,7 @@ def _count_different(offsets, positions, labels, others, partner, firsts):
                 continue
             # Noise is matched with noise.
             expected = ours if ours < 0 else partner[firsts[window] + ours]
-            seen[positions[k]] |= 1 if expected == theirs else 3
+            seen[samples[k]] |= 1 if expected == theirs else 3
     n_both = n_differ = 0
     for k in range(n_samples):
         n_both += seen[k] & 1

@@ -62,6 +62,7 @@ def _mapper_graphs():
     yield MapperGraph("pca", cover="balanced", eps=1.0, warm_start=True, **few)
     doubt = {"n_bootstrap": 2, "random_state": 0}
     yield MapperGraph(0, clusterer=AgglomerativeClustering(), **few, **doubt)
+    yield MapperGraph((0, "l2norm"), n_intervals=(3, 2), min_samples=1, **doubt)
     yield MapperGraph(cover="gmapper", min_samples=1)
     yield MapperGraph(cover=AdaptiveCover(), min_samples=1)
 

@@ -231,7 +231,7 @@ def test_default_parameters_are_those_of_the_mapper(run):
     mapper = MapperGraph(2, cover=BalancedCover(9, 0.4), eps=0.5, min_samples=2)
     assert Graphs(run, mapper).defaults == {
         "filter": "column 2", "cover": "balanced", "n_intervals": 9, "overlap": 0.4,
-        "eps": 0.5, "min_samples": 2,
+        "eps": 0.5, "min_samples": 2, "second_filter": "none", "second_intervals": 10,
     }  # fmt: skip
     kepler = MapperGraph("pca", cover=UniformCover(7, 0.2, "kepler"))
     defaults = Graphs(run, kepler).defaults
@@ -270,7 +270,85 @@ def test_custom_metric_is_used(run):
 def test_columns_of_wide_activations_are_not_offered_as_filters():
     views = [View("M", 0, np.eye(40), np.zeros(40, int))]
     wide = make_run(y=np.zeros(40, int), views=views)
-    assert Graphs(wide).filters == ["l2norm", "pca"]
+    assert Graphs(wide).filters == ["l2norm", "pca", "pc2"]
+
+
+def test_two_filters_make_the_grid_of_the_mapper(run, monkeypatch):
+    searches = []
+
+    class Counted(dbscan_module.Neighbors):
+        def __init__(self, *args, **kwargs):
+            searches.append(args)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(dbscan_module, "Neighbors", Counted)
+    graphs = Graphs(run)
+    for second, n in (("column 1", 3), ("pca", 5), ("none", 5)):
+        graph = graphs.compute(
+            replace(BASE, second_filter=second, second_intervals=n)
+        )  # fmt: skip
+        mapper = MapperGraph("l2norm", n_intervals=8, eps=2.0, min_samples=3)
+        if second != "none":
+            mapper.set_params(
+                filter=("l2norm", 1 if second == "column 1" else second),
+                n_intervals=(8, n),
+            )
+        mapper.fit(run.views[0].activations)
+        nodes = mapper.describe()
+        np.testing.assert_array_equal(graph.edges, mapper.edges_)
+        np.testing.assert_array_equal(graph.filter_mean, nodes["filter_mean"])
+        if second == "none":
+            assert graph.second_interval is None
+            continue
+        np.testing.assert_array_equal(graph.interval, nodes["first_interval"])
+        np.testing.assert_array_equal(graph.second_interval, nodes["second_interval"])
+        means = nodes["second_filter_mean"]
+        np.testing.assert_array_equal(graph.second_filter_mean, means)
+    # Those of the explorer, once, and one for each mapper here.
+    assert len(searches) == 1 + 3
+
+
+def test_a_mapper_of_two_filters_is_shown_with_them(run):
+    mapper = MapperGraph(("pca", 1), n_intervals=(6, 4), eps=0.5)
+    defaults = Graphs(run, mapper).defaults
+    names = "filter", "n_intervals", "second_filter", "second_intervals"
+    assert [defaults[name] for name in names] == ["pca", 6, "column 1", 4]
+    free = Graphs(run, MapperGraph(("pca", 1))).defaults
+    assert (free["n_intervals"], free["second_intervals"]) == (10, 10)
+    X = run.views[0].activations
+    chosen = MapperGraph(("pca", 1), cover="gmapper", eps=2.0).fit(X)
+    defaults = Graphs(run, chosen).defaults
+    first, second = (len(axis) for axis in chosen._mapper.axes)
+    assert [defaults[name] for name in names] == ["pca", first, "column 1", second]
+
+
+def test_two_custom_filters_have_names_of_their_own(run):
+    def square(X):
+        return X[:, 0] ** 2
+
+    def absolute(X):
+        return np.abs(X[:, 1])
+
+    graphs = Graphs(run, MapperGraph((square, absolute), n_intervals=4))
+    assert graphs.filters[:3] == ["given", "given 2", "l2norm"]
+    assert graphs.defaults["second_filter"] == "given 2"
+    parameters = replace(BASE, filter="given", second_filter="given 2")
+    graph = graphs.compute(parameters)
+    mapper = MapperGraph(
+        (square, absolute), n_intervals=(8, 10), eps=2.0, min_samples=3
+    )
+    mapper.fit(run.views[0].activations)
+    np.testing.assert_array_equal(graph.edges, mapper.edges_)
+
+
+def test_a_filter_of_two_columns_is_a_grid_by_itself(run):
+    graphs = Graphs(run, MapperGraph(lambda X: X[:, :2], n_intervals=5))
+    graph = graphs.compute(replace(BASE, filter="given", n_intervals=5))
+    mapper = MapperGraph((0, 1), n_intervals=5, eps=2.0, min_samples=3)
+    mapper.fit(run.views[0].activations)
+    np.testing.assert_array_equal(graph.edges, mapper.edges_)
+    with pytest.raises(ValueError, match="each filter of a pair one"):
+        graphs.compute(replace(BASE, filter="given", second_filter="pca"))
 
 
 def test_a_fitted_mapper_that_chose_its_cover_is_shown_with_what_it_chose(run):

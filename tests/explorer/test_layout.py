@@ -33,6 +33,7 @@ def random_graph(seed, n_nodes, n_intervals, n_edges):
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     pairs = pairs[interval[pairs[:, 0]] != interval[pairs[:, 1]]]
     return SimpleNamespace(
+        second_interval=None,
         interval=interval, n_intervals=n_intervals, n_nodes=n_nodes, edges=pairs,
         size=rng.geometric(0.02, size=n_nodes),
     )  # fmt: skip
@@ -95,6 +96,7 @@ def test_isolated_nodes_lie_beside_what_is_large():
     """One chain that is high, and room to the right of it."""
     edges = [(i, j) for i in range(0, 40, 8) for j in range(40, 80)]
     graph = SimpleNamespace(
+        second_interval=None,
         interval=np.repeat([0, 1, 7], [40, 40, 20]), n_intervals=8, n_nodes=100,
         size=np.full(100, 5), edges=np.array(edges),
     )  # fmt: skip
@@ -186,6 +188,7 @@ def test_spread_is_the_nearest_order_with_gaps(wanted):
 def test_a_chain_is_a_straight_line():
     n = 30
     chain = SimpleNamespace(
+        second_interval=None,
         interval=np.arange(n), n_intervals=n, n_nodes=n, size=np.full(n, 5),
         edges=np.column_stack([np.arange(n - 1), np.arange(1, n)]),
     )  # fmt: skip
@@ -196,6 +199,7 @@ def test_branches_do_not_cross():
     """A trunk that splits into two chains."""
     edges = [(0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)]
     graph = SimpleNamespace(
+        second_interval=None,
         interval=np.array([0, 1, 2, 2, 3, 3, 4, 4]), n_intervals=5, n_nodes=8,
         size=np.full(8, 5), edges=np.array(edges),
     )  # fmt: skip
@@ -294,7 +298,8 @@ def test_edges_that_would_become_long_are_laid_out_anew():
     edges = np.concatenate([chains, chains + 1])
     apart, joined = (
         SimpleNamespace(
-            interval=np.repeat(np.arange(12), 2), n_intervals=12, n_nodes=24,
+            second_interval=None,
+        interval=np.repeat(np.arange(12), 2), n_intervals=12, n_nodes=24,
             size=np.full(24, 5), edges=np.concatenate([edges, *further]),
         )
         for further in ([], [[[0, 23]], [[1, 22]]])

@@ -49,12 +49,31 @@ def test_large_request_is_rejected(client):
      ("eps", 1e13), ("eps", None), ("eps", [2.0]), ("eps", True), ("min_samples", 0),
      ("min_samples", 51), ("min_samples", {}), ("tab", ""), ("tab", "x" * 65),
      ("tab", 7), ("pane", "top"), ("pane", None), ("seq", -1), ("seq", 2**54),
-     ("seq", 0.5), ("veiw", 0)],
+     ("seq", 0.5), ("veiw", 0), ("second_filter", "umap"), ("second_filter", 3)],
 )  # fmt: skip
 def test_invalid_graph_parameter_is_named(client, field, value):
     message = expect_error(ask_graph(client, **{field: value}), 400)
     assert repr(field) in message
     assert len(message) < 400
+
+
+@pytest.mark.parametrize("n", [0, 51, 2.5, "x", None])
+def test_intervals_of_a_second_filter_are_checked(client, n):
+    changes = {"second_filter": "pca", "second_intervals": n}
+    message = expect_error(ask_graph(client, **changes), 400)
+    assert "the field 'second_intervals' must be an integer from 1 to 50" in message
+
+
+def test_a_second_filter_is_answered_with_its_intervals(client):
+    body = ask_graph(client, second_filter="column 1", second_intervals=3).json()
+    assert body["parameters"]["second_filter"] == "column 1"
+    nodes = body["nodes"]
+    assert set(nodes["second_interval"]) <= {0, 1, 2}
+    assert len(nodes["second_filter_mean"]) == len(nodes["size"]) > 0
+    # Without a second filter, its number of intervals is no matter.
+    alone = ask_graph(client, second_filter="none", second_intervals=3).json()
+    assert alone["graph"] == ask_graph(client).json()["graph"]
+    assert "second_interval" not in alone["nodes"]
 
 
 @pytest.mark.parametrize("field", ["tab", "pane", "seq", "view", *PARAMETERS])

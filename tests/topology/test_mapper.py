@@ -14,10 +14,10 @@ from sklearn.cluster import (
 )
 from sklearn.decomposition import PCA
 
-from robustkit.topology import MapperGraph, fit_filter
-from robustkit.topology import _mapper as module
+from robustkit.topology import MapperGraph, _mapper, fit_filter
+from robustkit.topology import _filters as module
 from robustkit.topology._mapper import (
-    cluster_slices,
+    cluster_parts,
     find_known_rows,
     join_clusters,
     nearest_labels,
@@ -95,9 +95,12 @@ def test_filter_pca_in_chunks(monkeypatch):
         ("l1norm", "The 'filter' parameter of MapperGraph must be a str among"),
         (
             np.ones(3),
-            "one number for each of 40 samples. Got an array of shape \\(3,\\)",
+            "one number for each of 40 samples, or two. Got an array of shape \\(3,",
         ),
-        (lambda X: X, "one number for each of 40 samples. Got an array of shape"),
+        (
+            lambda X: X,
+            "for each of 40 samples, or two. Got an array of shape",
+        ),
         (lambda X: np.full(len(X), np.nan), "gave values that are NaN or infinite"),
     ],
 )
@@ -134,8 +137,7 @@ def test_a_new_sample_whose_norm_overflows_lies_nowhere():
 
 
 def clusters_of(clusterer, X):
-    slices = np.array([[0, len(X)]])
-    (cluster,), (anchor,) = cluster_slices(clusterer, X, np.arange(len(X)), slices)
+    (cluster,), (anchor,) = cluster_parts(clusterer, X, [np.arange(len(X))])
     return cluster, anchor
 
 
@@ -242,7 +244,7 @@ def test_the_two_zeros_are_equal(dtype):
 
 
 def test_rows_that_share_a_key_are_told_apart(monkeypatch):
-    monkeypatch.setattr(module, "hash_rows", lambda X: np.zeros(len(X), np.uint64))
+    monkeypatch.setattr(_mapper, "hash_rows", lambda X: np.zeros(len(X), np.uint64))
     found = find_known_rows(np.array([[1.0], [2.0]]), np.array([[2.0], [3.0]]))
     # A known row may be missed among those of its key, but never mistaken.
     np.testing.assert_array_equal(found, [-1, 0])

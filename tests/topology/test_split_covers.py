@@ -18,7 +18,7 @@ from robustkit.topology._cover import (
     information_criterion,
     largest_step,
 )
-from robustkit.topology.neighbors import longest_step
+from robustkit.topology.neighbors import longest_steps
 from tests.topology.strategies import filter_values, overlaps, point_clouds, seeds
 from tests.topology.test_cover import how_often
 
@@ -325,7 +325,7 @@ def test_gudhi_takes_the_same_steps():
     np.random.seed(0)
     radius, steps = theirs.get_optimal_parameters_for_agglomerative_clustering(X)
     np.random.set_state(state)
-    ours = [longest_step(X, X[:, k], radius) for k in (0, 1)]
+    ours = longest_steps(X, [X[:, 0], X[:, 1]], [radius])[0].tolist()
     np.testing.assert_allclose(ours, steps)
 
 

@@ -6,6 +6,7 @@ import { byId, count, el, percent, Tabs, whole } from "./elements.js";
 import { SearchPanel, WeakPanel } from "./find_panels.js";
 import { readLink, writeLink } from "./link.js";
 import { useClassColours } from "./paint.js";
+import { NO_FILTER } from "./pane.js";
 import { buildPane } from "./pane_view.js";
 import { Shortcuts, Theme } from "./preferences.js";
 import { Questions } from "./questions.js";
@@ -130,11 +131,12 @@ function noiseNote({ graph, parameters }) {
   if (graph === null) return "";
   const { n_noise: noise, n_in_nodes: kept, eps } = graph;
   const share = percent(noise / Math.max(1, noise + kept));
+  const place = parameters.second_filter === NO_FILTER ? "interval" : "cell";
   const radius = eps === null ? "" : ` (${Number(eps.toPrecision(3))})`;
   return (
     `${share} of the samples lie in no node. DBSCAN treats them as noise: neither they ` +
     `nor any of their neighbours have ${count(parameters.min_samples, "sample")} of ` +
-    `their interval within the radius${radius}. A larger radius or a smaller min. ` +
+    `their ${place} within the radius${radius}. A larger radius or a smaller min. ` +
     "samples includes more of them."
   );
 }

@@ -1,6 +1,7 @@
 /** The settings of one pane: native controls with labels, synchronised with it. */
 
 import { button, el, level, select } from "./elements.js";
+import { NO_FILTER } from "./pane.js";
 import { colouringsOf } from "./scene.js";
 
 /** @import { Pane } from "./pane.js" */
@@ -9,6 +10,7 @@ const FILTERS = {
   l2norm: "l2 norm",
   max: "Largest activation",
   pca: "First principal component",
+  pc2: "Second principal component",
 };
 const COVERS = {
   uniform: "Uniform",
@@ -92,12 +94,22 @@ function parameterRow(pane) {
     named(run.filters, FILTERS),
     (value) => pane.set({ filter: value }),
   );
+  const second = select(
+    "Second filter",
+    `second-filter-${side}`,
+    [[NO_FILTER, "None"], ...named(run.filters, FILTERS)],
+    (value) => pane.set({ second_filter: value }),
+  );
   const cover = select("Cover", `cover-${side}`, named(run.covers, COVERS), (value) =>
     pane.set({ cover: value }),
   );
   const intervals = range(`intervals-${side}`, (value) =>
     pane.set({ n_intervals: value }),
   );
+  const seconds = range(`second-intervals-${side}`, (value) =>
+    pane.set({ second_intervals: value }),
+  );
+  const secondsField = seconds.field("Second intervals");
   const overlap = range(`overlap-${side}`, (value) => pane.set({ overlap: value }));
   const least = range(`min-samples-${side}`, (value) =>
     pane.set({ min_samples: value }),
@@ -108,8 +120,10 @@ function parameterRow(pane) {
     { class: "row row-parameters", disabled: run.embedded === true },
     el("legend", { class: "visually-hidden" }, `Mapper graph of the ${side} pane`),
     filter.element,
+    second.element,
     cover.element,
     intervals.field("Intervals"),
+    secondsField,
     overlap.field("Overlap"),
     eps.element,
     least.field("Min. samples"),
@@ -143,6 +157,15 @@ function parameterRow(pane) {
         values.n_intervals,
         String(values.n_intervals),
         bounds(limits.n_intervals, 1),
+      );
+      second.choice.value = values.second_filter;
+      const isAlone = values.second_filter === NO_FILTER;
+      secondsField.hidden = isAlone;
+      fields.classList.toggle("of-two-filters", !isAlone);
+      seconds.show(
+        values.second_intervals,
+        String(values.second_intervals),
+        bounds(limits.second_intervals, 1),
       );
       overlap.show(
         values.overlap,

@@ -11,6 +11,10 @@ const nodesOf = ({ nodes }) =>
     interval: nodes.interval[id],
     size,
     filter_mean: nodes.filter_mean[id],
+    ...(nodes.second_interval && {
+      second_interval: nodes.second_interval[id],
+      second_filter_mean: nodes.second_filter_mean?.[id],
+    }),
     purity: nodes.purity[id],
     accuracy: nodes.accuracy[id],
     ...(nodes.stability && { stability: nodes.stability[id] }),
@@ -31,7 +35,8 @@ const edgesOf = ({ edges }) =>
  * @param {(node: number) => number[]} members the samples of a node
  */
 export function graphAsJson(run, graph, members) {
-  const { view, filter, cover, n_intervals, overlap, min_samples } = graph.parameters;
+  const { parameters } = graph;
+  const { view, filter, cover, n_intervals, overlap, min_samples } = parameters;
   const { model, layer, level } = run.views.find(({ id }) => id === view) ?? {};
   const content = {
     format: "robustkit-mapper-graph",
@@ -43,6 +48,10 @@ export function graphAsJson(run, graph, members) {
     filter,
     cover,
     n_intervals,
+    ...(graph.nodes.second_interval && {
+      second_filter: parameters.second_filter,
+      second_intervals: parameters.second_intervals,
+    }),
     overlap,
     eps: graph.eps,
     min_samples,
@@ -60,6 +69,10 @@ export function graphAsGraphml(run, graph) {
     interval: "long",
     size: "long",
     filter_mean: "double",
+    ...(graph.nodes.second_interval && {
+      second_interval: "long",
+      second_filter_mean: "double",
+    }),
     purity: "double",
     accuracy: "double",
     ...(graph.nodes.stability && { stability: "double" }),

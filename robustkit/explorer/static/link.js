@@ -3,7 +3,7 @@
  * browser sends to a server, and a page opened with it shows the same.
  */
 
-import { PARAMETERS } from "./pane.js";
+import { NO_FILTER, PARAMETERS } from "./pane.js";
 import { colouringsOf } from "./scene.js";
 
 /**
@@ -38,7 +38,12 @@ function writePane(out, pane) {
   /** @param {string} name @param {string | number} value */
   const set = (name, value) => out.set(`${side}.${name}`, String(value));
   set("view", pane.view);
-  for (const name of PARAMETERS) set(name, pane.parameters[name]);
+  // Where there is no second filter from the start, nothing needs to be said of it.
+  const seconds = [pane.parameters, pane.run.defaults].map((p) => p.second_filter);
+  const hasSecond = seconds.some((name) => name !== NO_FILTER);
+  for (const name of PARAMETERS) {
+    if (hasSecond || !name.startsWith("second_")) set(name, pane.parameters[name]);
+  }
   if (pane.colouring !== "labels") set("colour", pane.colouring);
   if (scene.emphasis !== null) set("class", scene.emphasis);
   if (scene.selection.size > 0) set("nodes", ranges(pane.selected));
@@ -117,6 +122,7 @@ function readParameters(run, get) {
   const out = {};
   for (const [name, allowed] of Object.entries({
     filter: run.filters,
+    second_filter: [NO_FILTER, ...run.filters],
     cover: run.covers,
   })) {
     const value = get(name) ?? "";

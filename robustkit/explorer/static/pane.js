@@ -45,7 +45,12 @@ export const PARAMETERS = [
   "overlap",
   "eps",
   "min_samples",
+  "second_filter",
+  "second_intervals",
 ];
+
+/** In the place of a second filter where there is one alone. */
+export const NO_FILTER = "none";
 
 /**
  * The state in a link, until the first graph has arrived.

@@ -12,7 +12,8 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  *     of the samples at an attack level
  *
  * @typedef {{filter: string, cover: string, n_intervals: number, overlap: number,
- *     eps: number | "auto", min_samples: number}} Parameters of a mapper graph
+ *     eps: number | "auto", min_samples: number, second_filter: string,
+ *     second_intervals: number}} Parameters of a mapper graph
  *
  * @typedef {Object} Run what there is to see
  * @property {string} title
@@ -27,7 +28,8 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} opening the views that the page begins with, one or two
  * @property {Record<"light" | "dark", string[]>} class_colors
  * @property {Parameters} defaults
- * @property {Record<"n_intervals" | "overlap" | "min_samples", [number, number]>} limits
+ * @property {Record<"n_intervals" | "overlap" | "min_samples" | "second_intervals",
+ *     [number, number]>} limits
  * @property {string[]} filters
  * @property {string[]} covers
  * @property {boolean} has_stability whether graphs are resampled
@@ -43,6 +45,8 @@ import { graphAsGraphml, graphAsJson, samplesAsCsv } from "./graph_files.js";
  * @property {number[]} size
  * @property {number[]} interval
  * @property {number[]} filter_mean
+ * @property {number[]} [second_interval] with two filters
+ * @property {number[]} [second_filter_mean]
  * @property {number[]} purity
  * @property {number[]} accuracy
  * @property {number[]} [stability] share of resamples that have the node

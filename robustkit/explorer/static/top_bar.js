@@ -201,7 +201,7 @@ async function copy(text, say) {
 /** The help dialog: how to read the graph, and the keys. */
 
 const READING = [
-  "A node is a cluster of samples whose activations lie near one another; its area grows with their number. Two nodes that share samples are joined. Each component is drawn by itself, the largest first; within one, the filter grows from left to right.",
+  "A node is a cluster of samples whose activations lie near one another; its area grows with their number. Two nodes that share samples are joined. Each component is drawn by itself, the largest first; within one, the filter grows from left to right, the first one if there are two.",
   "The line below the graph tells how many samples lie in no node, because too few others are near. Click it to see them.",
   "Purity is 1 where all samples of a node bear one label and 0 where all labels are equally frequent. Accuracy is the share that the model predicts correctly. Weak regions are nodes of low accuracy.",
   "With two panes, what is selected in one is marked in the other: a ring around a node there, filled by the share of it that is selected here.",

@@ -11,7 +11,7 @@ shape is connected.
 from robustkit.topology.neighbors._connection import (
     connection_distance,
     is_too_coarse,
-    longest_step,
+    longest_steps,
 )
 from robustkit.topology.neighbors._dbscan import (
     Labels,
@@ -47,6 +47,6 @@ __all__ = [
     "find_neighbors",
     "is_too_coarse",
     "learn_metric",
-    "longest_step",
+    "longest_steps",
     "typical_distance",
 ]

@@ -1,12 +1,12 @@
 """How far apart samples are where a shape is connected.
 
 Where samples are dense, a chain of small steps leads from each sample of a piece to
-each other one. `connection_distance` finds the longest step needed, and `longest_step`
+each other one. `connection_distance` finds the longest step needed, and `longest_steps`
 how much the filter may differ between two samples so near, which says how fine a cover
 can be. Both are what ``n_intervals="auto"`` and ``eps="connected"`` rest on.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,32 +101,34 @@ def _last_merge(order, nearest, n_neighbors, reach, births):
     return last
 
 
-def longest_step(
+def longest_steps(
     X: NDArray,
-    values: NDArray,
-    radius: float,
+    columns: Sequence[NDArray],
+    radii: Sequence[float],
     metric: str | Callable = "euclidean",
     metric_params: dict[str, Any] | None = None,
     n_jobs: int | None = None,
-) -> float:
-    """Return the largest difference of the filter between samples within a radius.
+) -> NDArray:
+    """Return the largest difference of a filter between samples within a radius.
 
-    Of more than 10,000 samples (for a metric that is a function in Python, of more than
-    about 300), only as many are compared with all others as the time allows: about 500
-    at least (50 for a function).
+    One row for each radius, the radii ascending, and one column for each filter, whose
+    values are a column. Of more than 10,000 samples (for a metric that is a function in
+    Python, of more than about 300), only as many are compared with all others as the
+    time allows: about 500 at least (50 for a function).
     """
     most, fewest = _MOST_MEASURED, _N_GUESSED
     if callable(metric):
         most, fewest = _MOST_CALLS, _N_GUESSED // 10
     some = _evenly(len(X), max(fewest, most // len(X)))
-    step = 0.0
-    # Rounding loses no pair that is as far apart as the radius.
-    radius = radius * (1 + 1e-9)
+    steps = np.zeros((len(radii), len(columns)))
     for rows, distances in _distances_of(some, X, metric, metric_params, n_jobs):
-        differences = np.abs(values[rows, None] - values)
-        differences[~(distances <= radius)] = 0
-        step = max(step, float(differences.max()))
-    return step
+        for k, values in enumerate(columns):
+            differences = np.abs(values[rows, None] - values)
+            for j in range(len(radii) - 1, -1, -1):
+                # Rounding loses no pair that is as far apart as the radius.
+                differences[~(distances <= radii[j] * (1 + 1e-9))] = 0
+                steps[j, k] = max(steps[j, k], float(differences.max()))
+    return steps
 
 
 def is_too_coarse(

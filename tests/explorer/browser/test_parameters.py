@@ -1,5 +1,6 @@
 """Every parameter changes the graph to the one that the mapper gives."""
 
+import json
 import re
 
 import pytest
@@ -17,6 +18,10 @@ def shape_of(mapper):
 CHANGES = {
     "filter-left": ("pca", {"filter": "pca"}),
     "filter-left column": ("column 1", {"filter": 1}),
+    "second-filter-left": (
+        "pc2",
+        {"filter": ("l2norm", "pc2"), "n_intervals": (10, 10)},
+    ),
     "cover-left": ("balanced", {"cover": "balanced"}),
     "cover-left kepler": ("kepler", {"cover": UniformCover(10, 0.3, "kepler")}),
     "intervals-left": ("16", {"n_intervals": 16}),
@@ -41,6 +46,29 @@ def test_every_control_changes_the_graph(seen, graph_of, control):
         field.fill(value)
         field.press("Tab")
     seen.expect_shape(after)
+
+
+@pytest.mark.slow
+def test_a_second_filter_makes_a_grid_which_the_address_keeps(seen, graph_of):
+    seen.expect(seen("second-intervals-left")).to_be_hidden()
+    seen("second-filter-left").select_option("pc2")
+    grid = graph_of(filter=("l2norm", "pc2"), n_intervals=10)
+    seen.expect_shape(shape_of(grid))
+    seen.set_slider("second-intervals-left", 4)
+    grid = graph_of(filter=("l2norm", "pc2"), n_intervals=(10, 4))
+    seen.expect_shape(shape_of(grid))
+    nodes = json.loads(seen.download("export-json").read_text("utf-8"))["nodes"]
+    described = grid.describe()
+    for ours, column in (
+        ("interval", "first_interval"), ("second_interval", "second_interval"),
+    ):  # fmt: skip
+        assert [node[ours] for node in nodes] == described[column].tolist()
+    seen.expect(seen.page).to_have_url(re.compile("left.second_intervals=4"))
+    seen.page.reload()
+    seen.expect_shape(shape_of(grid))
+    seen.expect(seen("second-filter-left")).to_have_value("pc2")
+    seen("second-filter-left").select_option("none")
+    seen.expect_shape(shape_of(graph_of()))
 
 
 def test_the_radius_can_be_left_to_the_mapper(seen, graph_of):

@@ -13,11 +13,15 @@ from sklearn.neighbors import NearestNeighbors
 from robustkit.topology.neighbors import (
     connection_distance,
     is_too_coarse,
-    longest_step,
+    longest_steps,
 )
 from robustkit.topology.neighbors._connection import _N_KEPT
 from robustkit.topology.neighbors._distance import fast_nearest
 from tests.topology.strategies import point_clouds, seeds
+
+
+def longest_step(X, values, radius, metric="euclidean"):
+    return longest_steps(X, [values], [radius], metric)[0, 0]
 
 
 def reference(X, min_samples):
@@ -104,6 +108,14 @@ def test_the_longest_step_against_all_pairs(X, radius):
         return
     expected = steps[distances <= radius].max()
     np.testing.assert_allclose(longest_step(X, values, radius), expected)
+
+
+def test_longest_steps_of_several_filters_and_radii_are_those_of_each():
+    X = np.random.RandomState(0).normal(size=(100, 3))
+    columns, radii = [X[:, 0], X[:, 1] ** 2], [0.3, 0.7, 5.0]
+    expected = [[longest_step(X, c, r) for c in columns] for r in radii]
+    np.testing.assert_array_equal(longest_steps(X, columns, radii), expected)
+    assert (np.diff(expected, axis=0) > 0).all()
 
 
 @pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
