@@ -46,7 +46,7 @@ def test_the_run_is_described(client):
     assert [view["has_regions"] for view in described["views"]] == [True] + 3 * [False]
     assert described["defaults"]["eps"] == "auto"
     assert described["limits"]["n_intervals"] == [2, 200]
-    assert described["filters"][:3] == ["l2norm", "pca", "column 0"]
+    assert described["filters"][:4] == ["l2norm", "pca", "pc2", "column 0"]
 
 
 def test_a_graph_is_described(client, graphs, answer):
@@ -72,7 +72,9 @@ def test_members_are_raw_numbers(client, graphs, answer):
     graph = graphs.find(answer["graph"])
     np.testing.assert_array_equal(np.frombuffer(response.content, "<i4"), graph.members)
     assert answer["nodes"]["size"] == np.diff(graph.indptr).tolist()
-    assert answer["parameters"] == {"view": 0, **PARAMETERS}
+    # What was not asked for has its default.
+    alone = {"second_filter": "none", "second_intervals": 10}
+    assert answer["parameters"] == {"view": 0, **PARAMETERS, **alone}
 
 
 @pytest.mark.parametrize(
