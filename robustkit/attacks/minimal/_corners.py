@@ -41,7 +41,9 @@ def corners(box, samples, at, gradients, margins, ahead, out):
                 models[k, j] = gradients[k, i, j]
                 offset -= models[k, j] * (at[i, j] - x[j])
             offsets[k] = offset
-        offsets -= ahead * np.abs(offsets).max()
+        aim = ahead * _largest(offsets)
+        for k in range(m):
+            offsets[k] -= aim
         # In double precision whatever the samples are: all below is compiled once.
         own = Box(x.reshape((1, n)), box.low, box.high, box.euclidean)
         if box.euclidean:
@@ -52,13 +54,35 @@ def corners(box, samples, at, gradients, margins, ahead, out):
             out[i, j] = min(max(x[j] + move[j], box.low), box.high)
 
 
+# Loops, where arrays would say the same but take longer to compile.
+
+
+@njit(cache=True)
+def _largest(values):
+    """Find the largest absolute value."""
+    largest = 0.0
+    for value in values:
+        largest = max(largest, abs(value))
+    return largest
+
+
+@njit(cache=True)
+def _mix(weights, rows, out):
+    """Write the weighted sum of some rows."""
+    for j in range(len(out)):
+        out[j] = 0.0
+    for k in range(len(weights)):
+        for j in range(len(out)):
+            out[j] += weights[k] * rows[k, j]
+
+
 @njit(cache=True)
 def _corner_of_ball(x, models, offsets, box):
     """Take turns: the move is a weighted sum of gradients, cut to the box."""
     m, n = models.shape
     weights, pull, move = np.zeros(m), np.zeros(n), np.zeros(n)
     least, most = box.low - x, box.high - x
-    scale = np.abs(offsets).max()
+    scale = _largest(offsets)
     for _ in range(_TURNS):
         worst = 0.0
         for k in range(m):
@@ -97,10 +121,10 @@ def _corner_of_cube(x, models, offsets, box):
     for j in range(n):
         sides[j] = np.sign(models[first, j])
     for _ in range(_CUBES):
-        mixed[:] = 0
+        _mix(weights, models, mixed)
+        before, need = level, 0.0
         for k in range(m):
-            mixed += weights[k] * models[k]
-        before, need = level, -(weights * offsets).sum()
+            need -= weights[k] * offsets[k]
         level = max(level, solve(x, mixed, need, level, 20, box))
         if level <= before * (1 + _CLOSE):
             break
@@ -114,6 +138,7 @@ def _corner_of_cube(x, models, offsets, box):
 def _best_vertex(models, offsets, least, most, weights, active, sides, move):
     """Find the largest least margin between bounds: everything is written in place."""
     m, n = models.shape
+    margins, values = np.empty(m), np.empty(m)
     for _ in range(_VERTICES):
         normals = np.ones((m, m))
         for i in range(m - 1):
@@ -129,10 +154,14 @@ def _best_vertex(models, offsets, least, most, weights, active, sides, move):
         for a in active:
             if a >= 0:
                 move[a] = 0.0
-        margins = offsets + models @ move
+        for k in range(m):
+            margins[k] = offsets[k]
+            for j in range(n):
+                margins[k] += models[k, j] * move[j]
         inverse = np.linalg.inv(normals)
         # What features and margins beyond the least one would have to be.
-        values = inverse.T @ margins
+        _mix(margins, inverse, values)
+        noise = _CLOSE * _largest(margins)
         leaving, steepest, sign = -1, 0.0, 1.0
         for i in range(m - 1):
             a = active[i]
@@ -142,8 +171,8 @@ def _best_vertex(models, offsets, least, most, weights, active, sides, move):
                 d = move[a] = -values[i]
                 over, under = d - most[a], least[a] - d
                 violation, towards = max(over, under), 1.0 if over > under else -1.0
-                size = np.abs(models[:, a]).max()
-            if violation * size > max(steepest, _CLOSE * np.abs(margins).max()):
+                size = _largest(models[:, a])
+            if violation * size > max(steepest, noise):
                 leaving, steepest, sign = i, violation * size, towards
         if leaving < 0:
             return
@@ -158,12 +187,16 @@ def _next_vertex(models, least, most, weights, active, sides, leaving, way, desc
     """Go along an edge as long as the bound falls, over whatever features turn."""
     m, n = models.shape
     out = active[leaving]
+    mixed, change = np.empty(n), np.empty(n)
+    _mix(weights, models, mixed)
+    _mix(way, models, change)
     if out >= 0:
-        sides[out] = np.sign((models[:, out] * way).sum())
-        descent /= np.abs(models[:, out]).max()
-    mixed, change = weights @ models, way @ models
+        sides[out] = np.sign(change[out])
+        descent /= _largest(models[:, out])
     steps, who = np.empty(n + m), np.empty(n + m, dtype=np.int64)
-    n_turns, nothing = 0, 1e-12 * np.abs(models).max()
+    n_turns, nothing = 0, 0.0
+    for k in range(m):
+        nothing = max(nothing, 1e-12 * _largest(models[k]))
     for j in range(n):
         if sides[j] * change[j] < -nothing and j != out:
             steps[n_turns], who[n_turns] = max(-mixed[j] / change[j], 0.0), j
@@ -179,6 +212,7 @@ def _next_vertex(models, least, most, weights, active, sides, leaving, way, desc
             descent -= (most[a] - least[a]) * abs(change[a])
         if a < 0 or descent <= 0:
             active[leaving] = a
-            weights += steps[place] * way
+            for k in range(m):
+                weights[k] += steps[place] * way[k]
             return
         sides[a] = -sides[a]
