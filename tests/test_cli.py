@@ -171,7 +171,9 @@ def test_a_real_interrupt_ends_with_one_line():
     assert (process.returncode, err) == (130, "robustkit: interrupted\n")
 
 
-@pytest.mark.parametrize("words", ["datasets", "--help", "demo"])
+@pytest.mark.parametrize(
+    "words", ["datasets", "--help", pytest.param("demo", marks=pytest.mark.slow)]
+)
 def test_a_reader_who_goes_away_hears_no_complaint(words):
     with start(words) as process:
         process.stdout.close()

@@ -91,6 +91,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 def test_browser_finds_what_is_wrong_with_a_page(tmp_path):
     pytest.importorskip("playwright", reason="it drives the browser")
     if shutil.which("chromium") is None:

@@ -141,6 +141,7 @@ def start(*words):
     return started(sys.executable, "-m", "robustkit", "explore", *words, env=env)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_server_at_any_time(folder):
     """Neither an idle connection nor half a request is a reason to wait.
 

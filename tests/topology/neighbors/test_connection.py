@@ -135,6 +135,7 @@ def test_many_samples_are_compared_as_far_as_time_allows(monkeypatch):
     assert 0.9 * full <= some <= full
 
 
+@pytest.mark.slow
 def test_large_data_are_not_copied():
     X = np.random.RandomState(0).normal(size=(40_000, 250)).astype(np.float32)
     for measure in (
