@@ -29,7 +29,7 @@ PRESETS = {
     "pruning_mismatched": "pruning-mismatched",
 }
 # The studies of version 2, by distances.
-VERSION_2 = ("crossed", "retrained")
+VERSION_2 = ("crossed", "ends", "retrained")
 
 
 def read(store):

@@ -53,6 +53,16 @@ def crossed():
     return table
 
 
+def retrained():
+    """The networks of the paper's design, trained anew and measured by distances."""
+    return finished(pd.read_csv(RESULTS / "retrained.csv"))
+
+
+def ends():
+    """The networks whose sources and sinks alone vary, and their degrees."""
+    return finished(pd.read_csv(RESULTS / "ends.csv"))
+
+
 def pruned():
     """The steps of pruned networks: early ones and late ones of each."""
     table = finished(pd.read_csv(RESULTS / "pruning.csv"))
@@ -93,10 +103,10 @@ def _relations():
             )
 
 
-def _distance(column, sign, sentence, given=()):
+def _distance(column, sign, sentence, given=(), measure="linf_median_distance"):
     return Claim(
         column,
-        "linf_median_distance",
+        measure,
         sign=sign,
         smallest=SMALL,
         given=given,
@@ -182,6 +192,30 @@ FAMILIES = [
         )
     ),
     Family(
+        retrained,
+        [
+            _distance("n_parameters", 1, "Larger networks, farther errors"),
+            _distance("density", -1, "Denser networks, nearer errors"),
+            _distance("directed_path_length", 1, "Longer paths, farther errors"),
+            _distance(
+                "n_parameters",
+                1,
+                "Larger networks, larger proved radii",
+                measure="certified_median_radius",
+            ),
+            _distance(
+                "n_parameters",
+                -1,
+                "One Pixel, by proof, fools larger networks less",
+                measure="one_pixel_error_rate",
+            ),
+        ],
+        unit="graphs",
+        command="python -m papers.random_graphs.retrained",
+        groups="graph",
+        factors=["init", "prior__n_neighbors"],
+    ),
+    Family(
         crossed,
         [
             _distance("prior__n_nodes", 1, "More vertices, farther errors"),
@@ -204,6 +238,22 @@ FAMILIES = [
         command=CROSSED,
         groups="graph",
         factors=["init", "seed"],
+    ),
+    Family(
+        ends,
+        [
+            _distance("prior__n_ends", 1, "More sources and sinks, farther errors"),
+            _distance(
+                "prior__n_ends",
+                1,
+                "More sources and sinks, larger proved radii",
+                measure="certified_median_radius",
+            ),
+        ],
+        unit="graphs",
+        command="python -m papers.random_graphs.ends",
+        groups="graph",
+        factors=["seed", "prior__n_neighbors"],
     ),
     Family(
         crossed,

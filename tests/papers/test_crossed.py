@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
-from papers.random_graphs import controls, crossed, retrained
+from papers.random_graphs import controls, crossed, ends, retrained
 from papers.random_graphs.effects import (
     FACTORS,
     RESULTS,
@@ -83,6 +83,25 @@ def test_crossed_study_has_every_combination_once(tmp_path):
     assert len(table) == 24
     part = table.drop(index=table.index[-1])
     assert crossed.whole_graphs(part, 6)["graph"].unique().tolist() == [0, 1, 2]
+
+
+def test_ends_alone_vary_and_the_degree(tmp_path):
+    X, y, X_test, y_test = small_data(100, 20)
+    study = ends.make(
+        tmp_path / "e.store",
+        epochs=1,
+        extra=False,
+        attacks={"fgsm": FGSMAttack(eps=0.1)},
+        correlator=RobustnessCorrelator(n_bootstrap=0),
+        n_graphs=9,
+        param_space=ends.SPACE | {"prior__n_nodes": [40]},
+        n_seeds=1,
+    )
+    study.fit(X, y, X_test, y_test)
+    table = crossed.rows_of_store(tmp_path / "e.store")
+    assert len(table.groupby(["prior__n_ends", "prior__n_neighbors"])) == 9
+    assert_array_equal(table["n_sources"], table["prior__n_ends"])
+    assert_array_equal(table["n_sinks"], table["prior__n_ends"])
 
 
 def test_published_population_keeps_its_design_and_its_models(tmp_path):
