@@ -153,10 +153,10 @@ def levels(table, factor, measure):
     return found[["mean", "half", "size"]]
 
 
-def level_rows(table):
+def level_rows(table, factors=FACTORS):
     """Rows of the page: every level of every factor, its graphs and their distances."""
     measured = ("linf_median_distance", "l2_median_distance", "certified_median_radius")
-    for factor, title in FACTORS.items():
+    for factor, title in factors.items():
         structure = {name: levels(table, factor, name)["mean"] for name in STRUCTURE}
         found = {name: levels(table, factor, name) for name in measured}
         for level, n_graphs in found[measured[0]]["size"].items():

@@ -16,7 +16,8 @@ papers.verdicts`` takes them.
 from functools import partial
 from pathlib import Path
 
-from papers.random_graphs import crossed, tables
+from papers._results import write_table
+from papers.random_graphs import crossed, effects, tables
 
 SPACE = {
     "prior__n_ends": [32, 64, 128],
@@ -27,6 +28,12 @@ N_GRAPHS = 27
 INITS = ["he_uniform"]
 N_SEEDS = 2
 
+RESULTS = Path(__file__).parent / "results"
+FACTORS = {
+    "prior__n_ends": "sources, and sinks",
+    "prior__n_neighbors": "neighbours on each side",
+}
+
 make = partial(
     crossed.make, n_graphs=N_GRAPHS, param_space=SPACE, inits=INITS, n_seeds=N_SEEDS
 )
@@ -35,7 +42,9 @@ make = partial(
 def publish(rows):
     """Write the results of the graphs that are finished."""
     table = crossed.whole_graphs(rows, len(INITS) * N_SEEDS)
-    table.to_csv(Path(__file__).parent / "results" / "ends.csv", index=False)
+    table.to_csv(RESULTS / "ends.csv", index=False)
+    rows = list(effects.level_rows(table, FACTORS))
+    write_table(rows, RESULTS / "tables" / "ends_levels.csv")
     tables.keep_amount_of_rows("ends", table, N_GRAPHS, INITS, N_SEEDS)
 
 

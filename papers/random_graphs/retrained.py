@@ -16,7 +16,7 @@ from pathlib import Path
 
 from papers.random_graphs.crossed import run, whole_graphs
 from papers.random_graphs.measures import measures
-from papers.random_graphs.tables import keep_amount_of_rows
+from papers.random_graphs.tables import keep_amount_of_rows, size_rows, write
 from robustkit.attacks import GrowingEpsilonAttack
 from robustkit.study import RobustnessStudy
 
@@ -45,6 +45,7 @@ def publish(rows):
     planned = make(None)
     table = whole_graphs(rows, len(planned.inits))
     table.to_csv(HERE / "results" / "retrained.csv", index=False)
+    write(size_rows(table), "retrained_sizes")
     keep_amount_of_rows("retrained", table, planned.n_graphs, planned.inits)
 
 

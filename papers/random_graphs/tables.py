@@ -28,6 +28,8 @@ PRESETS = {
     "pruning": "pruning",
     "pruning_mismatched": "pruning-mismatched",
 }
+# Properties that grow with a graph, or shrink.
+SIZES = ("n_parameters", "n_sources", "n_sinks", "n_nodes", "n_edges", "density")
 # The studies of version 2, by distances.
 VERSION_2 = ("crossed", "ends", "retrained")
 
@@ -78,6 +80,24 @@ def keep_amounts(new):
     rows = {row["study"]: row for row in [*known, *new]}
     order = (*PRESETS.values(), *VERSION_2)
     write([rows[name] for name in order if name in rows], "amounts")
+
+
+def size_rows(table):
+    """What ranks the graphs of a population as the number of parameters does.
+
+    And as the distances of their networks do: Spearman's coefficients over graphs.
+    """
+    graphs = table.groupby("graph").mean(numeric_only=True)
+    for column in SIZES:
+        yield {
+            "property": label(column),
+            "with the number of parameters": number(
+                spearmanr(graphs[column], graphs["n_parameters"]).statistic
+            ),
+            "with the median distance": number(
+                spearmanr(graphs[column], graphs["linf_median_distance"]).statistic
+            ),
+        }
 
 
 def keep_amount_of_rows(name, rows, n_graphs, inits, n_seeds=1):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
-from papers.random_graphs import controls, crossed, ends, retrained
+from papers.random_graphs import controls, crossed, ends, retrained, tables
 from papers.random_graphs.effects import (
     FACTORS,
     RESULTS,
@@ -166,6 +166,22 @@ def test_levels_on_the_page_are_those_of_the_rows():
             mean = graphs["linf_median_distance"].mean().mean()
             text = level["median distance, maximum norm"]
             assert abs(float(text.split(" ")[0]) - mean) <= 0.5e-4
+
+
+def test_sizes_are_ranked_over_graphs_not_networks():
+    columns = dict.fromkeys(tables.SIZES, [1, 2, 3, 4])
+    graphs = pd.DataFrame({"graph": range(4), **columns, "density": [4, 3, 1, 2]})
+    # Networks of one graph differ more than the graphs do.
+    runs = [
+        graphs.assign(linf_median_distance=[1, 2, 4, 3]) + shift for shift in (0, 9)
+    ]
+    table = pd.concat([run.assign(graph=graphs["graph"]) for run in runs])
+    rows = {row["property"]: row for row in tables.size_rows(table)}
+    of_size = rows["number of parameters"]
+    assert of_size["with the number of parameters"] == "1.00"
+    assert of_size["with the median distance"] == "0.80"
+    assert rows["density"]["with the number of parameters"] == "−0.80"
+    assert rows["density"]["with the median distance"] == "−1.00"
 
 
 def test_intervals_of_effects_cover_the_truth():
