@@ -169,7 +169,7 @@ def test_levels_on_the_page_are_those_of_the_rows():
 
 
 def test_sizes_are_ranked_over_graphs_not_networks():
-    columns = dict.fromkeys(tables.SIZES, [1, 2, 3, 4])
+    columns = {name: [1, 2, 3, 4] for name in tables.SIZES}
     graphs = pd.DataFrame({"graph": range(4), **columns, "density": [4, 3, 1, 2]})
     # Networks of one graph differ more than the graphs do.
     runs = [
