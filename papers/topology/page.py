@@ -213,7 +213,8 @@ def persisting_rows(confusions):
         .T
     )
     ranks = shares.rank(ascending=False, method="min")
-    persists = (ranks <= N_COMMONEST).all(axis=1)
+    # Where a level has few confusions, those it lacks share the next rank.
+    persists = ((ranks <= N_COMMONEST) & (shares > 0)).all(axis=1)
     kept = shares[persists]
     for pair in kept.mean(axis=1).sort_values(ascending=False).index:
         yield {

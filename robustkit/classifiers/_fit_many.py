@@ -24,7 +24,14 @@ from robustkit.classifiers._training_record import (
     are_finite,
     warn_of_no_convergence,
 )
-from robustkit.networks import Epoch, Plateau, Schedule, UnionStep, train
+from robustkit.networks import (
+    Epoch,
+    Plateau,
+    Schedule,
+    UnionStep,
+    perturb_samples,
+    train,
+)
 
 __all__ = ["REFUSED", "fit_many"]
 
@@ -291,9 +298,7 @@ class _Learner:
 
     def perturb_batch(self, *batch: Any, **place: int) -> torch.Tensor:
         with self.stream:
-            if hasattr(self.learner, "perturb_batch"):
-                return self.learner.perturb_batch(*batch, **place)
-            return self.learner.perturb_module(*batch)
+            return perturb_samples(self.learner, *batch, **place)
 
     def penalty(self, *batch: Any) -> torch.Tensor:
         with self.stream:

@@ -30,6 +30,7 @@ from robustkit.networks._training import (
     Schedule,
     epoch_batches,
     normalises_batches,
+    perturb_samples,
     train,
     train_on_stream,
 )

@@ -28,6 +28,7 @@ __all__ = [
     "Schedule",
     "epoch_batches",
     "normalises_batches",
+    "perturb_samples",
     "train",
     "train_on_stream",
 ]
@@ -325,8 +326,8 @@ def train_on_stream(
                 progress.epoch_begins()
             if hasattr(stepper, "epoch_begins"):
                 stepper.epoch_begins(number)
-            perturb = _perturbing(adversary, schedule.n_epochs_before + number)
-            loss = _run_epoch(module, draw_batches(number), stepper, perturb)
+            passed = schedule.n_epochs_before + number
+            loss = _run_epoch(module, draw_batches(number), stepper, adversary, passed)
             if keeper is None:
                 epoch = Epoch(number, loss.tolist())
             else:
@@ -363,14 +364,27 @@ def epoch_batches(
     return batches
 
 
-def _perturbing(adversary: Any, epoch: int) -> Callable[..., Tensor] | None:
-    """Return what perturbs the batches of an epoch, given the number of each."""
-    if adversary is None:
-        return None
-    if not hasattr(adversary, "perturb_batch"):
-        return lambda _, *batch: adversary.perturb_module(*batch)
-    return lambda number, *batch: adversary.perturb_batch(
-        *batch, epoch=epoch, batch=number
+def perturb_samples(
+    adversary: Any, module: nn.Module, X: Tensor, y: Tensor, **place: int
+) -> Tensor:
+    """Have an adversary perturb a batch, and check how many samples it returns.
+
+    Its `perturb_batch` is called with the numbers of the epoch and of the batch, its
+    `perturb_module` without. It may return the batch once for each of many networks.
+    """
+    if hasattr(adversary, "perturb_batch"):
+        name, found = "perturb_batch", adversary.perturb_batch(module, X, y, **place)
+    else:
+        name, found = "perturb_module", adversary.perturb_module(module, X, y)
+    if not torch.is_tensor(found):
+        got = type(found).__name__
+    elif X.shape in (found.shape, found.shape[1:]) or found.shape[:1] == X.shape[:1]:
+        return found.detach()
+    else:
+        got = f"shape {tuple(found.shape)}"
+    raise ValueError(
+        f"{type(adversary).__name__}.{name} must return a tensor of as many samples as "
+        f"it was given, {len(X)}, in their order. Got {got}."
     )
 
 
@@ -378,7 +392,8 @@ def _run_epoch(
     module: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     stepper: Any,
-    perturb: Callable[..., Tensor] | None,
+    adversary: Any,
+    epoch: int,
 ) -> Any:
     """Return the mean loss, a tensor unless it is on the CPU."""
     module.train()
@@ -386,9 +401,10 @@ def _run_epoch(
     total: Any = 0
     n_samples = 0
     for number, (inputs, targets) in enumerate(batches):
-        if perturb is not None:
+        if adversary is not None:
+            place = {"epoch": epoch, "batch": number}
             with evaluating(module):
-                inputs = perturb(number, module, inputs, targets).detach()
+                inputs = perturb_samples(adversary, module, inputs, targets, **place)
         loss, size = stepper.step(inputs, targets), targets.shape[0]
         # Autocast holds weights in half precision, which are now those of before.
         torch.clear_autocast_cache()

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from robustkit._tensors import resolve_device
 from robustkit.attacks import BIMAttack, FGSMAttack, ModuleAttack, PGDAttack
-from robustkit.classifiers import SparseNetClassifier, fit_many
+from robustkit.classifiers import MLPNetClassifier, SparseNetClassifier, fit_many
 from robustkit.graphs import GraphPrior
 from robustkit.networks import UnionStep
 from robustkit.regions import PopulatedRegionRegularizer
@@ -59,6 +59,38 @@ class Noisy(ModuleAttack):
 
     def perturb_module(self, module, X, y):
         return (X + self.eps * torch.randn_like(X).sign()).clamp(0, 1)
+
+
+class Both(ModuleAttack):
+    """Returns clean and perturbed samples, of which there are twice as many."""
+
+    def perturb_module(self, module, X, y):
+        return torch.cat([X, X + self.eps])
+
+
+class AsArray(ModuleAttack):
+    """Returns no tensor."""
+
+    def perturb_module(self, module, X, y):
+        return X.numpy()
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (Both(), r"Both\.perturb_module must .* given, 64, .* Got shape \(128, 64\)"),
+        (AsArray(), r"AsArray\.perturb_module must return a tensor .* Got ndarray"),
+    ],
+)
+def test_an_adversary_returns_as_many_samples_as_it_gets(attack, message, digits):
+    X, y = digits
+    params = {"adversary": attack, "batch_size": 64}
+    with pytest.raises(ValueError, match=message):
+        many(**params)[0].fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        fit_many(many(**params), X, y)
+    with pytest.raises(ValueError, match=message):
+        MLPNetClassifier((5,), **QUICK | params).fit(X, y)
 
 
 REGULARIZER = PopulatedRegionRegularizer(strength=0.1, warm_up=0.4)

@@ -109,6 +109,18 @@ def test_only_confusions_common_at_every_level_persist(monkeypatch):
     ]
 
 
+def test_a_confusion_that_a_level_lacks_does_not_persist():
+    numbers = [(0.1, 4, 9, 6), (0.1, 3, 5, 4), (0.2, 4, 9, 5)]
+    rows = [
+        {"eps": eps, "seed": 0, "network": "adversarial", "data": "attacked",
+         "class": true, "predicted": predicted, "number": n}
+        for eps, true, predicted, n in numbers
+    ]  # fmt: skip
+    assert list(pages.persisting_rows(pd.DataFrame(rows))) == [
+        {"class": 4, "taken for": 9, "eps 0.1": "60.0 %", "eps 0.2": "100.0 %"}
+    ]
+
+
 def coloured(n_samples, seed):
     """Images of 8 x 8 pixels, each mostly of one of three colours."""
     rng = np.random.RandomState(seed)
