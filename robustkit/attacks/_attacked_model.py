@@ -176,13 +176,9 @@ class AttackedModel:
 
     def _ask_the_module(self, X, keep_graph):
         x = as_tensor(X, device=self.device, dtype=self.dtype)
-        if keep_graph:
-            look = first_look(self.module, x)
-            logits = as_array(look.logits)
-        else:
-            # `at_work` gives a copy to a module that writes to its input.
-            with torch.no_grad():
-                look, logits = None, as_array(self.module(x))
+        look = first_look(self.module, x) if keep_graph else None
+        # A copy: `at_work` has seen two samples only, and a module may write to others.
+        logits = as_array(look.logits if keep_graph else logits_at(self.module, x))
         self._check_width(logits)
         _check_finite(logits, "logits", X, self.dtype)
         prediction = logits.argmax(axis=1)
