@@ -236,16 +236,16 @@ class Graphs:
         for k in (0, 1):
             if not isinstance(cover[k], str):
                 n_intervals[k], overlap[k] = cover[k].n_intervals, cover[k].overlap
-        name = _name_of_cover(cover[0])
-        if name not in _COVERS or "auto" in n_intervals[: len(names)]:
+        kinds = [_name_of_cover(one) for one in cover]
+        for k in range(1 + is_grid):
             # The page lays covers before the samples are seen.
-            name, n_intervals = name if name in _COVERS else "uniform", counts * 2
-            eps = getattr(mapper, "eps_", eps)
+            if kinds[k] not in _COVERS or n_intervals[k] == "auto":
+                n_intervals[k], eps = counts[k], getattr(mapper, "eps_", eps)
         is_auto = isinstance(eps, str) or np.isinf(eps)
         second = n_intervals[1] if is_grid else N_INTERVALS_OF_GRID
         return {
             "filter": names[0],
-            "cover": name,
+            "cover": kinds[0] if kinds[0] in _COVERS else "uniform",
             "n_intervals": int(n_intervals[0]),
             "overlap": float(overlap[0]),
             "eps": "auto" if is_auto else float(eps),

@@ -135,7 +135,10 @@ class MapperPersistenceDisplay:
             raise ValueError(
                 "Give one of the parameters 'eps' and 'n_intervals', not both."
             )
-        if not isinstance(mapper.cover, str):
+        covers = (
+            mapper.cover if isinstance(mapper.cover, list | tuple) else [mapper.cover]
+        )
+        if not all(isinstance(cover, str) for cover in covers):
             raise ValueError(
                 "To vary 'n_intervals', the mapper must have a 'cover' by name. Got "
                 f"cover={mapper.cover!r}, which has a number of its own."

@@ -172,7 +172,13 @@ class _OnlyTraining:
 
 
 def _check_filter_values(values, n_samples):
-    values = np.asarray(values, dtype=np.float64)
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "The 'filter' parameter must be a filter, a pair of filters, or one number "
+            f"for each sample, or two. Got {values!r:.100} instead."
+        ) from None
     if values.shape == (n_samples, 1):
         values = values[:, 0]
     if values.shape not in ((n_samples,), (n_samples, 2)):

@@ -13,6 +13,7 @@ from robustkit.explorer._graphs import GraphParameters, Graphs, SupersededError
 from robustkit.explorer._run import make_run
 from robustkit.topology import (
     BalancedCover,
+    GMapperCover,
     MapperGraph,
     UniformCover,
     node_accuracy,
@@ -320,6 +321,34 @@ def test_a_mapper_of_two_filters_is_shown_with_them(run):
     defaults = Graphs(run, chosen).defaults
     first, second = (len(axis) for axis in chosen._mapper.axes)
     assert [defaults[name] for name in names] == ["pca", first, "column 1", second]
+
+
+def test_each_filter_of_a_grid_keeps_the_number_of_intervals_that_it_has(run):
+    X = run.views[0].activations
+
+    def numbers(filter, is_fitted=True, **params):
+        mapper = MapperGraph(filter, eps=2.0, **params)
+        if is_fitted:
+            mapper.fit(X)
+        defaults = Graphs(run, mapper).defaults
+        came_to = [len(axis) for axis in mapper._mapper.axes] if is_fitted else None
+        return [defaults["n_intervals"], defaults["second_intervals"]], came_to
+
+    pair = "pca", 1
+    assert numbers(pair, False, n_intervals=(6, "auto"))[0] == [6, 10]
+    assert numbers(pair, False, n_intervals=("auto", 6))[0] == [10, 6]
+    shown, came_to = numbers(pair, n_intervals=(6, "auto"))
+    assert shown == came_to
+    assert shown[0] == 6
+    # A cover that splits intervals has a number of its own, to start from.
+    cover = UniformCover(6), GMapperCover(n_intervals=3, threshold=0.5)
+    shown, came_to = numbers(pair, cover=cover)
+    assert shown == came_to
+    assert shown[1] > 3
+    # One function may give both values.
+    shown, came_to = numbers(lambda X: X[:, :2], n_intervals=(6, "auto"))
+    assert shown == came_to
+    assert shown[0] == 6
 
 
 def test_two_custom_filters_have_names_of_their_own(run):

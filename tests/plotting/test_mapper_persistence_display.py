@@ -1,5 +1,6 @@
 """Bars reach from birth to death, and curves count what the graphs have."""
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +72,14 @@ def test_one_of_two_is_given(pyplot, circles):
         )
     with pytest.raises(ValueError, match="Give one of the parameters 'bars' and"):
         MapperPersistenceDisplay().plot()
+
+
+def test_a_pair_of_covers_by_name_is_varied(pyplot, circles):
+    mapper = MapperGraph((0, 1), cover=("uniform", "balanced"), eps=0.4)
+    display = MapperPersistenceDisplay.from_mapper(mapper, circles, n_intervals=[2, 4])
+    for number, counts in display.counts.iterrows():
+        graph = mapper.set_params(n_intervals=number).fit(circles).graph_
+        assert counts["components"] == nx.number_connected_components(graph)
 
 
 def test_a_cover_of_its_own_number_is_refused(pyplot, circles):
