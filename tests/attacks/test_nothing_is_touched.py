@@ -194,3 +194,28 @@ def test_attack_restores_number_of_threads():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(n_threads)
+
+
+class WritesToMany(nn.Module):
+    """It moves its input in place, but not the two samples that it is probed with."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        self.layer = nn.Linear(n_features, n_classes)
+
+    def forward(self, x):
+        if len(x) > 2:
+            x.sub_(0.01)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd"])
+def test_samples_that_were_not_probed_are_not_written_to(name):
+    X, y = digits()
+    X = X.astype(np.float32)
+    model = TorchClassifier(WritesToMany, max_epochs=1, device="cpu", random_state=0)
+    attack = {"fgsm": FGSMAttack(), "pgd": PGDAttack(random_state=0)}[name]
+    attack.set_params(estimator=model, eps=0.05, device="cpu").fit(X.copy(), y)
+    kept = X.copy()
+    attack.perturb(kept, y)
+    np.testing.assert_array_equal(kept, X)
