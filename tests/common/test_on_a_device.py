@@ -260,7 +260,14 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+# Corners take ten seconds to compile; other tests of every day do, too.
+SLOW = {"minimal distance of a target"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in ATTACKS],
+)
 def test_attacks_of_estimators_find_the_same_there(name, net, data):
     # The way to the nearest error is long: one sample of several goes a part of it.
     n_samples = 3 if name.startswith("minimal") else 12
