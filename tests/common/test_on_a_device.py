@@ -260,7 +260,8 @@ ATTACKS = {
 }
 
 
-# Corners take ten seconds to compile; other tests of every day do, too.
+# The search for corners takes ten seconds to compile. Every day, it is tested without
+# a device (tests/attacks/minimal).
 SLOW = {"minimal distance of a target"}
 
 
