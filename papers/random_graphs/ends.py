@@ -2,8 +2,8 @@
 
 In the published population the number of parameters is that of the sources, the width
 through which the image is seen: the two rank its graphs alike. The crossed design holds
-it fixed, and there vertices and degree change next to nothing. Here it alone varies:
-32, 64 or 128 sources, and as many sinks, around small worlds of 200 vertices with 2, 4
+it fixed, and varies vertices, degree and rewiring. Here it varies, and the degree: 32,
+64 or 128 sources, and as many sinks, around small worlds of 200 vertices with 2, 4
 or 8 neighbours on each side. Three graphs of each, each trained with two seeds: 54
 networks.
 
