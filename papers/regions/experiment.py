@@ -42,6 +42,8 @@ from robustkit.regions import PopulatedRegionRegularizer, PopulatedRegionScorer
 
 RESULTS = Path(__file__).parent / "results"
 CAUSES = ("prs_ratio", "inclusion_ratio")
+# And the number of a hidden layer, counted from the input: its ratio by itself.
+LAYER = "prs_ratio_layer_"
 MEASURES = (
     "robust_accuracy_ce",
     "robust_accuracy_margin",
@@ -111,6 +113,7 @@ def measured(classifier, eps, data):
     attack = PGDAttack(frozen, eps=eps, max_iter=20, clip=(0, 1), random_state=0)
     scorer = PopulatedRegionScorer(frozen).fit(data.X_train, data.y_train)
     last = scorer.layer_report(X).iloc[-1]
+    layers = scorer.layer_report(data.X_train)
     report = attack.fit(data.X_train, data.y_train).report(X, y)
     row = {
         "prs_ratio": scorer.prs_ratio_,
@@ -121,6 +124,7 @@ def measured(classifier, eps, data):
     }
     wanted = (*MEASURES[:2], "zero_gradient_share", "median_logit_margin")
     row |= {name: report[name] for name in wanted}
+    row |= {f"{LAYER}{i}": ratio for i, ratio in enumerate(layers["prs_ratio"], 1)}
     row["robust_accuracy_rotate"] = attack.set_params(loss="rotate").score(X, y)
     # On MNIST its steps add up to .157, about half of the radius.
     params = {"eps": PUBLISHED_EPS[data.name], "step_size": 2 / 255, "loss": "ce"}
@@ -153,7 +157,7 @@ def autoattack(classifier, eps, X, y):
     return {"robust_accuracy_autoattack": right.double().mean().item()}
 
 
-def slopes(table):
+def slopes(table, causes=CAUSES):
     """Slopes of all measures, with an interval over the seeds.
 
     Networks of one seed start from the same weights, whatever their batch size, and are
@@ -165,10 +169,13 @@ def slopes(table):
     table : DataFrame
         A row for each model.
 
+    causes : sequence of str, default=CAUSES
+        Columns of which the slopes are wanted.
+
     Returns
     -------
     slopes : DataFrame
-        A row for each of `CAUSES`, each of `MEASURES`, each way to compare only models
+        A row for each of the causes, each of `MEASURES`, each way to compare only models
         that have some columns in common (`within`), and with clean accuracy held fixed
         or not (`adjusted`): `slope` and `half_width`, half the width of its 95 %
         interval.
@@ -176,9 +183,11 @@ def slopes(table):
     seeds = table["seed"].unique()
     rest = [table[table["seed"] != seed] for seed in seeds]
     rows = []
-    for within, cause, adjusted in product(WITHIN, CAUSES, (False, True)):
-        whole = slopes_of(centred(table, within), cause, adjusted)
-        left = [slopes_of(centred(part, within), cause, adjusted) for part in rest]
+    for within, cause, adjusted in product(WITHIN, causes, (False, True)):
+        whole, *left = (
+            slopes_of(centred(part, within, cause), cause, adjusted)
+            for part in (table, *rest)
+        )
         pseudo = len(seeds) * whole - (len(seeds) - 1) * np.array(left)
         for k, measure in enumerate(MEASURES):
             # Of two seeds one is left, which tells nothing of how seeds differ.
@@ -190,9 +199,9 @@ def slopes(table):
     return pd.DataFrame(rows)
 
 
-def centred(table, within):
+def centred(table, within, cause):
     """Subtract the mean of all models, or of those that have some columns in common."""
-    values = table[[*CAUSES, *MEASURES, "clean_accuracy"]]
+    values = table[[cause, *MEASURES, "clean_accuracy"]]
     if within:
         keys = [table[name] for name in within]
         return values - values.groupby(keys).transform("mean")

@@ -28,6 +28,7 @@ MEASURES = {
     "robust_accuracy_margin": "PGD, margin",
     "robust_accuracy_rotate": "PGD, rotating",
 }
+STRONGEST = "robust_accuracy_rotate"
 CAUSES = {"prs_ratio": "PRS ratio", "inclusion_ratio": "test inclusion ratio"}
 COMPARED = {
     (): "all networks",
@@ -79,6 +80,25 @@ def batch_size_rows(plain, published):
         yield row
 
 
+def layer_rows(plain):
+    """Ratios of each hidden layer when training ended, and slopes on each of them."""
+    layers = [name for name in plain if name.startswith(experiment.LAYER)]
+    # Of networks that were trained before each layer was measured there is none.
+    plain = plain.dropna(subset=layers)
+    if not layers or plain.empty:
+        return
+    found = experiment.slopes(plain, layers)
+    found = found[~found["adjusted"] & (found["measure"] == STRONGEST)]
+    ended = plain[plain["epochs"] == plain["epochs"].max()]
+    for layer, slopes in found.groupby("cause", sort=False):
+        row = {"hidden layer": layer.removeprefix(experiment.LAYER), "n": len(ended)}
+        row["PRS ratio"] = with_interval(ended[layer], 3)
+        for _, one in slopes.iterrows():
+            slope = around(one["slope"], one["half_width"])
+            row[f"slope, {COMPARED[one['within']]}"] = signed(slope)
+        yield row
+
+
 def matched_rows(pairs):
     """Regularised networks beside plain ones, with the paired difference."""
     for strength, part in pairs.groupby("strength"):
@@ -114,6 +134,8 @@ def main():
         # The published ratios are those of the CNN-6.
         theirs = theirs[(theirs["quantity"] == "prs_ratio") & (network == "cnn6")]
         write_table(batch_size_rows(plain, theirs), TABLES / f"{name}_batch_size.csv")
+        if layers := list(layer_rows(plain)):
+            write_table(layers, TABLES / f"{name}_layers.csv")
         robustness_against_ratio(plain, CAUSES, MEASURES, FIGURES / f"{name}.png")
         if (~is_plain).any():
             pairs = experiment.matched(results[is_plain], results[~is_plain])
