@@ -9,10 +9,10 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numba import njit
 from numpy.typing import NDArray
 from sklearn.neighbors import VALID_METRICS, NearestNeighbors
-from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit.topology.neighbors._search import (
     N_TOGETHER,

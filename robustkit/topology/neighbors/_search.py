@@ -17,11 +17,10 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from numba import njit
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
-from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._sklearn_private import _get_threadpool_controller
 
