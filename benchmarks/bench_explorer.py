@@ -47,7 +47,10 @@ def cases():
         limit=1.5,
         repeats=5,
         seconds=0,
-        note="with the purity and accuracy of all nodes; promised: less than 2 s",
+        # Somebody waits for it, on all cores.
+        clock=time.perf_counter,
+        note="with the purity and accuracy of all nodes; seconds that pass, on all "
+        "cores, theirs on one; promised: less than 2 s",
     )
     # Nothing computed before is found again; only the neighbours are.
     graphs = Graphs(run, n_kept=1)
@@ -163,7 +166,10 @@ def load(n_samples, n_changes):
 
         first, seconds = ask(0)
         eps = first.json()["eps"]
-        print(f"first graph: {seconds:.2f} s")
+        print(
+            f"first graph: {seconds:.2f} s after it was asked for, of which "
+            f"{first.json()['seconds']:.2f} s are the graph and its layout"
+        )
         rng = np.random.default_rng(0)
 
         def any_change():

@@ -5,22 +5,30 @@ is what ``eps="auto"`` means.
 """
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 from numba import njit
 from numpy.typing import NDArray
 from sklearn.neighbors import VALID_METRICS, NearestNeighbors
 
 from robustkit.topology.neighbors._search import (
-    LARGEST_N_PAIRS,
+    N_TOGETHER,
+    CellSplit,
+    Products,
+    Search,
     SortedSamples,
-    around_zero,
+    Tile,
+    blocks_of_task,
     ends_of_band,
-    find_pairs_that_fit,
-    level_step,
+    is_ours,
+    one_blas_thread,
     rounding_bound,
     squared_distance,
+    tasks_of,
+    tiles_of_block,
 )
 
 # Those that DBSCAN takes between samples; nobody has measured their distances before.
@@ -44,11 +52,13 @@ _LARGE = 5000
 # than rounding can hide, and too little to matter.
 _MARGIN = 1e-6
 
-# Samples from which the distance is guessed.
-_N_GUESSED = 500
+# How far away in the order those are that bound the distance of the nearest; how many
+# rows are compared with them together, and in one task.
+_REACH, _N_ROWS, _N_ROWS_OF_TASK = 512, 256, 4096
 
-# All samples but this share are served by pairs within the distance guessed.
-_SHARE_LEFT = 0.03
+# Shares of the samples, those in dense places first, whose nearest are looked for
+# together.
+_SHARES = (0.5, 0.97, 1.0)
 
 
 class Metric(NamedTuple):
@@ -226,74 +236,216 @@ def fast_nearest(
 ) -> tuple[NDArray, NDArray]:
     """Return Euclidean distances and numbers of nearest others, quickly for large data.
 
-    All pairs within a distance, guessed from a few samples, give the answer for nearly
-    every sample. The others are compared with all.
+    Of equally near ones, those of the smallest values come first. Those near in the
+    order tell within how much of each sample its nearest are. Then all pairs are
+    compared, and those measured that one of the two may need: first among samples in
+    dense places, since the others have to look farther.
     """
-    n_samples = len(X)
-    n_neighbors = min(n_neighbors, n_samples - 1)
-    # A sample is its own nearest: the last of one more is the one asked for.
-    everyone = NearestNeighbors(n_neighbors=n_neighbors + 1, algorithm="brute")
-    (Z,) = around_zero(X)
-    everyone.set_params(n_jobs=n_jobs).fit(Z)
-    guessed = np.arange(0, n_samples, max(1, n_samples // _N_GUESSED))
-    of_guessed = everyone.kneighbors(Z[guessed])[0][:, -1]
-    eps = np.quantile(of_guessed, 1 - _SHARE_LEFT)
     samples = SortedSamples(X, values)
-    ends = np.full(n_samples, n_samples)
-    if is_lipschitz:
-        ends = ends_of_band(samples.values, eps)
-    radius, pairs = find_pairs_that_fit(
-        samples, eps, eps, ends, LARGEST_N_PAIRS, with_distances=True, n_jobs=n_jobs
-    )
+    n_samples, n_neighbors = len(X), min(n_neighbors, len(X) - 1)
     squared = np.full((n_samples, n_neighbors), np.inf)
-    nearest = np.full((n_samples, n_neighbors), -1)
-    # Distances as they are kept: of scaled samples, in levels, with rounding errors.
-    tolerance = rounding_bound(X.shape[1], samples.norms.max())
-    levels = level_step(samples, radius), tolerance, samples.scale**2
-    _keep_nearest(*pairs[1:], levels, samples.order, X, squared, nearest)
-    distances = np.sqrt(squared, out=squared)
-    left = np.flatnonzero(nearest[:, -1] < 0)
-    if len(left):
-        found = everyone.kneighbors(Z[left], return_distance=False)
-        for row, others in zip(left, found, strict=True):
-            # Where samples have twins, it need not be its own first.
-            nearest[row] = others[others != row][:n_neighbors]
-            distances[row] = _measure(X[nearest[row]], X[row])
-    return distances, nearest
+    nearest = _Nearest(squared, np.full(squared.shape, n_samples))
+    if n_neighbors > 0:
+        _look_around(samples, nearest, n_jobs)
+        bounds = np.sqrt(squared[:, -1])
+        is_old = np.zeros(n_samples, dtype=bool)
+        for farthest in np.unique(np.quantile(bounds, _SHARES)):
+            is_near = bounds <= farthest
+            ends = np.full(n_samples, n_samples)
+            if is_lipschitz:
+                ends = ends_of_band(samples.values, farthest)
+            search = Search(samples, farthest, ends, *samples.cells(farthest))
+            _look_within(search, nearest, is_old, is_near & ~is_old, n_jobs)
+            is_old = is_near
+    distances, numbers = np.empty_like(squared), np.empty_like(nearest.numbers)
+    distances[samples.order] = np.sqrt(squared)
+    numbers[samples.order] = samples.order[nearest.numbers]
+    return distances, numbers
+
+
+class _Nearest(NamedTuple):
+    """The nearest of every position that are known so far, in ascending order."""
+
+    squared: NDArray
+    """Squared distances, as `squared_distance` measures them."""
+
+    numbers: NDArray
+    """Which positions; of equally near ones the smaller first."""
+
+
+def _look_around(samples, nearest, n_jobs):
+    """Compare every position with those near it in the order and in its cell."""
+    n_samples, n_neighbors = nearest.squared.shape
+    everyone = np.arange(n_samples)
+    cells = samples.cell_of(everyone)
+    # Those of the smallest cells have not enough others there.
+    is_large = np.bincount(cells)[cells] > n_neighbors
+    groups = [np.flatnonzero(is_large & (cells == cell)) for cell in np.unique(cells)]
+    tasks = [
+        (members, members[start : start + _N_ROWS_OF_TASK])
+        for members in groups
+        for start in range(0, len(members), _N_ROWS_OF_TASK)
+    ]
+    few = everyone[~is_large]
+    tasks += [(everyone, few[k : k + 1]) for k in range(len(few))]
+    run = delayed(_compare_around)
+    with one_blas_thread():
+        Parallel(n_jobs=n_jobs, prefer="threads")(
+            run(samples, nearest, *task) for task in tasks
+        )
+
+
+def _compare_around(samples, nearest, members, rows):
+    reach = max(_REACH, nearest.squared.shape[1] + 1)
+    for start in range(0, len(rows), _N_ROWS):
+        block = rows[start : start + _N_ROWS]
+        first, last = np.searchsorted(members, block[[0, -1]])
+        columns = members[max(0, first - reach) : last + 1 + reach]
+        near, norms = Products(samples, 0.0, block), samples.norms[columns]
+        products = near.with_columns(samples.rows(columns), norms.astype(np.float32))
+        unit, tolerance = _unit(samples, near.norms, norms)
+        # Of squared distances, the part that does not depend on the columns.
+        rest = near.norms - tolerance
+        _keep_around(
+            products, rest, unit, block, columns, samples.X, samples.order, *nearest
+        )
+
+
+def _unit(samples, *norms):
+    """Return the square of the scale, and how far float32 may be off.
+
+    Twice the bound: limits are rounded, too.
+    """
+    largest = max(some.max(initial=0) for some in norms)
+    return samples.scale**2, 2 * rounding_bound(samples.X.shape[1], largest)
+
+
+@njit(cache=True, nogil=True)
+def _keep_around(products, rest, unit, rows, columns, X, order, squared, numbers):
+    """Keep the nearest of some columns for each of some rows."""
+    for a in range(len(rows)):
+        i = rows[a]
+        limit = np.float32(squared[i, -1] * unit - rest[a])
+        for b in range(len(columns)):
+            if products[a, b] > limit or columns[b] == i:
+                continue
+            j = columns[b]
+            if _insert(
+                squared_distance(X, order[i], order[j]), j, squared[i], numbers[i]
+            ):
+                limit = np.float32(squared[i, -1] * unit - rest[a])
+
+
+@njit(cache=True, nogil=True)
+def _insert(value, number, ascending, numbers):
+    """Insert a number unless it is there, or no nearer than the last; tell whether."""
+    place = len(ascending) - 1
+    if not _is_before(value, number, ascending[place], numbers[place]):
+        return False
+    while place > 0 and _is_before(
+        value, number, ascending[place - 1], numbers[place - 1]
+    ):
+        place -= 1
+    if place > 0 and numbers[place - 1] == number:
+        return False
+    for k in range(len(ascending) - 1, place, -1):
+        ascending[k], numbers[k] = ascending[k - 1], numbers[k - 1]
+    ascending[place], numbers[place] = value, number
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _is_before(value, number, other_value, other):
+    return value < other_value or (value == other_value and number < other)
+
+
+def _look_within(search, nearest, is_old, is_new, n_jobs):
+    """Compare the new positions with each other, and with the old ones."""
+    tasks = [*tasks_of(search, is_new, is_old | is_new)]
+    tasks += tasks_of(search, is_old, is_new)
+    lock, run = Lock(), delayed(_compare_within)
+    with one_blas_thread():
+        Parallel(n_jobs=n_jobs, prefer="threads")(
+            run(search, nearest, lock, *task) for task in tasks
+        )
+
+
+def _compare_within(search, nearest, lock, cell, rows, columns):
+    """Compare rows with columns of a task; one task at a time keeps what it found."""
+    samples = search.samples
+    split = CellSplit(search.cells, search.is_shallow, cell)
+    for block in blocks_of_task(search, rows, columns):
+        near = Products(samples, search.eps, block.rows)
+        norms = samples.norms[block.columns]
+        unit, tolerance = _unit(samples, near.norms, norms)
+        row_norms, norms = near.norms.astype(np.float32), norms.astype(np.float32)
+        for part, first, last in tiles_of_block(block):
+            products = near.with_columns(block.vectors[part], norms[part])
+            some = block.columns[part]
+            # They have become smaller meanwhile, or will; the larger ones serve, too.
+            of_rows, of_columns = (
+                (nearest.squared[positions, -1] * unit + tolerance).astype(np.float32)
+                for positions in (block.rows, some)
+            )
+            tile = Tile(products, of_rows - row_norms, of_columns, block.rows, some)
+            found = _scan(
+                tile, row_norms, first, last, split, samples.X, samples.order,
+                nearest.squared,
+            )  # fmt: skip
+            with lock:
+                _keep(*found, *nearest)
+
+
+@njit(cache=True, nogil=True)
+def _scan(tile, norms, first, last, split, X, order, squared):
+    """Measure the pairs of a tile that one of the two may need."""
+    products, of_rows, of_columns, rows, columns = tile
+    cells, is_shallow, cell = split
+    smaller, larger = np.empty((2, products.size), np.int32)
+    distances = np.empty(products.size)
+    n_found = 0
+    for a in range(products.shape[0]):
+        begin, end = max(0, first[a]), min(products.shape[1], last[a])
+        for left in range(begin, end, N_TOGETHER):
+            right = min(left + N_TOGETHER, end)
+            some, limits = products[a, left:right], of_columns[left:right]
+            if not _is_any_near(some, of_rows[a], norms[a], limits):
+                continue
+            for b in range(left, right):
+                product = products[a, b]
+                if product > of_rows[a] and product + norms[a] > of_columns[b]:
+                    continue
+                i, j = rows[a], columns[b]
+                if not is_ours(i, j, cells, is_shallow, cell):
+                    continue
+                distance = squared_distance(X, order[i], order[j])
+                # Another thread may be writing: numbers are compared when it is done.
+                if distance <= squared[i, -1] or distance <= squared[j, -1]:
+                    smaller[n_found], larger[n_found] = i, j
+                    distances[n_found] = distance
+                    n_found += 1
+    return smaller[:n_found], larger[:n_found], distances[:n_found]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _is_any_near(products, of_row, norm, of_columns):
+    n_near = 0
+    for k in range(len(products)):
+        n_near += (products[k] <= of_row) | (products[k] + norm <= of_columns[k])
+    return n_near > 0
+
+
+@njit(cache=True, nogil=True)
+def _keep(smaller, larger, distances, squared, numbers):
+    for k in range(len(distances)):
+        i, j = smaller[k], larger[k]
+        _insert(distances[k], j, squared[i], numbers[i])
+        _insert(distances[k], i, squared[j], numbers[j])
 
 
 def _measure(X, others):
     """Measure again what a search has rounded like products of the samples."""
     return np.linalg.norm(np.subtract(X, others, dtype=np.float64), axis=1)
-
-
-@njit(cache=True, nogil=True)
-def _keep_nearest(indptr, indices, levels, step_of_levels, order, X, squared, nearest):
-    """Keep the nearest of those paired with each sample, in ascending order."""
-    step, tolerance, unit = step_of_levels
-    for position in range(len(indptr) - 1):
-        i = order[position]
-        for k in range(indptr[position], indptr[position + 1]):
-            j = order[indices[k]]
-            # Only what may be among the nearest is measured exactly.
-            largest = max(squared[i, -1], squared[j, -1])
-            if levels[k] * step - tolerance > largest * unit:
-                continue
-            distance = squared_distance(X, i, j)
-            _insert(distance, j, squared[i], nearest[i])
-            _insert(distance, i, squared[j], nearest[j])
-
-
-@njit(cache=True, nogil=True)
-def _insert(value, number, ascending, numbers):
-    place = len(ascending) - 1
-    if value >= ascending[place]:
-        return
-    while place > 0 and ascending[place - 1] > value:
-        ascending[place] = ascending[place - 1]
-        numbers[place] = numbers[place - 1]
-        place -= 1
-    ascending[place], numbers[place] = value, number
 
 
 def typical_distance(

@@ -17,11 +17,10 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from numba import njit
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
-from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._sklearn_private import _get_threadpool_controller
 
@@ -35,6 +34,12 @@ _N_COLUMNS = 2048
 
 # Numbers in the columns of one task.
 _NUMBERS_OF_TASK = 2**24
+
+# Products that are compared with a limit at once.
+N_TOGETHER = 32
+
+# Tasks that a thread has in hand, if there are several threads.
+_N_TASKS_PER_THREAD = 4
 
 # Maximum number of rows per task: enough to use a tile of columns many times.
 _N_ROWS_OF_TASK = 4096
@@ -254,7 +259,7 @@ def find_pairs(
         n_pairs += len(pairs.indices)
         if n_pairs > max_pairs:
             return None
-    return join_pairs(found, len(ends), with_distances)
+    return join_pairs(found, len(ends), with_distances, n_jobs)
 
 
 def search_pairs(
@@ -272,13 +277,16 @@ def search_pairs(
     Masks of `rows` and `columns` restrict the smaller and the larger positions. A row
     may come several times, a pair only once.
     """
-    search = _Search(samples, eps, ends, *samples.cells(eps), with_distances)
-    tasks = list(_tasks(search, rows, columns))
+    search = Search(samples, eps, ends, *samples.cells(eps), with_distances)
+    tasks = list(tasks_of(search, rows, columns))
     parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     run = delayed(_pairs_of_rows)
-    for batch in _batches(len(tasks), effective_n_jobs(n_jobs)):
+    n_threads = effective_n_jobs(n_jobs)
+    # So many tasks are handed out before the caller can give up. Some take longer than
+    # others: with one for each thread, most threads would wait.
+    n_tasks = 1 if n_threads == 1 else _N_TASKS_PER_THREAD * n_threads
+    for batch in _batches(len(tasks), n_tasks):
         with one_blas_thread():
-            # So many tasks are handed out before the caller can give up.
             found = parallel(run(search, *task) for task in tasks[batch])
         for blocks in found:
             yield from blocks
@@ -310,7 +318,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class Search:
     """What all tasks of one search share."""
 
     samples: "SortedSamples"
@@ -318,7 +326,7 @@ class _Search:
     ends: NDArray
     cells: NDArray
     is_shallow: NDArray
-    with_distances: bool
+    with_distances: bool = False
 
 
 def _batches(n, size):
@@ -329,7 +337,9 @@ def _at_most(n_candidates, longest):
     return min(max(n_candidates // longest, 1), _N_ROWS_OF_TASK)
 
 
-def _tasks(search, rows, columns):
+def tasks_of(
+    search: Search, rows: NDArray | None = None, columns: NDArray | None = None
+) -> Iterator[tuple[int, NDArray, NDArray]]:
     """Which rows to compare with which columns, so that no pair is forgotten."""
     for cell in range(search.is_shallow.shape[1]):
         is_inside = search.cells == cell
@@ -354,10 +364,32 @@ def _tasks(search, rows, columns):
 
 def _pairs_of_rows(search, cell, rows, columns):
     """Pairs of some positions (rows) with any of some larger ones (columns)."""
+    return [
+        Pairs(block.rows, *_pairs_of_block(search, cell, block))
+        for block in blocks_of_task(search, rows, columns)
+    ]
+
+
+class Block(NamedTuple):
+    """Some rows, and the columns that they are compared with."""
+
+    rows: NDArray
+    columns: NDArray
+    vectors: NDArray
+    """The samples of the columns."""
+
+    first: NDArray
+    last: NDArray
+    """Row r is compared with the columns from ``first[r]`` up to ``last[r]``."""
+
+
+def blocks_of_task(
+    search: "Search", rows: NDArray, columns: NDArray
+) -> Iterator[Block]:
+    """Yield the blocks of a task, none of them with too many candidates."""
     samples, ends = search.samples, search.ends
     begin = np.searchsorted(columns, rows[0], side="right")
     end = np.searchsorted(columns, ends[rows[-1]], side="left")
-    blocks = []
     step = max(_N_COLUMNS, _NUMBERS_OF_TASK // samples.X.shape[1])
     for left in range(begin, end, step):
         some = columns[left : min(left + step, end)]
@@ -367,38 +399,36 @@ def _pairs_of_rows(search, cell, rows, columns):
         longest = max(int((last - first).max()), 1)
         n_rows = min(_N_ROWS, _at_most(_N_CANDIDATES_OF_BLOCK, longest))
         for batch in _batches(len(rows), n_rows):
-            found = _pairs_of_block(
-                search, cell, rows[batch], some, vectors, first[batch], last[batch]
-            )
-            blocks.append(Pairs(rows[batch], *found))
-    return blocks
+            yield Block(rows[batch], some, vectors, first[batch], last[batch])
 
 
-def _pairs_of_block(search, cell, rows, columns, vectors, first, last):
+def tiles_of_block(block: Block) -> Iterator[tuple[slice, NDArray, NDArray]]:
+    """Yield a few columns at a time, and which of them each row is compared with."""
+    begin, end = int(block.first[0]), int(block.last.max())
+    for left in range(begin, end, _N_COLUMNS):
+        part = slice(left, min(left + _N_COLUMNS, end))
+        yield part, block.first - left, block.last - left
+
+
+def _pairs_of_block(search, cell, block):
     """List the pairs of each row, row by row."""
-    samples = search.samples
-    begin, end = int(first[0]), int(last.max())
+    samples, rows = search.samples, block.rows
     near = Products(samples, search.eps, rows)
-    column_norms = samples.norms[columns[begin:end]]
-    sure, possible = near.thresholds(column_norms)
-    column_norms = column_norms.astype(np.float32)
+    norms = samples.norms[block.columns]
+    sure, possible = near.thresholds(norms[int(block.first[0]) : int(block.last.max())])
+    norms = norms.astype(np.float32)
     exact = samples.exact_distance(search.eps)
-    split = _CellSplit(search.cells, search.is_shallow, cell)
+    split = CellSplit(search.cells, search.is_shallow, cell)
     found = _Found(*(np.empty(0, dtype) for dtype in (np.int16, np.int32, np.float32)))
     n_found = 0
-    for left in range(begin, end, _N_COLUMNS):
-        right = min(left + _N_COLUMNS, end)
-        products = near.with_columns(
-            vectors[left:right], column_norms[left - begin : right - begin]
-        )
+    for part, first, last in tiles_of_block(block):
+        products = near.with_columns(block.vectors[part], norms[part])
         if n_found + products.size > len(found.rows):
             capacity = 2 * (n_found + products.size)
             sizes = capacity, capacity, capacity if search.with_distances else 0
             found = _Found(*map(_grown, found, sizes, [n_found] * 3))
-        tile = Tile(products, sure, possible, rows, columns[left:right])
-        n_found = _scan_tile(
-            tile, first - left, last - left, exact, split, found, n_found
-        )
+        tile = Tile(products, sure, possible, rows, block.columns[part])
+        n_found = _scan_tile(tile, first, last, exact, split, found, n_found)
     found = _Found(*(buffer[:n_found] for buffer in found))
     if search.with_distances:
         found.products[:] += near.norms.astype(np.float32)[found.rows]
@@ -412,7 +442,7 @@ def _grown(buffer, capacity, n_used):
     return larger
 
 
-class _CellSplit(NamedTuple):
+class CellSplit(NamedTuple):
     """The cells of all positions, and the cell that is being searched."""
 
     cells: NDArray
@@ -428,6 +458,14 @@ class _Found(NamedTuple):
     products: NDArray
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _are_any_below(products, possible):
+    n_below = 0
+    for k in range(len(products)):
+        n_below += products[k] <= possible
+    return n_below > 0
+
+
 @njit(cache=True, nogil=True)
 def _scan_tile(tile, first, last, exact, split, found, n_found):
     """Compare row i with the columns from ``first[i]`` up to ``last[i]``."""
@@ -437,25 +475,31 @@ def _scan_tile(tile, first, last, exact, split, found, n_found):
     cells, is_shallow, cell = split
     found_rows, found_columns, found_products = found
     for i in range(products.shape[0]):
-        for j in range(max(0, first[i]), min(products.shape[1], last[i])):
-            if products[i, j] > possible[i]:
+        begin, end = max(0, first[i]), min(products.shape[1], last[i])
+        for left in range(begin, end, N_TOGETHER):
+            right = min(left + N_TOGETHER, end)
+            # Most have no pair among them: so many are compared at once.
+            if not _are_any_below(products[i, left:right], possible[i]):
                 continue
-            row, column = rows[i], columns[j]
-            if not _is_ours(row, column, cells, is_shallow, cell):
-                continue
-            if products[i, j] <= sure[i] or is_within(
-                X, order[row], order[column], limit
-            ):
-                found_rows[n_found] = i
-                found_columns[n_found] = column
-                if len(found_products) > 0:
-                    found_products[n_found] = products[i, j]
-                n_found += 1
+            for j in range(left, right):
+                if products[i, j] > possible[i]:
+                    continue
+                row, column = rows[i], columns[j]
+                if not is_ours(row, column, cells, is_shallow, cell):
+                    continue
+                if products[i, j] <= sure[i] or is_within(
+                    X, order[row], order[column], limit
+                ):
+                    found_rows[n_found] = i
+                    found_columns[n_found] = column
+                    if len(found_products) > 0:
+                        found_products[n_found] = products[i, j]
+                    n_found += 1
     return n_found
 
 
 @njit(cache=True, nogil=True)
-def _is_ours(row, column, cells, is_shallow, cell):
+def is_ours(row, column, cells, is_shallow, cell):
     """Two cells may both see a pair whose samples are both shallow: one counts it."""
     if cells[row] == cells[column]:
         return True
@@ -482,7 +526,10 @@ def _group_by_row(rows, columns, squared, n_rows):
 
 
 def join_pairs(
-    pieces: list[Pairs], n_samples: int, with_distances: bool = False
+    pieces: list[Pairs],
+    n_samples: int,
+    with_distances: bool = False,
+    n_jobs: int | None = None,
 ) -> Pairs:
     """Join what a search found, in any order; each piece is freed once it is copied."""
     degrees, n_pieces = np.zeros((2, n_samples), np.int64)
@@ -495,7 +542,12 @@ def join_pairs(
     targets = indptr[:-1].copy()
     while pieces:
         _copy_rows(*pieces.pop(), targets, indices, levels)
-    _sort_rows(np.flatnonzero(n_pieces > 1), indptr, indices, levels)
+    Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_sort_rows)(rows, indptr, indices, levels)
+        for rows in np.array_split(
+            np.flatnonzero(n_pieces > 1), effective_n_jobs(n_jobs)
+        )
+    )
     return Pairs(np.arange(n_samples), indptr, indices, levels)
 
 

@@ -220,14 +220,48 @@ def test_the_fast_ways_do_not_depend_on_a_large_offset(offset):
     np.testing.assert_allclose(found, expected[:, 1:13], rtol=1e-9)
 
 
-def test_the_fast_way_with_too_many_pairs_or_few_samples(monkeypatch):
+def test_the_fast_way_with_few_samples():
     X = np.random.RandomState(0).normal(size=(100, 3))
-    expected = neighbor_distances(X, 4)
-    monkeypatch.setattr(module, "LARGEST_N_PAIRS", 3)
-    found, _ = fast_nearest(X, X[:, 0], True, 4)
-    np.testing.assert_allclose(found[:, -1], expected)
-    few, _ = fast_nearest(X[:3], X[:3, 0], True, 4)
-    np.testing.assert_allclose(few[:, -1], neighbor_distances(X[:3], 4))
+    for n in (1, 2, 3, 5, 6, 100):
+        found, nearest = fast_nearest(X[:n], X[:n, 0], True, 4)
+        assert found.shape == nearest.shape == (n, min(4, n - 1))
+        last = found[:, -1] if n > 1 else np.zeros(1)
+        np.testing.assert_allclose(last, neighbor_distances(X[:n], 4))
+
+
+@pytest.mark.parametrize("n_jobs", [None, 3])
+@given(point_clouds(), st.integers(1, 7), st.booleans(), st.booleans())
+def test_the_nearest_of_all_in_their_order(n_jobs, X, n_neighbors, few, by_norm):
+    """Equally near ones come in the order of their values, and of their numbers."""
+    values = np.linalg.norm(X.astype(float), axis=1)
+    if not by_norm:
+        values = np.arange(len(X)) % 3.0
+    with pytest.MonkeyPatch.context() as patch:
+        if few:
+            # Hardly any is near in the order.
+            patch.setattr(module, "_REACH", 0)
+            patch.setattr(module, "_N_ROWS", 2)
+        found, nearest = fast_nearest(X, values, by_norm, n_neighbors, n_jobs)
+    places = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    for i, x in enumerate(X.astype(np.float64)):
+        squared = [sum(d * d for d in x - y) for y in X.astype(float)]
+        others = sorted(set(range(len(X))) - {i}, key=lambda j: (squared[j], places[j]))
+        others = others[:n_neighbors]
+        np.testing.assert_array_equal(nearest[i], others)
+        np.testing.assert_array_equal(found[i], np.sqrt([squared[j] for j in others]))
+
+
+def test_the_nearest_of_many_twins():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(9, 4))[rng.randint(9, size=3000)]
+    values = np.linalg.norm(X, axis=1)
+    found, nearest = fast_nearest(X, values, True, 5, 2)
+    assert (found == 0).all()
+    np.testing.assert_array_equal(X[nearest[:, -1]], X)
+    order = np.argsort(values, kind="stable")
+    for x in X[:9]:
+        twins = order[(X[order] == x).all(axis=1)]
+        np.testing.assert_array_equal(nearest[twins[-1]], twins[:5])
 
 
 def test_large_data_take_the_fast_way_to_the_same_eps(monkeypatch):
@@ -240,7 +274,8 @@ def test_large_data_take_the_fast_way_to_the_same_eps(monkeypatch):
 def test_compiled_loops_as_python(monkeypatch):
     X = np.random.RandomState(0).normal(size=(30, 2))
     expected = fast_nearest(X, X[:, 0], True, 3)
-    for name in ("_keep_nearest", "_insert"):
+    names = "_keep_around", "_scan", "_is_any_near", "_keep", "_insert", "_is_before"
+    for name in names:
         monkeypatch.setattr(module, name, getattr(module, name).py_func)
     for one, other in zip(fast_nearest(X, X[:, 0], True, 3), expected, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -190,7 +190,8 @@ def test_rows_of_pairs():
 def test_compiled_loops_as_python(monkeypatch):
     """The loops are compiled, so the coverage tool and the debugger miss them."""
     for name in (
-        "_copy_rows", "_sort_rows", "_scan_tile", "_is_ours", "_group_by_row",
+        "_copy_rows", "_sort_rows", "_scan_tile", "_are_any_below", "is_ours",
+        "_group_by_row",
         "_narrow", "is_within", "squared_distance",
     ):  # fmt: skip
         function = getattr(search_module, name).py_func
