@@ -99,8 +99,7 @@ class Plan:
     from_clean: bool = False
     # Whether the search proves of samples that nothing allowed fools the model.
     certifies: bool = False
-    # Of all random numbers of the run.
-    seed: int = 0
+    seed: int = 0  # of all random numbers of the run
 
     def take(self, rows: Any) -> Self:
         """Return the plan for some of the samples."""
@@ -126,12 +125,12 @@ class Batch:
     # A loss to climb instead of the attack's own; its name.
     loss: str | None = None
     seed: int = 0
-    # Whether the points are for training: then every sample takes every step, and
-    # nobody brings the points back into the ball.
+    # In training every sample takes every step, and nobody brings it into the ball.
     for_training: bool = False
     trace: Trace = field(default_factory=Trace)
-    # The samples as they were given, and the model to ask; None in training.
+    # None in training: the samples as given, the plan for them, the model to ask.
     rows: np.ndarray | None = None
+    plan: Plan | None = None
     model: AttackedModel | None = None
 
 
@@ -465,6 +464,7 @@ class BaseAttack(
             seed=plan.seed,
             trace=Trace(ask=ask, look=look),
             rows=X,
+            plan=plan,
             model=model,
         )
 

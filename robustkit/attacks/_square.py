@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from robustkit._randomness import draw_seed
 from robustkit._sklearn_private import Interval, StrOptions
@@ -49,8 +50,9 @@ class SquareAttack(BaseAttack):
     norm : {"linf", "l2"}, default="linf"
         Which length of the perturbation is meant.
 
-    eps : float, default=0.1
-        Radius of the ball.
+    eps : float or array-like, default=0.1
+        Radius of the ball. An array has one number per feature (only in the maximum
+        norm), or, in the shape (n_samples, 1), one per sample.
 
     max_queries : int, default=5000
         Maximum number of points per sample at which the model is asked.
@@ -139,7 +141,7 @@ class SquareAttack(BaseAttack):
     _parameter_constraints: dict = {
         **BaseAttack._parameter_constraints,
         "norm": [StrOptions({"linf", "l2"})],
-        "eps": [Interval(Real, 0, None, closed="left")],
+        "eps": [Interval(Real, 0, None, closed="left"), "array-like"],
         "max_queries": [Interval(Integral, 1, None, closed="left")],
         "initial_share": [Interval(Real, 0, 1, closed="right")],
         "targeted": ["boolean"],
@@ -154,7 +156,7 @@ class SquareAttack(BaseAttack):
         estimator: Any = None,
         *,
         norm: str = "linf",
-        eps: float = 0.1,
+        eps: float | ArrayLike = 0.1,
         max_queries: int = 5000,
         initial_share: float = 0.05,
         targeted: bool = False,
@@ -196,7 +198,7 @@ class SquareAttack(BaseAttack):
         assert batch.rows is not None, "not for training"
         target = None if batch.target is None else as_array(batch.target)
         margin = _Margin(batch.model, as_array(batch.y), target)
-        ball = _Ball(batch.rows, self.eps, self.norm, batch.clip)
+        ball = _Ball(batch.rows, batch.plan, batch.clip)
         image_shape = self._shape_of_images()
         if image_shape is None:
             windows = _FeatureSets(batch.rows.shape[1], self.initial_share, batch.seed)
@@ -294,15 +296,26 @@ class _Margin:
 class _Ball:
     """Where the points may be: around the samples, inside the clip range."""
 
-    def __init__(self, center, eps, norm, clip):
-        self.center, self.eps, self.norm, self.clip = center, eps, norm, clip
+    def __init__(self, center, plan, clip):
+        self.center, self.plan, self.clip = center, plan, clip
+
+    @property
+    def eps(self):
+        """The radius: a number, or an array that broadcasts to the samples."""
+        return self.plan.radius
+
+    def eps_of(self, rows):
+        """Radii of some samples."""
+        return self.plan.take(rows).radius
 
     def inside(self, points, rows=slice(None)):
         """Bring points into the ball, as the template does in the end."""
-        center = self.center[rows]
+        center, plan = self.center[rows], self.plan.take(rows)
         points = np.ascontiguousarray(points, dtype=center.dtype)
         out = np.empty_like(points)
-        keep_inside(points, center, self.eps, self.norm, self.clip, out=out)
+        keep_inside(
+            points, center, plan.radius, plan.norm, self.clip, out=out, unit=plan.unit
+        )
         return out
 
 
@@ -460,7 +473,7 @@ class _CubeMoves(_Moves):
 
     def __init__(self, ball, windows, keys):
         super().__init__(ball, windows, keys)
-        eps = ball.center.dtype.type(ball.eps)
+        eps = np.asarray(ball.eps, dtype=ball.center.dtype)
         self.low = ball.inside(ball.center - eps)
         self.high = ball.inside(ball.center + eps)
 
@@ -495,8 +508,9 @@ class _SphereMoves(_Moves):
         of_gainer = move[place, gains]
         move[place, gains] = 0
         move[place, loses] = 0
-        left = self.ball.eps**2 - np.square(move).sum(axis=1)
-        length = np.sqrt(np.maximum(left, 0) / gains.shape[1])[:, None, None]
+        spent = np.square(move).sum(axis=1, keepdims=True)
+        left = self.ball.eps_of(rows) ** 2 - spent
+        length = np.sqrt(np.maximum(left, 0) / gains.shape[1])[..., None]
         bump = _unit(self.windows.bumps(numbers, gains.shape[2]))
         move[place, gains] = length * _unit(bump + _unit(of_gainer))
         return self.ball.inside(center + move, rows)

@@ -75,6 +75,64 @@ def test_square_reaches_the_worst_corner_of_a_linear_model(table, dtype):
     assert exact < model.score(X, y)
 
 
+@pytest.mark.parametrize("image_shape", [None, (8, 8)])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_with_one_eps_per_sample_attacks_each_with_its_own(
+    digits, norm, image_shape
+):
+    X, y = digits[0][:40], digits[1][:40]
+    forest = RandomForestClassifier(5, random_state=0).fit(*digits)
+    params = {"norm": norm, "max_queries": 30, "image_shape": image_shape}
+    eps = np.tile([0.0, 0.05, 0.2, 0.5], 10)[:, None]
+    result = frozen(forest, X, y, eps=eps, **params).perturb(X, y)
+    for value in np.unique(eps):
+        rows = eps[:, 0] == value
+        alone = frozen(forest, X, y, eps=value, **params).perturb(X[rows], y[rows])
+        np.testing.assert_array_equal(result.X_adv[rows], alone.X_adv)
+        np.testing.assert_array_equal(result.n_queries[rows], alone.n_queries)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_square_with_one_eps_per_feature_reaches_the_worst_corner(table, dtype):
+    X, y = table[0].astype(dtype), table[1] > 0
+    model = LogisticRegression(C=100).fit(X, y)
+    eps = np.linspace(0, 0.15, X.shape[1])
+    w, sign = model.coef_[0], np.where(y, 1, -1)
+    corner = np.clip(X - eps * sign[:, None] * np.sign(w), 0, 1)
+    exact = np.mean(model.predict(corner) == y)
+    attack = frozen(model, X, y, eps=eps, max_queries=300)
+    assert attack.score(X, y) == exact
+    assert exact < model.score(X, y)
+    move = np.abs(attack.perturb(X, y).X_adv - X)
+    assert (move <= eps * (1 + np.finfo(dtype).eps) + np.finfo(dtype).eps).all()
+
+
+def test_square_with_equal_eps_per_feature_is_that_with_one_number(digits):
+    X, y = digits
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    one, many = (
+        frozen(forest, X, y, eps=eps, max_queries=30).perturb(X[:40], y[:40])
+        for eps in (0.1, np.full(64, 0.1))
+    )
+    np.testing.assert_array_equal(one.X_adv, many.X_adv)
+
+
+@pytest.mark.parametrize(
+    ("eps", "norm", "words"),
+    [
+        ([0.1, 0.2], "linf", r"'eps'.*shape \(6,\).*Got the shape \(2,\)\.$"),
+        ([0.1] * 6, "l2", r"norm='l2'.*'eps'.*Got 6 numbers per sample\.$"),
+        ([0.1] * 5 + [-1.0], "linf", r"'eps'.*Got -1\.0 at \[5\] instead\.$"),
+    ],
+)
+def test_square_names_a_wrong_array_of_eps_on_one_line(table, eps, norm, words):
+    X, y = table
+    attack = frozen(LogisticRegression().fit(X, y), X, y, eps=eps, norm=norm)
+    with pytest.raises(ValueError, match=words) as caught:
+        attack.perturb(X, y)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("image_shape", [None, (8, 8), (1, 8, 8), (2, 4, 8), (4, 2, 8)])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_square_stays_in_the_ball_and_the_clip_range(digits, norm, image_shape):

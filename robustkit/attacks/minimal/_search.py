@@ -148,7 +148,7 @@ class Margins:
 
     def at(self, points, sample, true, wrong):
         """Margins and their gradients."""
-        margins, gradients = np.empty(len(points)), np.empty_like(points)
+        found = []
         for rows, block in self._blocks(points, sample):
             look = first_look(block.module, block.images)
             logits = look.logits.detach()[block.real]
@@ -157,11 +157,14 @@ class Margins:
                 margin = self._margin_there(logits, *pair)
                 gradient = self._gradient_there(look, block.real, *pair)
                 brought = self._brought(margin, gradient, block)
-                gradients[rows], margins[rows] = brought[:, :-1], brought[:, -1]
+                found.append((brought[:, -1].astype(float), brought[:, :-1]))
                 continue
-            margins[rows] = self._margin(logits, *pair)
-            self._gradient(look, block.real, *pair, out=gradients[rows])
-        return margins, gradients
+            margin = self._margin(logits, *pair)
+            found.append((margin, self._gradient(look, block.real, *pair)))
+        if len(found) == 0:
+            return np.empty(0), np.empty_like(points)
+        margin, gradient = _joined(found, axis=0)
+        return margin, np.ascontiguousarray(gradient, dtype=points.dtype)
 
     def values(self, points, sample, true, wrong=None):
         """Margins alone; of the best wrong class if none is given."""
@@ -182,7 +185,7 @@ class Margins:
             self._around(block, true[rows])
             for rows, block in self._blocks(points, sample)
         ]
-        return (np.concatenate(parts, axis=1) for parts in zip(*found, strict=True))
+        return _joined(found, axis=1)
 
     def classes(self, points, sample):
         """Return the classes that the module predicts."""
@@ -234,7 +237,7 @@ class Margins:
             pair = (true, wrong) if self.towards else (wrong, true)
             values[k] = self._margin(logits, *pair)
             again = k < n_classes - 1
-            self._gradient(look, block.real, *pair, gradients[k], again)
+            gradients[k] = self._gradient(look, block.real, *pair, again)
         return as_array(order.T.contiguous()), values, gradients
 
     @property
@@ -270,13 +273,12 @@ class Margins:
         parts = gradient[block.real].flatten(1), margin[:, None]
         return as_array(torch.cat([part.to(kind) for part in parts], dim=1))
 
-    def _gradient(self, look, real, leading, lagging, out, again=False):
+    def _gradient(self, look, real, leading, lagging, again=False):
         gradient = self._gradient_there(look, real, leading, lagging, again)
         # Without a gradient the search goes on from points that are tried.
         if gradient is None:
-            out[:] = 0
-        else:
-            torch.from_numpy(out).copy_(gradient[real].flatten(1))
+            gradient = torch.zeros_like(look.points)
+        return as_array(gradient[real].flatten(1).to(self.work_dtype))
 
     def _gradient_there(self, look, real, leading, lagging, again=False):
         logits, gradient = look.logits, None
@@ -289,6 +291,13 @@ class Margins:
                 logits, look.points, weights, retain_graph=again, allow_unused=True
             )
         return gradient
+
+
+def _joined(found, axis):
+    """Join what blocks gave; that of one is not copied, which costs like a layer."""
+    if len(found) == 1:
+        return found[0]
+    return tuple(np.concatenate(parts, axis) for parts in zip(*found, strict=True))
 
 
 def _logit_of(logits, classes):
@@ -341,6 +350,8 @@ def search_from(margins, box, true, target, plan, found, known):
     points, sample = found.points[known], known
     wrong = target[known] if margins.towards else margins.classes(points, known)
     values, slope = margins.at(points, known, true[known], wrong)
+    # Rows write to their models, and this may be memory of the module.
+    slope = slope.copy()
     offset = values - ((points - box.X[known]) * slope).sum(axis=1, dtype=float)
     rows = _make_rows(sample, true[known], wrong, slope, offset, np.zeros(len(known)))
     search = _Search(margins, box, rows, plan, found)
