@@ -219,6 +219,10 @@ def _is_tensor(X):
 
 def places_of(labels: NDArray, classes: NDArray) -> NDArray:
     """Find the place of every label among some classes, in any order; -1 for none."""
+    if labels.dtype == object:
+        # Labels of several kinds, or None, cannot be sorted.
+        places = {label: place for place, label in enumerate(classes.tolist())}
+        return np.array([places.get(k, -1) for k in labels.tolist()], dtype=np.intp)
     order = np.argsort(classes)
     place = np.searchsorted(classes, labels, sorter=order)
     found = order[np.minimum(place, len(order) - 1)]

@@ -21,6 +21,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import _ovr_decision_function
 from sklearn.utils.parallel import _get_threadpool_controller
+from sklearn.utils.validation import _check_feature_names, _get_feature_names
 
 __all__ = [
     "BaseSearchCV",
@@ -32,8 +33,10 @@ __all__ = [
     "RealNotInt",
     "StrOptions",
     "_BaseComposition",
+    "_check_feature_names",
     "_clone_parametrized",
     "_fit_context",
+    "_get_feature_names",
     "_get_threadpool_controller",
     "_name_estimators",
     "_ovr_decision_function",

@@ -246,3 +246,6 @@ def test_places_are_those_of_the_labels_among_classes_in_any_order(classes):
     beyond = {"U": ["", "aa", "z"], "i": [-9, 0, 9], "f": [0.0, 2.0, 3.0]}
     unknown = np.array(beyond[known.dtype.kind])
     assert places_of(unknown, known).tolist() == [-1, -1, -1]
+    # As pandas keeps strings, and what cannot be sorted.
+    of_any_kind = np.array([*labels.tolist(), None, ("a",), "no"], dtype=object)
+    assert places_of(of_any_kind, known).tolist() == [*expected, -1, -1, -1]

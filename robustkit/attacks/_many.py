@@ -27,7 +27,7 @@ from robustkit.attacks._report import GradientAttackMixin, examine, report_of
 from robustkit.attacks._result import AttackResult, measures
 from robustkit.attacks.minimal import SAMPLES_AT_ONCE
 from robustkit.bounds import CertifiedRadius
-from robustkit.bridge import frozen
+from robustkit.bridge import check_feature_names, frozen
 from robustkit.classifiers import ClassifierUnion, unions_of
 
 __all__ = ["attack_many", "fit_to_each", "report_each"]
@@ -165,8 +165,10 @@ def fit_to_each(
         fitted[places[0]] = one
         if not others:
             continue
-        rows = check_array(flat_samples(X)[0], dtype=[np.float32, np.float64])
+        given, _ = flat_samples(X)
+        rows = check_array(given, dtype=[np.float32, np.float64])
         for i, model in zip(places[1:], others, strict=True):
+            check_feature_names(model, given)
             twin = copy(one)
             twin.estimator = twin.estimator_ = model
             fitted[i] = twin._finish_fit(rows)

@@ -17,6 +17,7 @@ from robustkit.bridge._as_module import as_module
 from robustkit.bridge._ensembles import register_delegate
 from robustkit.bridge._given_model import (
     TakesModel,
+    check_feature_names,
     check_is_trained,
     frozen,
     image_shape_of,

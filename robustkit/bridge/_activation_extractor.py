@@ -30,6 +30,7 @@ from robustkit._tensors import (
 from robustkit.bridge._as_module import as_module
 from robustkit.bridge._given_model import (
     TakesModel,
+    check_feature_names,
     image_shape_of,
     input_shape,
     shaped_for,
@@ -158,6 +159,7 @@ class ActivationExtractor(
         self._image_shape = image_shape
         samples = validate_data(self, given, dtype=[np.float32, np.float64])
         self.estimator_ = self._fit_model(given, y, image_shape)
+        check_feature_names(self.estimator_, given)
         check_layout(image_shape, image_shape_of(self.estimator_))
         self._input_shape = image_shape and input_shape(
             as_module(self.estimator_),

@@ -14,7 +14,11 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from robustkit._sklearn_private import _clone_parametrized
+from robustkit._sklearn_private import (
+    _check_feature_names,
+    _clone_parametrized,
+    _get_feature_names,
+)
 from robustkit._summary import HTMLSummaryMixin, facts_as_html
 from robustkit._tensors import as_tensor, dtype_of, evaluating
 from robustkit._validation import caller_depth
@@ -22,6 +26,7 @@ from robustkit.networks import flat_input
 
 __all__ = [
     "TakesModel",
+    "check_feature_names",
     "check_is_trained",
     "frozen",
     "image_shape_of",
@@ -82,6 +87,18 @@ def check_is_trained(model: Any) -> None:
     """Refuse an estimator that is not fitted; a bare module is trained."""
     if not isinstance(model, nn.Module):
         check_is_fitted(model)
+
+
+def check_feature_names(model: Any, X: Any) -> None:
+    """Refuse columns that a trained model knows by other names, or in another order.
+
+    Its own `predict` would; but what is computed with its weights, or asked of it in
+    rows, knows of no names. Samples without names are taken as they are.
+    """
+    model = thawed(model)
+    has_names = getattr(model, "feature_names_in_", None) is not None
+    if has_names and _get_feature_names(X) is not None:
+        _check_feature_names(model, X, reset=False)
 
 
 def takes_images(model: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 from robustkit._samples import check_layout
 from robustkit.bridge import (
     as_module,
+    check_feature_names,
     image_shape_of,
     input_shape,
     is_frozen,
@@ -112,6 +113,7 @@ def as_classifier(
         A fitted classifier.
     """
     inner = thawed(model)
+    check_feature_names(inner, rows)
     if isinstance(inner, nn.Module):
         image_shape = input_shape(inner, rows, image_shape, wants_images=True)
         classes = np.arange(_n_outputs(inner, rows, image_shape))

@@ -26,6 +26,7 @@ from robustkit.bridge import (
     ActivationExtractor,
     TakesModel,
     as_module,
+    check_feature_names,
     image_shape_of,
     input_shape,
     register_delegate,
@@ -203,13 +204,14 @@ class WeakRegionRefiner(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         self : object
             The fitted classifier.
         """
-        X, self._image_shape = flat_samples(X)
-        X, y = validate_data(self, X, y)
+        given, self._image_shape = flat_samples(X)
+        X, y = validate_data(self, given, y)
         check_classification_targets(y)
         warn_if_fitted(self._model(), self)
         self.base_estimator_ = _train_first(
             self._model(), shaped_for(self._model(), X, self._image_shape), y
         )
+        check_feature_names(self.base_estimator_, given)
         check_layout(self._image_shape, image_shape_of(self.base_estimator_))
         self._input_shape = _input_shape(self.base_estimator_, X, self._image_shape)
         self.classes_ = self.base_estimator_.classes_

@@ -224,6 +224,7 @@ class UnionStep:
         self.modules = list(modules)
         self.label_smoothing, self._regularizers = label_smoothing, regularizers
         self.network = NetworkUnion(self.modules, engine=engine)
+        self._engine_asked_for = engine
         self._engine, self._union = self.network.engine, self.network.places
         self._weight, device = self.network.vector, self.modules[0].bias.device
         self._gradient = torch.zeros_like(self._weight)
@@ -326,6 +327,27 @@ class UnionStep:
             for place, value in zip(frozen, values, strict=True):
                 vector[place] = value
 
+    def __reduce__(self) -> tuple:
+        # What Adam and the engine compute with are views of a few vectors, which a
+        # copy of each would be no longer: a copy is made anew, and goes on from here.
+        settings = {
+            "lr": self._adam.lr,
+            "weight_decay": self._adam.weight_decay,
+            "label_smoothing": self.label_smoothing,
+            "regularizers": self._regularizers,
+            "engine": self._engine_asked_for,
+        }
+        kept = [tensor.clone() for tensor in self._memory()]
+        return _made_again, (type(self), self._trained(), settings, kept)
+
+    def _memory(self) -> tuple[Tensor, ...]:
+        """Return what one step leaves to the next."""
+        return self._weight, self._adam.mean, self._adam.square, self._adam.count
+
+    def _trained(self) -> Any:
+        """Return what the step is made of, besides its settings."""
+        return self.modules
+
     @torch.no_grad()
     def store(self) -> None:
         """Write the weights back into the modules."""
@@ -366,6 +388,15 @@ class UnionStep:
         ]
 
 
+@torch.no_grad()
+def _made_again(kind, trained, settings, kept):
+    """Make a step that goes on as the one did that was copied or pickled."""
+    step = kind(trained, **settings)
+    for tensor, value in zip(step._memory(), kept, strict=True):
+        tensor.copy_(value)
+    return step
+
+
 class FusedStep(UnionStep):
     """One step of Adam for one sparse network, much faster than autograd's.
 
@@ -399,6 +430,13 @@ class FusedStep(UnionStep):
             and all(weight.dtype in _PRECISIONS for weight in weights)
             and not has_gradient_hooks(module)
         )
+
+    def _trained(self) -> SparseNetwork:
+        return self.module
+
+    def _memory(self) -> tuple[Tensor, ...]:
+        # The weights are those of the module.
+        return super()._memory()[1:]
 
     def _take_over(self) -> None:
         """Make the parameters views of the vector, which takes their values."""

@@ -21,7 +21,13 @@ from sklearn.utils import Bunch, check_array
 
 from robustkit._samples import flat_samples
 from robustkit.bounds import ReluNetwork
-from robustkit.bridge import check_is_trained, input_shape, module_on, takes_images
+from robustkit.bridge import (
+    check_feature_names,
+    check_is_trained,
+    input_shape,
+    module_on,
+    takes_images,
+)
 from robustkit.regions._convex_polygons import NARROWEST, NOISE, Polygons
 
 __all__ = ["regions_along", "regions_in_plane", "regions_to", "wall_distances"]
@@ -98,8 +104,8 @@ def regions_along(
     [[0.0, -2.0], [4.0, -2.0], [4.0, 0.0]]
     """
     _check_max_regions(max_regions)
-    starts, image_shape = _rows(a, "a")
-    ends, other_shape = _rows(b, "b")
+    starts, image_shape = _rows(a, "a", model)
+    ends, other_shape = _rows(b, "b", model)
     if starts.shape != ends.shape or image_shape != other_shape:
         raise ValueError(
             "'a' and 'b' must have one shape. Got "
@@ -208,7 +214,7 @@ def regions_in_plane(
             f"'origin', 'u' and 'v' must have one shape. Got {shapes} instead."
         )
     names = ("origin", "u", "v")
-    rows = [_rows(x[np.newaxis], n) for x, n in zip(points, names, strict=True)]
+    rows = [_rows(x[np.newaxis], n, model) for x, n in zip(points, names, strict=True)]
     plane = np.concatenate([row for row, _ in rows])
     _check_plane(plane[1], plane[2])
     left, right, bottom, top = _check_extent(extent)
@@ -294,7 +300,7 @@ def wall_distances(
        linf   l2
     0   2.0  2.8
     """
-    rows, image_shape = _rows(X, "X")
+    rows, image_shape = _rows(X, "X", model)
     network = _network(model, rows, image_shape)
     n, n_features = rows.shape
     cells = _Points(rows, *np.full((2, n), np.inf))
@@ -307,7 +313,7 @@ def wall_distances(
     table = pd.DataFrame({"linf": cells.linf, "l2": cells.l2}, index=index)
     if X_adv is None:
         return table
-    others, other_shape = _rows(X_adv, "X_adv")
+    others, other_shape = _rows(X_adv, "X_adv", model)
     if others.shape != rows.shape or other_shape != image_shape:
         raise ValueError(
             "'X_adv' must have the shape of 'X'. Got "
@@ -397,12 +403,13 @@ def _check_extent(extent):
     return left, right, bottom, top
 
 
-def _rows(X, name):
+def _rows(X, name, model):
     """Turn one sample, rows or images into rows of double precision."""
     if np.ndim(X) == 1:
         X = np.asarray(X)[np.newaxis]
-    rows, image_shape = flat_samples(X)
-    rows = check_array(rows, dtype=np.float64, input_name=name)
+    given, image_shape = flat_samples(X)
+    check_feature_names(model, given)
+    rows = check_array(given, dtype=np.float64, input_name=name)
     return rows, image_shape
 
 

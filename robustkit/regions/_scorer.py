@@ -26,6 +26,7 @@ from robustkit._tensors import as_tensor, resolve_device
 from robustkit._validation import caller_depth
 from robustkit.bridge import (
     TakesModel,
+    check_feature_names,
     has_relu_units,
     image_shape_of,
     is_frozen,
@@ -472,8 +473,9 @@ class PopulatedRegionScorer(
         score : float
             At least 0 and below 1; higher means fewer regions.
         """
-        X, image_shape = flat_samples(X)
-        X = check_array(X, dtype=np.float32)
+        given, image_shape = flat_samples(X)
+        X = check_array(given, dtype=np.float32)
+        check_feature_names(estimator, given)
         estimator = as_classifier(estimator, X, image_shape=image_shape)
         module = self._module(estimator, X)
         _warn_without_relu(module, estimator)

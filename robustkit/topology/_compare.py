@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import shortest_path
-from sklearn.utils import Bunch, check_consistent_length, column_or_1d
+from sklearn.utils import Bunch, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from robustkit._sklearn_private import (
@@ -28,7 +28,7 @@ from robustkit._sklearn_private import (
     validate_parameter_constraints,
 )
 from robustkit.topology._mapper_graph import MapperGraph
-from robustkit.topology._purity import count_labels
+from robustkit.topology._purity import check_labels, check_same_kind, count_labels
 
 _CONSTRAINTS = {
     "features": [StrOptions({"samples", "labels"})],
@@ -165,6 +165,11 @@ def compare_mappers(
             raise ValueError(
                 "The 'y_pred' parameter needs one array of labels 'y', of samples that "
                 "both graphs hold."
+            )
+        if len(y_pred) != 2:
+            raise ValueError(
+                "The 'y_pred' parameter must be a tuple of two arrays, for 'a' and for "
+                f"'b'. Got {len(y_pred)}."
             )
         comparison.confusions = count_confusions(y, y_pred, ("a", "b"))
     return comparison
@@ -313,7 +318,9 @@ def _check_labels(y, mappers, features):
             "The 'y' parameter must be an array of labels, or a tuple of two of them. "
             f"Got a tuple of {len(labels)}."
         )
-    return [column_or_1d(some, warn=True) for some in labels]
+    labels = [check_labels(some) for some in labels]
+    check_same_kind(*labels, "The two arrays of the 'y' parameter")
+    return labels
 
 
 def _check_same_samples(a, b):
@@ -512,16 +519,18 @@ def count_confusions(
 
     The columns are those that :func:`mapper_evolution` describes.
     """
-    y = column_or_1d(y, warn=True)
-    predictions = [column_or_1d(some, warn=True) for some in predictions]
-    check_consistent_length(y, *predictions)
-    known = np.unique(np.concatenate([y, *predictions]))
+    y = check_labels(y)
+    predicted: list[NDArray] = [check_labels(some, "y_pred") for some in predictions]
+    check_consistent_length(y, *predicted)
+    for some in predicted:
+        check_same_kind(y, some)
+    known = np.unique(np.concatenate([y, *predicted]))
     label = np.searchsorted(known, y)
     # One number for each label and other label; -1 where the prediction is right.
     confused = np.array(
         [
             np.where(some == y, -1, len(known) * label + np.searchsorted(known, some))
-            for some in predictions
+            for some in predicted
         ]
     )
     kinds = np.unique(confused[confused >= 0])

@@ -15,6 +15,10 @@ FilterFunction = Callable[[NDArray], NDArray]
 # Numbers that are float64 at one time: large float32 data are never copied whole.
 _CHUNK = 2**22
 
+# Of the largest number, times the root of the number of features: a component whose
+# values differ by less is rounding.
+_ROUNDINGS = 8
+
 
 def fit_filter(filter: Any, X: NDArray) -> tuple[FilterFunction, bool]:
     """Turn the `filter` parameter of :class:`MapperGraph` into a function of rows.
@@ -28,7 +32,7 @@ def fit_filter(filter: Any, X: NDArray) -> tuple[FilterFunction, bool]:
     if isinstance(filter, str):
         if filter == "l2norm":
             return _l2norm, True
-        return _Projection(*_principal_axis(X, 1 if filter == "pca" else 2)), True
+        return _principal_component(X, 1 if filter == "pca" else 2), True
     if callable(filter):
         return _Checked(filter), False
     if np.ndim(filter) == 0:
@@ -79,6 +83,18 @@ def _l2norm(X):
     with np.errstate(over="ignore"):
         # The norm of a new sample may be infinite: then it lies in no interval.
         return _in_float64(lambda rows: np.linalg.norm(rows, axis=1), X)
+
+
+def _principal_component(X, rank):
+    component = _Projection(*_principal_axis(X, rank))
+    if rank == 1:
+        return component
+    # Of samples on a line the second one is rounding: no filter would tell them apart.
+    largest = max(abs(float(X.min())), abs(float(X.max())))
+    noise = _ROUNDINGS * np.sqrt(X.shape[1]) * np.finfo(X.dtype).eps * largest
+    if np.ptp(component(X)) > noise:
+        return component
+    return _Projection(np.zeros_like(component.axis), component.mean)
 
 
 def _principal_axis(X, rank):

@@ -89,7 +89,8 @@ class MapperGraph(
         second principal component, a column of `X`, what the function returns for `X`,
         or the value given for each training sample (then only these can be
         transformed). A list or tuple of two of these, or two columns, make a grid:
-        ``("pca", "pc2")``. A list of two integers is a pair of columns of `X`.
+        ``("pca", "pc2")``. A list of two integers is a pair of columns of `X`. Samples
+        on a line have no second component: it is 0 of all.
 
     cover : {"uniform", "balanced", "gmapper"}, UniformCover, BalancedCover, \
             GMapperCover or AdaptiveCover, or a pair of these, default="uniform"

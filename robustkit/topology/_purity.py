@@ -4,6 +4,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, issparse, sparray, spmatrix
 from scipy.special import entr
@@ -132,8 +133,8 @@ def node_accuracy(membership: Membership, y: ArrayLike, y_pred: ArrayLike) -> ND
     array([0.75, 1.  ])
     """
     membership = _check_membership(membership)
-    y, y_pred = _check_labels(y), _check_labels(y_pred, "y_pred")
-    _check_same_kind(y, y_pred)
+    y, y_pred = check_labels(y), check_labels(y_pred, "y_pred")
+    check_same_kind(y, y_pred)
     check_consistent_length(membership, y, y_pred)
     n_right = membership.T @ (y == y_pred).astype(float)
     sizes = membership.T @ np.ones(len(y))
@@ -149,9 +150,11 @@ def count_labels(
     `y`, if they are not given.
     """
     membership = _check_membership(membership)
-    y = _check_labels(y)
+    y = check_labels(y)
     check_consistent_length(membership, y)
-    known: NDArray = unique_labels(y) if labels is None else np.unique(labels)
+    known: NDArray = unique_labels(y)
+    if labels is not None:
+        known = np.unique(check_labels(labels, "labels"))
     unknown = np.setdiff1d(y, known)
     if len(unknown):
         raise ValueError(
@@ -181,7 +184,7 @@ def weak_samples(
     Those of the least accurate node come first; the budget is their maximum number, or
     share of all samples.
     """
-    y, y_pred = _check_labels(y), _check_labels(y_pred, "y_pred")
+    y, y_pred = check_labels(y), check_labels(y_pred, "y_pred")
     check_consistent_length(membership, y, y_pred)
     n_wanted = _number_of_samples(budget, len(y))
     accuracy = node_accuracy(membership, y, y_pred)
@@ -216,20 +219,31 @@ def _check_membership(membership):
     return csr_matrix(membership != 0)
 
 
-def _check_labels(y, name="y") -> NDArray:
+def check_labels(y: Any, name: str = "y") -> NDArray:
     """Refuse labels that are missing."""
     y = column_or_1d(y, warn=True)
-    # Nothing but NaN differs from itself.
-    if (y != y).any():
-        raise ValueError(f"The {name!r} parameter contains NaN, which is no label.")
+    is_missing = pd.isna(y)
+    if is_missing.any():
+        first = y[is_missing.argmax()]
+        what = "NaN" if isinstance(first, float) else first
+        raise ValueError(f"The {name!r} parameter contains {what}, which is no label.")
     return y
 
 
-def _check_same_kind(y, y_pred):
-    kinds = [labels.dtype.kind in "US" for labels in (y, y_pred)]
-    is_object = "O" in (y.dtype.kind, y_pred.dtype.kind)
-    if kinds[0] != kinds[1] and not is_object and len(y) > 0:
+def check_same_kind(
+    y: NDArray, others: NDArray, which: str = "The 'y' and 'y_pred' parameters"
+) -> None:
+    """Refuse labels that are strings where the others are numbers."""
+    kinds = [_are_strings(labels) for labels in (y, others)]
+    if set(kinds) == {True, False}:
         raise ValueError(
-            "The 'y' and 'y_pred' parameters must hold labels of one kind. Got "
-            f"{y[0]!r} and {y_pred[0]!r}."
+            f"{which} must hold labels of one kind. Got {y[0]!r} and {others[0]!r}."
         )
+
+
+def _are_strings(labels):
+    """Whether labels are strings; None of no labels, and of some that are."""
+    if labels.dtype != object:
+        return labels.dtype.kind in "US" if len(labels) else None
+    kinds = {isinstance(label, str) for label in labels}
+    return kinds.pop() if len(kinds) == 1 else None

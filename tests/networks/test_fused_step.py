@@ -33,6 +33,10 @@ SETTINGS = [
 ]
 
 
+def via_pickle(step):
+    return pickle.loads(pickle.dumps(step))
+
+
 def expect_same_weights(ours, theirs, tolerance=1e-8):
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(own, other, rtol=tolerance, atol=tolerance)
@@ -233,6 +237,40 @@ def test_pickle_after_fused_step_contains_each_weight_once():
     n_bytes = len(pickle.dumps(network))
     FusedStep(network).step(*samples(8))
     assert len(pickle.dumps(network)) < 1.1 * n_bytes
+
+
+@every_engine
+@pytest.mark.parametrize("copied", [copy.deepcopy, via_pickle], ids=["copy", "pickle"])
+def test_copies_of_steps_go_on_by_themselves(engine, copied):
+    settings = {"lr": 0.05, "weight_decay": 0.1, "label_smoothing": 0.1}
+    X, y = samples(20, seed=0, dtype=torch.float64)
+    modules = mixed_networks(2)
+    network = network_of(SHAPES["five predecessors and more"])
+    one = FusedStep(network, engine=engine, **settings)
+    many = UnionStep(modules, engine=engine, **settings)
+    for step in (one, many):
+        step.step(X, y)
+        before = [weight.clone() for weight in step.modules[0].parameters()]
+        twin = copied(step)
+        # It begins with the weights that its modules do not have yet.
+        losses = [twin.step(X, y) for _ in range(3)]
+        after = step.modules[0].parameters()
+        assert all(map(torch.equal, before, after))
+        expected = [step.step(X, y) for _ in range(3)]
+        torch.testing.assert_close(losses, expected, rtol=0, atol=0)
+        step.store(), twin.store()
+        for module, other in zip(step.modules, twin.modules, strict=True):
+            expect_same_weights(module, other, tolerance=0)
+        own, others = step.state_dicts(), twin.state_dicts()
+        torch.testing.assert_close(own, others, rtol=0, atol=0)
+
+
+def test_copy_of_a_step_whose_weights_another_one_took():
+    X, y = samples(20, seed=0, dtype=torch.float64)
+    network = network_of(SHAPES["five predecessors and more"])
+    first, second = FusedStep(network), FusedStep(network, lr=0.1)
+    first.step(X, y), second.step(X, y)
+    assert torch.equal(copy.deepcopy(first).step(X, y), first.step(X, y))
 
 
 def test_subnormal_moments_become_zero():

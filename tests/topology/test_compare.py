@@ -298,6 +298,25 @@ def test_confusions_against_loops(seed, n_levels, n_samples):
     assert keys == sorted(keys)
 
 
+def test_predictions_of_another_kind_are_no_confusions():
+    of_one_kind = "of one kind. Got .*0.* and .*'0'"
+    with pytest.raises(ValueError, match=of_one_kind):
+        count_confusions(Y, [Y, Y.astype(str)], ["a", "b"])
+    with pytest.raises(ValueError, match=of_one_kind):
+        compare_mappers(fit(), fit(), (Y, Y.astype(str)), features="labels")
+    assert count_confusions(Y.astype(object), [Y, Y.astype(float)], [0, 1]).empty
+
+
+def test_missing_labels_are_none():
+    some = [None, *Y[1:]]
+    with pytest.raises(ValueError, match="'y' parameter contains None"):
+        compare_mappers(fit(), fit(), some)
+    with pytest.raises(ValueError, match="'y_pred' parameter contains None"):
+        compare_mappers(fit(), fit(), Y, (Y, some))
+    with pytest.raises(ValueError, match=r"'y_pred' .* tuple of two arrays.* Got 3"):
+        compare_mappers(fit(), fit(), Y, (Y, Y, Y))
+
+
 def test_evolution_compares_every_level_with_every_other():
     mappers = [fit(eps) for eps in (0.5, 0.6, 0.8)]
     predictions = [np.where(np.arange(150) < n, 2, Y) for n in (0, 4, 9)]

@@ -386,3 +386,22 @@ def test_kepler_mapper_draws_the_same_grid(n_intervals):
         for name, others in graph["links"].items()
         for other in others
     )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(seed=seeds, n_features=st.integers(2, 30), offset=st.sampled_from([0, 1, 100]))
+def test_samples_on_a_line_have_no_second_component(dtype, seed, n_features, offset):
+    rng = np.random.RandomState(seed)
+    direction = rng.normal(size=n_features)
+    line = np.outer(np.linspace(0, 1, 60), direction / np.linalg.norm(direction))
+    X = (line + offset * rng.normal(size=n_features)).astype(dtype)
+    params = {"n_intervals": 4, "eps": 0.1}
+    grid = fitted(MapperGraph(("pca", "pc2"), **params), X)
+    alone = fitted(MapperGraph("pca", **params), X)
+    assert grid.intervals_[:, 1].tolist() == [[0.0, 0.0]] * 4
+    assert np.array_equal(grid.membership_.toarray(), alone.membership_.toarray())
+    # What can be told from rounding stays a component.
+    X = X.astype(np.float64)
+    X += 1e-9 * (1 + offset) * rng.normal(size=X.shape)
+    function, _ = fit_filter("pc2", X)
+    assert np.ptp(function(X)) > 1e-9

@@ -113,6 +113,13 @@ def test_purity_refuses_missing_labels():
             node_purity(ones, y)
         with pytest.raises(ValueError, match="'y_pred' parameter contains NaN"):
             node_accuracy(ones, [0, 1], y)
+    for y in ([None, 1], ["a", None], [None, None]):
+        with pytest.raises(ValueError, match="'y' parameter contains None"):
+            node_purity(ones, y)
+        with pytest.raises(ValueError, match="'y_pred' parameter contains None"):
+            node_accuracy(ones, [0, 1], y)
+        with pytest.raises(ValueError, match="'labels' parameter contains None"):
+            node_purity(ones, [0, 0], labels=[0, None])
     for membership in (csr_matrix([[np.nan], [1.0]]), [[np.nan], [1.0]]):
         with pytest.raises(ValueError, match=r"membership.* contains NaN"):
             weighted_average_purity(membership, [0, 1])
@@ -121,6 +128,9 @@ def test_purity_refuses_missing_labels():
 def test_labels_of_another_kind_are_no_wrong_predictions():
     with pytest.raises(ValueError, match=r"'y' and 'y_pred' .* of one kind. Got .*'0'"):
         node_accuracy(np.ones((2, 1)), ["0", "1"], [0, 1])
+    # As pandas keeps strings.
+    with pytest.raises(ValueError, match=r"'y' and 'y_pred' .* of one kind. Got '0'"):
+        node_accuracy(np.ones((2, 1)), np.array(["0", "1"], object), [0, 1])
     np.testing.assert_array_equal(
         node_accuracy(np.ones((2, 1)), np.array(["a", "b"], object), ["a", "a"]), [0.5]
     )
