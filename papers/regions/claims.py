@@ -39,13 +39,29 @@ def claims():
         for interval in table.intervals(measure, **{"networks compared": ALIKE}, **free)
     ]
     assert all(low < 0 < high for low, high in alike)
-    yield f"reach down to {short(min(alike)[0], 2)}"
+    published = -0.30
+    assert min(alike)[0] > published
+    yield f"reach down to {short(min(alike)[0], 2)}, and so leave"
+    yield from layer_claims()
     yield from cnn6_claims()
     yield f"at most {short(found_more('mnist', 'margin', plain=True))} points more"
     regularised = found_more("mnist", "margin", plain=False)
     yield f"up to {regularised:.1f} points more, and both in turn up to "
     yield f"in turn up to {found_more('mnist', 'rotate', plain=False):.1f}: there"
     yield f"margin finds up to {found_more('digits', 'margin', plain=True):.1f} points"
+
+
+def layer_claims():
+    """Yield what the page must say of the layers of the perceptron on digits."""
+    table = Table("digits_mlp_layers")
+    first, second = table.rows[f"slope, {ALIKE}"]
+    for pooled in (f"slope, {ALL}", f"slope, {SAME_SIZE}"):
+        assert all(high < 0 for _, high in table.intervals(pooled))
+    (_, high), (low, other_high) = table.intervals(f"slope, {ALIKE}")
+    assert high < 0
+    assert low < 0 < other_high
+    yield f"trained alike, {shortened(first)}. In the second layer"
+    yield f"it does not, {shortened(second)}."
 
 
 def cnn6_claims():
