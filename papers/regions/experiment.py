@@ -175,10 +175,9 @@ def slopes(table, causes=CAUSES):
     Returns
     -------
     slopes : DataFrame
-        A row for each of the causes, each of `MEASURES`, each way to compare only models
-        that have some columns in common (`within`), and with clean accuracy held fixed
-        or not (`adjusted`): `slope` and `half_width`, half the width of its 95 %
-        interval.
+        A row for each cause, each of `MEASURES`, each way to compare only models that
+        have some columns in common (`within`), and with clean accuracy held fixed or
+        not (`adjusted`): `slope` and `half_width`, half the width of its 95 % interval.
     """
     seeds = table["seed"].unique()
     rest = [table[table["seed"] != seed] for seed in seeds]

@@ -185,7 +185,7 @@ def make_steps(seed, exponent):
 
 
 def assert_rounded_alike(found, expected, step):
-    """The same numbers; on some processors torch rounds a square root to either side."""
+    """Some processors round a square root to either side in torch."""
     if getattr(step, "norm", None) == "l2":
         np.testing.assert_array_max_ulp(found, expected, maxulp=4)
     else:
