@@ -24,17 +24,19 @@ from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     Pairs,
     SortedSamples,
-    ends_of_band,
     find_all_or_none,
     find_pairs_that_fit,
+    is_within,
     join_pairs,
-    pairs_within,
+    level_step,
+    rounding_bound,
     search_pairs,
 )
 from robustkit.topology.neighbors._windows import (
     SlidingForest,
     UnlistedPairs,
     Windows,
+    ends_of_band,
     find,
     join,
 )
@@ -255,6 +257,40 @@ class Neighbors:
             pairs = pairs_within(self._pairs, self._samples, self.radius, eps)
             self._nearer = eps, pairs
         return pairs
+
+
+def pairs_within(
+    pairs: Pairs, samples: SortedSamples, radius: float, eps: float
+) -> Pairs:
+    """Keep the pairs within a smaller distance than the radius they were found with.
+
+    `pairs` are all those within `radius`, with their levels, a row for every position.
+    """
+    limit, step = (float(eps) * samples.scale) ** 2, level_step(samples, radius)
+    tolerance = rounding_bound(samples.X.shape[1], samples.norms.max())
+    # What a level or rounding may hide on the other side of the limit is measured.
+    n_sure = np.floor((limit - tolerance) / step)
+    n_possible = np.floor((limit + tolerance) / step)
+    exact = samples.exact_distance(eps)
+    indptr, indices = _narrow(*pairs[1:], n_sure, n_possible, exact)
+    return Pairs(pairs.rows, indptr, indices, pairs.distances[:0])
+
+
+@njit(cache=True, nogil=True)
+def _narrow(indptr, indices, levels, n_sure, n_possible, exact):
+    X, order, limit = exact
+    kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
+    n_kept = 0
+    for position in range(len(indptr) - 1):
+        for k in range(indptr[position], indptr[position + 1]):
+            if levels[k] <= n_possible and (
+                levels[k] < n_sure
+                or is_within(X, order[position], order[indices[k]], limit)
+            ):
+                kept[n_kept] = indices[k]
+                n_kept += 1
+        kept_indptr[position + 1] = n_kept
+    return kept_indptr, kept[:n_kept].copy()
 
 
 def cluster_windows(

@@ -22,7 +22,6 @@ from robustkit.topology.neighbors._search import (
     SortedSamples,
     Tile,
     blocks_of_task,
-    ends_of_band,
     is_ours,
     one_blas_thread,
     rounding_bound,
@@ -30,6 +29,7 @@ from robustkit.topology.neighbors._search import (
     tasks_of,
     tiles_of_block,
 )
+from robustkit.topology.neighbors._windows import ends_of_band
 
 # Those that DBSCAN takes between samples; nobody has measured their distances before.
 METRIC_NAMES = set(VALID_METRICS["brute"]) - {"precomputed"}

@@ -138,17 +138,6 @@ def around_zero(X: NDArray, *others: NDArray) -> tuple[NDArray, ...]:
     return tuple(some - mean if is_far else some for some in (X, *others))
 
 
-def ends_of_band(values: NDArray, eps: float) -> NDArray:
-    """Return where the values end that are larger by at most eps.
-
-    The values ascend, and must not differ by more than the distance of their samples:
-    then only positions below ``ends[i]`` can be within eps of position i.
-    """
-    # The slack is more than the rounding errors of two values and of a distance.
-    slack = 1e-9 * (eps + np.abs(values).max())
-    return np.searchsorted(values, values + (eps + slack), side="right")
-
-
 def find_pairs_that_fit(
     samples: "SortedSamples",
     eps: float,
@@ -254,8 +243,9 @@ def find_pairs(
     for pairs in search_pairs(
         samples, eps, ends, with_distances=with_distances, n_jobs=n_jobs
     ):
-        levels = _as_levels(pairs.distances, level_step(samples, eps))
-        found.append(pairs._replace(distances=levels))
+        # Rounding may have left a distance below 0, or above the largest one.
+        levels = np.clip(pairs.distances / level_step(samples, eps), 0, 255)
+        found.append(pairs._replace(distances=levels.astype(np.uint8)))
         n_pairs += len(pairs.indices)
         if n_pairs > max_pairs:
             return None
@@ -542,11 +532,9 @@ def join_pairs(
     targets = indptr[:-1].copy()
     while pieces:
         _copy_rows(*pieces.pop(), targets, indices, levels)
+    parts = np.array_split(np.flatnonzero(n_pieces > 1), effective_n_jobs(n_jobs))
     Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_sort_rows)(rows, indptr, indices, levels)
-        for rows in np.array_split(
-            np.flatnonzero(n_pieces > 1), effective_n_jobs(n_jobs)
-        )
+        delayed(_sort_rows)(rows, indptr, indices, levels) for rows in parts
     )
     return Pairs(np.arange(n_samples), indptr, indices, levels)
 
@@ -583,45 +571,6 @@ def level_step(samples: "SortedSamples", eps: float) -> float:
     Level k stands for k steps and less than k + 1 of them.
     """
     return max((float(eps) * samples.scale) ** 2 / 255, np.finfo(np.float64).tiny)
-
-
-def _as_levels(squared, step):
-    # Rounding may have left a distance below 0, or above the largest one.
-    return np.clip(squared / step, 0, 255).astype(np.uint8)
-
-
-def pairs_within(
-    pairs: Pairs, samples: "SortedSamples", radius: float, eps: float
-) -> Pairs:
-    """Keep the pairs within a smaller distance than the radius they were found with.
-
-    `pairs` are all those within `radius`, with their levels, a row for every position.
-    """
-    limit, step = (float(eps) * samples.scale) ** 2, level_step(samples, radius)
-    tolerance = rounding_bound(samples.X.shape[1], samples.norms.max())
-    # What a level or rounding may hide on the other side of the limit is measured.
-    n_sure = np.floor((limit - tolerance) / step)
-    n_possible = np.floor((limit + tolerance) / step)
-    exact = samples.exact_distance(eps)
-    indptr, indices = _narrow(*pairs[1:], n_sure, n_possible, exact)
-    return Pairs(pairs.rows, indptr, indices, pairs.distances[:0])
-
-
-@njit(cache=True, nogil=True)
-def _narrow(indptr, indices, levels, n_sure, n_possible, exact):
-    X, order, limit = exact
-    kept_indptr, kept = np.zeros_like(indptr), np.empty_like(indices)
-    n_kept = 0
-    for position in range(len(indptr) - 1):
-        for k in range(indptr[position], indptr[position + 1]):
-            if levels[k] <= n_possible and (
-                levels[k] < n_sure
-                or is_within(X, order[position], order[indices[k]], limit)
-            ):
-                kept[n_kept] = indices[k]
-                n_kept += 1
-        kept_indptr[position + 1] = n_kept
-    return kept_indptr, kept[:n_kept].copy()
 
 
 class Tile(NamedTuple):

@@ -32,6 +32,17 @@ _N_COLUMNS = 512
 _N_ROWS_OF_CHUNK = 4096
 
 
+def ends_of_band(values: NDArray, eps: float) -> NDArray:
+    """Return where the values end that are larger by at most eps.
+
+    The values ascend, and must not differ by more than the distance of their samples:
+    then only positions below ``ends[i]`` can be within eps of position i.
+    """
+    # The slack is more than the rounding errors of two values and of a distance.
+    slack = 1e-9 * (eps + np.abs(values).max())
+    return np.searchsorted(values, values + (eps + slack), side="right")
+
+
 class Windows:
     """The windows of a cover, and which of them hold each position.
 

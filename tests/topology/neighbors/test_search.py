@@ -8,19 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from robustkit.topology.neighbors import _dbscan as dbscan_module
 from robustkit.topology.neighbors import _search as search_module
-from robustkit.topology.neighbors._dbscan import touching_pairs
+from robustkit.topology.neighbors._dbscan import pairs_within, touching_pairs
 from robustkit.topology.neighbors._search import (
     SortedSamples,
-    ends_of_band,
     find_pairs,
     find_pairs_that_fit,
     level_step,
     one_blas_thread,
-    pairs_within,
     rounding_bound,
     search_pairs,
 )
+from robustkit.topology.neighbors._windows import ends_of_band
 from tests.topology.brute_force import near_pairs
 from tests.topology.strategies import point_clouds
 
@@ -189,13 +189,14 @@ def test_rows_of_pairs():
 
 def test_compiled_loops_as_python(monkeypatch):
     """The loops are compiled, so the coverage tool and the debugger miss them."""
-    for name in (
+    of_search = (
         "_copy_rows", "_sort_rows", "_scan_tile", "_are_any_below", "is_ours",
-        "_group_by_row",
-        "_narrow", "is_within", "squared_distance",
-    ):  # fmt: skip
-        function = getattr(search_module, name).py_func
-        monkeypatch.setattr(search_module, name, function)
+        "_group_by_row", "is_within", "squared_distance",
+    )  # fmt: skip
+    loops = [(search_module, name) for name in of_search]
+    loops += [(dbscan_module, name) for name in ("_narrow", "is_within")]
+    for module, name in loops:
+        monkeypatch.setattr(module, name, getattr(module, name).py_func)
     X = np.random.RandomState(0).randint(3, size=(15, 2)).astype(float)
     with tiny_tiles(3):
         samples, ends = SortedSamples(X, X[:, 0]), np.full(15, 15)
