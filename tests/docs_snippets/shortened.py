@@ -74,7 +74,9 @@ COMMANDS = {
     "python -m benchmarks.explorer_frames": "... --n-samples 6000 --n-frames 2",
     "python -m papers.random_graphs.cost": "... --dataset few.npz --n-graphs 3",
     "python -m benchmarks.stream_regions": "... --n-samples 20000",
-    "python -m papers.regions": f"... {_REGIONS} --epochs 10",
+    "python -m papers.regions --n-seeds 10 --smoothings .1": (
+        f"... {_REGIONS} --epochs 10"
+    ),
     "python -m papers.regions --dataset mnist --network mlp": (
         f"... {_REGIONS} --epochs 5 --n-train 100"
     ),
