@@ -90,7 +90,7 @@ class MapperGraph(
         or the value given for each training sample (then only these can be
         transformed). A list or tuple of two of these, or two columns, make a grid:
         ``("pca", "pc2")``. A list of two integers is a pair of columns of `X`. Samples
-        on a line have no second component: it is 0 of all.
+        on a line have no second component: it is 0 for all of them.
 
     cover : {"uniform", "balanced", "gmapper"}, UniformCover, BalancedCover, \
             GMapperCover or AdaptiveCover, or a pair of these, default="uniform"
