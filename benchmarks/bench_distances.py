@@ -86,7 +86,9 @@ def _part(side, name, norm, start):
     if not path.exists():
         rows = slice(start, start + _AT_ONCE)
         X, y = (part[rows] for part in recognized(name, N_IMAGES))
-        found = side[1](network(name), X, y, norm)
+        # Convolutions of many images take a third less time in this layout.
+        module = network(name).to(memory_format=torch.channels_last)
+        found = side[1](module, X, y, norm)
         # Never half of one.
         torch.save(found, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)

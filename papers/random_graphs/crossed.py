@@ -9,7 +9,8 @@ the same for both. So 324 networks, each trained on MNIST for 30 epochs.
 ``python -m papers.random_graphs.crossed STORE`` carries it out, and continues it where
 it was stopped. About one and a half hours on one core. With ``--publish`` it trains
 nothing, and writes results/crossed.csv, the rows of all graphs that are finished, and
-the tables of effects.py; then ``python -m papers.verdicts`` takes them.
+the tables of effects.py; then ``python -m papers.verdicts`` takes them. With
+``--continue-published`` it begins with those rows, where the store is gone.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from papers.random_graphs.measures import measures
 from papers.random_graphs.prior import MatchedPrior
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.study import RobustnessStudy, Store
+from robustkit.study._plan import check_design
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -54,6 +56,51 @@ def rows_of_store(store):
 def whole_graphs(table, n_models):
     """Leave out the graphs of which some models are not trained yet."""
     return table[table.groupby("graph")["model"].transform("size") == n_models]
+
+
+def adopt(study, data, table):
+    """Take rows of a table as finished, as if the store of a study had them already.
+
+    What was published without its store is continued so; networks that the study keeps
+    are those that it trains from then on. Models of other machines end with other last
+    digits, as those of another seed would.
+    """
+    store, design = Store(study.store), check_design(study)
+    study._begin(store, design, study._check_data(*data))
+    done, tasks = store.done(), {task.number: task for task in study._tasks}
+    names = list(table.columns)
+    first = {
+        "place": names.index("model"),
+        "parameters": names.index("graph_seed") + 1,
+        "properties": names.index("n_parameters"),
+        "measures": names.index("clean_accuracy"),
+        "seconds": names.index("seconds_train"),
+        "made": names.index("error"),
+    }
+    ends = [*first.values(), len(names)][1:]
+    for values in table.astype(object).where(table.notna(), None).to_numpy():
+        named = dict(zip(names, values, strict=True))
+        row = {
+            group: {name: named[name] for name in names[start:end]}
+            for (group, start), end in zip(first.items(), ends, strict=True)
+        }
+        row["seconds"] = {
+            name.removeprefix("seconds_"): value
+            for name, value in row["seconds"].items()
+        }
+        row["made"]["error"] = row["made"]["error"] or ""
+        place = row["place"]
+        task = tasks.get(place["model"])
+        if task is None or (place["seed"], place["graph_seed"]) != (
+            task.seed,
+            task.graph_seed,
+        ):
+            raise ValueError(
+                f"Model {place['model']} of the table is of another study: its seeds "
+                "are not those of this one."
+            )
+        if task.number not in done:
+            store.add(task.number, [row])
 
 
 def make(store, *, n_graphs=N_GRAPHS, epochs=EPOCHS, attacks=None, **params):
@@ -88,6 +135,11 @@ def run(make, publish, prog, description):
     parser.add_argument(
         "--publish", action="store_true", help="only write what is finished"
     )
+    parser.add_argument(
+        "--continue-published",
+        action="store_true",
+        help="take the rows that are published as finished: on a new machine",
+    )
     given = parser.parse_args()
     if given.publish:
         publish(rows_of_store(given.store))
@@ -95,7 +147,10 @@ def run(make, publish, prog, description):
     size = {"n_train": None, "n_test": None, "side": None}
     data = load("mnist", size, given.data_home)
     study = make(given.store, verbose=1)
-    study.fit(data.X_train, data.y_train, data.X_test, data.y_test)
+    data = data.X_train, data.y_train, data.X_test, data.y_test
+    if given.continue_published:
+        adopt(study, data, pd.read_csv(RESULTS / f"{prog.rpartition('.')[2]}.csv"))
+    study.fit(*data)
 
 
 def publish(rows):

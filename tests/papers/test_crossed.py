@@ -85,6 +85,44 @@ def test_crossed_study_has_every_combination_once(tmp_path):
     assert crossed.whole_graphs(part, 6)["graph"].unique().tolist() == [0, 1, 2]
 
 
+def test_published_rows_are_continued_in_a_new_store(tmp_path):
+    data = small_data(100, 20)
+
+    def study(name):
+        return crossed.make(
+            tmp_path / name,
+            epochs=1,
+            n_graphs=4,
+            n_seeds=1,
+            attacks={"fgsm": FGSMAttack(eps=0.1)},
+            param_space={"prior__n_nodes": [40, 50], "prior__n_neighbors": [2]},
+            correlator=RobustnessCorrelator(n_bootstrap=0),
+        )
+
+    study("whole").fit(*data)
+    whole = crossed.rows_of_store(tmp_path / "whole")
+    # By which the rows that were taken are known.
+    published = whole.iloc[[1, 4, 7]].assign(fgsm_robust_accuracy=-1.0)
+    published.to_csv(tmp_path / "published.csv", index=False)
+    read = pd.read_csv(tmp_path / "published.csv")
+    crossed.adopt(study("continued"), data, read)
+    study("continued").fit(*data)
+    continued = crossed.rows_of_store(tmp_path / "continued")
+    taken = continued.index[continued["fgsm_robust_accuracy"] == -1]
+    assert taken.tolist() == [1, 4, 7]
+    seconds = [name for name in whole if name.startswith("seconds_")]
+    left = [*seconds, "fgsm_robust_accuracy"]
+    pd.testing.assert_frame_equal(
+        continued.drop(columns=left), whole.drop(columns=left), check_dtype=False
+    )
+    assert_array_equal(
+        continued.drop(index=taken)["fgsm_robust_accuracy"],
+        whole.drop(index=taken)["fgsm_robust_accuracy"],
+    )
+    with pytest.raises(ValueError, match="Model 4 of the table is of another study"):
+        crossed.adopt(study("other"), data, read.assign(seed=read["seed"][:1]))
+
+
 def test_ends_alone_vary_and_the_degree(tmp_path):
     X, y, X_test, y_test = small_data(100, 20)
     study = ends.make(
