@@ -94,8 +94,7 @@ def _train(module, epochs, batch_size=128):
         total = 0.0
         for rows in torch.randperm(len(X)).split(batch_size):
             batch = X[rows].to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
-                loss = functional.cross_entropy(module(batch), y[rows])
+            loss = functional.cross_entropy(module(batch), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -290,10 +290,14 @@ def _check_columns(table, claims, groups, factors):
                 f"{what} {column!r}, but {n_columns} columns of the table are called "
                 "so. Give each a name of its own."
             )
-        if column in about and not pd.api.types.is_numeric_dtype(table[column]):
+        values = table[column]
+        is_real = pd.api.types.is_numeric_dtype(values) and not (
+            pd.api.types.is_complex_dtype(values)
+        )
+        if column in about and not is_real:
             raise ValueError(
-                f"{what} {column!r}, whose values must be numbers. Got dtype "
-                f"{table[column].dtype}."
+                f"{what} {column!r}, whose values must be real numbers. Got dtype "
+                f"{values.dtype}."
             )
 
 

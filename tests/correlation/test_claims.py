@@ -459,7 +459,8 @@ def test_an_undecided_claim_says_how_many_groups_would_decide():
             "'graph', but 2 columns",
         ),
         (lambda: verdict_on(models(20), alpha=1), "'alpha' parameter"),
-        (lambda: verdict_on(models(20).assign(x="a")), "must be numbers"),
+        (lambda: verdict_on(models(20).assign(x="a")), "must be real numbers"),
+        (lambda: verdict_on(models(20).assign(x=1j)), "must be real numbers"),
     ],
 )
 def test_a_claim_that_cannot_be_checked_is_refused(make, words):
