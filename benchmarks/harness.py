@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 
@@ -68,6 +68,9 @@ class Growth:
 
     patience: float = 10.0
     """Seconds of one call. A peer that would take longer grows no further."""
+
+    own_patience: float | None = None
+    """The same for ours, where it is not the same."""
 
     note: str = ""
 
@@ -200,8 +203,11 @@ def measure_growth(growth):
         Its note says where the peer was stopped.
     """
     grown = Grown(growth.name, growth.peer, growth.along, note=growth.note)
+    own_patience = growth.patience
+    if growth.own_patience is not None:
+        own_patience = growth.own_patience
     for size in growth.sizes:
-        if _next_time(grown.ours) > growth.patience:
+        if _next_time(grown.ours) > own_patience:
             break
         ours, theirs, *same = growth.sides(size)
         case = Case(
@@ -219,11 +225,19 @@ def measure_growth(growth):
             grown.theirs.append(result.theirs)
             if result.same is not None:
                 grown.same = result.same and grown.same is not False
-        else:
-            result = measure(replace(case, theirs=ours, same=None))
         grown.sizes.append(size)
-        grown.ours.append(result.ours)
+        grown.ours.append(result.ours if goes_on else _alone(case))
     return grown
+
+
+def _alone(case):
+    """Measure ours, where theirs takes too long to be called."""
+    n_calls = _calls(case.ours, case)[1]
+    times = []
+    for _ in range(case.repeats):
+        gc.collect()
+        times.append(_seconds_per_call(case.ours, n_calls, case.clock))
+    return statistics.median(times)
 
 
 def _next_time(times):
@@ -237,20 +251,27 @@ def _warm_up(case):
     """Compare what both return, and find how many calls make up a repeat."""
     returned, calls = [], []
     for side in (case.ours, case.theirs):
-        start = case.clock()
         try:
-            returned.append(side())
+            result, n_calls = _calls(side, case)
         except Exception as error:
             if side is case.ours:
                 raise
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             reason = reason.replace("`", "'")
             raise PeerError(f"{case.peer}, {case.name}: `{reason}`") from error
-        first = case.clock() - start
-        # What is slow, though it was cold, is called once a repeat in any case.
-        once = first if first > 1 else _seconds_per_call(side, 1, case.clock)
-        calls.append(max(1, round(case.seconds / max(once, 1e-9))))
+        returned.append(result)
+        calls.append(n_calls)
     return None if case.same is None else bool(case.same(*returned)), calls
+
+
+def _calls(side, case):
+    """Call one side once; return what it returns, and how many calls are a repeat."""
+    start = case.clock()
+    result = side()
+    first = case.clock() - start
+    # What is slow, though it was cold, is called once a repeat in any case.
+    once = first if first > 1 else _seconds_per_call(side, 1, case.clock)
+    return result, max(1, round(case.seconds / max(once, 1e-9)))
 
 
 def _seconds_per_call(function, n_calls, clock):

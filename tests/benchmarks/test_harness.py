@@ -143,6 +143,20 @@ def test_growth_ends_where_we_are_too_slow(clock):
     assert grown.sizes == SIZES[:3]
 
 
+def test_we_may_take_longer_than_the_peer(clock):
+    def seconds(n):
+        return 0.01 * n
+
+    grown = measure_growth(
+        growth(clock, seconds, seconds, patience=2.0, own_patience=9.0, repeats=1)
+    )
+    assert grown.sizes == SIZES
+    assert grown.ours == pytest.approx([seconds(n) for n in SIZES])
+    assert len(grown.theirs) == 3
+    # Once to warm up, and once that is timed: nobody else is called.
+    assert clock.calls.count(6.4) == 2
+
+
 def test_results_must_be_the_same_at_every_size(clock):
     def sides(n):
         return clock.work(0.1), clock.work(0.1), lambda a, b: n != 40
