@@ -136,6 +136,7 @@ def _graph(n_nodes, n_intervals=50):
         interval=interval,
         size=rng.integers(1, 500, size=n_nodes),
         edges=edges,
+        second_interval=None,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     bench_correlation,
+    bench_explorer,
     bench_graphs,
     bench_networks,
     peers,
@@ -140,3 +141,10 @@ def test_growing_work_is_the_same_work(make):
         ours, theirs, *same = growth.sides(growth.sizes[0])
         results = ours(), theirs()
         assert not any(same) or same[0](*results)
+
+
+def test_a_graph_of_the_benchmark_is_laid_out_as_one_of_the_explorer():
+    ours, theirs = bench_explorer._layout(bench_explorer._graph(60, n_intervals=8))
+    layout = ours()
+    assert np.isfinite(np.concatenate([layout.x, layout.y])).all()
+    assert len(theirs()) == 60
