@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.bench_explorer`` measures the whole way of a slider, through the
 server: seconds of each change, how far behind 20 quick moves leave it, and how much
-memory 200 changes take.
+memory 200 changes take. With ``--wide`` the points have 512 coordinates, not 10.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import networkx as nx
 import numpy as np
 
-from benchmarks.bench_topology import logits
+from benchmarks.bench_topology import features, logits
 from benchmarks.harness import Case, Growth
 from robustkit.explorer import View
 from robustkit.explorer._graphs import GraphParameters, Graphs
@@ -30,15 +30,15 @@ BASE = GraphParameters(0, "l2norm", "uniform", 40, 0.3, "auto", 5)
 PROMISED = "promised: less than 0.5 s"
 
 
-def run_of_logits(n_samples=60_000):
-    X = logits()[0][:n_samples]
-    label = X.argmax(axis=1)
+def run_of(n_samples=60_000, data=logits):
+    X = data()[0][:n_samples]
+    label = X[:, :10].argmax(axis=1)
     return make_run(y=label, views=[View("M", 0.0, X, label)])
 
 
 def cases():
     """Graphs against mappers fitted anew, and the layout against a peer's."""
-    run = run_of_logits()
+    run = run_of()
     yield Case(
         name="60,000 x 10, first graph and its layout",
         peer="MapperGraph of 40 intervals",
@@ -113,7 +113,7 @@ def _slider(run, graphs, base, name, values):
 
 
 def _moved_intervals(n_samples, eps):
-    run = run_of_logits(n_samples)
+    run = run_of(n_samples)
     graphs = Graphs(run, n_kept=1)
     base = replace(BASE, eps=eps)
     graphs.compute(base)
@@ -146,14 +146,13 @@ def _layout(graph):
     return partial(lay_out, graph), partial(nx.spring_layout, plain, seed=0)
 
 
-def load(n_samples, n_changes):
+def load(run, n_changes):
     """Ask a server, as the page does."""
     import httpx
     import psutil
 
     from robustkit.explorer._explore import Explorer
 
-    run = run_of_logits(n_samples)
     explorer = Explorer(run, Graphs(run))
     explorer.start()
     process = psutil.Process()
@@ -219,8 +218,10 @@ def main():
     )
     parser.add_argument("--n-samples", type=int, default=60_000)
     parser.add_argument("--n-changes", type=int, default=200)
+    parser.add_argument("--wide", action="store_true", help="points of 512 coordinates")
     arguments = parser.parse_args()
-    load(arguments.n_samples, arguments.n_changes)
+    data = features if arguments.wide else logits
+    load(run_of(arguments.n_samples, data), arguments.n_changes)
 
 
 if __name__ == "__main__":
