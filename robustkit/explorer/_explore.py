@@ -66,10 +66,12 @@ class Explorer:
             timeout_graceful_shutdown=0,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
+        self._graphs = graphs
         self._thread: threading.Thread | None = None
 
     def serve(self) -> None:
         """Serve until Ctrl-C."""
+        self._graphs.prepare()
         try:
             self._server.run(sockets=[self._socket])
         finally:

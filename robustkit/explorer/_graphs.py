@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
@@ -298,6 +299,22 @@ class Graphs:
                 while len(self._purities) > _N_PURITIES:
                     self._purities.popitem(last=False)
         return purity
+
+    def prepare(self) -> None:
+        """Choose the distance of the first graph in the background.
+
+        It is most of what the first graph takes, and a page is about to ask for it.
+        """
+        if self.defaults["eps"] != "auto" or self._mapper.clusterer is not None:
+            return
+
+        def choose():
+            # Whoever asks for the graph is told what is wrong with it.
+            with suppress(Exception):
+                X = self.run.views[0].activations
+                self._choose_eps(0, X, self._warm_mapper.n_jobs)
+
+        threading.Thread(target=choose, daemon=True).start()
 
     def look_ahead(self, parameters: GraphParameters) -> None:
         """Search in the background for what other graphs of this view need."""

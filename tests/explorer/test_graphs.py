@@ -190,6 +190,55 @@ def test_after_a_graph_that_is_there_soon_neighbours_are_found_meanwhile(
     assert same_graphs(changed, Graphs(run).compute(changed.parameters))
 
 
+def test_the_distance_of_the_first_graph_is_chosen_before_it_is_asked_for(
+    run, monkeypatch
+):
+    threads, n_chosen = [], []
+
+    def choose_eps(*args):
+        n_chosen.append(1)
+        return actually_choose(*args)
+
+    actually_choose = module.choose_eps
+    monkeypatch.setattr(module, "choose_eps", choose_eps)
+    monkeypatch.setattr(
+        module.threading.Thread, "start", lambda thread: threads.append(thread)
+    )
+    graphs = Graphs(run)
+    graphs.prepare()
+    threads[0].run()
+    assert len(n_chosen) == 1
+    graph = graphs.compute(replace(BASE, eps="auto"), soon=True)
+    assert len(n_chosen) == 1
+    assert same_graphs(graph, Graphs(run).compute(graph.parameters))
+
+
+@pytest.mark.parametrize(
+    "params", [{"eps": 0.5}, {"clusterer": AgglomerativeClustering(2)}]
+)
+def test_a_distance_that_is_given_or_not_needed_is_not_chosen(run, monkeypatch, params):
+    threads = []
+    monkeypatch.setattr(module.threading.Thread, "start", threads.append)
+    Graphs(run, MapperGraph(**params)).prepare()
+    assert not threads
+
+
+def test_what_goes_wrong_ahead_is_told_to_who_asks(run, monkeypatch):
+    graphs, threads = Graphs(run), []
+    monkeypatch.setattr(
+        module.threading.Thread, "start", lambda thread: threads.append(thread)
+    )
+
+    def choose_eps(*args):
+        raise ValueError("no distance")
+
+    monkeypatch.setattr(module, "choose_eps", choose_eps)
+    graphs.prepare()
+    threads[0].run()
+    with pytest.raises(ValueError, match="no distance"):
+        graphs.compute(replace(BASE, eps="auto"), soon=True)
+
+
 def test_without_a_fast_search_nothing_is_looked_for_ahead(run, monkeypatch):
     threads = []
     monkeypatch.setattr(module.threading.Thread, "start", threads.append)

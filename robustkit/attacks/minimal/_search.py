@@ -94,7 +94,7 @@ class Schedule:
                 restarts=tuple((f, _part(9, n), 1.12) for f in far),
                 slides=_part(45, n),
             )
-        far, keep = (2.0, 4.0, 8.0, 1.3), (1.4, 1.2, 1.2, 1.12)
+        far, keep = (2.0, 4.0, 8.0, 1.3), (1.25, 1.1, 1.1, 1.06)
         return cls(
             steps=_part(12, n),
             restarts=tuple((f, _part(6, n), k) for f, k in zip(far, keep, strict=True)),
