@@ -219,7 +219,11 @@ def _pipeline(rng, unit):
     ]
     model = make_pipeline(*[step for step in steps if step is not None])
     fitted, asked = (str(rng.choice(["float32", "float64"])) for _ in range(2))
-    return model.fit(Z.astype(fitted), y), Z.astype(asked)
+    try:
+        model.fit(Z.astype(fitted), y)
+    except IndexError as error:
+        raise ValueError("Discriminant analysis finds nothing that varies.") from error
+    return model, Z.astype(asked)
 
 
 def err_inside(model, X, y, lower, how):
