@@ -190,7 +190,7 @@ def gudhi_graph(X, eps, n_intervals, overlap):
     """
     from gudhi import cover_complex
 
-    # It ends intervals in the precision of the filter.
+    # GUDHI rounds the ends of its intervals to the precision of the filter.
     values = np.linalg.norm(X, axis=1)[:, None].astype(np.float64)
     cover_complex.np = SimpleNamespace(**{**vars(np), "argwhere": np.flatnonzero})
     return cover_complex.MapperComplex(

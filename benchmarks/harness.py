@@ -70,7 +70,7 @@ class Growth:
     """Seconds of one call. A peer that would take longer grows no further."""
 
     own_patience: float | None = None
-    """The same for ours, where it is not the same."""
+    """Seconds of one call of ours; None for those of the peer."""
 
     note: str = ""
 

@@ -301,15 +301,15 @@ class Graphs:
         return purity
 
     def prepare(self) -> None:
-        """Choose the distance of the first graph in the background.
+        """Choose eps for the first graph in the background.
 
-        It is most of what the first graph takes, and a page is about to ask for it.
+        That is most of what the first graph takes, and a page is about to ask for it.
         """
         if self.defaults["eps"] != "auto" or self._mapper.clusterer is not None:
             return
 
         def choose():
-            # Whoever asks for the graph is told what is wrong with it.
+            # The request for the graph raises the same error.
             with suppress(Exception):
                 X = self.run.views[0].activations
                 self._choose_eps(0, X, self._warm_mapper.n_jobs)

@@ -190,9 +190,7 @@ def test_after_a_graph_that_is_there_soon_neighbours_are_found_meanwhile(
     assert same_graphs(changed, Graphs(run).compute(changed.parameters))
 
 
-def test_the_distance_of_the_first_graph_is_chosen_before_it_is_asked_for(
-    run, monkeypatch
-):
+def test_eps_of_the_first_graph_is_chosen_before_it_is_asked_for(run, monkeypatch):
     threads, n_chosen = [], []
 
     def choose_eps(*args):
@@ -216,14 +214,14 @@ def test_the_distance_of_the_first_graph_is_chosen_before_it_is_asked_for(
 @pytest.mark.parametrize(
     "params", [{"eps": 0.5}, {"clusterer": AgglomerativeClustering(2)}]
 )
-def test_a_distance_that_is_given_or_not_needed_is_not_chosen(run, monkeypatch, params):
+def test_eps_that_is_given_or_not_needed_is_not_chosen(run, monkeypatch, params):
     threads = []
     monkeypatch.setattr(module.threading.Thread, "start", threads.append)
     Graphs(run, MapperGraph(**params)).prepare()
     assert not threads
 
 
-def test_what_goes_wrong_ahead_is_told_to_who_asks(run, monkeypatch):
+def test_an_error_while_eps_is_chosen_is_raised_to_who_asks(run, monkeypatch):
     graphs, threads = Graphs(run), []
     monkeypatch.setattr(
         module.threading.Thread, "start", lambda thread: threads.append(thread)
