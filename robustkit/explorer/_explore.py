@@ -66,12 +66,12 @@ class Explorer:
             timeout_graceful_shutdown=0,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        self._graphs = graphs
         self._thread: threading.Thread | None = None
+        # Not only when it serves: meanwhile a browser takes its time to open.
+        graphs.prepare()
 
     def serve(self) -> None:
         """Serve until Ctrl-C."""
-        self._graphs.prepare()
         try:
             self._server.run(sockets=[self._socket])
         finally:

@@ -48,6 +48,9 @@ _LOOK_AHEAD = 4.0
 # From so many samples on, graphs are computed on all cores, unless told otherwise.
 _MANY_SAMPLES = 10_000
 
+# How often a thread that waits for another one's graph looks whether it is cancelled.
+_SECONDS_BETWEEN_LOOKS = 0.05
+
 # Purities that are cached for longer than their graphs.
 _N_PURITIES = 2000
 
@@ -179,6 +182,8 @@ class Graphs:
         self._begun: set[tuple[int, str]] = set()
         self._eps: dict[int, float] = {}
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
+        # For each graph that is being computed, an event: it is there, or given up.
+        self._running: dict[str, threading.Event] = {}
         self._purities: OrderedDict[GraphParameters, float] = OrderedDict()
         self._lock = threading.Lock()
         # A view is prepared only once, even if two panes request it at the same time.
@@ -275,16 +280,32 @@ class Graphs:
         The first graph of a view and filter takes a search for all neighbours that
         others could need. With `soon`, only those of this graph are searched for, which
         takes a fraction of the time, unless the others are known already; `look_ahead`
-        finds them meanwhile. Once `cancelled` is set, SupersededError is raised at the
-        next step.
+        finds them meanwhile. A graph that is being computed already is waited for. Once
+        `cancelled` is set, SupersededError is raised at the next step.
         """
-        graph = self.find(parameters.key)
-        if graph is None:
+        key = parameters.key
+        while True:
+            graph = self.find(key)
+            if graph is not None:
+                return graph
+            with self._lock:
+                is_mine = key not in self._running
+                ended = self._running.setdefault(key, threading.Event())
+            if is_mine:
+                break
+            # Another thread is at it; if it gives up, the graph is computed here.
+            while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+                _stop_if(cancelled)
+        try:
             graph = self._compute(parameters, cancelled, soon)
             with self._lock:
-                self._graphs[parameters.key] = graph
+                self._graphs[key] = graph
                 while len(self._graphs) > self.n_kept:
                     self._graphs.popitem(last=False)
+        finally:
+            with self._lock:
+                del self._running[key]
+            ended.set()
         return graph
 
     def mean_purity(
@@ -301,20 +322,15 @@ class Graphs:
         return purity
 
     def prepare(self) -> None:
-        """Choose eps for the first graph in the background.
+        """Compute in the background the graphs that a page asks for first."""
 
-        That is most of what the first graph takes, and a page is about to ask for it.
-        """
-        if self.defaults["eps"] != "auto" or self._mapper.clusterer is not None:
-            return
-
-        def choose():
+        def compute():
             # The request for the graph raises the same error.
             with suppress(Exception):
-                X = self.run.views[0].activations
-                self._choose_eps(0, X, self._warm_mapper.n_jobs)
+                for view in self.run.opening:
+                    self.compute(GraphParameters(view, **self.defaults), soon=True)
 
-        threading.Thread(target=choose, daemon=True).start()
+        threading.Thread(target=compute, daemon=True).start()
 
     def look_ahead(self, parameters: GraphParameters) -> None:
         """Search in the background for what other graphs of this view need."""

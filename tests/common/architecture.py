@@ -10,6 +10,7 @@ FOUNDATIONS = (
     "exceptions",
     "_sklearn_private",
     "_validation",
+    "_threads",
     "_randomness",
     "_tensors",
     "_samples",

@@ -16,6 +16,7 @@ from sklearn.datasets import load_iris
 from robustkit import cli
 from robustkit.explorer import View, demo_run, explore, save_run
 from robustkit.explorer import _explore as module
+from robustkit.explorer._graphs import Graphs
 from robustkit.topology import MapperGraph
 from tests.explorer.conftest import PARAMETERS, ask_graph, served
 from tests.processes import PATIENCE, started
@@ -142,6 +143,21 @@ def start(*words):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mapper", [None, MAPPER, MapperGraph(eps=0.7, overlap=0.35)])
+def test_the_page_first_shows_the_graph_that_was_prepared(run, monkeypatch, mapper):
+    compute, asked = Graphs._compute, []
+
+    def note(self, parameters, *args):
+        asked.append(parameters)
+        return compute(self, parameters, *args)
+
+    monkeypatch.setattr(Graphs, "_compute", note)
+    with served(run, Graphs(run, mapper)) as client:
+        defaults = client.get("api/run").json()["defaults"]
+        assert ask_graph(client, **defaults).status_code == 200
+    assert len(asked) == 1
+
+
 def test_ctrl_c_ends_the_server_at_any_time(folder):
     """Neither an idle connection nor half a request is a reason to wait.
 

@@ -1,7 +1,9 @@
 """The graphs are those of MapperGraph, found quickly, and forgotten in time."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +39,22 @@ def fitted(run, p):
     cover = COVERS[p.cover](p.n_intervals, p.overlap)
     mapper = MapperGraph(filter, cover=cover, eps=p.eps, min_samples=p.min_samples)
     return mapper.fit(run.views[p.view].activations)
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Threads in which graphs are prepared, gathered instead of started."""
+    gathered = []
+
+    class Gathered(threading.Thread):
+        def start(self):
+            gathered.append(self)
+
+    # Not those of anybody else.
+    parts = {name: getattr(threading, name) for name in threading.__all__}
+    mine = SimpleNamespace(**parts | {"Thread": Gathered})
+    monkeypatch.setattr(module, "threading", mine)
+    return gathered
 
 
 @pytest.mark.parametrize(
@@ -168,16 +186,12 @@ def test_a_graph_that_is_there_soon_is_the_same(run, changes):
 
 
 def test_after_a_graph_that_is_there_soon_neighbours_are_found_meanwhile(
-    run, monkeypatch
+    run, monkeypatch, threads
 ):
     graphs = Graphs(run)
     parameters = replace(BASE, eps="auto")
     graphs.compute(parameters, soon=True)
     assert len(graphs._warm_mapper._cache._neighbors) == 0
-    threads = []
-    monkeypatch.setattr(
-        module.threading.Thread, "start", lambda thread: threads.append(thread)
-    )
     graphs.look_ahead(parameters)
     graphs.look_ahead(replace(parameters, n_intervals=20))
     assert len(threads) == 1
@@ -190,42 +204,30 @@ def test_after_a_graph_that_is_there_soon_neighbours_are_found_meanwhile(
     assert same_graphs(changed, Graphs(run).compute(changed.parameters))
 
 
-def test_eps_of_the_first_graph_is_chosen_before_it_is_asked_for(run, monkeypatch):
-    threads, n_chosen = [], []
-
-    def choose_eps(*args):
-        n_chosen.append(1)
-        return actually_choose(*args)
-
-    actually_choose = module.choose_eps
-    monkeypatch.setattr(module, "choose_eps", choose_eps)
-    monkeypatch.setattr(
-        module.threading.Thread, "start", lambda thread: threads.append(thread)
-    )
-    graphs = Graphs(run)
+@pytest.mark.parametrize(
+    "params", [{}, {"eps": 2.0}, {"clusterer": AgglomerativeClustering(2)}]
+)
+@pytest.mark.parametrize("opening", [(1,), (0, 1)])
+def test_first_graphs_are_computed_before_they_are_asked_for(
+    run, monkeypatch, threads, params, opening
+):
+    run, mapper = replace(run, opening=opening), MapperGraph(n_intervals=8, **params)
+    graphs = Graphs(run, mapper)
     graphs.prepare()
     threads[0].run()
-    assert len(n_chosen) == 1
-    graph = graphs.compute(replace(BASE, eps="auto"), soon=True)
-    assert len(n_chosen) == 1
-    assert same_graphs(graph, Graphs(run).compute(graph.parameters))
+    monkeypatch.setattr(module._QuietMapper, "fit", None)
+    for view in opening:
+        parameters = GraphParameters(view, **graphs.defaults)
+        graph = graphs.compute(parameters, soon=True)
+        monkeypatch.undo()
+        assert same_graphs(graph, Graphs(run, mapper).compute(parameters))
+        monkeypatch.setattr(module._QuietMapper, "fit", None)
 
 
-@pytest.mark.parametrize(
-    "params", [{"eps": 0.5}, {"clusterer": AgglomerativeClustering(2)}]
-)
-def test_eps_that_is_given_or_not_needed_is_not_chosen(run, monkeypatch, params):
-    threads = []
-    monkeypatch.setattr(module.threading.Thread, "start", threads.append)
-    Graphs(run, MapperGraph(**params)).prepare()
-    assert not threads
-
-
-def test_an_error_while_eps_is_chosen_is_raised_to_who_asks(run, monkeypatch):
-    graphs, threads = Graphs(run), []
-    monkeypatch.setattr(
-        module.threading.Thread, "start", lambda thread: threads.append(thread)
-    )
+def test_an_error_while_the_first_graph_is_prepared_is_raised_to_who_asks(
+    run, monkeypatch, threads
+):
+    graphs = Graphs(run)
 
     def choose_eps(*args):
         raise ValueError("no distance")
@@ -234,12 +236,70 @@ def test_an_error_while_eps_is_chosen_is_raised_to_who_asks(run, monkeypatch):
     graphs.prepare()
     threads[0].run()
     with pytest.raises(ValueError, match="no distance"):
-        graphs.compute(replace(BASE, eps="auto"), soon=True)
+        graphs.compute(GraphParameters(0, **graphs.defaults), soon=True)
 
 
-def test_without_a_fast_search_nothing_is_looked_for_ahead(run, monkeypatch):
-    threads = []
-    monkeypatch.setattr(module.threading.Thread, "start", threads.append)
+@pytest.fixture
+def held_fit(monkeypatch):
+    """The first fit waits until it is let go; later ones do not."""
+    fit, calls = module._QuietMapper.fit, []
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hold(self, X):
+        calls.append(1)
+        if len(calls) == 1:
+            begun.set()
+            assert let_go.wait(60)
+        return fit(self, X)
+
+    monkeypatch.setattr(module._QuietMapper, "fit", hold)
+    return begun, let_go, calls
+
+
+def test_a_graph_that_is_being_computed_is_waited_for(run, held_fit):
+    begun, let_go, calls = held_fit
+    graphs = Graphs(run)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(graphs.compute, BASE, soon=True)
+        assert begun.wait(60)
+        second = pool.submit(graphs.compute, BASE, soon=True)
+        assert not wait([second], 0.2).done
+        let_go.set()
+        assert second.result(60) is first.result(60)
+    assert len(calls) == 1
+
+
+def test_who_waits_for_a_graph_can_be_cancelled(run, held_fit):
+    begun, let_go, _ = held_fit
+    graphs, cancelled = Graphs(run), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(graphs.compute, BASE, soon=True)
+        assert begun.wait(60)
+        second = pool.submit(graphs.compute, BASE, cancelled, soon=True)
+        cancelled.set()
+        with pytest.raises(SupersededError, match="something newer"):
+            second.result(60)
+        let_go.set()
+        assert first.result(60).n_nodes > 0
+
+
+def test_a_graph_that_was_given_up_is_computed_by_who_waits_for_it(run, held_fit):
+    begun, let_go, calls = held_fit
+    graphs, cancelled = Graphs(run), threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(graphs.compute, BASE, cancelled, soon=True)
+        assert begun.wait(60)
+        second = pool.submit(graphs.compute, BASE, soon=True)
+        cancelled.set()
+        let_go.set()
+        with pytest.raises(SupersededError, match="something newer"):
+            first.result(60)
+        graph = second.result(60)
+    assert len(calls) == 2
+    assert same_graphs(graph, Graphs(run).compute(BASE))
+
+
+def test_without_a_fast_search_nothing_is_looked_for_ahead(run, threads):
     ward = AgglomerativeClustering(2)
     for params in ({"metric": "manhattan"}, {"clusterer": ward}):
         graphs = Graphs(run, MapperGraph(**params))

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 from sklearn.neighbors import VALID_METRICS, NearestNeighbors
 
+from robustkit._threads import one_blas_thread
 from robustkit.topology.neighbors._search import (
     N_TOGETHER,
     CellSplit,
@@ -23,7 +24,6 @@ from robustkit.topology.neighbors._search import (
     Tile,
     blocks_of_task,
     is_ours,
-    one_blas_thread,
     rounding_bound,
     squared_distance,
     tasks_of,

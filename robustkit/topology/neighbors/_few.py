@@ -14,12 +14,12 @@ from numba import njit
 from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
+from robustkit._threads import one_blas_thread
 from robustkit.topology.neighbors._search import (
     Pairs,
     Products,
     SortedSamples,
     is_within,
-    one_blas_thread,
 )
 from robustkit.topology.neighbors._windows import Windows
 

@@ -11,9 +11,7 @@ A pair is two *positions* in the sorted order, the smaller one first.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
-from robustkit._sklearn_private import _get_threadpool_controller
+from robustkit._threads import one_blas_thread
 
 # Pairs that may be kept: 4 bytes each, one more with distances, and as much again while
 # they are joined.
@@ -269,42 +267,17 @@ def search_pairs(
     """
     search = Search(samples, eps, ends, *samples.cells(eps), with_distances)
     tasks = list(tasks_of(search, rows, columns))
-    parallel = Parallel(n_jobs=n_jobs, prefer="threads")
     run = delayed(_pairs_of_rows)
     n_threads = effective_n_jobs(n_jobs)
     # So many tasks are handed out before the caller can give up. Some take longer than
     # others: with one for each thread, most threads would wait.
     n_tasks = 1 if n_threads == 1 else _N_TASKS_PER_THREAD * n_threads
-    for batch in _batches(len(tasks), n_tasks):
-        with one_blas_thread():
-            found = parallel(run(search, *task) for task in tasks[batch])
-        for blocks in found:
-            yield from blocks
-
-
-# One entry for each search that runs; the first one knows how many threads there were.
-_LIMITS: list = []
-_LIMITS_LOCK = Lock()
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS at one thread, since tiles are too small to be shared out again.
-
-    The limit is one of the whole process. Of searches at the same time, the last to end
-    lifts it: what the others found when they began may have been a limit already.
-    """
-    with _LIMITS_LOCK:
-        limits = {"limits": 1, "user_api": "blas"}
-        first = None if _LIMITS else _get_threadpool_controller().limit(**limits)
-        _LIMITS.append(first)
-    try:
-        yield
-    finally:
-        with _LIMITS_LOCK:
-            last = _LIMITS.pop()
-            if last is not None:
-                last.restore_original_limits()
+    with Parallel(n_jobs=n_jobs, prefer="threads") as parallel:
+        for batch in _batches(len(tasks), n_tasks):
+            with one_blas_thread():
+                found = parallel(run(search, *task) for task in tasks[batch])
+            for blocks in found:
+                yield from blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from robustkit.topology.neighbors import _dbscan as dbscan_module
 from robustkit.topology.neighbors import _search as search_module
@@ -16,7 +15,6 @@ from robustkit.topology.neighbors._search import (
     find_pairs,
     find_pairs_that_fit,
     level_step,
-    one_blas_thread,
     rounding_bound,
     search_pairs,
 )
@@ -287,29 +285,3 @@ def test_rounding_reaches_no_farther_than_asked(monkeypatch):
     monkeypatch.setattr(search_module, "_STRIDE", 1)
     for eps in (1.0, 2.0, 3.0**0.5):
         assert find_pairs_that_fit(samples, eps, eps, ends, 50)[0] <= eps
-
-
-def blas_threads():
-    return {d["num_threads"] for d in threadpool_info() if d["user_api"] == "blas"}
-
-
-def test_searches_at_the_same_time_leave_the_threads_of_blas_as_they_were():
-    """Whichever ends first: the other one found a limit that was not the caller's."""
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        for first in (0, 1):
-            searches = one_blas_thread(), one_blas_thread()
-            for search in searches:
-                search.__enter__()
-            searches[first].__exit__(None, None, None)
-            assert blas_threads() <= {1}
-            searches[1 - first].__exit__(None, None, None)
-            assert blas_threads() == before
-
-
-def test_a_search_that_fails_leaves_the_threads_of_blas_as_they_were():
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        with pytest.raises(KeyboardInterrupt, match="now"), one_blas_thread():
-            raise KeyboardInterrupt("now")
-        assert blas_threads() == before
