@@ -2,7 +2,9 @@
 
 Over a part of a ball where a unit is known to be positive, or negative, its rectifier
 is linear. Branch and bound halves what is not yet proved by the sign of the unit that
-costs the worst margin most, until all parts are proved or there are too many.
+costs the worst margin most, until all parts are proved or there are too many. Once all
+that is left of a ball is nearly proved, each part is bounded again, over no more than
+where CROWN leaves room for an error.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustkit.bounds._cuts import Caps, margin_functions
 from robustkit.bounds._linear_bounds import (
     Anchors,
     Bounds,
@@ -37,6 +40,12 @@ _MOST_STEPS = 100
 _NUMBERS = 2**20
 # Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
+# How often at most a subproblem is bounded again over caps, and by what share less must
+# be missing each time to go on.
+_CUTS, _GAIN = 4, 0.25
+# How much may be missing for that, for each subproblem that may be made: caps cost more
+# than a split and are worth it near a proof, and the nearer the fewer splits are left.
+_WORTH = 1 / 48
 # A margin that the softmax does not round away, in units of roundoff.
 _SMALLEST = 16
 
@@ -205,8 +214,8 @@ class _Bracket:
 
     def raise_by_splitting(self):
         """Try larger radii by branch and bound, in steps that halve or double."""
-        n, search = self.anchors.n, self.search
-        share, done = np.full(n, 0.08), ~(self.at_low > self.least) | np.isinf(self.low)
+        n, search, longer = self.anchors.n, self.search, 1
+        share, done = np.full(n, 0.12), ~(self.at_low > self.least) | np.isinf(self.low)
         high = self.limit.copy()
         self.settled = done.copy()
         while not search.is_late():
@@ -225,9 +234,11 @@ class _Bracket:
                 return
             self.low[live[proved]] = e[proved]
             high[live[~proved]] = e[~proved]
-            # Twice as far, until something fails; then half as far.
+            # Most often the second step fails. Farther ones are longer, until something
+            # fails; then each is half as long.
             failed_before = high[live] < self.limit[live]
-            share[live] *= np.where(proved & ~failed_before, 2, 0.5)
+            share[live] *= np.where(proved & ~failed_before, longer, 0.5)
+            longer = 2
             width = high[live] - self.low[live]
             done[live] = width <= _WIDTH_OF_SPLITS * high[live]
             self.settled[live] = done[live]
@@ -303,7 +314,8 @@ def proved_by_splitting(
     )
     used, given_up = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     while True:
-        unit, left = _bound_parts(everywhere, ball, split, left, C)
+        unit, left, missing = _bound_parts(everywhere, ball, split, left, C, search)
+        _bound_in_caps(everywhere, ball, split, left, C, (unit, missing), search)
         open_ = left.any(axis=1)
         # Nothing to split, and not proved.
         given_up[ball[open_ & (unit < 0)]] = True
@@ -328,31 +340,79 @@ def proved_by_splitting(
         ball, left = np.tile(ball, 2), np.tile(left, (2, 1))
 
 
-def _bound_parts(everywhere, ball, split, left, C):
-    """Bound subproblems; return the unit to split next, and what is left to prove.
+def _bound_in_caps(everywhere, ball, split, left, C, found, search):
+    """Bound again what is left of balls that are nearly proved.
 
-    The unit is -1 where there is none. The intervals of the split are written to.
+    What was found before, the units and what is missing, is written to, and so are the
+    split and what is left to prove.
+    """
+    unit, missing = found
+    most = np.zeros(len(everywhere.rows))
+    np.maximum.at(most, ball, missing)
+    near = most[ball] <= _WORTH * search.max_subproblems
+    again = np.flatnonzero(left.any(axis=1) & near)
+    if len(again) == 0:
+        return
+    # All is known already that can be learned from signs.
+    start = np.full(len(again), split.signs.shape[1])
+    part = Split(split.signs[again], split.lower[again], split.upper[again], start)
+    unit[again], left[again], _ = _bound_parts(
+        everywhere, ball[again], part, left[again], C, search, _CUTS
+    )
+    split.lower[again], split.upper[again] = part.lower, part.upper
+
+
+def _bound_parts(everywhere, ball, split, left, C, search, n_cuts=0):
+    """Bound subproblems, and again over caps up to `n_cuts` times.
+
+    Returns the unit to split next, or -1 where there is none, what is left to prove,
+    and how much is missing. The intervals of the split are written to.
     """
     unit, still = np.full(len(ball), -1), left.copy()
+    missing = np.zeros(len(ball))
+    least = _SMALLEST * everywhere.anchors.roundoff
     at_once = max(1, min(_CHUNK, _NUMBERS // split.signs.shape[1]))
     for start in range(0, len(ball), at_once):
-        part = slice(start, start + at_once)
-        region = everywhere.take(ball[part])
-        some = Split(
-            split.signs[part], split.lower[part], split.upper[part], split.start[part]
-        )
-        bounds = Bounds(region, split=some)
-        split.lower[part], split.upper[part] = bounds.lower, bounds.upper
+        part = np.arange(start, min(start + at_once, len(ball)))
+        region, begin = everywhere.take(ball[part]), split.start[part]
         problems, rows = np.nonzero(left[part])
-        margins = np.full(left[part].shape, np.inf)
-        margins[problems, rows] = bounds.values(problems, C[ball[part]][problems, rows])
-        still[part] = ~(margins > _SMALLEST * everywhere.anchors.roundoff)
-        worst = np.flatnonzero(still[part].any(axis=1))
-        row = margins[worst].argmin(axis=1)
-        unit[part][worst] = _costliest(
-            bounds, worst, C[ball[part][worst], row], some.signs
-        )
-    return unit, still
+        for cut in range(n_cuts + 1):
+            signs = split.signs[part]
+            known = split.lower[part], split.upper[part]
+            bounds = Bounds(region, split=Split(signs, *known, begin))
+            split.lower[part], split.upper[part] = bounds.lower, bounds.upper
+            margins = margin_functions(
+                bounds, problems, C[ball[part[problems]], rows], least
+            )
+            open_ = ~(margins.smallest > 0)
+            still[part[problems], rows] = open_
+            # In every problem, those that are cut least first.
+            order = np.lexsort((margins.smallest, problems))
+            order = order[open_[order]]
+            problems, rows, margins = problems[order], rows[order], margins[order]
+            if len(problems) == 0:
+                break
+            some, first = np.unique(problems, return_index=True)
+            lacks = np.zeros(len(part))
+            np.maximum.at(lacks, problems, margins.missing(region, problems))
+            goes_on = lacks > 0
+            if cut > 0:
+                goes_on &= lacks < (1 - _GAIN) * missing[part]
+            if cut == n_cuts or search.is_late():
+                goes_on[:] = False
+            missing[part] = lacks
+            ends = ~goes_on[some]
+            worst = C[ball[part[some[ends]]], rows[first[ends]]]
+            unit[part[some[ends]]] = _costliest(bounds, some[ends], worst, signs)
+            if not goes_on.any():
+                break
+            kept = goes_on[problems]
+            problems, rows = (np.cumsum(goes_on) - 1)[problems[kept]], rows[kept]
+            part = part[goes_on]
+            region = Caps(everywhere.take(ball[part]), problems, margins[kept])
+            # Intervals of all layers may be improved.
+            begin = np.full(len(part), -1)
+    return unit, still, missing
 
 
 def _costliest(bounds, problems, rows, signs):

@@ -95,6 +95,7 @@ class _Dense(_Map):
         self._rows = self.weight
         if arguments is not None:
             self._rows = self.weight[:, torch.from_numpy(arguments)]
+        self._typed_rows: dict = {}
 
     def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
         """Write what coefficients of the results amount to for the arguments.
@@ -103,9 +104,11 @@ class _Dense(_Map):
         """
         out.addmm_(a.to(out.dtype), self.in_type(out.dtype), beta=int(keep))
 
-    def rows(self, units: Tensor) -> Tensor:
-        """Coefficients of some results."""
-        return self._rows.index_select(0, units)
+    def rows(self, units: Tensor, dtype: torch.dtype) -> Tensor:
+        """Coefficients of some results, in a type."""
+        if dtype not in self._typed_rows:
+            self._typed_rows[dtype] = self._rows.to(dtype)
+        return self._typed_rows[dtype].index_select(0, units)
 
     def squares(
         self, sign: int, features: NDArray, scale: NDArray | None
