@@ -42,10 +42,11 @@ _NUMBERS = 2**20
 _CHUNK = 128
 # How often at most a subproblem is bounded again over caps, and by what share less must
 # be missing each time to go on.
-_CUTS, _GAIN = 4, 0.25
-# How much may be missing for that, for each subproblem that may be made: caps cost more
-# than a split and are worth it near a proof, and the nearer the fewer splits are left.
-_WORTH = 1 / 48
+_CUTS, _GAIN = 4, 0.3
+# The number of subproblems for which caps are worth it where as much is missing as the
+# smallest value is below that in the middle; for others, by the square. They cost more
+# than a split, and pay near a proof: the nearer, the fewer splits there may be.
+_WORTH = 32
 # A margin that the softmax does not round away, in units of roundoff.
 _SMALLEST = 16
 
@@ -349,7 +350,7 @@ def _bound_in_caps(everywhere, ball, split, left, C, found, search):
     unit, missing = found
     most = np.zeros(len(everywhere.rows))
     np.maximum.at(most, ball, missing)
-    near = most[ball] <= _WORTH * search.max_subproblems
+    near = most[ball] <= (search.max_subproblems / _WORTH) ** 2
     again = np.flatnonzero(left.any(axis=1) & near)
     if len(again) == 0:
         return
