@@ -25,6 +25,7 @@ which costs no more than twice the rounding of each coefficient times its move.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 
 from robustkit.bounds._linear_bounds import Bounds, Region, over_ball
 
-__all__ = ["Caps", "Functions", "margin_functions"]
+__all__ = ["Caps", "Functions", "joined", "margin_functions"]
 
 # How many multipliers are tried for each function, and how near its best value is
 # enough, in units of the largest slope.
@@ -70,6 +71,16 @@ class Functions:
             below = below + np.einsum("ij,ij->i", self.slopes, middle[problems])
         share, fits = np.full(len(below), np.inf), (below > 0) & np.isfinite(below)
         return np.divide(np.maximum(-self.smallest, 0), below, out=share, where=fits)
+
+
+def joined(parts: Sequence[Functions]) -> Functions:
+    """Put functions behind each other."""
+    return Functions(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("smallest", "slopes", "constants")
+        )
+    )
 
 
 class Caps(Region):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robustkit.bounds._cuts import Caps, margin_functions
+from robustkit.bounds._cuts import Caps, joined, margin_functions
 from robustkit.bounds._linear_bounds import (
     Anchors,
     Bounds,
@@ -315,8 +315,8 @@ def proved_by_splitting(
     )
     used, given_up = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     while True:
-        unit, left, missing = _bound_parts(everywhere, ball, split, left, C, search)
-        _bound_in_caps(everywhere, ball, split, left, C, (unit, missing), search)
+        unit, left, *found = _bound_parts(everywhere, ball, split, left, C, search)
+        _bound_in_caps(everywhere, ball, split, left, C, (unit, *found), search)
         open_ = left.any(axis=1)
         # Nothing to split, and not proved.
         given_up[ball[open_ & (unit < 0)]] = True
@@ -344,43 +344,53 @@ def proved_by_splitting(
 def _bound_in_caps(everywhere, ball, split, left, C, found, search):
     """Bound again what is left of balls that are nearly proved.
 
-    What was found before, the units and what is missing, is written to, and so are the
-    split and what is left to prove.
+    What was found before is the units, which are written to like the split and what is
+    left to prove, and what is missing, with the functions of the margins.
     """
-    unit, missing = found
+    unit, missing, known = found
     most = np.zeros(len(everywhere.rows))
     np.maximum.at(most, ball, missing)
     near = most[ball] <= (search.max_subproblems / _WORTH) ** 2
     again = np.flatnonzero(left.any(axis=1) & near)
     if len(again) == 0:
         return
-    # All is known already that can be learned from signs.
-    start = np.full(len(again), split.signs.shape[1])
-    part = Split(split.signs[again], split.lower[again], split.upper[again], start)
-    unit[again], left[again], _ = _bound_parts(
-        everywhere, ball[again], part, left[again], C, search, _CUTS
+    place = np.full(len(ball), -1)
+    place[again] = np.arange(len(again))
+    parts, rows, margins = known
+    kept = place[parts] >= 0
+    known = place[parts[kept]], rows[kept], margins[kept]
+    # Intervals of all layers may be improved.
+    start = np.full(len(again), -1)
+    some = Split(split.signs[again], split.lower[again], split.upper[again], start)
+    unit[again], left[again], _, _ = _bound_parts(
+        everywhere, ball[again], some, left[again], C, search, known
     )
-    split.lower[again], split.upper[again] = part.lower, part.upper
+    split.lower[again], split.upper[again] = some.lower, some.upper
 
 
-def _bound_parts(everywhere, ball, split, left, C, search, n_cuts=0):
-    """Bound subproblems, and again over caps up to `n_cuts` times.
+def _bound_parts(everywhere, ball, split, left, C, search, known=None):
+    """Bound subproblems; over caps, and more than once, where functions are known.
 
     Returns the unit to split next, or -1 where there is none, what is left to prove,
-    and how much is missing. The intervals of the split are written to.
+    how much is missing, and of which part and row what functions are known then. The
+    intervals of the split are written to.
     """
     unit, still = np.full(len(ball), -1), left.copy()
-    missing = np.zeros(len(ball))
+    missing, found = np.full(len(ball), np.inf), []
     least = _SMALLEST * everywhere.anchors.roundoff
     at_once = max(1, min(_CHUNK, _NUMBERS // split.signs.shape[1]))
     for start in range(0, len(ball), at_once):
         part = np.arange(start, min(start + at_once, len(ball)))
         region, begin = everywhere.take(ball[part]), split.start[part]
         problems, rows = np.nonzero(left[part])
-        for cut in range(n_cuts + 1):
+        if known is not None:
+            here = slice(*np.searchsorted(known[0], (start, start + at_once)))
+            problems, rows = known[0][here] - start, known[1][here]
+            region = Caps(region, problems, known[2][here])
+        for n_left in reversed(range(1 if known is None else _CUTS)):
             signs = split.signs[part]
-            known = split.lower[part], split.upper[part]
-            bounds = Bounds(region, split=Split(signs, *known, begin))
+            so_far = split.lower[part], split.upper[part]
+            bounds = Bounds(region, split=Split(signs, *so_far, begin))
             split.lower[part], split.upper[part] = bounds.lower, bounds.upper
             margins = margin_functions(
                 bounds, problems, C[ball[part[problems]], rows], least
@@ -391,29 +401,30 @@ def _bound_parts(everywhere, ball, split, left, C, search, n_cuts=0):
             order = np.lexsort((margins.smallest, problems))
             order = order[open_[order]]
             problems, rows, margins = problems[order], rows[order], margins[order]
-            if len(problems) == 0:
-                break
-            some, first = np.unique(problems, return_index=True)
-            lacks = np.zeros(len(part))
+            lacks, before = np.zeros(len(part)), missing[part]
             np.maximum.at(lacks, problems, margins.missing(region, problems))
-            goes_on = lacks > 0
-            if cut > 0:
-                goes_on &= lacks < (1 - _GAIN) * missing[part]
-            if cut == n_cuts or search.is_late():
-                goes_on[:] = False
             missing[part] = lacks
+            some, first = np.unique(problems, return_index=True)
+            goes_on = (lacks > 0) & (lacks < (1 - _GAIN) * before) & (n_left > 0)
+            if search.is_late():
+                goes_on[:] = False
             ends = ~goes_on[some]
-            worst = C[ball[part[some[ends]]], rows[first[ends]]]
-            unit[part[some[ends]]] = _costliest(bounds, some[ends], worst, signs)
+            if ends.any():
+                worst = C[ball[part[some[ends]]], rows[first[ends]]]
+                unit[part[some[ends]]] = _costliest(bounds, some[ends], worst, signs)
             if not goes_on.any():
                 break
             kept = goes_on[problems]
             problems, rows = (np.cumsum(goes_on) - 1)[problems[kept]], rows[kept]
-            part = part[goes_on]
-            region = Caps(everywhere.take(ball[part]), problems, margins[kept])
-            # Intervals of all layers may be improved.
+            part, margins = part[goes_on], margins[kept]
+            region = Caps(everywhere.take(ball[part]), problems, margins)
             begin = np.full(len(part), -1)
-    return unit, still, missing
+        if known is None:
+            found.append((part[problems], rows, margins))
+    if known is None:
+        parts, rows, margins = zip(*found, strict=True)
+        known = np.concatenate(parts), np.concatenate(rows), joined(margins)
+    return unit, still, missing, known
 
 
 def _costliest(bounds, problems, rows, signs):

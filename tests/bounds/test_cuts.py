@@ -177,11 +177,11 @@ def test_no_more_parts_are_made_of_a_ball_than_allowed(monkeypatch, most):
     anchors, made = Anchors(ReluNetwork(module, 6), X), np.zeros(30, dtype=int)
     bound = _radius._bound_parts
 
-    def counted(everywhere, ball, *others, **options):
+    def counted(everywhere, ball, split, left, C, search, known=None):
         # Those that are bounded again are no others.
-        if not options and len(others) == 4:
+        if known is None:
             made[:] += np.bincount(ball, minlength=30)
-        return bound(everywhere, ball, *others, **options)
+        return bound(everywhere, ball, split, left, C, search, known)
 
     monkeypatch.setattr(_radius, "_bound_parts", counted)
     search = Search("linf", "split", (0, 1), max_subproblems=most)
