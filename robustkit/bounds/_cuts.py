@@ -14,10 +14,12 @@ ball. The best multiplier is looked for in single precision; any of them gives a
 Where more than one margin is not proved, the smallest of their bounds counts.
 
 Rounding. The functions hold for what the module computes: what is lost is in their
-constants. The sums of the products of d and of m are in double precision; of n terms
-they are off by less than :math:`2 n u` times the sum of the absolute values, which is
-subtracted. In linf they are taken at the vertex where the rounded d + γ m is smallest,
-which costs no more than twice the rounding of each coefficient times its move.
+constants, and a margin so small that it may count as an error is none that is positive.
+The sums of the products of d and of m are in double precision; of n terms they are off
+by less than :math:`2 n u` times the sum of the absolute values, which is subtracted. In
+linf they are taken at the vertex where the rounded d + γ m is smallest, which costs no
+more than twice the rounding of each coefficient times its move. Products too
+small for all of their digits cost a number that is larger than what they lose.
 
 .. [1] S. Kotha, C. Brix, Z. Kolter, K. Dvijotham and H. Zhang. Provably bounding neural
    network preimages. NeurIPS 2023.
@@ -170,14 +172,14 @@ def margin_functions(
     slopes, constants = [], []
     concretize, n = region.concretize, 0
 
-    def note(D, patch, ids, total):
+    def note(D, patch, problems, total):
         nonlocal n
         slopes.append(D.copy())
-        constants.append(total - lost[ids] - least)
+        constants.append(total - lost[problems] - least)
         # An error of one class is in the cap of its own margin.
-        own = {"own": np.arange(n, n + len(ids))} if region.is_cut else {}
-        concretize(D, patch, ids, total, **own)
-        n += len(ids)
+        own = {"own": np.arange(n, n + len(D))} if region.is_cut else {}
+        concretize(D, patch, problems, total, **own)
+        n += len(D)
 
     region.concretize = note
     smallest = bounds.values(problems, C) - least
