@@ -45,8 +45,9 @@ _CHUNK = 128
 _CUTS, _GAIN = 4, 0.3
 # The number of subproblems for which caps are worth it where as much is missing as the
 # smallest value is below that in the middle; for others, by the square. They cost more
-# than a split, and pay near a proof: the nearer, the fewer splits there may be.
-_WORTH = 32
+# than a split, and pay near a proof: the nearer, the fewer splits there may be. Where
+# more is missing than the last number, little is cut off.
+_WORTH, _MISSING = 32, 1.4
 # A margin that the softmax does not round away, in units of roundoff.
 _SMALLEST = 16
 
@@ -350,7 +351,7 @@ def _bound_in_caps(everywhere, ball, split, left, C, found, search):
     unit, missing, known = found
     most = np.zeros(len(everywhere.rows))
     np.maximum.at(most, ball, missing)
-    near = most[ball] <= (search.max_subproblems / _WORTH) ** 2
+    near = most[ball] <= min((search.max_subproblems / _WORTH) ** 2, _MISSING)
     again = np.flatnonzero(left.any(axis=1) & near)
     if len(again) == 0:
         return
