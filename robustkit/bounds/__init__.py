@@ -2,7 +2,6 @@
 # ruff: noqa: F401
 
 # What is not in `__all__` is for other rooms, not for users.
-from robustkit.bounds._arithmetic import refuse_imprecise
 from robustkit.bounds._certified_radius import CertifiedRadius, radii_from
 from robustkit.bounds._interval_bounds import (
     LARGEST,
@@ -11,6 +10,6 @@ from robustkit.bounds._interval_bounds import (
     lost_digits,
     slack_factor,
 )
-from robustkit.bounds._relu_network import Layer, ReluNetwork
+from robustkit.bounds._relu_network import Layer, ReluNetwork, refuse_imprecise
 
 __all__ = ["CertifiedRadius"]

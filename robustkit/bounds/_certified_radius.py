@@ -27,10 +27,9 @@ from robustkit._sklearn_private import (
 from robustkit._summary import Report
 from robustkit._tensors import on_device, resolve_device
 from robustkit._validation import caller_depth, check_range, learn_clip
-from robustkit.bounds._arithmetic import refuse_imprecise
 from robustkit.bounds._linear_bounds import DOUBLE, SINGLE
 from robustkit.bounds._radius import Search, certified_radii
-from robustkit.bounds._relu_network import ReluNetwork
+from robustkit.bounds._relu_network import ReluNetwork, refuse_imprecise
 from robustkit.bridge import TakesModel, as_module, image_shape_of, thawed
 from robustkit.classifiers import (
     answers_in_double,
@@ -73,11 +72,12 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     method : {"crown", "interval", "split"}, default="crown"
         "interval": interval arithmetic, cheap and far from tight in deep networks.
         "crown": linear bounds, carried backward through the network [1]_. "split": then
-        also branch and bound by the signs of units.
+        also branch and bound by the signs of units, and bounds over no more than where
+        the linear ones leave room for an error [2]_.
 
     max_subproblems : int, default=16
-        Up to how many subproblems branch and bound makes of one ball. Only for
-        ``method="split"``.
+        Up to how many subproblems branch and bound makes of one ball, each of which may
+        be bounded a few times. Only for ``method="split"``.
 
     max_seconds : float, default=None
         When this many seconds are over, :meth:`radii` returns what is proved until
@@ -143,6 +143,8 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     ----------
     .. [1] H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh and L. Daniel. Efficient neural
        network robustness certification with general activation functions. NeurIPS 2018.
+    .. [2] S. Kotha, C. Brix, Z. Kolter, K. Dvijotham and H. Zhang. Provably bounding
+       neural network preimages. NeurIPS 2023.
 
     Examples
     --------

@@ -55,6 +55,7 @@ __all__ = [
     "linear_distances",
     "margin_bounds",
     "margin_rows",
+    "over_ball",
     "row_lengths",
 ]
 
@@ -154,6 +155,9 @@ class Region:
         The clip range.
     """
 
+    is_cut = False
+    """Whether only a part of every ball counts."""
+
     def __init__(self, anchors: Anchors, rows, eps, norm: str, clip=None):
         self.anchors, self.rows, self.norm = anchors, np.asarray(rows), norm
         self.eps = np.ascontiguousarray(eps, dtype=np.float64)
@@ -196,7 +200,7 @@ class Region:
             scale = self.anchors.scale
             scale = np.ones(self.low.shape[1]) if scale is None else scale
             box = scale, self.low, self.high, self.eps
-            _over_ball(D, patch.where, problems, box, total)
+            over_ball(D, patch.where, problems, box, total)
 
     def first_interval(self):
         """Intervals of the units of the first layer, and two sizes.
@@ -303,7 +307,7 @@ class Bounds:
         self._single = region.anchors.own == SINGLE
         with np.errstate(over="ignore", invalid="ignore"):
             # What is lost where products are so small that they lose digits.
-            self._lost = region.reach.sum(axis=1) * region.anchors.tiny
+            self.lost = region.reach.sum(axis=1) * region.anchors.tiny
             for number, layer in enumerate(network.layers):
                 self._bound_layer(number, layer, split)
 
@@ -311,17 +315,16 @@ class Bounds:
         here = slice(layer.start, layer.stop)
         lower, upper, slack, moves = self._interval(layer)
         self.lines.slack[:, here] = slack
-        if layer.inputs is None:
-            self.lines.shift[:, here] = layer.bias
-        else:
-            self.lines.shift[:, here] = self.region.anchors.units[self.region.rows]
-        signs, fresh = None, True
+        is_first, units = layer.inputs is not None, self.region.anchors.units
+        self.lines.shift[:, here] = units[self.region.rows] if is_first else layer.bias
+        fresh, signs = True, None if split is None else split.signs[:, here]
         if split is not None:
-            signs, fresh = split.signs[:, here], split.start[:, None] < layer.start
+            fresh = split.start[:, None] < layer.start
             np.maximum(lower, split.lower[:, here], out=lower)
             np.minimum(upper, split.upper[:, here], out=upper)
-        # Intervals of the first layer are hardly improved.
-        if layer.rectified and self.method == "crown" and layer.inputs is None:
+        # Intervals of the first layer are hardly improved over whole balls.
+        improves = layer.rectified and (not is_first or self.region.is_cut)
+        if improves and self.method == "crown":
             # Of what moves by no more than rounding nothing is learned: differences of
             # zeros, of which a pooling has many.
             fresh = fresh & moves if self.better else fresh
@@ -352,7 +355,7 @@ class Bounds:
         largest = np.maximum(
             upper.max(axis=1, initial=0), -lower.min(axis=1, initial=0)
         )
-        self._lost += largest * (lower.shape[1] * np.finfo(np.float64).tiny)
+        self.lost += largest * (lower.shape[1] * np.finfo(np.float64).tiny)
 
     def _interval(self, layer):
         """Interval arithmetic, the cost of rounding, and what moves at all."""
@@ -361,7 +364,7 @@ class Bounds:
         if layer.inputs is not None:
             lower, upper, size, moved = self.region.first_interval()
             n_terms, own = anchors.n_terms, anchors.own
-            self._lost += moved.sum(axis=1) * anchors.tiny
+            self.lost += moved.sum(axis=1) * anchors.tiny
             terms = anchors.sum_of_sizes[self.region.rows] + self.region.reach.sum(
                 axis=1
             )
@@ -488,7 +491,7 @@ class Bounds:
                 self._over_intervals(A.numpy(), ids, acc, here)
             else:
                 self.region.concretize(D.numpy(), here.input, ids, acc)
-            acc -= (network.fan_out + 4) * self._lost[ids]
+            acc -= (network.fan_out + 4) * self.lost[ids]
 
     def _through_layers(self, coefficients, ids, acc, here, watch):
         A, D = coefficients
@@ -668,13 +671,14 @@ def _over_box(D, where, ids, ends, acc):
                 high[s, begin + first : begin + last],
             )
             for j in range(len(row)):
-                d = row[j]
-                total += d * (lows[j] if d > 0 else highs[j])
+                # Both are loaded: one or the other would be a branch.
+                d, lowest, highest = row[j], lows[j], highs[j]
+                total += d * (lowest if d > 0 else highest)
         acc[r] += total
 
 
 @njit(cache=True, fastmath=_FASTMATH)
-def _over_ball(D, where, ids, box, acc):
+def over_ball(D, where, ids, box, acc):
     """Add a bound on the smallest value of linear functions over ball and box.
 
     A coefficient is multiplied by the scale of its feature. Everything is computed in
@@ -704,8 +708,8 @@ def _over_ball(D, where, ids, box, acc):
             scales, lows, highs = scale[there], low[s, there], high[s, there]
             for j in range(len(row)):
                 # Not in the precision of D.
-                own = np.float64(row[j]) * scales[j]
-                move = (lows[j] if own > 0 else highs[j]) * share
+                own, lowest, highest = row[j] * scales[j], lows[j], highs[j]
+                move = (lowest if own > 0 else highest) * share
                 total += own * move
                 squares += own * own if move != 0 else 0.0
                 owns[j], moves[j] = own, move

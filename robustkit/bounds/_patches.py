@@ -194,7 +194,8 @@ class Places:
             self._write(chart.rows, (units, sign), out, where)
         else:
             target = out if where is None else out[:, self._sources[where][1]]
-            target += sign * chart.rows(torch.from_numpy(units))
+            rows = chart.rows(torch.from_numpy(units), target.dtype)
+            target.add_(rows, alpha=sign)
 
     def _write(self, write, given, out, where):
         if where is not None:

@@ -2,7 +2,9 @@
 
 Over a part of a ball where a unit is known to be positive, or negative, its rectifier
 is linear. Branch and bound halves what is not yet proved by the sign of the unit that
-costs the worst margin most, until all parts are proved or there are too many.
+costs the worst margin most, until all parts are proved or there are too many. Once all
+that is left of a ball is nearly proved, each part is bounded again, over no more than
+where CROWN leaves room for an error.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robustkit.bounds._cuts import Caps, joined, margin_functions
 from robustkit.bounds._linear_bounds import (
     Anchors,
     Bounds,
@@ -37,6 +40,14 @@ _MOST_STEPS = 100
 _NUMBERS = 2**20
 # Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
+# How often at most a subproblem is bounded again over caps, and by what share less must
+# be missing each time to go on.
+_CUTS, _GAIN = 4, 0.3
+# The number of subproblems for which caps are worth it where as much is missing as the
+# smallest value is below that in the middle; for others, by the square. They cost more
+# than a split, and pay near a proof: the nearer, the fewer splits there may be. Where
+# more is missing than the last number, little is cut off.
+_WORTH, _MISSING = 32, 1.4
 # A margin that the softmax does not round away, in units of roundoff.
 _SMALLEST = 16
 
@@ -205,8 +216,8 @@ class _Bracket:
 
     def raise_by_splitting(self):
         """Try larger radii by branch and bound, in steps that halve or double."""
-        n, search = self.anchors.n, self.search
-        share, done = np.full(n, 0.08), ~(self.at_low > self.least) | np.isinf(self.low)
+        n, search, longer = self.anchors.n, self.search, 1
+        share, done = np.full(n, 0.12), ~(self.at_low > self.least) | np.isinf(self.low)
         high = self.limit.copy()
         self.settled = done.copy()
         while not search.is_late():
@@ -225,9 +236,11 @@ class _Bracket:
                 return
             self.low[live[proved]] = e[proved]
             high[live[~proved]] = e[~proved]
-            # Twice as far, until something fails; then half as far.
+            # Most often the second step fails. Farther ones are longer, until something
+            # fails; then each is half as long.
             failed_before = high[live] < self.limit[live]
-            share[live] *= np.where(proved & ~failed_before, 2, 0.5)
+            share[live] *= np.where(proved & ~failed_before, longer, 0.5)
+            longer = 2
             width = high[live] - self.low[live]
             done[live] = width <= _WIDTH_OF_SPLITS * high[live]
             self.settled[live] = done[live]
@@ -303,7 +316,8 @@ def proved_by_splitting(
     )
     used, given_up = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     while True:
-        unit, left = _bound_parts(everywhere, ball, split, left, C)
+        unit, left, *found = _bound_parts(everywhere, ball, split, left, C, search)
+        _bound_in_caps(everywhere, ball, split, left, C, (unit, *found), search)
         open_ = left.any(axis=1)
         # Nothing to split, and not proved.
         given_up[ball[open_ & (unit < 0)]] = True
@@ -328,31 +342,90 @@ def proved_by_splitting(
         ball, left = np.tile(ball, 2), np.tile(left, (2, 1))
 
 
-def _bound_parts(everywhere, ball, split, left, C):
-    """Bound subproblems; return the unit to split next, and what is left to prove.
+def _bound_in_caps(everywhere, ball, split, left, C, found, search):
+    """Bound again what is left of balls that are nearly proved.
 
-    The unit is -1 where there is none. The intervals of the split are written to.
+    What was found before is the units, which are written to like the split and what is
+    left to prove, and what is missing, with the functions of the margins.
+    """
+    unit, missing, known = found
+    most = np.zeros(len(everywhere.rows))
+    np.maximum.at(most, ball, missing)
+    near = most[ball] <= min((search.max_subproblems / _WORTH) ** 2, _MISSING)
+    again = np.flatnonzero(left.any(axis=1) & near)
+    if len(again) == 0:
+        return
+    place = np.full(len(ball), -1)
+    place[again] = np.arange(len(again))
+    parts, rows, margins = known
+    kept = place[parts] >= 0
+    known = place[parts[kept]], rows[kept], margins[kept]
+    # Intervals of all layers may be improved.
+    start = np.full(len(again), -1)
+    some = Split(split.signs[again], split.lower[again], split.upper[again], start)
+    unit[again], left[again], _, _ = _bound_parts(
+        everywhere, ball[again], some, left[again], C, search, known
+    )
+    split.lower[again], split.upper[again] = some.lower, some.upper
+
+
+def _bound_parts(everywhere, ball, split, left, C, search, known=None):
+    """Bound subproblems; over caps, and more than once, where functions are known.
+
+    Returns the unit to split next, or -1 where there is none, what is left to prove,
+    how much is missing, and of which part and row what functions are known then. The
+    intervals of the split are written to.
     """
     unit, still = np.full(len(ball), -1), left.copy()
+    missing, found = np.full(len(ball), np.inf), []
+    least = _SMALLEST * everywhere.anchors.roundoff
     at_once = max(1, min(_CHUNK, _NUMBERS // split.signs.shape[1]))
     for start in range(0, len(ball), at_once):
-        part = slice(start, start + at_once)
-        region = everywhere.take(ball[part])
-        some = Split(
-            split.signs[part], split.lower[part], split.upper[part], split.start[part]
-        )
-        bounds = Bounds(region, split=some)
-        split.lower[part], split.upper[part] = bounds.lower, bounds.upper
+        part = np.arange(start, min(start + at_once, len(ball)))
+        region, begin = everywhere.take(ball[part]), split.start[part]
         problems, rows = np.nonzero(left[part])
-        margins = np.full(left[part].shape, np.inf)
-        margins[problems, rows] = bounds.values(problems, C[ball[part]][problems, rows])
-        still[part] = ~(margins > _SMALLEST * everywhere.anchors.roundoff)
-        worst = np.flatnonzero(still[part].any(axis=1))
-        row = margins[worst].argmin(axis=1)
-        unit[part][worst] = _costliest(
-            bounds, worst, C[ball[part][worst], row], some.signs
-        )
-    return unit, still
+        if known is not None:
+            here = slice(*np.searchsorted(known[0], (start, start + at_once)))
+            problems, rows = known[0][here] - start, known[1][here]
+            region = Caps(region, problems, known[2][here])
+        for n_left in reversed(range(1 if known is None else _CUTS)):
+            signs = split.signs[part]
+            so_far = split.lower[part], split.upper[part]
+            bounds = Bounds(region, split=Split(signs, *so_far, begin))
+            split.lower[part], split.upper[part] = bounds.lower, bounds.upper
+            margins = margin_functions(
+                bounds, problems, C[ball[part[problems]], rows], least
+            )
+            open_ = ~(margins.smallest > 0)
+            still[part[problems], rows] = open_
+            # In every problem, those that are cut least first.
+            order = np.lexsort((margins.smallest, problems))
+            order = order[open_[order]]
+            problems, rows, margins = problems[order], rows[order], margins[order]
+            lacks, before = np.zeros(len(part)), missing[part]
+            np.maximum.at(lacks, problems, margins.missing(region, problems))
+            missing[part] = lacks
+            some, first = np.unique(problems, return_index=True)
+            goes_on = (lacks > 0) & (lacks < (1 - _GAIN) * before) & (n_left > 0)
+            if search.is_late():
+                goes_on[:] = False
+            ends = ~goes_on[some]
+            if ends.any():
+                worst = C[ball[part[some[ends]]], rows[first[ends]]]
+                unit[part[some[ends]]] = _costliest(bounds, some[ends], worst, signs)
+            if not goes_on.any():
+                break
+            kept = goes_on[problems]
+            problems, rows = (np.cumsum(goes_on) - 1)[problems[kept]], rows[kept]
+            part, margins = part[goes_on], margins[kept]
+            region = Caps(everywhere.take(ball[part]), problems, margins)
+            begin = np.full(len(part), -1)
+        if known is None:
+            found.append((part[problems], rows, margins))
+    if known is None:
+        parts, rows, margins = zip(*found, strict=True)
+        known = np.concatenate(parts), np.concatenate(rows), joined(margins)
+    return unit, still, missing, known
 
 
 def _costliest(bounds, problems, rows, signs):

@@ -7,8 +7,9 @@ logits. Only modules that are what their type says are taken apart.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from robustkit.networks import (
     linear_weights,
 )
 
-__all__ = ["Layer", "ReluNetwork"]
+__all__ = ["Layer", "ReluNetwork", "refuse_imprecise"]
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
@@ -95,6 +96,7 @@ class _Dense(_Map):
         self._rows = self.weight
         if arguments is not None:
             self._rows = self.weight[:, torch.from_numpy(arguments)]
+        self._typed_rows: dict = {}
 
     def pull(self, a: Tensor, out: Tensor, keep: bool = True) -> None:
         """Write what coefficients of the results amount to for the arguments.
@@ -103,9 +105,11 @@ class _Dense(_Map):
         """
         out.addmm_(a.to(out.dtype), self.in_type(out.dtype), beta=int(keep))
 
-    def rows(self, units: Tensor) -> Tensor:
-        """Coefficients of some results."""
-        return self._rows.index_select(0, units)
+    def rows(self, units: Tensor, dtype: torch.dtype) -> Tensor:
+        """Coefficients of some results, in a type."""
+        if dtype not in self._typed_rows:
+            self._typed_rows[dtype] = self._rows.to(dtype)
+        return self._typed_rows[dtype].index_select(0, units)
 
     def squares(
         self, sign: int, features: NDArray, scale: NDArray | None
@@ -595,3 +599,73 @@ _READERS = {
     (nn.Conv2d,): ReluNetwork._convolution,
     (nn.MaxPool2d,): ReluNetwork._max_pool,
 }
+
+
+# Proofs hold for sums of products in any order, in single precision or better. Some of
+# what torch may do is less precise: products of numbers that were rounded to TF32 or
+# bfloat16, and convolutions by transforms, whose error is relative to the largest
+# number of a tile and not to what an output sums.
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_FAST_MATH = ("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE")
+
+
+def refuse_imprecise(module: nn.Module, owner: str) -> None:
+    """Refuse a module that torch may compute less precisely than proofs assume.
+
+    It is where it computes; how torch computes at the moment counts.
+    """
+    reason = _what_is_imprecise(module)
+    if reason is not None:
+        raise TypeError(
+            f"{owner} proves what sums in single precision or better compute, and "
+            f"{reason}."
+        )
+
+
+def _what_is_imprecise(module):
+    tensors = chain(module.parameters(), module.buffers())
+    devices = {t.device.type for t in tensors if t.dtype == torch.float32}
+    for part in module.modules():
+        if isinstance(part, _CONVOLUTIONS):
+            reason = _what_is_imprecise_in_convolution(part.weight)
+            if reason is not None:
+                return reason
+    for device in sorted(devices):
+        if torch.is_autocast_enabled(device):
+            return f"torch.autocast is on for {device!r}: leave it"
+        for name, precision in _precisions(device):
+            if precision not in ("none", "ieee"):
+                return f"{name} is {precision!r}: set it to 'ieee'"
+    for name in _FAST_MATH if "cpu" in devices else ():
+        mode = os.environ.get(name, "strict")
+        if mode.lower() not in ("", "strict"):
+            return f"the environment has {name}={mode}: leave it out"
+    return None
+
+
+def _what_is_imprecise_in_convolution(weight):
+    if weight.device.type != "cpu":
+        return (
+            f"convolutions on {str(weight.device)!r} may be computed by transforms or "
+            "in TF32: put the model on the CPU"
+        )
+    mkldnn, nnpack = torch.backends.mkldnn, torch.backends.nnpack
+    if weight.dtype == torch.float64 or (mkldnn.is_available() and mkldnn.enabled):
+        return None
+    if nnpack.is_available() and torch._C._get_nnpack_enabled():
+        return (
+            "NNPACK computes convolutions by transforms where oneDNN is off: call "
+            "torch.backends.nnpack.set_flags(False), or module.double()"
+        )
+    return None
+
+
+def _precisions(device):
+    """Yield the settings of torch that products on a device obey."""
+    if device == "cpu":
+        for name in ("matmul", "conv"):
+            precision = getattr(torch.backends.mkldnn, name).fp32_precision
+            yield f"torch.backends.mkldnn.{name}.fp32_precision", precision
+    elif device == "cuda":
+        precision = torch.backends.cuda.matmul.fp32_precision
+        yield "torch.backends.cuda.matmul.fp32_precision", precision
