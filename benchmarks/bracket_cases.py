@@ -82,9 +82,10 @@ def draw(number):
     kind = rng.choice(KINDS)
     how = {
         "norm": str(rng.choice(["linf", "l2"])),
-        "method": str(rng.choice(["crown", "crown", "interval", "split"])),
+        "method": str(rng.choice(["crown", "interval", "split", "split"])),
         "clip": CLIPS[rng.integers(len(CLIPS))],
-        "max_subproblems": 4,
+        # With many, parts are bounded over caps as well.
+        "max_subproblems": int(rng.choice([4, 64])),
         "max_iter": int(rng.choice([10, 30])),
     }
     unit = 10.0 ** rng.uniform(-30, 30) if rng.random() < 0.3 else 1.0

@@ -47,7 +47,7 @@ _CUTS, _GAIN = 4, 0.3
 # smallest value is below that in the middle; for others, by the square. They cost more
 # than a split, and pay near a proof: the nearer, the fewer splits there may be. Where
 # more is missing than the last number, little is cut off.
-_WORTH, _MISSING = 32, 1.4
+_WORTH, _MISSING = 64, 1.4
 # A margin that the softmax does not round away, in units of roundoff.
 _SMALLEST = 16
 
