@@ -87,8 +87,8 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         Range of every feature: errors outside do not count. "auto" is (0, 1) if the
         training data lie in it, else no range.
 
-    batch_size : int, default=128
-        Samples bounded at once; of networks with many units fewer are.
+    batch_size : int, default=512
+        Samples bounded at once; of networks with many units or features fewer are.
 
     device : str or torch.device, default="auto"
         The bounds are computed on the CPU, in double precision: "auto" or "cpu".
@@ -186,7 +186,7 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
         max_subproblems: int = 16,
         max_seconds: float | None = None,
         clip: str | tuple[float, float] | None = "auto",
-        batch_size: int = 128,
+        batch_size: int = 512,
         device: str | torch.device = "auto",
     ) -> None:
         self.estimator = estimator

@@ -36,8 +36,9 @@ _WIDTH, _WIDTH_OF_SPLITS = 1e-3, 8e-3
 _WIDTH_OF_LINEAR = 1e-9
 # Without a clip range nothing bounds how far one may go.
 _MOST_STEPS = 100
-# Numbers of one kind at most that are kept of the units of all samples of a batch.
-_NUMBERS = 2**20
+# Numbers of one kind at most that are kept of the units of all samples of a batch, and
+# of their features, of which there are fewer kinds.
+_NUMBERS, _NUMBERS_OF_FEATURES = 2**20, 2**22
 # Subproblems bounded at once: more leave the cache.
 _CHUNK = 128
 # How often at most a subproblem is bounded again over caps, and by what share less must
@@ -60,7 +61,7 @@ class Search:
     method: str = "crown"
     clip: tuple[float, float] | None = None
     max_subproblems: int = 16
-    batch_size: int = 128
+    batch_size: int = 512
     deadline: float = np.inf
     """Of `time.perf_counter`."""
 
@@ -110,7 +111,8 @@ def certified_radii(
         Whether the method cannot prove a radius much larger. False where time was up.
     """
     radii, settled = np.zeros(len(X)), np.zeros(len(X), dtype=bool)
-    at_once = max(1, min(search.batch_size, _NUMBERS // network.n_units))
+    room = min(_NUMBERS // network.n_units, _NUMBERS_OF_FEATURES // network.n_features)
+    at_once = max(1, min(search.batch_size, room))
     for start in range(0, len(X), at_once):
         rows = slice(start, start + at_once)
         if search.is_late():
