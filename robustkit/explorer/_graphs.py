@@ -10,7 +10,12 @@ from hashlib import blake2b
 import numpy as np
 from sklearn.base import clone
 
-from robustkit.explorer._run import Run
+from robustkit.explorer._run import (
+    MANY_SAMPLES,
+    MIN_SAMPLES,
+    Run,
+    automatic_eps,
+)
 from robustkit.topology import (
     LARGEST_N_PAIRS,
     N_INTERVALS,
@@ -21,11 +26,8 @@ from robustkit.topology import (
     MapperGraph,
     NeighborCache,
     UniformCover,
-    choose_eps,
     count_labels,
-    fit_filter,
     is_pair_of_filters,
-    learn_metric,
     purity_of_counts,
 )
 
@@ -44,9 +46,6 @@ _MOST_PAIRS = 200_000_000
 # Neighbours are searched this many times farther than the first graph needs, so that
 # eps can be changed without another search.
 _LOOK_AHEAD = 4.0
-
-# From so many samples on, graphs are computed on all cores, unless told otherwise.
-_MANY_SAMPLES = 10_000
 
 # How often a thread that waits for another one's graph looks whether it is cancelled.
 _SECONDS_BETWEEN_LOOKS = 0.05
@@ -172,7 +171,7 @@ class Graphs:
         if self._mapper.random_state is None:
             # A page that is loaded again shows the same.
             self._warm_mapper.random_state = 0
-        if self._mapper.n_jobs is None and run.n_samples >= _MANY_SAMPLES:
+        if self._mapper.n_jobs is None and run.n_samples >= MANY_SAMPLES:
             # Somebody waits for it, and the result is the same.
             self._warm_mapper.n_jobs = -1
         most_each = min(LARGEST_N_PAIRS, _MOST_PAIRS // len(run.views))
@@ -403,11 +402,11 @@ class Graphs:
         """Choose the automatic eps of a view, once for all filters."""
         with self._eps_locks[i]:
             if i not in self._eps:
-                filter, is_lipschitz = fit_filter("l2norm", X)
-                self._eps[i] = choose_eps(
-                    X, filter(X), is_lipschitz, self._mapper.min_samples,
-                    *learn_metric(self._mapper.metric, X), n_jobs,
-                )  # fmt: skip
+                how = self._mapper.min_samples, self._mapper.metric
+                stored = self.run.views[i].eps
+                if stored is None or how != (MIN_SAMPLES, "euclidean"):
+                    stored = automatic_eps(X, *how, n_jobs)
+                self._eps[i] = stored
         return self._eps[i]
 
     def _filter(self, name):

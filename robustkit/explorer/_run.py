@@ -6,7 +6,7 @@ and views, and converts them to the form that is stored and shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -26,6 +26,7 @@ from robustkit.bridge import ActivationExtractor, as_module, has_relu_units, tha
 from robustkit.classifiers import as_classifier
 from robustkit.plotting import known_classes
 from robustkit.regions import PopulatedRegionScorer
+from robustkit.topology import choose_eps, fit_filter, learn_metric
 
 __all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
 
@@ -36,6 +37,13 @@ _MOST_CATEGORIES = 100
 
 # The attack that the demo shows first.
 _OPENING_LEVEL = 0.1
+
+# From so many samples on, somebody would wait for graphs: they are computed on all
+# cores, and what can be known before is stored with a run.
+MANY_SAMPLES = 10_000
+
+# That of MapperGraph.
+MIN_SAMPLES = 5
 
 # Features are offered as colours, but not those of wide tables.
 MOST_COLUMNS = 32
@@ -114,6 +122,8 @@ class RunView:
     images: NDArray[np.uint8] | None = None
     regions: NDArray[np.int64] | None = None
     layer: str = ""
+    eps: float | None = None
+    """What `automatic_eps` chooses; None where it was not asked before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +169,19 @@ class Run:
     def accuracy(self, view: int) -> float:
         """Accuracy of the model of a view."""
         return float((self.views[view].prediction == self.y).mean())
+
+
+def automatic_eps(
+    X: NDArray,
+    min_samples: int = MIN_SAMPLES,
+    metric: str | Callable = "euclidean",
+    n_jobs: int | None = -1,
+) -> float:
+    """Choose the distance of a view's first graph, whatever its filter."""
+    filter, is_lipschitz = fit_filter("l2norm", X)
+    return choose_eps(
+        X, filter(X), is_lipschitz, min_samples, *learn_metric(metric, X), n_jobs
+    )
 
 
 def make_views(

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -24,10 +25,12 @@ from robustkit.datasets import read_arrays
 from robustkit.exceptions import CorruptFileError
 from robustkit.explorer._run import (
     LARGEST_ERROR,
+    MANY_SAMPLES,
     Column,
     Run,
     RunView,
     View,
+    automatic_eps,
     make_run,
 )
 
@@ -54,6 +57,9 @@ def save_run(
     title: str | None = None,
 ) -> Path:
     """Store samples, and the outputs of models for them, for the explorer.
+
+    From 10,000 samples on, the distance of the first graph of every view is chosen
+    here. It takes about as long as the graph itself, and need not be waited for later.
 
     Parameters
     ----------
@@ -136,6 +142,7 @@ def save_run(
         raise FileExistsError(
             f"{path} exists and is no run: it would be lost. Choose another folder."
         )
+    run = replace(run, views=[_with_eps(view) for view in run.views])
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same directory, so that renaming is atomic.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -147,6 +154,16 @@ def save_run(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return path
+
+
+def _with_eps(view):
+    """Choose the distance of the first graph, if that takes long."""
+    if view.eps is not None or len(view.activations) < MANY_SAMPLES:
+        return view
+    # Whoever asks for the graph is told why there is none.
+    with suppress(ValueError):
+        return replace(view, eps=automatic_eps(view.activations))
+    return view
 
 
 def as_run(run: Run | str | os.PathLike) -> Run:
@@ -212,6 +229,7 @@ def _write(folder, run):
                 "level": view.level,
                 "layer": view.layer,
                 "file": _view_file(i),
+                "eps": view.eps,
             }
             for i, view in enumerate(run.views)
         ],
@@ -285,6 +303,7 @@ def _read_view(arrays, view):
         images=arrays.images(file),
         regions=arrays.regions(file),
         layer=view.get("layer", ""),
+        eps=view.get("eps"),
     )
 
 
@@ -347,6 +366,9 @@ def _wrong_entry(manifest):
     for i, view in enumerate(views):
         if not _is_view(view, i):
             return f"view {i} must have its 'id', 'model', 'level' and 'file'"
+        eps = view.get("eps")
+        if eps is not None and not (_is_number(eps) and 0 < eps < float("inf")):
+            return f"the 'eps' of view {i} must be null or a number above 0"
     shown = {(view["model"], view["level"], view.get("layer", "")) for view in views}
     if len(shown) < len(views):
         return "'views' must hold each model, level and layer once"
@@ -394,10 +416,13 @@ def _is_view(view, i):
         and view.get("file") == _view_file(i)
         and isinstance(view.get("model"), str)
         and isinstance(view.get("layer", ""), str)
-        and isinstance(level, int | float)
-        and not isinstance(level, bool)
+        and _is_number(level)
         and 0 <= level < float("inf")
     )
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class _Arrays:

@@ -229,10 +229,10 @@ def test_an_error_while_the_first_graph_is_prepared_is_raised_to_who_asks(
 ):
     graphs = Graphs(run)
 
-    def choose_eps(*args):
+    def refuse(*args):
         raise ValueError("no distance")
 
-    monkeypatch.setattr(module, "choose_eps", choose_eps)
+    monkeypatch.setattr(module, "automatic_eps", refuse)
     graphs.prepare()
     threads[0].run()
     with pytest.raises(ValueError, match="no distance"):

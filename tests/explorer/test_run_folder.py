@@ -3,15 +3,22 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from robustkit.exceptions import CorruptFileError
 from robustkit.explorer import View, load_run, save_run
+from robustkit.explorer import _graphs as graphs_module
 from robustkit.explorer import _run_folder as module
+from robustkit.explorer._graphs import GraphParameters, Graphs
+from robustkit.topology import MapperGraph
+
+FIRST = GraphParameters(0, "l2norm", "uniform", 20, 0.3, "auto", 5)
 
 VIEWS = [
     View("M", 0.0, np.arange(12.0).reshape(6, 2), [0, 1, 2, 0, 1, 1], np.full(6, 0.5)),
@@ -97,12 +104,50 @@ def test_a_run_is_stored_from_a_run_and_from_its_folder(folder, tmp_path):
         save_run(tmp_path / "copy", y=Y)
 
 
+def test_distance_of_the_first_graph_of_many_samples_is_stored(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    views = [View("M", 0.0, rng.normal(size=(10_000, 2)), np.zeros(10_000))]
+    kept = load_run(save_run(tmp_path / "run", y=np.zeros(10_000), views=views))
+    fresh = replace(kept, views=[replace(kept.views[0], eps=None)])
+    mapper = MapperGraph(n_intervals=20)
+    expected = Graphs(fresh, mapper).compute(FIRST)
+    assert kept.views[0].eps == expected.eps
+    again = load_run(save_run(tmp_path / "again", kept))
+    assert again.views[0].eps == expected.eps
+
+    def refuse(*args):
+        raise AssertionError("it is known")
+
+    monkeypatch.setattr(graphs_module, "automatic_eps", refuse)
+    graph = Graphs(kept, mapper).compute(FIRST)
+    np.testing.assert_array_equal(graph.members, expected.members)
+    np.testing.assert_array_equal(graph.edges, expected.edges)
+    for other in ({"min_samples": 6}, {"metric": "manhattan"}):
+        graphs = Graphs(kept, clone(mapper).set_params(**other))
+        with pytest.raises(AssertionError, match="it is known"):
+            graphs.compute(replace(FIRST, **graphs.defaults))
+
+
+def test_distance_of_few_samples_is_not_stored(folder):
+    assert [view.eps for view in load_run(folder).views] == [None, None]
+
+
+def test_samples_too_far_apart_are_stored_without_a_distance(tmp_path, monkeypatch):
+    def refuse(X):
+        raise ValueError("no finite distance")
+
+    monkeypatch.setattr(module, "automatic_eps", refuse)
+    monkeypatch.setattr(module, "MANY_SAMPLES", 6)
+    run = load_run(save_run(tmp_path / "run", y=Y, views=VIEWS))
+    assert [view.eps for view in run.views] == [None, None]
+
+
 def test_runs_of_the_first_version_are_read(folder):
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text()) | {"version": 1}
     del manifest["columns"], manifest["opening"]
     for view in manifest["views"]:
-        del view["layer"]
+        del view["layer"], view["eps"]
     path.write_text(json.dumps(manifest))
     run = load_run(folder)
     assert (run.columns, run.opening) == ([], (0,))
@@ -256,6 +301,19 @@ MISTAKES = {
         ),
         "view 0 must have its",
     ),
+    **{
+        f"eps {eps}": (
+            lambda f, eps=eps: change(
+                f,
+                views=[
+                    {"id": 0, "model": "M", "level": 0, "file": "view_0.npz"}
+                    | {"eps": eps}
+                ],
+            ),
+            "the 'eps' of view 0 must be null or a number above 0",
+        )
+        for eps in (0, -1.0, 1e999, "2", True)
+    },
     "twice": (
         lambda f: change(
             f,
