@@ -10,7 +10,9 @@ the same for both. So 324 networks, each trained on MNIST for 30 epochs.
 it was stopped. About one and a half hours on one core. With ``--publish`` it trains
 nothing, and writes results/crossed.csv, the rows of all graphs that are finished, and
 the tables of effects.py; then ``python -m papers.verdicts`` takes them. With
-``--continue-published`` it begins with those rows, where the store is gone.
+``--continue-published`` it begins with those rows, where the store is gone, and with
+results/crossed_begun.csv: models of graphs that are not finished, which are in no
+table.
 """
 
 import argparse
@@ -103,6 +105,22 @@ def adopt(study, data, table):
             store.add(task.number, [row])
 
 
+def keep_begun(rows, name, results=RESULTS):
+    """Keep the models that were left out of what is published, for a new machine."""
+    published = pd.read_csv(results / f"{name}.csv")["model"]
+    begun, path = rows[~rows["model"].isin(published)], results / f"{name}_begun.csv"
+    if len(begun) > 0:
+        begun.to_csv(path, index=False)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def read_published(name, results=RESULTS):
+    """Read the rows of a study that are kept here, those of begun graphs as well."""
+    paths = [results / f"{name}.csv", results / f"{name}_begun.csv"]
+    return pd.concat([pd.read_csv(path) for path in paths if path.exists()])
+
+
 def make(store, *, n_graphs=N_GRAPHS, epochs=EPOCHS, attacks=None, **params):
     """The study, not carried out yet; `params` replace those of a RobustnessStudy."""
     estimator = SparseNetClassifier(
@@ -141,15 +159,18 @@ def run(make, publish, prog, description):
         help="take the rows that are published as finished: on a new machine",
     )
     given = parser.parse_args()
+    name = prog.rpartition(".")[2]
     if given.publish:
-        publish(rows_of_store(given.store))
+        rows = rows_of_store(given.store)
+        publish(rows)
+        keep_begun(rows, name)
         return
     size = {"n_train": None, "n_test": None, "side": None}
     data = load("mnist", size, given.data_home)
     study = make(given.store, verbose=1)
     data = data.X_train, data.y_train, data.X_test, data.y_test
     if given.continue_published:
-        adopt(study, data, pd.read_csv(RESULTS / f"{prog.rpartition('.')[2]}.csv"))
+        adopt(study, data, read_published(name))
     study.fit(*data)
 
 

@@ -10,7 +10,8 @@ the search is not repeated.) The networks are kept beside the store, so that
 ``python -m papers.random_graphs.retrained STORE`` carries it out, and continues it
 where it was stopped: three hours on one core. With ``--publish`` it trains nothing, and
 writes results/retrained.csv, the rows of all graphs that are finished; with
-``--continue-published`` it begins with those rows, where the store is gone.
+``--continue-published`` it begins with those rows, where the store is gone, and with
+those of results/retrained_begun.csv, whose graphs are not finished.
 """
 
 from pathlib import Path

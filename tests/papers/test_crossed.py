@@ -123,6 +123,20 @@ def test_published_rows_are_continued_in_a_new_store(tmp_path):
         crossed.adopt(study("other"), data, read.assign(seed=read["seed"][:1]))
 
 
+def test_models_of_begun_graphs_are_kept_beside_what_is_published(tmp_path):
+    rows = pd.DataFrame({"model": range(8), "graph": [0, 0, 0, 1, 1, 1, 2, 3]})
+    rows["accuracy"] = 0.1 * rows["model"]
+    rows = rows.drop(index=4)
+    for kept in (rows, rows.iloc[:3]):
+        crossed.whole_graphs(kept, 3).to_csv(tmp_path / "study.csv", index=False)
+        crossed.keep_begun(kept, "study", tmp_path)
+        found = crossed.read_published("study", tmp_path)
+        pd.testing.assert_frame_equal(
+            found.reset_index(drop=True), kept.reset_index(drop=True)
+        )
+        assert (tmp_path / "study_begun.csv").exists() == (len(kept) > 3)
+
+
 def test_ends_alone_vary_and_the_degree(tmp_path):
     X, y, X_test, y_test = small_data(100, 20)
     study = ends.make(
