@@ -339,11 +339,14 @@ class Graphs:
                 return
             self._begun.add(key)
         mapper = self._make_mapper(parameters)
+
+        def search():
+            # Whoever needs them later searches again, and gets the error.
+            with suppress(Exception):
+                self._search(mapper, parameters)
+
         if _has_fast_search(mapper):
-            search = threading.Thread(
-                target=self._search, args=(mapper, parameters), daemon=True
-            )
-            search.start()
+            threading.Thread(target=search, daemon=True).start()
 
     def _make_mapper(self, parameters):
         """Make a mapper for one computation; the cache of neighbours is shared."""

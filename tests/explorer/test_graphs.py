@@ -239,6 +239,21 @@ def test_an_error_while_the_first_graph_is_prepared_is_raised_to_who_asks(
         graphs.compute(GraphParameters(0, **graphs.defaults), soon=True)
 
 
+def test_an_error_while_neighbours_are_looked_for_is_raised_to_who_needs_them(
+    run, monkeypatch, threads
+):
+    graphs = Graphs(run)
+
+    def refuse(*args):
+        raise ValueError("no distance")
+
+    monkeypatch.setattr(module, "automatic_eps", refuse)
+    graphs.look_ahead(BASE)
+    threads[0].run()
+    with pytest.raises(ValueError, match="no distance"):
+        graphs.compute(BASE)
+
+
 @pytest.fixture
 def held_fit(monkeypatch):
     """The first fit waits until it is let go; later ones do not."""
