@@ -365,7 +365,7 @@ def same_radii(ours, theirs):
     return bool(np.median(ours - theirs) > -wide - 0.02 * np.median(theirs))
 
 
-SHARES = {
+RADII = {
     "perceptron": (0.01, 0.02),
     "perceptron, adversarially trained": (0.05, 0.1),
     "sparse net of 150 vertices": (0.01, 0.02),
@@ -382,7 +382,7 @@ def settings(n, small=False):
         X, y = torch.from_numpy(X), torch.from_numpy(y)
         yield "small perceptron", stack(32, 2), X, y, (0.01, 0.02)
         return
-    for name, sizes in SHARES.items():
+    for name, sizes in RADII.items():
         X, y = (part[:n] for part in mnist_setting.recognized(name, 0, 2 * n))
         yield name, mnist_setting.network(name), X, y, sizes
 
@@ -400,7 +400,8 @@ def compare(name, module, X, y, sizes):
     for eps in sizes:
         start = time.process_time()
         search = Search("linf", "split", (0, 1), max_subproblems=64)
-        proved, _ = proved_by_splitting(anchors, rows, eps + 0.0 * rows, labels, search)
+        radii = np.full(len(X), eps)
+        proved, _ = proved_by_splitting(anchors, rows, radii, labels, search)
         print(
             f"{name}, linf {eps}: {proved.mean():.3f} proved, "
             f"{(nearest > eps).mean():.3f} not broken, "

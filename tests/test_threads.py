@@ -36,10 +36,12 @@ def other_thread():
 def two_threads():
     """BLAS has two threads, and no thread that lives has set a limit."""
     limit = in_passing(lambda: threadpool_limits(2, user_api="blas"))
-    if blas_threads() != {2}:
-        pytest.skip("this BLAS cannot be told to use two threads")
-    yield
-    in_passing(limit.restore_original_limits)
+    try:
+        if blas_threads() != {2}:
+            pytest.skip("this BLAS cannot be told to use two threads")
+        yield
+    finally:
+        in_passing(limit.restore_original_limits)
 
 
 @pytest.mark.usefixtures("two_threads")

@@ -72,8 +72,8 @@ class CertifiedRadius(ClassifierMixin, MetaEstimatorMixin, TakesModel):
     method : {"crown", "interval", "split"}, default="crown"
         "interval": interval arithmetic, cheap and far from tight in deep networks.
         "crown": linear bounds, carried backward through the network [1]_. "split": then
-        also branch and bound by the signs of units, and bounds over no more than where
-        the linear ones leave room for an error [2]_.
+        also branch and bound by the signs of units; parts that are nearly proved are
+        bounded again, over the region where an error is still possible [2]_.
 
     max_subproblems : int, default=16
         Up to how many subproblems branch and bound makes of one ball, each of which may

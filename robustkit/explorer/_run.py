@@ -26,7 +26,7 @@ from robustkit.bridge import ActivationExtractor, as_module, has_relu_units, tha
 from robustkit.classifiers import as_classifier
 from robustkit.plotting import known_classes
 from robustkit.regions import PopulatedRegionScorer
-from robustkit.topology import choose_eps, fit_filter, learn_metric
+from robustkit.topology import MapperGraph, choose_eps, fit_filter, learn_metric
 
 __all__ = ["Column", "Run", "RunView", "View", "demo_run", "make_run", "make_views"]
 
@@ -42,8 +42,8 @@ _OPENING_LEVEL = 0.1
 # cores, and what can be known before is stored with a run.
 MANY_SAMPLES = 10_000
 
-# That of MapperGraph.
-MIN_SAMPLES = 5
+# What a mapper has that was not told otherwise.
+MIN_SAMPLES = MapperGraph().min_samples
 
 # Features are offered as colours, but not those of wide tables.
 MOST_COLUMNS = 32
