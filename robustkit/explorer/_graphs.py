@@ -4,15 +4,18 @@ import json
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
 
 import numpy as np
+from scipy.sparse import csc_matrix
 from sklearn.base import clone
 
+from robustkit import __version__
 from robustkit.explorer._run import (
     MANY_SAMPLES,
     MIN_SAMPLES,
+    FirstGraph,
     Run,
     automatic_eps,
 )
@@ -27,6 +30,7 @@ from robustkit.topology import (
     NeighborCache,
     UniformCover,
     count_labels,
+    digest,
     is_pair_of_filters,
     purity_of_counts,
 )
@@ -164,6 +168,7 @@ class Graphs:
     def __init__(self, run: Run, mapper: MapperGraph | None = None, n_kept: int = 32):
         self.run = run
         self.n_kept = n_kept
+        self._is_usual = mapper is None
         self._mapper = MapperGraph(n_intervals=40) if mapper is None else mapper
         self._warm_mapper = _QuietMapper(
             **self._mapper.get_params(deep=False) | {"warm_start": True}
@@ -331,6 +336,19 @@ class Graphs:
 
         threading.Thread(target=compute, daemon=True).start()
 
+    def first_graph(self, view: int) -> FirstGraph | None:
+        """Compute what can be stored of the graph that the page shows first of a view.
+
+        None if it has no nodes: then there is a reason to tell.
+        """
+        parameters = GraphParameters(view, **self.defaults)
+        graph = self.compute(parameters, soon=True)
+        if graph.n_nodes == 0:
+            return None
+        names = {field.name for field in fields(FirstGraph)}
+        found = {name: value for name, value in vars(graph).items() if name in names}
+        return FirstGraph(**found | self._origin(parameters))
+
     def look_ahead(self, parameters: GraphParameters) -> None:
         """Search in the background for what other graphs of this view need."""
         key = parameters.view, parameters.filter
@@ -362,8 +380,19 @@ class Graphs:
             n_intervals="auto", overlap=overlap,
         )  # fmt: skip
 
+    def _origin(self, parameters):
+        """Return what a graph was computed from, to compare it with a stored one."""
+        chosen = asdict(parameters)
+        view = self.run.views[chosen.pop("view")]
+        samples = digest(view.activations).hex()
+        return {"parameters": chosen, "samples": samples, "version": __version__}
+
     def _compute(self, parameters, cancelled, soon):
         view = self.run.views[parameters.view]
+        if self._is_usual and view.first is not None:
+            origin, stored = self._origin(parameters), dict(vars(view.first))
+            if origin == {name: stored.pop(name) for name in origin}:
+                return self._with_classes(parameters, **stored)
         mapper = self._make_mapper(parameters)
         _stop_if(cancelled)
         if mapper.clusterer is None:
@@ -379,7 +408,7 @@ class Graphs:
         _stop_if(cancelled)
         mapper.fit(view.activations)
         _stop_if(cancelled)
-        return self._describe(parameters, view, mapper)
+        return self._describe(parameters, mapper)
 
     def _is_unknown(self, parameters):
         return (parameters.view, parameters.filter) not in self._searched
@@ -419,13 +448,9 @@ class Graphs:
             return int(name.removeprefix("column "))
         return name
 
-    def _describe(self, parameters, view, mapper):
+    def _describe(self, parameters, mapper):
         membership = mapper.membership_.tocsc()
         membership.sort_indices()
-        y, classes = self.run.y, np.arange(len(self.run.class_names))
-        counts, _ = count_labels(membership, y, labels=classes)
-        sizes = np.diff(membership.indptr)
-        right = membership.T @ (y == view.prediction).astype(float)
         shared = [n for *_, n in mapper.graph_.edges(data="weight")]
         nodes = mapper.describe()
         interval = nodes["interval"].to_numpy()
@@ -435,18 +460,13 @@ class Graphs:
                 nodes[name].to_numpy()
                 for name in ("first_interval", "second_interval", "second_filter_mean")
             )
-        return Graph(
-            parameters=parameters,
+        return self._with_classes(
+            parameters,
             eps=mapper.eps_,
-            n_samples=self.run.n_samples,
             indptr=membership.indptr,
             members=membership.indices,
             interval=interval,
             filter_mean=nodes["filter_mean"].to_numpy(),
-            counts=counts.astype(np.int64),
-            # As MapperGraph does: evenly mixed are the labels that samples have.
-            purity=purity_of_counts(counts[:, np.unique(y)]),
-            accuracy=right / np.maximum(sizes, 1),
             edges=mapper.edges_,
             n_shared=np.array(shared, dtype=np.int64),
             n_intervals=len(mapper._mapper.axes[0]),
@@ -455,6 +475,26 @@ class Graphs:
             edge_stability=mapper.stability_.edges if self.has_stability else None,
             second_interval=second,
             second_filter_mean=means,
+        )
+
+    def _with_classes(self, parameters, *, indptr, members, **found):
+        """Add to what a mapper found which classes its nodes hold."""
+        y, classes = self.run.y, np.arange(len(self.run.class_names))
+        is_right = y == self.run.views[parameters.view].prediction
+        membership = csc_matrix(
+            (np.ones(len(members)), members, indptr), (len(y), len(indptr) - 1)
+        )
+        counts, _ = count_labels(membership, y, labels=classes)
+        return Graph(
+            parameters=parameters,
+            n_samples=self.run.n_samples,
+            indptr=indptr,
+            members=members,
+            counts=counts.astype(np.int64),
+            # As MapperGraph does: evenly mixed are the labels that samples have.
+            purity=purity_of_counts(counts[:, np.unique(y)]),
+            accuracy=membership.T @ is_right / np.maximum(np.diff(indptr), 1),
+            **found,
         )
 
 

@@ -111,6 +111,27 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class FirstGraph:
+    """The mapper graph that the page shows first of a view, as it is stored.
+
+    The arrays are those of a `Graph`. It is shown instead of another one only for the
+    `parameters` of the page, the `samples` and the version of robustkit that it is of.
+    """
+
+    parameters: dict
+    samples: str
+    version: str
+    eps: float
+    n_intervals: int
+    indptr: NDArray[np.integer]
+    members: NDArray[np.integer]
+    interval: NDArray[np.integer]
+    filter_mean: NDArray[np.float64]
+    edges: NDArray[np.integer]
+    n_shared: NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
 class RunView:
     """A view as it is stored: predictions are indices of classes, images are bytes."""
 
@@ -124,6 +145,9 @@ class RunView:
     layer: str = ""
     eps: float | None = None
     """What `automatic_eps` chooses; None where it was not asked before."""
+
+    first: FirstGraph | None = None
+    """None where it is not stored."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,12 @@ from sklearn.utils import Bunch
 
 from robustkit.datasets import read_arrays
 from robustkit.exceptions import CorruptFileError
+from robustkit.explorer._graphs import Graphs
 from robustkit.explorer._run import (
     LARGEST_ERROR,
     MANY_SAMPLES,
     Column,
+    FirstGraph,
     Run,
     RunView,
     View,
@@ -41,6 +43,17 @@ VERSION = 2
 _MANIFEST = "manifest.json"
 _SAMPLES = "samples.npz"
 _LARGEST_MANIFEST = 2**24
+
+# Of a view's first graph, with their types and numbers of axes; what else it holds is
+# in the manifest.
+_ARRAYS_OF_GRAPH = {
+    "indptr": ("iu", 1),
+    "members": ("iu", 1),
+    "interval": ("iu", 1),
+    "filter_mean": ("f", 1),
+    "edges": ("iu", 2),
+    "n_shared": ("iu", 1),
+}
 
 
 def save_run(
@@ -58,8 +71,8 @@ def save_run(
 ) -> Path:
     """Store samples, and the outputs of models for them, for the explorer.
 
-    From 10,000 samples on, the distance of the first graph of every view is chosen
-    here. It takes about as long as the graph itself, and need not be waited for later.
+    From 10,000 samples on, what would be waited for later is computed here: the graphs
+    that the page opens with, and the distance of the first graph of every view.
 
     Parameters
     ----------
@@ -142,7 +155,9 @@ def save_run(
         raise FileExistsError(
             f"{path} exists and is no run: it would be lost. Choose another folder."
         )
-    run = replace(run, views=[_with_eps(view) for view in run.views])
+    if run.n_samples >= MANY_SAMPLES:
+        run = replace(run, views=[_with_eps(view) for view in run.views])
+        run = replace(run, views=_with_first_graphs(run))
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same directory, so that renaming is atomic.
     unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -157,13 +172,23 @@ def save_run(
 
 
 def _with_eps(view):
-    """Choose the distance of the first graph, if that takes long."""
-    if view.eps is not None or len(view.activations) < MANY_SAMPLES:
+    """Choose the distance of the first graph."""
+    if view.eps is not None:
         return view
     # Whoever asks for the graph is told why there is none.
     with suppress(ValueError):
         return replace(view, eps=automatic_eps(view.activations))
     return view
+
+
+def _with_first_graphs(run):
+    """Return the views, and compute the graphs that the page opens with."""
+    graphs, views = Graphs(run), list(run.views)
+    for i in run.opening:
+        # As above; without a distance there is no graph either.
+        with suppress(ValueError):
+            views[i] = replace(views[i], first=graphs.first_graph(i))
+    return views
 
 
 def as_run(run: Run | str | os.PathLike) -> Run:
@@ -208,6 +233,7 @@ def _write(folder, run):
                 images=view.images,
                 regions=view.regions,
             ),
+            **_arrays_of_graph(view.first),
         )
     manifest = {
         "format": FORMAT,
@@ -230,12 +256,31 @@ def _write(folder, run):
                 "layer": view.layer,
                 "file": _view_file(i),
                 "eps": view.eps,
+                "graph": _entry_of_graph(view.first),
             }
             for i, view in enumerate(run.views)
         ],
     }
     # Last: a folder without it is half-written.
     (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+def _arrays_of_graph(graph):
+    """Name the arrays of a first graph as a view's file holds them."""
+    if graph is None:
+        return {}
+    return {_in_file(name): getattr(graph, name) for name in _ARRAYS_OF_GRAPH}
+
+
+def _in_file(name):
+    return f"graph_{name}"
+
+
+def _entry_of_graph(graph):
+    if graph is None:
+        return None
+    entry = vars(graph)
+    return {name: entry[name] for name in entry if name not in _ARRAYS_OF_GRAPH}
 
 
 def _present(**arrays):
@@ -304,6 +349,7 @@ def _read_view(arrays, view):
         regions=arrays.regions(file),
         layer=view.get("layer", ""),
         eps=view.get("eps"),
+        first=arrays.first_graph(file, view.get("graph")),
     )
 
 
@@ -369,6 +415,8 @@ def _wrong_entry(manifest):
         eps = view.get("eps")
         if eps is not None and not (_is_number(eps) and 0 < eps < float("inf")):
             return f"the 'eps' of view {i} must be null or a number above 0"
+        if not _is_graph(view.get("graph")):
+            return f"the 'graph' of view {i} must be null or say how it was computed"
     shown = {(view["model"], view["level"], view.get("layer", "")) for view in views}
     if len(shown) < len(views):
         return "'views' must hold each model, level and layer once"
@@ -418,6 +466,22 @@ def _is_view(view, i):
         and isinstance(view.get("layer", ""), str)
         and _is_number(level)
         and 0 <= level < float("inf")
+    )
+
+
+def _is_graph(entry):
+    if entry is None:
+        return True
+    return (
+        isinstance(entry, dict)
+        and set(entry) == {"parameters", "samples", "version", "eps", "n_intervals"}
+        and isinstance(entry["parameters"], dict)
+        and isinstance(entry["samples"], str)
+        and isinstance(entry["version"], str)
+        and _is_number(entry["eps"])
+        and 0 < entry["eps"] < float("inf")
+        and _is_int(entry["n_intervals"])
+        and entry["n_intervals"] >= 1
     )
 
 
@@ -499,6 +563,22 @@ class _Arrays:
             self._refuse(_SAMPLES, name, "categories that are not listed")
         return values
 
+    def first_graph(self, file, entry):
+        """Read the graph that the manifest has an entry for, if there is one."""
+        if entry is None:
+            return None
+        stored, found = self._open(file), {}
+        for name, (kinds, n_axes) in _ARRAYS_OF_GRAPH.items():
+            array = stored.get(_in_file(name))
+            if array is None or array.dtype.kind not in kinds or array.ndim != n_axes:
+                self._refuse(file, _in_file(name), "no array that fits a graph")
+            found[name] = array if kinds == "f" else array.astype(np.int64)
+        graph = FirstGraph(**entry, **found)
+        for name, is_right, what in _parts_of_graph(graph, self.n_samples):
+            if not is_right:
+                self._refuse(file, _in_file(name), f"something else than {what}")
+        return graph
+
     def images(self, file):
         """Read bytes, one row per image, if there are any."""
         if self.image_shape is None:
@@ -506,6 +586,34 @@ class _Arrays:
         return self._get(
             file, "images", "u", prod(self.image_shape), optional=file != _SAMPLES
         )
+
+
+def _parts_of_graph(graph, n_samples):
+    """Say of one array after the other if it is right, and what that is.
+
+    Later ones rely on what was said of earlier ones.
+    """
+    indptr, members, edges = graph.indptr, graph.members, graph.edges
+    sizes = np.diff(indptr)
+    is_split = len(sizes) > 0 and indptr[0] == 0 and (sizes > 0).all()
+    yield "indptr", is_split, "the bounds of the nodes"
+    is_sample = (members >= 0) & (members < n_samples)
+    is_whole = len(members) == indptr[-1] and is_sample.all()
+    yield "members", is_whole, f"samples from 0 to {n_samples - 1}, for each node"
+    place = members + n_samples * np.repeat(np.arange(len(sizes)), sizes)
+    yield "members", (np.diff(place) > 0).all(), "ascending samples of each node"
+    is_interval = (graph.interval >= 0) & (graph.interval < graph.n_intervals)
+    is_whole = len(is_interval) == len(sizes) and is_interval.all()
+    yield "interval", is_whole, f"a number below {graph.n_intervals} for each node"
+    is_finite = np.isfinite(graph.filter_mean)
+    is_whole = len(is_finite) == len(sizes) and is_finite.all()
+    yield "filter_mean", is_whole, "a finite number for each node"
+    yield "edges", edges.shape[1] == 2, "pairs of nodes"
+    smaller, larger = edges.T
+    is_pair = (smaller >= 0) & (smaller < larger) & (larger < len(sizes))
+    yield "edges", is_pair.all(), "pairs of nodes, the smaller first"
+    is_whole = len(graph.n_shared) == len(edges) and (graph.n_shared > 0).all()
+    yield "n_shared", is_whole, "a number from 1 for each edge"
 
 
 def _read_npz(path):

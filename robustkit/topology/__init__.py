@@ -29,6 +29,7 @@ from robustkit.topology.neighbors import (
     LARGEST_N_PAIRS,
     NeighborCache,
     choose_eps,
+    digest,
     learn_metric,
 )
 

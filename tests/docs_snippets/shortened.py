@@ -72,7 +72,9 @@ COMMANDS = {
     "python -m benchmarks networks": _TINY,
     "python -m benchmarks.bench_bounds": "... --small --n-images 5",
     "python -m benchmarks.bench_explorer": "... --n-samples 2000 --n-changes 4",
-    "python -m benchmarks.explorer_frames": "... --n-samples 6000 --n-frames 2",
+    "python -m benchmarks.explorer_page": (
+        "... --n-samples 6000 --n-times 1 --n-frames 2"
+    ),
     "python -m papers.random_graphs.cost": "... --dataset few.npz --n-graphs 3",
     "python -m benchmarks.stream_regions": "... --n-samples 20000",
     "python -m papers.regions --n-seeds 10 --smoothings .1": (

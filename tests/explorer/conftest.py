@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from benchmarks.explorer_frames import crowded_run
+from benchmarks.explorer_page import crowded_run
 from robustkit.explorer import View
 from robustkit.explorer._explore import Explorer
 from robustkit.explorer._graphs import Graphs

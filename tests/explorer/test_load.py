@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from benchmarks.explorer_frames import crowded_run
+from benchmarks.explorer_page import crowded_run
 from robustkit.explorer._graphs import Graph, Graphs
 from robustkit.explorer._requests import NewestOnly
 from tests.explorer.conftest import CROWDED, ask_graph, served

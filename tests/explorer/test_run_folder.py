@@ -114,6 +114,7 @@ def test_distance_of_the_first_graph_of_many_samples_is_stored(tmp_path, monkeyp
     assert kept.views[0].eps == expected.eps
     again = load_run(save_run(tmp_path / "again", kept))
     assert again.views[0].eps == expected.eps
+    kept = replace(kept, views=[replace(kept.views[0], first=None)])
 
     def refuse(*args):
         raise AssertionError("it is known")
@@ -128,18 +129,150 @@ def test_distance_of_the_first_graph_of_many_samples_is_stored(tmp_path, monkeyp
             graphs.compute(replace(FIRST, **graphs.defaults))
 
 
-def test_distance_of_few_samples_is_not_stored(folder):
-    assert [view.eps for view in load_run(folder).views] == [None, None]
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A run of 600 samples, which are many here, stored with its first graph."""
+    monkeypatch.setattr(module, "MANY_SAMPLES", 600)
+    rng = np.random.default_rng(0)
+    y, along = rng.integers(3, size=600), np.linspace(1, 10, 600)
+    views = [
+        View(
+            "M", level, np.column_stack([along, rng.normal(0, 0.1, 600)]), y.clip(max=1)
+        )
+        for level in (0.0, 0.1)
+    ]
+    return save_run(tmp_path / "stored", y=y, views=views)
 
 
-def test_samples_too_far_apart_are_stored_without_a_distance(tmp_path, monkeypatch):
-    def refuse(X):
+def refuse_to_fit(*args):
+    raise AssertionError("it is computed")
+
+
+def same_graphs(a, b):
+    return all(np.array_equal(vars(a)[name], vars(b)[name]) for name in vars(a))
+
+
+def test_first_graph_is_stored_and_shown_without_another_search(stored, monkeypatch):
+    run = load_run(stored)
+    assert [view.first is None for view in run.views] == [False, True]
+    fresh = replace(run, views=[replace(view, first=None) for view in run.views])
+    graphs = Graphs(fresh)
+    first = GraphParameters(0, **graphs.defaults)
+    expected = graphs.compute(first)
+    assert expected.n_nodes > 1
+    assert len(expected.edges) > 0
+    monkeypatch.setattr(graphs_module._QuietMapper, "fit", refuse_to_fit)
+    assert same_graphs(Graphs(run).compute(first, soon=True), expected)
+    assert same_graphs(Graphs(run).compute(first), expected)
+
+
+def test_stored_graph_is_not_shown_in_the_place_of_another(stored, monkeypatch):
+    run = load_run(stored)
+    first = GraphParameters(0, **Graphs(run).defaults)
+    moved = replace(run.views[0], activations=run.views[0].activations + 1)
+    old = replace(run.views[0].first, version="0.0")
+    monkeypatch.setattr(graphs_module._QuietMapper, "fit", refuse_to_fit)
+    others = [
+        (Graphs(run), replace(first, n_intervals=41)),
+        (Graphs(run), replace(first, min_samples=4)),
+        (Graphs(run), replace(first, view=1)),
+        (Graphs(run, MapperGraph(n_intervals=40, n_bootstrap=2)), first),
+        (Graphs(replace(run, views=[moved, run.views[1]])), first),
+        (Graphs(replace(run, views=[replace(run.views[0], first=old)])), first),
+    ]
+    for graphs, parameters in others:
+        with pytest.raises(AssertionError, match="it is computed"):
+            graphs.compute(parameters)
+
+
+def test_classes_of_a_stored_graph_are_those_of_the_run(stored):
+    run = load_run(stored)
+    first = GraphParameters(0, **Graphs(run).defaults)
+    relabelled = replace(run, y=(run.y + 1) % 3)
+    graph, other = (Graphs(one).compute(first) for one in (run, relabelled))
+    np.testing.assert_array_equal(other.counts, np.roll(graph.counts, 1, axis=1))
+
+
+def test_a_graph_without_nodes_is_not_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MANY_SAMPLES", 4)
+    view = View("M", 0.0, [[0.0], [1.0], [2.0], [3.0]], [0, 0, 0, 0])
+    run = load_run(save_run(tmp_path / "run", y=[0, 0, 0, 0], views=[view]))
+    assert run.views[0].first is None
+    graphs = Graphs(run)
+    graph = graphs.compute(GraphParameters(0, **graphs.defaults))
+    assert (graph.n_nodes, graph.note != "") == (0, True)
+
+
+@pytest.mark.parametrize("opening", [(1,), (1, 0)])
+def test_graphs_that_the_page_opens_with_are_stored(stored, tmp_path, opening):
+    run = replace(load_run(stored), opening=opening)
+    run = load_run(save_run(tmp_path / "again", run))
+    assert all(run.views[i].first is not None for i in opening)
+
+
+BROKEN_GRAPHS = {
+    "graph_indptr": [
+        lambda a: None, lambda a: a.astype(float), lambda a: a[:0], lambda a: a[::-1],
+        lambda a: a + 1, lambda a: np.insert(a, 1, 0), lambda a: a[:-1],
+    ],
+    "graph_members": [
+        lambda a: a[:-1], lambda a: a[::-1], lambda a: a - 1, lambda a: a + 600,
+        lambda a: a[:, None],
+    ],
+    "graph_interval": [lambda a: a[1:], lambda a: a - 40, lambda a: a + 40],
+    "graph_filter_mean": [
+        lambda a: a[1:], lambda a: a * np.nan, lambda a: np.ones(len(a), int)
+    ],
+    "graph_edges": [
+        lambda a: a[:, :1], lambda a: np.zeros((0, 0), int), lambda a: a[:, ::-1],
+        lambda a: a - 1, lambda a: a + 1, lambda a: a.ravel(),
+    ],
+    "graph_n_shared": [lambda a: a[1:], lambda a: 0 * a, lambda a: a.astype(float)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN_GRAPHS)
+def test_a_broken_graph_is_refused_by_name(stored, name):
+    with np.load(stored / "view_0.npz") as arrays:
+        right = arrays[name]
+    for spoil in BROKEN_GRAPHS[name]:
+        rewrite(stored, "view_0.npz", **{name: spoil(right)})
+        with pytest.raises(CorruptFileError, match=r"view_0.npz: 'graph_\w+' holds"):
+            load_run(stored)
+    rewrite(stored, "view_0.npz", **{name: right})
+    assert load_run(stored).views[0].first is not None
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3, {}, {"eps": 0}, {"eps": "1"}, {"n_intervals": 0}, {"n_intervals": 2.0},
+        {"parameters": []}, {"samples": 1}, {"version": None}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_a_broken_entry_of_a_graph_is_refused(stored, entry):
+    views = json.loads((stored / "manifest.json").read_text())["views"]
+    is_part = isinstance(entry, dict) and entry
+    views[0]["graph"] = views[0]["graph"] | entry if is_part else entry
+    change(stored, views=views)
+    with pytest.raises(CorruptFileError, match="the 'graph' of view 0 must be null"):
+        load_run(stored)
+
+
+def test_nothing_is_computed_ahead_of_few_samples(folder):
+    views = load_run(folder).views
+    assert [(view.eps, view.first) for view in views] == [(None, None)] * 2
+
+
+def test_samples_too_far_apart_are_stored_without_a_graph(tmp_path, monkeypatch):
+    def refuse(*args):
         raise ValueError("no finite distance")
 
     monkeypatch.setattr(module, "automatic_eps", refuse)
+    monkeypatch.setattr(graphs_module, "automatic_eps", refuse)
     monkeypatch.setattr(module, "MANY_SAMPLES", 6)
     run = load_run(save_run(tmp_path / "run", y=Y, views=VIEWS))
-    assert [view.eps for view in run.views] == [None, None]
+    assert [(view.eps, view.first) for view in run.views] == [(None, None)] * 2
 
 
 def test_runs_of_the_first_version_are_read(folder):
@@ -147,7 +280,7 @@ def test_runs_of_the_first_version_are_read(folder):
     manifest = json.loads(path.read_text()) | {"version": 1}
     del manifest["columns"], manifest["opening"]
     for view in manifest["views"]:
-        del view["layer"], view["eps"]
+        del view["layer"], view["eps"], view["graph"]
     path.write_text(json.dumps(manifest))
     run = load_run(folder)
     assert (run.columns, run.opening) == ([], (0,))

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.explorer_frames import crowded_run, gesture
+from benchmarks.explorer_page import crowded_run, gesture
 from robustkit.explorer._explore import Explorer
 from robustkit.explorer._graphs import GraphParameters
 from robustkit.topology import MapperGraph
@@ -39,7 +39,7 @@ def explorer(graphs):
 
 @pytest.mark.parametrize("ratio", [1, 2])
 def test_2_000_nodes_are_drawn_once_a_frame(open_page, ratio):
-    """What a frame costs is measured by benchmarks/explorer_frames.py."""
+    """What a frame costs is measured by benchmarks/explorer_page.py."""
     seen = open_page(device_scale_factor=ratio)
     assert seen.shape()[0] == 2000
     places = {"drag": seen.place("Home"), "zoom": middle(seen), "pan": seen.corner()}
