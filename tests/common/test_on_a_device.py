@@ -331,14 +331,22 @@ def test_a_report_with_its_diagnostics_is_that_of_the_cpu(net, data):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_minimal_distance_waits_once_a_pass(norm, setting):
+def test_minimal_distance_waits_once_in_ten_passes(norm, setting):
     (module, X, y), _ = setting
-    n_passes = []
-    hook = module.register_forward_pre_hook(lambda *_: n_passes.append(1))
-    with hook, waits() as counted:
-        functional.minimal_distance(module, X[:8], y[:8], norm=norm, max_iter=10)
-    # Besides, the samples, and the margins and gradients of nine classes at them.
-    assert counted.total() <= len(n_passes) + 30, counted
+    n_passes, n_waits = [], []
+    for max_iter in (30, 100):
+        passes = []
+        hook = module.register_forward_pre_hook(lambda *_, to=passes: to.append(1))
+        with hook, waits() as counted:
+            functional.minimal_distance(
+                module, X[:8], y[:8], norm=norm, max_iter=max_iter
+            )
+        n_passes.append(len(passes))
+        n_waits.append(counted.total())
+    assert n_passes[1] > n_passes[0] + 30
+    assert n_waits[1] - n_waits[0] <= (n_passes[1] - n_passes[0]) / 10
+    # Besides, the samples, what the model says of them, and the points that are found.
+    assert n_waits[0] <= n_passes[0] / 10 + 20, counted
 
 
 def test_proofs_are_computed_on_the_cpu_of_a_model_that_is_elsewhere(net, data):

@@ -1,8 +1,9 @@
 """The nearest point at which a model errs.
 
 `_paths` holds the compiled passes over the features of each sample, `_corners` finds
-where several boundaries meet, `_search` follows gradients with both, and `_distance`
-tries other ways where none leads to an error and lets the model have the last word.
+where several boundaries meet, `_search` follows gradients with both, `_device_search`
+does the same on a GPU, and `_distance` tries other ways where no gradient leads to an
+error and lets the model have the last word.
 """
 # ruff: noqa: F401
 

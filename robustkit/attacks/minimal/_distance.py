@@ -16,14 +16,12 @@ from robustkit._tensors import as_array, as_tensor
 from robustkit._validation import check_clip, check_range
 from robustkit.attacks._attacked_model import undisturbed
 from robustkit.attacks._losses import class_indices
+from robustkit.attacks.minimal import _device_search, _search
 from robustkit.attacks.minimal._paths import Box, place_between
 from robustkit.attacks.minimal._search import (
-    Bracket,
     Found,
     Margins,
     Schedule,
-    search_along_gradients,
-    search_from,
     sizes_of,
     turn_corners,
 )
@@ -33,8 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLES_AT_ONCE", "minimal_distance", "push_out"]
 
-# Samples that are searched around at once.
+# Samples that are searched around at once; elsewhere than on the CPU, as many as have
+# so many features.
 SAMPLES_AT_ONCE = 256
+_FEATURES_AT_ONCE = 2**24
 # Points of the box that are tried where no gradient leads to an error, how many of
 # those that err are followed inwards, and known samples tried for each sample.
 _N_CORNERS, _N_FOLLOWED, _N_KNOWN = 48, 8, 32
@@ -136,8 +136,11 @@ def minimal_distance(
         n_queries = np.ones(len(X), dtype=np.int64)
         others = _known_points(known, flat, margins)
         attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
-        for start in range(0, len(attacked), SAMPLES_AT_ONCE):
-            rows = attacked[start : start + SAMPLES_AT_ONCE]
+        at_once = SAMPLES_AT_ONCE
+        if X.device.type != "cpu":
+            at_once = max(at_once, _FEATURES_AT_ONCE // max(1, flat.shape[1]))
+        for start in range(0, len(attacked), at_once):
+            rows = attacked[start : start + at_once]
             box = Box(flat[rows], low, high, norm == "l2")
             goal = None if goals is None else goals[rows]
             asked = ask.of(rows)
@@ -201,20 +204,27 @@ class _Judge:
         return as_array(self.ask(images, torch.from_numpy(rows).to(self.device)))
 
 
+def _search_for(device):
+    """Compiled for the CPU, or as operations of torch."""
+    return _search if device.type == "cpu" else _device_search
+
+
 class _Task:
     """One batch of samples, all predicted correctly."""
 
     def __init__(self, margins, box, true, target, ask):
         self.margins, self.box, self.true, self.target = margins, box, true, target
         self.ask = ask
+        self.search = _search_for(margins.device)
 
     def solve(self, plan, known, seed):
         """Search along gradients, then wherever else an error may be."""
         box, n = self.box, len(self.box.X)
         found = Found(box.X.copy(), np.full(n, np.inf), np.zeros(n, dtype=np.int64))
-        search_along_gradients(self.margins, box, self.true, self.target, plan, found)
+        task = self.margins, box, self.true, self.target
+        self.search.search_along_gradients(*task, plan, found)
         if self.target is not None:
-            turn_corners(self.margins, box, self.true, self.target, found)
+            turn_corners(*task, found)
         self._settle(found, np.flatnonzero(np.isfinite(found.sizes)))
         missing = np.flatnonzero(np.isinf(found.sizes))
         if len(missing):
@@ -222,7 +232,7 @@ class _Task:
                 self._try_elsewhere(found, some, points, seed)
             hit = missing[np.isfinite(found.sizes[missing])]
             points, sizes = found.points[hit], found.sizes[hit]
-            search_from(self.margins, box, self.true, self.target, plan, found, hit)
+            self.search.search_from(*task, plan, found, hit)
             self._settle(found, hit)
             # What the model itself takes for an error stays one.
             found.keep(hit, points, sizes)
@@ -258,7 +268,9 @@ class _Task:
         """Draw points as near as the module still errs, and let the model judge."""
         if len(which) == 0:
             return
-        self._draw_near(found, which)
+        self.search.draw_near(
+            self.margins, self.box, self.true, self.target, found, which
+        )
         failed = which[~self._errs(found.points[which], which)]
         if len(failed):
             nearer, errs = push_out(
@@ -270,33 +282,6 @@ class _Task:
             found.points[failed] = nearer
             sizes = sizes_of(self.box, failed, nearer)
             found.sizes[failed] = np.where(errs, sizes, np.inf)
-
-    def _draw_near(self, found, which):
-        """Find the last point on the way inwards at which the module errs."""
-        box, points = self.box, found.points[which]
-        # Levels of `place_between`: a share, or the largest move.
-        whole = np.ones(len(which)) if box.euclidean else found.sizes[which]
-        bracket = Bracket(len(which), self.margins.finest)
-        e, left = whole.copy(), np.arange(len(which))
-        lead = np.full(len(which), 1e-3)
-        for j in range(16):
-            between = np.empty((len(left), box.X.shape[1]), dtype=box.X.dtype)
-            place_between(box, which[left], points[left], e[left], between)
-            np.add.at(found.n_queries, which[left], 1)
-            m = self._values(between, which[left])
-            guess = bracket.next_levels(left, e[left], m, np.ones(len(left)), j)
-            # As long as all err, ever longer steps inwards.
-            inwards = bracket.high[left] * (1 - lead[left])
-            e[left] = np.where(np.isinf(bracket.m_low[left]), inwards, guess)
-            lead[left] = np.minimum(4 * lead[left], 0.5)
-            left = left[np.isfinite(bracket.high[left]) & ~bracket.is_narrow(left)]
-            if len(left) == 0:
-                break
-        nearer = np.isfinite(bracket.high) & (bracket.high < whole)
-        which, points = which[nearer], points[nearer]
-        place_between(box, which, points, bracket.high[nearer], points)
-        sizes = sizes_of(box, which, points)
-        found.keep(which, points, np.where(sizes > 0, sizes, np.inf))
 
     def _try_elsewhere(self, found, missing, known, seed):
         """Where no gradient leads: known samples, corners of the box, then inwards."""

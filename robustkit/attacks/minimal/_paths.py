@@ -19,6 +19,9 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "MOST_GROWTH",
+    "NEAR",
+    "STEEP",
     "Box",
     "Rows",
     "advance",
@@ -34,11 +37,11 @@ __all__ = [
 # Sums may be reordered, which is what makes them fast; infinite bounds must stay.
 _FAST = {"reassoc", "contract", "nsz"}
 # By how much a level may grow at once: a flat model would send it to infinity.
-_MOST_GROWTH = 8.0
+MOST_GROWTH = 8.0
 # A crossing is believed if it is at most this share of the level away.
-_NEAR = 0.15
+NEAR = 0.15
 # A feature takes a whole sliding step from this share of the mean gradient on.
-_STEEP = 0.3
+STEEP = 0.3
 
 
 class Box(NamedTuple):
@@ -213,7 +216,7 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
         crossing = e - m / growth if growth > 0 else np.inf
         size = length * crossing / max(e, 1e-300) if box.euclidean else crossing
         rows.newest_size[r] = size
-        if abs(crossing - e) < _NEAR * e and size < rows.best_size[r]:
+        if abs(crossing - e) < NEAR * e and size < rows.best_size[r]:
             rows.best_size[r], rows.best_level[r] = size, crossing
             rows.best_growth[r] = growth
             _copy(g, rows.best_slope[r])
@@ -226,7 +229,7 @@ def advance(box, rows, which, new, margins, share, tolerance, out):
             rows.offset[r] += share * (offset - rows.offset[r])
         level = solve(x, g, -rows.offset[r], e, 1, box)
         if e > 0:
-            level = min(level, _MOST_GROWTH * e)
+            level = min(level, MOST_GROWTH * e)
         rows.level[r] = level
         if share == 1:
             still = abs(level - e) < tolerance * e
@@ -249,7 +252,7 @@ def _slide_to(x, z, g, rho, level, box, out):
         total += np.float64(abs(g[j]))
     step = kind(rho)
     # No gradient so small that its inverse is infinite.
-    per_gradient = kind(min(len(x) / max(_STEEP * total, 1e-30), 1e30))
+    per_gradient = kind(min(len(x) / max(STEEP * total, 1e-30), 1e30))
     for j in range(len(x)):
         w = per_gradient * g[j]
         w = -one if w < -one else w

@@ -24,6 +24,7 @@ from robustkit.attacks.minimal._paths import (
     advance,
     begin,
     place,
+    place_between,
     restart,
     slide,
     take_up,
@@ -31,10 +32,10 @@ from robustkit.attacks.minimal._paths import (
 from robustkit.networks import NetworkUnion, of_rows
 
 __all__ = [
-    "Bracket",
     "Found",
     "Margins",
     "Schedule",
+    "draw_near",
     "search_along_gradients",
     "search_from",
     "sizes_of",
@@ -152,13 +153,7 @@ class Margins:
         for rows, block in self._blocks(points, sample):
             look = first_look(block.module, block.images)
             logits = look.logits.detach()[block.real]
-            pair = self._pair(logits, true[rows], wrong[rows])
-            if self.device.type != "cpu":
-                margin = self._margin_there(logits, *pair)
-                gradient = self._gradient_there(look, block.real, *pair)
-                brought = self._brought(margin, gradient, block)
-                found.append((brought[:, -1].astype(float), brought[:, :-1]))
-                continue
+            pair = self.pair(logits, true[rows], wrong[rows])
             margin = self._margin(logits, *pair)
             found.append((margin, self._gradient(look, block.real, *pair)))
         if len(found) == 0:
@@ -172,7 +167,7 @@ class Margins:
         for rows, block in self._blocks(points, sample):
             logits = logits_at(block.module, block.images)[block.real]
             classes = None if wrong is None else wrong[rows]
-            pair = self._pair(logits, true[rows], classes)
+            pair = self.pair(logits, true[rows], classes)
             margins[rows] = self._margin(logits, *pair)
         return margins
 
@@ -227,29 +222,39 @@ class Margins:
     def _around(self, block, true):
         look, n = first_look(block.module, block.images), len(true)
         logits = look.logits.detach()[block.real]
-        true = torch.from_numpy(true).to(self.device)
-        others = logits.scatter(1, true[:, None], -torch.inf)
-        n_classes = min(logits.shape[1] - 1, _MOST_CLASSES)
-        order = others.argsort(dim=1, descending=True, stable=True)[:, :n_classes]
+        true = self.there(true)
+        order = self.likely(logits, true)
+        n_classes = len(order)
         values = np.empty((n_classes, n))
         gradients = np.empty((n_classes, n, block.images[0].numel()), self._kind)
-        for k, wrong in enumerate(order.T):
+        for k, wrong in enumerate(order):
             pair = (true, wrong) if self.towards else (wrong, true)
             values[k] = self._margin(logits, *pair)
             again = k < n_classes - 1
             gradients[k] = self._gradient(look, block.real, *pair, again)
-        return as_array(order.T.contiguous()), values, gradients
+        return as_array(order.contiguous()), values, gradients
+
+    def likely(self, logits, true):
+        """Order the classes other than `true`, the likeliest first."""
+        others = logits.detach().scatter(1, true[:, None], -torch.inf)
+        n_classes = min(logits.shape[1] - 1, _MOST_CLASSES)
+        return others.argsort(dim=1, descending=True, stable=True)[:, :n_classes].T
 
     @property
     def _kind(self):
         return np.float64 if self.work_dtype == torch.float64 else np.float32
 
-    def _pair(self, logits, true, wrong):
+    def there(self, numbers):
+        """Bring numbers to the device, which is not waited for."""
+        if torch.is_tensor(numbers):
+            return numbers
+        return torch.from_numpy(numbers).to(self.device, non_blocking=True)
+
+    def pair(self, logits, true, wrong):
         """Choose the class that is to lead, and the one that is to lag behind."""
-        logits = logits.detach()
-        true = torch.from_numpy(true).to(self.device, non_blocking=True)
+        logits, true = logits.detach(), self.there(true)
         if wrong is not None:
-            wrong = torch.from_numpy(wrong).to(self.device, non_blocking=True)
+            wrong = self.there(wrong)
         if self.towards:
             return wrong, logits.scatter(1, wrong[:, None], -torch.inf).argmax(dim=1)
         if wrong is None:
@@ -257,30 +262,23 @@ class Margins:
         return wrong, true
 
     def _margin(self, logits, leading, lagging):
-        return as_array(self._margin_there(logits, leading, lagging).double())
+        return as_array(self.margin_there(logits, leading, lagging).double())
 
-    def _margin_there(self, logits, leading, lagging):
+    def margin_there(self, logits, leading, lagging):
         """Subtract from the margin what rounding may take in another batch."""
         margin = _logit_of(logits, leading) - _logit_of(logits, lagging)
         unsure = _SAFE * self.spacing * logits.abs().amax(dim=1)
         return margin - unsure
 
-    def _brought(self, margin, gradient, block):
-        """Bring both from a GPU in one transfer, which is waited for once."""
-        if gradient is None:
-            gradient = torch.zeros_like(block.images)
-        kind = torch.promote_types(margin.dtype, self.work_dtype)
-        parts = gradient[block.real].flatten(1), margin[:, None]
-        return as_array(torch.cat([part.to(kind) for part in parts], dim=1))
-
     def _gradient(self, look, real, leading, lagging, again=False):
-        gradient = self._gradient_there(look, real, leading, lagging, again)
+        gradient = self.gradient_there(look, real, leading, lagging, again)
         # Without a gradient the search goes on from points that are tried.
         if gradient is None:
             gradient = torch.zeros_like(look.points)
         return as_array(gradient[real].flatten(1).to(self.work_dtype))
 
-    def _gradient_there(self, look, real, leading, lagging, again=False):
+    def gradient_there(self, look, real, leading, lagging, again=False):
+        """Return the gradient of the margin; None if the module has none."""
         logits, gradient = look.logits, None
         if logits.requires_grad:
             weights, here = torch.zeros_like(logits), real
@@ -359,6 +357,36 @@ def search_from(margins, box, true, target, plan, found, known):
     restart(box, rows, which, 1.0, slope, offset, np.empty_like(points))
     search.run(which, 3 * plan.steps, plan.warm, race=False)
     search.finish(which)
+
+
+def draw_near(margins, box, true, target, found, which):
+    """Find the last point on the way inwards at which the module errs."""
+    points = found.points[which]
+    # Levels of `place_between`: a share, or the largest move.
+    whole = np.ones(len(which)) if box.euclidean else found.sizes[which]
+    bracket = Bracket(len(which), margins.finest)
+    e, left = whole.copy(), np.arange(len(which))
+    lead = np.full(len(which), 1e-3)
+    for j in range(16):
+        some = which[left]
+        between = np.empty((len(left), box.X.shape[1]), dtype=box.X.dtype)
+        place_between(box, some, points[left], e[left], between)
+        np.add.at(found.n_queries, some, 1)
+        goal = None if target is None else target[some]
+        m = margins.values(between, some, true[some], goal)
+        guess = bracket.next_levels(left, e[left], m, np.ones(len(left)), j)
+        # As long as all err, ever longer steps inwards.
+        inwards = bracket.high[left] * (1 - lead[left])
+        e[left] = np.where(np.isinf(bracket.m_low[left]), inwards, guess)
+        lead[left] = np.minimum(4 * lead[left], 0.5)
+        left = left[np.isfinite(bracket.high[left]) & ~bracket.is_narrow(left)]
+        if len(left) == 0:
+            break
+    nearer = np.isfinite(bracket.high) & (bracket.high < whole)
+    which, points = which[nearer], points[nearer]
+    place_between(box, which, points, bracket.high[nearer], points)
+    sizes = sizes_of(box, which, points)
+    found.keep(which, points, np.where(sizes > 0, sizes, np.inf))
 
 
 def turn_corners(margins, box, true, target, found):
@@ -476,12 +504,12 @@ class _Search:
         sample, sizes = self.rows.sample[which], self.rows.best_size[which]
         best = np.full(len(self.box.X), np.inf)
         np.minimum.at(best, sample, sizes)
-        return best[sample]
+        return best
 
     def leaders(self, which, factor):
         """Rows that are at most `factor` times as far as their sample's best."""
-        sizes = self.rows.best_size[which]
-        return which[sizes <= factor * self._best_of_samples(which)]
+        best = self._best_of_samples(which)[self.rows.sample[which]]
+        return which[self.rows.best_size[which] <= factor * best]
 
     def run(self, which, steps, warm, race):
         """Average and jump, from where the rows' models are zero."""
@@ -505,12 +533,16 @@ class _Search:
             points = self._buffer(which)
             m, new = self._look(which, points)
             share = 1.0 if j < warm else (j - warm + 2) ** plan.power
+            ran = which[rows.moving[which]]
             advance(self.box, rows, which, new, m, share, tolerance, points)
             stay = rows.moving[which]
             if race and j >= plan.prune_after:
                 # A row that is nowhere near its crossing may come to lead.
                 size = np.minimum(rows.best_size, rows.newest_size)[which]
-                stay &= size <= plan.prune * self._best_of_samples(which)
+                best = self._best_of_samples(ran)[rows.sample[which]]
+                stay &= size <= plan.prune * best
+                # Out of the race, whether there is room for others or not.
+                rows.moving[which[~stay]] = False
             if stay.mean() < 0.9:
                 which = which[stay]
                 take_up(self.box, rows, which, self._buffer(which))

