@@ -47,7 +47,12 @@ from robustkit.topology._purity import (
     weighted_average_purity,
 )
 from robustkit.topology._stability import resample_mapper
-from robustkit.topology.neighbors import METRIC_NAMES, NeighborCache, typical_distance
+from robustkit.topology.neighbors import (
+    METRIC_NAMES,
+    NeighborCache,
+    products_on,
+    typical_distance,
+)
 
 _Filter = str | int | Callable | ArrayLike
 _Cover = str | UniformCover | BalancedCover | GMapperCover | AdaptiveCover
@@ -152,6 +157,11 @@ class MapperGraph(
 
     n_jobs : int or None, default=None
         Number of threads. None is 1 unless in a :obj:`joblib.parallel_config` context.
+
+    device : str, default="cpu"
+        Where `fit` computes the Euclidean distances of samples with 64 features or
+        more, as blocks of products: "cpu", "cuda", "cuda:<index>", or "auto", which is
+        CUDA where there is one. The graph is the same.
 
     random_state : int, RandomState instance or None, default=None
         Draws the resamples. Pass an int for reproducible results.
@@ -303,6 +313,7 @@ class MapperGraph(
         "warm_start": ["boolean"],
         "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
         "n_jobs": [Integral, None],
+        "device": "no_validation",
         "random_state": ["random_state"],
     }
 
@@ -320,6 +331,7 @@ class MapperGraph(
         warm_start: bool = False,
         n_bootstrap: int = 0,
         n_jobs: int | None = None,
+        device: str = "cpu",
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.filter = filter
@@ -333,6 +345,7 @@ class MapperGraph(
         self.warm_start = warm_start
         self.n_bootstrap = n_bootstrap
         self.n_jobs = n_jobs
+        self.device = device
         self.random_state = random_state
 
     def __sklearn_clone__(self):
@@ -373,11 +386,12 @@ class MapperGraph(
         self._check_resamples()
         # Without warm start nothing found before is of use any longer.
         self._cache = self._warm_cache() if self.warm_start else None
-        mapper = build_mapper(
-            samples, filter=self.filter, cover=self._make_cover(),
-            clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
-            metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
-        )  # fmt: skip
+        with products_on(self.device):
+            mapper = build_mapper(
+                samples, filter=self.filter, cover=self._make_cover(),
+                clusterer=self.clusterer, eps=self.eps, min_samples=self.min_samples,
+                metric=self.metric, cache=self._cache, n_jobs=self.n_jobs,
+            )  # fmt: skip
         # Only resamples ask for neighbours.
         self._mapper, self._fit_X = replace(mapper, neighbors=None), samples
         self.intervals_, self.eps_ = mapper.intervals, mapper.eps

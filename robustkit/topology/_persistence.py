@@ -19,7 +19,7 @@ from robustkit.topology._cover import GivenCover
 from robustkit.topology._loops import filled_triangles
 from robustkit.topology._mapper import build_mapper, join_clusters, shared_samples
 from robustkit.topology._mapper_graph import MapperGraph
-from robustkit.topology.neighbors import NeighborCache
+from robustkit.topology.neighbors import NeighborCache, products_on
 
 # How many distances, and how many times smaller and larger than eps they reach.
 _N_SCALES = 25
@@ -105,11 +105,12 @@ def mapper_persistence(
     graphs = []
     # The largest distance first: its neighbours hold those of the others.
     for scale in scales[::-1]:
-        built = build_mapper(
-            samples, filter=mapper.filter, cover=cover, clusterer=None, eps=scale,
-            min_samples=mapper.min_samples, metric=mapper.metric, cache=cache,
-            n_jobs=mapper.n_jobs,
-        )  # fmt: skip
+        with products_on(mapper.device):
+            built = build_mapper(
+                samples, filter=mapper.filter, cover=cover, clusterer=None, eps=scale,
+                min_samples=mapper.min_samples, metric=mapper.metric, cache=cache,
+                n_jobs=mapper.n_jobs,
+            )  # fmt: skip
         graphs.append(_core_graph(built.anchors, len(samples)))
     return _as_table(_bars(graphs[::-1]), scales)
 

@@ -28,9 +28,9 @@ PUBLIC = {*robustkit.__all__, *functional.__all__}
 # Of mapper graphs: how much comes back in resamples, which loops there are, how far
 # apart two are, the display of several, the few neighbours that decide where pairs
 # are too many, the graphs of all layers and their display, and the filters, one or two
-# of them. The explorer as a widget; how many threads compute; and the search
-# for minimal distances on devices.
-MOST_FILES = 177
+# of them. The explorer as a widget; how many threads compute; the search
+# for minimal distances on devices, and blocks of products, which devices compute, too.
+MOST_FILES = 178
 SMALLEST_MEDIAN = 220
 MOST_PARAMETERS = 9
 MOST_PRIVATE_IMPORTS = 8

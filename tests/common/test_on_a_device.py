@@ -36,6 +36,7 @@ from robustkit.networks import (
     why_not_recorded,
 )
 from robustkit.regions import count_regions
+from robustkit.topology import MapperGraph
 from tests.standin import STANDIN, Recording, recorded, waits
 
 N_STEPS = 20
@@ -535,3 +536,48 @@ def test_nan_has_no_sign_wherever_it_is():
     values[1, 2] = torch.nan
     with pytest.raises(ValueError, match="The activations contain NaN, which has no"):
         count_regions(values.to(STANDIN))
+
+
+@pytest.fixture
+def wide_samples():
+    """Eight groups of 64 features, more than are compared at once."""
+    rng = np.random.default_rng(0)
+    centers = 4 * rng.normal(size=(8, 64))
+    X = centers[rng.integers(8, size=6000)] + rng.normal(size=(6000, 64))
+    return X.astype(np.float32)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_mapper_graph_of_wide_samples_is_the_same_there(wide_samples, n_jobs):
+    here = MapperGraph(n_intervals=10, n_bootstrap=2, random_state=0).fit(wide_samples)
+    there = clone(here).set_params(device=STANDIN, n_jobs=n_jobs)
+    with waits() as counted:
+        there.fit(wide_samples)
+    # Blocks of products came back.
+    assert counted["aten::_to_copy"] > 10
+    assert there.eps_ == here.eps_
+    assert (there.membership_ != here.membership_).nnz == 0
+    np.testing.assert_array_equal(there.edges_, here.edges_)
+    np.testing.assert_array_equal(there.stability_.nodes, here.stability_.nodes)
+
+
+def test_narrow_samples_stay_here(wide_samples):
+    with waits() as counted:
+        MapperGraph(n_intervals=10, device=STANDIN).fit(wide_samples[:500, :63])
+    assert counted.total() == 0
+
+
+def test_products_of_less_precision_are_refused(wide_samples):
+    mapper = MapperGraph(device=STANDIN)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with pytest.raises(ValueError, match="needs products in single precision"):
+            mapper.fit(wide_samples)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_device_that_is_not_there_is_refused_by_the_mapper(wide_samples):
+    with pytest.raises(ValueError, match="'device' parameter must be"):
+        MapperGraph(device="nowhere").fit(wide_samples[:10])

@@ -20,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from robustkit.topology.neighbors._few import find_few
+from robustkit.topology.neighbors._products import rounding_bound
 from robustkit.topology.neighbors._search import (
     LARGEST_N_PAIRS,
     Pairs,
@@ -29,7 +30,6 @@ from robustkit.topology.neighbors._search import (
     is_within,
     join_pairs,
     level_step,
-    rounding_bound,
     search_pairs,
 )
 from robustkit.topology.neighbors._windows import (

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from sklearn.neighbors import VALID_METRICS, NearestNeighbors
 
 from robustkit._threads import one_blas_thread
+from robustkit.topology.neighbors._products import Products, rounding_bound
 from robustkit.topology.neighbors._search import (
     N_TOGETHER,
     CellSplit,
-    Products,
     Search,
     SortedSamples,
     Tile,
     blocks_of_task,
     is_ours,
-    rounding_bound,
     squared_distance,
     tasks_of,
     tiles_of_block,

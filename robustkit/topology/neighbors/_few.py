@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.utils.parallel import Parallel, delayed
 
 from robustkit._threads import one_blas_thread
+from robustkit.topology.neighbors._products import Products
 from robustkit.topology.neighbors._search import (
     Pairs,
-    Products,
     SortedSamples,
     is_within,
 )

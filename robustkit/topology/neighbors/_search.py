@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import kmeans_plusplus
 
 from robustkit._threads import one_blas_thread
+from robustkit.topology.neighbors._products import Products, device_for
 
 # Pairs that may be kept: 4 bytes each, one more with distances, and as much again while
 # they are joined.
@@ -72,8 +73,6 @@ _FAR = 1000
 
 _N_CENTERS = 16
 _N_SAMPLES_FOR_CENTERS = 2048
-
-_UNIT_ROUNDOFF = 2.0**-24
 
 
 class Pairs(NamedTuple):
@@ -560,50 +559,6 @@ class Tile(NamedTuple):
     columns: NDArray
 
 
-class Products:
-    """Float32 matrix products of some rows with columns, and who is near by them.
-
-    Of squared distances |x|^2 + |y|^2 - 2 x.y, the products are the part that depends
-    on the columns y: ``|y|^2 - 2 x.y``.
-    """
-
-    def __init__(self, samples: "SortedSamples", eps: float, rows: NDArray):
-        self.norms = samples.norms[rows]
-        self._block = samples.rows(rows) * np.float32(-2)
-        self._limit = (float(eps) * samples.scale) ** 2
-        self._n_features = samples.X.shape[1]
-
-    def thresholds(self, column_norms: NDArray) -> tuple[NDArray, NDArray]:
-        """Return two limits per row: sure up to the first, impossible above the second.
-
-        They hold for columns of these squared norms.
-        """
-        largest = max(self.norms.max(), column_norms.max(initial=0))
-        tolerance = rounding_bound(self._n_features, largest)
-        sure, possible = self._limit - tolerance, self._limit + tolerance
-        return (
-            (sure - self.norms).astype(np.float32),
-            (possible - self.norms).astype(np.float32),
-        )
-
-    def with_columns(self, vectors: NDArray, norms: NDArray) -> NDArray:
-        """Return the products with float32 columns and their squared norms."""
-        products = self._block @ vectors.T
-        products += norms
-        return products
-
-
-def rounding_bound(n_features: int, largest: float) -> float:
-    """Bound the error of a squared distance that was computed in float32.
-
-    A product of vectors of squared norm at most R (`largest`) is off by n_features u R,
-    whatever the order of its sums (and a little more, to second order); twice that
-    enters. The rest covers the rounding of samples, norms and thresholds, and of a few
-    sums.
-    """
-    return (2.2 * n_features + 32) * _UNIT_ROUNDOFF * largest
-
-
 class SortedSamples:
     """Samples sorted by their filter values, and prepared for the search of pairs.
 
@@ -639,7 +594,7 @@ class SortedSamples:
     """
 
     def __init__(self, X: NDArray, values: NDArray):
-        self.X = X
+        self.X, self.device = X, device_for(X.shape[1])
         self.order = np.argsort(values, kind="stable")
         self.values = values[self.order]
         # Centring shrinks the norms, and with them the rounding errors.

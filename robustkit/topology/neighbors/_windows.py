@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from robustkit.topology.neighbors._products import Products
 from robustkit.topology.neighbors._search import (
     Pairs,
-    Products,
     SortedSamples,
     Tile,
     is_within,

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from robustkit.topology.neighbors import _dbscan as dbscan_module
 from robustkit.topology.neighbors import _search as search_module
 from robustkit.topology.neighbors._dbscan import pairs_within, touching_pairs
+from robustkit.topology.neighbors._products import rounding_bound
 from robustkit.topology.neighbors._search import (
     SortedSamples,
     find_pairs,
     find_pairs_that_fit,
     level_step,
-    rounding_bound,
     search_pairs,
 )
 from robustkit.topology.neighbors._windows import ends_of_band
