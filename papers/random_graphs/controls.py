@@ -15,7 +15,8 @@ So the effect of pruning is that of *pruned, retrained* over *dense, retrained*,
 
 ``python -m papers.random_graphs.controls`` carries it out: every finished network is a
 row of results/controls.csv; started again, it does what is missing. One hour on one
-core.
+core. With ``--publish`` it trains nothing, and writes the tables and the picture of
+what is finished.
 """
 
 import argparse
@@ -28,8 +29,17 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from papers._data import load
-from papers._results import ResultTable
+from papers._results import (
+    ResultTable,
+    half_width,
+    plt,
+    save_figure,
+    signed,
+    with_interval,
+    write_table,
+)
 from papers.random_graphs.measures import measures
+from papers.random_graphs.tables import keep_amounts
 from robustkit.classifiers import MLPNetClassifier, PrunedNetClassifier
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,6 +48,17 @@ HIDDEN = (50, 100, 100, 50)
 # Steps of 10 % after which networks are measured.
 N_STEPS = (3, 7, 14, 20)
 AMOUNT = 0.1
+# Who gets fewer images right has a distance of few images, which is not shown.
+LEAST = 0.4
+DISTANCES = ("linf_median_distance", "l2_median_distance", "certified_median_radius")
+# Networks of the same seed and share that are compared.
+COMPARED = (
+    ("retraining alone", "dense, retrained", "dense"),
+    ("removing weights alone", "pruned", "dense"),
+    ("removing and retraining", "pruned, retrained", "dense"),
+    ("removing, beyond retraining", "pruned, retrained", "dense, retrained"),
+    ("pruned instead of small", "pruned, retrained", "small"),
+)
 SETTINGS = {"epochs": 30, "batch_size": 128, "retrain_epochs": 5, "n_seeds": 5}
 SIZES = {"n_distances": 300, "n_certified": 200, "n_pixel": 500}
 
@@ -176,8 +197,97 @@ def run(data, settings, sizes, table):
             print(row, flush=True)
 
 
+def known(table):
+    """The table without the distances of networks that get few images right."""
+    accuracy = table.groupby(["kind", "left"])["clean_accuracy"].transform("mean")
+    columns = [*DISTANCES, "one_pixel_error_rate"]
+    return table.assign(**table[columns].where(accuracy > LEAST))
+
+
+def kind_rows(table):
+    """Means of the seeds of every kind, with 95 % intervals."""
+    for (kind, left), group in table.groupby(["kind", "left"], sort=False):
+        yield {
+            "network": kind,
+            "hidden weights left": f"{100 * left:.0f} %",
+            "parameters": f"{group['n_parameters'].mean():,.0f}",
+            "accuracy": _percent(100 * group["clean_accuracy"]),
+            "median distance, maximum norm": with_interval(
+                group["linf_median_distance"], 4
+            ),
+            "Euclidean norm": with_interval(group["l2_median_distance"], 3),
+            "certified radius": with_interval(group["certified_median_radius"], 4),
+            "One Pixel fools": _percent(100 * group["one_pixel_error_rate"]),
+            "n": len(group),
+        }
+
+
+def _percent(values):
+    text = with_interval(values, 1)
+    return f"{text} %" if text else ""
+
+
+def difference_rows(table):
+    """What becomes of the median distance of the same seed from kind to kind."""
+    is_whole = table["kind"] == "dense"
+    wide = table[~is_whole].pivot(
+        index=["left", "seed"], columns="kind", values="linf_median_distance"
+    )
+    dense = table[is_whole].set_index("seed")["linf_median_distance"]
+    wide["dense"] = dense.loc[wide.index.get_level_values("seed")].to_numpy()
+    for what, one, other in COMPARED:
+        change = 100 * (wide[one] / wide[other] - 1)
+        yield {"from one to the other": what} | {
+            f"{100 * left:.0f} % left": signed(_percent(values))
+            for left, values in reversed(list(change.groupby("left")))
+        }
+
+
+def draw(table):
+    """Draw the median distance against the share of the hidden weights that is left."""
+    figure, axes = plt.subplots(figsize=(6.5, 4), layout="constrained")
+    for kind, group in table.groupby("kind", sort=False):
+        distances = group.groupby("left")["linf_median_distance"]
+        middle, half = distances.mean(), distances.apply(half_width)
+        if kind == "dense":
+            around_it = middle.iloc[0] - half.iloc[0], middle.iloc[0] + half.iloc[0]
+            axes.axhspan(*around_it, color="0.9", label="dense (95 %)")
+            continue
+        axes.errorbar(100 * middle.index, middle, half, fmt="o-", capsize=3, label=kind)
+    axes.set_xlabel("hidden weights left (%)")
+    axes.set_ylabel("median distance to\nthe nearest error (max. norm)")
+    axes.invert_xaxis()
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    save_figure(figure, RESULTS / "figures" / "controls.png")
+
+
+def publish(table):
+    """Write the tables and the picture of whole seeds for the page."""
+    n_networks = 1 + 4 * len(N_STEPS)
+    n_of_seed = table.groupby("seed")["seed"].transform("size")
+    table = table[n_of_seed == n_networks]
+    table.to_csv(RESULTS / "controls.csv", index=False)
+    table = known(table)
+    write_table(list(kind_rows(table)), RESULTS / "tables" / "controls.csv")
+    rows = list(difference_rows(table))
+    write_table(rows, RESULTS / "tables" / "controls_differences.csv")
+    draw(table)
+    keep_amounts(
+        [
+            {
+                "study": "controls",
+                "networks": len(table),
+                "asked for": n_networks * SETTINGS["n_seeds"],
+                "graphs": 1,
+                "initialisations": "he_uniform",
+            }
+        ]
+    )
+
+
 def main():
-    """Do what is missing."""
+    """Do what is missing, or publish what is there."""
     parser = argparse.ArgumentParser(
         prog="python -m papers.random_graphs.controls",
         description=__doc__,
@@ -191,7 +301,13 @@ def main():
     parser.add_argument(
         "--out", type=Path, default=RESULTS, help="default: results/ beside the code"
     )
+    parser.add_argument(
+        "--publish", action="store_true", help="only write what is finished"
+    )
     given = parser.parse_args()
+    if given.publish:
+        publish(ResultTable(given.out / "controls.csv", KEYS).read())
+        return
     size = {"n_train": given.n_train, "n_test": given.n_test, "side": None}
     data = load("mnist", size, given.data_home)
     settings = SETTINGS | {"n_seeds": given.n_seeds, "epochs": given.epochs}

@@ -325,3 +325,65 @@ def test_confusions_are_counted_by_pair():
         {"class": 0, "predicted": 1, "number": 1},
         {"class": 1, "predicted": 0, "number": 2},
     ]
+
+
+def controlled_seeds(n_seeds):
+    """What controls would measure: pruning alone brings errors nearer by a tenth."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(n_seeds):
+        dense = rng.uniform(0.03, 0.04)
+        for kind, left, factor, accuracy in (
+            ("dense", 1.0, 1.0, 0.97),
+            ("dense, retrained", 0.5, 1.0, 0.97),
+            ("pruned", 0.5, 2.0, 0.1),
+            ("pruned, retrained", 0.5, 0.9, 0.97),
+            ("small", 0.5, 1.2, 0.97),
+        ):
+            rows.append(
+                {
+                    "kind": kind, "left": left, "seed": seed, "n_parameters": 1000,
+                    "clean_accuracy": accuracy, "one_pixel_error_rate": 0.1,
+                    "linf_median_distance": factor * dense,
+                    "l2_median_distance": 10 * factor * dense,
+                    "certified_median_radius": dense / 2,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_controls_are_compared_within_seeds():
+    table = controls.known(controlled_seeds(5))
+    rows = {
+        row["from one to the other"]: row["50 % left"]
+        for row in controls.difference_rows(table)
+    }
+    assert rows == {
+        "retraining alone": "+0.0\u00a0±\u00a00.0 %",
+        # It gets a tenth of the images right.
+        "removing weights alone": "",
+        "removing and retraining": "-10.0\u00a0±\u00a00.0 %",
+        "removing, beyond retraining": "-10.0\u00a0±\u00a00.0 %",
+        "pruned instead of small": "-25.0\u00a0±\u00a00.0 %",
+    }
+
+
+def test_kinds_of_controls_are_rows_with_as_many_seeds():
+    rows = list(controls.kind_rows(controls.known(controlled_seeds(3))))
+    assert [row["network"] for row in rows] == [
+        "dense", "dense, retrained", "pruned", "pruned, retrained", "small"
+    ]  # fmt: skip
+    assert [row["n"] for row in rows] == [3] * 5
+    assert [row["Euclidean norm"] == "" for row in rows] == [0, 0, 1, 0, 0]
+    assert rows[2]["accuracy"] == "10.0\u00a0±\u00a00.0 %"
+
+
+def test_only_whole_seeds_of_controls_are_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(controls, "RESULTS", tmp_path)
+    monkeypatch.setattr(controls, "N_STEPS", (1,))
+    monkeypatch.setattr(controls, "keep_amounts", lambda rows: kept.extend(rows))
+    kept = []
+    controls.publish(controlled_seeds(3).iloc[:-1])
+    assert len(pd.read_csv(tmp_path / "controls.csv")) == 10
+    assert (tmp_path / "figures" / "controls.png").stat().st_size > 0
+    assert kept[0]["networks"] == 10
