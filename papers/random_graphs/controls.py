@@ -14,7 +14,7 @@ So the effect of pruning is that of *pruned, retrained* over *dense, retrained*,
 *small* says whether it is the size.
 
 ``python -m papers.random_graphs.controls`` carries it out: every finished network is a
-row of results/controls.csv; started again, it does what is missing. One hour on one
+row of results/controls.csv; started again, it does what is missing. 1.5 hours on one
 core. With ``--publish`` it trains nothing, and writes the tables and the picture of
 what is finished.
 """
@@ -59,7 +59,7 @@ COMPARED = (
     ("removing, beyond retraining", "pruned, retrained", "dense, retrained"),
     ("pruned instead of small", "pruned, retrained", "small"),
 )
-SETTINGS = {"epochs": 30, "batch_size": 128, "retrain_epochs": 5, "n_seeds": 5}
+SETTINGS = {"epochs": 30, "batch_size": 128, "retrain_epochs": 5, "n_seeds": 8}
 SIZES = {"n_distances": 300, "n_certified": 200, "n_pixel": 500}
 
 

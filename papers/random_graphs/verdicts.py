@@ -72,10 +72,14 @@ def pruned():
 
 
 def controlled(other):
-    """Pruned and retrained networks, and what they are compared with."""
+    """Pruned and retrained networks, and what they are compared with.
+
+    The steps of a network follow from each other: it counts once, with their mean.
+    """
     table = finished(pd.read_csv(RESULTS / "controls.csv"))
     table = table[table["kind"].isin(("pruned, retrained", other))].copy()
     table["pruned"] = (table["kind"] == "pruned, retrained").astype(int)
+    table["network"] = table["kind"] + " " + table["seed"].astype(str)
     return table
 
 
@@ -181,9 +185,10 @@ FAMILIES = [
     *(
         Family(
             partial(controlled, other),
-            [_distance("pruned", -1, sentence, given=("left",))],
+            [_distance("pruned", -1, sentence)],
             unit="networks",
             command="python -m papers.random_graphs.controls",
+            groups="network",
             factors=["seed"],
         )
         for other, sentence in (

@@ -9,7 +9,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.frozen import FrozenEstimator
 
-from papers.random_graphs import controls, crossed, ends, retrained, tables
+from papers.random_graphs import (
+    controls,
+    crossed,
+    ends,
+    retrained,
+    tables,
+    verdicts,
+)
 from papers.random_graphs.effects import (
     FACTORS,
     RESULTS,
@@ -387,3 +394,16 @@ def test_only_whole_seeds_of_controls_are_published(tmp_path, monkeypatch):
     assert len(pd.read_csv(tmp_path / "controls.csv")) == 10
     assert (tmp_path / "figures" / "controls.png").stat().st_size > 0
     assert kept[0]["networks"] == 10
+
+
+def test_steps_of_a_network_count_once(tmp_path, monkeypatch):
+    seeds = controlled_seeds(8)
+    steps = [seeds.assign(left=seeds["left"] / 2**k) for k in range(4)]
+    pd.concat(steps).to_csv(tmp_path / "controls.csv", index=False)
+    monkeypatch.setattr(verdicts, "RESULTS", tmp_path)
+    family = next(
+        family for family in verdicts.FAMILIES if family.claims[0].property == "pruned"
+    )
+    found = family.check().iloc[0]
+    # Eight that are pruned, and eight that they are compared with.
+    assert found["n"] == 16
