@@ -70,9 +70,13 @@ def mutual_info(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 def centred(X: np.ndarray) -> np.ndarray:
-    """Mean 0 and largest deviation 1, so that squares neither overflow nor vanish."""
+    """Mean 0 and largest deviation 1, so that squares neither overflow nor vanish.
+
+    A column that is constant becomes NaN.
+    """
     X = X - X.mean(axis=0)
-    return X / np.abs(X).max(axis=0)
+    with np.errstate(invalid="ignore"):
+        return X / np.abs(X).max(axis=0)
 
 
 def cosines(X: np.ndarray, Y: np.ndarray) -> np.ndarray:

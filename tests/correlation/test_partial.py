@@ -10,7 +10,12 @@ from scipy import stats
 
 from robustkit.correlation import RobustnessCorrelator
 from robustkit.correlation._coefficients import spearman
-from robustkit.correlation._partial import correlate_given, n_controls, partial
+from robustkit.correlation._partial import (
+    correlate_given,
+    influence_given,
+    n_controls,
+    partial,
+)
 from tests.correlation.populations import tables, with_confounder
 
 
@@ -238,3 +243,12 @@ def test_partial_of_a_measure_that_the_others_explain_is_nan():
 def test_partial_of_too_few_models_is_nan():
     X = np.random.RandomState(0).normal(size=(5, 4))
     assert np.isnan(partial(X, X[:, :1] ** 2)).all()
+
+
+@pytest.mark.parametrize("given_too", [False, True])
+def test_no_row_carries_the_coefficient_of_a_constant_column(given_too):
+    """As a property is without a level of a factor; that warns of nothing."""
+    y = np.random.default_rng(0).normal(size=(20, 2))
+    constant = np.full((20, 1), 3.0)
+    carried = influence_given(constant, y[:, :1], y[:, 1:] if given_too else y[:, :0])
+    assert np.isnan(carried).all()
