@@ -224,7 +224,7 @@ def kind_rows(table):
 
 def _percent(values):
     text = with_interval(values, 1)
-    return f"{text} %" if text else ""
+    return f"{text}\u00a0%" if text else ""
 
 
 def difference_rows(table):

@@ -366,12 +366,12 @@ def test_controls_are_compared_within_seeds():
         for row in controls.difference_rows(table)
     }
     assert rows == {
-        "retraining alone": "+0.0\u00a0±\u00a00.0 %",
+        "retraining alone": "+0.0\u00a0±\u00a00.0\u00a0%",
         # It gets a tenth of the images right.
         "removing weights alone": "",
-        "removing and retraining": "-10.0\u00a0±\u00a00.0 %",
-        "removing, beyond retraining": "-10.0\u00a0±\u00a00.0 %",
-        "pruned instead of small": "-25.0\u00a0±\u00a00.0 %",
+        "removing and retraining": "-10.0\u00a0±\u00a00.0\u00a0%",
+        "removing, beyond retraining": "-10.0\u00a0±\u00a00.0\u00a0%",
+        "pruned instead of small": "-25.0\u00a0±\u00a00.0\u00a0%",
     }
 
 
@@ -382,7 +382,7 @@ def test_kinds_of_controls_are_rows_with_as_many_seeds():
     ]  # fmt: skip
     assert [row["n"] for row in rows] == [3] * 5
     assert [row["Euclidean norm"] == "" for row in rows] == [0, 0, 1, 0, 0]
-    assert rows[2]["accuracy"] == "10.0\u00a0±\u00a00.0 %"
+    assert rows[2]["accuracy"] == "10.0\u00a0±\u00a00.0\u00a0%"
 
 
 def test_only_whole_seeds_of_controls_are_published(tmp_path, monkeypatch):
