@@ -1,5 +1,6 @@
 """Arrays and tensors: conversion, device, precision, batches, and modes of a module."""
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -22,7 +23,10 @@ __all__ = [
     "resolve_device",
     "tensors_of",
     "threads_for",
+    "why_imprecise",
 ]
+
+_FAST_MATH = ("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE")
 
 _FLOATS_OF_NUMPY = (torch.float16, torch.float32, torch.float64)
 
@@ -47,6 +51,34 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if resolved.type == "cuda":
         _check_cuda_exists(resolved)
     return resolved
+
+
+def why_imprecise(device: str) -> str | None:
+    """Tell why a kind of device may multiply in less than single precision.
+
+    How torch computes at the moment counts. None if it does not.
+    """
+    if torch.is_autocast_enabled(device):
+        return f"torch.autocast is on for {device!r}: leave it"
+    for name, precision in _precisions(device):
+        if precision not in ("none", "ieee"):
+            return f"{name} is {precision!r}: set it to 'ieee'"
+    for name in _FAST_MATH if device == "cpu" else ():
+        mode = os.environ.get(name, "strict")
+        if mode.lower() not in ("", "strict"):
+            return f"the environment has {name}={mode}: leave it out"
+    return None
+
+
+def _precisions(device):
+    """Yield the settings of torch that products on a device obey."""
+    if device == "cpu":
+        for name in ("matmul", "conv"):
+            precision = getattr(torch.backends.mkldnn, name).fp32_precision
+            yield f"torch.backends.mkldnn.{name}.fp32_precision", precision
+    elif device == "cuda":
+        precision = torch.backends.cuda.matmul.fp32_precision
+        yield "torch.backends.cuda.matmul.fp32_precision", precision
 
 
 def _check_cuda_exists(device: torch.device) -> None:

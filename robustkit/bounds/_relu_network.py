@@ -7,7 +7,6 @@ logits. Only modules that are what their type says are taken apart.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustkit._tensors import as_array
+from robustkit._tensors import as_array, why_imprecise
 from robustkit.bounds._interval_bounds import refusal
 from robustkit.bounds._patches import Patch, add_groups, add_tile
 from robustkit.bridge import ElementwiseScale, SecondWinsTies
@@ -606,7 +605,6 @@ _READERS = {
 # bfloat16, and convolutions by transforms, whose error is relative to the largest
 # number of a tile and not to what an output sums.
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_FAST_MATH = ("DNNL_DEFAULT_FPMATH_MODE", "ONEDNN_DEFAULT_FPMATH_MODE")
 
 
 def refuse_imprecise(module: nn.Module, owner: str) -> None:
@@ -630,17 +628,8 @@ def _what_is_imprecise(module):
             reason = _what_is_imprecise_in_convolution(part.weight)
             if reason is not None:
                 return reason
-    for device in sorted(devices):
-        if torch.is_autocast_enabled(device):
-            return f"torch.autocast is on for {device!r}: leave it"
-        for name, precision in _precisions(device):
-            if precision not in ("none", "ieee"):
-                return f"{name} is {precision!r}: set it to 'ieee'"
-    for name in _FAST_MATH if "cpu" in devices else ():
-        mode = os.environ.get(name, "strict")
-        if mode.lower() not in ("", "strict"):
-            return f"the environment has {name}={mode}: leave it out"
-    return None
+    reasons = map(why_imprecise, sorted(devices))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def _what_is_imprecise_in_convolution(weight):
@@ -658,14 +647,3 @@ def _what_is_imprecise_in_convolution(weight):
             "torch.backends.nnpack.set_flags(False), or module.double()"
         )
     return None
-
-
-def _precisions(device):
-    """Yield the settings of torch that products on a device obey."""
-    if device == "cpu":
-        for name in ("matmul", "conv"):
-            precision = getattr(torch.backends.mkldnn, name).fp32_precision
-            yield f"torch.backends.mkldnn.{name}.fp32_precision", precision
-    elif device == "cuda":
-        precision = torch.backends.cuda.matmul.fp32_precision
-        yield "torch.backends.cuda.matmul.fp32_precision", precision

@@ -567,15 +567,12 @@ def test_narrow_samples_stay_here(wide_samples):
     assert counted.total() == 0
 
 
-def test_products_of_less_precision_are_refused(wide_samples):
-    mapper = MapperGraph(device=STANDIN)
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        with pytest.raises(ValueError, match="needs products in single precision"):
-            mapper.fit(wide_samples)
-    finally:
-        torch.set_float32_matmul_precision(before)
+def test_products_of_less_precision_are_refused(wide_samples, monkeypatch):
+    monkeypatch.setattr(
+        "robustkit._tensors._precisions", lambda device: [(f"of {device}", "tf32")]
+    )
+    with pytest.raises(ValueError, match="of standin is 'tf32': set it to 'ieee'"):
+        MapperGraph(device=STANDIN).fit(wide_samples)
 
 
 def test_a_device_that_is_not_there_is_refused_by_the_mapper(wide_samples):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,10 +20,6 @@ from robustkit.attacks._attacked_model import first_look, logits_at
 from robustkit.attacks.minimal._paths import MOST_GROWTH, NEAR, STEEP
 from robustkit.networks import NetworkUnion, of_rows
 
-if TYPE_CHECKING:
-    from robustkit.attacks.minimal._paths import Box
-    from robustkit.attacks.minimal._search import Found, Margins, Schedule
-
 __all__ = ["draw_near", "search_along_gradients", "search_from"]
 
 # The host asks no sooner how many rows go on, but for a few times: those that leave
@@ -34,14 +29,7 @@ _PASSES, _SOONER = 10, 3
 _AT_ONCE, _AT_ONCE_IN_UNION = 1024, 2**14
 
 
-def search_along_gradients(
-    margins: Margins,
-    box: Box,
-    true: np.ndarray,
-    target: np.ndarray | None,
-    plan: Schedule,
-    found: Found,
-) -> None:
+def search_along_gradients(margins, box, true, target, plan, found):
     """Do what :func:`robustkit.attacks.minimal._search.search_along_gradients` does."""
     there = _BoxThere.of(box, margins)
     rows, sample = _first_rows(margins, there, true, target, plan)
@@ -55,15 +43,7 @@ def search_along_gradients(
     search.finish()
 
 
-def search_from(
-    margins: Margins,
-    box: Box,
-    true: np.ndarray,
-    target: np.ndarray | None,
-    plan: Schedule,
-    found: Found,
-    known: np.ndarray,
-) -> None:
+def search_from(margins, box, true, target, plan, found, known):
     """Do what :func:`robustkit.attacks.minimal._search.search_from` does."""
     if len(known) == 0:
         return
@@ -81,14 +61,7 @@ def search_from(
     search.finish()
 
 
-def draw_near(
-    margins: Margins,
-    box: Box,
-    true: np.ndarray,
-    target: np.ndarray | None,
-    found: Found,
-    which: np.ndarray,
-) -> None:
+def draw_near(margins, box, true, target, found, which):
     """Do what :func:`robustkit.attacks.minimal._search.draw_near` does."""
     there, asked = _BoxThere.of(box, margins), _Asked(margins, which)
     X, points = there.X[margins.there(which)], margins.there(found.points[which])
@@ -176,7 +149,7 @@ class _Asked:
     """
 
     def __init__(self, margins, sample):
-        self.margins, self.n_rows = margins, len(sample)
+        self.margins = margins
         is_union = isinstance(margins.module, NetworkUnion)
         at_once = _AT_ONCE_IN_UNION if is_union else _AT_ONCE
         self.parts = [

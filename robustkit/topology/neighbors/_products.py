@@ -37,17 +37,14 @@ def products_on(device: str) -> Iterator[None]:
     if device == "cpu":
         yield
         return
-    # Imported here: no mapper on the CPU needs it.
-    import torch
-
-    from robustkit._tensors import resolve_device
+    # Imported here: no mapper on the CPU needs torch.
+    from robustkit._tensors import resolve_device, why_imprecise
 
     resolved = resolve_device(device)
-    if torch.get_float32_matmul_precision() != "highest":
+    reason = why_imprecise(resolved.type)
+    if reason is not None:
         raise ValueError(
-            f"device={device!r} needs products in single precision, but "
-            "torch.set_float32_matmul_precision allows less. Set it to 'highest', or "
-            "use device='cpu'."
+            f"device={device!r} needs products in single precision, and {reason}."
         )
     token = _DEVICE.set(None if resolved.type == "cpu" else resolved)
     try:

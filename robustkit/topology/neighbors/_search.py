@@ -591,6 +591,9 @@ class SortedSamples:
 
     norms : ndarray of shape (n_samples,)
         Squared norm of each centred and scaled sample, in float64.
+
+    device : torch.device or None
+        Where their products are computed; None is here.
     """
 
     def __init__(self, X: NDArray, values: NDArray):
