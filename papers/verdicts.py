@@ -2,10 +2,12 @@
 
 ``python -m papers.verdicts`` writes, for every paper, results/verdicts.csv (all that
 `check_claims` says), the table that opens its page, results/tables/verdicts.csv, and
-the picture beside it. Each paper lists its claims in papers/PAPER/verdicts.py, in
-families: claims about one table, whose p-values are corrected together. A study that
-was not carried out yet leaves its claims undecided, with the command that would decide
-them; when its rows are there, the same command takes them.
+the picture beside it; and for the overview, in papers/results, how many claims got
+which verdict, those that are decided and those that are not. Each paper lists its
+claims in papers/PAPER/verdicts.py, in families: claims about one table, whose p-values
+are corrected together. A study that was not carried out yet leaves its claims
+undecided, with the command that would decide them; when its rows are there, the same
+command takes them.
 """
 
 import argparse
@@ -151,6 +153,21 @@ def _estimate(row):
     return f"{middle} [{low}, {high}], {row['n']:.0f} {row['unit']}"
 
 
+def overview(found):
+    """The claims of all papers: those that are decided, and those that are not."""
+    decided, undecided = [], []
+    for paper, verdicts in found.items():
+        for row in shown(verdicts):
+            row = {"paper": paper.replace("_", " "), **row}
+            if row["verdict"] == "undecided":
+                del row["verdict"]
+                undecided.append(row)
+            else:
+                del row["what it would take"]
+                decided.append(row)
+    return decided, undecided
+
+
 def counts(found):
     """How many claims of each paper got each verdict; `found` is paper -> verdicts."""
     for paper, verdicts in found.items():
@@ -243,11 +260,14 @@ def update(paper):
 
 
 def write_overview():
-    """Write how many claims got each verdict."""
+    """Write how many claims got each verdict, and which."""
     paths = {paper: HERE / paper / "results" / "verdicts.csv" for paper in PAPERS}
     found = {paper: pd.read_csv(path) for paper, path in paths.items() if path.exists()}
     rows = list(counts(found))
     write_table(rows, HERE / "results" / "verdicts.csv")
+    decided, undecided = overview(found)
+    write_table(decided, HERE / "results" / "decided.csv")
+    write_table(undecided, HERE / "results" / "undecided.csv")
     draw_counts(rows, HERE / "results" / "verdicts.png")
 
 

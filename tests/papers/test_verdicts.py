@@ -6,7 +6,7 @@ import pytest
 
 from papers import _claims, verdicts
 from papers._claims import Estimate
-from papers.verdicts import PAPERS, Family, counts, shown
+from papers.verdicts import PAPERS, Family, counts, overview, shown
 from robustkit.correlation import Claim, check_claims
 
 CLAIM = Claim("size", "distance", sign=1, smallest=0.3, name="It grows", source="ρ = 1")
@@ -154,6 +154,20 @@ def test_page_opens_with_the_verdicts_of_its_rows(paper, all_found):
 def test_overview_counts_the_verdicts_of_all_papers(all_found):
     kept = pd.read_csv(_claims.HERE / "results" / "verdicts.csv")
     assert kept.to_dict("records") == list(counts(all_found))
+
+
+def test_overview_has_every_claim_once_decided_or_not(all_found):
+    kept = []
+    for name, rows in zip(("decided", "undecided"), overview(all_found), strict=True):
+        path = _claims.HERE / "results" / f"{name}.csv"
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        assert table.to_dict("records") == rows
+        kept += [(row["paper"], row["claim"]) for row in rows]
+    assert sorted(kept) == sorted(
+        (paper.replace("_", " "), claim)
+        for paper, found in all_found.items()
+        for claim in found["claim"]
+    )
 
 
 @pytest.mark.parametrize("paper", PAPERS)
