@@ -22,6 +22,7 @@ from robustkit.attacks import (
     OnePixelAttack,
     PGDAttack,
 )
+from robustkit.attacks import functional as functions
 
 PEERS = ("torchattacks", "foolbox", "art", "autoattack")
 GRID = 0.001 + 0.01 * np.arange(26)
@@ -34,6 +35,7 @@ def cases(device="cpu"):
     there = {module for module in PEERS if peers.load(module) is not None}
     yield _fgsm(here)
     if "torchattacks" in there:
+        yield _fgsm_by_function(here)
         yield from _pgd(here)
     for module, limit in (("torchattacks", 1 / 5), ("foolbox", None)):
         if module in there:
@@ -76,6 +78,29 @@ def _fgsm(here):
         repeats=15,
         clock=here.clock,
     )
+
+
+def _fgsm_by_function(here):
+    """Images alone, as the peer makes them: nobody asks what the model says of them."""
+    ours, theirs, same = _images_alone(here, 250)
+    return Case(
+        name="fgsm as a function, 250 images, images alone",
+        peer=peers.title("torchattacks"),
+        ours=ours,
+        theirs=theirs,
+        limit=here.promise(1.2),
+        same=same,
+        repeats=15,
+        clock=here.clock,
+    )
+
+
+def _images_alone(here, n):
+    X, y = many(smooth_digits, n)
+    module, x, labels = here.module(smooth_digits), here.images(X), here.tensor(y)
+    ours = partial(functions.fgsm, Image(module), x, labels, eps=0.1, clip=(0, 1))
+    theirs = _their_fgsm_torchattacks(here, module, X, y)
+    return ours, theirs, partial(torch.allclose, rtol=0, atol=1e-6)
 
 
 def _pgd(here):
@@ -405,6 +430,14 @@ def _more_images(here, name, peer, sizes, attack, theirs, trained=0.0, **options
 
 def _grow_fgsm(here, there):
     if "torchattacks" in there:
+        yield Growth(
+            "fgsm as a function, eps 0.1, images alone",
+            peers.title("torchattacks"),
+            "images",
+            (250, 1000, 4000, 16_000),
+            partial(_images_alone, here),
+            clock=here.clock,
+        )
         yield _more_images(
             here,
             "FGSM, eps 0.1, images and verdicts",

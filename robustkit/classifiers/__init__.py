@@ -18,6 +18,7 @@ from robustkit.classifiers._base import (
     batch_size_for,
     check_classes,
     encode,
+    most_epochs,
     seeded_clone,
 )
 from robustkit.classifiers._classifier_union import ClassifierUnion, unions_of

@@ -157,7 +157,8 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
     engine : {"auto", "single", "batched"}, default="auto"
         "single" trains and attacks one network at a time, "batched" as many together as
         memory allows, with equal results up to rounding. "auto" is "batched" where the
-        device is a GPU and the estimator permits it.
+        estimator permits it; on a CPU it then makes groups of at most 16 networks that
+        are always the same ones, so that the table is the same, whatever `n_jobs` is.
 
     n_jobs : int, default=None
         Processes. None is 1 unless in a :obj:`joblib.parallel_config` context, -1 all
@@ -355,7 +356,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         data, recipe_seed = self._begin(store, design, given)
         if self.keep_models:
             mark_folder(store)
-        engine = choose_engine(self.engine, design, self.device)
+        engine = choose_engine(self.engine, design)
         recipe = make_recipe(
             design,
             seed=recipe_seed,
@@ -540,11 +541,16 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
                     recipe,
                     data,
                     n_jobs=self.n_jobs,
+                    in_small_groups=self._trains_in_small_groups(),
                     # Another process may add models to the store as well.
                     watch=lambda: progress.update(store.n_models()),
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._stopped(progress)) from None
+
+    def _trains_in_small_groups(self) -> bool:
+        on_gpu = resolve_device(self.device).type == "cuda"
+        return self.engine == "auto" and not on_gpu
 
     def _stopped(self, progress: StudyProgress) -> str:
         done = f"{progress.n_done:,} of {progress.n_models:,} models are done"
@@ -645,7 +651,7 @@ class RobustnessStudy(HTMLSummaryMixin, BaseEstimator):
         -------
         classifier : estimator
             Not fitted. Fitted to the training samples of the study, it is the model
-            that was measured.
+            that was measured, up to rounding if that was trained with others.
         """
         check_is_fitted(self)
         task = self._task_of(model)

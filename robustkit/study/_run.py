@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +19,6 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from joblib.parallel import get_active_backend
 from rich.console import Console
@@ -34,6 +40,7 @@ from robustkit.study._train import (
     Trained,
     networks_that_fit,
     one_thread,
+    small_groups,
     train_together,
 )
 
@@ -49,7 +56,7 @@ _A_WHILE = 10.0
 # Deaths of workers in a row without a model finished, after which there is no hope.
 _PATIENCE = 2
 
-# Networks that are attacked together on a CPU, where more would gain nothing, and be
+# Networks that are measured together on a CPU, where more would gain nothing, and be
 # lost if the study is killed meanwhile.
 _MEASURED_TOGETHER = 32
 
@@ -67,8 +74,10 @@ def finish(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Train some tasks and measure every model: yield a task's number and its rows.
 
-    Several tasks only if they have one seed, or are trained one by one. Those that are
-    done by another process in the meantime are left out.
+    Several tasks only if they have one seed, or are trained one by one. Those that were
+    finished before, or are by another process in the meantime, are left out; where
+    networks are trained and measured together, they take part all the same, so that
+    the rows of the others do not depend on them.
     """
     population = recipe.population
     classifiers = [send_to(recipe.device, population.build(task)) for task in tasks]
@@ -82,22 +91,25 @@ def finish(
                 rows = [measure([task], [one], recipe, data)[0] for one in trained]
             yield task.number, rows
         return
+    if all(is_done(task.number) for task in tasks):
+        return
     with one_thread():
         together = train_together(classifiers, data)
     on_gpu = resolve_device(recipe.device).type == "cuda"
     size = len(tasks) if on_gpu else _MEASURED_TOGETHER
     for start in range(0, len(tasks), size):
-        places = range(start, min(start + size, len(tasks)))
-        places = [k for k in places if not is_done(tasks[k].number)]
-        if not places:
+        some, models = (all_of[start : start + size] for all_of in (tasks, together))
+        left = [task.number for task in some if not is_done(task.number)]
+        if not left:
             continue
-        some, models = [tasks[k] for k in places], [together[k] for k in places]
         for task, one in zip(some, models, strict=True):
-            _keep(task, [one], recipe)
+            if task.number in left:
+                _keep(task, [one], recipe)
         with one_thread():
             found = measure(some, models, recipe, data)
         for task, row in zip(some, found, strict=True):
-            yield task.number, [row]
+            if task.number in left:
+                yield task.number, [row]
 
 
 def _keep(task: Task, trained: Sequence[Trained], recipe: Recipe) -> None:
@@ -132,7 +144,7 @@ def _work(tasks: Sequence[Task], recipe: Recipe, data: Data, home: Home) -> _Fin
     return _Finished(len(tasks), time.perf_counter() - start, rows)
 
 
-def choose_engine(engine: str, design: Design, device: str | torch.device) -> str:
+def choose_engine(engine: str, design: Design) -> str:
     """Decide how a study trains: "single" or "batched"."""
     if engine == "single":
         return engine
@@ -142,8 +154,7 @@ def choose_engine(engine: str, design: Design, device: str | torch.device) -> st
             f"engine='batched' trains SparseNetClassifiers together, and {obstacle}. "
             "Use engine='single'."
         )
-    on_gpu = resolve_device(device).type == "cuda"
-    return "batched" if engine == "batched" or (on_gpu and not obstacle) else "single"
+    return "single" if obstacle else "batched"
 
 
 def execute(
@@ -153,12 +164,19 @@ def execute(
     data: Data,
     *,
     n_jobs: int | None,
+    in_small_groups: bool,
     watch: Callable[[], None],
 ) -> None:
-    """Do what is left to do of a study; call `watch` whenever rows came in."""
+    """Do what is left to do of a study; call `watch` whenever rows came in.
+
+    Networks that are trained together are so in groups that are always the same ones,
+    or as many as fit into memory.
+    """
     n_workers = effective_n_jobs(n_jobs)
-    n_together = None
-    if recipe.engine == "batched":
+    n_together, groups = None, None
+    if recipe.engine == "batched" and in_small_groups:
+        groups = small_groups(tasks, recipe.population.estimator, len(data.X))
+    elif recipe.engine == "batched":
         batch_size = recipe.population.estimator.batch_size
         n_together = networks_that_fit(tasks, batch_size, recipe.device)
         if n_workers > 1:
@@ -168,7 +186,7 @@ def execute(
     pace = _Pace(n_workers, n_together)
     # joblib, too, has the work of a single worker done here.
     if n_workers == 1:
-        for chunk in _chunks(store, tasks, pace):
+        for chunk in _chunks(store, tasks, pace, groups):
             start = time.perf_counter()
             for number, rows in finish(chunk, recipe, data, store.is_done):
                 store.add(number, rows)
@@ -181,7 +199,7 @@ def execute(
         work = delayed(_work)
         calls = (
             work(chunk, recipe, data, store.home())
-            for chunk in _chunks(store, tasks, pace)
+            for chunk in _chunks(store, tasks, pace, groups)
         )
         try:
             with closing(_share_out(calls, data, n_jobs)) as finished:
@@ -235,13 +253,28 @@ class _Pace:
         return min(ceil(_A_WHILE / self._seconds), ceil(n_left / self.n_workers))
 
 
-def _chunks(store: Store, tasks: Sequence[Task], pace: _Pace) -> Iterator[list]:
+def _chunks(
+    store: Store,
+    tasks: Sequence[Task],
+    pace: _Pace,
+    groups: Mapping[int, list[Task]] | None = None,
+) -> Iterator[list[Task]]:
     """Yield tasks that nobody does, then those that nobody has finished.
 
-    Those that are trained together have one seed.
+    Those that are trained together have one seed. With `groups`, number of a task ->
+    its group, they are a whole group, with those of it that are finished.
     """
     done = store.done()
     left = {task.number: task for task in tasks if task.number not in done}
+    if groups is not None:
+        while numbers := store.claim(
+            list(left), len(tasks), lambda number: groups[number][0].number
+        ):
+            group = groups[numbers[0]]
+            for task in group:
+                left.pop(task.number, None)
+            yield group
+        return
     seed_of = None if pace.n_together is None else lambda number: left[number].seed
     while numbers := store.claim(list(left), pace.chunk(len(left)), seed_of):
         yield [left.pop(number) for number in numbers]

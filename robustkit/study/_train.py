@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import nan
+from math import ceil, nan
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from robustkit.classifiers import (
     batch_size_for,
     describe_step,
     fit_many,
+    most_epochs,
     removable_layers,
 )
 from robustkit.exceptions import NarrowInputWarning
@@ -38,6 +39,7 @@ __all__ = [
     "needed_bytes",
     "networks_that_fit",
     "one_thread",
+    "small_groups",
     "train_and_prune",
     "train_one",
     "train_together",
@@ -47,6 +49,15 @@ __all__ = [
 # Of the free memory, for networks trained together. The rest is for the data, the
 # attacks and others.
 _SHARE_OF_MEMORY = 0.5
+
+# On a CPU more networks together gain little.
+_MOST_TOGETHER = 16
+
+# Weights times samples times epochs, of all networks of a group: about five minutes.
+_WORK_TOGETHER = 3 * 10**11
+
+# Memory of a group: every process has one.
+_BYTES_TOGETHER = 2**30
 
 # Where the system does not say how much is free.
 _USUAL_MEMORY = 2**30
@@ -192,7 +203,43 @@ def why_not_together(estimator: Any, param_space: Mapping[str, Any]) -> str:
     for name, nothing in REFUSED.items():
         if name in param_space or getattr(estimator, name) is not nothing:
             return f"the estimator has {name!r}"
+    if getattr(estimator, "_skl_callbacks", None):
+        return "the estimator has callbacks"
     return ""
+
+
+def small_groups(
+    tasks: Sequence[Task], estimator: Any, n_samples: int
+) -> dict[int, list[Task]]:
+    """Group tasks that are trained together on a CPU: number of a task -> its group.
+
+    A group has one seed, and is small enough not to take long: a study that is killed
+    loses it. It depends on nothing but the tasks and the number of training samples, so
+    that a network has the same weights, to the last bit, on whatever process.
+    """
+    with_seed: dict[int, list[Task]] = {}
+    for task in tasks:
+        with_seed.setdefault(task.seed, []).append(task)
+    groups = {}
+    for alike in with_seed.values():
+        work = max(_work_of(task, estimator, n_samples) for task in alike)
+        n_bytes = max(_bytes_of(task, estimator.batch_size) for task in alike)
+        largest = min(_WORK_TOGETHER // work, _BYTES_TOGETHER // n_bytes)
+        largest = min(_MOST_TOGETHER, max(1, largest))
+        n_groups = ceil(len(alike) / largest)
+        for k in range(n_groups):
+            start, stop = (len(alike) * i // n_groups for i in (k, k + 1))
+            group = alike[start:stop]
+            groups |= {task.number: group for task in group}
+    return groups
+
+
+def _work_of(task: Task, estimator: Any, n_samples: int) -> int:
+    """Weights times samples times epochs, once more for each step of an attack."""
+    epochs = most_epochs(task.params.get("max_epochs", estimator.max_epochs))
+    adversary = task.params.get("adversary", estimator.adversary)
+    n_passes = 1 + getattr(adversary, "max_iter", 0 if adversary is None else 1)
+    return max(1, task.n_parameters * n_samples * epochs * n_passes)
 
 
 def networks_that_fit(
@@ -202,17 +249,15 @@ def networks_that_fit(
 
     `batch_size` is that of tasks that do not have their own.
     """
-    largest = max(
-        needed_bytes(
-            task.n_parameters,
-            task.n_nodes,
-            batch_size_for(task.params.get("batch_size", batch_size)),
-        )
-        for task in tasks
-    )
+    largest = max(_bytes_of(task, batch_size) for task in tasks)
     device = resolve_device(device)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free()
     return max(1, int(_SHARE_OF_MEMORY * free) // largest)
+
+
+def _bytes_of(task: Task, batch_size: int | str) -> int:
+    size = batch_size_for(task.params.get("batch_size", batch_size))
+    return needed_bytes(task.n_parameters, task.n_nodes, size)
 
 
 def needed_bytes(n_parameters: int, n_nodes: int, batch_size: int) -> int:

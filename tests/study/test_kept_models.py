@@ -177,7 +177,7 @@ def test_an_unfinished_study_cannot_be_measured(tmp_path, monkeypatch):
         return usual(self, *args, **kwargs)
 
     monkeypatch.setattr(SparseNetClassifier, "_train", dies)
-    study = kept_study(tmp_path)
+    study = kept_study(tmp_path).set_params(engine="single")
     with pytest.raises(KeyboardInterrupt, match="models are done"):
         study.fit(*DATA)
     with pytest.raises(ValueError, match="1 of 3 models are finished"):

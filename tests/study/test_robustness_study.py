@@ -241,13 +241,14 @@ def test_a_study_goes_on_where_it_was(tmp_path):
             raise RuntimeError("the lamp went out")
         return {}
 
-    study = small_study(store, analyses={"lamp": stop_after_three})
+    one_by_one = {"engine": "single"}
+    study = small_study(store, analyses={"lamp": stop_after_three}, **one_by_one)
     with pytest.raises(RuntimeError, match="the lamp went out"):
         study.fit(*DATA)
     assert len(study.results_) == 3
     study.fit(*DATA)
     assert len(n_calls) == 4 + 5
-    assert_same_table(study.results_, small_study().fit(*DATA).results_)
+    assert_same_table(study.results_, small_study(**one_by_one).fit(*DATA).results_)
     # Finished: nothing is trained again.
     assert len(study.fit(*DATA).results_) == 8
     assert len(n_calls) == 9
@@ -286,7 +287,7 @@ def test_a_store_of_another_study_is_refused(tmp_path, change, named):
 
 def test_what_only_takes_time_does_not_make_another_study(tmp_path):
     store = tmp_path / "study.db"
-    small_study(store).fit(*DATA)
+    small_study(store, engine="single").fit(*DATA)
     study = small_study(store, engine="batched", verbose=0, n_jobs=1, device="auto")
     assert study.fit(*DATA).results_["engine"].unique().tolist() == ["single"]
 

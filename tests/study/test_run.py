@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from joblib import parallel_config, register_parallel_backend
 from joblib.parallel import ThreadingBackend
+from sklearn.callback import ProgressBar
 
 from robustkit.classifiers import SparseNetClassifier
 from robustkit.study import _run
@@ -42,6 +42,75 @@ def test_chunks_have_one_seed_and_hold_every_task_once():
         [6, 8],
         [9],
     ]
+
+
+def test_a_group_goes_out_whole_with_what_is_finished():
+    """So that its rows have the same bits, whoever finished some of them before."""
+    tasks = [Task(k, seed=k % 2) for k in range(8)]
+    groups = {k: [tasks[i] for i in range(k % 4, 8, 4)] for k in range(8)}
+    store = Store(None)
+    store.add(5, [{"place": {"model": 5}}])
+    for k in (2, 6):
+        store.add(k, [{"place": {"model": k}}])
+    chunks = _run._chunks(store, tasks, _run._Pace(1), groups)
+    assert [[task.number for task in chunk] for chunk in chunks] == [
+        [0, 4],
+        [1, 5],
+        [3, 7],
+    ]
+
+
+def finished_together(monkeypatch, done):
+    """What `finish` trains, and what it yields, if some of four tasks are done."""
+    trained, measured = [], []
+    population = SimpleNamespace(build=lambda task: SparseNetClassifier())
+    recipe = SimpleNamespace(
+        population=population, device="cpu", engine="batched", models=None
+    )
+
+    def measure(tasks, *_):
+        measured.extend(task.number for task in tasks)
+        return [{"place": {"model": task.number}} for task in tasks]
+
+    monkeypatch.setattr(_run, "measure", measure)
+    monkeypatch.setattr(
+        _run, "train_together", lambda them, data: trained.extend(them) or them
+    )
+    tasks = [Task(k, seed=0) for k in range(4)]
+    found = list(_run.finish(tasks, recipe, DATA, lambda number: number in done))
+    return len(trained), measured, [number for number, _ in found]
+
+
+def test_of_a_group_only_what_is_left_is_handed_over(monkeypatch):
+    assert finished_together(monkeypatch, {1}) == (4, [0, 1, 2, 3], [0, 2, 3])
+    assert finished_together(monkeypatch, {0, 1, 2, 3}) == (0, [], [])
+
+
+class KilledError(Exception):
+    """In place of a signal."""
+
+
+@pytest.mark.parametrize("n_before", [1, 5, 8])
+def test_a_study_that_was_killed_has_every_bit_of_one_that_was_not(
+    monkeypatch, tmp_path, n_before
+):
+    """Also of networks that are trained together with some that were finished."""
+    add, added = Store.add, []
+
+    def deadly(self, number, rows):
+        if len(added) == n_before:
+            raise KilledError
+        added.append(number)
+        add(self, number, rows)
+
+    study = small_study(tmp_path / "one.store", n_graphs=5)
+    with monkeypatch.context() as until:
+        until.setattr(Store, "add", deadly)
+        with pytest.raises(KilledError):
+            study.fit(*DATA)
+    table = study.fit(*DATA).results_
+    assert table["engine"].unique().tolist() == ["batched"]
+    assert_same_table(table, small_study(n_graphs=5).fit(*DATA).results_)
 
 
 def test_only_the_task_that_another_process_has_done_is_left_out(monkeypatch):
@@ -90,7 +159,9 @@ def execute(store, n_tasks=9, n_jobs=2, n_together=None, watch=lambda: None):
         estimator = SparseNetClassifier()
         population = SimpleNamespace(estimator=estimator)
         recipe = SimpleNamespace(engine="batched", population=population, device="cpu")
-    _run.execute(store, tasks, recipe, DATA, n_jobs=n_jobs, watch=watch)
+    _run.execute(
+        store, tasks, recipe, DATA, n_jobs=n_jobs, in_small_groups=False, watch=watch
+    )
 
 
 def test_after_a_death_the_others_go_on(monkeypatch):
@@ -301,16 +372,16 @@ def design(population=PLAIN, space=None):
 
 
 def test_the_engine_is_the_one_asked_for():
-    assert choose_engine("single", design(), "cpu") == "single"
-    assert choose_engine("batched", design(), "cpu") == "batched"
-    assert choose_engine("auto", design(), "cpu") == "single"
+    assert choose_engine("single", design()) == "single"
+    assert choose_engine("batched", design()) == "batched"
 
 
-def test_on_a_gpu_auto_is_batched_where_that_is_possible(monkeypatch):
-    monkeypatch.setattr(_run, "resolve_device", torch.device)
-    stopping = GraphPopulation(SparseNetClassifier(early_stopping=True))
-    assert choose_engine("auto", design(), "cuda") == "batched"
-    assert choose_engine("auto", design(stopping), "cuda") == "single"
+def test_auto_trains_together_what_can_be():
+    stopping = SparseNetClassifier(early_stopping=True)
+    watched = SparseNetClassifier().set_callbacks(ProgressBar())
+    assert choose_engine("auto", design()) == "batched"
+    for estimator in (stopping, watched, Own()):
+        assert choose_engine("auto", design(GraphPopulation(estimator))) == "single"
 
 
 @pytest.mark.parametrize(
@@ -319,11 +390,16 @@ def test_on_a_gpu_auto_is_batched_where_that_is_possible(monkeypatch):
         (GraphPopulation(Own()), {}, "the estimator is a Own"),
         (PrunedPopulation(None), {}, "prunes each network by itself"),
         (PLAIN, {"early_stopping": [True]}, "has 'early_stopping'"),
+        (
+            GraphPopulation(SparseNetClassifier().set_callbacks(ProgressBar())),
+            {},
+            "the estimator has callbacks",
+        ),
     ],
 )
 def test_what_cannot_be_batched_is_refused(population, space, message):
     with pytest.raises(ValueError, match=f"{message}.*Use engine='single'"):
-        choose_engine("batched", design(population, space), "cpu")
+        choose_engine("batched", design(population, space))
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -450,7 +526,7 @@ def test_ctrl_c_without_a_store_keeps_what_is_there():
         return {}
 
     seen = []
-    study = small_study(analyses={"interrupted": interrupted})
+    study = small_study(analyses={"interrupted": interrupted}, engine="single")
     with pytest.raises(KeyboardInterrupt, match="2 of 8 models are done and in res"):
         study.fit(*small_data())
     assert len(study.results_) == 2

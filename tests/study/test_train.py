@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 
@@ -21,6 +23,7 @@ from robustkit.study._plan import Data, Task
 from robustkit.study._train import (
     needed_bytes,
     networks_that_fit,
+    small_groups,
     train_and_prune,
     train_one,
     train_together,
@@ -99,6 +102,55 @@ def test_more_networks_than_are_attacked_together(monkeypatch):
     monkeypatch.setattr(_run, "_MEASURED_TOGETHER", 3)
     tables.append(small_study(engine="batched").fit(*small_data()).results_)
     assert_same_table(*tables, rtol=1e-6)
+
+
+def tasks_of(seeds, n_parameters=1000, **params):
+    """One task for each seed."""
+    return [
+        Task(k, k, k, "normal", seed, 0, params, 50, n_parameters)
+        for k, seed in enumerate(seeds)
+    ]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=80))
+def test_small_groups_are_of_one_seed_and_hold_every_task_once(seeds):
+    tasks = tasks_of(seeds)
+    groups = small_groups(tasks, SparseNetClassifier(), 100)
+    assert sorted(groups) == list(range(len(tasks)))
+    for number, group in groups.items():
+        assert number in [task.number for task in group]
+        assert all(groups[task.number] is group for task in group)
+        assert len({task.seed for task in group}) == 1
+        n_alike = seeds.count(group[0].seed)
+        n_groups = -(-n_alike // 16)
+        assert n_alike // n_groups <= len(group) <= min(16, -(-n_alike // n_groups))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "n_parameters", "n_samples", "params", "size"),
+    [
+        (SparseNetClassifier(max_epochs=30), 50_000, 60_000, {}, 3),
+        (SparseNetClassifier(max_epochs=30), 500_000, 60_000, {}, 1),
+        (SparseNetClassifier(max_epochs=90), 50_000, 20_000, {"max_epochs": 30}, 10),
+        (SparseNetClassifier(max_epochs="auto"), 50_000, 20_000, {}, 3),
+        (
+            SparseNetClassifier(max_epochs=10, adversary=PGDAttack(max_iter=2)),
+            50_000,
+            60_000,
+            {},
+            3,
+        ),
+        (SparseNetClassifier(max_epochs=90), 2000, 1500, {}, 15),
+        (SparseNetClassifier(max_epochs=2), 5_000_000, 100, {}, 5),
+    ],
+)
+def test_what_trains_for_long_is_trained_with_few_others(
+    estimator, n_parameters, n_samples, params, size
+):
+    """A study that is killed loses a group: about five minutes. So is what is large."""
+    tasks = tasks_of([0] * 30, n_parameters, **params)
+    groups = small_groups(tasks, estimator, n_samples)
+    assert len(groups[0]) == size
 
 
 def test_one_that_fails_does_not_take_the_others_with_it():
