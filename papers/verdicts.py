@@ -96,6 +96,8 @@ class Family:
             return f"{enough.replace('groups', self.unit)}; there are {row['n']}"
         if reason.startswith("the repeats of"):
             return f"more images: {reason}"
+        if reason.startswith("a column is constant"):
+            return f"a property and a measure that vary more: {reason}"
         factor, is_level, _ = str(row["left_out"]).partition("=")
         if is_level and factor in self.factors:
             return f"more {self.unit} of other levels: {reason}"
@@ -150,7 +152,8 @@ def _estimate(row):
         return ""
     numbers = (row["estimate"], row["ci_low"], row["ci_high"])
     middle, low, high = (f"{x:+.2f}".replace("-", "−") for x in numbers)
-    return f"{middle} [{low}, {high}], {row['n']:.0f} {row['unit']}"
+    interval = "" if math.isnan(row["ci_low"]) else f" [{low}, {high}]"
+    return f"{middle}{interval}, {row['n']:.0f} {row['unit']}"
 
 
 def overview(found):

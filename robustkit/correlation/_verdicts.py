@@ -161,6 +161,8 @@ def decide(row: dict, alpha: float) -> tuple[str, str, bool]:
             reason = f"the repeats of the {which} differ as much as its groups"
             return "undecided", reason, False
     low, high = row["ci_low"], row["ci_high"]
+    if math.isnan(low):
+        return "undecided", "a column is constant without one of the groups", False
     if -smallest < low and high < smallest:
         if row["max_possible"] < smallest:
             reason = f"the reliability allows at most {row['max_possible']:.2f}"

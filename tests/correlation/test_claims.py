@@ -413,6 +413,14 @@ def test_too_little_is_undecided_with_a_reason():
     constant = verdict_on(models(30).assign(x=1.0))
     assert constant.verdict == "undecided"
     assert "constant" in constant.reason
+
+
+def test_what_one_group_alone_makes_vary_has_no_interval_and_more_do_not_help():
+    """As a robust accuracy that is zero for all networks but one."""
+    row = verdict_on(models(30).assign(y=[0.0] * 29 + [0.01]))
+    assert np.isnan([row.ci_low, row.ci_high, row.n_needed]).all()
+    assert row.verdict == "undecided"
+    assert row.reason == "a column is constant without one of the groups"
     explained = models(30).assign(a=lambda t: 2 * t["x"])
     row = verdict_on(explained, Claim("x", "y", sign=1, smallest=0.3, given="a"))
     assert (row.verdict, np.isnan(row.estimate)) == ("undecided", True)

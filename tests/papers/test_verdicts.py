@@ -127,6 +127,18 @@ def test_every_claim_is_counted_once():
     }  # fmt: skip
 
 
+def test_without_an_interval_the_estimate_stands_alone_and_no_number_is_enough():
+    flat = table().assign(distance=lambda t: (t["size"] == t["size"].max()) * 0.1)
+    found = family(lambda: flat).check()
+    (row,) = shown(found)
+    assert row["ours"].endswith(f", {len(flat)} graphs")
+    assert "[" not in row["ours"]
+    assert row["what it would take"] == (
+        "a property and a measure that vary more: a column is constant without one of "
+        "the groups"
+    )
+
+
 def test_pictures_are_drawn(tmp_path):
     found = family(lambda: table(), [CLAIM, CLAIM]).check()
     verdicts.draw(found, tmp_path / "one.png")

@@ -23,13 +23,14 @@ from tests.study.studies import small_data, small_study
 
 REPOSITORY = Path(__file__).parents[2]
 
-# More than twenty lives of at most a few models each can finish.
-N_GRAPHS = 60
+# Networks of one seed are trained together: many seeds are more groups than twenty
+# lives of at most a few models each can finish.
+GROUPS = {"n_graphs": 3, "n_seeds": 30}
 
 
 def study_in(folder, **params):
     """The study that is killed; its store is in the folder."""
-    return small_study(folder / "study.store", n_graphs=N_GRAPHS, **params)
+    return small_study(folder / "study.store", **GROUPS, **params)
 
 
 def on_loky(folder):

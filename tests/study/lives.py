@@ -15,11 +15,12 @@ from pathlib import Path
 
 from tests.study.studies import small_data, small_study
 
-# More than twenty lives of at most a few models each can finish.
-N_GRAPHS = 40
+# Networks of one seed are trained together: many seeds are more groups than twenty
+# lives of at most a few models each can finish.
+N_SEEDS = 20
 
 
-def study_of(store, log, n_graphs):
+def study_of(store, log, n_seeds):
     """A study that notes who trained what."""
 
     def noted(model, X, y, X_test, y_test):
@@ -27,17 +28,18 @@ def study_of(store, log, n_graphs):
             file.write(f"{os.getpid()}\n")
         return {}
 
-    return small_study(store, n_graphs=n_graphs, analyses={"noted": noted})
+    analyses = {"noted": noted}
+    return small_study(store, n_graphs=3, n_seeds=n_seeds, analyses=analyses)
 
 
-def begin(store, log, n_graphs=N_GRAPHS):
+def begin(store, log, n_seeds=N_SEEDS):
     """Start a study; return the process."""
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        study_of(store, log, n_graphs).fit(*small_data())
+        study_of(store, log, n_seeds).fit(*small_data())
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -73,17 +75,17 @@ def kill_after(child, store, wanted, seconds):
     return not has_ended
 
 
-def live_and_die(store, log, n_kills, seed, n_graphs=N_GRAPHS):
+def live_and_die(store, log, n_kills, seed, n_seeds=N_SEEDS):
     """Kill a study again and again, at random points; then let it end."""
     rng = random.Random(seed)
     counts = []
     while len(counts) < n_kills:
         wanted = n_models(store) + rng.choice([0, 0, 1])
-        child = begin(store, log, n_graphs)
+        child = begin(store, log, n_seeds)
         if not kill_after(child, store, wanted, rng.uniform(0, 0.1)):
             break
         counts.append(n_models(store))
-    _, status = os.waitpid(begin(store, log, n_graphs), 0)
+    _, status = os.waitpid(begin(store, log, n_seeds), 0)
     return {"counts": counts, "status": status}
 
 

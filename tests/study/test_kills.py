@@ -58,10 +58,11 @@ def test_killed_twenty_times_it_ends_with_the_same_table(undisturbed, tmp_path):
 
 
 def test_killed_a_few_times_it_ends_with_the_same_table(tmp_path):
-    told, table = live("killed", tmp_path / "study", 3, 0, 6)
+    told, table = live("killed", tmp_path / "study", 3, 0, 4)
     assert told["status"] == 0, told["errors"]
     assert len(told["counts"]) == 3
-    assert_same_table(table, small_study(n_graphs=6).fit(*small_data()).results_)
+    expected = small_study(n_graphs=3, n_seeds=4).fit(*small_data()).results_
+    assert_same_table(table, expected)
 
 
 # Backend -> the package that it needs.
@@ -79,7 +80,7 @@ def test_killed_twenty_times_on_a_backend_it_ends_with_the_same_table(
     told = backends.live_and_die(backend, tmp_path, 20)
     assert told["status"] == 0, (tmp_path / "log").read_text()
     assert len(told["counts"]) == 20
-    expected = small_study(n_graphs=backends.N_GRAPHS).fit(*small_data()).results_
+    expected = small_study(**backends.GROUPS).fit(*small_data()).results_
     found = table_of(Store(tmp_path / "study.store").rows())
     assert_same_table(found, expected)
 
