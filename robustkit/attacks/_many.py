@@ -25,7 +25,7 @@ from robustkit.attacks._base import BaseAttack, joins
 from robustkit.attacks._minimal_distance import MinimalDistanceAttack
 from robustkit.attacks._report import GradientAttackMixin, examine, report_of
 from robustkit.attacks._result import AttackResult, measures
-from robustkit.attacks.minimal import SAMPLES_AT_ONCE
+from robustkit.attacks.minimal import samples_at_once
 from robustkit.bounds import CertifiedRadius
 from robustkit.bridge import check_feature_names, frozen
 from robustkit.classifiers import ClassifierUnion, unions_of
@@ -246,9 +246,9 @@ def _most_samples(attack: BaseAttack, rows: np.ndarray, device: torch.device) ->
     """How many samples of all networks are attacked at once."""
     if device.type != "cuda":
         # More would only make the union larger, which costs time.
-        is_chunked = isinstance(attack, MinimalDistanceAttack)
-        most = SAMPLES_AT_ONCE if is_chunked else attack.batch_size
-        return min(attack.batch_size, most)
+        if isinstance(attack, MinimalDistanceAttack):
+            return min(attack.batch_size, samples_at_once(rows.shape[1], device.type))
+        return attack.batch_size
     free = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
     return max(attack.batch_size, int(free) // (4 * _N_COPIES * rows.shape[1]))
 

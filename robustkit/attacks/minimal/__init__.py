@@ -8,9 +8,9 @@ error and lets the model have the last word.
 # ruff: noqa: F401
 
 from robustkit.attacks.minimal._distance import (
-    SAMPLES_AT_ONCE,
     minimal_distance,
     push_out,
+    samples_at_once,
 )
 from robustkit.attacks.minimal._paths import Box
 from robustkit.attacks.minimal._search import sizes_of

@@ -29,12 +29,12 @@ from robustkit.attacks.minimal._search import (
 if TYPE_CHECKING:
     from robustkit.attacks.functional import Trace
 
-__all__ = ["SAMPLES_AT_ONCE", "minimal_distance", "push_out"]
+__all__ = ["minimal_distance", "push_out", "samples_at_once"]
 
-# Samples that are searched around at once; elsewhere than on the CPU, as many as have
-# so many features.
-SAMPLES_AT_ONCE = 256
-_FEATURES_AT_ONCE = 2**24
+# Features of all samples that are searched around at once: on a CPU, what its caches
+# hold. Whatever the number of features, so many samples at least, and at most.
+_FEATURES_ON_A_CPU, _FEATURES_ON_A_DEVICE = 256 * 784, 2**24
+_FEWEST_AT_ONCE, _MOST_ON_A_CPU = 256, 4096
 # Points of the box that are tried where no gradient leads to an error, how many of
 # those that err are followed inwards, and known samples tried for each sample.
 _N_CORNERS, _N_FOLLOWED, _N_KNOWN = 48, 8, 32
@@ -136,9 +136,7 @@ def minimal_distance(
         n_queries = np.ones(len(X), dtype=np.int64)
         others = _known_points(known, flat, margins)
         attacked = np.flatnonzero(_are_right(ask, flat, true, goals))
-        at_once = SAMPLES_AT_ONCE
-        if X.device.type != "cpu":
-            at_once = max(at_once, _FEATURES_AT_ONCE // max(1, flat.shape[1]))
+        at_once = samples_at_once(flat.shape[1], X.device.type)
         for start in range(0, len(attacked), at_once):
             rows = attacked[start : start + at_once]
             box = Box(flat[rows], low, high, norm == "l2")
@@ -155,6 +153,14 @@ def minimal_distance(
         # All others keep every digit that they had.
         moved = torch.from_numpy(np.isfinite(sizes) & (sizes > 0)).to(X.device)
         return torch.where(moved.view(-1, *[1] * (X.ndim - 1)), X_adv, X)
+
+
+def samples_at_once(n_features: int, device_type: str) -> int:
+    """How many samples are searched around at once."""
+    if device_type != "cpu":
+        return max(_FEWEST_AT_ONCE, _FEATURES_ON_A_DEVICE // max(1, n_features))
+    most = min(_MOST_ON_A_CPU, _FEATURES_ON_A_CPU // max(1, n_features))
+    return max(_FEWEST_AT_ONCE, most)
 
 
 def _known_points(known, flat, margins):
