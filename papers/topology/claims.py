@@ -3,10 +3,12 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from papers import _claims
 from papers._claims import NUMBERS, short
-from papers.topology.experiment import COVERS, SCALES
+from papers.topology.experiment import COVERS, RESULTS, SCALES
+from papers.topology.page import confusion_shares
 
 Table = partial(_claims.Table, "topology")
 
@@ -38,7 +40,29 @@ def claims():
     yield f"lies between {min(clean):.0f} % and {max(clean):.0f} %"
     right = purity.one("training accuracy", attack="full, linf", eps="0.3")
     yield f"falls from 100 to {right:.0f} %"
+    yield from apart_claims()
     yield from cifar10_claims(kinds)
+
+
+def apart_claims():
+    """Yield what the page must say of network and images apart."""
+    table = Table("two_by_two")
+    by_images = table.of("changed by the images")
+    assert max(high for _, high in table.intervals("changed by the images")) < 0
+    yield f"takes {-max(by_images):.0f} to {-min(by_images):.0f} points from it"
+    clean, own = (
+        np.array(table.of(f"{network} network, clean images"))
+        for network in ("clean", "adversarial")
+    )
+    more = own - clean
+    assert all(more[:5] > 0)
+    yield f"by {more[0]:.0f} points at .05 and still by {more[3]:.0f} at .20"
+    yield f"at .30 are they less pure, by {-more[5]:.0f} points"
+    n_persisting = len(Table("persisting").rows)
+    shares = confusion_shares(pd.read_csv(RESULTS / "confusions.csv"))
+    ranks = shares.rank(ascending=False).loc[(3, 7)].astype(int)
+    yield f"{NUMBERS[n_persisting].capitalize()} of the ten commonest confusions"
+    yield f"is the {ranks.iloc[0]}th at .05 and the {ranks.iloc[-1]}th at .30"
 
 
 def refining_claims():

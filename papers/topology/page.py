@@ -190,28 +190,27 @@ def apart_rows(table):
         yield row
 
 
-def persisting_rows(confusions):
-    """Pairs of classes that are among the commonest confusions of every level.
+def confusion_shares(confusions):
+    """Share of all errors that each (class, predicted class) has at each level.
 
-    Of adversarially trained networks, shown attacked images. A share is that of all
-    errors of a network, averaged over seeds.
+    Of adversarially trained networks, shown attacked images; averaged over seeds.
     """
     shown = confusions[
         (confusions["network"] == "adversarial") & (confusions["data"] == "attacked")
     ]
     of_all = shown.groupby(["eps", "seed"])["number"].transform("sum")
-    shares = (
-        shown.assign(share=shown["number"] / of_all)
-        .pivot_table(
-            index=["class", "predicted"],
-            columns=["eps", "seed"],
-            values="share",
-            fill_value=0.0,
-        )
-        .T.groupby("eps")
-        .mean()
-        .T
+    shares = shown.assign(share=shown["number"] / of_all).pivot_table(
+        index=["class", "predicted"],
+        columns=["eps", "seed"],
+        values="share",
+        fill_value=0.0,
     )
+    return shares.T.groupby("eps").mean().T
+
+
+def persisting_rows(confusions):
+    """Pairs of classes that are among the commonest confusions of every level."""
+    shares = confusion_shares(confusions)
     ranks = shares.rank(ascending=False, method="min")
     # Where a level has few confusions, those it lacks share the next rank.
     persists = ((ranks <= N_COMMONEST) & (shares > 0)).all(axis=1)
