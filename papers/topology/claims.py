@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from papers import _claims
-from papers._claims import NUMBERS, short
+from papers._claims import NUMBERS, short, shortened
 from papers.topology.experiment import COVERS, RESULTS, SCALES
 from papers.topology.page import confusion_shares
 
@@ -33,6 +33,10 @@ def claims():
     kinds = [f"{cover} {scale:g}" for cover in COVERS for scale in SCALES]
     falls = [-fall.one(kind, attack="full, linf") for kind in kinds]
     yield f"for both covers and both distances, by {min(falls):.0f} to {max(falls):.0f}"
+    seeds = [int(fall.one(kind, 2, attack="full, linf")) for kind in kinds]
+    few, most = NUMBERS[min(seeds)], NUMBERS[max(seeds)]
+    n_seeds = NUMBERS[int(fall.one("n", attack="full, linf"))]
+    yield f"in {few} to {most} of the {n_seeds} seeds"
     falls = [-fall.one(kind, attack="full, l2") for kind in kinds]
     yield f"weak, it falls by {min(falls):.0f} to {max(falls):.0f} points"
     purity = Table("mnist_purity")
@@ -70,25 +74,34 @@ def refining_claims():
     gain = Table("mnist_linf_full_gain")
     means = {name: gain.of(name, eps="mean") for name in gain.rows.columns[5:]}
     assert {short(value) for value in means["refined"]} == {".2"}
-    assert {short(value) for value in means["with random samples"]} == {".4"}
-    assert {short(value) for value in means["refined - random"]} == {"-.2"}
-    halves = gain.of("refined - random", 1, eps="mean")
-    assert {short(value) for value in halves} == {".6"}
+    assert {short(value) for value in means["with random samples"]} == {".5"}
+    for name in ("refined", "with random samples"):
+        assert all(low < 0 < high for low, high in gain.intervals(name, eps="mean"))
     yield "refining brings about .2 points, as published"
-    yield "random samples brings .4"
-    yield "The difference between the two, which varies less, is -.2 ± .6."
+    yield "random samples brings .5"
+    of_means = gain.rows.loc[gain.rows["eps"] == "mean", "refined - random"]
+    uniform, balanced = map(shortened, of_means)
+    yield f"is {uniform} with the uniform cover and {balanced} with the"
     levels = gain.rows["eps"] != "mean"
     gain.rows = gain.rows[levels]
     intervals = gain.intervals("refined - random")
     n_above = sum(low > 0 for low, _ in intervals)
     n_below = sum(high < 0 for _, high in intervals)
     n_held = len(intervals) - n_above - n_below
-    held, above, below = (NUMBERS[n] for n in (n_held, n_above, n_below))
+    held, below = NUMBERS[n_held], NUMBERS[n_below]
+    above = NUMBERS[n_above] if n_above else "none"
     yield f"{held} include zero, {above} lies above it and {below} below"
     small = [*gain.of("refined", eps="0.05"), *gain.of("refined", eps="0.1")]
+    at_small = [
+        interval
+        for eps in ("0.05", "0.1")
+        for interval in gain.intervals("refined", eps=eps)
+    ]
+    n_harmful = NUMBERS[sum(high < 0 for _, high in at_small)]
     euclid = Table("mnist_l2_full_gain")
     harm = euclid.of("refined")
-    yield f"by {short(-max(small))} to {short(-min(small))} points, with three of four"
+    harmed = f"{short(-max(small))} to {short(-min(small))} points"
+    yield f"by {harmed}, with {n_harmful} of four"
     yield f"Euclidean norm by {short(-max(harm))} to {-min(harm):.0f}."
     alone = gain.of("with weak samples alone") + euclid.of("with weak samples alone")
     yield f"costs {-max(alone):.0f} to {-min(alone):.0f} points under the full attack"
