@@ -80,13 +80,18 @@ COMMANDS = {
     "python -m papers.regions --n-seeds 10 --smoothings .1": (
         f"... {_REGIONS} --epochs 10"
     ),
-    "python -m papers.regions --dataset mnist --network mlp": (
-        f"... {_REGIONS} --epochs 5 --n-train 100"
-    ),
+    "python -m papers.regions --dataset mnist --network mlp --n-seeds 10 --smoothings "
+    ".1": (f"... {_REGIONS} --epochs 5 --n-train 100"),
     "python -m papers.regions --dataset mnist --network cnn6": (
         f"... {_REGIONS} --strengths --epochs 2 --n-train 32 --side 14"
     ),
     "python -m papers.topology --dataset mnist": (f"... {_TOPOLOGY} --n-train 100"),
+    "python -m papers.topology --dataset mnist --parts linf --n-seeds 5": (
+        f"... {_TOPOLOGY} --n-train 100"
+    ),
+    "python -m papers.topology.two_by_two": (
+        "... --dataset digits --n-seeds 1 --epochs 1"
+    ),
     "python -m papers.topology --dataset cifar10 --n-seeds 2": (
         f"... {_TOPOLOGY} --n-train 50"
     ),
