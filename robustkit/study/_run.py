@@ -98,7 +98,7 @@ def finish(
     on_gpu = resolve_device(recipe.device).type == "cuda"
     size = len(tasks) if on_gpu else _MEASURED_TOGETHER
     for start in range(0, len(tasks), size):
-        some, models = (all_of[start : start + size] for all_of in (tasks, together))
+        some, models = tasks[start : start + size], together[start : start + size]
         left = [task.number for task in some if not is_done(task.number)]
         if not left:
             continue

@@ -99,14 +99,14 @@ def test_a_study_that_was_killed_has_every_bit_of_one_that_was_not(
 
     def deadly(self, number, rows):
         if len(added) == n_before:
-            raise KilledError
+            raise KilledError("now")
         added.append(number)
         add(self, number, rows)
 
     study = small_study(tmp_path / "one.store", n_graphs=5)
     with monkeypatch.context() as until:
         until.setattr(Store, "add", deadly)
-        with pytest.raises(KilledError):
+        with pytest.raises(KilledError, match="now"):
             study.fit(*DATA)
     table = study.fit(*DATA).results_
     assert table["engine"].unique().tolist() == ["batched"]
