@@ -147,7 +147,7 @@ def test_small_groups_are_of_one_seed_and_hold_every_task_once(seeds):
 def test_what_trains_for_long_is_trained_with_few_others(
     estimator, n_parameters, n_samples, params, size
 ):
-    """A study that is killed loses a group: about five minutes. So is what is large."""
+    """A study that is killed loses a group; and large networks need much memory."""
     tasks = tasks_of([0] * 30, n_parameters, **params)
     groups = small_groups(tasks, estimator, n_samples)
     assert len(groups[0]) == size
