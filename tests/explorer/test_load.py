@@ -20,11 +20,14 @@ EPS = 0.1
 
 
 class Watched(Graphs):
-    """Notes when a computation begins and ends."""
+    """Notes when a computation that a request asks for begins and ends."""
 
     def __init__(self, run, mapper=None):
         super().__init__(run, mapper)
         self.log, self._log_lock = [], threading.Lock()
+
+    def prepare(self):
+        """On a busy machine, that of the start would still run during the moves."""
 
     def _note(self, what, parameters):
         with self._log_lock:
