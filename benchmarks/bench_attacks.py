@@ -26,6 +26,12 @@ from robustkit.attacks import functional as functions
 
 PEERS = ("torchattacks", "foolbox", "art", "autoattack")
 GRID = 0.001 + 0.01 * np.arange(26)
+# As many steps as one start of 40, towards twice as many classes: six.
+ROTATE = {
+    "eps": 0.1, "loss": "rotate", "n_restarts": 2, "max_iter": 20, "random_state": 0,
+}  # fmt: skip
+# Of which the success of random searches is compared.
+N_SEEDS = 4
 
 
 def cases(device="cpu"):
@@ -127,7 +133,8 @@ def _pgd(here):
 def _same_accuracy(here, module, y, ours, theirs, tolerance):
     """Images that fool as often."""
     shares = (here.accuracy(module, x, y) for x in (here.images(ours.X_adv), theirs))
-    return abs(next(shares) - next(shares)) <= tolerance
+    # Shares that differ by ten of 1,000 differ by a little more than 0.01.
+    return abs(next(shares) - next(shares)) <= tolerance + 1e-9
 
 
 def _as_strong(here, module, y, ours, theirs, tolerance):
@@ -231,14 +238,14 @@ def _art_model(here, module, **options):
     )
 
 
-def _seeded(function, *arguments):
+def _seeded(function, *arguments, seed=0):
     """Draw the same numbers in every call, and leave numpy's and torch's streams."""
 
     def run():
         state = np.random.get_state()
-        np.random.seed(0)
+        np.random.seed(seed)
         try:
-            with seeded_torch(0):
+            with seeded_torch(seed):
                 return function(*arguments)
         finally:
             np.random.set_state(state)
@@ -249,12 +256,12 @@ def _seeded(function, *arguments):
 def _rotate(here):
     X, y = many(smooth_digits, 1000)
     module = here.module(smooth_digits, 0.1)
-    rotate = PGDAttack(eps=0.1, loss="rotate", random_state=0)
-    attack = here.aim(rotate, module, X, y)
+    attack = here.aim(PGDAttack(**ROTATE), module, X, y)
     restarts = PGDAttack(eps=0.1, n_restarts=5, random_state=0)
     five = here.aim(restarts, module, X, y).score(X, y)
     return Case(
-        name="PGD loss='rotate', 1,000 images, eps 0.1, adversarially trained",
+        name="PGD loss='rotate', 2 starts of 20 steps, 1,000 images, eps 0.1, "
+        "adversarially trained",
         peer=f"{peers.title('autoattack')}, APGD-CE + APGD-T",
         ours=lambda: attack.perturb(X, y),
         theirs=_their_autoattack(here, module, X, y),
@@ -369,9 +376,7 @@ def _one_pixel(here):
             ours=partial(attack.perturb, X, y),
             theirs=_their_pixel_torchattacks(here, module, X, y, pop_size, max_iter),
             limit=here.promise(limit),
-            # No lower success. One image of fifty is chance: over eight seeds, both
-            # find .58 with 100 x 20, of .60 that can be found.
-            same=partial(_as_strong, here, module, y, tolerance=0.02),
+            same=_as_often(here, module, X, y, attack, max_iter, tolerance=0.02),
             repeats=repeats,
             seconds=0.1,
             clock=here.clock,
@@ -379,14 +384,38 @@ def _one_pixel(here):
         )
 
 
-def _their_pixel_torchattacks(here, module, X, y, pop_size, max_iter):
+def _as_often(here, module, X, y, attack, max_iter, tolerance):
+    """Tell whether ours fools as often as the peer: on average over some seeds.
+
+    One search in few generations finds an image of fifty more or less by chance.
+    """
+
+    def same(ours, theirs):
+        shares = []
+        for seed in range(N_SEEDS):
+            search = attack.set_params(random_state=seed).fit(X, y)
+            peer = _their_pixel_torchattacks(
+                here, module, X, y, attack.pop_size, max_iter, seed
+            )
+            moved = here.images(search.perturb(X, y).X_adv), peer()
+            shares.append([here.accuracy(module, x, y) for x in moved])
+        attack.set_params(random_state=0).fit(X, y)
+        mine, others = np.mean(shares, axis=0)
+        return mine <= others + tolerance
+
+    # What decides ends the same way every time.
+    strong = partial(_as_strong, here, module, y, tolerance=tolerance)
+    return strong if attack.method == "certified" else same
+
+
+def _their_pixel_torchattacks(here, module, X, y, pop_size, max_iter, seed=0):
     import torchattacks
 
     # `steps` generations follow the first one, as ours do.
     attack = torchattacks.OnePixel(
         Image(module), pixels=1, steps=max_iter, popsize=pop_size
     )
-    return _seeded(attack, here.images(X), here.tensor(y))
+    return _seeded(attack, here.images(X), here.tensor(y), seed=seed)
 
 
 def _one_pixel_art(here):
@@ -506,7 +535,7 @@ def _grow_rotate(here, there):
             "PGD loss='rotate', eps 0.1, adversarially trained",
             f"{peers.title('autoattack')}, APGD-CE + APGD-T",
             (75, 300, 1200),
-            PGDAttack(eps=0.1, loss="rotate", random_state=0),
+            PGDAttack(**ROTATE),
             _their_autoattack,
             trained=0.1,
             repeats=1,
@@ -522,7 +551,7 @@ def _grow_pixel(here, there):
         module, X, y = _recognized(here, n)
         attack = _pixel_attack(here, module, X, y, pop_size=100, max_iter=20)
         theirs = _their_pixel_torchattacks(here, module, X, y, 100, 20)
-        same = partial(_as_strong, here, module, y, tolerance=1 / min(n, 50))
+        same = _as_often(here, module, X, y, attack, 20, tolerance=1 / min(n, 50))
         return partial(attack.perturb, X, y), theirs, same
 
     yield Growth(
@@ -532,7 +561,7 @@ def _grow_pixel(here, there):
         sizes=(5, 20, 80, 320),
         sides=sides,
         clock=here.clock,
-        note="same result: no lower success, up to one image in fifty",
+        note="same result: no lower success over four seeds, up to one image in fifty",
     )
 
 

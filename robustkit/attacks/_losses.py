@@ -35,6 +35,10 @@ def class_indices(classes: Any, X: torch.Tensor, name: str) -> Any:
     return classes
 
 
+# Wrong classes that a start of "rotate" climbs towards.
+_N_AIMS = 3
+
+
 @dataclass
 class Goal:
     """What is climbed, and when an attack has what it wants.
@@ -87,19 +91,24 @@ def goals_of(module, X, y, target, loss, n_restarts, ask):
     """Yield the goal of one climb after the other; "rotate" changes it every time.
 
     Each start of "rotate" climbs the cross-entropy and then the margin towards the
-    target, or towards each of the three most likely wrong classes.
+    target, or towards three wrong classes: the most likely ones at first, the next ones
+    at the next start, since the same ones again seldom find anything new.
     """
-    climbed, hit = [(loss, target)], target is not None
-    if loss == "rotate":
-        aims = [target]
-        if not hit:
-            others = logits_at(module, X).scatter(1, y[:, None], -torch.inf)
-            order = others.argsort(dim=1, descending=True)
-            aims = [order[:, k] for k in range(min(3, others.shape[1] - 1))]
-        climbed = [("ce", target), *(("margin", aim) for aim in aims)]
-    for _ in range(n_restarts):
-        for name, aim in climbed:
-            yield Goal(y, name, aim, hit, ask)
+    hit = target is not None
+    if loss != "rotate":
+        for _ in range(n_restarts):
+            yield Goal(y, loss, target, hit, ask)
+        return
+    aims = [target]
+    if not hit:
+        others = logits_at(module, X).scatter(1, y[:, None], -torch.inf)
+        # The label comes last.
+        aims = others.argsort(dim=1, descending=True)[:, :-1].unbind(dim=1)
+    for start in range(n_restarts):
+        yield Goal(y, "ce", target, hit, ask)
+        for k in range(min(_N_AIMS, len(aims))):
+            aim = aims[(_N_AIMS * start + k) % len(aims)]
+            yield Goal(y, "margin", aim, hit, ask)
 
 
 def cross_entropy_loss(logits, y, aim=None):

@@ -37,6 +37,10 @@ _FLOATS = (np.float32, np.float64)
 # Of the free memory of a GPU, and copies of a batch that a search holds.
 _SHARE_OF_MEMORY, _N_COPIES = 0.5, 16
 
+# On a CPU, numbers of a batch above which the arrays of a step leave the cache, and
+# samples whose hidden activations do.
+_NUMBERS_AT_ONCE, _MOST_ON_A_CPU = 1_600_000, 8_000
+
 
 def attack_many(
     attack: Any, classifiers: Iterable[Any], X: ArrayLike, y: ArrayLike
@@ -59,8 +63,8 @@ def attack_many(
     attack : object
         An attack, such as :class:`PGDAttack`, or a
         :class:`~robustkit.bounds.CertifiedRadius`. It is cloned; its own `estimator` is
-        not used. At most `batch_size` samples of all networks are attacked at once; on
-        a GPU as many as its memory holds.
+        not used. Of all networks together, `batch_size` samples are attacked at once,
+        and more as long as they fit the cache of a CPU or the memory of a GPU.
 
     classifiers : sequence of objects
         Fitted classifiers, or whatever else the attack takes as a fitted model. They
@@ -245,10 +249,10 @@ def _joined_attacks(
 def _most_samples(attack: BaseAttack, rows: np.ndarray, device: torch.device) -> int:
     """How many samples of all networks are attacked at once."""
     if device.type != "cuda":
-        # More would only make the union larger, which costs time.
         if isinstance(attack, MinimalDistanceAttack):
             return min(attack.batch_size, samples_at_once(rows.shape[1], device.type))
-        return attack.batch_size
+        most = min(_MOST_ON_A_CPU, _NUMBERS_AT_ONCE // max(1, rows.shape[1]))
+        return max(attack.batch_size, most)
     free = _SHARE_OF_MEMORY * torch.cuda.mem_get_info(device)[0]
     return max(attack.batch_size, int(free) // (4 * _N_COPIES * rows.shape[1]))
 

@@ -77,8 +77,9 @@ class PGDAttack(GradientAttackMixin, ModuleAttack):
         is very sure of itself. "margin": best other logit minus that of the label.
         "dlr": this margin loss divided by the spread of the leading logits. "rotate":
         every start is one climb of the cross-entropy and then, for samples not yet
-        fooled, one of the margin loss of each of the three runner-up classes; the
-        strongest, and the one to report.
+        fooled, one of the margin loss of each of three runner-up classes, at the next
+        start of the next three; the strongest, and the one to report. With ten classes,
+        ``n_restarts=3`` climbs towards all.
 
     clip : "auto", tuple of two floats or None, default="auto"
         Range of every feature. "auto" is (0, 1) if the training data lie in it, else

@@ -121,12 +121,20 @@ def test_minimal_distances_are_those_of_one_by_one(norm, unions):
     assert np.isinf(found[3].distance).any()
 
 
-def test_no_more_samples_than_a_batch_go_together(unions):
+def test_no_more_samples_go_together_than_a_batch_or_the_cache_holds(
+    unions, monkeypatch
+):
     X, y = few()
+    monkeypatch.setattr(_many, "_NUMBERS_AT_ONCE", 44 * 64)
     attack = PGDAttack(eps=0.1, max_iter=3, batch_size=45, random_state=0)
     expected = [a.perturb(X, y) for a in one_by_one(attack, classifiers(), X, y)]
     expect_equal(attack_many(attack, classifiers(), X, y), expected)
     assert unions == [2, 2]
+    monkeypatch.setattr(_many, "_NUMBERS_AT_ONCE", 60 * 64)
+    expect_equal(attack_many(attack, classifiers(), X, y), expected)
+    monkeypatch.setattr(_many, "_MOST_ON_A_CPU", 40)
+    expect_equal(attack_many(attack, classifiers(), X, y), expected)
+    assert unions[2:] == [3, 2, 2]
 
 
 def test_one_eps_per_sample_or_feature():

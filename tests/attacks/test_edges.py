@@ -14,6 +14,7 @@ from robustkit.attacks import (
     PGDAttack,
 )
 from robustkit.attacks._geometry import keep_inside, make_ball
+from robustkit.attacks._losses import goals_of
 from robustkit.attacks._result import measures, robust_accuracy
 from robustkit.classifiers import TorchClassifier
 from tests.attacks.victims import aim, digits, linear_net, torch_net
@@ -289,6 +290,21 @@ def test_rotate_loss_of_ten_classes_has_four_climbs():
     result = aim(attack, two, points, [1, 0], n_restarts=1).perturb(points)
     # Of two classes there is one runner-up.
     assert (result.n_queries == 2 * 4).all()
+
+
+@pytest.mark.parametrize(("n_classes", "n_starts"), [(2, 1), (4, 1), (5, 2), (10, 3)])
+def test_starts_of_rotate_climb_towards_all_wrong_classes(n_classes, n_starts):
+    X = torch.from_numpy(np.random.RandomState(0).normal(size=(20, n_classes)))
+    y = torch.arange(20) % n_classes
+    # The logits are the features.
+    goals = list(goals_of(torch.nn.Identity(), X, y, None, "rotate", n_starts, None))
+    assert [goal.loss for goal in goals if goal.aim is None] == ["ce"] * n_starts
+    aims = torch.stack([goal.aim for goal in goals if goal.aim is not None])
+    likeliest = X.scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
+    for i in range(20):
+        n_first = min(3, n_classes - 1)
+        assert aims[:n_first, i].tolist() == likeliest[i, :n_first].tolist()
+        assert set(aims[:, i].tolist()) == set(range(n_classes)) - {int(y[i])}
 
 
 @pytest.mark.parametrize("scale", [1, 100])
