@@ -121,10 +121,15 @@ def read_published(name, results=RESULTS):
     return pd.concat([pd.read_csv(path) for path in paths if path.exists()])
 
 
-def make(store, *, n_graphs=N_GRAPHS, epochs=EPOCHS, attacks=None, **params):
+def make(
+    store, *, n_graphs=N_GRAPHS, epochs=EPOCHS, attacks=None, prior=None, **params
+):
     """The study, not carried out yet; `params` replace those of a RobustnessStudy."""
     estimator = SparseNetClassifier(
-        MatchedPrior(), max_epochs=epochs, batch_size=128, device="cpu"
+        MatchedPrior() if prior is None else prior,
+        max_epochs=epochs,
+        batch_size=128,
+        device="cpu",
     )
     params = {
         "param_space": SPACE,

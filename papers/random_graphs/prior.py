@@ -58,12 +58,7 @@ class MatchedPrior(BaseEstimator):
         if random_state is None:
             random_state = self.random_state
         rng = check_random_state(random_state)
-        inner = GraphPrior(
-            n_nodes=self.n_nodes,
-            n_neighbors=self.n_neighbors,
-            rewiring=self.rewiring,
-            orientation="random",
-        ).sample(rng)
+        inner = self._inner_prior().sample(rng)
         edges = inner.edges + self.n_ends
         first_sink = self.n_ends + self.n_nodes
         into = self._links(inner.sources, rng)
@@ -72,6 +67,14 @@ class MatchedPrior(BaseEstimator):
         out = np.stack([out[1] + self.n_ends, out[0] + first_sink])
         edges = np.concatenate([into, edges, out], axis=1)
         return LayeredGraph(edges, first_sink + self.n_ends)
+
+    def _inner_prior(self):
+        return GraphPrior(
+            n_nodes=self.n_nodes,
+            n_neighbors=self.n_neighbors,
+            rewiring=self.rewiring,
+            orientation="random",
+        )
 
     def _links(self, needy, rng):
         """Pairs of an end and an inner vertex, all different; every one has a share."""
@@ -89,4 +92,53 @@ class MatchedPrior(BaseEstimator):
         shift = places // np.lcm(self.n_ends, self.n_nodes)
         return np.stack(
             [ends[(places + shift) % self.n_ends], inner[places % self.n_nodes]]
+        )
+
+
+class MatchedFamilyPrior(MatchedPrior):
+    """A graph of one of five families, between ends as those of MatchedPrior.
+
+    Every family has ``n_nodes * n_neighbors`` edges: watts_strogatz and random_regular
+    exactly but for edges that rewiring makes twice, erdos_renyi and stochastic_block on
+    average, and barabasi_albert but for those of its first vertices. So what differs is
+    how the edges lie.
+
+    Parameters
+    ----------
+    generator : str, default="watts_strogatz"
+        The family: besides those above there is none.
+
+    n_nodes, n_neighbors, n_ends, n_links, random_state
+        As in MatchedPrior; `n_neighbors` is half the average degree.
+
+    rewiring : float, default=0.1
+        Of watts_strogatz, the probability that an end of an edge is moved; of
+        stochastic_block, how much rarer an edge between blocks is than one within.
+    """
+
+    def __init__(
+        self,
+        generator="watts_strogatz",
+        n_nodes=200,
+        n_neighbors=4,
+        rewiring=0.1,
+        n_ends=64,
+        n_links=256,
+        random_state=None,
+    ):
+        super().__init__(n_nodes, n_neighbors, rewiring, n_ends, n_links, random_state)
+        self.generator = generator
+
+    def _inner_prior(self):
+        size = self.n_nodes
+        n_edges, n_pairs = size * self.n_neighbors, size * (size - 1) / 2
+        probability = n_edges / n_pairs
+        prior = super()._inner_prior().set_params(generator=self.generator)
+        if self.generator == "stochastic_block":
+            block = size / prior.n_blocks
+            n_within = prior.n_blocks * block * (block - 1) / 2
+            n_between = n_pairs - n_within
+            probability = n_edges / (n_within + self.rewiring * n_between)
+        return prior.set_params(
+            edge_probability=min(probability, 1.0), n_attachments=self.n_neighbors
         )

@@ -31,7 +31,7 @@ PRESETS = {
 # Properties that grow with a graph, or shrink.
 SIZES = ("n_parameters", "n_sources", "n_sinks", "n_nodes", "n_edges", "density")
 # The studies of version 2, by distances.
-VERSION_2 = ("crossed", "ends", "retrained", "controls")
+VERSION_2 = ("crossed", "ends", "retrained", "controls", "matched_families")
 
 
 def read(store):

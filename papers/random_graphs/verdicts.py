@@ -63,6 +63,14 @@ def ends():
     return finished(pd.read_csv(RESULTS / "ends.csv"))
 
 
+def families():
+    """The networks of five families of graphs that have the same size and degree."""
+    table = finished(pd.read_csv(RESULTS / "matched_families.csv"))
+    for family in ("watts_strogatz", "barabasi_albert"):
+        table[family] = (table["prior__generator"] == family).astype(int)
+    return table
+
+
 def pruned():
     """The steps of pruned networks: early ones and late ones of each."""
     table = finished(pd.read_csv(RESULTS / "pruning.csv"))
@@ -259,6 +267,36 @@ FAMILIES = [
         command="python -m papers.random_graphs.ends",
         groups="graph",
         factors=["seed", "prior__n_neighbors"],
+    ),
+    Family(
+        families,
+        [
+            _distance(
+                "watts_strogatz", 1, "Small worlds, farther errors than other families"
+            ),
+            _distance(
+                "barabasi_albert",
+                1,
+                "Scale-free graphs, farther errors than other families",
+            ),
+            _distance(
+                "average_clustering",
+                -1,
+                "More clustering in any family of equal degree, nearer errors",
+                given=("prior__n_neighbors",),
+            ),
+            _distance(
+                "average_path_length",
+                1,
+                "Longer paths (undirected) in any family of equal degree, farther "
+                "errors",
+                given=("prior__n_neighbors",),
+            ),
+        ],
+        unit="graphs",
+        command="python -m papers.random_graphs.matched_families",
+        groups="graph",
+        factors=["init", "prior__n_neighbors"],
     ),
     Family(
         crossed,
