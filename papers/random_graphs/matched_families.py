@@ -73,8 +73,10 @@ def family_rows(table):
     columns = [*STRUCTURE, *effects.MEASURES]
     graphs = table.groupby(["prior__generator", "graph"])[columns].mean()
     for family, rows in graphs.groupby("prior__generator"):
+        means = {name: rows[name].mean() for name in STRUCTURE}
         structure = {
-            title: f"{rows[name].mean():.3g}" for name, title in STRUCTURE.items()
+            title: f"{means[name]:,.0f}" if means[name] > 100 else f"{means[name]:.3g}"
+            for name, title in STRUCTURE.items()
         }
         yield {
             "family": family.replace("_", " "),

@@ -18,6 +18,8 @@ distributed = pytest.importorskip(
 )
 
 DATA = small_data()
+# Networks of one seed go to one worker: four groups of eight networks.
+SIZE = {"n_graphs": 4, "n_seeds": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,7 @@ def cluster():
 @pytest.fixture(scope="module")
 def undisturbed():
     """The table of a study in this process."""
-    return small_study(n_graphs=8).fit(*DATA).results_
+    return small_study(**SIZE).fit(*DATA).results_
 
 
 def notes(log):
@@ -83,7 +85,7 @@ def notes(log):
 @pytest.mark.slow
 def test_the_data_travel_to_each_worker_once(cluster, undisturbed, tmp_path):
     log = tmp_path / "log"
-    study = small_study(n_graphs=8, analyses={"noting": Noting(log)})
+    study = small_study(**SIZE, analyses={"noting": Noting(log)})
     with parallel_config("dask"):
         study.fit(*DATA)
     assert_same_table(study.results_, undisturbed)
@@ -91,7 +93,7 @@ def test_the_data_travel_to_each_worker_once(cluster, undisturbed, tmp_path):
     assert len(seen) == 2
     # One object a process, kept between tasks: not unpacked again for each.
     assert [len(copies) for copies in seen.values()] == [1, 1]
-    assert sum(copies.total() for copies in seen.values()) == 16
+    assert sum(copies.total() for copies in seen.values()) == 32
 
 
 # Either Dask moves the task to another worker, or the data that it needs died with the
@@ -101,7 +103,7 @@ def test_the_data_travel_to_each_worker_once(cluster, undisturbed, tmp_path):
 def test_a_worker_that_is_killed_changes_nothing(cluster, undisturbed, tmp_path):
     store, log = tmp_path / "study.db", tmp_path / "log"
     deadly = Noting(log, dies_at=6)
-    study = small_study(store, n_graphs=8, analyses={"noting": deadly})
+    study = small_study(store, **SIZE, analyses={"noting": deadly})
     with parallel_config("dask"):
         study.fit(*DATA)
     assert_same_table(study.results_, undisturbed)
