@@ -71,6 +71,7 @@ COMMANDS = {
     "python -m benchmarks networks graphs": _TINY,
     "python -m benchmarks networks": _TINY,
     "python -m benchmarks study": _TINY,
+    "python -m benchmarks attacks": _TINY,
     "python -m benchmarks.bench_bounds": "... --small --n-images 5",
     "python -m benchmarks.bench_explorer": "... --n-samples 2000 --n-changes 4",
     "python -m benchmarks.explorer_page": (
