@@ -74,11 +74,14 @@ def refining_claims():
     gain = Table("mnist_linf_full_gain")
     means = {name: gain.of(name, eps="mean") for name in gain.rows.columns[5:]}
     assert {short(value) for value in means["refined"]} == {".2"}
-    assert {short(value) for value in means["with random samples"]} == {".5"}
-    for name in ("refined", "with random samples"):
-        assert all(low < 0 < high for low, high in gain.intervals(name, eps="mean"))
-    yield "refining brings about .2 points, as published"
-    yield "random samples brings .5"
+    assert {short(value) for value in means["with random samples"]} == {".4"}
+    assert all(low < 0 < high for low, high in gain.intervals("refined", eps="mean"))
+    (n_seeds,) = {int(n) for n in gain.of("n", eps="mean")}
+    yield (
+        "refining brings about .2 points, as published, which "
+        f"{NUMBERS[n_seeds]} seeds do not tell from zero"
+    )
+    yield "random samples brings .4"
     of_means = gain.rows.loc[gain.rows["eps"] == "mean", "refined - random"]
     uniform, balanced = map(shortened, of_means)
     yield f"is {uniform} with the uniform cover and {balanced} with the"

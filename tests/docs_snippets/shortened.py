@@ -88,7 +88,7 @@ COMMANDS = {
         f"... {_REGIONS} --strengths --epochs 2 --n-train 32 --side 14"
     ),
     "python -m papers.topology --dataset mnist": (f"... {_TOPOLOGY} --n-train 100"),
-    "python -m papers.topology --dataset mnist --parts linf --n-seeds 5": (
+    "python -m papers.topology --dataset mnist --parts linf --n-seeds 10": (
         f"... {_TOPOLOGY} --n-train 100"
     ),
     "python -m papers.topology.two_by_two": (
