@@ -47,6 +47,10 @@ def family_claims():
     share = variance.one("init", measure="certified radius")
     yield f"{share:.0f} % of the variance of the certified radius"
     assert share > variance.one("graph", measure="certified radius")
+    degree = variance.one("of the graphs' means: degree", measure="certified radius")
+    yield f"degrees lie {degree:.0f} % of what the graphs' means of that radius"
+    found = "median distance, maximum norm", "median distance, Euclidean norm"
+    assert min(variance.one("the rest", measure=name) for name in found) > 80
     inits = Table("matched_families_inits")
     radii = {name: inits.one("certified radius", initialisation=name)
              for name in inits.rows["initialisation"]}  # fmt: skip
