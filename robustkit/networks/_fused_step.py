@@ -6,6 +6,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
+from math import ceil
 from typing import Any
 
 import torch
@@ -36,6 +37,10 @@ __all__ = [
 # Shapes of batches that are recorded, or have buffers: the usual one, the last one,
 # and as many again.
 _MOST_RECORDS = 4
+
+# Samples of a batch whose activations stay in the cache of a CPU; with fewer, the
+# products of matrices become slow.
+_SAMPLES_AT_ONCE = 1024
 
 # What the compiled engine computes in.
 _PRECISIONS = (torch.float32, torch.float64)
@@ -252,6 +257,34 @@ class UnionStep:
             return self._run(inputs, targets)
 
     def _descend(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        losses = self._find_gradients(inputs, targets)
+        if self._regularizers:
+            self._descend_with_penalties(inputs, targets, losses)
+        else:
+            self._adam.step()
+        return losses
+
+    def _find_gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Write the gradients of a batch; return the mean loss of each network.
+
+        On a CPU a large batch goes through part by part, so that the activations of a
+        part stay in the cache from the way forth to the way back.
+        """
+        n_samples = len(targets)
+        n_parts = ceil(n_samples / _SAMPLES_AT_ONCE)
+        if n_parts <= 1 or inputs.ndim != 2 or inputs.device.type != "cpu":
+            return self._write_gradients(inputs, targets)
+        gradient = torch.zeros_like(self._gradient)
+        losses = gradient.new_zeros(len(self.modules))
+        parts = inputs.tensor_split(n_parts), targets.tensor_split(n_parts)
+        for some, their_targets in zip(*parts, strict=True):
+            share = len(their_targets) / n_samples
+            losses += share * self._write_gradients(some, their_targets)
+            gradient.add_(self._gradient, alpha=share)
+        self._gradient.copy_(gradient)
+        return losses
+
+    def _write_gradients(self, inputs: Tensor, targets: Tensor) -> Tensor:
         input_weight, bias, weight = self._weights
         of_input, of_bias, of_weight = self._gradients
         rows, gradient, drive, of_drive = self._buffers(targets.shape[0])
@@ -274,10 +307,6 @@ class UnionStep:
             torch.mm(of_drive, inputs, out=of_input)
         else:
             union.pull_weights(of_drive, inputs.flatten(0, 1), of_input)
-        if self._regularizers:
-            self._descend_with_penalties(inputs, targets, losses)
-        else:
-            self._adam.step()
         return losses
 
     def _buffers(self, n_samples: int) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from robustkit.networks import AutogradStep, FusedStep, UnionStep
+from robustkit.networks import AutogradStep, FusedStep, UnionStep, _fused_step
 from robustkit.networks._fused_step import _MOST_RECORDS, _CUDAGraph
 from tests.networks.reference import reference_gradients
 from tests.networks.shapes import (
@@ -66,6 +66,17 @@ def test_fused_step_of_any_graph_equals_autograd_step(engine, data):
 @every_shape
 def test_fused_step_of_any_shape_equals_autograd_step(engine, graph):
     expect_same_steps(network_of(graph), engine, {"label_smoothing": 0.1})
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 10, 31])
+@pytest.mark.parametrize("settings", SETTINGS)
+@every_engine
+def test_large_batches_go_part_by_part(engine, settings, at_once, monkeypatch):
+    """Of 1, 11, 21 and 31 samples: into parts of unlike sizes, or a single one."""
+    monkeypatch.setattr(_fused_step, "_SAMPLES_AT_ONCE", at_once)
+    network = network_of(SHAPES["five predecessors and more"])
+    expect_same_steps(network, engine, settings)
+    expect_the_steps_of_each(mixed_networks(), engine, settings)
 
 
 @every_engine
