@@ -106,7 +106,7 @@ class MatchedFamilyPrior(MatchedPrior):
     Parameters
     ----------
     generator : str, default="watts_strogatz"
-        The family: besides those above there is none.
+        The family, one of the five above.
 
     n_nodes, n_neighbors, n_ends, n_links, random_state
         As in MatchedPrior; `n_neighbors` is half the average degree.

@@ -62,8 +62,11 @@ def compare(correct, mismatched, x, y):
         "correct", "mismatched" and "difference" (mismatched less correct), "low" and
         "high", the ends of the 95 % interval of the difference.
     """
-    columns = [table[name].to_numpy(float) for table in (correct, mismatched) for name
-               in (x, y)]  # fmt: skip
+    columns = [
+        table[name].to_numpy(float)
+        for table in (correct, mismatched)
+        for name in (x, y)
+    ]
     known = ~np.isnan(columns).any(axis=0)
     columns = [column[known] for column in columns]
 
