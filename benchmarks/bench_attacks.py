@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import nn
 from torch.nn import functional
 
@@ -393,13 +394,12 @@ def _as_often(here, module, X, y, attack, max_iter, tolerance):
     def same(ours, theirs):
         shares = []
         for seed in range(N_SEEDS):
-            search = attack.set_params(random_state=seed).fit(X, y)
+            search = clone(attack).set_params(random_state=seed).fit(X, y)
             peer = _their_pixel_torchattacks(
                 here, module, X, y, attack.pop_size, max_iter, seed
             )
             moved = here.images(search.perturb(X, y).X_adv), peer()
             shares.append([here.accuracy(module, x, y) for x in moved])
-        attack.set_params(random_state=0).fit(X, y)
         mine, others = np.mean(shares, axis=0)
         return mine <= others + tolerance
 
